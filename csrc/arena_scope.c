@@ -1,0 +1,128 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Scopes: an arena's memory moves into an inner arena and back. Meanwhile the outer arena has no
+ * blocks but those it acquires or finds idle; at the end the two are merged, so that what came from
+ * the outer one stays and what came from the inner one is free. */
+#include "internal.h"
+
+/* What separates the marks of an arena outside of a scope on it from those during the scope. */
+#define SCOPE_GENERATION (UINT64_C(1) << 32)
+
+/* Gives `arena`, which has no blocks, the idle outer blocks of `from` from its own depth: a loop
+ * whose scopes see allocations from outside then finds its blocks again. */
+static void take_outer_blocks(aegis_arena *arena, aegis_arena *from) {
+    if ((from->flags & AEGIS_I_ARENA_HAS_OUTER) == 0 || from->last == NULL)
+        return;
+    aegis_arena_block **list = &from->last->next;
+    aegis_arena_block *tail = NULL;
+    uint32_t flags = aegis_i_arena_block_flags(arena);
+    while (*list != NULL) {
+        aegis_arena_block *block = *list;
+        if (block->flags != flags) {
+            list = &block->next;
+            continue;
+        }
+        *list = block->next;
+        block->next = NULL;
+        if (tail == NULL)
+            aegis_i_arena_enter(arena, block);
+        else
+            tail->next = block;
+        tail = block;
+        size_t capacity_bytes = aegis_i_block_capacity(block);
+        from->capacity_bytes -= capacity_bytes;
+        from->reserved_bytes -= block->total_bytes;
+        from->block_count--;
+        arena->capacity_bytes += capacity_bytes;
+        arena->reserved_bytes += block->total_bytes;
+        arena->block_count++;
+        size_t step_bytes = aegis_i_min(block->total_bytes, arena->max_block_bytes / 2) * 2;
+        arena->next_block_bytes = aegis_i_max(arena->next_block_bytes, step_bytes);
+    }
+}
+
+void aegis_arena_scope_begin(aegis_arena *arena, aegis_arena_scope *scope) {
+    assert(aegis_i_arena_is_valid(arena));
+    scope->arena = *arena;
+    scope->mark = aegis_arena_get_mark(arena);
+    aegis_i_arena_forget_blocks(arena);
+    arena->capacity_bytes = arena->reserved_bytes = arena->block_count = 0;
+    arena->peak_used_bytes = 0;
+    arena->acquired_count = arena->released_count = 0;
+    arena->next_block_bytes = aegis_i_min(AEGIS_ARENA_MIN_BLOCK, arena->max_block_bytes);
+    arena->generation += SCOPE_GENERATION;
+    arena->flags |= AEGIS_I_ARENA_OUTER;
+    arena->scope = &scope->arena;
+    take_outer_blocks(arena, &scope->arena);
+    scope->arena.flags = (scope->arena.flags & ~AEGIS_I_ARENA_OUTER) + AEGIS_I_ARENA_DEPTH_ONE;
+}
+
+/* Puts the blocks of `from`, which must have some, behind those of `to` that are in use. Those in
+ * use stay so, and of the two current blocks the one with more room stays current. */
+static void merge_blocks(aegis_arena *to, aegis_arena *from) {
+    aegis_i_arena_sync_block(to);
+    aegis_i_arena_sync_block(from);
+    aegis_arena_block *tail = from->last;
+    while (tail->next != NULL)
+        tail = tail->next;
+    tail->next = to->last->next;
+    to->last->next = from->first;
+    if (aegis_i_arena_is_unused(from))
+        return;
+
+    size_t to_room = (size_t)(aegis_i_arena_end(to) - to->ptr);
+    size_t from_room = (size_t)(aegis_i_arena_end(from) - from->ptr);
+    aegis_arena *roomier = from_room > to_room ? from : to;
+    aegis_arena *other = roomier == to ? from : to;
+    other->block->top = other->ptr;
+    to->closed_bytes += from->closed_bytes + aegis_i_block_capacity(other->block);
+    to->wasted_bytes += from->wasted_bytes + aegis_i_min(to_room, from_room);
+    to->last = from->last;
+    to->block = roomier->block;
+    to->dirty_end = roomier->dirty_end;
+    aegis_i_arena_set_ptr(to, roomier->ptr);
+}
+
+/* Moves all that `from` holds into `to`; `from` is not used afterwards. */
+static void merge(aegis_arena *to, aegis_arena *from) {
+    if (from->deferred != NULL) {
+        aegis_arena_deferred *oldest = from->deferred;
+        while (oldest->next != NULL)
+            oldest = oldest->next;
+        oldest->next = to->deferred;
+        to->deferred = from->deferred;
+    }
+    if (from->first != NULL)
+        to->flags |= AEGIS_I_ARENA_HAS_OUTER;
+    if (from->first != NULL && to->first != NULL) {
+        merge_blocks(to, from);
+    } else if (from->first != NULL) {
+        to->first = from->first;
+        to->closed_bytes = from->closed_bytes;
+        to->wasted_bytes = from->wasted_bytes;
+        to->last = from->last;
+        to->block = from->block;
+        to->dirty_end = from->dirty_end;
+        aegis_i_arena_set_ptr(to, from->ptr);
+    }
+    aegis_i_guard_merge(to, from);
+    to->capacity_bytes += from->capacity_bytes;
+    to->reserved_bytes += from->reserved_bytes;
+    to->block_count += from->block_count;
+    to->acquired_count += from->acquired_count;
+    to->released_count += from->released_count;
+}
+
+void aegis_arena_scope_end(aegis_arena *arena, aegis_arena_scope *scope) {
+    aegis_arena *inner = &scope->arena;
+    if (aegis_arena_rewind(inner, &scope->mark) != AEGIS_OK) {
+        /* The scope's arena was reset, or trimmed when empty: what it has, it got since. */
+        aegis_i_arena_run_deferred(inner, NULL);
+        aegis_i_arena_free_all(inner);
+    }
+    merge(inner, arena);
+    *arena = *inner;
+    arena->flags -= AEGIS_I_ARENA_DEPTH_ONE;
+    if (arena->scope != NULL)
+        arena->flags |= AEGIS_I_ARENA_OUTER; /* An earlier scope on it is still open. */
+    assert(aegis_i_arena_is_valid(arena));
+}

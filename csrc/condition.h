@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The platform's condition variable beside mutex.h, and waiting with a deadline on a clock that
+ * nobody sets. Not installed.
+ *
+ * A file that includes it defines _GNU_SOURCE first, where it is not Windows. */
+#ifndef AEGIS_MEMORY_CONDITION_H
+#define AEGIS_MEMORY_CONDITION_H
+
+#include "mutex.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#if defined(_WIN32)
+
+typedef CONDITION_VARIABLE aegis_i_condition;
+
+static inline bool aegis_i_condition_init(aegis_i_condition *condition) {
+    InitializeConditionVariable(condition);
+    return true;
+}
+
+static inline void aegis_i_condition_fini(aegis_i_condition *condition) {
+    (void)condition;
+}
+
+static inline void aegis_i_condition_signal(aegis_i_condition *condition) {
+    WakeConditionVariable(condition);
+}
+
+/* The time on a clock of its own, in nanoseconds. */
+static inline uint64_t aegis_i_now_ns(void) {
+    return (uint64_t)GetTickCount64() * UINT64_C(1000000);
+}
+
+/* Waits until signalled, or until about `deadline_ns`; may return early. */
+static inline void aegis_i_condition_wait(aegis_i_condition *condition, aegis_i_mutex *mutex,
+                                          uint64_t deadline_ns) {
+    DWORD wait_ms = INFINITE;
+    if (deadline_ns != UINT64_MAX) {
+        uint64_t now_ns = aegis_i_now_ns();
+        uint64_t left_ms =
+            deadline_ns > now_ns ? (deadline_ns - now_ns - 1) / UINT64_C(1000000) + 1 : 0;
+        /* A longer wait is resumed by the caller. */
+        wait_ms = left_ms < 0x7fffffff ? (DWORD)left_ms : 0x7fffffff;
+    }
+    (void)SleepConditionVariableSRW(condition, mutex, wait_ms, 0);
+}
+
+#else
+
+#include <time.h>
+
+typedef pthread_cond_t aegis_i_condition;
+
+#define AEGIS_I_NS_PER_S UINT64_C(1000000000)
+
+static inline bool aegis_i_condition_init(aegis_i_condition *condition) {
+#if defined(__APPLE__)
+    return pthread_cond_init(condition, NULL) == 0;
+#else
+    pthread_condattr_t attributes;
+    if (pthread_condattr_init(&attributes) != 0)
+        return false;
+    bool made = pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC) == 0 &&
+                pthread_cond_init(condition, &attributes) == 0;
+    (void)pthread_condattr_destroy(&attributes);
+    return made;
+#endif
+}
+
+static inline void aegis_i_condition_fini(aegis_i_condition *condition) {
+    (void)pthread_cond_destroy(condition);
+}
+
+static inline void aegis_i_condition_signal(aegis_i_condition *condition) {
+    (void)pthread_cond_signal(condition);
+}
+
+/* The time on a clock of its own, in nanoseconds. */
+static inline uint64_t aegis_i_now_ns(void) {
+    struct timespec now;
+    (void)clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * AEGIS_I_NS_PER_S + (uint64_t)now.tv_nsec;
+}
+
+/* Waits until signalled, or until about `deadline_ns`; may return early. */
+static inline void aegis_i_condition_wait(aegis_i_condition *condition, aegis_i_mutex *mutex,
+                                          uint64_t deadline_ns) {
+    if (deadline_ns == UINT64_MAX) {
+        (void)pthread_cond_wait(condition, mutex);
+        return;
+    }
+    struct timespec until;
+#if defined(__APPLE__)
+    uint64_t now_ns = aegis_i_now_ns();
+    uint64_t left_ns = deadline_ns > now_ns ? deadline_ns - now_ns : 0;
+    until.tv_sec = (time_t)(left_ns / AEGIS_I_NS_PER_S);
+    until.tv_nsec = (long)(left_ns % AEGIS_I_NS_PER_S);
+    (void)pthread_cond_timedwait_relative_np(condition, mutex, &until);
+#else
+    /* A time_t of 32 bits ends before a far deadline does: the caller resumes the wait. */
+    uint64_t until_s = deadline_ns / AEGIS_I_NS_PER_S;
+    until.tv_sec = until_s < INT32_MAX ? (time_t)until_s : (time_t)INT32_MAX;
+    until.tv_nsec = (long)(deadline_ns % AEGIS_I_NS_PER_S);
+    (void)pthread_cond_timedwait(condition, mutex, &until);
+#endif
+}
+
+#endif
+
+#endif

@@ -1,0 +1,226 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the core's own files share: checked arithmetic, the block header, and the block chain's
+ * functions that arena.c calls. Not installed. */
+#ifndef AEGIS_MEMORY_INTERNAL_H
+#define AEGIS_MEMORY_INTERNAL_H
+
+#include "aegis_memory/arena.h"
+
+#include <assert.h>
+
+/* Internal functions have external linkage between our files, none outside. */
+#if defined(__GNUC__) && !defined(_WIN32)
+#define AEGIS_I_HIDDEN __attribute__((visibility("hidden")))
+#else
+#define AEGIS_I_HIDDEN
+#endif
+
+#if defined(__GNUC__)
+#define AEGIS_I_FORMAT(text, values) __attribute__((__format__(__printf__, text, values)))
+#else
+#define AEGIS_I_FORMAT(text, values)
+#endif
+
+static inline bool aegis_i_is_power_of_two(size_t value) {
+    return value != 0 && (value & (value - 1)) == 0;
+}
+
+/* Rounds up to a power of two. The caller knows that the result fits. */
+static inline size_t aegis_i_round_up(size_t value, size_t power_of_two) {
+    return (value + (power_of_two - 1)) & ~(power_of_two - 1);
+}
+
+/* Bytes from `p` up to the next multiple of `align_bytes`. */
+static inline size_t aegis_i_padding(const unsigned char *p, size_t align_bytes) {
+    return (size_t)(0 - (uintptr_t)p) & (align_bytes - 1);
+}
+
+static inline size_t aegis_i_min(size_t a, size_t b) {
+    return a < b ? a : b;
+}
+
+static inline size_t aegis_i_max(size_t a, size_t b) {
+    return a > b ? a : b;
+}
+
+/* Reports a mistake of the user, as printf does. Debug builds and guards only. */
+AEGIS_I_HIDDEN void aegis_i_report(const char *format, ...) AEGIS_I_FORMAT(1, 2);
+
+/* Copies a name into `bytes` of room, cut before a UTF-8 continuation byte if it is too long. */
+AEGIS_I_HIDDEN void aegis_i_copy_name(char *to, const char *from, size_t bytes);
+
+/* A text under construction: what does not fit is only counted. */
+typedef struct aegis_i_text {
+    char *buffer;
+    size_t buffer_bytes;
+    size_t length;
+} aegis_i_text;
+
+AEGIS_I_HIDDEN void aegis_i_text_add(aegis_i_text *text, const char *format, ...)
+    AEGIS_I_FORMAT(2, 3);
+
+#if defined(NDEBUG)
+#define AEGIS_I_DEBUG 0
+#else
+#define AEGIS_I_DEBUG 1
+#endif
+
+/* The head of a block; its usable bytes follow. The block knows no arena, so arenas can move. */
+struct aegis_arena_block {
+    aegis_arena_block *next;
+    /* As acquired from the source, head included. */
+    size_t total_bytes;
+    /* One past the usable bytes; a multiple of AEGIS_ARENA_ALIGN. */
+    unsigned char *end;
+    /* Bytes at or above are zero. While the block is current, the arena's copy counts. */
+    unsigned char *dirty_end;
+    /* One past the bytes handed out, once the block is closed. */
+    unsigned char *top;
+    /* AEGIS_I_BLOCK_* */
+    uint32_t flags;
+};
+
+/* The block lies in the caller's memory: never released. */
+#define AEGIS_I_BLOCK_CALLER UINT32_C(1)
+/* Acquired by an arena during a scope on it: given to such an arena again by the next scope at the
+ * same depth. The bits above the flags count that depth. */
+#define AEGIS_I_BLOCK_OUTER UINT32_C(2)
+#define AEGIS_I_BLOCK_DEPTH_SHIFT 2
+/* What the source is asked to align blocks to; the usable bytes start as aligned. */
+#define AEGIS_I_BLOCK_ALIGN ((size_t)16)
+#define AEGIS_I_BLOCK_HEAD                                                                         \
+    ((sizeof(aegis_arena_block) + AEGIS_I_BLOCK_ALIGN - 1) & ~(AEGIS_I_BLOCK_ALIGN - 1))
+
+/* No block ends above: see the invariants in arena.h. With 64-bit addresses that is the lower half
+ * of the address space, so that an address and a valid size add up without wrapping. */
+#if UINTPTR_MAX > UINT32_MAX
+#define AEGIS_I_TOP ((uintptr_t)INTPTR_MAX - AEGIS_ARENA_HEADROOM)
+#else
+#define AEGIS_I_TOP (UINTPTR_MAX - AEGIS_ARENA_HEADROOM)
+#endif
+
+/* aegis_arena.flags: the blocks are shards of a lock-free arena, its source's context. */
+#define AEGIS_I_ARENA_LOCAL (UINT32_C(1) << 15)
+/* aegis_arena.flags: the arena has the caller's memory only and cannot grow. */
+#define AEGIS_I_ARENA_FIXED (UINT32_C(1) << 16)
+/* aegis_arena.flags: `limit` is kept at `ptr`, so that every allocation takes the slow path and
+ * is seen by the checkers of harden.h. The inlined fast paths need no change for it. */
+#define AEGIS_I_ARENA_WATCHED (UINT32_C(1) << 17)
+/* aegis_arena.flags: a scope has the arena's memory; its new blocks are outer ones. */
+#define AEGIS_I_ARENA_OUTER (UINT32_C(1) << 18)
+/* aegis_arena.flags: some blocks may be outer ones. */
+#define AEGIS_I_ARENA_HAS_OUTER (UINT32_C(1) << 19)
+/* aegis_arena.flags: how many scopes the arena is inside of, in the bits from this one up. Counts
+ * modulo 4096: deeper scopes share their blocks with shallow ones. */
+#define AEGIS_I_ARENA_DEPTH_ONE (UINT32_C(1) << 20)
+
+/* The flags of a block that the arena acquires now. */
+static inline uint32_t aegis_i_arena_block_flags(const aegis_arena *arena) {
+    uint32_t depth = arena->flags / AEGIS_I_ARENA_DEPTH_ONE;
+    bool outer = (arena->flags & AEGIS_I_ARENA_OUTER) != 0;
+    return outer ? AEGIS_I_BLOCK_OUTER | depth << AEGIS_I_BLOCK_DEPTH_SHIFT : 0;
+}
+
+static inline unsigned char *aegis_i_block_start(const aegis_arena_block *block) {
+    return (unsigned char *)(uintptr_t)block + AEGIS_I_BLOCK_HEAD;
+}
+
+static inline size_t aegis_i_block_capacity(const aegis_arena_block *block) {
+    return (size_t)(block->end - aegis_i_block_start(block));
+}
+
+/* Where the current block ends; `limit` may be lower in a watched arena. */
+static inline unsigned char *aegis_i_arena_end(const aegis_arena *arena) {
+    return arena->block != NULL ? arena->block->end : arena->ptr;
+}
+
+static inline size_t aegis_i_arena_used(const aegis_arena *arena) {
+    size_t current =
+        arena->block != NULL ? (size_t)(arena->ptr - aegis_i_block_start(arena->block)) : 0;
+    return arena->closed_bytes - arena->wasted_bytes + current - arena->guards_bytes;
+}
+
+/* Whether no byte is handed out, so that every block may count as idle. */
+static inline bool aegis_i_arena_is_unused(const aegis_arena *arena) {
+    /* Not by the bytes used: an allocation of 0 bytes may have a guard. */
+    return arena->closed_bytes == 0 && arena->ptr == aegis_i_block_start(arena->block);
+}
+
+/* A function to run before its arena's memory is freed, in that memory. */
+struct aegis_arena_deferred {
+    aegis_arena_deferred *next;
+    aegis_arena_defer_fn function;
+    void *context;
+};
+
+/* Leaves the arena without blocks; its other fields are untouched. */
+AEGIS_I_HIDDEN void aegis_i_arena_forget_blocks(aegis_arena *arena);
+/* Runs what was deferred after `stop`, newest first. */
+AEGIS_I_HIDDEN void aegis_i_arena_run_deferred(aegis_arena *arena,
+                                               const aegis_arena_deferred *stop);
+/* Frees everything; what was deferred has run. */
+AEGIS_I_HIDDEN void aegis_i_arena_free_all(aegis_arena *arena);
+/* O(1) consistency, for asserts. */
+AEGIS_I_HIDDEN bool aegis_i_arena_is_valid(const aegis_arena *arena);
+/* Sets `ptr` and, from it, `limit`. */
+static inline void aegis_i_arena_set_ptr(aegis_arena *arena, unsigned char *ptr) {
+    arena->ptr = ptr;
+    arena->limit = (arena->flags & AEGIS_I_ARENA_WATCHED) != 0 ? ptr : aegis_i_arena_end(arena);
+}
+/* Writes the guard behind an allocation and chains it. */
+AEGIS_I_HIDDEN void aegis_i_guard_set(aegis_arena *arena, unsigned char *p, size_t size_bytes);
+/* Takes the guard of an allocation off and checks it. */
+AEGIS_I_HIDDEN void aegis_i_guard_drop(aegis_arena *arena, unsigned char *p, size_t size_bytes);
+/* Checks and drops the guards with numbers above `kept`, reporting each that was changed. */
+AEGIS_I_HIDDEN void aegis_i_guard_check(aegis_arena *arena, uint64_t kept);
+/* Moves the guards of `from`, which are newer, into `to`. */
+AEGIS_I_HIDDEN void aegis_i_guard_merge(aegis_arena *to, aegis_arena *from);
+/* Shows bytes that are handed out uninitialised to the checkers, and fills them if asked. */
+AEGIS_I_HIDDEN void aegis_i_show_fresh(const aegis_arena *arena, unsigned char *p,
+                                       size_t size_bytes);
+/* The size of a guard. */
+AEGIS_I_HIDDEN size_t aegis_i_guard_size(void);
+/* Wipes or fills freed bytes of a block from `from` on, as the flags ask. */
+AEGIS_I_HIDDEN void aegis_i_clean(const aegis_arena *arena, aegis_arena_block *block,
+                                  unsigned char *from);
+/* Wipes freed bytes of the current block that stay below its dirty end, as the flags ask. */
+AEGIS_I_HIDDEN void aegis_i_clean_bytes(const aegis_arena *arena, unsigned char *p,
+                                        size_t size_bytes);
+/* Keeps a failure for aegis_arena_last_error; returns NULL. */
+AEGIS_I_HIDDEN void *aegis_i_arena_fail(aegis_arena *arena, aegis_status status, size_t size_bytes,
+                                        size_t align_bytes);
+/* Acquires a block of `total_bytes`, head included, and puts it behind `last` as idle.
+ * NULL when the source refuses. */
+AEGIS_I_HIDDEN aegis_arena_block *aegis_i_arena_acquire(aegis_arena *arena, size_t total_bytes);
+/* Why the acquire that has just failed did. */
+AEGIS_I_HIDDEN aegis_status aegis_i_arena_refusal(const aegis_arena *arena);
+/* Gives every block of the list back, except the caller's. */
+AEGIS_I_HIDDEN void aegis_i_arena_release(aegis_arena *arena, aegis_arena_block *block);
+/* Lays the head of a block over memory of at least AEGIS_I_BLOCK_HEAD bytes. */
+AEGIS_I_HIDDEN aegis_arena_block *aegis_i_block_lay(void *memory, size_t total_bytes, bool zeroed,
+                                                    uint32_t flags);
+/* Whether the shared arena of a local one has not been reset since; reports it otherwise. */
+AEGIS_I_HIDDEN bool aegis_i_local_is_current(const aegis_arena *arena);
+/* Carves a shard out of the shared arena, for aegis_i_arena_acquire. */
+AEGIS_I_HIDDEN void *aegis_i_local_acquire(aegis_arena *arena, size_t total_bytes, bool *zeroed);
+/* Makes `block`, idle and behind `last`, the current one of an arena that has none. */
+AEGIS_I_HIDDEN void aegis_i_arena_enter(aegis_arena *arena, aegis_arena_block *block);
+/* Records in the current block, which there must be, what the arena knows of it. */
+static inline void aegis_i_arena_sync_block(aegis_arena *arena) {
+    arena->peak_used_bytes = aegis_i_max(arena->peak_used_bytes, aegis_i_arena_used(arena));
+    if (arena->ptr > arena->dirty_end)
+        arena->dirty_end = arena->ptr;
+    arena->block->dirty_end = arena->dirty_end;
+}
+
+/* One line of the table of struct layouts: a struct's size or alignment, or a field's offset. */
+typedef struct aegis_i_abi_entry {
+    const char *type;
+    const char *field;
+    size_t value;
+} aegis_i_abi_entry;
+
+/* Returns the table, in static memory, and how many lines it has. */
+AEGIS_I_HIDDEN const aegis_i_abi_entry *aegis_i_abi_table(size_t *count);
+
+#endif

@@ -1,0 +1,365 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The lock-free arena's allocation: an atomic addition to the offset of the current block, and the
+ * way to the next block. Making, resetting and trimming it are in lock_free_arena_blocks.c.
+ *
+ * The chain: origin -> block -> block -> ... -> NULL, with `current` somewhere on it. Between two
+ * resets a `next` changes once, from NULL, and `current` moves along the chain only; so each
+ * compare-and-swap on them that succeeds has seen the only history there is (no ABA).
+ *
+ * The offset: additions by requests that fit when they looked. One that no longer fits overshoots;
+ * from then on the offset stays above the capacity until the reset, and the first to overshoot has
+ * seen the bytes handed out, which it notes. As an offset is looked at before it is added to, it
+ * exceeds the capacity by at most add_limit_bytes for each thread inside the call.
+ *
+ * The offset moves back only by a compare-and-swap from the end of an allocation to its start, by
+ * the owner of the allocation: whatever happened in between, nothing lies behind it at that moment.
+ * Such bytes may be dirty again, so dirty_bytes is raised first. */
+#include "aegis_memory/lock_free_arena.h"
+#include "shared_arena.h"
+
+/* Raises an atomic maximum. It orders nothing itself. */
+static void raise_to(_Atomic size_t *maximum, size_t value) {
+    size_t seen = aegis_i_load(maximum, memory_order_relaxed);
+    while (seen < value &&
+           !aegis_i_cas_weak(maximum, &seen, value, memory_order_relaxed, memory_order_relaxed))
+        continue;
+}
+
+/* Takes `span_bytes` by an addition; at an alignment of up to AEGIS_I_BLOCK_ALIGN, the span
+ * includes the padding. The offset, or SIZE_MAX when there is no room. */
+static inline size_t take_by_add(aegis_i_shared_block *block, size_t span_bytes) {
+    size_t capacity_bytes = block->capacity_bytes;
+    size_t used_bytes = aegis_i_load(&block->used_bytes, memory_order_relaxed);
+    if (AEGIS_UNLIKELY(used_bytes > capacity_bytes || capacity_bytes - used_bytes < span_bytes))
+        return SIZE_MAX;
+    /* Acquire pairs with the release in give_back, whose bytes these may be: their former owner's
+     * use of them, and the raised dirty_bytes, come before ours. */
+    used_bytes = aegis_i_add(&block->used_bytes, span_bytes, memory_order_acquire);
+    if (AEGIS_UNLIKELY(used_bytes > capacity_bytes || capacity_bytes - used_bytes < span_bytes)) {
+        if (used_bytes <= capacity_bytes)
+            aegis_i_store(&block->top_bytes, used_bytes, memory_order_relaxed);
+        return SIZE_MAX;
+    }
+    return used_bytes;
+}
+
+/* Takes room for a request of any size and alignment by compare-and-swap: as take_by_add, but it
+ * never overshoots, and only the padding that this place needs is taken. */
+static size_t take_by_cas(aegis_i_shared_block *block, size_t size_bytes, size_t align_bytes) {
+    size_t capacity_bytes = block->capacity_bytes;
+    const unsigned char *start = aegis_i_shared_start(block);
+    size_t used_bytes = aegis_i_load(&block->used_bytes, memory_order_relaxed);
+    for (;;) {
+        if (used_bytes > capacity_bytes)
+            return SIZE_MAX;
+        size_t pad_bytes = aegis_i_padding(start + used_bytes, align_bytes);
+        size_t room_bytes = capacity_bytes - used_bytes;
+        size_t span_bytes = aegis_i_shared_span(size_bytes);
+        if (pad_bytes > room_bytes || room_bytes - pad_bytes < span_bytes)
+            return SIZE_MAX;
+        /* Acquire: as in take_by_add. */
+        if (aegis_i_cas_weak(&block->used_bytes, &used_bytes, used_bytes + pad_bytes + span_bytes,
+                             memory_order_acquire, memory_order_relaxed))
+            return used_bytes + pad_bytes;
+    }
+}
+
+/* Hands out the bytes at an offset of a block. `dirty_bytes` may be NULL. */
+static inline unsigned char *hand_out(const aegis_i_shared_block *block, size_t offset_bytes,
+                                      size_t size_bytes, size_t *dirty_bytes) {
+    unsigned char *p = aegis_i_shared_start(block) + offset_bytes;
+    AEGIS_I_SHOW(p, size_bytes);
+    if (dirty_bytes != NULL) {
+        size_t dirty = aegis_i_load(&block->dirty_bytes, memory_order_relaxed);
+        *dirty_bytes = dirty > offset_bytes ? dirty - offset_bytes : 0;
+    }
+    return p;
+}
+
+/* Allocates from one block, or returns NULL. */
+static unsigned char *take_from(const aegis_lock_free_arena_shared *shared,
+                                aegis_i_shared_block *block, size_t size_bytes, size_t align_bytes,
+                                size_t *dirty_bytes) {
+    size_t offset_bytes;
+    if (size_bytes <= shared->add_limit_bytes && align_bytes <= AEGIS_I_BLOCK_ALIGN) {
+        size_t slack_bytes = align_bytes - AEGIS_ARENA_ALIGN;
+        offset_bytes = take_by_add(block, aegis_i_shared_span(size_bytes) + slack_bytes);
+        if (offset_bytes != SIZE_MAX)
+            offset_bytes +=
+                aegis_i_padding(aegis_i_shared_start(block) + offset_bytes, align_bytes);
+    } else {
+        offset_bytes = take_by_cas(block, size_bytes, align_bytes);
+    }
+    return offset_bytes != SIZE_MAX ? hand_out(block, offset_bytes, size_bytes, dirty_bytes) : NULL;
+}
+
+/* Acquires the block that is to follow: large enough for four such requests, so that the end of the
+ * one before it is small beside it; if that is refused, of just the size of the request, unless
+ * another thread has brought one meanwhile. */
+static aegis_i_shared_block *grow(aegis_lock_free_arena_shared *shared,
+                                  const aegis_i_shared_block *block, size_t need_bytes,
+                                  const aegis_budget **refused) {
+    size_t exact_bytes = AEGIS_I_SHARED_HEAD + need_bytes;
+    size_t step_bytes = aegis_i_load(&shared->next_block_bytes, memory_order_relaxed);
+    while (step_bytes / 4 < exact_bytes && step_bytes <= shared->max_block_bytes / 2)
+        step_bytes *= 2;
+    step_bytes = aegis_i_max(step_bytes, exact_bytes);
+    aegis_i_shared_block *fresh = aegis_i_shared_acquire(shared, step_bytes, refused);
+    if (fresh != NULL) {
+        size_t limit_bytes = aegis_i_max(step_bytes, shared->max_block_bytes);
+        aegis_i_store(&shared->next_block_bytes,
+                      aegis_i_min(aegis_i_min(step_bytes, PTRDIFF_MAX / 2) * 2, limit_bytes),
+                      memory_order_relaxed);
+        return fresh;
+    }
+    if (aegis_i_load(&block->next, memory_order_relaxed) != NULL)
+        return NULL;
+    return aegis_i_shared_acquire(shared, exact_bytes, refused);
+}
+
+/* The block behind `block`, acquired if there is none yet. NULL when that is refused. */
+static aegis_i_shared_block *next_of(aegis_lock_free_arena_shared *shared,
+                                     aegis_i_shared_block *block, size_t need_bytes,
+                                     const aegis_budget **refused) {
+    /* Acquire pairs with the release that appended the block: its head is written. */
+    aegis_i_shared_block *next = aegis_i_load(&block->next, memory_order_acquire);
+    if (next != NULL)
+        return next;
+    aegis_i_shared_block *fresh = grow(shared, block, need_bytes, refused);
+    if (fresh != NULL) {
+        aegis_i_shared_block *tail = block;
+        aegis_i_shared_block *behind = NULL;
+        /* A loser appends behind the winner's block, so that both are used in turn. Release
+         * publishes the head; acquire on failure, as above, to look behind the other's block. */
+        while (
+            !aegis_i_cas(&tail->next, &behind, fresh, memory_order_release, memory_order_acquire)) {
+            tail = behind;
+            behind = NULL;
+        }
+    }
+    return aegis_i_load(&block->next, memory_order_acquire);
+}
+
+/* The smallest idle block of its own that a request may have; NULL if there is none. */
+static aegis_i_shared_block *find_large(const aegis_lock_free_arena_shared *shared,
+                                        size_t need_bytes) {
+    aegis_i_shared_block *best = NULL;
+    aegis_i_shared_block *block = shared->large_idle;
+    for (; block != NULL; block = aegis_i_load(&block->next, memory_order_relaxed)) {
+        size_t capacity_bytes = block->capacity_bytes;
+        if (capacity_bytes < need_bytes || capacity_bytes / 4 > need_bytes ||
+            (best != NULL && best->capacity_bytes <= capacity_bytes) ||
+            aegis_i_load(&block->taken, memory_order_relaxed) != 0)
+            continue;
+        best = block;
+        if (capacity_bytes == need_bytes)
+            break;
+    }
+    return best;
+}
+
+/* Gives a large request a block of its own: an idle one, else a new one. Requests of the same sizes
+ * as before the reset find idle ones in whatever order they come, since each takes the smallest
+ * that fits. */
+static aegis_i_shared_block *take_large(aegis_lock_free_arena_shared *shared, size_t need_bytes,
+                                        const aegis_budget **refused) {
+    aegis_i_shared_block *block;
+    while ((block = find_large(shared, need_bytes)) != NULL) {
+        uint32_t taken = 0;
+        /* It orders nothing: what was in the block is from before the reset. */
+        if (aegis_i_cas(&block->taken, &taken, 1, memory_order_relaxed, memory_order_relaxed))
+            break;
+    }
+    if (block == NULL) {
+        block = aegis_i_shared_acquire(shared, AEGIS_I_SHARED_HEAD + need_bytes, refused);
+        if (block == NULL)
+            return NULL;
+        aegis_i_shared_block *newest = aegis_i_load(&shared->large, memory_order_relaxed);
+        do {
+            aegis_i_store(&block->next, newest, memory_order_relaxed);
+            /* Release pairs with the acquire in the walk of aegis_lock_free_arena_get_stats. */
+        } while (!aegis_i_cas_weak(&shared->large, &newest, block, memory_order_release,
+                                   memory_order_relaxed));
+    }
+    aegis_i_store(&block->used_bytes, need_bytes, memory_order_relaxed);
+    return block;
+}
+
+unsigned char *aegis_i_shared_take(aegis_lock_free_arena_shared *shared, size_t size_bytes,
+                                   size_t align_bytes, size_t *dirty_bytes, aegis_error *error) {
+    assert(aegis_i_shared_is_valid(shared));
+    size_t excess_bytes = align_bytes > AEGIS_ARENA_ALIGN ? align_bytes - 1 : 0;
+    if (!aegis_i_is_power_of_two(align_bytes) || size_bytes > PTRDIFF_MAX - excess_bytes)
+        return aegis_i_shared_fail(shared, AEGIS_E_INVALID_LAYOUT, size_bytes, align_bytes, NULL,
+                                   error);
+    size_t asked_align_bytes = align_bytes;
+    align_bytes = aegis_i_max(align_bytes, AEGIS_ARENA_ALIGN);
+    /* The most that the request can take of a new block. Both terms are below PTRDIFF_MAX + 64, so
+     * the sum does not wrap. */
+    size_t slack_bytes = align_bytes > AEGIS_I_BLOCK_ALIGN ? align_bytes - AEGIS_I_BLOCK_ALIGN
+                                                           : align_bytes - AEGIS_ARENA_ALIGN;
+    size_t need_bytes =
+        aegis_i_round_up(slack_bytes + aegis_i_shared_span(size_bytes), AEGIS_I_BLOCK_ALIGN);
+    const aegis_budget *refused = NULL;
+    if (need_bytes > PTRDIFF_MAX - AEGIS_I_SHARED_HEAD)
+        return aegis_i_shared_fail(shared, AEGIS_E_OUT_OF_MEMORY, size_bytes, asked_align_bytes,
+                                   NULL, error);
+    for (;;) {
+        /* Acquire pairs with the release below: the head of the block is written. */
+        aegis_i_shared_block *block = aegis_i_load(&shared->current, memory_order_acquire);
+        unsigned char *p = take_from(shared, block, size_bytes, align_bytes, dirty_bytes);
+        if (p != NULL)
+            return p;
+        if (need_bytes > shared->add_limit_bytes) {
+            block = take_large(shared, need_bytes, &refused);
+            if (block == NULL)
+                break;
+            size_t pad_bytes = aegis_i_padding(aegis_i_shared_start(block), align_bytes);
+            return hand_out(block, pad_bytes, size_bytes, dirty_bytes);
+        }
+        aegis_i_shared_block *next = next_of(shared, block, need_bytes, &refused);
+        if (next == NULL)
+            break;
+        /* Release publishes what the acquire in next_of has shown us of the head. That another
+         * thread was faster is as good. */
+        (void)aegis_i_cas(&shared->current, &block, next, memory_order_release,
+                          memory_order_relaxed);
+    }
+    return aegis_i_shared_fail(shared, AEGIS_E_OUT_OF_MEMORY, size_bytes, asked_align_bytes,
+                               refused, error);
+}
+
+bool aegis_i_shared_give_back(aegis_lock_free_arena_shared *shared, unsigned char *from,
+                              unsigned char *end, bool clean) {
+    /* Acquire: as in aegis_i_shared_take. */
+    aegis_i_shared_block *block = aegis_i_load(&shared->current, memory_order_acquire);
+    uintptr_t start = (uintptr_t)aegis_i_shared_start(block);
+    if ((uintptr_t)from < start || (uintptr_t)end > start + block->capacity_bytes)
+        return false;
+    size_t end_bytes = (size_t)((uintptr_t)end - start);
+    if (!clean)
+        raise_to(&block->dirty_bytes, end_bytes);
+    /* Release pairs with the acquires of take_by_add and take_by_cas; the additions in between
+     * carry it on (a release sequence). */
+    return aegis_i_cas(&block->used_bytes, &end_bytes, (size_t)((uintptr_t)from - start),
+                       memory_order_release, memory_order_relaxed);
+}
+
+/* The whole of an allocation: the fast path first, the reason of a failure only if it is wanted. */
+static inline unsigned char *take(const aegis_lock_free_arena *arena, size_t size_bytes,
+                                  size_t *dirty_bytes, aegis_error *error) {
+    aegis_lock_free_arena_shared *shared = arena->shared;
+    if (size_bytes <= shared->add_limit_bytes) {
+        /* Acquire: as in aegis_i_shared_take. */
+        aegis_i_shared_block *block = aegis_i_load(&shared->current, memory_order_acquire);
+        size_t offset_bytes = take_by_add(block, aegis_i_shared_span(size_bytes));
+        if (offset_bytes != SIZE_MAX)
+            return hand_out(block, offset_bytes, size_bytes, dirty_bytes);
+    }
+    aegis_error unwanted;
+    return aegis_i_shared_take(shared, size_bytes, AEGIS_ARENA_ALIGN, dirty_bytes,
+                               error != NULL ? error : &unwanted);
+}
+
+/* Clears the bytes that may be other than zero. */
+static inline void *cleared(unsigned char *p, size_t size_bytes, size_t dirty_bytes) {
+    if (p == NULL)
+        return NULL;
+    AEGIS_I_SHOW_ZEROED(p, size_bytes);
+    if (dirty_bytes != 0)
+        memset(p, 0, aegis_i_min(size_bytes, dirty_bytes));
+    return p;
+}
+
+void *aegis_lock_free_arena_alloc(const aegis_lock_free_arena *arena, size_t size_bytes,
+                                  aegis_error *error) {
+    return take(arena, size_bytes, NULL, error);
+}
+
+void *aegis_lock_free_arena_alloc_zeroed(const aegis_lock_free_arena *arena, size_t size_bytes,
+                                         aegis_error *error) {
+    size_t dirty_bytes = 0;
+    unsigned char *p = take(arena, size_bytes, &dirty_bytes, error);
+    return cleared(p, size_bytes, dirty_bytes);
+}
+
+void *aegis_lock_free_arena_alloc_aligned(const aegis_lock_free_arena *arena, size_t size_bytes,
+                                          size_t align_bytes, aegis_error *error) {
+    aegis_error unwanted;
+    return aegis_i_shared_take(arena->shared, size_bytes, align_bytes, NULL,
+                               error != NULL ? error : &unwanted);
+}
+
+void *aegis_lock_free_arena_alloc_aligned_zeroed(const aegis_lock_free_arena *arena,
+                                                 size_t size_bytes, size_t align_bytes,
+                                                 aegis_error *error) {
+    size_t dirty_bytes = 0;
+    aegis_error unwanted;
+    unsigned char *p = aegis_i_shared_take(arena->shared, size_bytes, align_bytes, &dirty_bytes,
+                                           error != NULL ? error : &unwanted);
+    return cleared(p, size_bytes, dirty_bytes);
+}
+
+/* Lets the allocation at `p`, if it is the last of the current block, end elsewhere. */
+static bool resize_last(aegis_lock_free_arena_shared *shared, unsigned char *p, size_t old_bytes,
+                        size_t new_bytes) {
+    unsigned char *old_end = p + aegis_i_shared_span(old_bytes);
+    if (new_bytes <= old_bytes) {
+        unsigned char *new_end = p + aegis_i_shared_span(new_bytes);
+        AEGIS_I_HIDE(p + new_bytes, old_bytes - new_bytes);
+        if (new_end != old_end)
+            (void)aegis_i_shared_give_back(shared, new_end, old_end, false);
+        return true;
+    }
+    /* Acquire: as in aegis_i_shared_take. */
+    aegis_i_shared_block *block = aegis_i_load(&shared->current, memory_order_acquire);
+    uintptr_t start = (uintptr_t)aegis_i_shared_start(block);
+    if ((uintptr_t)p < start || (uintptr_t)old_end > start + block->capacity_bytes)
+        return false;
+    size_t room_bytes = block->capacity_bytes - (size_t)((uintptr_t)p - start);
+    if (new_bytes > room_bytes || aegis_i_shared_span(new_bytes) > room_bytes)
+        return false;
+    size_t end_bytes = (size_t)((uintptr_t)old_end - start);
+    /* Acquire: as in take_by_add. */
+    if (!aegis_i_cas(&block->used_bytes, &end_bytes,
+                     (size_t)((uintptr_t)p - start) + aegis_i_shared_span(new_bytes),
+                     memory_order_acquire, memory_order_relaxed))
+        return false;
+    AEGIS_I_SHOW(p + old_bytes, new_bytes - old_bytes);
+    return true;
+}
+
+void *aegis_lock_free_arena_realloc_aligned(const aegis_lock_free_arena *arena, void *memory,
+                                            size_t old_bytes, size_t new_bytes, size_t align_bytes,
+                                            aegis_error *error) {
+    if (memory == NULL)
+        return aegis_lock_free_arena_alloc_aligned(arena, new_bytes, align_bytes, error);
+    if (resize_last(arena->shared, (unsigned char *)memory, old_bytes, new_bytes))
+        return memory;
+    void *moved = aegis_lock_free_arena_alloc_aligned(arena, new_bytes, align_bytes, error);
+    if (moved != NULL)
+        memcpy(moved, memory, old_bytes);
+    return moved;
+}
+
+void aegis_lock_free_arena_free_last(const aegis_lock_free_arena *arena, void *memory,
+                                     size_t size_bytes) {
+    if (memory == NULL)
+        return;
+    unsigned char *p = (unsigned char *)memory;
+    AEGIS_I_HIDE(p, size_bytes);
+    (void)aegis_i_shared_give_back(arena->shared, p, p + aegis_i_shared_span(size_bytes), false);
+}
+
+void *aegis_lock_free_arena_memdup(const aegis_lock_free_arena *arena, const void *bytes,
+                                   size_t size_bytes, aegis_error *error) {
+    void *copy = aegis_lock_free_arena_alloc(arena, size_bytes, error);
+    if (copy != NULL && size_bytes != 0)
+        memcpy(copy, bytes, size_bytes);
+    return copy;
+}
+
+char *aegis_lock_free_arena_strdup(const aegis_lock_free_arena *arena, const char *text,
+                                   aegis_error *error) {
+    return (char *)aegis_lock_free_arena_memdup(arena, text, strlen(text) + 1, error);
+}

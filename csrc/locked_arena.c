@@ -1,0 +1,136 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* An arena behind a mutex. The lock is held to find room, not to fill it. */
+#include "aegis_memory/locked_arena.h"
+#include "internal.h"
+#include "mutex.h"
+
+#include <stdlib.h>
+
+struct aegis_locked_arena_shared {
+    aegis_i_mutex lock;
+    aegis_arena arena;
+};
+
+aegis_status aegis_locked_arena_init(aegis_locked_arena *arena, const aegis_arena_options *options,
+                                     aegis_error *error) {
+    arena->shared = NULL;
+    aegis_locked_arena_shared *shared = (aegis_locked_arena_shared *)malloc(sizeof *shared);
+    if (shared == NULL) {
+        aegis_error none = {AEGIS_E_OUT_OF_MEMORY, sizeof *shared, AEGIS_ARENA_ALIGN, 0, 0, NULL};
+        if (error != NULL)
+            *error = none;
+        return none.status;
+    }
+    aegis_status status = aegis_arena_init(&shared->arena, options);
+    if (status != AEGIS_OK) {
+        if (error != NULL)
+            aegis_arena_last_error(&shared->arena, error);
+        free(shared);
+        return status;
+    }
+    aegis_i_mutex_init(&shared->lock);
+    arena->shared = shared;
+    return AEGIS_OK;
+}
+
+void aegis_locked_arena_fini(aegis_locked_arena *arena) {
+    if (arena == NULL || arena->shared == NULL)
+        return;
+    aegis_arena_fini(&arena->shared->arena);
+    aegis_i_mutex_fini(&arena->shared->lock);
+    free(arena->shared);
+    arena->shared = NULL;
+}
+
+/* Takes the lock, for one request. */
+static aegis_arena *enter(const aegis_locked_arena *arena) {
+    aegis_i_mutex_lock(&arena->shared->lock);
+    return &arena->shared->arena;
+}
+
+/* Gives the lock back, and the reason of a failure to who wants it. */
+static void *leave(const aegis_locked_arena *arena, void *memory, aegis_error *error) {
+    if (memory == NULL && error != NULL)
+        aegis_arena_last_error(&arena->shared->arena, error);
+    aegis_i_mutex_unlock(&arena->shared->lock);
+    return memory;
+}
+
+void *aegis_locked_arena_alloc(const aegis_locked_arena *arena, size_t size_bytes,
+                               aegis_error *error) {
+    return leave(arena, aegis_arena_alloc(enter(arena), size_bytes), error);
+}
+
+void *aegis_locked_arena_alloc_zeroed(const aegis_locked_arena *arena, size_t size_bytes,
+                                      aegis_error *error) {
+    return leave(arena, aegis_arena_alloc_zeroed(enter(arena), size_bytes), error);
+}
+
+void *aegis_locked_arena_alloc_aligned(const aegis_locked_arena *arena, size_t size_bytes,
+                                       size_t align_bytes, aegis_error *error) {
+    return leave(arena, aegis_arena_alloc_aligned(enter(arena), size_bytes, align_bytes), error);
+}
+
+void *aegis_locked_arena_alloc_aligned_zeroed(const aegis_locked_arena *arena, size_t size_bytes,
+                                              size_t align_bytes, aegis_error *error) {
+    /* The slow path is complete by itself, and the one that zeroes at an alignment. */
+    return leave(arena, aegis_arena_alloc_slow(enter(arena), size_bytes, align_bytes, true), error);
+}
+
+void *aegis_locked_arena_realloc_aligned(const aegis_locked_arena *arena, void *memory,
+                                         size_t old_bytes, size_t new_bytes, size_t align_bytes,
+                                         aegis_error *error) {
+    return leave(
+        arena, aegis_arena_realloc_aligned(enter(arena), memory, old_bytes, new_bytes, align_bytes),
+        error);
+}
+
+void aegis_locked_arena_free_last(const aegis_locked_arena *arena, void *memory,
+                                  size_t size_bytes) {
+    aegis_arena_free_last(enter(arena), memory, size_bytes);
+    aegis_i_mutex_unlock(&arena->shared->lock);
+}
+
+void *aegis_locked_arena_memdup(const aegis_locked_arena *arena, const void *bytes,
+                                size_t size_bytes, aegis_error *error) {
+    void *copy = aegis_locked_arena_alloc(arena, size_bytes, error);
+    if (copy != NULL && size_bytes != 0)
+        memcpy(copy, bytes, size_bytes);
+    return copy;
+}
+
+char *aegis_locked_arena_strdup(const aegis_locked_arena *arena, const char *text,
+                                aegis_error *error) {
+    return (char *)aegis_locked_arena_memdup(arena, text, strlen(text) + 1, error);
+}
+
+aegis_status aegis_locked_arena_defer(const aegis_locked_arena *arena,
+                                      aegis_arena_defer_fn function, void *context,
+                                      aegis_error *error) {
+    aegis_status status = aegis_arena_defer(enter(arena), function, context);
+    if (status == AEGIS_E_INVALID) {
+        aegis_error invalid = {status, 0, AEGIS_ARENA_ALIGN, 0, 0, NULL};
+        if (error != NULL)
+            *error = invalid;
+        error = NULL;
+    }
+    (void)leave(arena, status == AEGIS_OK ? arena->shared : NULL, error);
+    return status;
+}
+
+void aegis_locked_arena_reset(aegis_locked_arena *arena) {
+    aegis_arena_reset(&arena->shared->arena);
+}
+
+void aegis_locked_arena_trim(aegis_locked_arena *arena, size_t keep_bytes) {
+    aegis_arena_trim(&arena->shared->arena, keep_bytes);
+}
+
+void aegis_locked_arena_clear(aegis_locked_arena *arena) {
+    aegis_arena_clear(&arena->shared->arena);
+}
+
+void aegis_locked_arena_get_stats(const aegis_locked_arena *arena, aegis_arena_stats *stats) {
+    aegis_arena_get_stats(enter(arena), stats);
+    aegis_i_mutex_unlock(&arena->shared->lock);
+}

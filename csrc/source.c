@@ -1,0 +1,206 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The built-in block sources: the C heap, anonymous pages, the caller's region.
+ *
+ * The heap uses calloc, which knows when memory is fresh from the system and skips the clearing;
+ * so a zeroing arena need not clear it either. Pages come from mmap or VirtualAlloc. */
+#if !defined(_WIN32) && !defined(_GNU_SOURCE)
+#define _GNU_SOURCE /* MAP_ANONYMOUS, madvise */
+#endif
+
+#include "aegis_memory/source.h"
+#include "internal.h"
+
+#include <stdlib.h>
+
+#if defined(_WIN32)
+#include <malloc.h>
+#include <windows.h>
+#elif defined(__unix__) || defined(__APPLE__)
+#include <sys/mman.h>
+#include <unistd.h>
+#define AEGIS_I_HAS_MMAP 1
+#endif
+
+/* What calloc aligns to everywhere we run: two pointers. */
+#define AEGIS_I_HEAP_ALIGN (2 * sizeof(void *))
+#define AEGIS_I_HUGE_PAGE_BYTES ((size_t)2 << 20)
+
+static void *heap_acquire(void *context, size_t size_bytes, size_t align_bytes, bool *zeroed) {
+    (void)context;
+    if (align_bytes <= AEGIS_I_HEAP_ALIGN) {
+        *zeroed = true;
+        return calloc(1, size_bytes);
+    }
+#if defined(_WIN32)
+    return _aligned_malloc(size_bytes, align_bytes);
+#else
+    /* aligned_alloc wants a multiple of the alignment. */
+    if (size_bytes > SIZE_MAX - (align_bytes - 1))
+        return NULL;
+    return aligned_alloc(align_bytes, aegis_i_round_up(size_bytes, align_bytes));
+#endif
+}
+
+static void heap_release(void *context, void *memory, size_t size_bytes, size_t align_bytes) {
+    (void)context;
+    (void)size_bytes;
+#if defined(_WIN32)
+    if (align_bytes > AEGIS_I_HEAP_ALIGN) {
+        _aligned_free(memory);
+        return;
+    }
+#else
+    (void)align_bytes;
+#endif
+    free(memory);
+}
+
+aegis_source aegis_source_heap(void) {
+    aegis_source source = {heap_acquire, heap_release, NULL, NULL};
+    return source;
+}
+
+#if defined(AEGIS_I_HAS_MMAP)
+
+static size_t page_bytes(void) {
+    long bytes = sysconf(_SC_PAGESIZE);
+    return bytes > 0 ? (size_t)bytes : 4096;
+}
+
+/* Makes pages resident: by one call where there is one, else by writing to each. */
+static void prefault(unsigned char *memory, size_t size_bytes) {
+#if defined(MADV_POPULATE_WRITE)
+    if (madvise(memory, size_bytes, MADV_POPULATE_WRITE) == 0)
+        return;
+#endif
+    size_t step_bytes = page_bytes();
+    for (size_t i = 0; i < size_bytes; i += step_bytes)
+        *(volatile unsigned char *)(memory + i) = 0;
+}
+
+static void *pages_acquire(void *context, size_t size_bytes, size_t align_bytes, bool *zeroed) {
+    uint32_t flags = (uint32_t)(uintptr_t)context;
+    size_t page = page_bytes();
+    if ((flags & ~(AEGIS_PAGES_HUGE | AEGIS_PAGES_PREFAULT)) != 0 ||
+        size_bytes > PTRDIFF_MAX - page)
+        return NULL;
+    size_t size = aegis_i_round_up(size_bytes, page);
+    if ((flags & AEGIS_PAGES_HUGE) != 0 && size >= AEGIS_I_HUGE_PAGE_BYTES)
+        align_bytes = aegis_i_max(align_bytes, AEGIS_I_HUGE_PAGE_BYTES);
+    size_t slack = align_bytes > page ? align_bytes - page : 0;
+    if (size > PTRDIFF_MAX - slack)
+        return NULL;
+
+    void *mapped =
+        mmap(NULL, size + slack, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (mapped == MAP_FAILED)
+        return NULL;
+    /* Mapped with slack for the alignment; what is before and behind goes back. */
+    unsigned char *memory = (unsigned char *)mapped;
+    if (slack != 0) {
+        size_t before = aegis_i_padding(memory, align_bytes);
+        if (before != 0)
+            (void)munmap(memory, before);
+        memory += before;
+        if (slack != before)
+            (void)munmap(memory + size, slack - before);
+    }
+#if defined(MADV_HUGEPAGE)
+    if ((flags & AEGIS_PAGES_HUGE) != 0)
+        (void)madvise(memory, size, MADV_HUGEPAGE);
+#endif
+    if ((flags & AEGIS_PAGES_PREFAULT) != 0)
+        prefault(memory, size);
+    *zeroed = true;
+    return memory;
+}
+
+static void pages_release(void *context, void *memory, size_t size_bytes, size_t align_bytes) {
+    (void)context;
+    (void)align_bytes;
+    (void)munmap(memory, aegis_i_round_up(size_bytes, page_bytes()));
+}
+
+#elif defined(_WIN32)
+
+static void *pages_acquire(void *context, size_t size_bytes, size_t align_bytes, bool *zeroed) {
+    uint32_t flags = (uint32_t)(uintptr_t)context;
+    if ((flags & ~(AEGIS_PAGES_HUGE | AEGIS_PAGES_PREFAULT)) != 0 ||
+        size_bytes > PTRDIFF_MAX - align_bytes)
+        return NULL;
+    /* Reserve with slack to learn of an aligned address, give it up, and take just that one; if
+     * another thread was faster, try again. */
+    for (int attempt = 0; attempt < 16; attempt++) {
+        unsigned char *probe = (unsigned char *)VirtualAlloc(NULL, size_bytes + align_bytes,
+                                                             MEM_RESERVE, PAGE_READWRITE);
+        if (probe == NULL)
+            return NULL;
+        unsigned char *aligned = probe + aegis_i_padding(probe, align_bytes);
+        (void)VirtualFree(probe, 0, MEM_RELEASE);
+        unsigned char *memory = (unsigned char *)VirtualAlloc(
+            aligned, size_bytes, MEM_RESERVE | MEM_COMMIT, PAGE_READWRITE);
+        if (memory != NULL && aegis_i_padding(memory, align_bytes) == 0) {
+            if ((flags & AEGIS_PAGES_PREFAULT) != 0)
+                for (size_t i = 0; i < size_bytes; i += 4096)
+                    *(volatile unsigned char *)(memory + i) = 0;
+            *zeroed = true;
+            return memory;
+        }
+        if (memory != NULL)
+            (void)VirtualFree(memory, 0, MEM_RELEASE);
+    }
+    return NULL;
+}
+
+static void pages_release(void *context, void *memory, size_t size_bytes, size_t align_bytes) {
+    (void)context;
+    (void)size_bytes;
+    (void)align_bytes;
+    (void)VirtualFree(memory, 0, MEM_RELEASE);
+}
+
+#else
+
+/* No page interface is known here: the heap serves. */
+static void *pages_acquire(void *context, size_t size_bytes, size_t align_bytes, bool *zeroed) {
+    return heap_acquire(context, size_bytes, align_bytes, zeroed);
+}
+
+static void pages_release(void *context, void *memory, size_t size_bytes, size_t align_bytes) {
+    heap_release(context, memory, size_bytes, align_bytes);
+}
+
+#endif
+
+aegis_source aegis_source_pages(uint32_t flags) {
+    aegis_source source = {pages_acquire, pages_release, NULL, NULL};
+    source.context = (void *)(uintptr_t)flags;
+    return source;
+}
+
+static void *region_acquire(void *context, size_t size_bytes, size_t align_bytes, bool *zeroed) {
+    (void)zeroed;
+    aegis_region *region = (aegis_region *)context;
+    size_t left_bytes = region->size_bytes - region->used_bytes;
+    if (size_bytes > left_bytes)
+        return NULL; /* also for an empty region, whose base may be NULL */
+    size_t pad_bytes = aegis_i_padding(region->base + region->used_bytes, align_bytes);
+    if (pad_bytes > left_bytes || size_bytes > left_bytes - pad_bytes)
+        return NULL;
+    unsigned char *memory = region->base + region->used_bytes + pad_bytes;
+    region->used_bytes += pad_bytes + size_bytes;
+    return memory;
+}
+
+static void region_release(void *context, void *memory, size_t size_bytes, size_t align_bytes) {
+    (void)align_bytes;
+    aegis_region *region = (aegis_region *)context;
+    unsigned char *piece = (unsigned char *)memory;
+    if (piece + size_bytes == region->base + region->used_bytes)
+        region->used_bytes = (size_t)(piece - region->base);
+}
+
+aegis_source aegis_source_region(aegis_region *region) {
+    aegis_source source = {region_acquire, region_release, NULL, region};
+    return source;
+}

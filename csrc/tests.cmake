@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: Apache-2.0
+# The tests: every tests/c/*_test.c, every examples/c/*.c, and every public header by itself.
+set(root "${CMAKE_CURRENT_SOURCE_DIR}/..")
+
+# One program of one file, linked to the library and registered under its name.
+function(aegis_add_program name file library)
+    add_executable(${name} "${file}")
+    set_target_properties(${name} PROPERTIES C_STANDARD 11 C_STANDARD_REQUIRED ON
+                          C_EXTENSIONS OFF)
+    target_link_libraries(${name} PRIVATE ${library} aegis_memory_flags)
+    add_test(NAME ${name} COMMAND ${name} WORKING_DIRECTORY "${root}")
+endfunction()
+
+file(GLOB test_files CONFIGURE_DEPENDS "${root}/tests/c/*_test.c")
+foreach(file IN LISTS test_files)
+    get_filename_component(name "${file}" NAME_WE)
+    aegis_add_program(${name} "${file}" aegis_memory)
+endforeach()
+# Once more against the shared library: what is not exported would not link.
+foreach(name IN ITEMS arena_test arena_hooks_test arena_scope_test base_test lock_free_pool_test
+             locked_pool_test pool_cache_test pool_test source_test)
+    aegis_add_program(${name}_shared "${root}/tests/c/${name}.c" aegis_memory_shared)
+endforeach()
+
+file(GLOB example_files CONFIGURE_DEPENDS "${root}/examples/c/*.c")
+foreach(file IN LISTS example_files)
+    get_filename_component(name "${file}" NAME_WE)
+    aegis_add_program(example_${name} "${file}" aegis_memory)
+endforeach()
+
+# Each public header compiles alone, as C11 and as C++11. The compilers are called as they are,
+# so that no flag of the build hides a fault.
+if(NOT MSVC)
+    find_program(AEGIS_CXX NAMES "$ENV{CXX}" c++ g++ clang++)
+    file(GLOB headers CONFIGURE_DEPENDS "${root}/include/*.h" "${root}/include/aegis_memory/*.h")
+    set(strict -Wall -Wextra -Wpedantic -Werror -fsyntax-only)
+    foreach(header IN LISTS headers)
+        get_filename_component(name "${header}" NAME_WE)
+        set(unit "${CMAKE_CURRENT_BINARY_DIR}/header_${name}")
+        file(RELATIVE_PATH included "${root}/include" "${header}")
+        file(WRITE "${unit}.c" "#include \"${included}\"\ntypedef int header_is_complete;\n")
+        file(WRITE "${unit}.cc" "#include \"${included}\"\ntypedef int header_is_complete;\n")
+        add_test(NAME header_${name}_as_c11 COMMAND "${CMAKE_C_COMPILER}" -std=c11 ${strict}
+                 -I "${root}/include" "${unit}.c")
+        if(AEGIS_CXX)
+            add_test(NAME header_${name}_as_cxx11 COMMAND "${AEGIS_CXX}" -std=c++11 ${strict}
+                     -I "${root}/include" "${unit}.cc")
+        endif()
+    endforeach()
+endif()
+
+# What the example says of input that it must refuse, and that it then ends with a failure.
+if(EXISTS "${root}/examples/c/quickstart.c")
+    function(aegis_add_refusal name content expected)
+        set(file "${CMAKE_CURRENT_BINARY_DIR}/${name}.csv")
+        if(content)
+            file(WRITE "${file}" "${content}")
+        endif()
+        add_test(NAME example_refuses_${name} COMMAND example_quickstart "${file}")
+        set_tests_properties(example_refuses_${name} PROPERTIES WILL_FAIL ON)
+        add_test(NAME example_explains_${name} COMMAND example_quickstart "${file}")
+        set_tests_properties(example_explains_${name} PROPERTIES PASS_REGULAR_EXPRESSION
+                             "${expected}")
+    endfunction()
+    aegis_add_refusal(ragged_row "a,b,c\n1,2,3\n1\n" "ragged_row.csv:3: the row has 1 fields")
+    string(ASCII 255 stray)
+    aegis_add_refusal(no_utf8 "a,b\n${stray},2\n" "no_utf8.csv:2: the line is not valid UTF-8")
+    aegis_add_refusal(missing_file "" "cannot read .*missing_file.csv: No such file")
+endif()

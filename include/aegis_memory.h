@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/** @file aegis_memory.h
+ *  The umbrella header: everything aegis-memory offers to C and C++.
+ *
+ *  Each header below may also be included on its own.
+ */
+#ifndef AEGIS_MEMORY_H
+#define AEGIS_MEMORY_H
+
+#include "aegis_memory/arena.h"
+#include "aegis_memory/arena_hooks.h"
+#include "aegis_memory/arena_local.h"
+#include "aegis_memory/arena_recycler.h"
+#include "aegis_memory/base.h"
+#include "aegis_memory/budget.h"
+#include "aegis_memory/lock_free_arena.h"
+#include "aegis_memory/lock_free_pool.h"
+#include "aegis_memory/locked_arena.h"
+#include "aegis_memory/locked_pool.h"
+#include "aegis_memory/pool.h"
+#include "aegis_memory/source.h"
+
+#endif

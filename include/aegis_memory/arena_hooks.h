@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/** @file arena_hooks.h
+ *  The arena behind the allocator hooks of other C libraries: functions in the shapes of malloc,
+ *  calloc, realloc and free with a user pointer, which is the arena.
+ *
+ *  Two families. The unsized one keeps each size in the 16 bytes before the memory, for hooks that
+ *  pass only a pointer (zlib, expat, SQLite, libxml2). The sized one stores nothing, for hooks that
+ *  pass the old size (Lua, Rust). Memory of one family must not be passed to the other.
+ *
+ *  All memory is aligned to 16 bytes. Freeing reclaims only the latest allocation; the rest goes
+ *  at the arena's reset. Each function takes the arena as `void *`, so that it fits the hook's type
+ *  without a cast. One owner thread, as for the arena.
+ */
+#ifndef AEGIS_MEMORY_ARENA_HOOKS_H
+#define AEGIS_MEMORY_ARENA_HOOKS_H
+
+#include "arena.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/** Allocates, as malloc.
+ *  @param arena       an aegis_arena.
+ *  @param size_bytes  0 gives a pointer that must not be dereferenced.
+ *  @return            uninitialised bytes, or NULL: see aegis_arena_last_error.
+ *  Ownership:         the arena's; aegis_arena_hook_free is optional.
+ *  Threads:           one owner.
+ *  Cost:              as aegis_arena_alloc.
+ */
+AEGIS_API void *aegis_arena_hook_malloc(void *arena, size_t size_bytes);
+
+/** Allocates an array of zeroes, as calloc.
+ *  @return  zeroed bytes; NULL also when count * size_bytes overflows.
+ *  Ownership, Threads: as for aegis_arena_hook_malloc.
+ *  Cost:    as aegis_arena_alloc_zeroed.
+ */
+AEGIS_API void *aegis_arena_hook_calloc(void *arena, size_t count, size_t size_bytes);
+
+/** Resizes, as realloc: in place when `memory` is the latest allocation or shrinks.
+ *  @param memory      from this family, or NULL to allocate.
+ *  @param size_bytes  0 frees and returns NULL.
+ *  @return            the bytes, or NULL.
+ *  On failure:        `memory` is untouched and still good.
+ *  Threads:           one owner.
+ *  Cost:              O(1) in place, else O(old size).
+ */
+AEGIS_API void *aegis_arena_hook_realloc(void *arena, void *memory, size_t size_bytes);
+
+/** Frees, as free.
+ *  @param memory  from this family, or NULL.
+ *  Threads:       one owner.
+ *  Cost:          O(1).
+ */
+AEGIS_API void aegis_arena_hook_free(void *arena, void *memory);
+
+/** Returns the size an allocation of the unsized family has now.
+ *  @param memory  from this family; NULL gives 0.
+ *  Threads:       one owner.
+ *  Cost:          O(1).
+ */
+AEGIS_API size_t aegis_arena_hook_usable_size(void *arena, const void *memory);
+
+/** Allocates, resizes and frees in one, as a Lua allocator.
+ *  @param memory     from this family, or NULL to allocate (old_bytes is then ignored).
+ *  @param old_bytes  its present size.
+ *  @param new_bytes  0 frees and returns NULL.
+ *  @return           the bytes, or NULL.
+ *  On failure:       `memory` is untouched and still good.
+ *  Threads:          one owner.
+ *  Cost:             as aegis_arena_realloc_aligned.
+ */
+AEGIS_API void *aegis_arena_hook_resize_sized(void *arena, void *memory, size_t old_bytes,
+                                              size_t new_bytes);
+
+/** Frees memory of the sized family.
+ *  @param memory      from this family, or NULL.
+ *  @param size_bytes  its present size.
+ *  Threads:           one owner.
+ *  Cost:              O(1).
+ */
+AEGIS_API void aegis_arena_hook_free_sized(void *arena, void *memory, size_t size_bytes);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

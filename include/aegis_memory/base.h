@@ -1,0 +1,141 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/** @file base.h
+ *  What every other header needs: the export macro, the status codes, the error record and
+ *  the version. This is the one header that looks at the compiler; the rest is plain C11.
+ *
+ *  Rules that hold for the whole library:
+ *  - Calls that return a pointer return NULL on failure; the others return an aegis_status.
+ *    A call that fails changes nothing but the error record of its object.
+ *  - Every size is a number of bytes unless its name says otherwise. Size 0 is legal.
+ *  - Objects are plain structs. The caller may move them with memcpy; nothing in them points
+ *    back into them. Fields are readable for the inline functions' sake and private otherwise.
+ *  - Nothing in the library aborts or unwinds, or prints, except that a debug build (one without
+ *    NDEBUG) reports a mistake of its user: see aegis_set_report.
+ */
+#ifndef AEGIS_MEMORY_BASE_H
+#define AEGIS_MEMORY_BASE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* The export mark. AEGIS_SHARED: a Windows program uses the DLL; AEGIS_BUILD: we are the DLL. */
+#if defined(_WIN32) && defined(AEGIS_SHARED)
+#if defined(AEGIS_BUILD)
+#define AEGIS_API __declspec(dllexport)
+#else
+#define AEGIS_API __declspec(dllimport)
+#endif
+#elif defined(__GNUC__)
+#define AEGIS_API __attribute__((visibility("default")))
+#else
+#define AEGIS_API
+#endif
+
+/* Branch weight and compile-time constants, where the compiler has words for them. */
+#if defined(__GNUC__)
+#define AEGIS_UNLIKELY(condition) __builtin_expect(!!(condition), 0)
+#define AEGIS_IS_CONSTANT(value) __builtin_constant_p(value)
+#else
+#define AEGIS_UNLIKELY(condition) (condition)
+#define AEGIS_IS_CONSTANT(value) 0
+#endif
+
+/* Relaxed atomic access to a plain uint32_t, for inline functions over shared arrays. Where the
+ * compiler has no words for it, AEGIS_HAS_ATOMICS is 0 and those functions call into the core. */
+#if defined(AEGIS_ATOMIC_LOAD_U32)
+#define AEGIS_HAS_ATOMICS 1 /* supplied by a model checker */
+#elif defined(__GNUC__)
+#define AEGIS_HAS_ATOMICS 1
+#define AEGIS_ATOMIC_LOAD_U32(word) __atomic_load_n((word), __ATOMIC_RELAXED)
+#define AEGIS_ATOMIC_STORE_U32(word, value) __atomic_store_n((word), (value), __ATOMIC_RELAXED)
+#define AEGIS_ATOMIC_CAS_U32(word, expected, desired)                                              \
+    __atomic_compare_exchange_n((word), (expected), (desired), false, __ATOMIC_RELAXED,            \
+                                __ATOMIC_RELAXED)
+#else
+#define AEGIS_HAS_ATOMICS 0
+#define AEGIS_ATOMIC_LOAD_U32(word) (*(word))
+#define AEGIS_ATOMIC_STORE_U32(word, value) ((void)(*(word) = (value)))
+#define AEGIS_ATOMIC_CAS_U32(word, expected, desired) ((void)(expected), (void)(desired), false)
+#endif
+
+#define AEGIS_VERSION_MAJOR 0
+#define AEGIS_VERSION_MINOR 1
+#define AEGIS_VERSION_PATCH 0
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/** The outcome of a call: AEGIS_OK or one of the negative codes below. */
+typedef int32_t aegis_status;
+
+/** The call did what it says. */
+#define AEGIS_OK 0
+/** The block source had no memory to give. */
+#define AEGIS_E_OUT_OF_MEMORY (-1)
+/** A limit set by the caller would have been exceeded. */
+#define AEGIS_E_LIMIT_EXCEEDED (-2)
+/** A size above PTRDIFF_MAX, or an alignment that is not a power of two. */
+#define AEGIS_E_INVALID_LAYOUT (-3)
+/** An object of fixed size has nothing left that would fit. */
+#define AEGIS_E_EXHAUSTED (-4)
+/** An argument that the call can never accept: a stale mark, an unknown flag. */
+#define AEGIS_E_INVALID (-5)
+
+/** The object cannot be finished: something of it is still in use. */
+#define AEGIS_E_BUSY (-6)
+
+struct aegis_budget;
+
+/** Why a request failed, in numbers. */
+typedef struct aegis_error {
+    /** AEGIS_OK when nothing has failed yet. */
+    aegis_status status;
+    /** Bytes asked for. */
+    size_t requested_bytes;
+    /** Alignment asked for, in bytes. */
+    size_t align_bytes;
+    /** The limit that refused: bytes the object may hold; 0 when no limit was involved. */
+    size_t limit_bytes;
+    /** Bytes in use when the request failed, measured as the limit measures them. */
+    size_t in_use_bytes;
+    /** The budget that refused (see budget.h), with AEGIS_E_LIMIT_EXCEEDED; else NULL. Good while
+     *  the budget that the object charges is. */
+    const struct aegis_budget *refused;
+} aegis_error;
+
+/** Says in English what a status means.
+ *  @param status  any value.
+ *  @return        a static string; a fixed text for a value that is no status.
+ *  Ownership:     the library's; good for ever.
+ *  Threads:       any thread.
+ *  Cost:          O(1).
+ */
+AEGIS_API const char *aegis_status_message(aegis_status status);
+
+/** Returns the version of the library that is linked.
+ *  @return   major * 10000 + minor * 100 + patch.
+ *  Threads:  any thread.
+ *  Cost:     O(1).
+ */
+AEGIS_API uint32_t aegis_version(void);
+
+/** Told of a mistake that the library has found in the use of its memory. */
+typedef void (*aegis_report_fn)(const char *message);
+
+/** Sets the function that mistakes are reported to: an overrun allocation, an arena finished with
+ *  a scope open, a budget given up with bytes charged. A debug build looks for all of them, another
+ *  build for overruns in arenas with AEGIS_ARENA_GUARD only.
+ *  @param report  NULL silences reports. The default writes a line to stderr.
+ *  @return        the function set before.
+ *  Threads:       any thread; it may then be called on any thread.
+ *  Cost:          O(1).
+ */
+AEGIS_API aegis_report_fn aegis_set_report(aegis_report_fn report);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,365 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The lock-free arena from one thread: what each function promises. Threads are in
+ * lock_free_arena_stress_test.c. */
+#include "shared_support.h"
+
+static void alloc_packs_densely_in_one_block(void) {
+    aegis_lock_free_arena arena = shared_arena(4096, 0, NULL);
+    unsigned char *a = (unsigned char *)aegis_lock_free_arena_alloc(&arena, 5, NULL);
+    unsigned char *b = (unsigned char *)aegis_lock_free_arena_alloc(&arena, 8, NULL);
+    unsigned char *c = (unsigned char *)aegis_lock_free_arena_alloc(&arena, 1, NULL);
+    CHECK(a != NULL && is_aligned(a, AEGIS_ARENA_ALIGN));
+    if (!is_gapped()) {
+        CHECK(b == a + 8 && c == b + 8);
+        CHECK_SIZE(shared_stats(&arena).used_bytes, 24);
+        CHECK_SIZE(shared_stats(&arena).remaining_bytes, 4096 - 24);
+    }
+    CHECK_SIZE(shared_stats(&arena).block_count, 1);
+    aegis_lock_free_arena_fini(&arena);
+    CHECK(arena.shared == NULL);
+    aegis_lock_free_arena_fini(&arena);
+    aegis_lock_free_arena_fini(NULL);
+}
+
+static void zero_bytes_return_aligned_non_null_without_a_block(void) {
+    aegis_lock_free_arena arena = shared_arena(0, 0, NULL);
+    CHECK_SIZE(shared_stats(&arena).block_count, 0);
+    void *p = aegis_lock_free_arena_alloc(&arena, 0, NULL);
+    CHECK(p != NULL && is_aligned(p, AEGIS_ARENA_ALIGN));
+    p = aegis_lock_free_arena_alloc_aligned_zeroed(&arena, 0, 4096, NULL);
+    CHECK(p != NULL && is_aligned(p, 4096));
+    p = aegis_lock_free_arena_memdup(&arena, NULL, 0, NULL);
+    CHECK(p != NULL);
+    aegis_lock_free_arena_fini(&arena);
+}
+
+static void every_alignment_is_kept_and_larger_ones_only_pad(void) {
+    aegis_lock_free_arena arena = shared_arena(1 << 20, 0, NULL);
+    for (size_t align = 1; align <= (size_t)2 << 20; align *= 2) {
+        for (size_t size = 0; size < 40; size += 13) {
+            (void)aegis_lock_free_arena_alloc(&arena, 8, NULL);
+            unsigned char *p =
+                (unsigned char *)aegis_lock_free_arena_alloc_aligned(&arena, size, align, NULL);
+            CHECK(p != NULL && is_aligned(p, align));
+            memset(p, 1, size);
+            p = (unsigned char *)aegis_lock_free_arena_alloc_aligned_zeroed(&arena, size, align,
+                                                                            NULL);
+            CHECK(p != NULL && is_aligned(p, align) && is_filled(p, 0, size));
+        }
+    }
+    aegis_lock_free_arena_reset(&arena);
+    unsigned char *first = (unsigned char *)aegis_lock_free_arena_alloc(&arena, 8, NULL);
+    unsigned char *page =
+        (unsigned char *)aegis_lock_free_arena_alloc_aligned(&arena, 4096, 4096, NULL);
+    unsigned char *next = (unsigned char *)aegis_lock_free_arena_alloc(&arena, 8, NULL);
+    CHECK(page > first && page - first <= 4096);
+    CHECK(is_gapped() || next == page + 4096);
+    aegis_lock_free_arena_fini(&arena);
+}
+
+static void check_refused(const aegis_lock_free_arena *arena, size_t size, size_t align) {
+    aegis_error error = {0, 0, 0, 0, 0, NULL};
+    aegis_arena_stats before = shared_stats(arena);
+    CHECK(aegis_lock_free_arena_alloc_aligned(arena, size, align, &error) == NULL);
+    CHECK(error.status == AEGIS_E_INVALID_LAYOUT || error.status == AEGIS_E_OUT_OF_MEMORY);
+    CHECK_SIZE(error.requested_bytes, size);
+    CHECK_SIZE(error.align_bytes, align);
+    CHECK(aegis_lock_free_arena_alloc_aligned(arena, size, align, NULL) == NULL);
+    aegis_arena_stats after = shared_stats(arena);
+    CHECK(memcmp(&before, &after, sizeof before) == 0);
+}
+
+static void impossible_layouts_are_refused_and_change_nothing(void) {
+    aegis_lock_free_arena arena = shared_arena(100, 0, NULL);
+    for (size_t back = 0; back < 80; back++) {
+        check_refused(&arena, SIZE_MAX - back, 8);
+        check_refused(&arena, SIZE_MAX - back, 16);
+        check_refused(&arena, SIZE_MAX - back, 4096);
+        check_refused(&arena, (size_t)PTRDIFF_MAX - back, 128);
+    }
+    check_refused(&arena, 8, 0);
+    check_refused(&arena, 8, 24);
+    aegis_error error;
+    CHECK(aegis_lock_free_arena_alloc(&arena, SIZE_MAX, &error) == NULL);
+    CHECK(error.status == AEGIS_E_INVALID_LAYOUT);
+    CHECK(aegis_lock_free_arena_alloc_zeroed(&arena, SIZE_MAX, NULL) == NULL);
+    CHECK(aegis_lock_free_arena_alloc(&arena, 100 - 16, NULL) != NULL);
+    aegis_lock_free_arena_fini(&arena);
+
+    aegis_lock_free_arena_options options = {SIZE_MAX - 8, 0, NULL, NULL, NULL};
+    CHECK(aegis_lock_free_arena_init(&arena, &options, &error) == AEGIS_E_INVALID_LAYOUT);
+    CHECK(arena.shared == NULL && error.requested_bytes == SIZE_MAX - 8);
+}
+
+static void blocks_double_up_to_the_step_and_ends_stay_small(void) {
+    shared_source state;
+    aegis_source source = shared_source_get(&state, true);
+    aegis_lock_free_arena arena = shared_arena(0, 64 * 1024, &source);
+    for (int i = 0; i < 20000; i++)
+        CHECK(aegis_lock_free_arena_alloc(&arena, 1 + (size_t)i % 200, NULL) != NULL);
+    aegis_arena_stats stats = shared_stats(&arena);
+    CHECK(stats.block_count < 60);
+    CHECK(stats.wasted_bytes <= stats.block_count * (200 + 64));
+    CHECK_SIZE(stats.reserved_bytes, stats.capacity_bytes + stats.block_count * 64);
+    CHECK_SIZE(stats.reserved_bytes, atomic_load(&state.live_bytes));
+    /* A request that the block has no room for is small beside the next block. */
+    while (shared_stats(&arena).remaining_bytes >= 15 * 1024)
+        (void)aegis_lock_free_arena_alloc(&arena, 200, NULL);
+    stats = shared_stats(&arena);
+    (void)aegis_lock_free_arena_alloc(&arena, 15 * 1024, NULL);
+    CHECK_SIZE(shared_stats(&arena).reserved_bytes - stats.reserved_bytes, 64 * 1024);
+    aegis_lock_free_arena_fini(&arena);
+    shared_source_check_done(&state);
+}
+
+static void large_request_has_its_own_block_unless_it_fits(void) {
+    shared_source state;
+    aegis_source source = shared_source_get(&state, true);
+    aegis_lock_free_arena arena = shared_arena(40000, 4096, &source);
+    (void)aegis_lock_free_arena_alloc(&arena, 30000, NULL);
+    CHECK_SIZE(shared_stats(&arena).block_count, 1);
+    unsigned char *p =
+        (unsigned char *)aegis_lock_free_arena_alloc_aligned(&arena, 50000, 512, NULL);
+    CHECK(p != NULL && is_aligned(p, 512));
+    memset(p, 1, 50000);
+    CHECK_SIZE(shared_stats(&arena).block_count, 2);
+    /* The block at hand is not left. */
+    (void)aegis_lock_free_arena_alloc(&arena, 1000, NULL);
+    CHECK_SIZE(shared_stats(&arena).block_count, 2);
+    aegis_lock_free_arena_fini(&arena);
+    shared_source_check_done(&state);
+}
+
+/* A mix of small, large and aligned requests, all zeroed and then written. */
+static void run_workload(const aegis_lock_free_arena *arena, uint64_t seed) {
+    for (int i = 0; i < 2000; i++) {
+        size_t size =
+            random_below(&seed, 16) == 0 ? random_below(&seed, 9000) : random_below(&seed, 90);
+        size_t align = (size_t)1 << random_below(&seed, 8);
+        unsigned char *p =
+            (unsigned char *)aegis_lock_free_arena_alloc_aligned_zeroed(arena, size, align, NULL);
+        CHECK(p != NULL && is_aligned(p, align) && is_filled(p, 0, size));
+        memset(p, 0xEE, size);
+    }
+}
+
+static void same_workload_after_reset_acquires_nothing_and_gets_zeroes(bool zeroing) {
+    shared_source state;
+    aegis_source source = shared_source_get(&state, zeroing);
+    aegis_lock_free_arena arena = shared_arena(1000, 8192, &source);
+    run_workload(&arena, 42);
+    size_t asked = atomic_load(&state.asked_count);
+    aegis_arena_stats first = shared_stats(&arena);
+    for (int round = 1; round < 5; round++) {
+        aegis_lock_free_arena_reset(&arena);
+        CHECK_SIZE(shared_stats(&arena).used_bytes, 0);
+        CHECK_SIZE(shared_stats(&arena).peak_used_bytes, first.used_bytes);
+        run_workload(&arena, 42);
+        CHECK_SIZE(atomic_load(&state.asked_count), asked);
+        CHECK_SIZE(shared_stats(&arena).used_bytes, first.used_bytes);
+    }
+    CHECK_SIZE(shared_stats(&arena).reset_count, 4);
+    aegis_lock_free_arena_fini(&arena);
+    shared_source_check_done(&state);
+}
+
+static void reuse_over_a_zeroing_source(void) {
+    same_workload_after_reset_acquires_nothing_and_gets_zeroes(true);
+}
+
+static void reuse_over_a_dirty_source(void) {
+    same_workload_after_reset_acquires_nothing_and_gets_zeroes(false);
+}
+
+static void large_requests_in_another_order_acquire_nothing(void) {
+    shared_source state;
+    aegis_source source = shared_source_get(&state, true);
+    aegis_lock_free_arena arena = shared_arena(0, 1024, &source);
+    for (size_t i = 0; i < 20; i++)
+        (void)aegis_lock_free_arena_alloc(&arena, 1000 + 100 * i, NULL);
+    size_t asked = atomic_load(&state.asked_count);
+    for (size_t step = 1; step < 20; step += 2) {
+        if (step == 5)
+            continue;
+        aegis_lock_free_arena_reset(&arena);
+        for (size_t i = 0; i < 20; i++)
+            (void)aegis_lock_free_arena_alloc(&arena, 1000 + 100 * (i * step % 20), NULL);
+        CHECK_SIZE(atomic_load(&state.asked_count), asked);
+    }
+    aegis_lock_free_arena_fini(&arena);
+}
+
+static void memory_fresh_from_a_zeroing_source_is_not_cleared(void) {
+    shared_source state;
+    aegis_source source = shared_source_get(&state, true);
+    aegis_lock_free_arena arena = shared_arena(4096, 0, &source);
+    if (!is_gapped()) {
+        unsigned char *p = (unsigned char *)aegis_lock_free_arena_alloc(&arena, 16, NULL);
+        /* Written behind the arena's back: it must still be there, since nothing is cleared. */
+        p[20] = 7;
+        unsigned char *q = (unsigned char *)aegis_lock_free_arena_alloc_zeroed(&arena, 16, NULL);
+        CHECK(q == p + 16 && q[4] == 7);
+        /* After a reset what was handed out is cleared, and what was not is not. */
+        p[40] = 9;
+        aegis_lock_free_arena_reset(&arena);
+        p = (unsigned char *)aegis_lock_free_arena_alloc_zeroed(&arena, 48, NULL);
+        CHECK(is_filled(p, 0, 32) && p[40] == 9);
+    }
+    aegis_lock_free_arena_fini(&arena);
+}
+
+static void realloc_grows_and_shrinks_in_place_at_the_end_else_moves(void) {
+    aegis_lock_free_arena arena = shared_arena(4096, 0, NULL);
+    unsigned char *p =
+        (unsigned char *)aegis_lock_free_arena_realloc_aligned(&arena, NULL, 0, 10, 8, NULL);
+    memset(p, 3, 10);
+    CHECK(aegis_lock_free_arena_realloc_aligned(&arena, p, 10, 1000, 8, NULL) == p);
+    memset(p + 10, 3, 990);
+    CHECK(aegis_lock_free_arena_realloc_aligned(&arena, p, 1000, 100, 8, NULL) == p);
+    unsigned char *q = (unsigned char *)aegis_lock_free_arena_alloc_zeroed(&arena, 950, NULL);
+    CHECK(is_gapped() || q == p + 104);
+    CHECK(is_filled(q, 0, 950));
+    unsigned char *moved =
+        (unsigned char *)aegis_lock_free_arena_realloc_aligned(&arena, p, 100, 200, 8, NULL);
+    CHECK(moved != NULL && moved != p && is_filled(moved, 3, 100));
+    /* In place has its limit at the block's end. */
+    CHECK(aegis_lock_free_arena_realloc_aligned(&arena, moved, 200, 100000, 8, NULL) != moved);
+    aegis_error error;
+    CHECK(aegis_lock_free_arena_realloc_aligned(&arena, q, 950, SIZE_MAX, 8, &error) == NULL);
+    CHECK(error.status == AEGIS_E_INVALID_LAYOUT && is_filled(q, 0, 950));
+    aegis_lock_free_arena_fini(&arena);
+}
+
+static void free_last_reuses_the_bytes_and_they_are_zeroed_again(void) {
+    aegis_lock_free_arena arena = shared_arena(4096, 0, NULL);
+    unsigned char *p = (unsigned char *)aegis_lock_free_arena_alloc(&arena, 100, NULL);
+    memset(p, 5, 100);
+    aegis_lock_free_arena_free_last(&arena, p, 100);
+    CHECK_SIZE(shared_stats(&arena).used_bytes, 0);
+    unsigned char *q = (unsigned char *)aegis_lock_free_arena_alloc_zeroed(&arena, 100, NULL);
+    CHECK(q == p && is_filled(q, 0, 100));
+    (void)aegis_lock_free_arena_alloc(&arena, 8, NULL);
+    size_t used = shared_stats(&arena).used_bytes;
+    aegis_lock_free_arena_free_last(&arena, q, 100);
+    aegis_lock_free_arena_free_last(&arena, NULL, 8);
+    CHECK_SIZE(shared_stats(&arena).used_bytes, used);
+    aegis_lock_free_arena_fini(&arena);
+}
+
+static void copies_are_equal_to_what_was_copied(void) {
+    aegis_lock_free_arena arena = shared_arena(0, 0, NULL);
+    CHECK(strcmp(aegis_lock_free_arena_strdup(&arena, "copied", NULL), "copied") == 0);
+    CHECK(memcmp(aegis_lock_free_arena_memdup(&arena, "ab", 2, NULL), "ab", 2) == 0);
+    aegis_lock_free_arena_fini(&arena);
+}
+
+static void trim_keeps_what_fits_and_what_is_in_use(void) {
+    shared_source state;
+    aegis_source source = shared_source_get(&state, true);
+    aegis_lock_free_arena arena = shared_arena(1000, 8192, &source);
+    run_workload(&arena, 7);
+    size_t reserved = shared_stats(&arena).reserved_bytes;
+    aegis_lock_free_arena_trim(&arena, 0);
+    CHECK_SIZE(shared_stats(&arena).reserved_bytes, reserved);
+    aegis_lock_free_arena_reset(&arena);
+    void *kept = aegis_lock_free_arena_alloc_zeroed(&arena, 10, NULL);
+    aegis_lock_free_arena_trim(&arena, reserved / 2);
+    CHECK(shared_stats(&arena).reserved_bytes <= reserved / 2);
+    CHECK(shared_stats(&arena).reserved_bytes > reserved / 4);
+    CHECK_SIZE(shared_stats(&arena).reserved_bytes, atomic_load(&state.live_bytes));
+    memset(kept, 1, 10);
+    run_workload(&arena, 8);
+    aegis_lock_free_arena_clear(&arena);
+    CHECK_SIZE(atomic_load(&state.live_count), 0);
+    CHECK_SIZE(shared_stats(&arena).capacity_bytes, 0);
+    CHECK_SIZE(shared_stats(&arena).block_count, 0);
+    /* Growth begins anew: a small request does not bring a large block. */
+    (void)aegis_lock_free_arena_alloc(&arena, 10, NULL);
+    CHECK_SIZE(shared_stats(&arena).reserved_bytes, AEGIS_ARENA_MIN_BLOCK);
+    run_workload(&arena, 9);
+    aegis_lock_free_arena_fini(&arena);
+    shared_source_check_done(&state);
+}
+
+static void budget_is_charged_by_block_and_named_when_it_refuses(void) {
+    aegis_budget *process = aegis_budget_new("process", 10000, NULL);
+    aegis_budget *query = aegis_budget_new("query", AEGIS_BUDGET_UNLIMITED, process);
+    aegis_lock_free_arena_options options = {4096, 0, NULL, query, NULL};
+    aegis_lock_free_arena arena;
+    aegis_budget_figures figures;
+    CHECK(aegis_lock_free_arena_init(&arena, &options, NULL) == AEGIS_OK);
+    aegis_budget_get_figures(query, &figures);
+    CHECK_SIZE(figures.used_bytes, shared_stats(&arena).reserved_bytes);
+    aegis_error error = {0, 0, 0, 0, 0, NULL};
+    while (aegis_lock_free_arena_alloc(&arena, 100, &error) != NULL)
+        continue;
+    CHECK(error.status == AEGIS_E_LIMIT_EXCEEDED && error.refused == process);
+    CHECK_SIZE(error.limit_bytes, 10000);
+    aegis_budget_get_figures(query, &figures);
+    CHECK(figures.used_bytes <= 10000 && figures.used_bytes > 9900 - 164);
+    aegis_lock_free_arena_clear(&arena);
+    aegis_budget_get_figures(query, &figures);
+    CHECK_SIZE(figures.used_bytes, 0);
+    options.capacity_bytes = 20000;
+    aegis_lock_free_arena other;
+    CHECK(aegis_lock_free_arena_init(&other, &options, &error) == AEGIS_E_LIMIT_EXCEEDED);
+    CHECK(error.refused == process);
+    aegis_lock_free_arena_fini(&arena);
+    aegis_budget_destroy(query);
+    aegis_budget_destroy(process);
+}
+
+static void source_failing_at_every_step_changes_nothing(void) {
+    for (size_t fail_at = 1;; fail_at++) {
+        shared_source state;
+        aegis_source source = shared_source_get(&state, true);
+        atomic_store(&state.fail_from, fail_at);
+        aegis_lock_free_arena_options options = {100, 2048, &source, NULL, NULL};
+        aegis_lock_free_arena arena;
+        aegis_error error = {0, 0, 0, 0, 0, NULL};
+        size_t failed_count = 0;
+        if (aegis_lock_free_arena_init(&arena, &options, &error) != AEGIS_OK) {
+            CHECK(arena.shared == NULL && error.status == AEGIS_E_OUT_OF_MEMORY);
+            CHECK_SIZE(atomic_load(&state.live_count) + atomic_load(&state.close_count), 0);
+            continue;
+        }
+        for (size_t i = 0; i < 60; i++) {
+            aegis_arena_stats before = shared_stats(&arena);
+            size_t size = i % 10 == 9 ? 3000 : 60;
+            if (aegis_lock_free_arena_alloc(&arena, size, &error) != NULL)
+                continue;
+            aegis_arena_stats after = shared_stats(&arena);
+            CHECK(memcmp(&before, &after, sizeof before) == 0);
+            CHECK(error.status == AEGIS_E_OUT_OF_MEMORY && error.requested_bytes == size);
+            failed_count++;
+        }
+        /* When the source recovers, so does the arena. */
+        atomic_store(&state.fail_from, 0);
+        CHECK(aegis_lock_free_arena_alloc(&arena, 3000, NULL) != NULL);
+        CHECK(aegis_lock_free_arena_alloc(&arena, 60, NULL) != NULL);
+        aegis_lock_free_arena_fini(&arena);
+        shared_source_check_done(&state);
+        if (failed_count == 0)
+            return;
+    }
+}
+
+int main(void) {
+    RUN(alloc_packs_densely_in_one_block);
+    RUN(zero_bytes_return_aligned_non_null_without_a_block);
+    RUN(every_alignment_is_kept_and_larger_ones_only_pad);
+    RUN(impossible_layouts_are_refused_and_change_nothing);
+    RUN(blocks_double_up_to_the_step_and_ends_stay_small);
+    RUN(large_request_has_its_own_block_unless_it_fits);
+    RUN(reuse_over_a_zeroing_source);
+    RUN(reuse_over_a_dirty_source);
+    RUN(large_requests_in_another_order_acquire_nothing);
+    RUN(memory_fresh_from_a_zeroing_source_is_not_cleared);
+    RUN(realloc_grows_and_shrinks_in_place_at_the_end_else_moves);
+    RUN(free_last_reuses_the_bytes_and_they_are_zeroed_again);
+    RUN(copies_are_equal_to_what_was_copied);
+    RUN(trim_keeps_what_fits_and_what_is_in_use);
+    RUN(budget_is_charged_by_block_and_named_when_it_refuses);
+    RUN(source_failing_at_every_step_changes_nothing);
+    return check_finish();
+}

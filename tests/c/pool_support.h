@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the pool tests share beside support.h: options, figures, and the size of a stress. */
+#ifndef POOL_SUPPORT_H
+#define POOL_SUPPORT_H
+
+#include "support.h"
+
+static inline aegis_pool_options pool_options(size_t block_bytes, size_t block_count,
+                                              size_t max_block_count, const aegis_source *source) {
+    aegis_pool_options options;
+    memset(&options, 0, sizeof options);
+    options.block_bytes = block_bytes;
+    options.block_count = block_count;
+    options.max_block_count = max_block_count;
+    options.source = source;
+    return options;
+}
+
+static inline aegis_lock_free_pool_options lock_free_options(size_t block_bytes, size_t block_count,
+                                                             size_t max_block_count,
+                                                             size_t max_cache_count,
+                                                             const aegis_source *source) {
+    aegis_lock_free_pool_options options;
+    memset(&options, 0, sizeof options);
+    options.blocks = pool_options(block_bytes, block_count, max_block_count, source);
+    options.max_cache_count = max_cache_count;
+    return options;
+}
+
+static inline aegis_pool_stats pool_stats(const aegis_pool *pool) {
+    aegis_pool_stats stats;
+    aegis_pool_get_stats(pool, &stats);
+    return stats;
+}
+
+static inline aegis_pool_stats lock_free_stats(const aegis_lock_free_pool *pool) {
+    aegis_pool_stats stats;
+    aegis_lock_free_pool_get_stats(pool, &stats);
+    return stats;
+}
+
+static inline aegis_pool_stats locked_stats(const aegis_locked_pool *pool) {
+    aegis_pool_stats stats;
+    aegis_locked_pool_get_stats(pool, &stats);
+    return stats;
+}
+
+/* Scales a number of rounds: AEGIS_TEST_SCALE is in percent, 100 by default, 1 under Valgrind. */
+static inline size_t scaled(size_t rounds) {
+    const char *text = getenv("AEGIS_TEST_SCALE");
+    size_t percent = text != NULL ? (size_t)strtoul(text, NULL, 10) : 100;
+    size_t result = rounds * percent / 100;
+    return result != 0 ? result : 1;
+}
+
+#endif

@@ -1,0 +1,199 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The built-in block sources, called as an object would call them. */
+#include "support.h"
+
+static void *acquire(const aegis_source *source, size_t size_bytes, size_t align_bytes,
+                     bool *zeroed) {
+    *zeroed = false;
+    return source->acquire(source->context, size_bytes, align_bytes, zeroed);
+}
+
+/* Acquires, writes and releases at every alignment up to 2 MiB. */
+static void check_alignments(aegis_source source, size_t size_bytes) {
+    for (size_t align_bytes = 1; align_bytes <= (size_t)2 << 20; align_bytes *= 2) {
+        bool zeroed;
+        void *memory = acquire(&source, size_bytes, align_bytes, &zeroed);
+        CHECK(memory != NULL);
+        if (memory == NULL)
+            return;
+        CHECK(is_aligned(memory, align_bytes));
+        CHECK(!zeroed || is_filled(memory, 0, size_bytes));
+        memset(memory, 0x5A, size_bytes);
+        source.release(source.context, memory, size_bytes, align_bytes);
+    }
+}
+
+static void heap_at_every_alignment_gives_writable_aligned_memory(void) {
+    check_alignments(aegis_source_heap(), 1);
+    check_alignments(aegis_source_heap(), 100000);
+}
+
+static void heap_at_small_alignment_is_zeroed(void) {
+    aegis_source source = aegis_source_heap();
+    bool zeroed;
+    void *memory = acquire(&source, 4096, 2 * sizeof(void *), &zeroed);
+    CHECK(memory != NULL && zeroed && is_filled(memory, 0, 4096));
+    source.release(source.context, memory, 4096, 2 * sizeof(void *));
+}
+
+static void heap_beyond_memory_gives_null(void) {
+    aegis_source source = aegis_source_heap();
+    bool zeroed;
+    CHECK(acquire(&source, PTRDIFF_MAX - 4096, 16, &zeroed) == NULL);
+    CHECK(acquire(&source, SIZE_MAX - 10, 4096, &zeroed) == NULL);
+}
+
+static void pages_with_every_flag_give_zeroed_page_aligned_memory(void) {
+    static const uint32_t flags[] = {0, AEGIS_PAGES_HUGE, AEGIS_PAGES_PREFAULT,
+                                     AEGIS_PAGES_HUGE | AEGIS_PAGES_PREFAULT};
+    static const size_t sizes[] = {1, 4096, 4097, 100000, (size_t)3 << 20};
+    for (size_t f = 0; f < sizeof flags / sizeof flags[0]; f++) {
+        aegis_source source = aegis_source_pages(flags[f]);
+        for (size_t s = 0; s < sizeof sizes / sizeof sizes[0]; s++) {
+            bool zeroed;
+            void *memory = acquire(&source, sizes[s], 16, &zeroed);
+            CHECK(memory != NULL && zeroed);
+            if (memory == NULL)
+                continue;
+            CHECK(is_aligned(memory, 4096) && is_filled(memory, 0, sizes[s]));
+            memset(memory, 0x5A, sizes[s]);
+            source.release(source.context, memory, sizes[s], 16);
+        }
+    }
+}
+
+static void pages_at_every_alignment_give_writable_aligned_memory(void) {
+    check_alignments(aegis_source_pages(0), 1);
+    check_alignments(aegis_source_pages(0), 100000);
+    check_alignments(aegis_source_pages(AEGIS_PAGES_HUGE), (size_t)2 << 20);
+}
+
+static void pages_above_page_alignment_are_aligned_wherever_the_system_puts_them(void) {
+    aegis_source source = aegis_source_pages(0);
+    void *single[64];
+    void *aligned[64];
+    bool zeroed;
+    /* Single pages in between shift the next mapping by one page or not. */
+    for (size_t i = 0; i < 64; i++) {
+        single[i] = i % 3 != 0 ? acquire(&source, 4096, 4096, &zeroed) : NULL;
+        aligned[i] = acquire(&source, 4096, 8192, &zeroed);
+        CHECK(aligned[i] != NULL && is_aligned(aligned[i], 8192));
+        memset(aligned[i], 0x5A, 4096);
+    }
+    for (size_t i = 0; i < 64; i++) {
+        source.release(source.context, aligned[i], 4096, 8192);
+        if (single[i] != NULL)
+            source.release(source.context, single[i], 4096, 4096);
+    }
+}
+
+static void pages_huge_of_huge_size_are_aligned_to_a_huge_page(void) {
+    aegis_source source = aegis_source_pages(AEGIS_PAGES_HUGE);
+    bool zeroed;
+    size_t size_bytes = (size_t)4 << 20;
+    void *memory = acquire(&source, size_bytes, 16, &zeroed);
+    CHECK(memory != NULL);
+#if defined(__linux__)
+    CHECK(is_aligned(memory, (size_t)2 << 20));
+#endif
+    source.release(source.context, memory, size_bytes, 16);
+}
+
+static void pages_with_unknown_flag_refuse(void) {
+    aegis_source source = aegis_source_pages(UINT32_C(4));
+    bool zeroed;
+    CHECK(acquire(&source, 4096, 16, &zeroed) == NULL);
+}
+
+static void pages_beyond_memory_give_null(void) {
+    aegis_source source = aegis_source_pages(0);
+    bool zeroed;
+    CHECK(acquire(&source, SIZE_MAX, 16, &zeroed) == NULL);
+    CHECK(acquire(&source, PTRDIFF_MAX, 16, &zeroed) == NULL);
+    /* Fits by itself, not with the slack for its alignment. */
+    CHECK(acquire(&source, PTRDIFF_MAX - 65535, (size_t)2 << 20, &zeroed) == NULL);
+    /* A legal size that the system has no room for. */
+    CHECK(acquire(&source, PTRDIFF_MAX / 2 + 1, 16, &zeroed) == NULL);
+}
+
+static void region_hands_out_successive_aligned_pieces_until_exhausted(void) {
+    static unsigned char memory[1024];
+    aegis_region region = {memory + 1, sizeof memory - 1, 0};
+    aegis_source source = aegis_source_region(&region);
+    bool zeroed;
+    unsigned char *a = (unsigned char *)acquire(&source, 100, 16, &zeroed);
+    unsigned char *b = (unsigned char *)acquire(&source, 100, 64, &zeroed);
+    CHECK(a != NULL && b != NULL && !zeroed);
+    CHECK(is_aligned(a, 16) && is_aligned(b, 64) && b >= a + 100);
+    CHECK(a >= memory + 1 && b + 100 <= memory + sizeof memory);
+    CHECK(acquire(&source, 1024, 1, &zeroed) == NULL);
+    CHECK(acquire(&source, SIZE_MAX, 16, &zeroed) == NULL);
+    CHECK(acquire(&source, 1, (size_t)1 << 30, &zeroed) == NULL);
+    /* What is left would do, were it not for the padding. */
+    CHECK(acquire(&source, region.size_bytes - region.used_bytes, 64, &zeroed) == NULL);
+    size_t left_bytes = region.size_bytes - region.used_bytes;
+    CHECK(acquire(&source, left_bytes + 1, 1, &zeroed) == NULL);
+    CHECK(acquire(&source, left_bytes, 1, &zeroed) != NULL);
+    CHECK(acquire(&source, 1, 1, &zeroed) == NULL);
+}
+
+static void region_release_of_latest_piece_makes_it_available_again(void) {
+    static unsigned char memory[256];
+    aegis_region region = {memory, sizeof memory, 0};
+    aegis_source source = aegis_source_region(&region);
+    bool zeroed;
+    void *a = acquire(&source, 64, 1, &zeroed);
+    void *b = acquire(&source, 192, 1, &zeroed);
+    CHECK(a != NULL && b != NULL);
+    source.release(source.context, a, 64, 1);
+    CHECK(acquire(&source, 1, 1, &zeroed) == NULL);
+    source.release(source.context, b, 192, 1);
+    CHECK(acquire(&source, 192, 1, &zeroed) == b);
+}
+
+static void region_of_nothing_refuses(void) {
+    aegis_region region = {NULL, 0, 0};
+    aegis_source source = aegis_source_region(&region);
+    bool zeroed;
+    CHECK(acquire(&source, 1, 1, &zeroed) == NULL);
+}
+
+static void arena_over_each_source_works_and_gives_all_back(void) {
+    static unsigned char memory[100000];
+    aegis_region region = {memory, sizeof memory, 0};
+    aegis_source sources[4];
+    sources[0] = aegis_source_heap();
+    sources[1] = aegis_source_pages(0);
+    sources[2] = aegis_source_pages(AEGIS_PAGES_HUGE | AEGIS_PAGES_PREFAULT);
+    sources[3] = aegis_source_region(&region);
+    for (size_t s = 0; s < 4; s++) {
+        aegis_arena arena;
+        aegis_arena_options options = test_options(1000, 0, &sources[s], NULL, 0);
+        CHECK(aegis_arena_init(&arena, &options) == AEGIS_OK);
+        for (size_t i = 0; i < 100; i++) {
+            unsigned char *p = (unsigned char *)aegis_arena_alloc_zeroed(&arena, 100);
+            CHECK(p != NULL && is_filled(p, 0, 100));
+            if (p != NULL)
+                memset(p, 0xFF, 100);
+        }
+        check_figures(&arena);
+        aegis_arena_fini(&arena);
+    }
+}
+
+int main(void) {
+    RUN(heap_at_every_alignment_gives_writable_aligned_memory);
+    RUN(heap_at_small_alignment_is_zeroed);
+    RUN(heap_beyond_memory_gives_null);
+    RUN(pages_with_every_flag_give_zeroed_page_aligned_memory);
+    RUN(pages_at_every_alignment_give_writable_aligned_memory);
+    RUN(pages_above_page_alignment_are_aligned_wherever_the_system_puts_them);
+    RUN(pages_huge_of_huge_size_are_aligned_to_a_huge_page);
+    RUN(pages_with_unknown_flag_refuse);
+    RUN(pages_beyond_memory_give_null);
+    RUN(region_hands_out_successive_aligned_pieces_until_exhausted);
+    RUN(region_release_of_latest_piece_makes_it_available_again);
+    RUN(region_of_nothing_refuses);
+    RUN(arena_over_each_source_works_and_gives_all_back);
+    return check_finish();
+}

@@ -1,0 +1,295 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The lock-free pool and its caches under the systematic scheduler: no block has two owners, none
+ * is lost, and no thread goes without one while it holds less than its share.
+ *
+ * Built with AEGIS_I_TAG_STEP=0, a stack without its tag, the first scenario must fail: that is the
+ * ABA failure, and the proof that these scenarios can find it. */
+#include "yield.h"
+#include "scheduler.h"
+
+#include "aegis_memory.h"
+
+#include <stdio.h>
+
+#define MAX_BLOCKS 16
+
+static aegis_lock_free_pool pool;
+static int owners[MAX_BLOCKS];
+/* Written only between atomic operations of the pool, so plain fields are exact. */
+static void *shared_block;
+static int success_count;
+
+/* A source that forgets everything between two runs. */
+static _Alignas(4096) unsigned char memory[16 * 4096];
+static size_t used_bytes;
+
+static void *acquire(void *context, size_t size_bytes, size_t align_bytes, bool *zeroed) {
+    (void)context;
+    size_t at = (used_bytes + align_bytes - 1) & ~(align_bytes - 1);
+    if (at + size_bytes > sizeof memory)
+        return NULL;
+    used_bytes = at + size_bytes;
+    *zeroed = false;
+    return memory + at;
+}
+
+static const aegis_source source = {acquire, NULL, NULL, NULL};
+
+static void make(size_t block_count, size_t max_block_count, size_t max_cache_count) {
+    aegis_lock_free_pool_options options = {{64, 0, 0, 0, NULL}, 0, 0};
+    options.blocks.block_count = block_count;
+    options.blocks.max_block_count = max_block_count;
+    options.blocks.source = &source;
+    options.max_cache_count = max_cache_count;
+    used_bytes = 0;
+    success_count = 0;
+    for (int i = 0; i < MAX_BLOCKS; i++)
+        owners[i] = -1;
+    MODEL_CHECK(aegis_lock_free_pool_init(&pool, &options) == AEGIS_OK);
+}
+
+static void own(int number, void *block) {
+    size_t index = 0;
+    MODEL_CHECK(block != NULL);
+    MODEL_CHECK(aegis_lock_free_pool_index_of(&pool, block, &index) == AEGIS_OK);
+    MODEL_CHECK(owners[index] == -1);
+    owners[index] = number;
+}
+
+static void disown(int number, void *block) {
+    size_t index = 0;
+    MODEL_CHECK(aegis_lock_free_pool_index_of(&pool, block, &index) == AEGIS_OK);
+    MODEL_CHECK(owners[index] == number);
+    owners[index] = -1;
+}
+
+static void *take(int number) {
+    void *block = aegis_lock_free_pool_alloc(&pool, NULL);
+    own(number, block);
+    return block;
+}
+
+static void put(int number, void *block) {
+    disown(number, block);
+    MODEL_CHECK(aegis_lock_free_pool_free(&pool, block) == AEGIS_OK);
+}
+
+/* Demands that every block can be had and given back: the promised ones and the reserves of the
+ * cache slots that were ever used, which the pool's peak counts. Takes the pool apart. */
+static void drain(size_t promised_count) {
+    void *blocks[MAX_BLOCKS + 1];
+    aegis_pool_stats stats;
+    aegis_lock_free_pool_get_stats(&pool, &stats);
+    MODEL_CHECK(stats.in_use == 0 && stats.parked == 0);
+    size_t got_count = aegis_lock_free_pool_alloc_n(&pool, blocks, MAX_BLOCKS + 1, NULL);
+    for (size_t i = 0; i < got_count; i++)
+        own(MAX_BLOCKS, blocks[i]);
+    aegis_lock_free_pool_get_stats(&pool, &stats);
+    MODEL_CHECK(stats.capacity == promised_count);
+    MODEL_CHECK(got_count >= promised_count && got_count == stats.peak_in_use);
+    MODEL_CHECK((got_count - promised_count) % AEGIS_POOL_CACHE_BLOCKS == 0);
+    MODEL_CHECK(aegis_lock_free_pool_free_n(&pool, blocks, got_count) == AEGIS_OK);
+    MODEL_CHECK(aegis_lock_free_pool_fini(&pool) == AEGIS_OK);
+}
+
+/* Puts all blocks on the stack. */
+static void recycle(size_t block_count) {
+    void *blocks[MAX_BLOCKS];
+    MODEL_CHECK(aegis_lock_free_pool_alloc_n(&pool, blocks, block_count, NULL) == block_count);
+    for (size_t i = 0; i < block_count; i++)
+        MODEL_CHECK(aegis_lock_free_pool_free(&pool, blocks[i]) == AEGIS_OK);
+}
+
+/* Stack: one thread takes two blocks and gives them back in the order that deceives a stack
+ * without a tag; the others take and give back one. */
+static void begin_stack(void) {
+    make(4, 0, 0);
+    recycle(4);
+}
+
+static void thread_stack(int number) {
+    void *first = take(number);
+    if (number == 0) {
+        void *second = take(number);
+        put(number, first);
+        put(number, second);
+    } else {
+        put(number, first);
+    }
+}
+
+static void end_stack(void) {
+    drain(4);
+}
+
+/* Bulk: several blocks with one swap, beside single ones. */
+static void begin_bulk(void) {
+    make(5, 0, 0);
+    recycle(5);
+}
+
+static void thread_bulk(int number) {
+    void *blocks[2];
+    if (number == 2) {
+        blocks[0] = take(number);
+        put(number, blocks[0]);
+        return;
+    }
+    size_t got_count = aegis_lock_free_pool_alloc_n(&pool, blocks, 2, NULL);
+    MODEL_CHECK(got_count == 2);
+    own(number, blocks[0]);
+    own(number, blocks[1]);
+    disown(number, blocks[0]);
+    disown(number, blocks[1]);
+    MODEL_CHECK(aegis_lock_free_pool_free_n(&pool, blocks, 2) == AEGIS_OK);
+}
+
+static void end_bulk(void) {
+    drain(5);
+}
+
+/* Exhaustion: as many blocks as threads, fresh, recycled and by growth; nobody goes without. */
+static void begin_fresh(void) {
+    make(3, 0, 0);
+    recycle(1);
+}
+
+static void begin_growth(void) {
+    make(1, 3, 0);
+}
+
+static void thread_take_twice(int number) {
+    void *block = take(number);
+    put(number, block);
+    if (number != 2) {
+        block = take(number);
+        put(number, block);
+    }
+}
+
+static void thread_take_once(int number) {
+    put(number, take(number));
+}
+
+static void end_three(void) {
+    drain(3);
+}
+
+/* The last slab, added by one thread while another has just found the one before it used up. */
+static void begin_last_slab(void) {
+    make(2, 4, 0);
+}
+
+static void thread_last_slab(int number) {
+    void *first = take(number);
+    if (number == 1)
+        put(number, take(number));
+    put(number, first);
+}
+
+static void end_last_slab(void) {
+    drain(4);
+}
+
+/* Magazines: as many promised blocks as threads; whatever is parked, nobody goes without. A cache
+ * is filled up, flushed by half, emptied and refilled, and finished with blocks in it. */
+static void begin_caches(void) {
+    make(3, 0, 3);
+}
+
+static void thread_cache(int number) {
+    aegis_pool_cache cache;
+    MODEL_CHECK(aegis_pool_cache_init(&cache, &pool) == AEGIS_OK);
+    void *blocks[3];
+    int block_count = number == 0 ? 3 : 1;
+    for (int i = 0; i < block_count; i++) {
+        blocks[i] = aegis_pool_cache_alloc(&cache);
+        own(number, blocks[i]);
+    }
+    for (int i = 0; i < block_count; i++) {
+        disown(number, blocks[i]);
+        MODEL_CHECK(aegis_pool_cache_free(&cache, blocks[i]) == AEGIS_OK);
+    }
+    aegis_pool_cache_fini(&cache);
+}
+
+/* Hand-over: what one cache takes, another or the pool gets back. */
+static void *handed_over[3];
+
+static void begin_hand_over(void) {
+    make(3, 0, 3);
+    aegis_pool_cache cache;
+    MODEL_CHECK(aegis_pool_cache_init(&cache, &pool) == AEGIS_OK);
+    for (int i = 0; i < 3; i++) {
+        handed_over[i] = aegis_pool_cache_alloc(&cache);
+        own(i, handed_over[i]);
+    }
+    aegis_pool_cache_fini(&cache);
+}
+
+static void thread_hand_over(int number) {
+    if (number == 2) {
+        put(number, handed_over[number]);
+        put(number, take(number));
+        return;
+    }
+    aegis_pool_cache cache;
+    MODEL_CHECK(aegis_pool_cache_init(&cache, &pool) == AEGIS_OK);
+    disown(number, handed_over[number]);
+    MODEL_CHECK(aegis_pool_cache_free(&cache, handed_over[number]) == AEGIS_OK);
+    void *block = aegis_pool_cache_alloc(&cache);
+    own(number, block);
+    disown(number, block);
+    MODEL_CHECK(aegis_pool_cache_free(&cache, block) == AEGIS_OK);
+    aegis_pool_cache_fini(&cache);
+}
+
+/* Racing frees: of three threads that free one block, through the pool and through caches, one
+ * succeeds. */
+static void begin_race(void) {
+    make(2, 0, 2);
+    shared_block = aegis_lock_free_pool_alloc(&pool, NULL);
+}
+
+static void thread_race(int number) {
+    aegis_status status;
+    if (number == 0) {
+        status = aegis_lock_free_pool_free(&pool, shared_block);
+    } else {
+        aegis_pool_cache cache;
+        MODEL_CHECK(aegis_pool_cache_init(&cache, &pool) == AEGIS_OK);
+        /* Room in a full cache. An empty one must not take the block once it is free. */
+        void *other = cache.count != 0 ? aegis_pool_cache_alloc(&cache) : NULL;
+        status = aegis_pool_cache_free(&cache, shared_block);
+        if (other != NULL)
+            MODEL_CHECK(aegis_pool_cache_free(&cache, other) == AEGIS_OK);
+        aegis_pool_cache_fini(&cache);
+    }
+    MODEL_CHECK(status == AEGIS_OK || status == AEGIS_E_INVALID);
+    success_count += status == AEGIS_OK;
+}
+
+static void end_race(void) {
+    MODEL_CHECK(success_count == 1);
+    drain(2);
+}
+
+int main(void) {
+    static const model_scenario scenarios[] = {
+        {"stack", begin_stack, thread_stack, end_stack, 3, 4},
+        {"bulk", begin_bulk, thread_bulk, end_bulk, 3, 3},
+        {"fresh", begin_fresh, thread_take_twice, end_three, 3, 3},
+        {"growth", begin_growth, thread_take_once, end_three, 3, 3},
+        {"last slab", begin_last_slab, thread_last_slab, end_last_slab, 3, 3},
+        {"caches", begin_caches, thread_cache, end_three, 3, 3},
+        {"hand-over", begin_hand_over, thread_hand_over, end_three, 3, 3},
+        {"race", begin_race, thread_race, end_race, 3, 3},
+    };
+    for (size_t i = 0; i < sizeof scenarios / sizeof *scenarios; i++) {
+        size_t schedule_count = model_explore(&scenarios[i]);
+        printf("%s: %zu schedules of %d threads, at most %d preemptions: none fails\n",
+               scenarios[i].name, schedule_count, scenarios[i].thread_count,
+               scenarios[i].preemption_bound);
+    }
+    return 0;
+}

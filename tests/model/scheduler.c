@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The scheduler of scheduler.h, over ucontext coroutines. A switch happens only where the schedule
+ * has one, so most operations cost no more than a decision. */
+#define _XOPEN_SOURCE 700
+#include "yield.h"
+#include "scheduler.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <ucontext.h>
+
+#define STACK_BYTES 65536
+#define MAX_STEPS 4096
+
+/* One decision: which of `option_count` threads goes on. Option 0 is the running one, if it can. */
+typedef struct decision {
+    int option;
+    int option_count;
+    int thread;
+} decision;
+
+static const model_scenario *scenario;
+static ucontext_t main_context;
+static ucontext_t contexts[MODEL_MAX_THREADS];
+static _Alignas(16) char stacks[MODEL_MAX_THREADS][STACK_BYTES];
+static bool finished[MODEL_MAX_THREADS];
+static decision path[MAX_STEPS];
+static int path_length;
+static int step;
+static int preemptions;
+static int running = -1;
+
+void model_check(bool condition, const char *what) {
+    if (condition)
+        return;
+    printf("%s: FAILED: %s\n  schedule:", scenario->name, what);
+    for (int i = 0; i < step; i++)
+        printf(" %d", path[i].thread);
+    printf("\n");
+    exit(1);
+}
+
+/* The thread that option number `option` stands for. */
+static int thread_of(int option, bool can_go_on) {
+    if (can_go_on && option-- == 0)
+        return running;
+    for (int i = 0; i < scenario->thread_count; i++)
+        if (!finished[i] && !(can_go_on && i == running) && option-- == 0)
+            return i;
+    return -1;
+}
+
+/* Takes the next decision: the one of the prefix, or the first option. */
+static int decide(bool can_go_on) {
+    int option_count = 0;
+    for (int i = 0; i < scenario->thread_count; i++)
+        option_count += !finished[i];
+    if (option_count == 0)
+        return -1;
+    if (can_go_on && preemptions >= scenario->preemption_bound)
+        option_count = 1;
+    model_check(step < MAX_STEPS, "the threads come to an end");
+    decision *now = &path[step];
+    if (step == path_length) {
+        now->option = 0;
+        path_length++;
+    }
+    now->option_count = option_count;
+    now->thread = thread_of(now->option, can_go_on);
+    step++;
+    if (can_go_on && now->option != 0)
+        preemptions++;
+    return now->thread;
+}
+
+void model_yield(void) {
+    if (running < 0)
+        return;
+    int from = running;
+    int to = decide(true);
+    if (to == from)
+        return;
+    running = to;
+    swapcontext(&contexts[from], &contexts[to]);
+}
+
+static void run_thread(int number) {
+    scenario->thread(number);
+    finished[number] = true;
+    running = decide(false);
+    setcontext(running >= 0 ? &contexts[running] : &main_context);
+}
+
+static void run_once(void) {
+    step = preemptions = 0;
+    scenario->begin();
+    for (int i = 0; i < scenario->thread_count; i++) {
+        finished[i] = false;
+        getcontext(&contexts[i]);
+        contexts[i].uc_stack.ss_sp = stacks[i];
+        contexts[i].uc_stack.ss_size = STACK_BYTES;
+        contexts[i].uc_link = NULL;
+        /* makecontext wants a function of unspecified arguments. */
+        makecontext(&contexts[i], (void (*)(void))run_thread, 1, i);
+    }
+    running = decide(false);
+    swapcontext(&main_context, &contexts[running]);
+    running = -1;
+    scenario->end();
+}
+
+/* Changes the last decision that has an option left; false when none has. */
+static bool next_path(void) {
+    path_length = step;
+    while (path_length > 0) {
+        decision *last = &path[path_length - 1];
+        if (++last->option < last->option_count)
+            return true;
+        path_length--;
+    }
+    return false;
+}
+
+size_t model_explore(const model_scenario *what) {
+    size_t schedule_count = 0;
+    scenario = what;
+    path_length = 0;
+    do {
+        run_once();
+        schedule_count++;
+    } while (next_path());
+    return schedule_count;
+}

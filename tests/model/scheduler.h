@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A systematic scheduler: runs a scenario of a few threads, as coroutines, once for every order in
+ * which their atomic operations can interleave with at most `preemption_bound` switches away from
+ * a thread that could go on. Depth first: each run repeats a prefix of decisions and then goes on
+ * with the running thread; the next run changes the last decision that has an alternative left.
+ * Sequentially consistent: wrong memory orders are for ThreadSanitizer to find. */
+#ifndef MODEL_SCHEDULER_H
+#define MODEL_SCHEDULER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#define MODEL_MAX_THREADS 3
+
+typedef struct model_scenario {
+    const char *name;
+    /* Makes the state anew; runs before the threads, not interleaved. */
+    void (*begin)(void);
+    /* What thread `number` does. */
+    void (*thread)(int number);
+    /* Checks the final state and takes it apart. */
+    void (*end)(void);
+    int thread_count;
+    int preemption_bound;
+} model_scenario;
+
+/* Explores every schedule; returns how many there were. */
+size_t model_explore(const model_scenario *scenario);
+/* Demands a condition: prints the schedule and ends the program with exit code 1 otherwise. */
+void model_check(bool condition, const char *what);
+
+#define MODEL_CHECK(condition) model_check((condition), #condition)
+
+#endif
