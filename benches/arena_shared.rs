@@ -1,0 +1,162 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Time of the arenas that threads share, from one thread and from two at once, beside an `Arena`
+//! behind a mutex and the standard allocator: `cargo bench --bench arena_shared`, with `-- --quick`
+//! for a first look.
+//!
+//! An iteration is one allocation in each thread, without and with the write of its first word, which
+//! neighbours in a cache line make dear to threads that allocate in turn; what is printed is the time
+//! of one, as the slower thread sees it. Threads start together. Every `CHUNK` allocations the arena is
+//! reset, and what the standard allocator gave is freed, outside of the time. Other rivals are in
+//! `benches/compare/`.
+
+use std::alloc::{alloc, dealloc, Layout};
+use std::hint::black_box;
+use std::ptr::NonNull;
+use std::sync::{Barrier, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use aegis_memory::arena::{Arena, ArenaRecycler, LockFreeArena, LockedArena};
+use criterion::measurement::WallTime;
+use criterion::{criterion_group, criterion_main, BenchmarkGroup, Criterion};
+
+/// Allocations of a thread between two resets.
+const CHUNK: u64 = 65_536;
+const CAPACITY: usize = 64 << 20;
+
+/// Runs the work on so many threads at once; the time of the slowest.
+fn at_once(threads: usize, work: impl Fn() + Sync) -> Duration {
+    if threads == 1 {
+        let start = Instant::now();
+        work();
+        return start.elapsed();
+    }
+    let barrier = Barrier::new(threads);
+    let side = || {
+        barrier.wait();
+        let start = Instant::now();
+        work();
+        start.elapsed()
+    };
+    thread::scope(|scope| {
+        let sides: Vec<_> = (0..threads).map(|_| scope.spawn(side)).collect();
+        let times = sides.into_iter().map(|side| side.join().expect("no panic"));
+        times.max().expect("at least one thread")
+    })
+}
+
+/// One contender: `work` allocates so many times from the shared state, `reset` frees all.
+fn case<S: Sync>(
+    group: &mut BenchmarkGroup<'_, WallTime>,
+    name: &str,
+    threads: usize,
+    mut state: S,
+    work: impl Fn(&S, u64) + Sync,
+    reset: impl Fn(&mut S),
+) {
+    group.bench_function(name, |bencher| {
+        bencher.iter_custom(|iterations| {
+            let mut total = Duration::ZERO;
+            let mut left = iterations;
+            while left > 0 {
+                let count = left.min(CHUNK);
+                total += at_once(threads, || work(&state, count));
+                reset(&mut state);
+                left -= count;
+            }
+            total
+        });
+    });
+}
+
+/// Writes the first word of an allocation, as whoever asks for one does, or leaves it.
+#[inline(always)]
+fn touch<const WRITE: bool>(p: NonNull<u8>) {
+    if WRITE {
+        // SAFETY: every contender has just allocated 16 bytes or more at a multiple of 8.
+        unsafe { p.cast::<u64>().as_ptr().write(1) };
+    }
+    black_box(p);
+}
+
+/// The loop over an arena, one copy for an arena and for a handle, which derefs to one. Inlined, two
+/// copies of the same few instructions differ by half, depending on where they come to lie.
+#[inline(never)]
+fn fill<const WRITE: bool>(arena: &Arena, count: u64, layout: Layout) {
+    for _ in 0..count {
+        touch::<WRITE>(arena.alloc_layout(layout));
+    }
+}
+
+fn sized<const SIZE: usize, const WRITE: bool>(criterion: &mut Criterion) {
+    let layout = Layout::from_size_align(SIZE, 8).expect("a layout");
+    let written = if WRITE { " and first word" } else { "" };
+    for threads in [1, 2] {
+        let mut group =
+            criterion.benchmark_group(format!("{SIZE} B{written}, {threads} thread(s)"));
+        // An arena of its own for each thread: nothing is shared but the stock it comes from.
+        let stock = ArenaRecycler::builder().capacity(CAPACITY).max_idle(2).keep_bytes(usize::MAX);
+        let stock = stock.no_debug().build().expect("memory");
+        let own = |stock: &ArenaRecycler, count| {
+            fill::<WRITE>(&stock.get(), count, layout);
+        };
+        case(&mut group, "Arena", threads, stock, own, |_| ());
+        let local = |arena: &LockFreeArena, count| {
+            fill::<WRITE>(&arena.local(), count, layout);
+        };
+        let arena = LockFreeArena::new(CAPACITY);
+        case(&mut group, "LocalArena", threads, arena, local, LockFreeArena::reset);
+        let direct = |arena: &LockFreeArena, count| {
+            for _ in 0..count {
+                touch::<WRITE>(arena.alloc_layout(layout));
+            }
+        };
+        let arena = LockFreeArena::new(CAPACITY);
+        case(&mut group, "LockFreeArena", threads, arena, direct, LockFreeArena::reset);
+        let locked = |arena: &LockedArena, count| {
+            for _ in 0..count {
+                touch::<WRITE>(arena.alloc_layout(layout));
+            }
+        };
+        let arena = LockedArena::new(CAPACITY);
+        case(&mut group, "LockedArena", threads, arena, locked, LockedArena::reset);
+        let mutex = |arena: &Mutex<Arena>, count| {
+            for _ in 0..count {
+                touch::<WRITE>(arena.lock().expect("no panic").alloc_layout(layout));
+            }
+        };
+        let reset = |arena: &mut Mutex<Arena>| arena.get_mut().expect("no panic").reset();
+        case(&mut group, "Mutex<Arena>", threads, Mutex::new(Arena::new(CAPACITY)), mutex, reset);
+        let given = Mutex::new(Vec::<Vec<usize>>::new());
+        let standard = |given: &Mutex<Vec<Vec<usize>>>, count: u64| {
+            let mut mine = Vec::with_capacity(count as usize);
+            for _ in 0..count {
+                // SAFETY: the size is not 0.
+                let p = NonNull::new(unsafe { alloc(layout) }).expect("memory");
+                touch::<WRITE>(p);
+                mine.push(p.as_ptr() as usize);
+            }
+            given.lock().expect("no panic").push(mine);
+        };
+        let free = |given: &mut Mutex<Vec<Vec<usize>>>| {
+            for p in given.get_mut().expect("no panic").drain(..).flatten() {
+                // SAFETY: allocated above with this layout.
+                unsafe { dealloc(p as *mut u8, layout) };
+            }
+        };
+        case(&mut group, "standard", threads, given, standard, free);
+        group.finish();
+    }
+}
+
+fn all(criterion: &mut Criterion) {
+    sized::<16, false>(criterion);
+    sized::<32, false>(criterion);
+    sized::<256, false>(criterion);
+    sized::<16, true>(criterion);
+    sized::<32, true>(criterion);
+    sized::<256, true>(criterion);
+}
+
+criterion_group!(arena_shared, all);
+criterion_main!(arena_shared);

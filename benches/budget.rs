@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What a budget costs: charging and releasing one block, against as many plain atomic additions;
+//! and an arena with and without a budget, of which only its blocks pay.
+//!
+//! `cargo bench --bench budget`
+
+use std::hint::black_box;
+use std::ptr;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread;
+
+use aegis_memory::arena::Arena;
+use aegis_memory::budget::MemoryBudget;
+use aegis_memory::ffi;
+use criterion::{criterion_group, criterion_main, Criterion};
+
+const BLOCK: usize = 64 << 10;
+
+/// The leaf of a tree `depth` levels deep.
+fn leaf(depth: usize) -> MemoryBudget {
+    let root = MemoryBudget::new("root", MemoryBudget::UNLIMITED / 2);
+    (1..depth).fold(root, |parent, _| parent.child("node", MemoryBudget::UNLIMITED / 2))
+}
+
+fn charge_and_release(budget: &MemoryBudget) {
+    // SAFETY: the budget is alive, and what is charged is taken back.
+    unsafe {
+        let status = ffi::aegis_budget_charge(budget.as_raw(), BLOCK, ptr::null_mut());
+        assert_eq!(status, 0);
+        ffi::aegis_budget_uncharge(budget.as_raw(), BLOCK);
+    }
+}
+
+/// The additions that any exact count of `depth` levels needs, and nothing else.
+fn add_and_subtract(counters: &[Padded]) {
+    for counter in counters {
+        counter.0.fetch_add(black_box(BLOCK), Ordering::Relaxed);
+    }
+    for counter in counters {
+        counter.0.fetch_sub(black_box(BLOCK), Ordering::Relaxed);
+    }
+}
+
+/// A counter in cache lines of its own, as a budget's are.
+#[repr(align(128))]
+#[derive(Default)]
+struct Padded(AtomicUsize);
+
+/// Measures `work` while another thread does the same without a pause.
+fn beside_another_thread(c: &mut Criterion, name: &str, work: impl Fn() + Sync) {
+    let stop = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            while !stop.load(Ordering::Relaxed) {
+                work();
+            }
+        });
+        c.bench_function(name, |b| b.iter(&work));
+        stop.store(true, Ordering::Relaxed);
+    });
+}
+
+fn charges(c: &mut Criterion) {
+    for depth in [1, 4] {
+        let budget = leaf(depth);
+        let counters: Vec<Padded> = (0..depth).map(|_| Padded::default()).collect();
+        c.bench_function(&format!("charge/depth {depth}/alone/budget"), |b| {
+            b.iter(|| charge_and_release(&budget));
+        });
+        c.bench_function(&format!("charge/depth {depth}/alone/atomics"), |b| {
+            b.iter(|| add_and_subtract(&counters));
+        });
+        let name = format!("charge/depth {depth}/two threads");
+        beside_another_thread(c, &format!("{name}/budget"), || charge_and_release(&budget));
+        beside_another_thread(c, &format!("{name}/atomics"), || add_and_subtract(&counters));
+        assert_eq!(budget.used(), 0);
+    }
+}
+
+/// A request: a thousand small allocations, then a reset.
+fn request(arena: &mut Arena) {
+    for i in 0..1000_u64 {
+        black_box(arena.alloc_value(i));
+    }
+    arena.reset();
+}
+
+fn arenas(c: &mut Criterion) {
+    let budget = leaf(4);
+    let mut without = Arena::builder().no_debug().build().expect("no limit is set");
+    let mut within = Arena::builder().no_debug().budget(&budget).build().expect("no limit is near");
+    c.bench_function("arena/1000 values/no budget", |b| b.iter(|| request(&mut without)));
+    c.bench_function("arena/1000 values/budget", |b| b.iter(|| request(&mut within)));
+    let fresh = |budget: Option<&MemoryBudget>| {
+        let builder = Arena::builder().capacity(4096).no_debug();
+        let builder = budget.into_iter().fold(builder, |b, budget| b.budget(budget));
+        black_box(builder.build().expect("no limit is near").alloc_value(1_u64));
+    };
+    c.bench_function("arena/new and drop/no budget", |b| b.iter(|| fresh(None)));
+    c.bench_function("arena/new and drop/budget", |b| b.iter(|| fresh(Some(&budget))));
+}
+
+criterion_group! {
+    name = benches;
+    config = Criterion::default()
+        .sample_size(20)
+        .warm_up_time(std::time::Duration::from_millis(200))
+        .measurement_time(std::time::Duration::from_millis(500));
+    targets = charges, arenas
+}
+criterion_main!(benches);

@@ -1,0 +1,317 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Time of the pools beside the standard allocator, a `Mutex<Vec<_>>` of blocks and, for what no
+//! free list can beat, a plain `Vec<u32>`: `cargo bench --bench pool`, with `-- --quick` for a
+//! first look.
+//!
+//! One iteration is `ROUND` blocks taken and given back, so the microseconds printed are
+//! nanoseconds per block; where several threads take part, it is `ROUND` blocks each, and the time
+//! is that of all of them side by side. Blocks are taken without being cleared, and what is taken
+//! goes through `black_box`. Other rivals are in `benches/compare/`.
+
+use std::alloc::{alloc, dealloc, Layout};
+use std::hint::black_box;
+use std::sync::mpsc::sync_channel;
+use std::sync::{Barrier, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use aegis_memory::pool::{LockFreePool, LockedPool, Pool};
+use aegis_memory::AllocError;
+use criterion::measurement::WallTime;
+use criterion::{criterion_group, criterion_main, BenchmarkGroup, BenchmarkId, Criterion};
+
+/// Blocks taken and given back in an iteration, by each thread.
+const ROUND: usize = 960;
+const BLOCK_BYTES: usize = 256;
+const BLOCKS: usize = 4096;
+/// Blocks in a batch that goes from one thread to another.
+const HANDED: usize = 48;
+
+/// A block of the standard allocator.
+struct Standard(*mut u8);
+
+// SAFETY: an owner of its memory.
+unsafe impl Send for Standard {}
+
+impl Standard {
+    const LAYOUT: Layout = Layout::new::<[u8; BLOCK_BYTES]>();
+
+    #[inline]
+    fn take() -> Self {
+        // SAFETY: the size is not 0.
+        Self(unsafe { alloc(Self::LAYOUT) })
+    }
+}
+
+impl Drop for Standard {
+    #[inline]
+    fn drop(&mut self) {
+        // SAFETY: allocated in `take` with this layout.
+        unsafe { dealloc(self.0, Self::LAYOUT) }
+    }
+}
+
+type Boxed = Box<[u8; BLOCK_BYTES]>;
+
+/// A free list behind a mutex.
+struct Listed(Mutex<Vec<Boxed>>);
+
+struct ListedBlock<'a>(&'a Listed, Option<Boxed>);
+
+impl Listed {
+    fn new() -> Self {
+        Self(Mutex::new((0..BLOCKS).map(|_| Box::new([0; BLOCK_BYTES])).collect()))
+    }
+
+    #[inline]
+    fn take(&self) -> ListedBlock<'_> {
+        ListedBlock(self, self.0.lock().expect("no panic").pop())
+    }
+}
+
+impl Drop for ListedBlock<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        self.0 .0.lock().expect("no panic").extend(self.1.take());
+    }
+}
+
+/// The block, of which there are enough.
+#[inline(always)]
+fn some<T>(block: Result<T, AllocError>) -> T {
+    block.expect("a block is left")
+}
+
+fn lock_free() -> LockFreePool {
+    let builder = LockFreePool::builder().block_size(BLOCK_BYTES).blocks(BLOCKS);
+    let pool = builder.caches(4).build().expect("pages");
+    // So that no block is fresh any more.
+    drop((0..BLOCKS).map(|_| pool.alloc()).collect::<Vec<_>>());
+    pool
+}
+
+fn one_owner(blocks: usize) -> Pool {
+    let pool = Pool::new(BLOCK_BYTES, blocks);
+    drop((0..blocks.min(BLOCKS)).map(|_| pool.alloc()).collect::<Vec<_>>());
+    pool
+}
+
+/// Takes `batch` blocks, then gives them back, until a round is full.
+#[inline(always)]
+fn round<T>(held: &mut Vec<T>, batch: usize, take: impl Fn() -> T) {
+    if batch == 1 {
+        for _ in 0..ROUND {
+            drop(black_box(take()));
+        }
+        return;
+    }
+    for _ in 0..ROUND / batch {
+        for _ in 0..batch {
+            held.push(take());
+        }
+        black_box(&mut *held);
+        held.clear();
+    }
+}
+
+fn case<T>(
+    group: &mut BenchmarkGroup<'_, WallTime>,
+    name: &str,
+    batch: usize,
+    take: impl Fn() -> T,
+) {
+    let mut held = Vec::with_capacity(batch);
+    group.bench_function(name, |bencher| bencher.iter(|| round(&mut held, batch, &take)));
+}
+
+/// One thread: a block at a time, and 8 and 48 at a time.
+fn one_thread(criterion: &mut Criterion) {
+    for batch in [1, 8, 48] {
+        let mut group = criterion.benchmark_group(format!("take and give back {batch}"));
+        let mut list: Vec<u32> = (0..BLOCKS as u32).collect();
+        let mut held = Vec::with_capacity(batch);
+        group.bench_function("Vec<u32>", |bencher| {
+            bencher.iter(|| {
+                let list = black_box(&mut list);
+                for _ in 0..ROUND / batch {
+                    if batch == 1 {
+                        let index = list.pop().expect("some are left");
+                        list.push(black_box(index));
+                        continue;
+                    }
+                    for _ in 0..batch {
+                        held.push(list.pop().expect("some are left"));
+                    }
+                    black_box(&mut held);
+                    for index in held.drain(..) {
+                        list.push(index);
+                    }
+                }
+            });
+        });
+        let pool = one_owner(BLOCKS);
+        case(&mut group, "Pool", batch, || some(pool.alloc_uninit()));
+        let pool = lock_free();
+        let cache = pool.cache();
+        case(&mut group, "PoolCache", batch, || some(cache.alloc_uninit()));
+        case(&mut group, "LockFreePool", batch, || some(pool.alloc_uninit()));
+        let pool = LockedPool::new(BLOCK_BYTES, BLOCKS);
+        case(&mut group, "LockedPool", batch, || some(pool.alloc_uninit()));
+        let list = Listed::new();
+        case(&mut group, "Mutex<Vec>", batch, || list.take());
+        case(&mut group, "standard", batch, Standard::take);
+        group.finish();
+    }
+}
+
+/// One thread, a block at a time, from pools of 64 to 16 million blocks.
+fn capacity(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("capacity");
+    for blocks in [64, 4096, 1 << 20, 1 << 24] {
+        let pool = one_owner(blocks);
+        let id = BenchmarkId::new("Pool", blocks);
+        group.bench_function(id, |bencher| {
+            bencher.iter(|| round(&mut Vec::new(), 1, || some(pool.alloc_uninit())));
+        });
+        let pool = LockFreePool::builder().block_size(BLOCK_BYTES).blocks(blocks).caches(1);
+        let pool = pool.build().expect("pages");
+        let cache = pool.cache();
+        let id = BenchmarkId::new("PoolCache", blocks);
+        group.bench_function(id, |bencher| {
+            bencher.iter(|| round(&mut Vec::new(), 1, || some(cache.alloc_uninit())));
+        });
+        let id = BenchmarkId::new("LockFreePool", blocks);
+        group.bench_function(id, |bencher| {
+            bencher.iter(|| round(&mut Vec::new(), 1, || some(pool.alloc_uninit())));
+        });
+    }
+    group.finish();
+}
+
+/// Runs the work on two threads at once and measures until both are done.
+fn on_two_threads(iterations: u64, work: impl Fn(u64) + Sync) -> Duration {
+    let barrier = Barrier::new(2);
+    let side = || {
+        barrier.wait();
+        let start = Instant::now();
+        work(iterations);
+        start.elapsed()
+    };
+    thread::scope(|threads| {
+        let other = threads.spawn(side);
+        side().max(other.join().expect("no panic"))
+    })
+}
+
+/// Two threads, each takes 8 blocks and gives them back.
+fn two_threads(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("two threads, 8 at a time");
+    let rounds = |iterations: u64, round: &mut dyn FnMut()| (0..iterations).for_each(|_| round());
+    let pool = lock_free();
+    group.bench_function("PoolCache", |bencher| {
+        bencher.iter_custom(|iterations| {
+            on_two_threads(iterations, |iterations| {
+                let cache = pool.cache();
+                let mut held = Vec::new();
+                rounds(iterations, &mut || round(&mut held, 8, || some(cache.alloc_uninit())));
+            })
+        });
+    });
+    macro_rules! shared {
+        ($name:literal, $take:expr) => {
+            group.bench_function($name, |bencher| {
+                bencher.iter_custom(|iterations| {
+                    on_two_threads(iterations, |iterations| {
+                        let mut held = Vec::new();
+                        rounds(iterations, &mut || round(&mut held, 8, $take));
+                    })
+                });
+            });
+        };
+    }
+    shared!("LockFreePool", || some(pool.alloc_uninit()));
+    let locked = LockedPool::new(BLOCK_BYTES, BLOCKS);
+    shared!("LockedPool", || some(locked.alloc_uninit()));
+    let list = Listed::new();
+    shared!("Mutex<Vec>", || list.take());
+    shared!("standard", Standard::take);
+    group.finish();
+}
+
+/// One thread takes batches of 48 blocks and sends them, the other gives them back. The channel's
+/// own cost, that of a batch of numbers, is part of all; it is the case `nothing`.
+fn hand_over(criterion: &mut Criterion) {
+    fn pipe<T: Send>(
+        iterations: u64,
+        fill: impl Fn(&mut Vec<T>) + Sync,
+        empty: impl Fn(&mut Vec<T>) + Send,
+    ) -> Duration {
+        let (sender, receiver) = sync_channel::<Vec<T>>(8);
+        let (back, emptied) = sync_channel::<Vec<T>>(16);
+        let start = Instant::now();
+        thread::scope(|threads| {
+            threads.spawn(move || {
+                for mut batch in receiver {
+                    empty(black_box(&mut batch));
+                    // The sender ends first.
+                    let _ = back.try_send(batch);
+                }
+            });
+            for _ in 0..iterations as usize * (ROUND / HANDED) {
+                let mut batch = emptied.try_recv().unwrap_or_default();
+                fill(&mut batch);
+                sender.send(batch).expect("the receiver waits for it");
+            }
+            drop(sender);
+        });
+        start.elapsed()
+    }
+    let mut group = criterion.benchmark_group("hand over");
+    macro_rules! handed {
+        ($name:literal, $take:expr) => {
+            group.bench_function($name, |bencher| {
+                bencher.iter_custom(|iterations| {
+                    let fill = |batch: &mut Vec<_>| batch.extend((0..HANDED).map(|_| $take));
+                    pipe(iterations, fill, |batch| batch.clear())
+                });
+            });
+        };
+    }
+    handed!("nothing", 0_usize);
+    let pool = lock_free();
+    group.bench_function("PoolCache", |bencher| {
+        bencher.iter_custom(|iterations| {
+            let (taker, giver) = (Mutex::new(pool.cache()), pool.cache());
+            pipe(
+                iterations,
+                |batch| {
+                    let cache = taker.lock().expect("no panic");
+                    batch.extend((0..HANDED).map(|_| some(cache.alloc_uninit()).detach()));
+                },
+                move |batch| batch.drain(..).for_each(|block| giver.put(block)),
+            )
+        });
+    });
+    handed!("LockFreePool", some(pool.alloc_uninit()));
+    let locked = LockedPool::new(BLOCK_BYTES, BLOCKS);
+    handed!("LockedPool", some(locked.alloc_uninit()));
+    let list = Listed::new();
+    handed!("Mutex<Vec>", list.take());
+    handed!("standard", Standard::take());
+    group.finish();
+}
+
+fn short() -> Criterion {
+    Criterion::default()
+        .warm_up_time(Duration::from_millis(200))
+        .measurement_time(Duration::from_millis(600))
+        .sample_size(20)
+        .configure_from_args()
+}
+
+criterion_group! {
+    name = benches;
+    config = short();
+    targets = one_thread, capacity, two_threads, hand_over
+}
+criterion_main!(benches);

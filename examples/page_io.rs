@@ -1,0 +1,217 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Copies a file with two threads: one reads it into page-aligned blocks of a pool, the other
+//! writes them out and, by dropping them, gives them back. The pool bounds the memory: when the
+//! writer falls behind, the reader waits for a block. Then the copy is compared with the file.
+//!
+//! ```text
+//! cargo run --release --example page_io [FILE]    (default: 64 MiB made for the purpose)
+//! ```
+
+use aegis_memory::pool::{LockedPool, PoolBlock};
+use aegis_memory::AllocError;
+use std::fmt;
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::mpsc::{channel, Receiver, Sender};
+use std::thread;
+use std::time::{Duration, Instant};
+
+const BLOCK_BYTES: usize = 64 << 10;
+const BLOCKS: usize = 32;
+const PAGE_BYTES: usize = 4096;
+const MADE_BYTES: usize = 64 << 20;
+
+/// A block that has been read, and how much of it is the file's.
+struct Filled<'p> {
+    block: PoolBlock<'p, LockedPool>,
+    len: usize,
+}
+
+/// Reads until the block is full or the file ends.
+fn fill(file: &mut File, block: &mut [u8]) -> io::Result<usize> {
+    let mut len = 0;
+    while len < block.len() {
+        match file.read(&mut block[len..]) {
+            Ok(0) => break,
+            Ok(count) => len += count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(len)
+}
+
+/// The reading thread. It stops when the writer has gone.
+fn read<'p>(path: &Path, pool: &'p LockedPool, to: Sender<Filled<'p>>) -> Result<(), Failure> {
+    let mut file = File::open(path).map_err(Failure::io("open", path))?;
+    loop {
+        let mut block = pool.alloc_timeout(Duration::MAX).map_err(Failure::Memory)?;
+        assert_eq!(block.as_ptr() as usize % PAGE_BYTES, 0, "blocks are page-aligned");
+        let len = fill(&mut file, &mut block).map_err(Failure::io("read", path))?;
+        if len == 0 || to.send(Filled { block, len }).is_err() {
+            return Ok(());
+        }
+    }
+}
+
+/// The writing thread. A block returns to the pool when it is written.
+fn write(path: &Path, from: Receiver<Filled<'_>>) -> Result<u64, Failure> {
+    let mut file = File::create(path).map_err(Failure::io("create", path))?;
+    let mut written = 0;
+    for Filled { block, len } in from {
+        file.write_all(&block[..len]).map_err(Failure::io("write", path))?;
+        written += len as u64;
+    }
+    Ok(written)
+}
+
+/// Copies the file with a thread for each side.
+fn copy(from: &Path, to: &Path, pool: &LockedPool) -> Result<u64, Failure> {
+    let (sender, receiver) = channel();
+    thread::scope(|threads| {
+        let reader = threads.spawn(|| read(from, pool, sender));
+        let written = write(to, receiver);
+        reader.join().expect("the reader does not panic")?;
+        written
+    })
+}
+
+/// Whether the files are equal, read through two blocks of the pool.
+fn verify(from: &Path, to: &Path, pool: &LockedPool) -> Result<(), Failure> {
+    let open = |path: &Path| File::open(path).map_err(Failure::io("open", path));
+    let (mut left, mut right) = (open(from)?, open(to)?);
+    let mut blocks =
+        [pool.alloc().map_err(Failure::Memory)?, pool.alloc().map_err(Failure::Memory)?];
+    let [a, b] = &mut blocks;
+    let mut offset = 0;
+    loop {
+        let len = fill(&mut left, a).map_err(Failure::io("read", from))?;
+        let other = fill(&mut right, b).map_err(Failure::io("read", to))?;
+        if a[..len] != b[..other] {
+            let same = a[..len].iter().zip(&b[..other]).take_while(|(a, b)| a == b).count();
+            return Err(Failure::Differs(offset + same as u64));
+        }
+        if len == 0 {
+            return Ok(());
+        }
+        offset += len as u64;
+    }
+}
+
+/// A file in the folder for temporary ones, removed when dropped.
+struct Temporary(PathBuf);
+
+impl Temporary {
+    fn new(name: &str) -> Self {
+        Self(std::env::temp_dir().join(format!("page_io-{}-{name}", std::process::id())))
+    }
+}
+
+impl Drop for Temporary {
+    fn drop(&mut self) {
+        // It may not have been made.
+        let _ = fs::remove_file(&self.0);
+    }
+}
+
+/// Fills a file with numbers that do not repeat (xorshift64).
+fn make(path: &Path) -> Result<(), Failure> {
+    let mut file = File::create(path).map_err(Failure::io("create", path))?;
+    let mut state = 0x9E37_79B9_7F4A_7C15_u64;
+    let mut chunk = vec![0; BLOCK_BYTES];
+    for _ in 0..MADE_BYTES / BLOCK_BYTES {
+        for word in chunk.chunks_exact_mut(8) {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            word.copy_from_slice(&state.to_le_bytes());
+        }
+        file.write_all(&chunk).map_err(Failure::io("write", path))?;
+    }
+    Ok(())
+}
+
+/// The most memory this process has had resident, where the system tells.
+fn peak_resident_bytes() -> Option<usize> {
+    let status = fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    Some(line.trim().strip_suffix("kB")?.trim().parse::<usize>().ok()? << 10)
+}
+
+enum Failure {
+    Io { what: &'static str, path: PathBuf, error: io::Error },
+    Memory(AllocError),
+    Differs(u64),
+}
+
+impl Failure {
+    fn io<'a>(what: &'static str, path: &'a Path) -> impl Fn(io::Error) -> Self + 'a {
+        move |error| Self::Io { what, path: path.to_path_buf(), error }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Io { what, path, error } => {
+                write!(f, "cannot {what} '{}': {error}", path.display())
+            }
+            Self::Memory(error) => write!(f, "{error}"),
+            Self::Differs(offset) => write!(f, "the copy differs from byte {offset} on"),
+        }
+    }
+}
+
+fn run(given: Option<PathBuf>) -> Result<(), Failure> {
+    let made = Temporary::new("input");
+    let copied = Temporary::new("copy");
+    let from = match given {
+        Some(path) => path,
+        None => {
+            make(&made.0)?;
+            made.0.clone()
+        }
+    };
+    let builder = LockedPool::builder().block_size(BLOCK_BYTES).blocks(BLOCKS).align(PAGE_BYTES);
+    let pool = builder.build().map_err(Failure::Memory)?;
+
+    let start = Instant::now();
+    let bytes = copy(&from, &copied.0, &pool)?;
+    let seconds = start.elapsed().as_secs_f64();
+    verify(&from, &copied.0, &pool)?;
+
+    let stats = pool.stats();
+    let mib = |bytes: usize| bytes as f64 / (1 << 20) as f64;
+    println!("copied     {:.1} MiB from '{}', verified", mib(bytes as usize), from.display());
+    println!(
+        "throughput {:.0} MiB/s through blocks of {BLOCK_BYTES} bytes",
+        mib(bytes as usize) / seconds
+    );
+    println!(
+        "memory     {} of {} blocks at most; the pool holds {:.1} MiB",
+        stats.peak_in_use,
+        stats.capacity,
+        mib(stats.reserved_bytes)
+    );
+    if let Some(peak) = peak_resident_bytes() {
+        println!("peak       {:.1} MiB resident, the whole process", mib(peak));
+    }
+    Ok(())
+}
+
+fn main() -> ExitCode {
+    let arguments: Vec<_> = std::env::args_os().skip(1).collect();
+    if arguments.len() > 1 {
+        eprintln!("usage: page_io [FILE]");
+        return ExitCode::from(2);
+    }
+    match run(arguments.into_iter().next().map(PathBuf::from)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("page_io: {failure}");
+            ExitCode::FAILURE
+        }
+    }
+}

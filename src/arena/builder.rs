@@ -1,0 +1,179 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Arenas with other than default settings.
+
+use core::ffi::c_char;
+use core::marker::PhantomData;
+use core::ptr;
+
+use super::{Arena, ArenaRecycler, LockedArena};
+use crate::budget::{c_name, MemoryBudget};
+use crate::error::AllocError;
+use crate::ffi;
+use crate::source::{BlockSource, OwnedSource};
+
+/// What a builder makes: [`Arena`], [`LockFreeArena`](super::LockFreeArena), [`LockedArena`] or
+/// [`ArenaRecycler`].
+pub trait ArenaKind: Make {}
+
+impl<A: Make> ArenaKind for A {}
+
+/// How each kind is made. Not nameable outside: nobody else implements it.
+pub trait Make: Sized {
+    /// Makes one.
+    ///
+    /// # Safety
+    ///
+    /// The options' pointers keep what `aegis_arena_init` asks of them.
+    unsafe fn make(options: &ffi::aegis_arena_options, stock: Stock) -> Result<Self, AllocError>;
+}
+
+/// A kind whose arenas can fill, guard and wipe their memory.
+pub trait Hardened: Make {}
+
+impl Hardened for Arena {}
+impl Hardened for LockedArena {}
+impl Hardened for ArenaRecycler {}
+
+/// The bound of an [`ArenaRecycler`].
+#[derive(Clone, Copy)]
+pub struct Stock {
+    pub(super) max_idle: usize,
+    pub(super) keep_bytes: usize,
+}
+
+/// Settings of an arena to be made. From `builder()` of each kind.
+#[must_use = "build() makes the arena"]
+pub struct ArenaBuilder<A = Arena> {
+    capacity: usize,
+    max_block: usize,
+    source: Option<OwnedSource>,
+    budget: Option<MemoryBudget>,
+    name: Option<[c_char; ffi::AEGIS_BUDGET_NAME_BYTES as usize]>,
+    flags: u32,
+    stock: Stock,
+    makes: PhantomData<fn() -> A>,
+}
+
+impl<A: ArenaKind> Default for ArenaBuilder<A> {
+    fn default() -> Self {
+        Self {
+            capacity: 0,
+            max_block: 0,
+            source: None,
+            budget: None,
+            name: None,
+            flags: 0,
+            stock: Stock { max_idle: 0, keep_bytes: 0 },
+            makes: PhantomData,
+        }
+    }
+}
+
+impl<A: ArenaKind> ArenaBuilder<A> {
+    /// Usable bytes of the first block, acquired by [`build`](Self::build). 0, the default: the
+    /// first allocation acquires it.
+    pub fn capacity(self, bytes: usize) -> Self {
+        Self { capacity: bytes, ..self }
+    }
+
+    /// The size that growth by doubling stops at. A larger request gets a block of its own.
+    /// 0 means the default, 4 MiB.
+    pub fn max_block(self, bytes: usize) -> Self {
+        Self { max_block: bytes, ..self }
+    }
+
+    /// Where blocks come from. The default is [`Heap`](crate::source::Heap).
+    pub fn source<S: BlockSource + 'static>(self, source: S) -> Self {
+        Self { source: Some(OwnedSource::new(source)), ..self }
+    }
+
+    /// Charges every block to a budget, which the arena keeps alive. See [`crate::budget`].
+    pub fn budget(self, budget: &MemoryBudget) -> Self {
+        Self { budget: Some(budget.clone()), ..self }
+    }
+
+    /// A name for reports, cut to 23 bytes.
+    pub fn name(self, name: &str) -> Self {
+        Self { name: Some(c_name(name)), ..self }
+    }
+
+    /// Makes the arena.
+    ///
+    /// # Errors
+    ///
+    /// [`AllocError::InvalidLayout`] for a capacity that no object can have,
+    /// [`AllocError::OutOfMemory`] when the source refuses, [`AllocError::LimitExceeded`] when the
+    /// budget does.
+    pub fn build(self) -> Result<A, AllocError> {
+        let source = self.source.as_ref().map_or(ptr::null(), OwnedSource::as_raw);
+        let options = ffi::aegis_arena_options {
+            capacity_bytes: self.capacity,
+            max_block_bytes: self.max_block,
+            source,
+            memory: ptr::null_mut(),
+            memory_bytes: 0,
+            budget: self.budget.as_ref().map_or(ptr::null_mut(), MemoryBudget::as_raw),
+            name: self.name.as_ref().map_or(ptr::null(), |name| name.as_ptr()),
+            flags: self.flags,
+        };
+        // SAFETY: the source, if any, is copied, and its context lives until it is closed.
+        let arena = unsafe { A::make(&options, self.stock) }?;
+        // The arena closes the source now.
+        core::mem::forget(self.source);
+        Ok(arena)
+    }
+}
+
+impl<A: Hardened> ArenaBuilder<A> {
+    /// Clears memory when it is freed, so that secrets do not stay behind, in a way that no
+    /// compiler drops. A reset then costs time for every byte in use.
+    pub fn wipe_on_reset(self, on: bool) -> Self {
+        self.flag(ffi::AEGIS_ARENA_WIPE, on)
+    }
+
+    /// Fills uninitialised memory with 0xA5 when it is handed out and with 0xDF when it is freed.
+    /// On in debug builds. Every allocation takes the slow path.
+    pub fn debug_fill(self, on: bool) -> Self {
+        self.flag(ffi::AEGIS_ARENA_FILL, on)
+    }
+
+    /// Puts guard bytes behind each allocation and reports those found changed at a reset. On in
+    /// debug builds. Every allocation takes the slow path.
+    pub fn debug_guard(self, on: bool) -> Self {
+        self.flag(ffi::AEGIS_ARENA_GUARD, on)
+    }
+
+    /// Takes a block of its own for each allocation, and gives it back at a reset, so that a
+    /// checker of the heap sees each one.
+    pub fn debug_own_blocks(self, on: bool) -> Self {
+        self.flag(ffi::AEGIS_ARENA_OWN_BLOCKS, on)
+    }
+
+    /// Leaves out what a debug build turns on by itself.
+    pub fn no_debug(self) -> Self {
+        self.flag(ffi::AEGIS_ARENA_NO_DEBUG, true)
+    }
+
+    fn flag(self, flag: u32, on: bool) -> Self {
+        Self { flags: if on { self.flags | flag } else { self.flags & !flag }, ..self }
+    }
+}
+
+impl ArenaBuilder<ArenaRecycler> {
+    /// Arenas that the recycler keeps at most. 0, the default, keeps none.
+    pub fn max_idle(self, count: usize) -> Self {
+        Self { stock: Stock { max_idle: count, ..self.stock }, ..self }
+    }
+
+    /// What an arena that is kept is trimmed to: bytes of blocks, their heads included.
+    pub fn keep_bytes(self, bytes: usize) -> Self {
+        Self { stock: Stock { keep_bytes: bytes, ..self.stock }, ..self }
+    }
+}
+
+impl Make for Arena {
+    unsafe fn make(options: &ffi::aegis_arena_options, _: Stock) -> Result<Self, AllocError> {
+        // SAFETY: the caller vouches for the options.
+        unsafe { Arena::from_options(options) }
+    }
+}

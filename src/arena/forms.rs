@@ -1,0 +1,218 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The forms of allocation that the shared arenas have in common, over four primitives each.
+
+use core::alloc::Layout;
+use core::fmt::{self, Write};
+use core::mem::{align_of, size_of, ManuallyDrop, MaybeUninit};
+use core::ptr::{self, NonNull};
+use core::slice;
+
+use super::alloc::{NoDrop, ALIGN};
+use crate::error::AllocError;
+
+pub(super) type Bytes = Result<NonNull<u8>, AllocError>;
+
+/// What every form of allocation is made of.
+///
+/// # Safety
+///
+/// Memory that is given out is of the size and alignment asked for, belongs to nobody else, and
+/// stays valid until the arena is reset, cleared or finished, or it is given back.
+pub(super) unsafe trait Allocate {
+    /// Uninitialised memory.
+    fn take(&self, layout: Layout) -> Bytes;
+
+    /// Zeroed memory; the arena checks size and alignment.
+    fn take_zeroed(&self, size: usize, align: usize) -> Bytes;
+
+    /// Resizes an allocation, in place where it can.
+    ///
+    /// # Safety
+    ///
+    /// `p` is a live allocation of this arena with this size and alignment; it is dead unless it is
+    /// returned or the call fails.
+    unsafe fn resize(&self, p: NonNull<u8>, old: usize, new: usize, align: usize) -> Bytes;
+
+    /// Gives an allocation back early.
+    ///
+    /// # Safety
+    ///
+    /// `p` is a live allocation of this arena with this size; it is dead afterwards.
+    unsafe fn give_back(&self, p: NonNull<u8>, size: usize);
+}
+
+/// Room for `len` of `T`.
+#[inline(always)]
+pub(super) fn array<A: Allocate, T>(arena: &A, len: usize) -> Result<NonNull<T>, AllocError> {
+    match Layout::array::<T>(len) {
+        Ok(layout) => Ok(arena.take(layout)?.cast()),
+        Err(_) => {
+            let size = len.saturating_mul(size_of::<T>());
+            Err(AllocError::invalid(size, align_of::<T>().max(ALIGN)))
+        }
+    }
+}
+
+/// Zeroed bytes.
+#[inline(always)]
+pub(super) fn zeroed<A: Allocate>(
+    arena: &A,
+    size: usize,
+    align: usize,
+) -> Result<NonNull<[u8]>, AllocError> {
+    Ok(NonNull::slice_from_raw_parts(arena.take_zeroed(size, align)?, size))
+}
+
+/// A value, whatever its type. `f` is called once there is room for it.
+#[inline(always)]
+pub(super) fn place<A: Allocate, T>(
+    arena: &A,
+    f: impl FnOnce() -> T,
+) -> Result<NonNull<T>, AllocError> {
+    let p = arena.take(Layout::new::<T>())?.cast::<T>();
+    // SAFETY: the room is ours, aligned, and big enough; nobody else knows of it.
+    unsafe { p.as_ptr().write(f()) };
+    Ok(p)
+}
+
+/// A copy of a slice.
+#[inline(always)]
+pub(super) fn copy<A: Allocate, T: Copy>(
+    arena: &A,
+    source: &[T],
+) -> Result<NonNull<[T]>, AllocError> {
+    let p = array::<A, T>(arena, source.len())?;
+    // SAFETY: fresh room for as many elements, disjoint from the source.
+    unsafe { ptr::copy_nonoverlapping(source.as_ptr(), p.as_ptr(), source.len()) };
+    Ok(NonNull::slice_from_raw_parts(p, source.len()))
+}
+
+/// `len` elements, the i-th being `f(i)`.
+#[inline(always)]
+pub(super) fn fill_with<A: Allocate, T>(
+    arena: &A,
+    len: usize,
+    mut f: impl FnMut(usize) -> T,
+) -> Result<NonNull<[T]>, AllocError> {
+    let () = NoDrop::<T>::CHECK;
+    let p = array::<A, T>(arena, len)?;
+    for i in 0..len {
+        // SAFETY: the room is ours and holds `len` elements. If `f` panics, what was written needs
+        // no drop.
+        unsafe { p.as_ptr().add(i).write(f(i)) };
+    }
+    Ok(NonNull::slice_from_raw_parts(p, len))
+}
+
+/// The items of an iterator.
+pub(super) fn collect<A: Allocate, T>(
+    arena: &A,
+    iter: impl IntoIterator<Item = T>,
+) -> Result<NonNull<[T]>, AllocError> {
+    let () = NoDrop::<T>::CHECK;
+    let iter = iter.into_iter();
+    let mut list = Growing::with_capacity(arena, iter.size_hint().0)?;
+    for item in iter {
+        list.extend_from_slice(&[MaybeUninit::new(item)])?;
+    }
+    let items = list.finish();
+    Ok(NonNull::slice_from_raw_parts(items.cast(), items.len()))
+}
+
+/// The formatted text: UTF-8.
+///
+/// # Panics
+///
+/// When a `Display` in `text` returns an error of its own.
+pub(super) fn format<A: Allocate>(
+    arena: &A,
+    text: fmt::Arguments<'_>,
+) -> Result<NonNull<[u8]>, AllocError> {
+    struct Writer<'a, A: Allocate> {
+        bytes: Growing<'a, A, u8>,
+        refusal: Option<AllocError>,
+    }
+    impl<A: Allocate> Write for Writer<'_, A> {
+        fn write_str(&mut self, text: &str) -> fmt::Result {
+            // SAFETY: initialised bytes are valid as maybe uninitialised ones.
+            let bytes = unsafe { slice::from_raw_parts(text.as_ptr().cast(), text.len()) };
+            self.bytes.extend_from_slice(bytes).map_err(|refusal| {
+                self.refusal = Some(refusal);
+                fmt::Error
+            })
+        }
+    }
+    if let Some(text) = text.as_str() {
+        return copy(arena, text.as_bytes());
+    }
+    let mut writer = Writer { bytes: Growing::with_capacity(arena, 0)?, refusal: None };
+    if writer.write_fmt(text).is_err() {
+        return Err(writer.refusal.expect("a Display implementation returned an error"));
+    }
+    let bytes = writer.bytes.finish();
+    Ok(NonNull::slice_from_raw_parts(bytes.cast(), bytes.len()))
+}
+
+/// A slice under construction. It grows in place as long as it is the latest allocation.
+struct Growing<'a, A: Allocate, T> {
+    arena: &'a A,
+    start: NonNull<MaybeUninit<T>>,
+    len: usize,
+    capacity: usize,
+}
+
+impl<'a, A: Allocate, T> Growing<'a, A, T> {
+    fn with_capacity(arena: &'a A, capacity: usize) -> Result<Self, AllocError> {
+        let capacity = if size_of::<T>() == 0 { usize::MAX } else { capacity };
+        let room = if size_of::<T>() == 0 { 0 } else { capacity };
+        Ok(Self { arena, start: array::<A, MaybeUninit<T>>(arena, room)?, len: 0, capacity })
+    }
+
+    fn extend_from_slice(&mut self, items: &[MaybeUninit<T>]) -> Result<(), AllocError> {
+        if items.len() > self.capacity - self.len {
+            self.grow(items.len())?;
+        }
+        // SAFETY: there is room for the items, which nobody else knows of.
+        unsafe {
+            let end = self.start.as_ptr().add(self.len);
+            ptr::copy_nonoverlapping(items.as_ptr(), end, items.len());
+        }
+        self.len += items.len();
+        Ok(())
+    }
+
+    #[cold]
+    fn grow(&mut self, more: usize) -> Result<(), AllocError> {
+        let least = self.len.saturating_add(more).max(32 / size_of::<T>().max(1));
+        let capacity = self.capacity.saturating_mul(2).max(least);
+        self.start = self.resize(capacity)?;
+        self.capacity = capacity;
+        Ok(())
+    }
+
+    fn resize(&self, capacity: usize) -> Result<NonNull<MaybeUninit<T>>, AllocError> {
+        let (size, align) = (size_of::<T>(), align_of::<T>());
+        let bytes = capacity.checked_mul(size).ok_or(AllocError::invalid(usize::MAX, align))?;
+        // SAFETY: `start` came from this arena with this capacity and alignment.
+        let p =
+            unsafe { self.arena.resize(self.start.cast(), self.capacity * size, bytes, align) }?;
+        Ok(p.cast())
+    }
+
+    /// Gives the unused end back, if it is the arena's latest, and returns the items.
+    fn finish(self) -> NonNull<[MaybeUninit<T>]> {
+        let this = ManuallyDrop::new(self);
+        let fits = size_of::<T>() == 0 || this.len == this.capacity;
+        let start = if fits { this.start } else { this.resize(this.len).unwrap_or(this.start) };
+        NonNull::slice_from_raw_parts(start, this.len)
+    }
+}
+
+impl<A: Allocate, T> Drop for Growing<'_, A, T> {
+    /// A slice that came to nothing gives its room back, if it is the arena's latest.
+    fn drop(&mut self) {
+        let size = self.capacity * size_of::<T>();
+        // SAFETY: `start` came from this arena with this size, and nobody else knows of it.
+        unsafe { self.arena.give_back(self.start.cast(), size) }
+    }
+}

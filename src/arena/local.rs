@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: Apache-2.0
+//! A thread's own handle to a [`LockFreeArena`].
+
+use core::alloc::Layout;
+use core::fmt;
+use core::marker::PhantomData;
+use core::mem::{ManuallyDrop, MaybeUninit};
+use core::ops::Deref;
+use core::ptr::NonNull;
+use core::{slice, str};
+
+use super::alloc::{NoDrop, ALIGN};
+use super::forms::{self, Allocate, Bytes};
+use super::methods::allocation_forms;
+use super::{Arena, ArenaBox, LockFreeArena};
+use crate::error::{expect, AllocError};
+use crate::{ffi, unwind};
+
+/// A thread's own handle to a [`LockFreeArena`], from [`LockFreeArena::local`]. It carves shards of
+/// up to 128 KiB out of the shared arena and allocates from them as fast as an [`Arena`], whose
+/// inlined code it is.
+///
+/// What its own methods allocate borrows the shared arena, so it outlives the handle. The handle
+/// also derefs to [`Arena`], for scopes, `alloc_static` and collections that live in an `&Arena`;
+/// what is allocated so borrows the handle. It is `Send` but not `Sync`.
+///
+/// # Examples
+///
+/// ```
+/// use aegis_memory::arena::LockFreeArena;
+///
+/// let arena = LockFreeArena::default();
+/// let local = arena.local();
+/// let name = local.alloc_str("outlives the handle");
+/// local.scope(|scratch| scratch.alloc(100_000).fill(1));
+/// drop(local);
+/// assert_eq!(name, "outlives the handle");
+/// ```
+pub struct LocalArena<'a> {
+    // Never handed out as `&mut Arena`, and never dropped as one: either would free what was
+    // allocated for 'a.
+    arena: ManuallyDrop<Arena>,
+    shared: PhantomData<&'a LockFreeArena>,
+}
+
+allocation_forms!({<'a>} LocalArena<'a>, {}, 'a);
+
+impl<'a> LocalArena<'a> {
+    pub(super) fn new(shared: &'a LockFreeArena) -> Self {
+        let mut raw = MaybeUninit::<ffi::aegis_arena_local>::uninit();
+        // SAFETY: `raw` is memory for the struct. The call fails for unknown flags only, and writes
+        // the whole struct.
+        let raw = unsafe {
+            ffi::aegis_arena_local_init(raw.as_mut_ptr(), shared.as_raw(), 0);
+            raw.assume_init()
+        };
+        // SAFETY: made above, and finished by our `drop`; the shared arena outlives it.
+        let arena = unsafe { Arena::from_raw(raw.arena) };
+        Self { arena: ManuallyDrop::new(arena), shared: PhantomData }
+    }
+}
+
+// SAFETY: the inner arena hands out each byte once. It is never reset, so the bytes are kept until
+// the shared arena is.
+unsafe impl Allocate for LocalArena<'_> {
+    #[inline(always)]
+    fn take(&self, layout: Layout) -> Bytes {
+        self.arena.take(layout)
+    }
+
+    #[inline(always)]
+    fn take_zeroed(&self, size: usize, align: usize) -> Bytes {
+        self.arena.take_zeroed(size, align)
+    }
+
+    unsafe fn resize(&self, p: NonNull<u8>, old: usize, new: usize, align: usize) -> Bytes {
+        // SAFETY: the caller vouches for the allocation.
+        unsafe { self.arena.resize(p, old, new, align) }
+    }
+
+    unsafe fn give_back(&self, p: NonNull<u8>, size: usize) {
+        // SAFETY: the caller vouches for the allocation.
+        unsafe { self.arena.give_back(p, size) }
+    }
+}
+
+impl Deref for LocalArena<'_> {
+    type Target = Arena;
+
+    fn deref(&self) -> &Arena {
+        &self.arena
+    }
+}
+
+impl Drop for LocalArena<'_> {
+    fn drop(&mut self) {
+        // SAFETY: the struct in C is the arena and nothing else. It is ours and not used again;
+        // what it has allocated stays.
+        unsafe { ffi::aegis_arena_local_fini(self.arena.as_raw().cast()) }
+        unwind::resume();
+    }
+}
+
+impl fmt::Debug for LocalArena<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LocalArena").field("stats", &self.arena.stats()).finish()
+    }
+}

@@ -1,0 +1,311 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The arena behind the platform's lock, for any number of threads.
+
+use core::alloc::Layout;
+use core::ffi::c_void;
+use core::fmt;
+use core::mem::{needs_drop, size_of, MaybeUninit};
+use core::ptr::{self, NonNull};
+use core::{slice, str};
+
+use super::alloc::{NoDrop, ALIGN};
+use super::builder::{Make, Stock};
+use super::forms::{self, Allocate, Bytes};
+use super::methods::allocation_forms;
+use super::{ArenaBox, ArenaBuilder, ArenaStats};
+use crate::error::{expect, AllocError};
+use crate::{ffi, unwind};
+
+/// An [`Arena`](super::Arena) behind the platform's lock, for any number of threads: `Send` and
+/// `Sync`. It packs as densely as one, resizes in place, and has every form of allocation.
+///
+/// Each allocation takes the lock to find room, not to fill it: closures run outside of it. Under
+/// contention a [`LockFreeArena`](super::LockFreeArena) is faster.
+///
+/// # Examples
+///
+/// ```
+/// use aegis_memory::arena::LockedArena;
+///
+/// let arena = LockedArena::new(4096);
+/// std::thread::scope(|threads| {
+///     threads.spawn(|| arena.alloc_str("one"));
+///     threads.spawn(|| arena.alloc_static(vec![1, 2, 3]).push(4));
+/// });
+/// assert!(arena.used() > 0);
+/// ```
+#[repr(transparent)]
+pub struct LockedArena {
+    raw: ffi::aegis_locked_arena,
+}
+
+// SAFETY: what `&self` leads to in the core may be called from any thread, the rest takes
+// `&mut self`; sources are `Send + Sync`, and budgets any thread's. Values in the arena are reached
+// only through the references it has handed out, which cross threads if their types do.
+unsafe impl Send for LockedArena {}
+// SAFETY: as above.
+unsafe impl Sync for LockedArena {}
+
+allocation_forms!({} LockedArena, {'s}, 's);
+
+impl LockedArena {
+    /// Makes an arena whose first block holds `capacity` bytes, acquired at once from the C heap.
+    /// With a capacity of 0 none is, until the first allocation.
+    ///
+    /// # Panics
+    ///
+    /// When [`try_new`](Self::try_new) fails.
+    #[must_use]
+    #[track_caller]
+    pub fn new(capacity: usize) -> Self {
+        expect(Self::try_new(capacity))
+    }
+
+    /// Makes an arena whose first block holds `capacity` bytes.
+    ///
+    /// # Errors
+    ///
+    /// As [`Arena::try_new`](super::Arena::try_new).
+    pub fn try_new(capacity: usize) -> Result<Self, AllocError> {
+        Self::builder().capacity(capacity).build()
+    }
+
+    /// Starts an arena with other than default settings.
+    pub fn builder() -> ArenaBuilder<Self> {
+        ArenaBuilder::default()
+    }
+
+    /// Frees everything that was allocated and keeps every block for reuse. Values of
+    /// [`alloc_static`](Self::alloc_static) are dropped first, newest first.
+    ///
+    /// # Panics
+    ///
+    /// When the drop of such a value panicked; the reset is complete nevertheless.
+    pub fn reset(&mut self) {
+        // SAFETY: `&mut self`: no other thread and no reference uses the arena.
+        unsafe { ffi::aegis_locked_arena_reset(&mut self.raw) }
+        unwind::resume();
+    }
+
+    /// Gives idle blocks back to the source until at most `keep_bytes` are reserved or none is
+    /// idle.
+    pub fn trim(&mut self, keep_bytes: usize) {
+        // SAFETY: as in `reset`.
+        unsafe { ffi::aegis_locked_arena_trim(&mut self.raw, keep_bytes) }
+        unwind::resume();
+    }
+
+    /// Resets and gives every block back to the source.
+    ///
+    /// # Panics
+    ///
+    /// As [`reset`](Self::reset).
+    pub fn clear(&mut self) {
+        // SAFETY: as in `reset`.
+        unsafe { ffi::aegis_locked_arena_clear(&mut self.raw) }
+        unwind::resume();
+    }
+
+    /// Moves a value into the arena, which drops it at its reset, clear or drop. Newest values are
+    /// dropped first.
+    ///
+    /// # Panics
+    ///
+    /// When [`try_alloc_static`](Self::try_alloc_static) fails.
+    #[track_caller]
+    pub fn alloc_static<T: Send + 'static>(&self, value: T) -> &mut T {
+        expect(self.try_alloc_static(value))
+    }
+
+    /// Moves a value into the arena, which drops it at its reset, clear or drop.
+    ///
+    /// # Errors
+    ///
+    /// As [`try_alloc`](Self::try_alloc); the value is dropped then.
+    pub fn try_alloc_static<T: Send + 'static>(&self, value: T) -> Result<&mut T, AllocError> {
+        unsafe extern "C" fn finalize<T>(value: *mut c_void) {
+            // SAFETY: the core runs each finalizer once, with the value it was registered for.
+            unwind::contain((), || unsafe { ptr::drop_in_place(value.cast::<T>()) });
+        }
+        let mut p = self.take(Layout::new::<T>())?.cast::<T>();
+        if needs_drop::<T>() {
+            let registered = self.call(|raw, error| {
+                // SAFETY: any thread may register. Nothing runs the finalizer before `&mut self`.
+                let status = unsafe {
+                    let context = p.as_ptr().cast();
+                    ffi::aegis_locked_arena_defer(raw, Some(finalize::<T>), context, error)
+                };
+                let done = status == ffi::AEGIS_OK as ffi::aegis_status;
+                if done {
+                    p.as_ptr().cast()
+                } else {
+                    ptr::null_mut()
+                }
+            });
+            if let Err(refusal) = registered {
+                // SAFETY: the room is ours, and not used after this.
+                unsafe { self.give_back(p.cast(), size_of::<T>()) };
+                return Err(refusal);
+            }
+        }
+        // SAFETY: the room is ours, aligned, and big enough; nobody else knows of it, and it is
+        // ours for as long as `self` is borrowed.
+        Ok(unsafe {
+            p.as_ptr().write(value);
+            p.as_mut()
+        })
+    }
+
+    /// Usable bytes in all blocks.
+    pub fn capacity(&self) -> usize {
+        self.stats().capacity_bytes
+    }
+
+    /// Bytes handed out since the last reset, alignment padding included.
+    pub fn used(&self) -> usize {
+        self.stats().used_bytes
+    }
+
+    /// The arena's figures, all of one moment.
+    pub fn stats(&self) -> ArenaStats {
+        let mut raw = MaybeUninit::<ffi::aegis_arena_stats>::uninit();
+        // SAFETY: any thread may ask; the call writes the whole struct.
+        let raw = unsafe {
+            ffi::aegis_locked_arena_get_stats(&self.raw, raw.as_mut_ptr());
+            raw.assume_init()
+        };
+        ArenaStats::from_raw(&raw)
+    }
+
+    /// The C struct, for C code to allocate from, on any thread. The pointer is good while the
+    /// arena is neither moved nor dropped.
+    pub fn as_raw(&self) -> *const ffi::aegis_locked_arena {
+        &self.raw
+    }
+
+    /// Gives the C struct away. It is the receiver's to finish with `aegis_locked_arena_fini`.
+    #[must_use = "the struct owns blocks: finish it with aegis_locked_arena_fini or from_raw"]
+    pub fn into_raw(self) -> ffi::aegis_locked_arena {
+        let this = core::mem::ManuallyDrop::new(self);
+        // SAFETY: `this` is not used or dropped afterwards, so the struct has one owner.
+        unsafe { ptr::read(&this.raw) }
+    }
+
+    /// Takes a C arena over.
+    ///
+    /// # Safety
+    ///
+    /// - `raw` was made by `aegis_locked_arena_init` or [`into_raw`](Self::into_raw), and is not
+    ///   finished.
+    /// - Nobody else resets, trims or finishes this arena afterwards, or uses it after this one is
+    ///   dropped.
+    /// - Its source may be used from any thread.
+    pub unsafe fn from_raw(raw: ffi::aegis_locked_arena) -> Self {
+        Self { raw }
+    }
+
+    /// Borrows an arena that C owns.
+    ///
+    /// # Safety
+    ///
+    /// - `raw` points to an arena made by `aegis_locked_arena_init` that is neither moved, nor reset,
+    ///   trimmed, cleared or finished while `'a` lasts.
+    /// - Its source may be used from any thread.
+    pub unsafe fn borrow_raw<'a>(raw: *const ffi::aegis_locked_arena) -> &'a Self {
+        // SAFETY: `LockedArena` is a transparent wrapper, and the caller vouches for the rest.
+        unsafe { &*raw.cast::<Self>() }
+    }
+
+    /// Calls the core for memory, with room for the reason of a failure.
+    #[inline(always)]
+    fn call(
+        &self,
+        function: impl FnOnce(*const ffi::aegis_locked_arena, *mut ffi::aegis_error) -> *mut u8,
+    ) -> Bytes {
+        let mut error = MaybeUninit::<ffi::aegis_error>::uninit();
+        let p = function(&self.raw, error.as_mut_ptr());
+        unwind::resume_if_any();
+        match NonNull::new(p) {
+            Some(p) => Ok(p),
+            // SAFETY: the record is written on failure, and the arena holds the budget.
+            None => Err(unsafe { AllocError::from_raw(error.assume_init_ref()) }),
+        }
+    }
+}
+
+// SAFETY: the core hands out each byte once, and keeps it until it is reset.
+unsafe impl Allocate for LockedArena {
+    #[inline(always)]
+    fn take(&self, layout: Layout) -> Bytes {
+        let (size, align) = (layout.size(), layout.align());
+        // SAFETY: any thread may ask; the record is only written.
+        self.call(|raw, error| unsafe {
+            if align <= ALIGN {
+                ffi::aegis_locked_arena_alloc(raw, size, error).cast()
+            } else {
+                ffi::aegis_locked_arena_alloc_aligned(raw, size, align, error).cast()
+            }
+        })
+    }
+
+    #[inline(always)]
+    fn take_zeroed(&self, size: usize, align: usize) -> Bytes {
+        // SAFETY: any thread may ask; the core checks the alignment; the record is only written.
+        self.call(|raw, error| unsafe {
+            if align == ALIGN {
+                ffi::aegis_locked_arena_alloc_zeroed(raw, size, error).cast()
+            } else {
+                ffi::aegis_locked_arena_alloc_aligned_zeroed(raw, size, align, error).cast()
+            }
+        })
+    }
+
+    unsafe fn resize(&self, p: NonNull<u8>, old: usize, new: usize, align: usize) -> Bytes {
+        let p = p.as_ptr().cast();
+        // SAFETY: the caller vouches for the allocation.
+        self.call(|raw, error| unsafe {
+            ffi::aegis_locked_arena_realloc_aligned(raw, p, old, new, align, error).cast()
+        })
+    }
+
+    unsafe fn give_back(&self, p: NonNull<u8>, size: usize) {
+        // SAFETY: the caller vouches for the allocation.
+        unsafe { ffi::aegis_locked_arena_free_last(&self.raw, p.as_ptr().cast(), size) }
+    }
+}
+
+impl Make for LockedArena {
+    unsafe fn make(options: &ffi::aegis_arena_options, _: Stock) -> Result<Self, AllocError> {
+        let mut raw = ffi::aegis_locked_arena { shared: ptr::null_mut() };
+        let mut error = MaybeUninit::<ffi::aegis_error>::uninit();
+        // SAFETY: the caller vouches for the options.
+        let status = unsafe { ffi::aegis_locked_arena_init(&mut raw, options, error.as_mut_ptr()) };
+        if status == ffi::AEGIS_OK as ffi::aegis_status {
+            return Ok(Self { raw });
+        }
+        unwind::resume();
+        // SAFETY: the record is written on failure, and the builder holds the budget.
+        Err(unsafe { AllocError::from_raw(error.assume_init_ref()) })
+    }
+}
+
+impl Default for LockedArena {
+    /// An arena without blocks: the first allocation acquires one.
+    fn default() -> Self {
+        Self::new(0)
+    }
+}
+
+impl Drop for LockedArena {
+    fn drop(&mut self) {
+        // SAFETY: the arena is ours and not used again.
+        unsafe { ffi::aegis_locked_arena_fini(&mut self.raw) }
+        unwind::resume();
+    }
+}
+
+impl fmt::Debug for LockedArena {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LockedArena").field("stats", &self.stats()).finish()
+    }
+}

@@ -1,0 +1,17 @@
+// SPDX-License-Identifier: Apache-2.0
+#![no_std]
+#![doc = include_str!("../README.md")]
+
+extern crate alloc;
+#[cfg(feature = "std")]
+extern crate std;
+
+pub mod arena;
+pub mod budget;
+mod error;
+pub mod ffi;
+pub mod pool;
+pub mod source;
+mod unwind;
+
+pub use error::AllocError;

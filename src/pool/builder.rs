@@ -1,0 +1,170 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Pools with other than default settings.
+
+use core::alloc::Layout;
+use core::marker::PhantomData;
+use core::mem::{self, MaybeUninit};
+use core::ptr;
+
+use super::block::Source;
+use super::{LockFreePool, PoolStats, TypedPool};
+use crate::budget::MemoryBudget;
+use crate::error::AllocError;
+use crate::source::{BlockSource, OwnedSource};
+use crate::{ffi, unwind};
+
+/// A pool that owns its blocks: [`Pool`](super::Pool), [`LockFreePool`] or
+/// [`LockedPool`](super::LockedPool).
+pub trait PoolKind: Make {}
+
+impl<P: Make> PoolKind for P {}
+
+/// How a pool is made, and what all have. Not nameable outside: nobody else implements it.
+pub trait Make: Source + Sized {
+    /// Makes the pool, or leaves the reason in `error`.
+    ///
+    /// # Safety
+    ///
+    /// The options' pointers keep what the init function in C asks of them.
+    unsafe fn make(options: &ffi::aegis_pool_options, caches: usize) -> Option<Self>;
+
+    /// The pool's figures.
+    fn figures(&self) -> PoolStats;
+
+    /// Gives empty slabs back.
+    fn shrink(&mut self, keep_blocks: usize);
+}
+
+/// Settings of a pool to be made. From `builder()` of each pool.
+#[must_use = "build() makes the pool"]
+pub struct PoolBuilder<P> {
+    block_size: usize,
+    blocks: usize,
+    max_blocks: usize,
+    align: usize,
+    caches: Option<usize>,
+    source: Option<OwnedSource>,
+    budget: Option<MemoryBudget>,
+    makes: PhantomData<fn() -> P>,
+}
+
+impl<P: PoolKind> PoolBuilder<P> {
+    pub(super) fn new() -> Self {
+        Self {
+            block_size: 0,
+            blocks: 0,
+            max_blocks: 0,
+            align: 0,
+            caches: None,
+            source: None,
+            budget: None,
+            makes: PhantomData,
+        }
+    }
+
+    /// Usable bytes of each block.
+    pub fn block_size(self, bytes: usize) -> Self {
+        Self { block_size: bytes, ..self }
+    }
+
+    /// Blocks of the first slab, and of each further one. At least 1.
+    pub fn blocks(self, count: usize) -> Self {
+        Self { blocks: count, ..self }
+    }
+
+    /// The pool grows up to this many blocks, a slab of `blocks` at a time; the last slab may be
+    /// smaller. Without this, or below `blocks`, it never grows.
+    pub fn max_blocks(self, count: usize) -> Self {
+        Self { max_blocks: count, ..self }
+    }
+
+    /// Alignment of every block: a power of two, up to 2 MiB and beyond. 0, the default: 16 if the
+    /// block size is a multiple of 16, else 8. The first block of a slab is always page-aligned.
+    pub fn align(self, bytes: usize) -> Self {
+        Self { align: bytes, ..self }
+    }
+
+    /// Where slabs come from. The default is [`Pages`](crate::source::Pages).
+    ///
+    /// A [`LockedPool`](super::LockedPool) calls it with its lock held.
+    pub fn source<S: BlockSource + 'static>(self, source: S) -> Self {
+        Self { source: Some(OwnedSource::new(source)), ..self }
+    }
+
+    /// Charges a budget, which the pool keeps alive, for all that comes from the source: whole
+    /// slabs, the side arrays (at most 8 bytes a block), and the reserves of caches. See
+    /// [`crate::budget`].
+    ///
+    /// A [`LockedPool`](super::LockedPool) charges it with its lock held: a pressure callback must
+    /// not use that pool.
+    pub fn budget(self, budget: &MemoryBudget) -> Self {
+        Self { budget: Some(budget.clone()), ..self }
+    }
+
+    /// Makes the pool.
+    ///
+    /// # Errors
+    ///
+    /// [`AllocError::InvalidLayout`] for an alignment that is no power of two and for more bytes
+    /// or blocks (2,147,483,392) than a pool can have; [`AllocError::Exhausted`] for a pool of no
+    /// blocks; [`AllocError::OutOfMemory`] when the source refuses; [`AllocError::LimitExceeded`]
+    /// when the budget does.
+    pub fn build(self) -> Result<P, AllocError> {
+        if self.blocks == 0 {
+            return Err(AllocError::exhausted(self.block_size));
+        }
+        let mut error = MaybeUninit::<ffi::aegis_error>::uninit();
+        let options = ffi::aegis_pool_options {
+            block_bytes: self.block_size,
+            block_count: self.blocks,
+            max_block_count: self.max_blocks.max(self.blocks),
+            align_bytes: self.align,
+            source: self.source.as_ref().map_or(ptr::null(), OwnedSource::as_raw),
+            budget: self.budget.as_ref().map_or(ptr::null_mut(), MemoryBudget::as_raw),
+            error: error.as_mut_ptr(),
+        };
+        // SAFETY: the source, if any, is copied, and its context lives until it is closed.
+        match unsafe { P::make(&options, self.cache_count()) } {
+            Some(pool) => {
+                // The pool closes the source now.
+                mem::forget(self.source);
+                Ok(pool)
+            }
+            None => {
+                unwind::resume();
+                // SAFETY: a core that makes no pool writes the record, and the budget is alive.
+                Err(unsafe { AllocError::from_raw(error.assume_init_ref()) })
+            }
+        }
+    }
+
+    /// Makes a pool of values of type `T`, in blocks of its size and at least its alignment.
+    ///
+    /// # Errors
+    ///
+    /// As for [`build`](Self::build).
+    pub fn build_typed<T>(self) -> Result<TypedPool<T, P>, AllocError> {
+        let layout = Layout::new::<T>();
+        let align = self.align.max(layout.align());
+        let pool = self.block_size(layout.size()).align(align).build()?;
+        // SAFETY: the blocks have the size and the alignment of `T`.
+        Ok(unsafe { TypedPool::from_pool(pool) })
+    }
+
+    fn cache_count(&self) -> usize {
+        let default =
+            if self.budget.is_some() { 0 } else { LockFreePool::default_caches(self.blocks) };
+        self.caches.unwrap_or(default)
+    }
+}
+
+impl PoolBuilder<LockFreePool> {
+    /// How many caches may be open at a time. For each, 64 more blocks are set aside behind those
+    /// of the first slab, so that the pool's capacity can be had whatever caches hold.
+    ///
+    /// The default is one for every 64 of `blocks`, but at most 16; and none in a pool with a
+    /// budget, which is charged for what is set aside.
+    pub fn caches(self, count: usize) -> Self {
+        Self { caches: Some(count), ..self }
+    }
+}

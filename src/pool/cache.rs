@@ -1,0 +1,261 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The cache of one thread in front of a lock-free pool. Its fast path is that of
+//! `aegis_pool_cache_alloc` and `aegis_pool_cache_free` in C, written again over the same fields so
+//! that it inlines; `tests/pool_fast_path.rs` holds the two equal.
+
+use core::cell::UnsafeCell;
+use core::fmt;
+use core::mem::MaybeUninit;
+use core::ops::Deref;
+use core::ptr::{self, NonNull};
+use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
+
+use super::block::{Block, PoolBlock, Source};
+use super::one_owner::find;
+use super::LockFreePool;
+use crate::error::AllocError;
+use crate::{ffi, unwind};
+
+/// The most free blocks a cache holds.
+const CACHE_BLOCKS: usize = ffi::AEGIS_POOL_CACHE_BLOCKS as usize;
+
+/// A magazine of up to 64 free blocks in front of a [`LockFreePool`], for one thread at a time:
+/// `Send`, not `Sync`. From [`LockFreePool::cache`].
+///
+/// A full cache moves its older half to the pool and an empty one takes 32 blocks from it, each in
+/// one compare-and-swap. Its blocks return to it; [`detach`](Block::detach) makes one of them a
+/// block of the pool, which can be sent to another thread and given to a cache there with
+/// [`put`](Self::put). Dropping the cache gives its free blocks to the pool.
+///
+/// # Examples
+///
+/// ```
+/// let pool = aegis_memory::pool::LockFreePool::new(4096, 1024);
+/// let cache = pool.cache();
+/// let page = cache.alloc()?;
+/// std::thread::scope(|threads| {
+///     let page = page.detach();
+///     threads.spawn(|| pool.cache().put(page));
+/// });
+/// # Ok::<(), aegis_memory::AllocError>(())
+/// ```
+pub struct PoolCache<'p> {
+    raw: UnsafeCell<ffi::aegis_pool_cache>,
+    pool: &'p LockFreePool,
+}
+
+// SAFETY: nothing in a cache is bound to a thread. It is not `Sync`: blocks are taken through
+// `&self` unsynchronised (the `UnsafeCell` sees to that).
+unsafe impl Send for PoolCache<'_> {}
+
+impl<'p> PoolCache<'p> {
+    pub(super) fn new(pool: &'p LockFreePool) -> Self {
+        let mut raw = MaybeUninit::<ffi::aegis_pool_cache>::uninit();
+        // SAFETY: `raw` is memory for the struct, and the pool outlives the cache. If no cache is
+        // left the struct is all-zero: every fast path then finds it empty and full.
+        unsafe { ffi::aegis_pool_cache_init(raw.as_mut_ptr(), pool.as_raw()) };
+        // SAFETY: the call has written the whole struct.
+        Self { raw: UnsafeCell::new(unsafe { raw.assume_init() }), pool }
+    }
+
+    /// Takes a block of zeroes.
+    ///
+    /// # Errors
+    ///
+    /// As [`LockFreePool::alloc`]. [`AllocError::Exhausted`] means that at least the pool's
+    /// capacity is out.
+    #[inline]
+    pub fn alloc(&self) -> Result<PoolBlock<'_, Self>, AllocError> {
+        Block::zeroed(self)
+    }
+
+    /// Takes a block without clearing it.
+    ///
+    /// # Errors
+    ///
+    /// As [`alloc`](Self::alloc).
+    #[inline]
+    pub fn alloc_uninit(&self) -> Result<PoolBlock<'_, Self, MaybeUninit<u8>>, AllocError> {
+        Block::uninit(self)
+    }
+
+    /// Gives a block of the same pool back through this cache, wherever it was taken. A block of
+    /// another pool goes back to that.
+    #[inline]
+    pub fn put<H, T>(&self, block: Block<H, T>)
+    where
+        H: Deref<Target = LockFreePool>,
+    {
+        let (pool, memory) = block.parts();
+        let memory = memory.cast();
+        // SAFETY: both structs are initialised; the field never changes.
+        if ptr::eq(unsafe { (*pool.as_raw()).shared }, unsafe { (*self.pool.as_raw()).shared }) {
+            // SAFETY: the block is of our pool and its owner is gone.
+            unsafe { self.give_back(memory) }
+        } else {
+            // SAFETY: the block is of that pool and its owner is gone.
+            unsafe { pool.give_back(memory) }
+        }
+    }
+
+    /// Gives the cache's free blocks to the pool: before the thread is idle for long, say.
+    pub fn flush(&self) {
+        if self.is_open() {
+            // SAFETY: the cache is initialised and, not being `Sync`, ours.
+            unsafe { ffi::aegis_pool_cache_flush(self.raw.get()) }
+        }
+    }
+
+    /// Free blocks in the cache.
+    #[inline]
+    pub fn len(&self) -> usize {
+        // SAFETY: the cache is initialised and, not being `Sync`, ours.
+        unsafe { (*self.raw.get()).count }
+    }
+
+    /// Whether no free block is in the cache.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Whether the cache can hold blocks. If not, because the pool had no cache left when this one
+    /// was made, it passes every call to the pool.
+    #[inline]
+    pub fn is_open(&self) -> bool {
+        // SAFETY: the cache is initialised; the field never changes.
+        unsafe { !(*self.raw.get()).shared.is_null() }
+    }
+
+    /// The pool behind the cache.
+    pub fn pool(&self) -> &'p LockFreePool {
+        self.pool
+    }
+
+    /// The place of an index among the cached ones.
+    #[inline(always)]
+    fn item(&self, i: usize) -> *mut u32 {
+        // SAFETY: the array is a field of the struct; the callers keep within its bounds.
+        unsafe { ptr::addr_of_mut!((*self.raw.get()).items).cast::<u32>().add(i) }
+    }
+
+    /// What is known of where a block is.
+    ///
+    /// # Safety
+    ///
+    /// `index` is below the number of blocks in `grid`.
+    #[inline(always)]
+    unsafe fn link(&self, index: u32) -> &AtomicU32 {
+        // SAFETY: there is a link for every index, only accessed atomically.
+        unsafe { AtomicU32::from_ptr((*self.raw.get()).links.add(index as usize)) }
+    }
+
+    /// The cold half: an empty cache, blocks of later slabs. Lets a panic of the source go on.
+    #[cold]
+    #[inline(never)]
+    fn take_slow(&self, zeroed: bool) -> Result<NonNull<u8>, AllocError> {
+        if !self.is_open() {
+            return self.pool.take(zeroed);
+        }
+        let raw = self.raw.get();
+        // SAFETY: the cache is initialised and ours.
+        let memory = unsafe { ffi::aegis_pool_cache_alloc_slow(raw, zeroed) };
+        unwind::resume();
+        match NonNull::new(memory.cast()) {
+            Some(memory) => Ok(memory),
+            // SAFETY: the core has written the record, and the pool holds the budget.
+            None => Err(unsafe { AllocError::from_raw(&(*raw).failed) }),
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn put_slow(&self, memory: NonNull<u8>) {
+        if !self.is_open() {
+            // SAFETY: the block is of our pool, out, and given back once.
+            return unsafe { self.pool.give_back(memory) };
+        }
+        let (raw, memory) = (self.raw.get(), memory.as_ptr().cast());
+        // SAFETY: the cache is initialised and ours; the core checks the block.
+        let status = unsafe { ffi::aegis_pool_cache_free_slow(raw, memory) };
+        debug_assert_eq!(status, ffi::AEGIS_OK as ffi::aegis_status, "a block that was not out");
+    }
+}
+
+impl Source for PoolCache<'_> {
+    #[inline(always)]
+    fn take(&self, zeroed: bool) -> Result<NonNull<u8>, AllocError> {
+        let raw = self.raw.get();
+        // SAFETY: the cache is initialised and, not being `Sync`, ours.
+        let (grid, count) = unsafe { ((*raw).grid, (*raw).count) };
+        let Some(top) = count.checked_sub(1) else {
+            return self.take_slow(zeroed);
+        };
+        // SAFETY: `top` is below `count`, which is at most the array's length.
+        let index = unsafe { *self.item(top) };
+        if index as usize >= grid.count {
+            return self.take_slow(zeroed);
+        }
+        // SAFETY: as above.
+        unsafe { (*raw).count = top };
+        // SAFETY: the index is below the number of blocks in the slab at `base`.
+        let memory = unsafe { grid.base.add(index as usize * grid.stride_bytes) };
+        // SAFETY: as above.
+        let link = unsafe { self.link(index) };
+        if zeroed && link.load(Relaxed) != ffi::AEGIS_POOL_LINK_PARKED_CLEAN {
+            // SAFETY: the block is ours and that large.
+            unsafe { memory.write_bytes(0, (*raw).block_bytes) };
+        }
+        link.store(ffi::AEGIS_POOL_LINK_OUT, Relaxed);
+        // SAFETY: a slab is not at address 0.
+        Ok(unsafe { NonNull::new_unchecked(memory) })
+    }
+
+    #[inline(always)]
+    unsafe fn give_back(&self, memory: NonNull<u8>) {
+        let raw = self.raw.get();
+        // SAFETY: the cache is initialised and, not being `Sync`, ours.
+        let (grid, count) = unsafe { ((*raw).grid, (*raw).count) };
+        let index = find(&grid, memory);
+        if index >= grid.count || count >= CACHE_BLOCKS {
+            return self.put_slow(memory);
+        }
+        // SAFETY: the index is below the number of blocks in the grid.
+        unsafe { self.link(index as u32) }.store(ffi::AEGIS_POOL_LINK_PARKED, Relaxed);
+        // SAFETY: `count` is below the array's length.
+        unsafe { *self.item(count) = index as u32 };
+        // SAFETY: as above.
+        unsafe { (*raw).count = count + 1 };
+    }
+
+    fn index_of(&self, memory: NonNull<u8>) -> usize {
+        self.pool.index_of(memory)
+    }
+
+    #[inline(always)]
+    fn block_bytes(&self) -> usize {
+        self.pool.block_bytes()
+    }
+}
+
+impl<'p, T> Block<&PoolCache<'p>, T> {
+    /// Makes this a block of the pool: one that can leave the cache and the thread.
+    #[inline]
+    pub fn detach(self) -> PoolBlock<'p, LockFreePool, T> {
+        let (cache, memory) = self.parts();
+        Block::of_pool(cache.pool, memory)
+    }
+}
+
+impl Drop for PoolCache<'_> {
+    fn drop(&mut self) {
+        // SAFETY: the cache is ours and not used again.
+        unsafe { ffi::aegis_pool_cache_fini(self.raw.get()) }
+    }
+}
+
+impl fmt::Debug for PoolCache<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (is_open, len) = (self.is_open(), self.len());
+        f.debug_struct("PoolCache").field("is_open", &is_open).field("len", &len).finish()
+    }
+}

@@ -1,0 +1,243 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The pool for any number of threads behind a lock, with a queue of threads that wait for a block.
+//! The algorithm is described in `aegis_memory/locked_pool.h`.
+
+use alloc::sync::Arc;
+use core::fmt;
+use core::mem::{ManuallyDrop, MaybeUninit};
+use core::ops::Deref;
+use core::ptr::{self, NonNull};
+use core::time::Duration;
+
+use super::block::{Block, OwnedPoolBlock, PoolBlock, Source};
+use super::builder::{Make, PoolBuilder};
+use super::methods::pool_methods;
+use super::PoolStats;
+use crate::error::AllocError;
+use crate::{ffi, unwind};
+
+/// A pool for any number of threads behind a lock: `Send` and `Sync`. Choose it to wait for blocks,
+/// or to give slabs back while others work.
+///
+/// # Examples
+///
+/// ```
+/// use aegis_memory::pool::LockedPool;
+/// use std::time::Duration;
+///
+/// let pool = LockedPool::new(4096, 1);
+/// let page = pool.alloc()?;
+/// std::thread::scope(|threads| {
+///     threads.spawn(|| pool.alloc_timeout(Duration::from_secs(60)).expect("it is given back"));
+///     drop(page);
+/// });
+/// # Ok::<(), aegis_memory::AllocError>(())
+/// ```
+#[repr(transparent)]
+pub struct LockedPool {
+    raw: ffi::aegis_locked_pool,
+}
+
+// SAFETY: the functions of the core may be called from any thread, sources are `Send + Sync`, and
+// budgets any thread's.
+unsafe impl Send for LockedPool {}
+// SAFETY: as above.
+unsafe impl Sync for LockedPool {}
+
+pool_methods!(LockedPool, aegis_locked_pool);
+
+impl LockedPool {
+    /// Takes a block of zeroes that keeps the pool alive.
+    ///
+    /// # Errors
+    ///
+    /// As [`alloc`](Self::alloc).
+    #[inline]
+    pub fn alloc_owned(self: &Arc<Self>) -> Result<OwnedPoolBlock<Self>, AllocError> {
+        Block::zeroed(self.clone())
+    }
+
+    /// Takes a block of zeroes, waiting for one if need be. Threads that wait are served in the
+    /// order in which they came. `Duration::MAX` waits as long as it takes.
+    ///
+    /// # Errors
+    ///
+    /// As [`alloc`](Self::alloc), when time is up.
+    pub fn alloc_timeout(&self, timeout: Duration) -> Result<PoolBlock<'_, Self>, AllocError> {
+        Ok(wait(self, timeout)?.cleared())
+    }
+
+    /// Takes a block without clearing it, waiting for one if need be.
+    ///
+    /// # Errors
+    ///
+    /// As [`alloc_timeout`](Self::alloc_timeout).
+    pub fn alloc_uninit_timeout(
+        &self,
+        timeout: Duration,
+    ) -> Result<PoolBlock<'_, Self, MaybeUninit<u8>>, AllocError> {
+        wait(self, timeout)
+    }
+
+    /// Takes a block of zeroes that keeps the pool alive, waiting for one if need be.
+    ///
+    /// # Errors
+    ///
+    /// As [`alloc_timeout`](Self::alloc_timeout).
+    pub fn alloc_owned_timeout(
+        self: &Arc<Self>,
+        timeout: Duration,
+    ) -> Result<OwnedPoolBlock<Self>, AllocError> {
+        Ok(wait(self.clone(), timeout)?.cleared())
+    }
+
+    /// Threads that wait for a block.
+    pub fn waiting(&self) -> usize {
+        // SAFETY: any thread may ask.
+        unsafe { ffi::aegis_locked_pool_waiting(&self.raw) }
+    }
+
+    /// Blocks that the slabs held now make.
+    pub fn capacity(&self) -> usize {
+        self.stats().capacity
+    }
+
+    /// The pool's figures, all of one moment. Constant time.
+    pub fn stats(&self) -> PoolStats {
+        let mut raw = MaybeUninit::<ffi::aegis_pool_stats>::uninit();
+        // SAFETY: any thread may ask; the call writes the whole struct.
+        let raw = unsafe {
+            ffi::aegis_locked_pool_get_stats(&self.raw, raw.as_mut_ptr());
+            raw.assume_init()
+        };
+        PoolStats::from_raw(&raw)
+    }
+
+    /// Gives slabs with no block out back to the source, the last first. The first slab stays, and
+    /// so does every slab that is needed to keep `keep_blocks` in all.
+    pub fn trim(&self, keep_blocks: usize) {
+        // SAFETY: any thread may ask; slabs with blocks out are left.
+        unsafe { ffi::aegis_locked_pool_trim(&self.raw, keep_blocks) };
+        unwind::resume();
+    }
+
+    /// The C struct, for C code to take blocks from, on any thread. The pointer is good while the
+    /// pool is neither moved nor dropped.
+    pub fn as_raw(&self) -> *const ffi::aegis_locked_pool {
+        &self.raw
+    }
+
+    /// Takes a C pool over.
+    ///
+    /// # Safety
+    ///
+    /// - `raw` was made by `aegis_locked_pool_init` or [`into_raw`](Self::into_raw), and is not
+    ///   finished.
+    /// - Nobody else finishes this pool afterwards, or uses it after this one is dropped.
+    /// - Its source may be used from any thread.
+    pub unsafe fn from_raw(raw: ffi::aegis_locked_pool) -> Self {
+        Self { raw }
+    }
+
+    /// Borrows a pool that C owns.
+    ///
+    /// # Safety
+    ///
+    /// - `raw` points to a pool made by `aegis_locked_pool_init` that is neither moved nor finished
+    ///   while `'a` lasts, and its source may be used from any thread.
+    /// - C frees no block that Rust has out.
+    pub unsafe fn borrow_raw<'a>(raw: *const ffi::aegis_locked_pool) -> &'a Self {
+        // SAFETY: `LockedPool` is a transparent wrapper, and the caller vouches for the rest.
+        unsafe { &*raw.cast::<Self>() }
+    }
+
+    /// Takes what the core has returned, and lets a panic of the source go on.
+    #[inline]
+    fn settle(
+        memory: *mut core::ffi::c_void,
+        error: &MaybeUninit<ffi::aegis_error>,
+    ) -> Result<NonNull<u8>, AllocError> {
+        unwind::resume();
+        match NonNull::new(memory.cast()) {
+            Some(memory) => Ok(memory),
+            // SAFETY: the core writes the record on failure, and the pool holds the budget.
+            None => Err(unsafe { AllocError::from_raw(error.assume_init_ref()) }),
+        }
+    }
+}
+
+/// Takes a block, waiting for one if need be.
+fn wait<H>(pool: H, timeout: Duration) -> Result<Block<H, MaybeUninit<u8>>, AllocError>
+where
+    H: Deref<Target = LockedPool>,
+{
+    // The largest value is AEGIS_WAIT_FOREVER.
+    let timeout_ns = u64::try_from(timeout.as_nanos()).unwrap_or(u64::MAX);
+    let mut error = MaybeUninit::<ffi::aegis_error>::uninit();
+    // SAFETY: any thread may ask; the record is only written.
+    let memory = unsafe {
+        ffi::aegis_locked_pool_alloc_timeout(pool.as_raw(), timeout_ns, error.as_mut_ptr())
+    };
+    let memory = LockedPool::settle(memory, &error)?;
+    // SAFETY: the block has just been taken; undefined content is no claim.
+    Ok(unsafe { Block::from_raw(pool, memory) })
+}
+
+impl Source for LockedPool {
+    #[inline]
+    fn take(&self, zeroed: bool) -> Result<NonNull<u8>, AllocError> {
+        let mut error = MaybeUninit::<ffi::aegis_error>::uninit();
+        let function =
+            if zeroed { ffi::aegis_locked_pool_alloc_zeroed } else { ffi::aegis_locked_pool_alloc };
+        // SAFETY: any thread may ask; the record is only written.
+        Self::settle(unsafe { function(&self.raw, error.as_mut_ptr()) }, &error)
+    }
+
+    #[inline]
+    unsafe fn give_back(&self, memory: NonNull<u8>) {
+        // SAFETY: any thread may give back; the core checks the block.
+        let status = unsafe { ffi::aegis_locked_pool_free(&self.raw, memory.as_ptr().cast()) };
+        debug_assert_eq!(status, ffi::AEGIS_OK as ffi::aegis_status, "a block that was not out");
+    }
+
+    fn index_of(&self, memory: NonNull<u8>) -> usize {
+        let mut index = usize::MAX;
+        let memory = memory.as_ptr().cast();
+        // SAFETY: compares the address, and writes the index if it is one.
+        unsafe { ffi::aegis_locked_pool_index_of(&self.raw, memory, &mut index) };
+        index
+    }
+
+    #[inline(always)]
+    fn block_bytes(&self) -> usize {
+        self.raw.block_bytes
+    }
+}
+
+impl Make for LockedPool {
+    unsafe fn make(options: &ffi::aegis_pool_options, _caches: usize) -> Option<Self> {
+        let mut raw = MaybeUninit::<ffi::aegis_locked_pool>::uninit();
+        // SAFETY: `raw` is memory for the struct, and the caller vouches for the options.
+        let status = unsafe { ffi::aegis_locked_pool_init(raw.as_mut_ptr(), options) };
+        // SAFETY: the call has written the whole struct.
+        let raw = unsafe { raw.assume_init() };
+        (status == ffi::AEGIS_OK as ffi::aegis_status).then(|| Self { raw })
+    }
+
+    fn figures(&self) -> PoolStats {
+        self.stats()
+    }
+
+    fn shrink(&mut self, keep_blocks: usize) {
+        self.trim(keep_blocks);
+    }
+}
+
+impl Drop for LockedPool {
+    fn drop(&mut self) {
+        // SAFETY: nobody else uses the pool any more. Blocks that are still out were forgotten:
+        // their borrow of the pool has ended.
+        unsafe { ffi::aegis_locked_pool_abandon(&mut self.raw) };
+        unwind::resume();
+    }
+}

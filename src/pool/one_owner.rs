@@ -1,0 +1,236 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The pool with one owner. Its fast path is that of `aegis_pool_alloc` and `aegis_pool_free` in C,
+//! written again over the same fields so that it inlines; `tests/pool_fast_path.rs` holds the two
+//! equal. It leaves the search for double frees out: the types leave nothing to find.
+
+use alloc::rc::Rc;
+use core::cell::UnsafeCell;
+use core::fmt;
+use core::mem::{ManuallyDrop, MaybeUninit};
+use core::ptr::{self, NonNull};
+
+use super::block::{Block, PoolBlock, Source};
+use super::builder::{Make, PoolBuilder};
+use super::methods::pool_methods;
+use super::PoolStats;
+use crate::error::AllocError;
+use crate::{ffi, unwind};
+
+/// A pool with one owner: `Send`, not `Sync`.
+///
+/// # Examples
+///
+/// ```
+/// use aegis_memory::pool::Pool;
+///
+/// let pool = Pool::builder().block_size(4096).blocks(64).max_blocks(256).align(4096).build()?;
+/// let pages = (0..100).map(|_| pool.alloc()).collect::<Result<Vec<_>, _>>()?;
+/// assert_eq!((pages.len(), pool.capacity()), (100, 128));
+/// # Ok::<(), aegis_memory::AllocError>(())
+/// ```
+#[repr(transparent)]
+pub struct Pool {
+    raw: UnsafeCell<ffi::aegis_pool>,
+}
+
+// SAFETY: the pool owns its slabs, and nothing in it is bound to a thread: sources are
+// `Send + Sync`, budgets any thread's. It is not `Sync`: blocks are taken through `&self`
+// unsynchronised (the `UnsafeCell` sees to that).
+unsafe impl Send for Pool {}
+
+pool_methods!(Pool, aegis_pool);
+
+impl Pool {
+    /// Takes a block of zeroes that keeps the pool alive.
+    ///
+    /// # Errors
+    ///
+    /// As [`alloc`](Self::alloc).
+    #[inline]
+    pub fn alloc_owned(self: &Rc<Self>) -> Result<Block<Rc<Self>>, AllocError> {
+        Block::zeroed(self.clone())
+    }
+
+    /// Blocks that the slabs held now make.
+    #[inline]
+    pub fn capacity(&self) -> usize {
+        // SAFETY: the struct is initialised and, `Pool` not being `Sync`, ours.
+        unsafe { (*self.as_raw()).capacity }
+    }
+
+    /// The pool's figures. Constant time.
+    pub fn stats(&self) -> PoolStats {
+        let mut raw = MaybeUninit::<ffi::aegis_pool_stats>::uninit();
+        // SAFETY: reads the pool, which is ours, and writes the whole struct.
+        let raw = unsafe {
+            ffi::aegis_pool_get_stats(self.as_raw(), raw.as_mut_ptr());
+            raw.assume_init()
+        };
+        PoolStats::from_raw(&raw)
+    }
+
+    /// Gives slabs with no block out back to the source, the last first. The first slab stays, and
+    /// so does every slab that is needed to keep `keep_blocks` in all.
+    pub fn trim(&self, keep_blocks: usize) {
+        // SAFETY: the pool is ours; slabs with blocks out are left.
+        unsafe { ffi::aegis_pool_trim(self.as_raw(), keep_blocks) };
+        unwind::resume();
+    }
+
+    /// The C struct, for C code to take blocks from. The pointer is good while the pool is neither
+    /// moved nor dropped.
+    pub fn as_raw(&self) -> *mut ffi::aegis_pool {
+        self.raw.get()
+    }
+
+    /// Takes a C pool over.
+    ///
+    /// # Safety
+    ///
+    /// - `raw` was made by `aegis_pool_init` or [`into_raw`](Self::into_raw), and is not finished.
+    /// - Nobody else uses or finishes this pool afterwards, under any copy of the struct.
+    /// - Its source may be used from any thread.
+    pub unsafe fn from_raw(raw: ffi::aegis_pool) -> Self {
+        Self { raw: UnsafeCell::new(raw) }
+    }
+
+    /// Borrows a pool that C owns.
+    ///
+    /// # Safety
+    ///
+    /// - `raw` points to a pool made by `aegis_pool_init` that is neither moved nor finished while
+    ///   `'a` lasts.
+    /// - No other thread uses it while `'a` lasts, and C frees no block that Rust has out.
+    pub unsafe fn borrow_raw<'a>(raw: *mut ffi::aegis_pool) -> &'a Self {
+        // SAFETY: `Pool` is a transparent wrapper, and the caller vouches for the rest.
+        unsafe { &*raw.cast::<Self>() }
+    }
+
+    /// Takes the free block of the first slab that lies on top.
+    #[inline(always)]
+    fn pop(&self) -> Option<NonNull<u8>> {
+        let raw = self.as_raw();
+        // SAFETY: the struct is initialised and, `Pool` not being `Sync`, ours.
+        let (grid, free_count) = unsafe { ((*raw).grid, (*raw).free_count) };
+        let top = free_count.checked_sub(1)?;
+        // SAFETY: the stack holds `free_count` indices.
+        let index = unsafe { *(*raw).free_indices.add(top) };
+        if index as usize >= grid.count {
+            return None;
+        }
+        // SAFETY: as above.
+        unsafe { (*raw).free_count = top };
+        // SAFETY: the index is below the number of blocks in the slab at `base`.
+        let memory = unsafe { grid.base.add(index as usize * grid.stride_bytes) };
+        // SAFETY: a slab is not at address 0.
+        Some(unsafe { NonNull::new_unchecked(memory) })
+    }
+
+    /// The cold half: blocks never handed out, later slabs, growth. Lets a panic of the source go
+    /// on.
+    #[cold]
+    #[inline(never)]
+    fn take_slow(&self, zeroed: bool) -> Result<NonNull<u8>, AllocError> {
+        // SAFETY: the pool is ours.
+        let memory = unsafe { ffi::aegis_pool_alloc_slow(self.as_raw(), zeroed) };
+        unwind::resume();
+        NonNull::new(memory.cast()).ok_or_else(|| self.refusal())
+    }
+
+    /// Why the core has just returned NULL.
+    fn refusal(&self) -> AllocError {
+        let mut error = MaybeUninit::<ffi::aegis_error>::uninit();
+        // SAFETY: reads the pool and writes the whole record.
+        unsafe { ffi::aegis_pool_last_error(self.as_raw(), error.as_mut_ptr()) };
+        // SAFETY: the record is written, and the pool holds the budget.
+        unsafe { AllocError::from_raw(error.assume_init_ref()) }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn put_slow(&self, memory: NonNull<u8>) {
+        // SAFETY: the pool is ours; the core checks the block.
+        let status = unsafe { ffi::aegis_pool_free_slow(self.as_raw(), memory.as_ptr().cast()) };
+        debug_assert_eq!(status, ffi::AEGIS_OK as ffi::aegis_status, "a block that was not out");
+    }
+}
+
+/// `aegis_pool_grid_find`: the index of the block that starts there, or a number not below the
+/// grid's count.
+#[inline(always)]
+pub(super) fn find(grid: &ffi::aegis_pool_grid, memory: NonNull<u8>) -> usize {
+    let offset = (memory.as_ptr() as usize).wrapping_sub(grid.base as usize);
+    offset.wrapping_mul(grid.inverse).rotate_right(grid.rotate)
+}
+
+impl Source for Pool {
+    #[inline(always)]
+    fn take(&self, zeroed: bool) -> Result<NonNull<u8>, AllocError> {
+        let Some(memory) = self.pop() else {
+            return self.take_slow(zeroed);
+        };
+        if zeroed {
+            // SAFETY: the block is ours and that large.
+            unsafe { memory.as_ptr().write_bytes(0, self.block_bytes()) };
+        }
+        Ok(memory)
+    }
+
+    #[inline(always)]
+    unsafe fn give_back(&self, memory: NonNull<u8>) {
+        let raw = self.as_raw();
+        // SAFETY: the struct is initialised and, `Pool` not being `Sync`, ours.
+        let (grid, free_count) = unsafe { ((*raw).grid, (*raw).free_count) };
+        let index = find(&grid, memory);
+        if index >= grid.count {
+            return self.put_slow(memory);
+        }
+        // SAFETY: `positions` has an entry for every index.
+        unsafe { *(*raw).positions.add(index) = free_count as u32 };
+        // SAFETY: the block is out, so the stack has room for its index.
+        unsafe { *(*raw).free_indices.add(free_count) = index as u32 };
+        // SAFETY: as above.
+        unsafe { (*raw).free_count = free_count + 1 };
+    }
+
+    fn index_of(&self, memory: NonNull<u8>) -> usize {
+        let mut index = usize::MAX;
+        // SAFETY: reads the pool, compares the address, and writes the index if it is one.
+        unsafe { ffi::aegis_pool_index_of(self.as_raw(), memory.as_ptr().cast(), &mut index) };
+        index
+    }
+
+    #[inline(always)]
+    fn block_bytes(&self) -> usize {
+        // SAFETY: the struct is initialised and this field never written again.
+        unsafe { (*self.as_raw()).slabs.block_bytes }
+    }
+}
+
+impl Make for Pool {
+    unsafe fn make(options: &ffi::aegis_pool_options, _caches: usize) -> Option<Self> {
+        let mut raw = MaybeUninit::<ffi::aegis_pool>::uninit();
+        // SAFETY: `raw` is memory for the struct, and the caller vouches for the options.
+        let status = unsafe { ffi::aegis_pool_init(raw.as_mut_ptr(), options) };
+        // SAFETY: the call has written the whole struct.
+        let raw = unsafe { raw.assume_init() };
+        (status == ffi::AEGIS_OK as ffi::aegis_status).then(|| Self { raw: UnsafeCell::new(raw) })
+    }
+
+    fn figures(&self) -> PoolStats {
+        self.stats()
+    }
+
+    fn shrink(&mut self, keep_blocks: usize) {
+        self.trim(keep_blocks);
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        // SAFETY: the pool is ours and not used again. Blocks that are still out were forgotten:
+        // their borrow of the pool has ended.
+        unsafe { ffi::aegis_pool_abandon(self.as_raw()) };
+        unwind::resume();
+    }
+}

@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The figures of a pool of any form.
+
+use crate::ffi;
+
+/// The figures of a pool, in blocks unless a name says bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
+pub struct PoolStats {
+    /// Usable bytes of each block.
+    pub block_bytes: usize,
+    /// From the start of one block to that of the next.
+    pub stride_bytes: usize,
+    /// Alignment of each block.
+    pub align_bytes: usize,
+    /// Blocks that the slabs held now promise.
+    pub capacity: usize,
+    /// Blocks that the pool may grow to.
+    pub max_capacity: usize,
+    /// Blocks handed out and not given back.
+    pub in_use: usize,
+    /// Blocks that can be had without growth.
+    pub available: usize,
+    /// The largest value `in_use` has had; with caches, blocks in caches included.
+    pub peak_in_use: usize,
+    /// Free blocks that lie in caches.
+    pub parked: usize,
+    /// Slabs held now.
+    pub slab_count: usize,
+    /// Bytes taken from the source and not given back, side arrays included.
+    pub reserved_bytes: usize,
+    /// Pieces of memory ever acquired from the source: slabs, and one for the side arrays.
+    pub acquired_count: u64,
+    /// Pieces of memory ever given back to the source.
+    pub released_count: u64,
+}
+
+impl PoolStats {
+    pub(super) fn from_raw(raw: &ffi::aegis_pool_stats) -> Self {
+        Self {
+            block_bytes: raw.block_bytes,
+            stride_bytes: raw.stride_bytes,
+            align_bytes: raw.align_bytes,
+            capacity: raw.capacity,
+            max_capacity: raw.max_capacity,
+            in_use: raw.in_use,
+            available: raw.available,
+            peak_in_use: raw.peak_in_use,
+            parked: raw.parked,
+            slab_count: raw.slab_count,
+            reserved_bytes: raw.reserved_bytes,
+            acquired_count: raw.acquired_count,
+            released_count: raw.released_count,
+        }
+    }
+}

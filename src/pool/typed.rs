@@ -1,0 +1,214 @@
+// SPDX-License-Identifier: Apache-2.0
+//! A pool of values: a block each, dropped when it is given back.
+
+use core::fmt;
+use core::marker::PhantomData;
+use core::mem::MaybeUninit;
+use core::ops::{Deref, DerefMut};
+use core::ptr;
+
+use super::block::{Block, BlockPool};
+use super::builder::{PoolBuilder, PoolKind};
+use super::{Pool, PoolStats};
+use crate::error::{expect, AllocError};
+
+/// A pool of values of type `T` over a pool `P`: [`Pool`], [`LockFreePool`](super::LockFreePool) or
+/// [`LockedPool`](super::LockedPool).
+///
+/// # Examples
+///
+/// ```
+/// use aegis_memory::pool::{LockFreePool, TypedPool};
+///
+/// let names = TypedPool::<String, LockFreePool>::new(1000);
+/// let mut name = names.alloc(String::from("dropped when it is given back"))?;
+/// name.push('!');
+/// # Ok::<(), aegis_memory::AllocError>(())
+/// ```
+///
+/// A value cannot leave its pool behind:
+///
+/// ```compile_fail,E0505
+/// let names = aegis_memory::pool::TypedPool::<String>::new(10);
+/// let name = names.alloc(String::new()).unwrap();
+/// drop(names);
+/// name.len();
+/// ```
+pub struct TypedPool<T, P = Pool> {
+    pool: P,
+    // The values are the handles', so the pool may cross threads whatever `T` is.
+    makes: PhantomData<fn(T) -> T>,
+}
+
+impl<T, P: PoolKind> TypedPool<T, P> {
+    /// Makes a pool of `blocks` values, from pages of the system.
+    ///
+    /// # Panics
+    ///
+    /// When [`try_new`](Self::try_new) fails.
+    #[must_use]
+    #[track_caller]
+    pub fn new(blocks: usize) -> Self {
+        expect(Self::try_new(blocks))
+    }
+
+    /// Makes a pool of `blocks` values, from pages of the system. For other settings there is
+    /// [`PoolBuilder::build_typed`].
+    ///
+    /// # Errors
+    ///
+    /// As [`PoolBuilder::build`].
+    pub fn try_new(blocks: usize) -> Result<Self, AllocError> {
+        PoolBuilder::<P>::new().blocks(blocks).build_typed()
+    }
+
+    /// Lends values from a pool.
+    ///
+    /// # Safety
+    ///
+    /// - The pool's blocks have at least the size and the alignment of `T`.
+    pub(super) unsafe fn from_pool(pool: P) -> Self {
+        Self { pool, makes: PhantomData }
+    }
+
+    /// Moves a value into a block.
+    ///
+    /// # Errors
+    ///
+    /// As `alloc` of the pool; the value is dropped.
+    #[inline]
+    pub fn alloc(&self, value: T) -> Result<PoolBox<'_, T, P>, AllocError> {
+        self.alloc_with(|| value)
+    }
+
+    /// Takes a block and fills it with what `f` makes.
+    ///
+    /// # Errors
+    ///
+    /// As `alloc` of the pool; `f` is not called.
+    #[inline]
+    pub fn alloc_with(&self, f: impl FnOnce() -> T) -> Result<PoolBox<'_, T, P>, AllocError> {
+        let mut block = Block::uninit(&self.pool)?;
+        // SAFETY: the block is ours, and large and aligned enough for a `T`.
+        unsafe { block.as_mut_ptr().cast::<T>().write(f()) };
+        Ok(PoolBox { block, owns: PhantomData })
+    }
+
+    /// The pool of blocks beneath.
+    pub fn pool(&self) -> &P {
+        &self.pool
+    }
+
+    /// Values that the slabs held now have room for.
+    pub fn capacity(&self) -> usize {
+        self.stats().capacity
+    }
+
+    /// Values that live, leaked and forgotten ones included.
+    pub fn in_use(&self) -> usize {
+        self.stats().in_use
+    }
+
+    /// Values that there is room for without growth.
+    pub fn available(&self) -> usize {
+        self.stats().available
+    }
+
+    /// The pool's figures, at the cost that they have there.
+    pub fn stats(&self) -> PoolStats {
+        self.pool.figures()
+    }
+
+    /// Gives slabs without values back to the source, as `trim` of the pool does.
+    pub fn trim(&mut self, keep_blocks: usize) {
+        self.pool.shrink(keep_blocks);
+    }
+}
+
+impl<T, P: PoolKind> fmt::Debug for TypedPool<T, P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TypedPool").field("stats", &self.stats()).finish()
+    }
+}
+
+/// A value in a block of a [`TypedPool`]. When dropped it drops the value and gives the block back.
+pub struct PoolBox<'a, T, P: BlockPool = Pool> {
+    block: Block<&'a P, MaybeUninit<u8>>,
+    owns: PhantomData<T>,
+}
+
+impl<'a, T, P: BlockPool> PoolBox<'a, T, P> {
+    /// Moves the value out and gives the block back.
+    ///
+    /// An associated function, as is `leak`, so that it hides no method of `T`.
+    pub fn into_inner(this: Self) -> T {
+        let block = Self::into_block(this);
+        // SAFETY: the value is initialised, and its owner is gone.
+        unsafe { ptr::read(block.as_ptr().cast()) }
+    }
+
+    /// Gives the handle up without dropping the value; the block stays out.
+    pub fn leak(this: Self) -> &'a mut T {
+        let memory = Self::into_block(this).leak().as_mut_ptr().cast();
+        // SAFETY: the value is initialised, its owner is gone, and the pool is borrowed for 'a.
+        unsafe { &mut *memory }
+    }
+
+    /// The block alone; the value in it has no owner any more.
+    fn into_block(this: Self) -> Block<&'a P, MaybeUninit<u8>> {
+        let this = core::mem::ManuallyDrop::new(this);
+        // SAFETY: `this` is not used or dropped again, so the block has one owner.
+        unsafe { ptr::read(&this.block) }
+    }
+}
+
+impl<T, P: BlockPool> Drop for PoolBox<'_, T, P> {
+    #[inline]
+    fn drop(&mut self) {
+        // SAFETY: the value is initialised and not used again. The block goes back after it, even
+        // if this panics.
+        unsafe { ptr::drop_in_place(self.block.as_mut_ptr().cast::<T>()) }
+    }
+}
+
+impl<T, P: BlockPool> Deref for PoolBox<'_, T, P> {
+    type Target = T;
+
+    #[inline(always)]
+    fn deref(&self) -> &T {
+        // SAFETY: the value is initialised and ours, and borrowed with the handle.
+        unsafe { &*self.block.as_ptr().cast() }
+    }
+}
+
+impl<T, P: BlockPool> DerefMut for PoolBox<'_, T, P> {
+    #[inline(always)]
+    fn deref_mut(&mut self) -> &mut T {
+        // SAFETY: as in `deref`, and exclusively.
+        unsafe { &mut *self.block.as_mut_ptr().cast() }
+    }
+}
+
+impl<T, P: BlockPool> AsRef<T> for PoolBox<'_, T, P> {
+    fn as_ref(&self) -> &T {
+        self
+    }
+}
+
+impl<T, P: BlockPool> AsMut<T> for PoolBox<'_, T, P> {
+    fn as_mut(&mut self) -> &mut T {
+        self
+    }
+}
+
+impl<T: fmt::Debug, P: BlockPool> fmt::Debug for PoolBox<'_, T, P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        (**self).fmt(f)
+    }
+}
+
+impl<T: fmt::Display, P: BlockPool> fmt::Display for PoolBox<'_, T, P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        (**self).fmt(f)
+    }
+}

@@ -1,0 +1,262 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Where blocks come from: the C heap, pages of the system, Rust's allocator, or your own.
+//!
+//! Every object of this crate takes memory a block at a time through a [`BlockSource`]. The
+//! default is [`Heap`].
+//!
+//! ```
+//! use aegis_memory::arena::Arena;
+//! use aegis_memory::source::Pages;
+//!
+//! let arena = Arena::builder().capacity(1 << 20).source(Pages::new().prefault()).build()?;
+//! assert!(arena.capacity() >= 1 << 20);
+//! # Ok::<(), aegis_memory::AllocError>(())
+//! ```
+
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+use core::alloc::Layout;
+use core::ffi::c_void;
+use core::ptr::{self, NonNull};
+
+use crate::{ffi, unwind};
+
+/// Memory that a [`BlockSource`] gives.
+#[derive(Clone, Copy, Debug)]
+pub struct SourceBlock {
+    /// The first of the bytes asked for.
+    pub memory: NonNull<u8>,
+    /// Whether every byte is zero. `false` is always safe, and makes zeroed allocation clear them.
+    pub zeroed: bool,
+}
+
+/// A supplier of blocks.
+///
+/// A panic in one of its functions counts as a refusal; it goes on when the allocation, reset or
+/// drop that led to it is done. Without feature `std` it aborts.
+///
+/// # Safety
+///
+/// - A block is valid for reads and writes of `layout.size()` bytes, aligned to `layout.align()`,
+///   and disjoint from every other live block, until it is released or the source is dropped.
+/// - `zeroed` is true only if every byte of the block is zero and initialised.
+pub unsafe trait BlockSource: Send + Sync {
+    /// Gives a block of `layout`, whose size is never 0, or `None` when there is none.
+    fn acquire(&self, layout: Layout) -> Option<SourceBlock>;
+
+    /// Takes a block back.
+    ///
+    /// # Safety
+    ///
+    /// `memory` came from `acquire` of this source with this `layout` and is not used again.
+    unsafe fn release(&self, memory: NonNull<u8>, layout: Layout);
+}
+
+// SAFETY: the contract is the referent's, passed on unchanged.
+unsafe impl<S: BlockSource + ?Sized> BlockSource for &'static S {
+    fn acquire(&self, layout: Layout) -> Option<SourceBlock> {
+        (**self).acquire(layout)
+    }
+
+    unsafe fn release(&self, memory: NonNull<u8>, layout: Layout) {
+        // SAFETY: the caller keeps this function's contract, which is the same.
+        unsafe { (**self).release(memory, layout) }
+    }
+}
+
+// SAFETY: the contract is the referent's, which lives as long as the `Arc`.
+unsafe impl<S: BlockSource + ?Sized> BlockSource for Arc<S> {
+    fn acquire(&self, layout: Layout) -> Option<SourceBlock> {
+        (**self).acquire(layout)
+    }
+
+    unsafe fn release(&self, memory: NonNull<u8>, layout: Layout) {
+        // SAFETY: the caller keeps this function's contract, which is the same.
+        unsafe { (**self).release(memory, layout) }
+    }
+}
+
+/// Acquires through a C source.
+fn acquire_raw(source: ffi::aegis_source, layout: Layout) -> Option<SourceBlock> {
+    let mut zeroed = false;
+    let acquire = source.acquire?;
+    // SAFETY: a built-in source; size and alignment are a layout's, the size is not 0.
+    let memory = unsafe { acquire(source.context, layout.size(), layout.align(), &mut zeroed) };
+    Some(SourceBlock { memory: NonNull::new(memory.cast())?, zeroed })
+}
+
+/// Releases through a C source.
+///
+/// # Safety
+///
+/// As for [`BlockSource::release`].
+unsafe fn release_raw(source: ffi::aegis_source, memory: NonNull<u8>, layout: Layout) {
+    if let Some(release) = source.release {
+        // SAFETY: the caller vouches for memory and layout.
+        unsafe { release(source.context, memory.as_ptr().cast(), layout.size(), layout.align()) }
+    }
+}
+
+/// The C heap (`calloc`): the default. Blocks are zeroed at no cost when they are fresh from the
+/// system.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Heap;
+
+// SAFETY: calloc and its kin keep the contract.
+unsafe impl BlockSource for Heap {
+    fn acquire(&self, layout: Layout) -> Option<SourceBlock> {
+        // SAFETY: returns a plain struct.
+        acquire_raw(unsafe { ffi::aegis_source_heap() }, layout)
+    }
+
+    unsafe fn release(&self, memory: NonNull<u8>, layout: Layout) {
+        // SAFETY: the caller keeps this function's contract, which is the same.
+        unsafe { release_raw(ffi::aegis_source_heap(), memory, layout) }
+    }
+}
+
+/// Anonymous pages of the operating system, zeroed, given back when released.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Pages {
+    flags: u32,
+}
+
+impl Pages {
+    /// Plain pages, made resident by first use.
+    pub const fn new() -> Self {
+        Self { flags: 0 }
+    }
+
+    /// Asks for huge pages behind blocks of 2 MiB and more; a hint that a system may ignore.
+    #[must_use]
+    pub const fn huge_pages(self) -> Self {
+        Self { flags: self.flags | ffi::AEGIS_PAGES_HUGE }
+    }
+
+    /// Makes each block resident when it is acquired, so that its first use does not fault.
+    #[must_use]
+    pub const fn prefault(self) -> Self {
+        Self { flags: self.flags | ffi::AEGIS_PAGES_PREFAULT }
+    }
+}
+
+// SAFETY: fresh mappings are disjoint, aligned and zeroed.
+unsafe impl BlockSource for Pages {
+    fn acquire(&self, layout: Layout) -> Option<SourceBlock> {
+        // SAFETY: returns a plain struct.
+        acquire_raw(unsafe { ffi::aegis_source_pages(self.flags) }, layout)
+    }
+
+    unsafe fn release(&self, memory: NonNull<u8>, layout: Layout) {
+        // SAFETY: the caller keeps this function's contract, which is the same.
+        unsafe { release_raw(ffi::aegis_source_pages(self.flags), memory, layout) }
+    }
+}
+
+/// Rust's global allocator (`alloc_zeroed`), whatever the program has set it to.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Global;
+
+// SAFETY: the global allocator keeps the contract.
+unsafe impl BlockSource for Global {
+    fn acquire(&self, layout: Layout) -> Option<SourceBlock> {
+        // SAFETY: the size is not 0, by this function's contract.
+        let memory = unsafe { alloc::alloc::alloc_zeroed(layout) };
+        Some(SourceBlock { memory: NonNull::new(memory)?, zeroed: true })
+    }
+
+    unsafe fn release(&self, memory: NonNull<u8>, layout: Layout) {
+        // SAFETY: `memory` came from `alloc_zeroed` with this layout.
+        unsafe { alloc::alloc::dealloc(memory.as_ptr(), layout) }
+    }
+}
+
+/// Any `allocator_api2` allocator as a source.
+#[cfg(feature = "allocator-api2")]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct FromAllocator<A>(pub A);
+
+#[cfg(feature = "allocator-api2")]
+// SAFETY: `Allocator`'s contract covers it; the allocator is owned, so its memory stays valid.
+unsafe impl<A: allocator_api2::alloc::Allocator + Send + Sync> BlockSource for FromAllocator<A> {
+    fn acquire(&self, layout: Layout) -> Option<SourceBlock> {
+        let memory = self.0.allocate_zeroed(layout).ok()?;
+        Some(SourceBlock { memory: memory.cast(), zeroed: true })
+    }
+
+    unsafe fn release(&self, memory: NonNull<u8>, layout: Layout) {
+        // SAFETY: `memory` came from this allocator with this layout.
+        unsafe { self.0.deallocate(memory, layout) }
+    }
+}
+
+/// A source as the C core takes it. It is closed unless an object takes it, whereupon this is
+/// forgotten.
+pub(crate) struct OwnedSource(ffi::aegis_source);
+
+impl OwnedSource {
+    /// Boxes the source; `close` drops the box.
+    pub(crate) fn new<S: BlockSource + 'static>(source: S) -> Self {
+        Self(ffi::aegis_source {
+            acquire: Some(acquire::<S>),
+            release: Some(release::<S>),
+            close: Some(close::<S>),
+            context: Box::into_raw(Box::new(source)).cast(),
+        })
+    }
+
+    pub(crate) fn as_raw(&self) -> *const ffi::aegis_source {
+        &self.0
+    }
+}
+
+impl Drop for OwnedSource {
+    fn drop(&mut self) {
+        if let Some(close) = self.0.close {
+            // SAFETY: no object uses the source: this would have been forgotten.
+            unsafe { close(self.0.context) }
+            unwind::resume();
+        }
+    }
+}
+
+unsafe extern "C" fn acquire<S: BlockSource>(
+    context: *mut c_void,
+    size: usize,
+    align: usize,
+    zeroed: *mut bool,
+) -> *mut c_void {
+    // SAFETY: `context` is the box of `OwnedSource`, which lives until `close`.
+    let source = unsafe { &*context.cast::<S>() };
+    let Ok(layout) = Layout::from_size_align(size, align) else {
+        return ptr::null_mut();
+    };
+    match unwind::contain(None, || source.acquire(layout)) {
+        Some(block) => {
+            // SAFETY: the core passes a valid pointer.
+            unsafe { *zeroed = block.zeroed };
+            block.memory.as_ptr().cast()
+        }
+        None => ptr::null_mut(),
+    }
+}
+
+unsafe extern "C" fn release<S: BlockSource>(
+    context: *mut c_void,
+    memory: *mut c_void,
+    size: usize,
+    align: usize,
+) {
+    // SAFETY: `context` is the box of `OwnedSource`, which lives until `close`.
+    let source = unsafe { &*context.cast::<S>() };
+    if let (Ok(layout), Some(memory)) = (Layout::from_size_align(size, align), NonNull::new(memory))
+    {
+        // SAFETY: the core releases each block once, with the layout it was acquired with.
+        unwind::contain((), || unsafe { source.release(memory.cast(), layout) });
+    }
+}
+
+unsafe extern "C" fn close<S: BlockSource>(context: *mut c_void) {
+    // SAFETY: `context` is the box of `OwnedSource`; the core closes a source once.
+    unwind::contain((), || drop(unsafe { Box::from_raw(context.cast::<S>()) }));
+}

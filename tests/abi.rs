@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: Apache-2.0
+//! C and Rust agree on every public struct: size, alignment, and the offset of each field.
+//!
+//! The C side is a table compiled with the core (`csrc/abi.c`), the Rust side is measured here. Both
+//! must name every struct and field of `src/bindings.rs`, so that neither can miss a new one.
+
+use aegis_memory::ffi;
+use std::collections::BTreeMap;
+use std::ffi::{c_char, CStr};
+use std::mem::{align_of, size_of, MaybeUninit};
+use std::ptr::addr_of;
+
+#[repr(C)]
+struct Entry {
+    name: *const c_char,
+    field: *const c_char,
+    value: usize,
+}
+
+extern "C" {
+    fn aegis_i_abi_table(count: *mut usize) -> *const Entry;
+}
+
+type Table = BTreeMap<(String, String), usize>;
+
+fn c_table() -> Table {
+    let mut count = 0;
+    // SAFETY: the function returns a table in static memory, and its length.
+    let entries = unsafe {
+        let table = aegis_i_abi_table(&mut count);
+        std::slice::from_raw_parts(table, count)
+    };
+    let text = |p| {
+        // SAFETY: the table's texts are static and terminated.
+        unsafe { CStr::from_ptr(p) }.to_str().expect("C names are ASCII").to_string()
+    };
+    let lines = entries.iter().map(|entry| ((text(entry.name), text(entry.field)), entry.value));
+    let table: Table = lines.collect();
+    assert_eq!(table.len(), count, "a line of the C table is there twice");
+    table
+}
+
+macro_rules! rust_table {
+    ($($name:ident { $($field:ident),* $(,)? })*) => {
+        fn rust_table() -> Table {
+            let mut table = Table::new();
+            let mut line = |name: &str, field: &str, value| {
+                table.insert((name.to_string(), field.to_string()), value);
+            };
+            $(
+                line(stringify!($name), "size of", size_of::<ffi::$name>());
+                line(stringify!($name), "align of", align_of::<ffi::$name>());
+                let place = MaybeUninit::<ffi::$name>::uninit();
+                let base = place.as_ptr();
+                $(
+                    // SAFETY: the address of a field, which is not read.
+                    let at = unsafe { addr_of!((*base).$field) };
+                    line(stringify!($name), stringify!($field), at as usize - base as usize);
+                )*
+            )*
+            table
+        }
+    };
+}
+
+rust_table! {
+    aegis_error { status, requested_bytes, align_bytes, limit_bytes, in_use_bytes, refused }
+    aegis_budget_figures { name, used_bytes, peak_bytes, limit_bytes, depth, level }
+    aegis_budget_refusal { budget, requested_bytes, direct_bytes, consumer_count, consumers }
+    aegis_source { acquire, release, close, context }
+    aegis_region { base, size_bytes, used_bytes }
+    aegis_arena_options { capacity_bytes, max_block_bytes, source, memory, memory_bytes, budget, name, flags }
+    aegis_arena { ptr, limit, dirty_end, block, first, last, scope, deferred, closed_bytes, wasted_bytes, peak_used_bytes, capacity_bytes, reserved_bytes, block_count, next_block_bytes, max_block_bytes, acquired_count, released_count, reset_count, generation, source, budget, guards, guards_bytes, guard_count, failed_bytes, failed_align_bytes, failed_limit_bytes, failed_in_use_bytes, failed_budget, failed_status, flags, guard_bytes, name, shared_generation }
+    aegis_arena_mark { block, last, ptr, deferred, closed_bytes, wasted_bytes, guards_bytes, guard_count, generation }
+    aegis_arena_scope { arena, mark }
+    aegis_arena_stats { capacity_bytes, reserved_bytes, used_bytes, peak_used_bytes, remaining_bytes, wasted_bytes, block_count, acquired_count, released_count, reset_count }
+    aegis_arena_block_info { capacity_bytes, used_bytes, state }
+    aegis_lock_free_arena_options { capacity_bytes, max_block_bytes, source, budget, name }
+    aegis_lock_free_arena { shared }
+    aegis_arena_local { arena }
+    aegis_locked_arena { shared }
+    aegis_arena_recycler_options { arena, max_idle_count, keep_bytes }
+    aegis_arena_recycler { shared }
+    aegis_arena_recycler_stats { idle_count, out_count, made_count, reused_count }
+    aegis_pool_options { block_bytes, block_count, max_block_count, align_bytes, source, budget, error }
+    aegis_pool_grid { base, stride_bytes, inverse, count, rotate }
+    aegis_pool_slabs { grid, block_bytes, align_bytes, directory, windows, side, meta, meta_bytes, reserved_bytes, acquired_count, released_count, window_mask, window_shift, step_count, index_limit, slab_limit, source, budget }
+    aegis_pool { grid, free_indices, positions, free_count, touched_count, fresh_next, fresh_end, capacity, slab_count, peak_in_use, failed, slabs }
+    aegis_pool_stats { block_bytes, stride_bytes, align_bytes, capacity, max_capacity, in_use, available, peak_in_use, parked, slab_count, reserved_bytes, acquired_count, released_count }
+    aegis_pool_slab_info { base, size_bytes, first_index, block_count }
+    aegis_lock_free_pool_options { blocks, max_cache_count, flags }
+    aegis_lock_free_pool { shared, block_bytes }
+    aegis_pool_cache { grid, links, count, flags, slot, block_bytes, shared, failed, items }
+    aegis_locked_pool { shared, block_bytes }
+}
+
+/// The structs and fields that the bindings have. Structs that C keeps to itself have none.
+fn names_in_bindings() -> Vec<(String, String)> {
+    let mut names = Vec::new();
+    let mut of_struct = None;
+    for line in include_str!("../src/bindings.rs").lines() {
+        if let Some(rest) = line.strip_prefix("pub struct ") {
+            of_struct = rest.split_whitespace().next();
+        } else if line == "}" {
+            of_struct = None;
+        }
+        if let (Some(name), Some(rest)) = (of_struct, line.strip_prefix("    pub ")) {
+            let field = rest.split(':').next().unwrap_or_default();
+            names.push((name.to_string(), field.to_string()));
+        }
+    }
+    names.sort();
+    names
+}
+
+#[test]
+fn c_and_rust_agree_on_every_size_alignment_and_offset() {
+    assert_eq!(c_table(), rust_table());
+}
+
+#[test]
+fn every_struct_and_field_of_the_bindings_is_compared() {
+    let is_field = |(_, field): &(String, String)| field != "size of" && field != "align of";
+    let compared: Vec<_> = c_table().into_keys().filter(is_field).collect();
+    assert!(compared.len() > 50);
+    assert_eq!(compared, names_in_bindings());
+}

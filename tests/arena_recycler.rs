@@ -1,0 +1,162 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The stock of arenas: guards give back on every way out, and the stock is bounded.
+
+mod support;
+
+use aegis_memory::arena::ArenaRecycler;
+use aegis_memory::budget::MemoryBudget;
+use aegis_memory::{ffi, AllocError};
+use std::mem::ManuallyDrop;
+use std::sync::atomic::Ordering::SeqCst;
+use std::thread;
+use support::{panic_of, TestSource};
+
+#[test]
+fn arena_comes_back_reset_and_trimmed() {
+    let (source, log) = TestSource::new();
+    let recycler = ArenaRecycler::builder().max_idle(2).keep_bytes(8192).source(source).build();
+    let recycler = recycler.expect("built");
+    {
+        let mut arena = recycler.get();
+        arena.alloc(100_000).fill(0xEE);
+        arena.reset();
+        arena.alloc(50).fill(0xEE);
+        assert_eq!(recycler.stats().out_count, 1);
+    }
+    assert!(log.live_bytes.load(SeqCst) <= 8192);
+    let arena = recycler.get();
+    assert_eq!(arena.used(), 0);
+    assert_eq!(arena.alloc(100), [0; 100]);
+    assert_eq!((recycler.stats().made_count, recycler.stats().reused_count), (1, 1));
+    drop(arena);
+    drop(recycler);
+    log.assert_finished();
+}
+
+#[test]
+fn panic_and_early_return_give_the_arena_back() {
+    fn early(recycler: &ArenaRecycler) -> Result<(), AllocError> {
+        let arena = recycler.get();
+        arena.alloc_static(vec![1]);
+        arena.try_alloc(usize::MAX)?;
+        unreachable!("the size is invalid")
+    }
+    let recycler = ArenaRecycler::new(4, 4096);
+    assert!(early(&recycler).is_err());
+    let message = panic_of(|| {
+        let arena = recycler.get();
+        arena.alloc(10);
+        panic!("request failed");
+    });
+    assert_eq!(message, "request failed");
+    let stats = recycler.stats();
+    assert_eq!((stats.out_count, stats.idle_count, stats.made_count), (0, 1, 1));
+}
+
+// Without `std` a panic in a finalizer or a source is an abort.
+#[cfg(feature = "std")]
+#[test]
+fn finalizer_that_panics_does_not_lose_the_arena() {
+    struct PanicsOnDrop;
+    impl Drop for PanicsOnDrop {
+        fn drop(&mut self) {
+            panic!("in drop");
+        }
+    }
+    let recycler = ArenaRecycler::new(1, 4096);
+    let arena = recycler.get();
+    arena.alloc_static(PanicsOnDrop);
+    assert_eq!(panic_of(|| drop(arena)), "in drop");
+    assert_eq!((recycler.stats().out_count, recycler.stats().idle_count), (0, 1));
+    // While another panic is on its way, it does not become an abort.
+    let message = panic_of(|| {
+        let arena = recycler.get();
+        arena.alloc_static(PanicsOnDrop);
+        panic!("first");
+    });
+    assert_eq!(message, "first");
+    assert_eq!(recycler.stats().idle_count, 1);
+}
+
+#[test]
+fn stock_is_bounded_and_can_be_given_up() {
+    let recycler = ArenaRecycler::new(2, usize::MAX);
+    let guards: Vec<_> = (0..5).map(|_| recycler.get()).collect();
+    drop(guards);
+    assert_eq!(recycler.stats().idle_count, 2);
+    recycler.trim(0);
+    assert_eq!(recycler.stats().idle_count, 0);
+    let impossible = ArenaRecycler::builder().max_idle(usize::MAX).build();
+    assert!(matches!(impossible, Err(AllocError::InvalidLayout { .. })));
+}
+
+#[test]
+fn refusals_of_the_budget_count_no_arena() {
+    let budget = MemoryBudget::new("requests", 5000);
+    let recycler = ArenaRecycler::builder().capacity(4000).max_idle(1).keep_bytes(5000);
+    let recycler = recycler.budget(&budget).build().expect("built");
+    let first = recycler.get();
+    let refusal = recycler.try_get().map(drop).expect_err("over the limit");
+    assert!(refusal.to_string().contains("requests"));
+    assert_eq!(recycler.stats().out_count, 1);
+    drop(first);
+    drop(recycler.get());
+    drop(recycler);
+    assert_eq!(budget.used(), 0);
+}
+
+// Without `std` a panic in a finalizer or a source is an abort.
+#[cfg(feature = "std")]
+#[test]
+fn panics_of_the_source_count_no_arena() {
+    let (source, log) =
+        TestSource::with_plan(|n| if n == 0 { support::Act::Panic } else { support::Act::Give });
+    let recycler = ArenaRecycler::builder().capacity(100).source(source).build().expect("built");
+    assert_eq!(panic_of(|| recycler.get()), "acquire panics");
+    assert_eq!(recycler.stats().out_count, 0);
+    drop(recycler.get());
+    drop(recycler);
+    log.assert_finished();
+}
+
+#[test]
+fn recycler_dropped_with_a_guard_forgotten_keeps_the_source() {
+    let (source, log) = TestSource::new();
+    let recycler = ArenaRecycler::builder().capacity(100).max_idle(1).source(source).build();
+    let recycler = recycler.expect("built");
+    let guard = ManuallyDrop::new(recycler.get());
+    // SAFETY: copies of two structs, which C allows. The guard is not used again.
+    let (mut arena, mut raw) = unsafe { (guard.as_raw().read(), recycler.as_raw().read()) };
+    drop(recycler);
+    // The forgotten arena's source is not dropped under it.
+    assert_eq!((log.drops.load(SeqCst), log.live_blocks.load(SeqCst)), (0, 1));
+    // SAFETY: with an arena out the recycler has not been finished; now it is put back.
+    unsafe {
+        ffi::aegis_arena_recycler_put(&raw, &mut arena);
+        assert_eq!(ffi::aegis_arena_recycler_fini(&mut raw), 0);
+    }
+    log.assert_finished();
+}
+
+#[test]
+fn threads_get_an_arena_each_and_guards_cross_threads() {
+    let recycler = ArenaRecycler::new(3, 4096);
+    thread::scope(|threads| {
+        for number in 0..6_u8 {
+            let recycler = &recycler;
+            threads.spawn(move || {
+                for _ in 0..300 {
+                    let arena = recycler.get();
+                    let bytes = arena.alloc(700);
+                    assert!(bytes.iter().all(|&byte| byte == 0));
+                    bytes.fill(number);
+                    assert!(bytes.iter().all(|&byte| byte == number));
+                }
+            });
+        }
+        let guard = recycler.get();
+        threads.spawn(move || drop(guard));
+    });
+    assert_eq!(recycler.stats().out_count, 0);
+    assert!(recycler.stats().idle_count <= 3);
+}

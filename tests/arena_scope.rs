@@ -1,0 +1,219 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Scopes, and the arena over the caller's memory.
+
+mod support;
+
+use aegis_memory::arena::{Arena, FixedArena};
+use aegis_memory::AllocError;
+use std::mem::MaybeUninit;
+use support::{panic_of, watched};
+
+#[test]
+fn scope_keeps_outer_values_and_frees_inner_ones() {
+    let mut arena = Arena::new(4096);
+    let a = arena.alloc_value(1u64);
+    let used = arena.used();
+    let kept = arena.scope(|s| {
+        let big = s.alloc(100_000);
+        big.fill(7);
+        let b = arena.alloc_value(5u64);
+        *a += s.scope(|t| *t.alloc_value(2u64)) + big[99_999] as u64;
+        b
+    });
+    assert_eq!((*a, *kept), (10, 5));
+    assert!(arena.used() >= used);
+    arena.reset();
+    assert!(arena.alloc(200_000).iter().all(|&b| b == 0));
+}
+
+#[test]
+fn scope_memory_is_used_again_and_zero_when_promised() {
+    let arena = Arena::new(1000);
+    arena.alloc(10);
+    let before = arena.stats();
+    let mut places = Vec::new();
+    for _ in 0..5 {
+        places.push(arena.scope(|scope| {
+            let bytes = scope.alloc(100);
+            support::model::assert_zero_and_dirty(bytes);
+            support::model::assert_zero_and_dirty(scope.alloc(5000));
+            bytes.as_ptr() as usize
+        }));
+        assert_eq!(arena.used(), before.used_bytes);
+    }
+    assert!(places.iter().all(|&place| place == places[0]));
+    assert_eq!(arena.stats().acquired_count, before.acquired_count + 1);
+}
+
+#[test]
+fn scope_of_an_empty_arena_and_empty_scope_change_nothing_in_use() {
+    let arena = Arena::default();
+    arena.scope(|_| ());
+    assert_eq!(arena.stats(), Arena::default().stats());
+    arena.scope(|scope| _ = scope.alloc(10));
+    assert_eq!((arena.used(), arena.stats().block_count), (0, 1));
+    arena.scope(|_| _ = arena.alloc(10));
+    assert!(arena.used() >= 16);
+}
+
+#[test]
+fn values_of_the_outer_arena_survive_deep_nesting() {
+    fn nest<'a>(outer: &'a Arena, arena: &Arena, depth: u32) -> Vec<&'a mut [u32]> {
+        let scratch = arena.alloc_slice_fill(50, depth);
+        let mut kept = vec![outer.alloc_slice_fill(30, depth)];
+        if depth > 0 {
+            kept.extend(arena.scope(|inner| nest(outer, inner, depth - 1)));
+        }
+        assert_eq!(scratch, [depth; 50]);
+        kept
+    }
+    let mut arena = Arena::new(256);
+    for _ in 0..3 {
+        let kept = arena.scope(|scope| nest(&arena, scope, 20));
+        for (slice, depth) in kept.iter().zip((0..=20).rev()) {
+            assert_eq!(**slice, [depth; 30]);
+        }
+        arena.reset();
+    }
+}
+
+#[test]
+fn scope_ends_when_its_closure_panics() {
+    let arena = Arena::new(1000);
+    let kept = arena.alloc_str("kept");
+    let used = arena.used();
+    let message = panic_of(|| {
+        arena.scope(|scope| {
+            scope.alloc(5000);
+            scope.scope(|inner| -> () {
+                inner.alloc(50_000);
+                panic!("in the inner scope")
+            })
+        })
+    });
+    assert_eq!((message.as_str(), arena.used(), &*kept), ("in the inner scope", used, "kept"));
+}
+
+#[test]
+fn steady_loop_of_scopes_acquires_no_block_after_the_first_round() {
+    let arena = Arena::new(128);
+    arena.alloc(64);
+    let round = || {
+        arena.scope(|a| {
+            (0..100).for_each(|i| _ = a.alloc(i * 10));
+            a.scope(|b| (0..100).for_each(|i| _ = b.alloc(i * 20)));
+            (0..100).for_each(|i| _ = a.alloc(i * 10));
+        });
+    };
+    round();
+    let first = arena.stats();
+    (0..20).for_each(|_| round());
+    assert_eq!(arena.stats().acquired_count, first.acquired_count);
+    assert_eq!(arena.used(), first.used_bytes);
+}
+
+#[test]
+fn loop_that_allocates_outside_of_its_scopes_stops_acquiring_blocks() {
+    let middle = |arena: &Arena| {
+        arena.scope(|a| a.scope(|b| (_ = a.alloc(1), _ = b.alloc(3000), _ = arena.alloc(2))))
+    };
+    let again_on_outer = |arena: &Arena| {
+        arena.scope(|a| arena.scope(|b| (_ = a.alloc(1), _ = b.alloc(3000), _ = arena.alloc(2))))
+    };
+    for round in [&middle as &dyn Fn(&Arena) -> ((), (), ()), &again_on_outer] {
+        let mut arena = Arena::default();
+        for _ in 0..100 {
+            round(&arena);
+            arena.reset();
+        }
+        assert!(arena.stats().acquired_count < 10, "{}", arena.stats().acquired_count);
+    }
+}
+
+#[test]
+fn empty_allocations_of_a_guarded_arena_survive_trim_and_scope() {
+    let mut arena = Arena::builder().debug_guard(true).build().expect("no block yet");
+    // An alignment that the place of an arena without blocks does not happen to have.
+    arena.alloc_aligned(0, 1 << 21);
+    arena.trim(0);
+    arena.scope(|scope| (_ = arena.alloc_aligned(0, 1 << 21), _ = scope.alloc(2000)));
+    arena.alloc(2000).fill(1);
+    arena.reset();
+}
+
+#[test]
+fn fixed_arena_serves_what_fits_and_refuses_the_rest_by_name() {
+    let mut memory = [MaybeUninit::<u8>::new(support::DIRT); 1024];
+    let range = memory.as_ptr_range();
+    let mut arena = FixedArena::new(&mut memory);
+    let capacity = arena.capacity();
+    assert!((1024 - 64 - 16..1024).contains(&capacity));
+    for _ in 0..3 {
+        let bytes = arena.alloc(500);
+        support::model::assert_zero_and_dirty(bytes);
+        assert!(range.contains(&bytes.as_ptr().cast()));
+        let before = arena.stats();
+        let error = arena.try_alloc(600).expect_err("it does not fit");
+        assert!(matches!(error, AllocError::Exhausted { requested: 600, capacity: c, in_use, .. }
+            if c == capacity && in_use == before.used_bytes));
+        assert_eq!(
+            error.to_string(),
+            format!(
+                "fixed memory exhausted: 600 bytes requested, {} of {capacity} bytes in use",
+                before.used_bytes
+            )
+        );
+        assert_eq!(arena.stats(), before);
+        assert!(matches!(arena.try_alloc(usize::MAX), Err(AllocError::InvalidLayout { .. })));
+        arena.reset();
+    }
+    assert_eq!(arena.stats().acquired_count, 0);
+}
+
+#[test]
+fn fixed_arena_is_filled_to_its_last_whole_word() {
+    let mut memory = [MaybeUninit::<u8>::uninit(); 777];
+    for len in 0..memory.len() {
+        let arena = FixedArena::new(&mut memory[..len]);
+        let capacity = arena.capacity();
+        assert_eq!(arena.remaining(), capacity);
+        if len >= 64 + 16 + 8 {
+            assert!(capacity >= 8, "{len} bytes give no room");
+        }
+        if !watched() {
+            assert_eq!(arena.alloc(capacity).len(), capacity);
+            assert!(arena.try_alloc(1).is_err());
+            assert!(arena.try_alloc(0).is_ok());
+        }
+    }
+}
+
+#[test]
+fn fixed_arena_scopes_share_its_memory_and_the_outer_has_none_meanwhile() {
+    let mut memory = [MaybeUninit::<u8>::uninit(); 1024];
+    let arena = FixedArena::new(&mut memory);
+    let kept = arena.alloc_str("kept");
+    let stats = arena.stats();
+    for _ in 0..3 {
+        arena.scope(|scope| {
+            assert_eq!(scope.alloc(600), [0; 600]);
+            assert!(scope.try_alloc(600).is_err());
+            assert!(matches!(arena.try_alloc(8), Err(AllocError::Exhausted { .. })));
+        });
+        assert_eq!(arena.used(), stats.used_bytes);
+    }
+    assert_eq!((&*kept, arena.stats().block_count), ("kept", 1));
+    assert_eq!(arena.capacity(), stats.capacity_bytes);
+}
+
+#[test]
+fn fixed_arena_drops_static_values_and_prints_itself() {
+    let value = std::sync::Arc::new(());
+    let mut memory = [MaybeUninit::<u8>::uninit(); 512];
+    let arena = FixedArena::new(&mut memory);
+    arena.alloc_static(value.clone());
+    assert_eq!(std::sync::Arc::strong_count(&value), 2);
+    assert!(format!("{arena:?}").contains("block_count: 1"));
+    drop(arena);
+    assert_eq!(std::sync::Arc::strong_count(&value), 1);
+}

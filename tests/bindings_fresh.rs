@@ -1,0 +1,21 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The checked-in bindings are what bindgen makes of the headers today.
+//!
+//! Runs with `--features bindgen`, whose build has just generated them. After a header change,
+//! `AEGIS_BLESS=1 cargo test --features bindgen --test bindings_fresh` writes the new file.
+
+use std::{env, fs, path::Path};
+
+#[test]
+fn bindings_match_the_headers() {
+    let fresh = include_str!(concat!(env!("OUT_DIR"), "/bindings.rs"));
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/bindings.rs");
+    if env::var_os("AEGIS_BLESS").is_some() {
+        fs::write(&path, fresh).expect("src/bindings.rs can be written");
+    }
+    let kept = fs::read_to_string(&path).unwrap_or_default();
+    assert!(
+        kept == fresh,
+        "src/bindings.rs is stale: run this test with AEGIS_BLESS=1 and commit the result"
+    );
+}

@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The C tests under `cargo test`: each program of `tests/c` is compiled together with the core by
+//! the compiler that `cc` finds, run, and must end with exit code 0. No CMake is needed.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+const WARNINGS: &[&str] =
+    &["-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Wshadow", "-Wstrict-prototypes"];
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// The C files of a directory, in a fixed order.
+fn c_files(dir: &str) -> Vec<PathBuf> {
+    let entries = fs::read_dir(root().join(dir)).expect("the directory can be read");
+    let mut files: Vec<PathBuf> = entries
+        .map(|entry| entry.expect("the entry can be read").path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "c"))
+        .collect();
+    files.sort();
+    files
+}
+
+/// The target's compiler. What cargo tells build scripts, but not tests, build.rs passes on.
+fn compiler() -> cc::Tool {
+    cc::Build::new()
+        .target(env!("AEGIS_TARGET"))
+        .host(env!("AEGIS_HOST"))
+        .opt_level(1)
+        .debug(true)
+        .cargo_metadata(false)
+        .try_get_compiler()
+        .expect("a C compiler is installed")
+}
+
+fn compile(name: &str) -> PathBuf {
+    let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join("c_tests").join(name);
+    fs::create_dir_all(&dir).expect("the directory for the program can be made");
+    let program = dir.join(format!("{name}{}", std::env::consts::EXE_SUFFIX));
+    let tool = compiler();
+    let mut command = tool.to_command();
+    command.current_dir(&dir);
+    let include = root().join("include");
+    if tool.is_like_msvc() {
+        command.arg("/std:c11").arg(format!("/I{}", include.display()));
+        command.arg(format!("/Fe{}", program.display()));
+    } else {
+        command.arg("-std=c11").arg("-I").arg(include).args(WARNINGS);
+        command.arg("-o").arg(&program);
+    }
+    command.arg(root().join("tests/c").join(format!("{name}.c")));
+    command.args(c_files("csrc"));
+    let output = command.output().expect("the C compiler can be run");
+    assert!(
+        output.status.success(),
+        "{command:?} failed:\n{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+    program
+}
+
+fn run(name: &str) {
+    let program = compile(name);
+    let output = Command::new(&program).current_dir(root()).output().expect("the program can run");
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        output.status.success(),
+        "{name} ended with {}:\n{said}{}",
+        output.status,
+        String::from_utf8_lossy(&output.stderr)
+    );
+    assert!(said.contains(" passed, 0 failed"), "{name} ended without its closing line:\n{said}");
+}
+
+macro_rules! c_tests {
+    ($($name:ident)*) => {
+        const NAMES: &[&str] = &[$(stringify!($name)),*];
+        $(
+            #[test]
+            fn $name() {
+                run(stringify!($name));
+            }
+        )*
+    };
+}
+
+c_tests! {
+    arena_blocks_test
+    arena_budget_test
+    arena_debug_test
+    arena_failure_test
+    arena_flags_test
+    arena_hooks_test
+    arena_local_test
+    arena_memory_test
+    arena_model_test
+    arena_recycler_test
+    arena_scope_test
+    arena_test
+    base_test
+    budget_test
+    budget_text_test
+    lock_free_arena_stress_test
+    lock_free_arena_test
+    lock_free_pool_test
+    locked_arena_test
+    locked_pool_test
+    poison_test
+    pool_cache_test
+    pool_stress_test
+    pool_test
+    source_test
+}
+
+#[test]
+fn every_c_test_is_listed_here() {
+    let files: Vec<String> = c_files("tests/c")
+        .iter()
+        .filter_map(|path| Some(path.file_stem()?.to_str()?.to_owned()))
+        .filter(|stem| stem.ends_with("_test"))
+        .collect();
+    assert_eq!(files, NAMES, "tests/c and the list of c_tests! differ");
+}

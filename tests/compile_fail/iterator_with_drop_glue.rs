@@ -1,0 +1,6 @@
+// SPDX-License-Identifier: Apache-2.0
+use aegis_memory::arena::Arena;
+
+fn main() {
+    Arena::new(64).alloc_slice_from_iter([Some(Box::new(1))]);
+}

@@ -1,0 +1,8 @@
+// SPDX-License-Identifier: Apache-2.0
+use aegis_memory::arena::Arena;
+
+fn main() {
+    let arena = Arena::new(64);
+    let text = arena.scope(|scope| scope.alloc_str("text"));
+    text.make_ascii_uppercase();
+}

@@ -1,0 +1,11 @@
+// SPDX-License-Identifier: Apache-2.0
+use aegis_memory::arena::LockFreeArena;
+
+fn main() {
+    let mut arena = LockFreeArena::new(64);
+    let local = arena.local();
+    let text = local.alloc_str("lives as long as the shared arena");
+    drop(local);
+    arena.reset();
+    println!("{text}");
+}

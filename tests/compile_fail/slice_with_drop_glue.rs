@@ -1,0 +1,6 @@
+// SPDX-License-Identifier: Apache-2.0
+use aegis_memory::arena::Arena;
+
+fn main() {
+    Arena::new(64).alloc_slice_fill_with(2, |i| vec![i]);
+}

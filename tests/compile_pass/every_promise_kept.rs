@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What the refused programs do, done right.
+use aegis_memory::arena::{Arena, ArenaBox, ArenaRecycler, FixedArena, LockFreeArena, LockedArena};
+use std::mem::MaybeUninit;
+
+fn longest<'a>(arena: &'a Arena, words: &[&str]) -> &'a str {
+    let longest = words.iter().max_by_key(|word| word.len());
+    arena.alloc_str(longest.copied().unwrap_or_default())
+}
+
+fn main() {
+    let mut arena = Arena::new(64);
+    let total = arena.alloc_value(0);
+    let kept = arena.scope(|scope| {
+        *total += scope.alloc_slice_copy(&[1, 2, 3]).iter().sum::<i32>();
+        longest(&arena, &["a", "abc"])
+    });
+    assert_eq!((*total, kept), (6, "abc"));
+    let boxed: ArenaBox<'_, String> = arena.alloc_boxed(String::from("dropped"));
+    drop(boxed);
+    arena.alloc_static(vec![1]);
+    arena.reset();
+    std::thread::spawn(move || arena.clear()).join().unwrap();
+
+    let mut memory = [MaybeUninit::uninit(); 256];
+    let mut fixed = FixedArena::new(&mut memory);
+    fixed.alloc(8);
+    fixed.reset();
+    drop(fixed);
+    memory[0].write(1);
+
+    let mut shared = LockFreeArena::new(64);
+    let local = shared.local();
+    let mut counted = std::thread::scope(|threads| {
+        threads.spawn(|| shared.alloc_boxed(String::from("sent"))).join().unwrap()
+    });
+    let text = local.alloc_str(&counted);
+    drop(local);
+    counted.push_str(text);
+    drop(counted);
+    shared.reset();
+
+    LockedArena::new(64).alloc_static(vec![1]);
+    let recycler = ArenaRecycler::new(1, 4096);
+    let mut guard = recycler.get();
+    guard.alloc_str("until the guard is dropped");
+    guard.reset();
+}

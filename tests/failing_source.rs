@@ -1,0 +1,255 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Sources that refuse or panic: the n-th request fails, for every n until the work succeeds.
+//! Each failure is reported, changes nothing and leaks nothing.
+
+mod support;
+
+use aegis_memory::arena::Arena;
+use aegis_memory::AllocError;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::Arc;
+use support::{Act, TestSource};
+
+/// The outcome of one step. A step that failed is tried again by those who can.
+type Step = Result<(), AllocError>;
+
+struct CountsDrop(Arc<AtomicUsize>, #[allow(dead_code)] [u8; 600]);
+
+impl Drop for CountsDrop {
+    fn drop(&mut self) {
+        self.0.fetch_add(1, SeqCst);
+    }
+}
+
+/// Every way to ask for memory, small and large. `made` and `dropped` count values with drop glue.
+fn steps(arena: &Arena, made: &Arc<AtomicUsize>, dropped: &Arc<AtomicUsize>, each: &dyn Fn(Step)) {
+    let value = || {
+        made.fetch_add(1, SeqCst);
+        CountsDrop(dropped.clone(), [1; 600])
+    };
+    for size in [0, 1, 700, 5000, 100] {
+        each(arena.try_alloc(size).map(|b| assert!(b.iter().all(|&b| b == 0))));
+        each(arena.try_alloc_uninit(size).map(|b| b.fill(std::mem::MaybeUninit::new(9))));
+        each(arena.try_alloc_aligned(size, 1024).map(|b| assert!(b.iter().all(|&b| b == 0))));
+        each(arena.try_alloc_slice_fill(size, 1_u64).map(|s| assert!(s.iter().all(|&w| w == 1))));
+        each(arena.try_alloc_slice_from_iter((0..size).filter(|i| i % 2 == 0)).map(|_| ()));
+        each(arena.try_alloc_fmt(format_args!("{:>size$}{}", 1, 2)).map(|_| ()));
+        each(arena.try_alloc_static(value()).map(|_| ()));
+        each(arena.try_alloc_boxed(value()).map(|_| ()));
+        each(arena.scope(|scope| {
+            scope.try_alloc(size)?;
+            arena.try_alloc(size)?;
+            scope.try_alloc_static(value())?;
+            scope.try_alloc_slice_copy(&[7; 900]).map(|_| ())
+        }));
+    }
+}
+
+/// Runs the work over a source with this plan. Returns how many steps failed.
+fn work(plan: impl Fn(usize) -> Act + Send + Sync + 'static) -> usize {
+    let (source, log) = TestSource::with_plan(plan);
+    let (made, dropped) = (Arc::default(), Arc::default());
+    let failed = AtomicUsize::new(0);
+    let mut arena = Arena::builder().max_block(4096).source(source).build().expect("no block yet");
+    for round in 1..=2 {
+        let before = std::cell::Cell::new(arena.stats());
+        steps(&arena, &made, &dropped, &|step| {
+            let now = arena.stats();
+            if let Err(error) = step {
+                failed.fetch_add(1, SeqCst);
+                let in_use = before.get().used_bytes;
+                let named = matches!(error, AllocError::OutOfMemory { .. });
+                assert!(named, "{error}");
+                assert!(now.used_bytes >= in_use && now.block_count >= before.get().block_count);
+            }
+            assert_eq!(now.block_count, log.live_blocks.load(SeqCst));
+            assert_eq!(now.reserved_bytes, log.live_bytes.load(SeqCst));
+            before.set(now);
+        });
+        arena.reset();
+        assert_eq!(made.load(SeqCst), dropped.load(SeqCst), "round {round}: values not dropped");
+    }
+    drop(arena);
+    log.assert_finished();
+    failed.load(SeqCst)
+}
+
+#[test]
+fn one_refusal_at_every_request_leaks_nothing() {
+    for n in 0.. {
+        let asked = Arc::new(AtomicUsize::new(0));
+        let count = asked.clone();
+        work(move |request| {
+            count.store(request, SeqCst);
+            if request == n {
+                Act::Refuse
+            } else {
+                Act::Give
+            }
+        });
+        if asked.load(SeqCst) < n {
+            assert!(n > 10, "the work hardly asks for memory");
+            return;
+        }
+    }
+}
+
+#[test]
+fn refusals_from_every_request_on_fail_until_all_are_granted() {
+    for n in 0.. {
+        let failed = work(move |request| if request >= n { Act::Refuse } else { Act::Give });
+        if failed == 0 {
+            assert!(n > 10, "the work hardly asks for memory");
+            return;
+        }
+    }
+}
+
+#[test]
+fn refused_request_changes_no_figure_and_says_what_was_asked() {
+    let (source, log) = TestSource::with_plan(|n| if n == 0 { Act::Give } else { Act::Refuse });
+    let arena = Arena::builder().capacity(1000).source(source).build().expect("the first block");
+    let kept = arena.alloc_slice_fill(100, 0xC3_u8);
+    let before = arena.stats();
+    let size = 2000;
+    let check = |error: AllocError| {
+        assert!(
+            matches!(error, AllocError::OutOfMemory { requested, in_use, .. }
+                if requested >= size && in_use == before.used_bytes),
+            "{error}"
+        );
+        assert_eq!(arena.stats(), before);
+    };
+    check(arena.try_alloc(size).unwrap_err());
+    check(arena.try_alloc_uninit(size).unwrap_err());
+    check(arena.try_alloc_aligned(size, 256).unwrap_err());
+    check(arena.try_alloc_value([0_u8; 3000]).unwrap_err());
+    check(arena.try_alloc_with(|| -> [u8; 3000] { panic!("called without room") }).unwrap_err());
+    check(arena.try_alloc_boxed([0_u8; 3000]).unwrap_err());
+    check(arena.try_alloc_static([0_u8; 3000]).unwrap_err());
+    check(arena.try_alloc_slice_copy(&[0_u8; 2000]).unwrap_err());
+    check(arena.try_alloc_slice_clone(&[0_u8; 2000]).unwrap_err());
+    check(arena.try_alloc_slice_fill(2000, 0_u8).unwrap_err());
+    check(arena.try_alloc_slice_fill_with(2000, |_| -> u8 { panic!("no room") }).unwrap_err());
+    check(arena.try_alloc_slice_from_iter(0..2000).unwrap_err());
+    check(arena.try_alloc_str(&"x".repeat(2000)).unwrap_err());
+    assert!(kept.iter().all(|&byte| byte == 0xC3));
+    drop(arena);
+    log.assert_finished();
+}
+
+#[test]
+fn static_value_without_room_for_its_finalizer_is_dropped_and_leaves_no_trace() {
+    let mut memory = [std::mem::MaybeUninit::uninit(); 1000];
+    let arena = aegis_memory::arena::FixedArena::new(&mut memory);
+    let dropped = Arc::default();
+    arena.alloc_uninit(arena.remaining() - 656);
+    let used = arena.used();
+    // 608 bytes for the value fit; the finalizer behind it may not.
+    let mut fitted = 0;
+    while arena.try_alloc_static(CountsDrop(Arc::clone(&dropped), [0; 600])).is_ok() {
+        fitted += 1;
+    }
+    assert!(fitted <= 1);
+    assert_eq!(dropped.load(SeqCst), 1);
+    assert!(fitted == 1 || arena.used() == used);
+}
+
+#[cfg(feature = "std")]
+mod panicking {
+    use super::*;
+    use support::panic_of;
+
+    #[test]
+    fn panic_in_acquire_reaches_the_caller_and_the_arena_works_on() {
+        for n in 0..8 {
+            let plan = move |request| if request == n { Act::Panic } else { Act::Give };
+            let (source, log) = TestSource::with_plan(plan);
+            let arena = Arena::builder().source(source).max_block(1024).build().expect("no block");
+            let mut panics = 0;
+            for _ in 0..100 {
+                let step = std::panic::AssertUnwindSafe(|| arena.alloc(300).fill(1));
+                if let Err(payload) = std::panic::catch_unwind(step) {
+                    assert_eq!(support::message_of(&*payload), "acquire panics");
+                    panics += 1;
+                    assert!(log.requests.load(SeqCst) > n, "the panic came too early");
+                }
+            }
+            assert_eq!(panics, 1);
+            drop(arena);
+            log.assert_finished();
+        }
+    }
+
+    #[test]
+    fn panic_in_acquire_is_never_left_for_another_arena() {
+        // The step is refused by a panic; the second request, of the exact size, succeeds.
+        let plan = |request| if request == 1 { Act::Panic } else { Act::Give };
+        for form in 0..3 {
+            let (source, _log) = TestSource::with_plan(plan);
+            let arena = Arena::builder().source(source).capacity(64).build().expect("first block");
+            assert_eq!(
+                panic_of(|| match form {
+                    0 => drop(arena.try_alloc_uninit(200)),
+                    1 => drop(arena.try_alloc_slice_from_iter((0..99).filter(|i| i % 2 < 2))),
+                    _ => drop(arena.try_alloc_static(CountsDrop(Arc::default(), [0; 600]))),
+                }),
+                "acquire panics"
+            );
+            let mut other = Arena::default();
+            other.alloc(10_000);
+            other.alloc_static(String::from("dropped"));
+            other.clear();
+        }
+    }
+
+    #[test]
+    fn panic_in_acquire_fails_the_build_and_drops_the_source() {
+        let (source, log) = TestSource::with_plan(|_| Act::Panic);
+        let builder = Arena::builder().capacity(100).source(source);
+        assert_eq!(panic_of(|| builder.build()), "acquire panics");
+        log.assert_finished();
+    }
+
+    fn arena_panicking_in_release() -> (Arena, Arc<support::Log>) {
+        let (source, log) = TestSource::new();
+        let source = source.releasing(|n| if n % 2 == 0 { Act::Panic } else { Act::Give });
+        let arena = Arena::builder().source(source).build().expect("no block yet");
+        (0..6).for_each(|_| _ = arena.alloc(100_000));
+        (arena, log)
+    }
+
+    #[test]
+    fn panic_in_release_reaches_the_caller_after_everything_was_released() {
+        let (mut arena, log) = arena_panicking_in_release();
+        assert_eq!(panic_of(|| arena.clear()), "release panics");
+        assert_eq!(log.live_blocks.load(SeqCst), 0);
+        assert_eq!(arena.stats().reserved_bytes, 0);
+        arena.alloc(10);
+        arena.reset();
+        assert_eq!(arena.stats().block_count, 1);
+        arena.trim(0);
+        drop(arena);
+        log.assert_finished();
+
+        let (mut arena, log) = arena_panicking_in_release();
+        arena.reset();
+        assert_eq!(panic_of(|| arena.trim(150_000)), "release panics");
+        assert!(arena.stats().reserved_bytes <= 150_000);
+        assert_eq!(arena.stats().block_count, log.live_blocks.load(SeqCst));
+        assert_eq!(panic_of(|| drop(arena)), "release panics");
+        log.assert_finished();
+    }
+
+    #[test]
+    fn panic_in_release_while_another_panic_unwinds_is_swallowed() {
+        let (arena, log) = arena_panicking_in_release();
+        let message = panic_of(|| {
+            let _arena = arena;
+            panic!("the first panic");
+        });
+        assert_eq!(message, "the first panic");
+        log.assert_finished();
+        Arena::new(64).clear();
+    }
+}

@@ -1,0 +1,299 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The fast path is written in C and again in Rust: here both are driven over the same random
+//! sequences, on an arena each of the same settings, and must give the same offsets, the same
+//! zeroes, the same failures and the same figures.
+
+mod support;
+
+use aegis_memory::arena::{Arena, ArenaStats};
+use aegis_memory::{ffi, AllocError};
+use proptest::prelude::*;
+use std::alloc::Layout;
+use std::mem::{size_of, MaybeUninit};
+use std::ptr::NonNull;
+use std::sync::Arc;
+use support::{Region, DIRT};
+
+#[derive(Clone, Debug)]
+enum Op {
+    Uninit(usize),
+    Zeroed(usize),
+    Aligned(usize, usize),
+    Layout(usize, usize),
+    Words(usize),
+    Copy(usize),
+    Typed(u8),
+    Scope(Vec<Op>),
+    Reset,
+    Trim(usize),
+    Clear,
+}
+
+fn sizes() -> impl Strategy<Value = usize> {
+    prop_oneof![
+        8 => 0_usize..80,
+        4 => 0_usize..3000,
+        1 => 0_usize..40_000,
+        1 => Just(9 << 20),
+        1 => isize::MAX as usize - 40..isize::MAX as usize + 40,
+        1 => usize::MAX - 40..=usize::MAX,
+    ]
+}
+
+fn aligns() -> impl Strategy<Value = usize> {
+    prop_oneof![
+        8 => (0_u32..=21).prop_map(|log| 1 << log),
+        1 => prop_oneof![Just(0), Just(3), Just(24), Just(1 << (usize::BITS - 1)), Just(usize::MAX)],
+    ]
+}
+
+fn ops() -> impl Strategy<Value = Vec<Op>> {
+    let leaf = prop_oneof![
+        6 => sizes().prop_map(Op::Uninit),
+        6 => sizes().prop_map(Op::Zeroed),
+        4 => (sizes(), aligns()).prop_map(|(size, align)| Op::Aligned(size, align)),
+        4 => (sizes(), aligns()).prop_map(|(size, align)| Op::Layout(size, align)),
+        3 => (0_usize..5000).prop_map(Op::Words),
+        3 => (0_usize..5000).prop_map(Op::Copy),
+        6 => (0_u8..8).prop_map(Op::Typed),
+    ];
+    let allocations = leaf
+        .prop_recursive(2, 24, 12, |inner| prop::collection::vec(inner, 0..12).prop_map(Op::Scope));
+    let op = prop_oneof![
+        30 => allocations,
+        2 => Just(Op::Reset),
+        1 => (0_usize..100_000).prop_map(Op::Trim),
+        1 => Just(Op::Clear),
+    ];
+    prop::collection::vec(op, 0..120)
+}
+
+/// What an allocation came to: where it is in its region, or why it failed.
+type Outcome = Result<usize, String>;
+
+struct Settings {
+    capacity: usize,
+    max_block: usize,
+    zeroed: bool,
+    plain: bool,
+}
+
+/// One side: an arena, its region, and how it makes an allocation.
+struct Side {
+    region: Arc<Region>,
+    arena: Arena,
+}
+
+impl Side {
+    fn new(settings: &Settings) -> Self {
+        let region = Region::new(settings.zeroed);
+        let builder = Arena::builder().capacity(settings.capacity).max_block(settings.max_block);
+        // What a debug build turns on sends every allocation to the slow path.
+        let builder = if settings.plain { builder.no_debug() } else { builder };
+        let arena = builder.source(region.clone()).build().expect("the region has room");
+        Self { region, arena }
+    }
+
+    /// Size 0 may be anywhere, even outside of the region: only its alignment counts.
+    fn place(&self, p: NonNull<u8>, size: usize) -> usize {
+        if size == 0 {
+            p.as_ptr() as usize % 8
+        } else {
+            self.region.offset_of(p)
+        }
+    }
+}
+
+/// Memory must be zero; it is dirtied for the next round.
+fn use_up(p: NonNull<u8>, size: usize, zeroed: bool) {
+    if zeroed {
+        // SAFETY: `size` bytes at `p` were just allocated, and promised to be initialised.
+        let bytes = unsafe { std::slice::from_raw_parts(p.as_ptr(), size) };
+        // SAFETY: any bytes make a u64.
+        let (head, words, tail) = unsafe { bytes.align_to::<u64>() };
+        let zero = words.iter().all(|&word| word == 0);
+        assert!(zero && head.iter().chain(tail).all(|&byte| byte == 0), "not zero");
+    }
+    // SAFETY: as above.
+    unsafe { p.as_ptr().write_bytes(DIRT, size) };
+}
+
+/// Allocates by the C functions.
+fn by_c(side: &Side, arena: &Arena, op: &Op) -> Outcome {
+    let raw = arena.as_raw();
+    let (size, align, zeroed) = match *op {
+        Op::Uninit(size) | Op::Copy(size) => (size, 8, false),
+        Op::Zeroed(size) => (size, 8, true),
+        Op::Aligned(size, align) | Op::Layout(size, align) => (size, align, false),
+        Op::Words(len) => (len * size_of::<u64>(), 8, false),
+        Op::Typed(number) => {
+            let layout = typed_layout(number);
+            (layout.size(), layout.align().max(8), false)
+        }
+        _ => unreachable!("not an allocation"),
+    };
+    // SAFETY: the arena is ours and open.
+    let p = unsafe {
+        match op {
+            Op::Zeroed(_) => ffi::aegis_arena_alloc_zeroed(raw, size),
+            Op::Aligned(..) | Op::Layout(..) => ffi::aegis_arena_alloc_aligned(raw, size, align),
+            _ if align > 8 => ffi::aegis_arena_alloc_aligned(raw, size, align),
+            _ => ffi::aegis_arena_alloc(raw, size),
+        }
+    };
+    match NonNull::new(p.cast()) {
+        Some(p) => {
+            use_up(p, size, zeroed);
+            Ok(side.place(p, size))
+        }
+        None => Err(last_error(arena)),
+    }
+}
+
+/// The C record of the last failure, in the words of the Rust error.
+fn last_error(arena: &Arena) -> String {
+    let mut error = MaybeUninit::<ffi::aegis_error>::uninit();
+    // SAFETY: the call writes the whole record.
+    let error = unsafe {
+        ffi::aegis_arena_last_error(arena.as_raw(), error.as_mut_ptr());
+        error.assume_init()
+    };
+    let (requested, in_use) = (error.requested_bytes, error.in_use_bytes);
+    match error.status {
+        ffi::AEGIS_E_OUT_OF_MEMORY => {
+            format!("out of memory: {requested} bytes requested, {in_use} bytes in use")
+        }
+        ffi::AEGIS_E_INVALID_LAYOUT => {
+            format!("invalid layout: size {requested} with alignment {}", error.align_bytes)
+        }
+        status => panic!("unexpected status {status}"),
+    }
+}
+
+fn in_c_words(error: AllocError) -> String {
+    let text = error.to_string();
+    text.split(';').next().expect("split gives one piece at least").to_string()
+}
+
+#[derive(Clone, Copy)]
+#[repr(align(16))]
+struct Align16(#[allow(dead_code)] [u8; 48]);
+#[derive(Clone, Copy)]
+#[repr(align(4096))]
+struct Align4096(#[allow(dead_code)] u8);
+
+fn typed_layout(number: u8) -> Layout {
+    match number {
+        0 => Layout::new::<u8>(),
+        1 => Layout::new::<u64>(),
+        2 => Layout::new::<[u64; 3]>(),
+        3 => Layout::new::<[u8; 41]>(),
+        4 => Layout::new::<()>(),
+        5 => Layout::new::<Align16>(),
+        6 => Layout::new::<Align4096>(),
+        _ => Layout::new::<[u64; 9000]>(),
+    }
+}
+
+fn typed_value(arena: &Arena, number: u8) -> Result<NonNull<u8>, AllocError> {
+    fn put<T>(arena: &Arena, value: T) -> Result<NonNull<u8>, AllocError> {
+        Ok(NonNull::from(arena.try_alloc_value(value)?).cast())
+    }
+    match number {
+        0 => put(arena, 1_u8),
+        1 => put(arena, 1_u64),
+        2 => put(arena, [1_u64; 3]),
+        3 => put(arena, [1_u8; 41]),
+        4 => put(arena, ()),
+        5 => put(arena, Align16([1; 48])),
+        6 => put(arena, Align4096(1)),
+        _ => put(arena, [1_u64; 9000]),
+    }
+}
+
+/// Allocates by the Rust functions. `None`: Rust has no form for the request.
+fn by_rust(side: &Side, arena: &Arena, op: &Op) -> Option<Outcome> {
+    let (p, size, zeroed) = match *op {
+        Op::Uninit(size) => {
+            (arena.try_alloc_uninit(size).map(|b| NonNull::from(b).cast()), size, false)
+        }
+        Op::Zeroed(size) => (arena.try_alloc(size).map(|b| NonNull::from(b).cast()), size, true),
+        Op::Aligned(size, align) => {
+            let bytes = arena.try_alloc_aligned(size, align);
+            (bytes.map(|bytes| NonNull::from(bytes).cast()), size, true)
+        }
+        Op::Layout(size, align) => {
+            let layout = Layout::from_size_align(size, align).ok()?;
+            (arena.try_alloc_layout(layout), size, false)
+        }
+        Op::Words(len) => {
+            let words = arena.try_alloc_slice_uninit::<u64>(len);
+            (words.map(|words| NonNull::from(words).cast()), len * 8, false)
+        }
+        Op::Copy(size) => {
+            let copy = arena.try_alloc_slice_copy(&vec![1_u8; size]);
+            (copy.map(|copy| NonNull::from(copy).cast()), size, false)
+        }
+        Op::Typed(number) => (typed_value(arena, number), typed_layout(number).size(), false),
+        _ => unreachable!("not an allocation"),
+    };
+    Some(p.map_err(in_c_words).map(|p| {
+        use_up(p, size, zeroed);
+        side.place(p, size)
+    }))
+}
+
+/// Applies the operation to both arenas, which are those of the sides or scopes in them.
+fn apply(sides: (&Side, &Side), c: &Arena, rust: &Arena, op: &Op) {
+    if let Op::Scope(inner) = op {
+        c.scope(|c| rust.scope(|rust| inner.iter().for_each(|op| apply(sides, c, rust, op))));
+    } else if let Some(outcome) = by_rust(sides.1, rust, op) {
+        assert_eq!(by_c(sides.0, c, op), outcome, "{op:?}: C on the left, Rust on the right");
+    }
+    assert_eq!(c.stats(), rust.stats(), "after {op:?}: C on the left, Rust on the right");
+}
+
+fn figures(arena: &Arena) -> (ArenaStats, String) {
+    (arena.stats(), arena.layout().to_string())
+}
+
+fn drive(ops: &[Op], settings: &Settings) {
+    let c = Side::new(settings);
+    let mut rust = Side::new(settings);
+    for op in ops {
+        match *op {
+            Op::Reset => {
+                // SAFETY: no reference into the arena of the C side is live here.
+                unsafe { ffi::aegis_arena_reset(c.arena.as_raw()) };
+                rust.arena.reset();
+            }
+            Op::Trim(keep) => {
+                // SAFETY: as above.
+                unsafe { ffi::aegis_arena_trim(c.arena.as_raw(), keep) };
+                rust.arena.trim(keep);
+            }
+            Op::Clear => {
+                // SAFETY: as above.
+                unsafe { ffi::aegis_arena_clear(c.arena.as_raw()) };
+                rust.arena.clear();
+            }
+            _ => apply((&c, &rust), &c.arena, &rust.arena, op),
+        }
+        assert_eq!(figures(&c.arena), figures(&rust.arena), "after {op:?}");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..Default::default() })]
+
+    #[test]
+    fn c_and_rust_give_equal_offsets_zeroes_failures_and_figures(
+        ops in ops(),
+        capacity in prop_oneof![Just(0), 1_usize..10_000],
+        max_block in prop_oneof![Just(0), 1_usize..100_000],
+        zeroed: bool,
+        plain in prop::bool::weighted(0.8),
+    ) {
+        drive(&ops, &Settings { capacity, max_block, zeroed, plain });
+    }
+}

@@ -1,0 +1,431 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What all pools do alike on one thread: blocks, figures, growth, limits, and a random model.
+
+mod support;
+
+use aegis_memory::budget::MemoryBudget;
+use aegis_memory::pool::{Block, LockFreePool, LockedPool, Pool, PoolBlock, PoolCache, PoolStats};
+use aegis_memory::source::{BlockSource, Global, Heap, Pages, SourceBlock};
+use aegis_memory::{ffi, AllocError};
+use proptest::prelude::*;
+use std::alloc::Layout;
+use std::cell::RefCell;
+use std::collections::HashSet;
+use std::mem;
+use std::ptr::NonNull;
+use std::rc::Rc;
+use support::{panic_of, TestSource, DIRT};
+
+/// The tests of one pool, in a module of its name.
+macro_rules! of_pool {
+    ($module:ident, $Pool:ident) => {
+        mod $module {
+            use super::*;
+            type Block<'a> = PoolBlock<'a, $Pool>;
+
+            fn take(pool: &$Pool, count: usize) -> Vec<Block<'_>> {
+                (0..count).map(|_| pool.alloc().expect("a block is left")).collect()
+            }
+
+            #[test]
+            fn blocks_are_zeroed_disjoint_and_numbered() {
+                let pool = $Pool::new(100, 10);
+                let mut blocks = take(&pool, 10);
+                for (i, block) in blocks.iter_mut().enumerate() {
+                    assert_eq!(block.len(), 100);
+                    assert!(block.iter().all(|&byte| byte == 0));
+                    block.fill(i as u8 + 1);
+                }
+                for (i, block) in blocks.iter().enumerate() {
+                    assert!(block.iter().all(|&byte| byte == i as u8 + 1), "{i}");
+                }
+                let indices: HashSet<_> = blocks.iter().map(|block| block.index()).collect();
+                assert_eq!(indices, (0..10).collect());
+            }
+
+            #[test]
+            fn alloc_clears_what_the_last_owner_left() {
+                let pool = $Pool::new(64, 1);
+                pool.alloc().unwrap().fill(DIRT);
+                assert_eq!(&*pool.alloc().unwrap(), [0; 64]);
+            }
+
+            #[test]
+            fn uninit_block_is_used_after_every_byte_is_written() {
+                let pool = $Pool::new(64, 1);
+                let mut block = pool.alloc_uninit().unwrap();
+                block.iter_mut().for_each(|byte| _ = byte.write(7));
+                // SAFETY: every byte has been written.
+                let block = unsafe { block.assume_init() };
+                assert_eq!((block.as_ref(), pool.in_use()), (&[7_u8; 64][..], 1));
+            }
+
+            #[test]
+            fn alloc_when_none_is_left_fails_and_changes_nothing() {
+                let pool = $Pool::new(128, 3);
+                let mut blocks = take(&pool, 3);
+                let before = pool.stats();
+                let error = pool.alloc().unwrap_err();
+                assert!(
+                    matches!(
+                        error,
+                        AllocError::Exhausted { requested: 128, capacity: 384, in_use: 384, .. }
+                    ),
+                    "{error:?}"
+                );
+                assert_eq!(pool.stats(), before);
+                assert_eq!((pool.in_use(), pool.available()), (3, 0));
+                blocks.pop();
+                assert!(pool.alloc().is_ok(), "a block given back can be had again");
+            }
+
+            #[test]
+            fn growth_goes_by_slabs_up_to_the_maximum_and_trim_gives_them_back() {
+                let builder = $Pool::builder().block_size(64).blocks(4).max_blocks(10);
+                #[allow(unused_mut)]
+                let mut pool = builder.build().unwrap();
+                assert_eq!((pool.capacity(), pool.stats().max_capacity), (4, 10));
+                let blocks = take(&pool, 10);
+                assert_eq!((pool.capacity(), pool.stats().slab_count), (10, 3));
+                assert!(matches!(pool.alloc(), Err(AllocError::Exhausted { .. })));
+                let indices: HashSet<_> = blocks.iter().map(|block| block.index()).collect();
+                assert_eq!(indices, (0..10).collect());
+                drop(blocks);
+                pool.trim(5);
+                assert_eq!((pool.capacity(), pool.stats().slab_count), (8, 2));
+                pool.trim(0);
+                assert_eq!((pool.capacity(), pool.available()), (4, 4));
+                assert_eq!(take(&pool, 10).len(), 10);
+                assert_eq!(pool.stats().peak_in_use, 10);
+            }
+
+            #[test]
+            fn every_block_is_aligned_as_asked_up_to_2_mib() {
+                for shift in 0..=21 {
+                    let align = 1_usize << shift;
+                    let builder = $Pool::builder().block_size(3).blocks(2).align(align);
+                    let pool = builder.max_blocks(3).build().unwrap();
+                    for block in take(&pool, 3) {
+                        assert_eq!(block.as_ptr() as usize % align, 0);
+                    }
+                }
+                let pool = $Pool::new(48, 1);
+                assert_eq!(pool.alloc().unwrap().as_ptr() as usize % 4096, 0, "a slab's first");
+            }
+
+            #[test]
+            fn bad_settings_are_refused_by_name() {
+                let build = |size, blocks, align| {
+                    $Pool::builder().block_size(size).blocks(blocks).align(align).build().map(drop)
+                };
+                let invalid = |result: Result<(), AllocError>| {
+                    matches!(result, Err(AllocError::InvalidLayout { .. }))
+                };
+                assert!(invalid(build(64, 1, 3)));
+                assert!(invalid(build(64, 1, usize::MAX)));
+                assert!(invalid(build(usize::MAX, 1, 0)));
+                assert!(invalid(build(isize::MAX as usize - 64, 2, 0)));
+                assert!(invalid(build(1, usize::MAX, 0)));
+                assert!(invalid(build(0, ffi::AEGIS_POOL_MAX_BLOCKS as usize + 1, 0)));
+                assert!(matches!(build(64, 0, 0), Err(AllocError::Exhausted { .. })));
+                let message = panic_of(|| $Pool::new(usize::MAX, 1));
+                let start = format!("invalid layout: size {}", usize::MAX);
+                assert!(message.starts_with(&start), "{message}");
+            }
+
+            #[test]
+            fn blocks_of_size_0_and_1_are_numbered_and_counted() {
+                for size in [0, 1] {
+                    let pool = $Pool::new(size, 5);
+                    let blocks = take(&pool, 5);
+                    let indices: HashSet<_> = blocks.iter().map(|block| block.index()).collect();
+                    assert_eq!((indices.len(), blocks[0].len()), (5, size));
+                }
+            }
+
+            #[test]
+            fn each_source_serves() {
+                let builder = || $Pool::builder().block_size(4096).blocks(4).align(4096);
+                for pool in [
+                    builder().source(Heap).build().unwrap(),
+                    builder().source(Global).build().unwrap(),
+                    builder().source(Pages::new().prefault()).build().unwrap(),
+                ] {
+                    assert!(take(&pool, 4).iter().all(|block| **block == [0; 4096]));
+                }
+            }
+
+            #[test]
+            fn budget_is_charged_for_all_that_is_reserved_and_named_when_it_refuses() {
+                let database = MemoryBudget::new("database", 64 << 10);
+                let budget = database.child("pool", MemoryBudget::UNLIMITED);
+                let builder = || $Pool::builder().block_size(4096).blocks(4).max_blocks(64);
+                let pool = builder().budget(&budget).build().unwrap();
+                assert!(budget.used() >= 4 * 4096);
+                assert_eq!(budget.used(), pool.stats().reserved_bytes);
+                let mut blocks = Vec::new();
+                let error = loop {
+                    match pool.alloc() {
+                        Ok(block) => blocks.push(block),
+                        Err(error) => break error,
+                    }
+                };
+                let AllocError::LimitExceeded { requested, limit, in_use, refusal, .. } = error
+                else {
+                    panic!("{error}");
+                };
+                let slab_bytes = 4 * pool.stats().stride_bytes;
+                assert_eq!((requested, limit, in_use), (slab_bytes, 64 << 10, database.used()));
+                assert_eq!(refusal.budget.name, "database");
+                assert_eq!(budget.used(), pool.stats().reserved_bytes);
+                assert_eq!(blocks.len(), pool.capacity());
+                drop(blocks);
+                drop(pool);
+                assert_eq!(budget.used(), 0);
+
+                let error = builder().blocks(60).budget(&budget).build().unwrap_err();
+                assert!(error.to_string().contains("budget 'database' refused"), "{error}");
+                assert_eq!(budget.used(), 0);
+            }
+
+            #[test]
+            fn forgotten_blocks_stay_out_and_their_memory_goes_with_the_pool() {
+                let (source, log) = TestSource::new();
+                let pool =
+                    $Pool::builder().block_size(64).blocks(2).source(source).build().unwrap();
+                mem::forget(pool.alloc().unwrap());
+                pool.alloc().unwrap().leak()[0] = 1;
+                assert_eq!(pool.in_use(), 2);
+                assert!(pool.alloc().is_err());
+                drop(pool);
+                log.assert_finished();
+            }
+
+            #[test]
+            fn raw_block_comes_back_through_from_raw() {
+                let pool = $Pool::new(64, 1);
+                let mut block = pool.alloc().unwrap();
+                block[0] = 9;
+                let memory: NonNull<[u8]> = block.into_raw();
+                assert_eq!(pool.in_use(), 1);
+                // SAFETY: from `into_raw` of this pool's block, which nobody else has.
+                let block: Block<'_> = unsafe { super::Block::from_raw(&pool, memory.cast()) };
+                assert_eq!((block[0], block.len()), (9, 64));
+                drop(block);
+                assert_eq!(pool.in_use(), 0);
+            }
+
+            #[test]
+            fn pool_goes_to_c_and_comes_back() {
+                let pool = $Pool::new(64, 2);
+                mem::forget(pool.alloc().unwrap());
+                // SAFETY: the struct was just given away.
+                let pool = unsafe { $Pool::from_raw(pool.into_raw()) };
+                assert_eq!(pool.in_use(), 1);
+                // SAFETY: the pool is not moved meanwhile.
+                let borrowed = unsafe { $Pool::borrow_raw(pool.as_raw()) };
+                assert_eq!(borrowed.alloc().unwrap().len(), 64);
+            }
+
+            #[test]
+            fn debug_shows_figures_and_index() {
+                let pool = $Pool::new(64, 2);
+                let block = pool.alloc().unwrap();
+                assert_eq!(format!("{block:?}"), "PoolBlock { index: 0, len: 64 }");
+                assert!(format!("{pool:?}").contains("in_use: 1"), "{pool:?}");
+            }
+
+            #[test]
+            fn dropping_blocks_in_any_order_leaves_all_available() {
+                let pool = $Pool::new(32, 100);
+                let mut blocks = take(&pool, 100);
+                while !blocks.is_empty() {
+                    blocks.swap_remove(blocks.len() * 7 % 11 % blocks.len());
+                }
+                assert_eq!((pool.in_use(), pool.available()), (0, 100));
+                assert_eq!(take(&pool, 100).len(), 100);
+            }
+        }
+    };
+}
+
+of_pool!(one_owner, Pool);
+of_pool!(lock_free, LockFreePool);
+of_pool!(locked, LockedPool);
+
+#[test]
+fn owned_block_of_a_one_owner_pool_keeps_it_alive() {
+    let pool = Rc::new(Pool::new(64, 1));
+    let mut block = pool.alloc_owned().unwrap();
+    assert!(pool.alloc_owned().is_err());
+    let weak = Rc::downgrade(&pool);
+    drop(pool);
+    block.fill(1);
+    assert_eq!(*block, [1; 64]);
+    drop(block);
+    assert!(weak.upgrade().is_none());
+}
+
+#[test]
+fn one_owner_trim_leaves_slabs_with_blocks_out() {
+    let pool = Pool::builder().block_size(64).blocks(2).max_blocks(8).build().unwrap();
+    let mut blocks: Vec<_> = (0..8).map(|_| pool.alloc().unwrap()).collect();
+    let mut kept = blocks.remove(5);
+    kept.fill(5);
+    drop(blocks);
+    pool.trim(0);
+    assert_eq!((pool.capacity(), pool.stats().slab_count, kept.index()), (4, 2, 5));
+    assert_eq!(*kept, [5; 64]);
+    let more: Vec<_> = std::iter::from_fn(|| pool.alloc().ok()).collect();
+    let indices: HashSet<_> = more.iter().map(|block| block.index()).collect();
+    assert_eq!((more.len(), indices.len(), indices.contains(&5)), (7, 7, false));
+}
+
+thread_local! {
+    static SHARED: RefCell<Option<Rc<Pool>>> = const { RefCell::new(None) };
+}
+
+/// A source that comes back to the pool whenever it is called.
+struct Reentrant;
+
+// SAFETY: passes requests on.
+unsafe impl BlockSource for Reentrant {
+    fn acquire(&self, layout: Layout) -> Option<SourceBlock> {
+        let block = Heap.acquire(layout);
+        let pool = SHARED.with(|shared| shared.borrow_mut().take());
+        if let Some(pool) = pool {
+            mem::forget(pool.alloc().unwrap());
+            drop((pool.alloc().unwrap(), pool.alloc().unwrap()));
+        }
+        block
+    }
+
+    unsafe fn release(&self, memory: NonNull<u8>, layout: Layout) {
+        // SAFETY: the caller keeps this function's contract, which is the same.
+        unsafe { Heap.release(memory, layout) };
+        if let Some(pool) = SHARED.with(|shared| shared.borrow().clone()) {
+            let held: Vec<_> = (0..7).map(|_| pool.alloc().unwrap()).collect();
+            pool.trim(0);
+            drop(held);
+        }
+    }
+}
+
+#[test]
+fn source_that_uses_the_pool_meanwhile_finds_it_whole() {
+    let builder = Pool::builder().block_size(64).blocks(2).max_blocks(40);
+    let pool = Rc::new(builder.source(Reentrant).build().unwrap());
+    let first: Vec<_> = (0..2).map(|_| pool.alloc().unwrap()).collect();
+    SHARED.with(|shared| *shared.borrow_mut() = Some(pool.clone()));
+    let third = pool.alloc().unwrap();
+    assert_eq!((first.len(), third.len(), pool.in_use()), (2, 64, 4));
+    let many: Vec<_> = (0..20).map(|_| pool.alloc().unwrap()).collect();
+    assert_eq!(pool.in_use(), 24);
+    let indices: HashSet<_> = many.iter().map(|block| block.index()).collect();
+    assert_eq!(indices.len(), 20);
+    drop(many);
+    SHARED.with(|shared| *shared.borrow_mut() = Some(pool.clone()));
+    pool.trim(0);
+    SHARED.with(|shared| *shared.borrow_mut() = None);
+    // The blocks taken as slabs went made the pool grow, whereupon the source kept one more.
+    assert_eq!(pool.in_use(), 5);
+    assert_eq!(pool.available() + 5, pool.capacity());
+    assert_eq!(std::iter::from_fn(|| pool.alloc().ok().map(mem::forget)).count(), 35);
+}
+
+/// What the random model drives: any of the pools, or a cache.
+trait Subject {
+    type Block<'a>: AsRef<[u8]> + AsMut<[u8]> + std::fmt::Debug
+    where
+        Self: 'a;
+    fn take(&self) -> Result<Self::Block<'_>, AllocError>;
+    fn index(block: &Self::Block<'_>) -> usize;
+    fn figures(&self) -> PoolStats;
+}
+
+macro_rules! subject {
+    ([$($life:lifetime)?] $Pool:ty, |$this:ident| $figures:expr) => {
+        impl$(<$life>)? Subject for $Pool {
+            type Block<'a> = PoolBlock<'a, $Pool> where Self: 'a;
+            fn take(&self) -> Result<Self::Block<'_>, AllocError> {
+                self.alloc()
+            }
+            fn index(block: &Self::Block<'_>) -> usize {
+                block.index()
+            }
+            fn figures(&self) -> PoolStats {
+                let $this = self;
+                $figures
+            }
+        }
+    };
+}
+
+subject!([] Pool, |pool| pool.stats());
+subject!([] LockFreePool, |pool| pool.stats());
+subject!([] LockedPool, |pool| pool.stats());
+subject!(['p] PoolCache<'p>, |cache| cache.pool().stats());
+
+/// Takes (low numbers) and gives back (high ones) at random, and holds the pool to its word.
+fn drive<S: Subject>(subject: &S, ops: &[u16], max: usize, exact: bool) {
+    let mut held: Vec<(S::Block<'_>, u8)> = Vec::new();
+    for (step, &op) in ops.iter().enumerate() {
+        let mark = step as u8;
+        if op % 5 < 3 {
+            match subject.take() {
+                Ok(mut block) => {
+                    assert!(block.as_ref().iter().all(|&byte| byte == 0), "not zero: {block:?}");
+                    let index = S::index(&block);
+                    assert!(
+                        held.iter().all(|(other, _)| S::index(other) != index),
+                        "twice: {index}"
+                    );
+                    block.as_mut().fill(mark);
+                    held.push((block, mark));
+                }
+                Err(error) => {
+                    assert!(matches!(error, AllocError::Exhausted { .. }), "{error}");
+                    assert!(held.len() >= max, "{} of {max} are out", held.len());
+                }
+            }
+        } else if !held.is_empty() {
+            let (block, mark) = held.swap_remove(usize::from(op) % held.len());
+            assert!(block.as_ref().iter().all(|&byte| byte == mark), "overwritten: {block:?}");
+        }
+        if exact {
+            assert!(held.len() <= max);
+        }
+        let stats = subject.figures();
+        assert_eq!(stats.in_use, held.len());
+        assert_eq!(stats.available, stats.capacity.saturating_sub(stats.in_use));
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..Default::default() })]
+
+    #[test]
+    fn no_block_is_out_twice_and_the_figures_add_up(
+        ops in prop::collection::vec(any::<u16>(), 0..300),
+        size in 0_usize..200,
+        blocks in 1_usize..20,
+        more in 0_usize..60,
+        clean: bool,
+    ) {
+        macro_rules! build {
+            ($Pool:ident) => {{
+                let builder = $Pool::builder().block_size(size).blocks(blocks);
+                let builder = builder.max_blocks(blocks + more);
+                if clean { builder } else { builder.source(TestSource::new().0) }
+            }};
+        }
+        let max = blocks + more;
+        drive(&build!(Pool).build().unwrap(), &ops, max, true);
+        drive(&build!(LockFreePool).build().unwrap(), &ops, max, true);
+        drive(&build!(LockedPool).build().unwrap(), &ops, max, true);
+        let pool = build!(LockFreePool).caches(2).build().unwrap();
+        drive(&pool.cache(), &ops, max, false);
+        prop_assert_eq!(pool.stats().parked, 0);
+        prop_assert_eq!(pool.in_use(), 0);
+    }
+}

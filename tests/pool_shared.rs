@@ -1,0 +1,316 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Pools that threads share: caches, hand-over between threads, waiting, and a stress in which each
+//! block is stamped by its one owner.
+
+use aegis_memory::budget::MemoryBudget;
+use aegis_memory::pool::{Block, BlockPool, LockFreePool, LockedPool, OwnedPoolBlock, PoolBlock};
+use aegis_memory::AllocError;
+use std::ops::{Deref, DerefMut};
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::mpsc::{channel, sync_channel};
+use std::sync::{Arc, Barrier};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// More than there are cores, so that threads are stopped in the middle of what they do.
+const THREADS: usize = 8;
+/// Operations of each thread in a stress.
+const ROUNDS: usize = if cfg!(debug_assertions) { 4_000 } else { 20_000 };
+
+/// Writes the owner all over the block, and later checks that nobody else did.
+fn stamp(block: &mut [u8], owner: usize) {
+    assert!(block.iter().all(|&byte| byte == 0), "not zero");
+    block.fill(owner as u8 + 1);
+}
+
+#[track_caller]
+fn check(block: &[u8], owner: usize) {
+    assert!(block.iter().all(|&byte| byte == owner as u8 + 1), "another thread wrote here");
+}
+
+/// Takes up to 8 blocks at a time and gives them back in mixed order; counts what it got.
+fn churn<B: DerefMut<Target = [u8]>>(
+    owner: usize,
+    mut alloc: impl FnMut() -> Result<B, AllocError>,
+) -> usize {
+    let (mut held, mut got) = (Vec::new(), 0);
+    for round in 0..ROUNDS {
+        if held.len() < 1 + (round / 16) % 8 {
+            if let Ok(mut block) = alloc() {
+                stamp(&mut block, owner);
+                held.push(block);
+                got += 1;
+                continue;
+            }
+            thread::yield_now();
+        }
+        if !held.is_empty() {
+            let block = held.swap_remove(round % held.len());
+            check(&block, owner);
+        }
+    }
+    got
+}
+
+#[test]
+fn more_threads_than_blocks_share_a_lock_free_pool() {
+    let pool = LockFreePool::builder().block_size(64).blocks(5).max_blocks(20).build().unwrap();
+    let got = AtomicUsize::new(0);
+    thread::scope(|threads| {
+        for owner in 0..THREADS {
+            let (pool, got) = (&pool, &got);
+            threads.spawn(move || got.fetch_add(churn(owner, || pool.alloc()), SeqCst));
+        }
+    });
+    assert!(got.load(SeqCst) > THREADS);
+    assert_eq!((pool.in_use(), pool.available()), (0, pool.capacity()));
+}
+
+#[test]
+fn more_threads_than_blocks_share_a_locked_pool_and_trim_it() {
+    let pool = LockedPool::builder().block_size(64).blocks(5).max_blocks(20).build().unwrap();
+    thread::scope(|threads| {
+        for owner in 0..THREADS {
+            let pool = &pool;
+            threads.spawn(move || {
+                churn(owner, || {
+                    if owner == 0 {
+                        pool.trim(0);
+                    }
+                    pool.alloc_timeout(Duration::from_micros(owner as u64))
+                })
+            });
+        }
+    });
+    assert_eq!((pool.in_use(), pool.available(), pool.waiting()), (0, pool.capacity(), 0));
+}
+
+#[test]
+fn caches_of_many_threads_share_a_pool_and_give_all_back() {
+    // Half of the threads find no cache left and go to the pool itself.
+    let builder = LockFreePool::builder().block_size(64).blocks(16).max_blocks(64);
+    let pool = builder.caches(THREADS / 2).build().unwrap();
+    thread::scope(|threads| {
+        for owner in 0..THREADS {
+            let pool = &pool;
+            threads.spawn(move || {
+                let cache = pool.cache();
+                churn(owner, || cache.alloc());
+            });
+        }
+    });
+    let stats = pool.stats();
+    assert_eq!((stats.in_use, stats.parked), (0, 0));
+    assert!(pool.cache().is_open(), "caches of threads that have ended are free");
+}
+
+#[test]
+fn capacity_can_be_had_whatever_caches_hold() {
+    let pool = LockFreePool::builder().block_size(8).blocks(100).caches(3).build().unwrap();
+    let caches: Vec<_> = (0..3).map(|_| pool.cache()).collect();
+    for cache in &caches {
+        drop((0..64).map_while(|_| cache.alloc().ok()).collect::<Vec<_>>());
+        assert!(cache.len() >= 32);
+    }
+    let blocks: Vec<_> = (0..100).map(|_| pool.alloc().unwrap()).collect();
+    assert_eq!((blocks.len(), pool.capacity()), (100, 100));
+}
+
+#[test]
+fn cache_beyond_the_limit_passes_calls_on_and_holds_nothing() {
+    let pool = LockFreePool::builder().block_size(8).blocks(4).caches(0).build().unwrap();
+    let cache = pool.cache();
+    assert!(!cache.is_open());
+    let blocks: Vec<_> = (0..4).map(|_| cache.alloc().unwrap()).collect();
+    assert!(matches!(cache.alloc(), Err(AllocError::Exhausted { .. })));
+    assert_eq!(blocks[3].index(), 3);
+    drop(blocks);
+    cache.put(pool.alloc().unwrap());
+    cache.flush();
+    assert_eq!((cache.len(), cache.is_empty(), pool.available()), (0, true, 4));
+}
+
+#[test]
+fn pool_makes_caches_by_its_size_and_none_beneath_a_budget() {
+    let open = |pool: &LockFreePool| {
+        let caches: Vec<_> = (0..20).map(|_| pool.cache()).collect();
+        caches.iter().filter(|cache| cache.is_open()).count()
+    };
+    assert_eq!(open(&LockFreePool::new(8, 63)), 0);
+    assert_eq!(open(&LockFreePool::new(8, 200)), 3);
+    assert_eq!(open(&LockFreePool::new(8, 100_000)), 16);
+    let budget = MemoryBudget::new("pool", MemoryBudget::UNLIMITED);
+    let builder = || LockFreePool::builder().block_size(8).blocks(1000).budget(&budget);
+    assert_eq!(open(&builder().build().unwrap()), 0);
+    assert_eq!(open(&builder().caches(2).build().unwrap()), 2);
+}
+
+#[test]
+fn cache_put_takes_blocks_of_its_pool_and_sends_others_home() {
+    let (pool, other) = (Arc::new(LockFreePool::new(64, 128)), LockFreePool::new(64, 128));
+    let cache = pool.cache();
+    cache.put(pool.alloc().unwrap());
+    cache.put(pool.alloc_owned().unwrap());
+    cache.put(cache.alloc().unwrap().detach());
+    assert_eq!(pool.in_use(), 0);
+    let parked = cache.len();
+    cache.put(other.alloc().unwrap());
+    assert_eq!((cache.len(), other.in_use()), (parked, 0));
+    assert_eq!(Arc::strong_count(&pool), 1);
+}
+
+#[test]
+fn cache_moves_to_another_thread_and_may_be_forgotten() {
+    let pool = LockFreePool::new(64, 256);
+    let cache = pool.cache();
+    drop(cache.alloc().unwrap());
+    thread::scope(|threads| {
+        threads.spawn(move || {
+            let block = cache.alloc().unwrap();
+            assert_eq!(cache.pool().in_use(), 1);
+            drop(block);
+            std::mem::forget(cache);
+        });
+    });
+    assert_eq!((pool.in_use(), pool.cache().is_open()), (0, true));
+    assert!(pool.stats().parked > 0);
+}
+
+/// Sends blocks through a channel from threads that take them to threads that give them back, some
+/// through a cache, some by dropping them.
+fn hand_over<'p>(pool: &'p LockFreePool) {
+    let (sender, receiver) = sync_channel::<(usize, PoolBlock<'p, LockFreePool>)>(64);
+    let receiver = std::sync::Mutex::new(receiver);
+    thread::scope(|threads| {
+        for owner in 0..THREADS / 2 {
+            let sender = sender.clone();
+            threads.spawn(move || {
+                let cache = pool.cache();
+                for _ in 0..ROUNDS {
+                    let mut block = loop {
+                        match cache.alloc() {
+                            Ok(block) => break block.detach(),
+                            Err(_) => thread::yield_now(),
+                        }
+                    };
+                    stamp(&mut block, owner);
+                    sender.send((owner, block)).unwrap();
+                }
+            });
+        }
+        drop(sender);
+        let receiver = &receiver;
+        for receiver_number in 0..THREADS / 2 {
+            threads.spawn(move || {
+                let cache = pool.cache();
+                loop {
+                    let Ok((owner, block)) = receiver.lock().unwrap().recv() else { break };
+                    check(&block, owner);
+                    if receiver_number % 2 == 0 {
+                        cache.put(block);
+                    }
+                }
+            });
+        }
+    });
+}
+
+#[test]
+fn blocks_handed_from_thread_to_thread_all_come_back() {
+    let pool = LockFreePool::builder().block_size(64).blocks(32).caches(THREADS).build().unwrap();
+    hand_over(&pool);
+    let stats = pool.stats();
+    assert_eq!((stats.in_use, stats.parked), (0, 0));
+}
+
+/// An owned block outlives every other handle to its pool, on another thread.
+fn outlive<P>(pool: Arc<P>, alloc: impl Fn(&Arc<P>) -> Result<OwnedPoolBlock<P>, AllocError>)
+where
+    Block<Arc<P>>: DerefMut + Deref<Target = [u8]> + Send,
+    P: BlockPool + Send + Sync + 'static,
+{
+    let (sender, receiver) = channel::<OwnedPoolBlock<P>>();
+    let weak = Arc::downgrade(&pool);
+    let reader = thread::spawn(move || {
+        receiver.into_iter().map(|block| block.iter().map(|&byte| usize::from(byte)).sum::<usize>())
+    });
+    for value in 1..=3 {
+        let mut block = alloc(&pool).unwrap();
+        block.fill(value);
+        sender.send(block).unwrap();
+    }
+    assert!(alloc(&pool).is_err());
+    drop((pool, sender));
+    let sums: Vec<_> = reader.join().unwrap().collect();
+    assert_eq!(sums, [64, 128, 192]);
+    assert!(weak.upgrade().is_none());
+}
+
+#[test]
+fn owned_blocks_keep_their_pool_alive_on_other_threads() {
+    outlive(Arc::new(LockFreePool::new(64, 3)), |pool| pool.alloc_owned());
+    outlive(Arc::new(LockedPool::new(64, 3)), |pool| pool.alloc_owned());
+    outlive(Arc::new(LockedPool::new(64, 3)), |pool| pool.alloc_owned_timeout(Duration::ZERO));
+}
+
+#[test]
+fn alloc_timeout_gives_up_when_time_is_up() {
+    let pool = LockedPool::new(64, 1);
+    let block = pool.alloc_timeout(Duration::MAX).unwrap();
+    let start = Instant::now();
+    let error = pool.alloc_timeout(Duration::from_millis(20)).unwrap_err();
+    assert!(start.elapsed() >= Duration::from_millis(20));
+    assert!(matches!(error, AllocError::Exhausted { .. }), "{error}");
+    assert!(pool.alloc_timeout(Duration::ZERO).is_err());
+    drop(block);
+    assert!(pool.alloc_uninit_timeout(Duration::ZERO).is_ok());
+}
+
+#[test]
+fn waiting_threads_are_served_in_order_and_get_zeroes() {
+    let pool = LockedPool::new(64, 1);
+    let mut block = pool.alloc().unwrap();
+    block.fill(0xFF);
+    let (sender, receiver) = channel();
+    thread::scope(|threads| {
+        for number in 0..4 {
+            let (pool, sender) = (&pool, sender.clone());
+            threads.spawn(move || {
+                let mut block = pool.alloc_timeout(Duration::MAX).unwrap();
+                assert_eq!(*block, [0; 64]);
+                sender.send(number).unwrap();
+                block.fill(0xFF);
+            });
+            while pool.waiting() != number + 1 {
+                thread::yield_now();
+            }
+        }
+        drop(block);
+    });
+    drop(sender);
+    assert_eq!(receiver.into_iter().collect::<Vec<_>>(), [0, 1, 2, 3]);
+}
+
+#[test]
+fn no_block_is_lost_when_a_waiter_gives_up_as_it_arrives() {
+    let pool = LockedPool::new(8, 1);
+    let barrier = Barrier::new(2);
+    let rounds = ROUNDS / 20;
+    thread::scope(|threads| {
+        threads.spawn(|| {
+            for _ in 0..rounds {
+                barrier.wait();
+                let _ = pool.alloc_timeout(Duration::from_micros(30));
+                barrier.wait();
+            }
+        });
+        for _ in 0..rounds {
+            let block = pool.alloc().unwrap();
+            barrier.wait();
+            thread::sleep(Duration::from_micros(1));
+            drop(block);
+            barrier.wait();
+            assert_eq!((pool.in_use(), pool.waiting()), (0, 0));
+        }
+    });
+}

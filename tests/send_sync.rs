@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Which types cross threads and which must not, asserted both ways.
+
+use aegis_memory::arena::{
+    Arena, ArenaBox, ArenaBuilder, ArenaLayout, ArenaRecycler, ArenaStats, FixedArena, LocalArena,
+    LockFreeArena, LockedArena, RecycledArena, RecyclerStats,
+};
+use aegis_memory::pool::{
+    Block, LockFreePool, LockedPool, OwnedPoolBlock, Pool, PoolBlock, PoolBox, PoolBuilder,
+    PoolCache, PoolStats, TypedPool,
+};
+use aegis_memory::source::{Global, Heap, Pages, SourceBlock};
+use aegis_memory::{ffi, AllocError};
+use static_assertions::{assert_impl_all, assert_not_impl_any};
+use std::cell::Cell;
+use std::mem::MaybeUninit;
+use std::rc::Rc;
+use std::sync::MutexGuard;
+
+// One owner at a time: the arena moves between threads, references to it do not.
+assert_impl_all!(Arena: Send);
+assert_not_impl_any!(Arena: Sync, Clone);
+assert_not_impl_any!(&'static Arena: Send, Sync);
+assert_impl_all!(FixedArena<'static>: Send);
+assert_not_impl_any!(FixedArena<'static>: Sync, Clone);
+assert_not_impl_any!(ArenaLayout<'static>: Send, Sync);
+
+// The shared ones go and are seen everywhere; a handle and a guard have one thread at a time.
+assert_impl_all!(LockFreeArena: Send, Sync);
+assert_impl_all!(LockedArena: Send, Sync);
+assert_impl_all!(ArenaRecycler: Send, Sync);
+assert_not_impl_any!(LockFreeArena: Clone);
+assert_impl_all!(LocalArena<'static>: Send);
+assert_not_impl_any!(LocalArena<'static>: Sync, Clone, std::ops::DerefMut);
+assert_impl_all!(RecycledArena<'static>: Send);
+assert_not_impl_any!(RecycledArena<'static>: Sync, Clone, std::ops::DerefMut);
+assert_impl_all!(RecyclerStats: Send, Sync, Copy);
+
+// A box is an owner of its value and nothing else.
+assert_impl_all!(ArenaBox<'static, u8>: Send, Sync);
+assert_impl_all!(ArenaBox<'static, dyn Send>: Send);
+assert_impl_all!(ArenaBox<'static, Cell<u8>>: Send);
+assert_not_impl_any!(ArenaBox<'static, Cell<u8>>: Sync);
+assert_impl_all!(ArenaBox<'static, MutexGuard<'static, u8>>: Sync);
+assert_not_impl_any!(ArenaBox<'static, MutexGuard<'static, u8>>: Send);
+assert_not_impl_any!(ArenaBox<'static, Rc<u8>>: Send, Sync);
+assert_not_impl_any!(ArenaBox<'static, u8>: Clone);
+
+// A pool with one owner moves between threads; its blocks, which return to it, do not.
+assert_impl_all!(Pool: Send);
+assert_not_impl_any!(Pool: Sync, Clone);
+assert_not_impl_any!(PoolBlock<'static>: Send, Sync, Clone);
+assert_not_impl_any!(PoolBlock<'static, Pool, MaybeUninit<u8>>: Send, Sync);
+assert_not_impl_any!(Block<Rc<Pool>>: Send, Sync);
+assert_not_impl_any!(OwnedPoolBlock<Pool>: Send, Sync);
+assert_impl_all!(TypedPool<u8>: Send);
+assert_not_impl_any!(TypedPool<u8>: Sync);
+assert_not_impl_any!(PoolBox<'static, u8>: Send, Sync);
+
+// Blocks of shared pools cross threads, each with its one owner.
+assert_impl_all!(LockFreePool: Send, Sync);
+assert_impl_all!(LockedPool: Send, Sync);
+assert_not_impl_any!(LockFreePool: Clone);
+assert_impl_all!(PoolBlock<'static, LockFreePool>: Send, Sync);
+assert_impl_all!(PoolBlock<'static, LockedPool>: Send, Sync);
+assert_impl_all!(PoolBlock<'static, LockFreePool, MaybeUninit<u8>>: Send, Sync);
+assert_not_impl_any!(PoolBlock<'static, LockFreePool>: Clone);
+assert_impl_all!(OwnedPoolBlock<LockFreePool>: Send, Sync);
+assert_impl_all!(OwnedPoolBlock<LockedPool>: Send, Sync);
+
+// A cache belongs to one thread at a time, and so do its blocks.
+assert_impl_all!(PoolCache<'static>: Send);
+assert_not_impl_any!(PoolCache<'static>: Sync, Clone);
+assert_not_impl_any!(PoolBlock<'static, PoolCache<'static>>: Send, Sync);
+
+// A typed pool holds no value of its own; a box is as its value is.
+assert_impl_all!(TypedPool<Rc<u8>, LockFreePool>: Send, Sync);
+assert_impl_all!(PoolBox<'static, u8, LockFreePool>: Send, Sync);
+assert_impl_all!(PoolBox<'static, Cell<u8>, LockedPool>: Send);
+assert_not_impl_any!(PoolBox<'static, Cell<u8>, LockFreePool>: Sync);
+assert_not_impl_any!(PoolBox<'static, Rc<u8>, LockFreePool>: Send, Sync);
+assert_impl_all!(PoolBox<'static, MutexGuard<'static, u8>, LockFreePool>: Sync);
+assert_not_impl_any!(PoolBox<'static, MutexGuard<'static, u8>, LockFreePool>: Send);
+
+// Plain data.
+assert_impl_all!(PoolStats: Send, Sync, Copy);
+assert_impl_all!(ArenaStats: Send, Sync, Copy);
+assert_impl_all!(AllocError: Send, Sync, Clone);
+#[cfg(feature = "std")]
+assert_impl_all!(AllocError: std::error::Error);
+assert_impl_all!(Heap: Send, Sync, Copy);
+assert_impl_all!(Pages: Send, Sync, Copy);
+assert_impl_all!(Global: Send, Sync, Copy);
+
+// Raw pointers: whoever sends them vouches for it.
+assert_not_impl_any!(ArenaBuilder: Send, Sync);
+assert_not_impl_any!(PoolBuilder<LockFreePool>: Send, Sync);
+assert_not_impl_any!(SourceBlock: Send, Sync);
+assert_not_impl_any!(ffi::aegis_arena: Send, Sync);
+assert_not_impl_any!(ffi::aegis_lock_free_arena: Send, Sync);
+assert_not_impl_any!(ArenaBuilder<LockFreeArena>: Send, Sync);
+
+#[cfg(feature = "allocator-api2")]
+mod allocator {
+    use super::*;
+    use aegis_memory::source::FromAllocator;
+    use allocator_api2::alloc::{Allocator, Global};
+    use allocator_api2::vec::Vec;
+
+    assert_impl_all!(FromAllocator<Global>: Send, Sync);
+    assert_impl_all!(&'static Arena: Allocator);
+    // An owner with `&mut Arena` inside could be reset while its memory is in use.
+    assert_not_impl_any!(Arena: Allocator);
+    assert_not_impl_any!(&'static mut Arena: Allocator);
+    assert_not_impl_any!(Vec<u8, &'static Arena>: Send, Sync);
+}
+
+#[test]
+fn arena_filled_on_one_thread_is_used_and_dropped_on_another() {
+    let arena = Arena::new(64);
+    let list = arena.alloc_static(vec![1, 2, 3]);
+    list.push(4);
+    let sum = std::thread::spawn(move || {
+        let text = arena.alloc_str("from the other thread");
+        text.len()
+    });
+    assert_eq!(sum.join().expect("the thread does not panic"), 21);
+}
+
+#[test]
+fn box_and_value_borrowed_from_an_arena_are_used_on_another_thread() {
+    let arena = Arena::new(64);
+    let mut name = arena.alloc_boxed(String::from("sent"));
+    let value = arena.alloc_value(1_u64);
+    std::thread::scope(|threads| {
+        threads.spawn(|| {
+            name.push('!');
+            *value += 1;
+        });
+    });
+    assert_eq!((name.as_str(), *value), ("sent!", 2));
+}
