@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What runs under Callgrind: `count RIVAL OPERATION ROUNDS COUNT` runs so many rounds of so many
+//! operations. `count reset ALLOCATIONS BLOCKS` makes an arena with that many of each and resets it
+//! in [`measured_reset`]: only one of the two may be above 1.
+
+use std::env;
+
+use aegis_memory::arena::Arena;
+
+/// Usable bytes of a block, and of an allocation that fills it.
+const BLOCK: usize = 512;
+
+/// A name for Callgrind to find.
+#[no_mangle]
+#[inline(never)]
+pub extern "C" fn measured_reset(arena: &mut Arena) {
+    arena.reset();
+}
+
+fn number(text: &str) -> usize {
+    text.parse().expect("a number")
+}
+
+fn reset(allocations: usize, blocks: usize) {
+    let mut arena = if blocks == 1 {
+        let arena = Arena::new(allocations * 8);
+        for i in 0..allocations {
+            *arena.alloc_value(0) = i as u64;
+        }
+        arena
+    } else {
+        let builder = Arena::builder().capacity(BLOCK).max_block(BLOCK);
+        let arena = builder.build().expect("heap memory");
+        for _ in 0..blocks {
+            arena.alloc_uninit(BLOCK);
+        }
+        arena
+    };
+    assert_eq!(arena.stats().block_count, blocks);
+    measured_reset(&mut arena);
+    assert_eq!(arena.used(), 0);
+}
+
+fn main() {
+    let arguments: Vec<String> = env::args().skip(1).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match arguments[..] {
+        ["reset", allocations, blocks] => reset(number(allocations), number(blocks)),
+        [rival, operation, rounds, count] => {
+            let case = compare::cases()
+                .into_iter()
+                .find(|case| case.rival == rival && case.operation == operation)
+                .unwrap_or_else(|| panic!("no case {rival}, {operation}"));
+            let mut round = (case.make)();
+            for _ in 0..number(rounds) {
+                round(number(count));
+            }
+        }
+        _ => panic!("usage: count RIVAL OPERATION ROUNDS COUNT | count reset ALLOCATIONS BLOCKS"),
+    }
+}

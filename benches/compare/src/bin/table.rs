@@ -1,0 +1,220 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Counts instructions under Callgrind, reads Criterion's times, and prints both as one table.
+//!
+//! `table [--few] [--times DIRECTORY]`, from `run`. Instructions per operation are the difference of
+//! two runs that differ only in the operations per round, divided by that number, less the same of
+//! the empty loop. Those of a reset are the difference of two runs that differ in rounds. `--few`
+//! counts only what the gate needs. Exits with 1 if a promise is broken: see [`broken_promises`].
+
+use std::collections::BTreeMap;
+use std::env;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{exit, Command};
+
+use compare::operations::{timed_count, ALL, COPY_16, LAYOUT, RECORD, SIZE, VALUE};
+use compare::rivals::GATED;
+use compare::{c, rivals};
+
+/// Operations in which ours takes fewer instructions than the best rival of [`GATED`].
+const PROMISED: [&str; 5] = [VALUE, RECORD, SIZE, LAYOUT, COPY_16];
+/// The name of the column that is no operation.
+const RESET: &str = "reset";
+/// Rounds and operations per round of the shorter run. Twice as many have as many digits, so that
+/// reading the arguments costs the same.
+const ROUNDS: u64 = 20;
+const COUNT: u64 = 400;
+
+/// A figure for a rival and an operation.
+type Figures = BTreeMap<(&'static str, &'static str), f64>;
+
+/// Runs `count` under Callgrind and returns the instructions that it collected: all, or those of
+/// one function and what it calls.
+fn collect(function: Option<&str>, arguments: &[&str]) -> u64 {
+    let count = env::current_exe().expect("a path").with_file_name("count");
+    let mut command = Command::new("valgrind");
+    command.args(["--tool=callgrind", "--callgrind-out-file=/dev/null"]);
+    command.args(function.map(|name| format!("--toggle-collect={name}")));
+    let output = command.arg(count).args(arguments).output().expect("valgrind runs");
+    let report = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "count {arguments:?} failed:\n{report}");
+    let line = report.lines().find(|line| line.contains("Collected : "));
+    let number = line.and_then(|line| line.rsplit(' ').next()?.parse().ok());
+    number.unwrap_or_else(|| panic!("no count in Callgrind's report:\n{report}"))
+}
+
+/// Instructions of so many rounds of so many operations.
+fn run(rival: &str, operation: &str, rounds: u64, count: u64) -> f64 {
+    collect(None, &[rival, operation, &rounds.to_string(), &count.to_string()]) as f64
+}
+
+/// The row of the empty loop that belongs to a rival.
+fn loop_of(rival: &str) -> &'static str {
+    if rival.starts_with("C ") {
+        c::NOTHING
+    } else {
+        rivals::NOTHING
+    }
+}
+
+fn count_instructions(rows: &[(&'static str, &'static str)]) -> Figures {
+    let mut raw = Figures::new();
+    for &(rival, operation) in rows {
+        let short = run(rival, operation, ROUNDS, COUNT);
+        let long = run(rival, operation, ROUNDS, 2 * COUNT);
+        let per_operation = (long - short) / (ROUNDS * COUNT) as f64;
+        raw.insert((rival, operation), per_operation);
+        // A heap has no reset: it frees one by one, which counts as part of the operations.
+        if operation == VALUE && !rivals::HEAPS.contains(&rival) {
+            let more = run(rival, operation, 2 * ROUNDS, COUNT);
+            let per_round = (more - short) / ROUNDS as f64;
+            raw.insert((rival, RESET), per_round - per_operation * COUNT as f64);
+        }
+    }
+    let less_loop = |(&(rival, operation), &figure): (&(&'static str, &'static str), &f64)| {
+        Some(((rival, operation), figure - raw.get(&(loop_of(rival), operation))?))
+    };
+    raw.iter().filter_map(less_loop).collect()
+}
+
+/// Criterion's least time of a round, as nanoseconds per operation: what is above it is what else
+/// the machine was doing.
+fn read_times(directory: &Path, rows: &[(&'static str, &'static str)]) -> Figures {
+    let time = |&(rival, operation): &(&'static str, &'static str)| {
+        let file = directory.join(operation).join(rival).join("new/sample.json");
+        let text = fs::read_to_string(&file)
+            .unwrap_or_else(|error| panic!("cannot read {}: {error}", file.display()));
+        let (rounds, times) = (numbers(&text, "\"iters\""), numbers(&text, "\"times\""));
+        let least = times.iter().zip(rounds).map(|(time, rounds)| time / rounds).reduce(f64::min);
+        Some(((rival, operation), least? / timed_count(operation) as f64))
+    };
+    rows.iter().filter_map(time).collect()
+}
+
+/// The array of numbers that follows a name in JSON.
+fn numbers(json: &str, name: &str) -> Vec<f64> {
+    let array = json.split(name).nth(1).and_then(|rest| rest.split(['[', ']']).nth(1));
+    let array = array.unwrap_or_else(|| panic!("no {name} in {json}"));
+    array.split(',').map(|number| number.trim().parse().expect("a number")).collect()
+}
+
+fn print(title: &str, figures: &Figures, names: &[&'static str], columns: &[&'static str]) {
+    print!("{title:<26}");
+    columns.iter().for_each(|column| print!("{column:>10}"));
+    println!();
+    for &name in names {
+        print!("{name:<26}");
+        for &column in columns {
+            match figures.get(&(name, column)) {
+                Some(figure) => print!("{figure:>10.2}"),
+                None => print!("{:>10}", "-"),
+            }
+        }
+        println!();
+    }
+    println!();
+}
+
+/// Ours over the best of the gated rivals, and ours in C over the inline bump.
+fn print_ratios(title: &str, figures: &Figures, columns: &[&'static str]) {
+    let mut ratios = Figures::new();
+    for &column in columns {
+        if let (Some(ours), Some(best)) =
+            (figures.get(&(rivals::OURS, column)), best(figures, column))
+        {
+            ratios.insert(("ours / best bump crate", column), ours / best);
+        }
+        let c = (figures.get(&(c::OURS, column)), figures.get(&("C inline bump", column)));
+        if let (Some(ours), Some(bump)) = c {
+            ratios.insert(("ours / inline bump in C", column), ours / bump);
+        }
+    }
+    print(title, &ratios, &["ours / best bump crate", "ours / inline bump in C"], columns);
+}
+
+fn best(figures: &Figures, operation: &'static str) -> Option<f64> {
+    GATED.iter().filter_map(|&rival| figures.get(&(rival, operation)).copied()).reduce(f64::min)
+}
+
+/// Counts the instructions of one reset after many allocations and with many blocks, in Rust and of
+/// the C function in it, and prints them.
+fn count_resets() -> Vec<[u64; 2]> {
+    println!("{:<26}{:>10}{:>20}", "One reset, instructions", "Rust", "aegis_arena_reset");
+    let cases = [("1", "1"), ("1000", "1"), ("1000000", "1"), ("1", "1000")];
+    let counts = cases.map(|(allocations, blocks)| {
+        let counts = ["measured_reset", "aegis_arena_reset"]
+            .map(|function| collect(Some(function), &["reset", allocations, blocks]));
+        let case = if blocks == "1" {
+            format!("after {allocations} allocations")
+        } else {
+            format!("with {blocks} blocks")
+        };
+        println!("{case:<26}{:>10}{:>20}", counts[0], counts[1]);
+        counts
+    });
+    println!();
+    counts.to_vec()
+}
+
+/// What the library promises and these figures do not show: fewer instructions than the best bump
+/// crate, and a reset whose count is the same whatever was allocated. Times are no promise here:
+/// they vary from run to run.
+fn broken_promises(instructions: &Figures, resets: &[[u64; 2]]) -> Vec<String> {
+    let mut broken = Vec::new();
+    for operation in PROMISED {
+        let ours = instructions[&(rivals::OURS, operation)];
+        let best = best(instructions, operation).expect("the rivals were counted");
+        if ours >= best {
+            broken.push(format!("{operation}: {ours:.2} instructions, the best rival {best:.2}"));
+        }
+    }
+    if resets.iter().any(|counts| counts.contains(&0) || *counts != resets[0]) {
+        broken.push(String::from("reset: the counts above are not the same"));
+    }
+    broken
+}
+
+fn main() {
+    let mut few = false;
+    let mut times = None;
+    let mut arguments = env::args().skip(1);
+    while let Some(argument) = arguments.next() {
+        match argument.as_str() {
+            "--few" => few = true,
+            "--times" => times = Some(PathBuf::from(arguments.next().expect("a directory"))),
+            _ => panic!("usage: table [--few] [--times DIRECTORY]"),
+        }
+    }
+    let wanted = |rival: &str| {
+        let ours = [rivals::NOTHING, rivals::OURS, c::NOTHING, c::OURS, "C inline bump"];
+        !few || GATED.contains(&rival) || ours.contains(&rival)
+    };
+    let rows: Vec<_> = compare::cases()
+        .iter()
+        .map(|case| (case.rival, case.operation))
+        .filter(|&(rival, operation)| wanted(rival) && (!few || PROMISED.contains(&operation)))
+        .collect();
+    let mut names: Vec<_> = rows.iter().map(|row| row.0).collect();
+    names.dedup();
+    let mut columns: Vec<_> =
+        ALL.into_iter().filter(|operation| rows.iter().any(|row| row.1 == *operation)).collect();
+
+    let seconds = times.map(|directory| read_times(&directory, &rows));
+    let instructions = count_instructions(&rows);
+    if let Some(seconds) = &seconds {
+        print("Nanoseconds per operation", seconds, &names, &columns);
+        print_ratios("Ratios of time", seconds, &columns);
+    }
+    columns.push(RESET);
+    names.retain(|&name| name != loop_of(name));
+    print("Instructions per operation", &instructions, &names, &columns);
+    print_ratios("Ratios of instructions", &instructions, &columns);
+    let broken = broken_promises(&instructions, &count_resets());
+    for promise in &broken {
+        println!("BROKEN {promise}");
+    }
+    if !broken.is_empty() {
+        exit(1);
+    }
+    println!("Fewer instructions than the best bump crate, and a reset that is always the same.");
+}

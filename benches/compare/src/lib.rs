@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The arena and its rivals behind one interface, and the loops that are measured.
+//!
+//! A round is `count` operations and one reset. The loop is one generic function, into which every
+//! rival's operation is inlined alike; what the loop itself costs is that of the rival `nothing`.
+//! Inputs and results pass through [`hide`] and [`keep`], black boxes that stay in registers, where
+//! `std::hint::black_box` would add a trip through memory to each operation.
+
+pub mod c;
+pub mod operations;
+pub mod pools;
+pub mod rivals;
+
+use std::arch::asm;
+
+/// What a case runs: so many operations, then a reset.
+pub type Round = Box<dyn FnMut(usize)>;
+
+/// A rival and an operation that it has, ready to run.
+pub struct Case {
+    /// The rival's name, a row of the table.
+    pub rival: &'static str,
+    /// The operation's name, a column of the table.
+    pub operation: &'static str,
+    /// Makes the rival and its round.
+    pub make: Box<dyn Fn() -> Round>,
+}
+
+/// Every case, Rust first.
+pub fn cases() -> Vec<Case> {
+    let mut cases = rivals::cases();
+    cases.extend(c::cases());
+    cases
+}
+
+/// The value, of which the compiler knows nothing any more.
+#[inline(always)]
+pub fn hide(mut value: usize) -> usize {
+    // SAFETY: no instruction at all.
+    unsafe { asm!("/* {0} */", inout(reg) value, options(nomem, nostack, preserves_flags)) };
+    value
+}
+
+/// Uses a result: whatever it points to, and all else in memory, may have been read or written.
+#[inline(always)]
+pub fn keep<T>(result: *const T) {
+    // SAFETY: no instruction at all.
+    unsafe { asm!("/* {0} */", in(reg) result, options(nostack, preserves_flags)) };
+}
