@@ -10,7 +10,8 @@
 //! Blocks are carved from slabs: one contiguous, page-aligned piece for the first `blocks` blocks,
 //! and, up to `max_blocks`, further ones of the same size. A block is lent as a [`PoolBlock`], a
 //! `&mut [u8]` that returns itself when dropped; [`OwnedPoolBlock`] keeps an `Arc` of its pool
-//! instead of a borrow, and a [`TypedPool`] lends values. Nothing is ever written into a block.
+//! instead of a borrow, and a [`TypedPool`] lends values. Nothing is ever written into a block. A slab
+//! and the numbers of its blocks are known ([`PoolSlab`]), to be registered with `io_uring`, say.
 //!
 //! A block that is forgotten ([`core::mem::forget`]) is not in use any more as far as Rust is
 //! concerned, but never comes back: its memory is freed with the pool.
@@ -32,11 +33,13 @@
 
 mod block;
 mod builder;
+mod bulk;
 mod cache;
 mod lock_free;
 mod locked;
 mod methods;
 mod one_owner;
+mod slab;
 mod stats;
 mod typed;
 
@@ -46,5 +49,6 @@ pub use cache::PoolCache;
 pub use lock_free::LockFreePool;
 pub use locked::LockedPool;
 pub use one_owner::Pool;
+pub use slab::PoolSlab;
 pub use stats::PoolStats;
 pub use typed::{PoolBox, TypedPool};

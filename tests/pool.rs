@@ -245,6 +245,111 @@ macro_rules! of_pool {
                 assert_eq!((pool.in_use(), pool.available()), (0, 100));
                 assert_eq!(take(&pool, 100).len(), 100);
             }
+
+            #[test]
+            fn alloc_n_appends_zeroed_blocks_and_free_n_gives_them_back() {
+                let pool = $Pool::builder().block_size(64).blocks(70).max_blocks(200);
+                let pool = pool.build().unwrap();
+                let mut blocks = Vec::with_capacity(200);
+                let room = blocks.as_ptr();
+                for _ in 0..2 {
+                    pool.alloc_n(0, &mut blocks).unwrap();
+                    pool.alloc_n(1, &mut blocks).unwrap();
+                    pool.alloc_n(199, &mut blocks).unwrap();
+                    assert!(blocks.iter().all(|block: &Block<'_>| **block == [0; 64]));
+                    let indices: HashSet<_> = blocks.iter().map(|block| block.index()).collect();
+                    assert_eq!((indices.len(), pool.in_use()), (200, 200));
+                    blocks.iter_mut().for_each(|block| block.fill(DIRT));
+                    pool.free_n(blocks.drain(1..));
+                    assert_eq!((pool.in_use(), &*blocks[0]), (1, &[DIRT; 64][..]));
+                    pool.free_n(blocks.pop());
+                    assert_eq!(pool.in_use(), 0);
+                }
+                assert_eq!(blocks.as_ptr(), room, "nothing was allocated");
+            }
+
+            #[test]
+            fn alloc_uninit_n_takes_blocks_to_be_written() {
+                let pool = $Pool::new(64, 100);
+                let mut blocks = Vec::new();
+                pool.alloc_uninit_n(100, &mut blocks).unwrap();
+                for (i, block) in blocks.iter_mut().enumerate() {
+                    block.iter_mut().for_each(|byte| _ = byte.write(i as u8));
+                }
+                // SAFETY: every byte has been written.
+                let blocks = blocks.into_iter().map(|block| unsafe { block.assume_init() });
+                let blocks: Vec<Block<'_>> = blocks.collect();
+                assert!((0..100_u8).all(|i| *blocks[usize::from(i)] == [i; 64]));
+                pool.free_n(blocks);
+                assert_eq!((pool.in_use(), pool.available()), (0, 100));
+            }
+
+            #[test]
+            fn alloc_n_of_more_than_there_are_takes_none() {
+                let pool = $Pool::new(64, 100);
+                let mut blocks = take(&pool, 1);
+                for count in [100, 128, 1000] {
+                    let error = pool.alloc_n(count, &mut blocks).unwrap_err();
+                    assert!(matches!(error, AllocError::Exhausted { .. }), "{error}");
+                    assert_eq!((blocks.len(), pool.in_use(), pool.available()), (1, 1, 99));
+                }
+                let error = pool.alloc_n(usize::MAX, &mut blocks).unwrap_err();
+                assert!(
+                    matches!(error, AllocError::OutOfMemory { requested: usize::MAX, .. }),
+                    "{error}"
+                );
+                pool.alloc_n(99, &mut blocks).unwrap();
+                assert_eq!((blocks.len(), pool.available()), (100, 0));
+            }
+
+            #[test]
+            fn free_n_sends_blocks_of_another_pool_home() {
+                let (pool, other) = ($Pool::new(64, 4), $Pool::new(64, 4));
+                pool.free_n([pool.alloc().unwrap(), other.alloc().unwrap(), pool.alloc().unwrap()]);
+                assert_eq!((pool.in_use(), other.in_use()), (0, 0));
+                assert_eq!((take(&pool, 4).len(), take(&other, 4).len()), (4, 4));
+            }
+
+            #[test]
+            fn free_n_gives_back_what_comes_before_a_panic() {
+                let pool = $Pool::new(64, 100);
+                let blocks = take(&pool, 100).into_iter().enumerate();
+                let message = panic_of(|| {
+                    pool.free_n(blocks.map(|(i, block)| {
+                        assert_ne!(i, 80, "here");
+                        block
+                    }));
+                });
+                assert!(message.contains("here"), "{message}");
+                assert_eq!(pool.in_use(), 0, "the others were dropped");
+            }
+
+            #[test]
+            fn slab_and_index_say_where_each_block_lies() {
+                let builder = $Pool::builder().block_size(100).blocks(4).max_blocks(10).align(64);
+                #[allow(unused_mut)]
+                let mut pool = builder.build().unwrap();
+                let first = pool.slab(0).expect("the first slab is held");
+                assert_eq!((pool.slab(1), pool.slab(3), pool.slab(usize::MAX)), (None, None, None));
+                let blocks = take(&pool, 10);
+                let slabs = [0, 1, 2].map(|slab| pool.slab(slab).expect("it is held"));
+                assert_eq!(slabs[0], first);
+                assert_eq!(slabs.map(|slab| slab.first_index), [0, 4, 8]);
+                assert_eq!(slabs.map(|slab| slab.block_count), [4, 4, 2]);
+                for slab in slabs {
+                    assert_eq!(slab.base.as_ptr() as usize % 4096, 0);
+                    assert_eq!(slab.stride_bytes, pool.stats().stride_bytes);
+                    assert_eq!(slab.size_bytes, slab.block_count * slab.stride_bytes);
+                }
+                for block in &blocks {
+                    let slab = slabs[block.index() / 4];
+                    let offset = (block.index() - slab.first_index) * slab.stride_bytes;
+                    assert_eq!(block.as_ptr() as usize, slab.base.as_ptr() as usize + offset);
+                }
+                drop(blocks);
+                pool.trim(0);
+                assert_eq!((pool.slab(0), pool.slab(1)), (Some(first), None));
+            }
         }
     };
 }

@@ -127,6 +127,37 @@ of_pool!(locked, LockedPool, [], 11, |pool| &pool);
 of_pool!(uncached, LockFreePool, [], 11, |pool| pool.cache());
 of_pool!(cached, LockFreePool, [.caches(1)], 75, |pool| pool.cache());
 
+#[test]
+fn alloc_n_whose_growth_fails_takes_none_and_whose_growth_panics_loses_none() {
+    fn at_third_slab(act: Act) -> TestSource {
+        // The side arrays and two slabs come before.
+        TestSource::with_plan(move |n| if n == 3 { act } else { Act::Give }).0
+    }
+    macro_rules! check {
+        ($Pool:ident) => {
+            for &act in ACTS {
+                let builder = $Pool::builder().block_size(64).blocks(3).max_blocks(9);
+                let pool = builder.source(at_third_slab(act)).build().unwrap();
+                let mut blocks = Vec::new();
+                let result = catch_unwind(AssertUnwindSafe(|| pool.alloc_n(8, &mut blocks)));
+                match result {
+                    Ok(taken) => {
+                        assert!(matches!(taken, Err(AllocError::OutOfMemory { .. })), "{taken:?}");
+                        assert_eq!((blocks.len(), pool.available()), (0, 6));
+                    }
+                    Err(payload) => assert_eq!(message_of(&*payload), "acquire panics"),
+                }
+                assert_eq!(pool.in_use(), blocks.len());
+                pool.alloc_n(9 - blocks.len(), &mut blocks).unwrap();
+                assert_eq!(pool.available(), 0);
+            }
+        };
+    }
+    check!(Pool);
+    check!(LockFreePool);
+    check!(LockedPool);
+}
+
 #[cfg(feature = "std")]
 #[test]
 fn panic_in_a_release_goes_on_when_the_pool_is_done() {

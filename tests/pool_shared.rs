@@ -160,6 +160,81 @@ fn cache_put_takes_blocks_of_its_pool_and_sends_others_home() {
 }
 
 #[test]
+fn cache_takes_and_gives_back_several_blocks_at_once() {
+    let pool = LockFreePool::builder().block_size(64).blocks(200).caches(1).build().unwrap();
+    for cache in [pool.cache(), pool.cache()] {
+        let mut blocks = Vec::new();
+        cache.alloc_n(200, &mut blocks).unwrap();
+        assert!(blocks.iter().all(|block| **block == [0; 64]));
+        assert_eq!(pool.in_use(), 200);
+        let error = cache.alloc_n(100, &mut blocks).unwrap_err();
+        assert!(matches!(error, AllocError::Exhausted { .. }), "{error}");
+        assert_eq!((blocks.len(), pool.in_use()), (200, 200));
+        blocks.iter_mut().for_each(|block| block.fill(0xFF));
+        cache.free_n(blocks);
+        assert_eq!((pool.in_use(), cache.is_empty()), (0, !cache.is_open()));
+        let mut blocks = Vec::new();
+        cache.alloc_uninit_n(8, &mut blocks).unwrap();
+        pool.free_n(blocks.drain(..).map(Block::detach));
+        assert_eq!(pool.in_use(), 0);
+    }
+    let slab = pool.slab(0).unwrap();
+    assert_eq!(slab.block_count, 264, "200 and the cache's reserve");
+}
+
+/// Takes 1 to 80 blocks at a time and gives them back together.
+fn churn_in_bulk<B: DerefMut<Target = [u8]>>(
+    owner: usize,
+    mut alloc_n: impl FnMut(usize, &mut Vec<B>) -> Result<(), AllocError>,
+    mut free_n: impl FnMut(&mut Vec<B>),
+) -> usize {
+    let (mut blocks, mut got) = (Vec::new(), 0);
+    for round in 0..ROUNDS / 40 {
+        let count = 1 + (round * 7 + owner) % 80;
+        if alloc_n(count, &mut blocks).is_err() {
+            assert!(blocks.is_empty());
+            thread::yield_now();
+            continue;
+        }
+        assert_eq!(blocks.len(), count);
+        blocks.iter_mut().for_each(|block| stamp(block, owner));
+        blocks.iter().for_each(|block| check(block, owner));
+        got += count;
+        free_n(&mut blocks);
+    }
+    got
+}
+
+#[test]
+fn more_threads_than_blocks_take_and_give_back_several_at_once() {
+    macro_rules! churn {
+        ($pool:ident, |$shared:ident| $front:expr) => {
+            let got = AtomicUsize::new(0);
+            thread::scope(|threads| {
+                for owner in 0..THREADS {
+                    let ($shared, got) = (&$pool, &got);
+                    threads.spawn(move || {
+                        let front = $front;
+                        let alloc_n = |count, blocks: &mut Vec<_>| front.alloc_n(count, blocks);
+                        let free_n = |blocks: &mut Vec<_>| front.free_n(blocks.drain(..));
+                        got.fetch_add(churn_in_bulk(owner, alloc_n, free_n), SeqCst);
+                    });
+                }
+            });
+            assert!(got.load(SeqCst) > THREADS);
+            assert_eq!(($pool.in_use(), $pool.available()), (0, $pool.capacity()));
+        };
+    }
+    let builder = || LockFreePool::builder().block_size(64).blocks(40).max_blocks(100);
+    let pool = builder().build().unwrap();
+    churn!(pool, |pool| pool);
+    let pool = builder().caches(THREADS / 2).build().unwrap();
+    churn!(pool, |pool| pool.cache());
+    let pool = LockedPool::builder().block_size(64).blocks(40).max_blocks(100).build().unwrap();
+    churn!(pool, |pool| pool);
+}
+
+#[test]
 fn cache_moves_to_another_thread_and_may_be_forgotten() {
     let pool = LockFreePool::new(64, 256);
     let cache = pool.cache();

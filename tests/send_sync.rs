@@ -7,7 +7,7 @@ use aegis_memory::arena::{
 };
 use aegis_memory::pool::{
     Block, LockFreePool, LockedPool, OwnedPoolBlock, Pool, PoolBlock, PoolBox, PoolBuilder,
-    PoolCache, PoolStats, TypedPool,
+    PoolCache, PoolSlab, PoolStats, TypedPool,
 };
 use aegis_memory::source::{Global, Heap, Pages, SourceBlock};
 use aegis_memory::{ffi, AllocError};
@@ -67,6 +67,7 @@ assert_impl_all!(PoolBlock<'static, LockFreePool, MaybeUninit<u8>>: Send, Sync);
 assert_not_impl_any!(PoolBlock<'static, LockFreePool>: Clone);
 assert_impl_all!(OwnedPoolBlock<LockFreePool>: Send, Sync);
 assert_impl_all!(OwnedPoolBlock<LockedPool>: Send, Sync);
+assert_impl_all!(PoolSlab: Send, Sync, Copy);
 
 // A cache belongs to one thread at a time, and so do its blocks.
 assert_impl_all!(PoolCache<'static>: Send);

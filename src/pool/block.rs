@@ -47,6 +47,28 @@ pub trait Source {
     /// `memory` is a block of this pool that is out, and is not used again.
     unsafe fn give_back(&self, memory: NonNull<u8>);
 
+    /// Takes `count` blocks and shows each to `each`. On failure those shown are out all the same.
+    #[inline]
+    fn take_n(
+        &self,
+        count: usize,
+        zeroed: bool,
+        mut each: impl FnMut(NonNull<u8>),
+    ) -> Result<(), AllocError> {
+        (0..count).try_for_each(|_| self.take(zeroed).map(&mut each))
+    }
+
+    /// Gives several blocks back.
+    ///
+    /// # Safety
+    ///
+    /// Each is a block of this pool that is out, and is not used again.
+    #[inline]
+    unsafe fn give_back_n(&self, blocks: impl Iterator<Item = NonNull<u8>>) {
+        // SAFETY: the caller vouches for each.
+        blocks.for_each(|memory| unsafe { self.give_back(memory) });
+    }
+
     /// The index of a block of this pool.
     fn index_of(&self, memory: NonNull<u8>) -> usize;
 
@@ -102,6 +124,12 @@ where
     #[inline(always)]
     fn slice(&self) -> NonNull<[T]> {
         NonNull::slice_from_raw_parts(self.memory, self.pool.block_bytes())
+    }
+
+    /// The pool that the block goes back to.
+    #[inline(always)]
+    pub(super) fn pool(&self) -> &H::Target {
+        &self.pool
     }
 
     /// The parts, without giving the block back.

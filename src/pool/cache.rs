@@ -11,6 +11,7 @@ use core::ptr::{self, NonNull};
 use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 use super::block::{Block, PoolBlock, Source};
+use super::bulk::bulk_methods;
 use super::one_owner::find;
 use super::LockFreePool;
 use crate::error::AllocError;
@@ -47,6 +48,8 @@ pub struct PoolCache<'p> {
 // SAFETY: nothing in a cache is bound to a thread. It is not `Sync`: blocks are taken through
 // `&self` unsynchronised (the `UnsafeCell` sees to that).
 unsafe impl Send for PoolCache<'_> {}
+
+bulk_methods!(['p] PoolCache<'p>);
 
 impl<'p> PoolCache<'p> {
     pub(super) fn new(pool: &'p LockFreePool) -> Self {

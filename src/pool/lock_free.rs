@@ -9,8 +9,9 @@ use core::ptr::{self, NonNull};
 
 use super::block::{Block, OwnedPoolBlock, PoolBlock, Source};
 use super::builder::{Make, PoolBuilder};
+use super::bulk::{bulk_methods, give_back_by_batch, take_by_batch};
 use super::methods::pool_methods;
-use super::{PoolCache, PoolStats};
+use super::{PoolCache, PoolSlab, PoolStats};
 use crate::error::AllocError;
 use crate::{ffi, unwind};
 
@@ -50,7 +51,7 @@ unsafe impl Send for LockFreePool {}
 // SAFETY: as above.
 unsafe impl Sync for LockFreePool {}
 
-pool_methods!(LockFreePool, aegis_lock_free_pool);
+pool_methods!(LockFreePool, aegis_lock_free_pool, aegis_lock_free_pool_get_slab);
 
 impl LockFreePool {
     /// Caches of a pool that was not told how many: their reserves at most double it.
@@ -157,6 +158,36 @@ impl Source for LockFreePool {
         // SAFETY: any thread may give back; the core checks the block.
         let status = unsafe { ffi::aegis_lock_free_pool_free(&self.raw, memory.as_ptr().cast()) };
         debug_assert_eq!(status, ffi::AEGIS_OK as ffi::aegis_status, "a block that was not out");
+    }
+
+    fn take_n(
+        &self,
+        count: usize,
+        zeroed: bool,
+        mut each: impl FnMut(NonNull<u8>),
+    ) -> Result<(), AllocError> {
+        let take = |room, count, error| {
+            // SAFETY: any thread may ask; there is room for so many, and the record is only written.
+            unsafe { ffi::aegis_lock_free_pool_alloc_n(&self.raw, room, count, error) }
+        };
+        let each = |memory: NonNull<u8>| {
+            if zeroed {
+                // SAFETY: the block is ours and that large.
+                unsafe { memory.as_ptr().write_bytes(0, self.block_bytes()) };
+            }
+            each(memory);
+        };
+        // SAFETY: the function is the core's, and the pool holds the budget.
+        unsafe { take_by_batch(count, take, each) }
+    }
+
+    unsafe fn give_back_n(&self, blocks: impl Iterator<Item = NonNull<u8>>) {
+        // SAFETY: the caller vouches for the blocks, and any thread may give them back.
+        unsafe {
+            give_back_by_batch(blocks, |room, count| {
+                ffi::aegis_lock_free_pool_free_n(&self.raw, room, count)
+            });
+        }
     }
 
     fn index_of(&self, memory: NonNull<u8>) -> usize {

@@ -3,7 +3,7 @@
 
 /// Construction, blocks borrowed from `&self`, figures.
 macro_rules! pool_methods {
-    ($pool:ident, $raw:ident) => {
+    ($pool:ident, $raw:ident, $get_slab:ident) => {
         impl $pool {
             /// Makes a pool of `blocks` blocks of `block_size` bytes, from pages of the system.
             ///
@@ -69,6 +69,14 @@ macro_rules! pool_methods {
                 self.stats().available
             }
 
+            /// Slab number `slab`, from 0, if it is held now: the first one always, and where it
+            /// is for the pool's life; the others, as many as `max_blocks` needs, from the
+            /// growth that adds them to the trim that gives them back.
+            pub fn slab(&self, slab: usize) -> Option<PoolSlab> {
+                // SAFETY: reads the pool; the call writes the whole record or fails.
+                unsafe { PoolSlab::read(|info| ffi::$get_slab(self.as_raw(), slab, info)) }
+            }
+
             /// Gives the C struct away. It is the receiver's to finish.
             #[must_use = "the struct owns slabs: finish it in C or take it back with from_raw"]
             pub fn into_raw(self) -> ffi::$raw {
@@ -77,6 +85,8 @@ macro_rules! pool_methods {
                 unsafe { ptr::read(this.as_raw()) }
             }
         }
+
+        bulk_methods!([] $pool);
 
         impl fmt::Debug for $pool {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

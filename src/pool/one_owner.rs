@@ -11,8 +11,9 @@ use core::ptr::{self, NonNull};
 
 use super::block::{Block, PoolBlock, Source};
 use super::builder::{Make, PoolBuilder};
+use super::bulk::bulk_methods;
 use super::methods::pool_methods;
-use super::PoolStats;
+use super::{PoolSlab, PoolStats};
 use crate::error::AllocError;
 use crate::{ffi, unwind};
 
@@ -38,7 +39,7 @@ pub struct Pool {
 // unsynchronised (the `UnsafeCell` sees to that).
 unsafe impl Send for Pool {}
 
-pool_methods!(Pool, aegis_pool);
+pool_methods!(Pool, aegis_pool, aegis_pool_get_slab);
 
 impl Pool {
     /// Takes a block of zeroes that keeps the pool alive.

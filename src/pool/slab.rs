@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Where the blocks of a pool lie.
+
+use core::mem::MaybeUninit;
+use core::ptr::NonNull;
+
+use crate::ffi;
+
+/// A slab of a pool: one contiguous, page-aligned piece of memory with a row of blocks. From
+/// `slab()` of each pool.
+///
+/// It is what a registration with the kernel asks for: register `size_bytes` bytes at `base` once,
+/// then name a block by its [`index`](super::Block::index) or its address, whichever is wanted.
+/// Block `i` of the slab starts at `base + (i - first_index) * stride_bytes`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PoolSlab {
+    /// The start of its first block.
+    pub base: NonNull<u8>,
+    /// All its bytes: `block_count` times `stride_bytes`.
+    pub size_bytes: usize,
+    /// From the start of one block to that of the next.
+    pub stride_bytes: usize,
+    /// The index of its first block.
+    pub first_index: usize,
+    /// Blocks in it, reserves of caches included.
+    pub block_count: usize,
+}
+
+// SAFETY: an address and numbers; who uses the memory behind the address vouches for that.
+unsafe impl Send for PoolSlab {}
+// SAFETY: as above.
+unsafe impl Sync for PoolSlab {}
+
+impl PoolSlab {
+    /// The slab that a function of the core reports.
+    ///
+    /// # Safety
+    ///
+    /// - `get` writes the whole record if it returns AEGIS_OK, and the slab of a pool into it.
+    pub(super) unsafe fn read(
+        get: impl FnOnce(*mut ffi::aegis_pool_slab_info) -> ffi::aegis_status,
+    ) -> Option<Self> {
+        let mut info = MaybeUninit::<ffi::aegis_pool_slab_info>::uninit();
+        if get(info.as_mut_ptr()) != ffi::AEGIS_OK as ffi::aegis_status {
+            return None;
+        }
+        // SAFETY: the call has written the whole record.
+        let info = unsafe { info.assume_init() };
+        Some(Self {
+            base: NonNull::new(info.base.cast())?,
+            size_bytes: info.size_bytes,
+            stride_bytes: info.size_bytes / info.block_count,
+            first_index: info.first_index,
+            block_count: info.block_count,
+        })
+    }
+}
