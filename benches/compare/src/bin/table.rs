@@ -28,6 +28,68 @@ const COUNT: u64 = 400;
 /// A figure for a rival and an operation.
 type Figures = BTreeMap<(&'static str, &'static str), f64>;
 
+/// A table of times alone: its title, Criterion's groups and their columns, the operations per
+/// iteration, and the rows, ours first. A rival that a group lacks is a dash.
+struct Timed {
+    title: &'static str,
+    columns: &'static [(&'static str, &'static str)],
+    count: f64,
+    names: &'static [&'static str],
+}
+
+/// What `benches/pool_time.rs` and `benches/shared_time.rs` measure.
+const TIMED: [Timed; 2] = [
+    Timed {
+        title: "Pools, ns per block",
+        columns: &[
+            ("1 at a time", "1"),
+            ("8 at a time", "8"),
+            ("48 at a time", "48"),
+            ("two threads, 8 at a time", "2 threads"),
+            ("handed over, 48 at a time", "handed"),
+        ],
+        count: 960.0,
+        names: &[
+            "Pool",
+            "PoolCache",
+            "LockFreePool",
+            "LockedPool",
+            "Vec<u32>",
+            "malloc",
+            "mimalloc",
+            "ArrayQueue",
+            "lockfree-object-pool",
+            "sharded-slab",
+            "Mutex<Vec>",
+        ],
+    },
+    Timed {
+        title: "Shared arenas, ns",
+        columns: &[
+            ("shared 16 B, 1 threads", "16 B x1"),
+            ("shared 16 B, 2 threads", "16 B x2"),
+            ("shared 32 B, 1 threads", "32 B x1"),
+            ("shared 32 B, 2 threads", "32 B x2"),
+            ("shared 256 B, 1 threads", "256 B x1"),
+            ("shared 256 B, 2 threads", "256 B x2"),
+        ],
+        count: 1.0,
+        names: &[
+            "LockFreeArena",
+            "LockedArena",
+            "Mutex<bumpalo>",
+            "blink-alloc",
+            "rarena",
+            "LocalArena",
+            "bumpalo-herd",
+            "bump-scope pool",
+            "blink-alloc local",
+            "malloc",
+            "mimalloc",
+        ],
+    },
+];
+
 /// Runs `count` under Callgrind and returns the instructions that it collected: all, or those of
 /// one function and what it calls.
 fn collect(function: Option<&str>, arguments: &[&str]) -> u64 {
@@ -81,14 +143,39 @@ fn count_instructions(rows: &[(&'static str, &'static str)]) -> Figures {
 /// the machine was doing.
 fn read_times(directory: &Path, rows: &[(&'static str, &'static str)]) -> Figures {
     let time = |&(rival, operation): &(&'static str, &'static str)| {
-        let file = directory.join(operation).join(rival).join("new/sample.json");
-        let text = fs::read_to_string(&file)
-            .unwrap_or_else(|error| panic!("cannot read {}: {error}", file.display()));
-        let (rounds, times) = (numbers(&text, "\"iters\""), numbers(&text, "\"times\""));
-        let least = times.iter().zip(rounds).map(|(time, rounds)| time / rounds).reduce(f64::min);
-        Some(((rival, operation), least? / timed_count(operation) as f64))
+        let least = read_least(directory, operation, rival)
+            .unwrap_or_else(|| panic!("no time of {rival}: {operation}"));
+        ((rival, operation), least / timed_count(operation) as f64)
     };
-    rows.iter().filter_map(time).collect()
+    rows.iter().map(time).collect()
+}
+
+/// Criterion's least time of an iteration, in nanoseconds, if it has measured this.
+fn read_least(directory: &Path, group: &str, name: &str) -> Option<f64> {
+    // Criterion's directories have no brackets.
+    let file = directory.join(group).join(name.replace(['<', '>'], "_")).join("new/sample.json");
+    let text = fs::read_to_string(file).ok()?;
+    let (rounds, times) = (numbers(&text, "\"iters\""), numbers(&text, "\"times\""));
+    times.iter().zip(rounds).map(|(time, rounds)| time / rounds).reduce(f64::min)
+}
+
+/// Prints the tables of pools and of shared arenas. Panics if one of them has no time at all.
+fn print_timed(directory: &Path) {
+    for Timed { title, columns, count, names } in &TIMED {
+        let mut figures = Figures::new();
+        for &(group, column) in *columns {
+            for &name in *names {
+                if let Some(least) = read_least(directory, group, name) {
+                    figures.insert((name, column), least / count);
+                }
+            }
+        }
+        for name in *names {
+            let is_there = figures.keys().any(|(timed, _)| timed == name);
+            assert!(is_there, "no time of {name} in {}", directory.display());
+        }
+        print(title, &figures, names, &columns.iter().map(|column| column.1).collect::<Vec<_>>());
+    }
 }
 
 /// The array of numbers that follows a name in JSON.
@@ -199,11 +286,14 @@ fn main() {
     let mut columns: Vec<_> =
         ALL.into_iter().filter(|operation| rows.iter().any(|row| row.1 == *operation)).collect();
 
-    let seconds = times.map(|directory| read_times(&directory, &rows));
+    let seconds = times.as_ref().map(|directory| read_times(directory, &rows));
     let instructions = count_instructions(&rows);
     if let Some(seconds) = &seconds {
         print("Nanoseconds per operation", seconds, &names, &columns);
         print_ratios("Ratios of time", seconds, &columns);
+    }
+    if let Some(directory) = &times {
+        print_timed(directory);
     }
     columns.push(RESET);
     names.retain(|&name| name != loop_of(name));
