@@ -35,7 +35,7 @@ pub use layout::ArenaLayout;
 pub use local::LocalArena;
 pub use lock_free::LockFreeArena;
 pub use locked::LockedArena;
-pub use recycler::{ArenaRecycler, RecycledArena, RecyclerStats};
+pub use recycler::{ArenaRecycler, OwnedRecycledArena, Recycled, RecycledArena, RecyclerStats};
 
 use crate::error::{expect, AllocError};
 use crate::{ffi, unwind};

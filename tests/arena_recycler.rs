@@ -3,11 +3,15 @@
 
 mod support;
 
-use aegis_memory::arena::ArenaRecycler;
+use aegis_memory::arena::{ArenaRecycler, OwnedRecycledArena};
 use aegis_memory::budget::MemoryBudget;
 use aegis_memory::{ffi, AllocError};
+use std::future::Future;
 use std::mem::ManuallyDrop;
+use std::pin::Pin;
 use std::sync::atomic::Ordering::SeqCst;
+use std::sync::Arc;
+use std::task::{Context, Poll, Wake, Waker};
 use std::thread;
 use support::{panic_of, TestSource};
 
@@ -159,4 +163,103 @@ fn threads_get_an_arena_each_and_guards_cross_threads() {
     });
     assert_eq!(recycler.stats().out_count, 0);
     assert!(recycler.stats().idle_count <= 3);
+}
+
+#[test]
+fn owned_guard_keeps_the_recycler_until_it_is_dropped_on_another_thread() {
+    let (source, log) = TestSource::new();
+    let recycler = ArenaRecycler::builder().max_idle(4).keep_bytes(8192).source(source).build();
+    let recycler = Arc::new(recycler.expect("built"));
+    let guards: Vec<_> = (0..4).map(|_| recycler.get_owned()).collect();
+    let handle = |mut arena: OwnedRecycledArena| {
+        thread::spawn(move || {
+            arena.alloc(20_000).fill(0xEE);
+            arena.reset();
+            arena.alloc_static(vec![1]);
+            assert_eq!(arena.alloc(100), [0; 100]);
+        })
+    };
+    let last = recycler.get_owned();
+    last.alloc(10);
+    for handler in guards.into_iter().map(handle).collect::<Vec<_>>() {
+        handler.join().expect("no panic");
+    }
+    assert_eq!((recycler.stats().out_count, recycler.stats().idle_count), (1, 4));
+    drop(recycler);
+    assert_eq!(log.drops.load(SeqCst), 0);
+    last.alloc(10_000).fill(1);
+    drop(last);
+    log.assert_finished();
+}
+
+#[test]
+fn owned_guard_of_a_handler_that_panics_gives_the_arena_back() {
+    let recycler = Arc::new(ArenaRecycler::new(4, 4096));
+    let arena = recycler.get_owned();
+    let handler = thread::spawn(move || {
+        arena.alloc(10);
+        panic!("request failed");
+    });
+    assert!(handler.join().is_err());
+    assert_eq!((recycler.stats().out_count, recycler.stats().idle_count), (0, 1));
+    assert_eq!(Arc::strong_count(&recycler), 1);
+}
+
+#[test]
+fn refused_owned_guard_keeps_nothing_alive() {
+    let budget = MemoryBudget::new("requests", 5000);
+    let recycler = ArenaRecycler::builder().capacity(4000).budget(&budget).build();
+    let recycler = Arc::new(recycler.expect("built"));
+    let first = recycler.get_owned();
+    let refusal = recycler.try_get_owned().map(drop).expect_err("over the limit");
+    assert!(refusal.to_string().contains("requests"));
+    assert_eq!((recycler.stats().out_count, Arc::strong_count(&recycler)), (1, 2));
+    drop(first);
+}
+
+/// Pending once, so that whoever awaits it is suspended.
+struct Once(bool);
+
+impl Future for Once {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<()> {
+        match std::mem::replace(&mut self.0, true) {
+            true => Poll::Ready(()),
+            false => Poll::Pending,
+        }
+    }
+}
+
+struct NoWake;
+
+impl Wake for NoWake {
+    fn wake(self: Arc<Self>) {}
+}
+
+#[test]
+fn future_that_owns_a_guard_and_its_values_moves_between_threads_when_suspended() {
+    async fn handle(recycler: Arc<ArenaRecycler>) -> usize {
+        let arena = recycler.get_owned();
+        drop(recycler);
+        let text = arena.alloc_str("allocated before");
+        Once(false).await;
+        text.len() + arena.alloc(10).len()
+    }
+    fn poll<F: Future>(future: Pin<&mut F>) -> Poll<F::Output> {
+        let waker = Waker::from(Arc::new(NoWake));
+        future.poll(&mut Context::from_waker(&waker))
+    }
+    let recycler = Arc::new(ArenaRecycler::new(4, 4096));
+    let mut future = Box::pin(handle(recycler.clone()));
+    assert!(poll(future.as_mut()).is_pending());
+    assert_eq!(recycler.stats().out_count, 1);
+    let done = thread::spawn(move || poll(future.as_mut())).join().expect("no panic");
+    assert_eq!((done, recycler.stats().out_count), (Poll::Ready(26), 0));
+
+    // A request that is cancelled gives its arena back too.
+    let mut cancelled = Box::pin(handle(recycler.clone()));
+    assert!(poll(cancelled.as_mut()).is_pending());
+    drop(cancelled);
+    assert_eq!((recycler.stats().out_count, recycler.stats().idle_count), (0, 1));
 }

@@ -3,7 +3,7 @@
 
 use aegis_memory::arena::{
     Arena, ArenaBox, ArenaBuilder, ArenaLayout, ArenaRecycler, ArenaStats, FixedArena, LocalArena,
-    LockFreeArena, LockedArena, RecycledArena, RecyclerStats,
+    LockFreeArena, LockedArena, OwnedRecycledArena, RecycledArena, RecyclerStats,
 };
 use aegis_memory::pool::{
     Block, LockFreePool, LockedPool, OwnedPoolBlock, Pool, PoolBlock, PoolBox, PoolBuilder,
@@ -34,6 +34,8 @@ assert_impl_all!(LocalArena<'static>: Send);
 assert_not_impl_any!(LocalArena<'static>: Sync, Clone, std::ops::DerefMut);
 assert_impl_all!(RecycledArena<'static>: Send);
 assert_not_impl_any!(RecycledArena<'static>: Sync, Clone, std::ops::DerefMut);
+assert_impl_all!(OwnedRecycledArena: Send);
+assert_not_impl_any!(OwnedRecycledArena: Sync, Clone, std::ops::DerefMut);
 assert_impl_all!(RecyclerStats: Send, Sync, Copy);
 
 // A box is an owner of its value and nothing else.

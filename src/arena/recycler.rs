@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! A bounded stock of arenas, for one arena a request.
 
+use alloc::sync::Arc;
 use core::fmt;
 use core::mem::{size_of, ManuallyDrop, MaybeUninit};
 use core::ops::Deref;
@@ -94,6 +95,44 @@ impl ArenaRecycler {
     ///
     /// As [`ArenaBuilder::build`] for an [`Arena`].
     pub fn try_get(&self) -> Result<RecycledArena<'_>, AllocError> {
+        self.take().map(|arena| Recycled { arena, recycler: self })
+    }
+
+    /// Hands out an arena whose guard keeps the recycler alive instead of borrowing it: for a
+    /// request that is handled by a spawned thread or task.
+    ///
+    /// # Panics
+    ///
+    /// When [`try_get_owned`](Self::try_get_owned) fails.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use aegis_memory::arena::ArenaRecycler;
+    /// use std::sync::Arc;
+    ///
+    /// let recycler = Arc::new(ArenaRecycler::new(16, 1024 * 1024));
+    /// let arena = recycler.get_owned();
+    /// let handler = std::thread::spawn(move || arena.alloc_str("the request").len());
+    /// drop(recycler);
+    /// assert_eq!(handler.join().expect("no panic"), 11);
+    /// ```
+    #[track_caller]
+    pub fn get_owned(self: &Arc<Self>) -> OwnedRecycledArena {
+        expect(self.try_get_owned())
+    }
+
+    /// Hands out an arena whose guard keeps the recycler alive instead of borrowing it.
+    ///
+    /// # Errors
+    ///
+    /// As [`try_get`](Self::try_get).
+    pub fn try_get_owned(self: &Arc<Self>) -> Result<OwnedRecycledArena, AllocError> {
+        self.take().map(|arena| Recycled { arena, recycler: Arc::clone(self) })
+    }
+
+    /// An arena for a guard to put back.
+    fn take(&self) -> Result<ManuallyDrop<Arena>, AllocError> {
         let mut raw = MaybeUninit::<ffi::aegis_arena>::uninit();
         let mut error = MaybeUninit::<ffi::aegis_error>::uninit();
         // SAFETY: any thread may ask; the call writes the whole struct, whether it fails or not.
@@ -108,8 +147,7 @@ impl ArenaRecycler {
             return Err(unsafe { AllocError::from_raw(error.assume_init_ref()) });
         }
         // SAFETY: the arena is ours until the guard puts it back.
-        let arena = ManuallyDrop::new(unsafe { Arena::from_raw(raw) });
-        Ok(RecycledArena { arena, recycler: self })
+        Ok(ManuallyDrop::new(unsafe { Arena::from_raw(raw) }))
     }
 
     /// Gives arenas in stock up until at most `keep` are left.
@@ -177,8 +215,7 @@ impl fmt::Debug for ArenaRecycler {
     }
 }
 
-/// An arena out of an [`ArenaRecycler`], which it goes back to when this guard is dropped. It
-/// derefs to [`Arena`].
+/// An arena out of an [`ArenaRecycler`] that it borrows.
 ///
 /// ```compile_fail,E0505
 /// let recycler = aegis_memory::arena::ArenaRecycler::new(1, 4096);
@@ -187,14 +224,26 @@ impl fmt::Debug for ArenaRecycler {
 /// drop(arena);
 /// println!("{text}");
 /// ```
-pub struct RecycledArena<'r> {
+pub type RecycledArena<'r> = Recycled<&'r ArenaRecycler>;
+
+/// An arena that keeps its [`ArenaRecycler`] alive.
+pub type OwnedRecycledArena = Recycled<Arc<ArenaRecycler>>;
+
+/// An arena out of an [`ArenaRecycler`] that `H`, a reference or a counted one, leads to. It derefs
+/// to [`Arena`], and goes back when it is dropped. Named through [`RecycledArena`] and
+/// [`OwnedRecycledArena`].
+///
+/// It can be sent to another thread, also while the arena is in use: values allocated from it borrow
+/// the guard, so a future that owns both is `Send` if the values are.
+pub struct Recycled<H: Deref<Target = ArenaRecycler>> {
     // Never handed out as `&mut Arena`: swapped with another, it would outlive the source that the
     // recycler closes.
     arena: ManuallyDrop<Arena>,
-    recycler: &'r ArenaRecycler,
+    // Dropped after the arena has gone back.
+    recycler: H,
 }
 
-impl RecycledArena<'_> {
+impl<H: Deref<Target = ArenaRecycler>> Recycled<H> {
     /// As [`Arena::reset`].
     pub fn reset(&mut self) {
         self.arena.reset();
@@ -206,7 +255,7 @@ impl RecycledArena<'_> {
     }
 }
 
-impl Deref for RecycledArena<'_> {
+impl<H: Deref<Target = ArenaRecycler>> Deref for Recycled<H> {
     type Target = Arena;
 
     fn deref(&self) -> &Arena {
@@ -214,15 +263,16 @@ impl Deref for RecycledArena<'_> {
     }
 }
 
-impl Drop for RecycledArena<'_> {
+impl<H: Deref<Target = ArenaRecycler>> Drop for Recycled<H> {
     fn drop(&mut self) {
-        // SAFETY: the arena came from this recycler, and is not used again.
+        // SAFETY: only a recycler makes a guard, with an `H` that leads to itself; so the arena came
+        // from this recycler. It is not used again.
         unsafe { ffi::aegis_arena_recycler_put(&self.recycler.raw, self.arena.as_raw()) }
         unwind::resume();
     }
 }
 
-impl fmt::Debug for RecycledArena<'_> {
+impl<H: Deref<Target = ArenaRecycler>> fmt::Debug for Recycled<H> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         (**self).fmt(f)
     }
