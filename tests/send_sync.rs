@@ -116,6 +116,16 @@ mod allocator {
     assert_not_impl_any!(Arena: Allocator);
     assert_not_impl_any!(&'static mut Arena: Allocator);
     assert_not_impl_any!(Vec<u8, &'static Arena>: Send, Sync);
+    assert_impl_all!(&'static LockFreeArena: Allocator);
+    assert_impl_all!(&'static LockedArena: Allocator);
+    assert_impl_all!(&'static LocalArena<'static>: Allocator);
+    assert_not_impl_any!(LockFreeArena: Allocator);
+    assert_not_impl_any!(LockedArena: Allocator);
+    assert_not_impl_any!(LocalArena<'static>: Allocator);
+    assert_not_impl_any!(&'static mut LockFreeArena: Allocator);
+    // Memory of a shared arena is freed on any thread, that of a handle on its own.
+    assert_impl_all!(Vec<u8, &'static LockFreeArena>: Send, Sync);
+    assert_not_impl_any!(Vec<u8, &'static LocalArena<'static>>: Send, Sync);
 }
 
 #[test]

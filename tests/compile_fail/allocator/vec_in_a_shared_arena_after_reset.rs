@@ -1,0 +1,10 @@
+// SPDX-License-Identifier: Apache-2.0
+use aegis_memory::arena::LockFreeArena;
+use allocator_api2::vec::Vec;
+
+fn main() {
+    let mut arena = LockFreeArena::new(64);
+    let mut numbers = Vec::new_in(&arena);
+    arena.reset();
+    numbers.push(1);
+}
