@@ -21,7 +21,6 @@ mod lock_free;
 mod locked;
 mod methods;
 mod recycler;
-mod slices;
 
 use core::cell::UnsafeCell;
 use core::fmt;
@@ -50,6 +49,25 @@ use crate::{ffi, unwind};
 /// let buffer = arena.alloc(16);
 /// arena.reset();
 /// buffer[0] = 1;
+/// ```
+///
+/// Of types with drop glue, which a plain allocation would never drop, it takes values by
+/// [`alloc_boxed`](Self::alloc_boxed) and [`alloc_static`](Self::alloc_static) only:
+///
+/// ```compile_fail
+/// let arena = aegis_memory::arena::Arena::new(1024);
+/// arena.alloc_value(String::from("leaked"));
+/// ```
+///
+/// # Examples
+///
+/// ```
+/// let arena = aegis_memory::arena::Arena::new(64 * 1024);
+/// let page = arena.alloc_aligned(4096, 4096);
+/// assert_eq!(page.as_ptr() as usize % 4096, 0);
+/// let even = arena.alloc_slice_from_iter((0..100).filter(|n| n % 2 == 0));
+/// assert_eq!(even.len(), 50);
+/// assert_eq!(arena.alloc_fmt(format_args!("{}-{}", 1, 2)), "1-2");
 /// ```
 #[repr(transparent)]
 pub struct Arena {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The forms of allocation that the shared arenas have in common, over four primitives each.
+//! The forms of allocation that every arena has, over four primitives each.
 
 use core::alloc::Layout;
 use core::fmt::{self, Write};
@@ -81,7 +81,7 @@ pub(super) fn copy<A: Allocate, T: Copy>(
     arena: &A,
     source: &[T],
 ) -> Result<NonNull<[T]>, AllocError> {
-    let p = array::<A, T>(arena, source.len())?;
+    let p = arena.take(Layout::for_value(source))?.cast::<T>();
     // SAFETY: fresh room for as many elements, disjoint from the source.
     unsafe { ptr::copy_nonoverlapping(source.as_ptr(), p.as_ptr(), source.len()) };
     Ok(NonNull::slice_from_raw_parts(p, source.len()))

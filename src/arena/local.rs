@@ -43,7 +43,7 @@ pub struct LocalArena<'a> {
     shared: PhantomData<&'a LockFreeArena>,
 }
 
-allocation_forms!({<'a>} LocalArena<'a>, {}, 'a);
+allocation_forms!({<'a>} LocalArena<'a>, 'a);
 
 impl<'a> LocalArena<'a> {
     pub(super) fn new(shared: &'a LockFreeArena) -> Self {

@@ -56,7 +56,7 @@ unsafe impl Send for LockFreeArena {}
 // SAFETY: as above.
 unsafe impl Sync for LockFreeArena {}
 
-allocation_forms!({} LockFreeArena, {'s}, 's);
+allocation_forms!({} LockFreeArena, '_);
 
 impl LockFreeArena {
     /// Makes an arena whose first block holds `capacity` bytes, acquired at once from the C heap.

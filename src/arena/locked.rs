@@ -46,7 +46,7 @@ unsafe impl Send for LockedArena {}
 // SAFETY: as above.
 unsafe impl Sync for LockedArena {}
 
-allocation_forms!({} LockedArena, {'s}, 's);
+allocation_forms!({} LockedArena, '_);
 
 impl LockedArena {
     /// Makes an arena whose first block holds `capacity` bytes, acquired at once from the C heap.

@@ -1,13 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The public methods that allocate, written once for the arenas that threads share: all that such
-//! an arena adds is the four primitives of [`Allocate`](super::forms::Allocate).
+//! The public methods that allocate, written once for every form of arena: all that one adds is the
+//! four primitives of [`Allocate`](super::forms::Allocate).
 
-/// Writes the public forms of an arena that implements [`Allocate`]: its generics, its type, the
-/// lifetime of `&self` where it must have a name, and the lifetime of what is handed out, which no
-/// reset, clear or drop of the memory's owner can cut short.
+/// Writes the public forms of an arena that implements [`Allocate`]: its generics, its type, and the
+/// lifetime of what is handed out, which no reset, clear or drop of the memory's owner can cut short:
+/// `'_` for that of `&self`.
 macro_rules! allocation_forms {
-    ({$($generics:tt)*} $arena:ty, {$($own:lifetime)?}, $out:lifetime) => {
-        #[allow(clippy::needless_lifetimes)]
+    ({$($generics:tt)*} $arena:ty, $out:lifetime) => {
         impl $($generics)* $arena {
             /// Allocates `size` zeroed bytes. On memory fresh from the source nothing is cleared.
             ///
@@ -16,7 +15,7 @@ macro_rules! allocation_forms {
             /// When [`try_alloc`](Self::try_alloc) fails.
             #[inline]
             #[track_caller]
-            pub fn alloc<$($own)?>(&$($own)? self, size: usize) -> &$out mut [u8] {
+            pub fn alloc(&self, size: usize) -> &$out mut [u8] {
                 expect(self.try_alloc(size))
             }
 
@@ -27,8 +26,8 @@ macro_rules! allocation_forms {
             /// [`AllocError`]: no block can be had, or the size is above `isize::MAX`. The `try_`
             /// forms below fail for the same reasons.
             #[inline]
-            pub fn try_alloc<$($own)?>(
-                &$($own)? self,
+            pub fn try_alloc(
+                &self,
                 size: usize,
             ) -> Result<&$out mut [u8], AllocError> {
                 // SAFETY: fresh memory, zeroed, that is valid for the lifetime.
@@ -42,8 +41,8 @@ macro_rules! allocation_forms {
             /// When [`try_alloc_uninit`](Self::try_alloc_uninit) fails.
             #[inline]
             #[track_caller]
-            pub fn alloc_uninit<$($own)?>(
-                &$($own)? self,
+            pub fn alloc_uninit(
+                &self,
                 size: usize,
             ) -> &$out mut [MaybeUninit<u8>] {
                 expect(self.try_alloc_uninit(size))
@@ -55,8 +54,8 @@ macro_rules! allocation_forms {
             ///
             /// As [`try_alloc`](Self::try_alloc).
             #[inline]
-            pub fn try_alloc_uninit<$($own)?>(
-                &$($own)? self,
+            pub fn try_alloc_uninit(
+                &self,
                 size: usize,
             ) -> Result<&$out mut [MaybeUninit<u8>], AllocError> {
                 self.try_alloc_slice_uninit(size)
@@ -69,8 +68,8 @@ macro_rules! allocation_forms {
             /// When [`try_alloc_aligned`](Self::try_alloc_aligned) fails.
             #[inline]
             #[track_caller]
-            pub fn alloc_aligned<$($own)?>(
-                &$($own)? self,
+            pub fn alloc_aligned(
+                &self,
                 size: usize,
                 align: usize,
             ) -> &$out mut [u8] {
@@ -84,8 +83,8 @@ macro_rules! allocation_forms {
             /// As [`try_alloc`](Self::try_alloc), and [`AllocError::InvalidLayout`] when `align` is
             /// not a power of two.
             #[inline]
-            pub fn try_alloc_aligned<$($own)?>(
-                &$($own)? self,
+            pub fn try_alloc_aligned(
+                &self,
                 size: usize,
                 align: usize,
             ) -> Result<&$out mut [u8], AllocError> {
@@ -94,7 +93,7 @@ macro_rules! allocation_forms {
             }
 
             /// Allocates memory of a layout, uninitialised. It is good until the memory's owner is
-            /// reset, cleared or dropped.
+            /// reset, cleared or dropped, or the scope that it came from ends.
             ///
             /// # Panics
             ///
@@ -123,7 +122,7 @@ macro_rules! allocation_forms {
             /// When [`try_alloc_value`](Self::try_alloc_value) fails.
             #[inline]
             #[track_caller]
-            pub fn alloc_value<$($own,)? T>(&$($own)? self, value: T) -> &$out mut T {
+            pub fn alloc_value<T>(&self, value: T) -> &$out mut T {
                 expect(self.try_alloc_value(value))
             }
 
@@ -133,21 +132,22 @@ macro_rules! allocation_forms {
             ///
             /// As [`try_alloc`](Self::try_alloc).
             #[inline]
-            pub fn try_alloc_value<$($own,)? T>(
-                &$($own)? self,
+            pub fn try_alloc_value<T>(
+                &self,
                 value: T,
             ) -> Result<&$out mut T, AllocError> {
                 self.try_alloc_with(|| value)
             }
 
-            /// Moves the result of `f` into the arena. `f` may allocate from it.
+            /// Moves the result of `f` into the arena, built in place where the compiler can. `f`
+            /// may allocate from the arena.
             ///
             /// # Panics
             ///
             /// When [`try_alloc_with`](Self::try_alloc_with) fails.
             #[inline]
             #[track_caller]
-            pub fn alloc_with<$($own,)? T>(&$($own)? self, f: impl FnOnce() -> T) -> &$out mut T {
+            pub fn alloc_with<T>(&self, f: impl FnOnce() -> T) -> &$out mut T {
                 expect(self.try_alloc_with(f))
             }
 
@@ -157,8 +157,8 @@ macro_rules! allocation_forms {
             ///
             /// As [`try_alloc`](Self::try_alloc); `f` is not called then.
             #[inline]
-            pub fn try_alloc_with<$($own,)? T>(
-                &$($own)? self,
+            pub fn try_alloc_with<T>(
+                &self,
                 f: impl FnOnce() -> T,
             ) -> Result<&$out mut T, AllocError> {
                 let () = NoDrop::<T>::CHECK;
@@ -173,7 +173,7 @@ macro_rules! allocation_forms {
             /// When [`try_alloc_boxed`](Self::try_alloc_boxed) fails.
             #[inline]
             #[track_caller]
-            pub fn alloc_boxed<$($own,)? T>(&$($own)? self, value: T) -> ArenaBox<$out, T> {
+            pub fn alloc_boxed<T>(&self, value: T) -> ArenaBox<$out, T> {
                 expect(self.try_alloc_boxed(value))
             }
 
@@ -183,8 +183,8 @@ macro_rules! allocation_forms {
             ///
             /// As [`try_alloc`](Self::try_alloc); the value is dropped then.
             #[inline]
-            pub fn try_alloc_boxed<$($own,)? T>(
-                &$($own)? self,
+            pub fn try_alloc_boxed<T>(
+                &self,
                 value: T,
             ) -> Result<ArenaBox<$out, T>, AllocError> {
                 // SAFETY: freshly placed in memory that is valid for the lifetime.
@@ -198,8 +198,8 @@ macro_rules! allocation_forms {
             /// When [`try_alloc_slice_copy`](Self::try_alloc_slice_copy) fails.
             #[inline]
             #[track_caller]
-            pub fn alloc_slice_copy<$($own,)? T: Copy>(
-                &$($own)? self,
+            pub fn alloc_slice_copy<T: Copy>(
+                &self,
                 source: &[T],
             ) -> &$out mut [T] {
                 expect(self.try_alloc_slice_copy(source))
@@ -211,8 +211,8 @@ macro_rules! allocation_forms {
             ///
             /// As [`try_alloc`](Self::try_alloc).
             #[inline]
-            pub fn try_alloc_slice_copy<$($own,)? T: Copy>(
-                &$($own)? self,
+            pub fn try_alloc_slice_copy<T: Copy>(
+                &self,
                 source: &[T],
             ) -> Result<&$out mut [T], AllocError> {
                 // SAFETY: freshly placed in memory that is valid for the lifetime.
@@ -226,8 +226,8 @@ macro_rules! allocation_forms {
             /// When [`try_alloc_slice_clone`](Self::try_alloc_slice_clone) fails, or a clone panics.
             #[inline]
             #[track_caller]
-            pub fn alloc_slice_clone<$($own,)? T: Clone>(
-                &$($own)? self,
+            pub fn alloc_slice_clone<T: Clone>(
+                &self,
                 source: &[T],
             ) -> &$out mut [T] {
                 expect(self.try_alloc_slice_clone(source))
@@ -239,11 +239,13 @@ macro_rules! allocation_forms {
             ///
             /// As [`try_alloc`](Self::try_alloc); nothing is cloned then.
             #[inline]
-            pub fn try_alloc_slice_clone<$($own,)? T: Clone>(
-                &$($own)? self,
+            pub fn try_alloc_slice_clone<T: Clone>(
+                &self,
                 source: &[T],
             ) -> Result<&$out mut [T], AllocError> {
-                self.try_alloc_slice_fill_with(source.len(), |i| source[i].clone())
+                // SAFETY: `fill_with` asks for `source.len()` elements.
+                let element = |i| unsafe { source.get_unchecked(i) };
+                self.try_alloc_slice_fill_with(source.len(), |i| element(i).clone())
             }
 
             /// Allocates a slice of `len` clones of a value without drop glue.
@@ -253,8 +255,8 @@ macro_rules! allocation_forms {
             /// When [`try_alloc_slice_fill`](Self::try_alloc_slice_fill) fails, or a clone panics.
             #[inline]
             #[track_caller]
-            pub fn alloc_slice_fill<$($own,)? T: Clone>(
-                &$($own)? self,
+            pub fn alloc_slice_fill<T: Clone>(
+                &self,
                 len: usize,
                 value: T,
             ) -> &$out mut [T] {
@@ -267,8 +269,8 @@ macro_rules! allocation_forms {
             ///
             /// As [`try_alloc`](Self::try_alloc); nothing is cloned then.
             #[inline]
-            pub fn try_alloc_slice_fill<$($own,)? T: Clone>(
-                &$($own)? self,
+            pub fn try_alloc_slice_fill<T: Clone>(
+                &self,
                 len: usize,
                 value: T,
             ) -> Result<&$out mut [T], AllocError> {
@@ -283,8 +285,8 @@ macro_rules! allocation_forms {
             /// panics.
             #[inline]
             #[track_caller]
-            pub fn alloc_slice_fill_with<$($own,)? T>(
-                &$($own)? self,
+            pub fn alloc_slice_fill_with<T>(
+                &self,
                 len: usize,
                 f: impl FnMut(usize) -> T,
             ) -> &$out mut [T] {
@@ -298,8 +300,8 @@ macro_rules! allocation_forms {
             ///
             /// As [`try_alloc`](Self::try_alloc); `f` is not called then.
             #[inline]
-            pub fn try_alloc_slice_fill_with<$($own,)? T>(
-                &$($own)? self,
+            pub fn try_alloc_slice_fill_with<T>(
+                &self,
                 len: usize,
                 f: impl FnMut(usize) -> T,
             ) -> Result<&$out mut [T], AllocError> {
@@ -314,8 +316,8 @@ macro_rules! allocation_forms {
             /// When [`try_alloc_slice_from_iter`](Self::try_alloc_slice_from_iter) fails, or the
             /// iterator panics.
             #[track_caller]
-            pub fn alloc_slice_from_iter<$($own,)? T>(
-                &$($own)? self,
+            pub fn alloc_slice_from_iter<T>(
+                &self,
                 iter: impl IntoIterator<Item = T>,
             ) -> &$out mut [T] {
                 expect(self.try_alloc_slice_from_iter(iter))
@@ -327,8 +329,8 @@ macro_rules! allocation_forms {
             /// # Errors
             ///
             /// As [`try_alloc`](Self::try_alloc); the iterator may be partly consumed then.
-            pub fn try_alloc_slice_from_iter<$($own,)? T>(
-                &$($own)? self,
+            pub fn try_alloc_slice_from_iter<T>(
+                &self,
                 iter: impl IntoIterator<Item = T>,
             ) -> Result<&$out mut [T], AllocError> {
                 // SAFETY: freshly placed in memory that is valid for the lifetime.
@@ -342,8 +344,8 @@ macro_rules! allocation_forms {
             /// When [`try_alloc_slice_uninit`](Self::try_alloc_slice_uninit) fails.
             #[inline]
             #[track_caller]
-            pub fn alloc_slice_uninit<$($own,)? T>(
-                &$($own)? self,
+            pub fn alloc_slice_uninit<T>(
+                &self,
                 len: usize,
             ) -> &$out mut [MaybeUninit<T>] {
                 expect(self.try_alloc_slice_uninit(len))
@@ -355,8 +357,8 @@ macro_rules! allocation_forms {
             ///
             /// As [`try_alloc`](Self::try_alloc).
             #[inline]
-            pub fn try_alloc_slice_uninit<$($own,)? T>(
-                &$($own)? self,
+            pub fn try_alloc_slice_uninit<T>(
+                &self,
                 len: usize,
             ) -> Result<&$out mut [MaybeUninit<T>], AllocError> {
                 let p = forms::array::<_, MaybeUninit<T>>(self, len)?;
@@ -372,7 +374,7 @@ macro_rules! allocation_forms {
             /// When [`try_alloc_str`](Self::try_alloc_str) fails.
             #[inline]
             #[track_caller]
-            pub fn alloc_str<$($own)?>(&$($own)? self, text: &str) -> &$out mut str {
+            pub fn alloc_str(&self, text: &str) -> &$out mut str {
                 expect(self.try_alloc_str(text))
             }
 
@@ -382,8 +384,8 @@ macro_rules! allocation_forms {
             ///
             /// As [`try_alloc`](Self::try_alloc).
             #[inline]
-            pub fn try_alloc_str<$($own)?>(
-                &$($own)? self,
+            pub fn try_alloc_str(
+                &self,
                 text: &str,
             ) -> Result<&$out mut str, AllocError> {
                 let bytes = self.try_alloc_slice_copy(text.as_bytes())?;
@@ -398,7 +400,7 @@ macro_rules! allocation_forms {
             /// When [`try_alloc_fmt`](Self::try_alloc_fmt) fails, or a `Display` in it returns an
             /// error.
             #[track_caller]
-            pub fn alloc_fmt<$($own)?>(&$($own)? self, text: fmt::Arguments<'_>) -> &$out mut str {
+            pub fn alloc_fmt(&self, text: fmt::Arguments<'_>) -> &$out mut str {
                 expect(self.try_alloc_fmt(text))
             }
 
@@ -411,8 +413,8 @@ macro_rules! allocation_forms {
             /// # Panics
             ///
             /// When a `Display` in `text` returns an error of its own.
-            pub fn try_alloc_fmt<$($own)?>(
-                &$($own)? self,
+            pub fn try_alloc_fmt(
+                &self,
                 text: fmt::Arguments<'_>,
             ) -> Result<&$out mut str, AllocError> {
                 let mut bytes = forms::format(self, text)?;
