@@ -306,7 +306,10 @@ void *aegis_arena_alloc_slow(aegis_arena *arena, size_t size_bytes, size_t align
         if (own_block)
             block = aegis_i_arena_acquire(arena, AEGIS_I_BLOCK_HEAD + need_bytes);
         else if ((block = find_idle(arena, need_bytes)) == NULL)
-            block = acquire_for(arena, need_bytes);
+            block = (arena->flags & AEGIS_I_ARENA_LOCAL) != 0 &&
+                            aegis_i_local_extend(arena, size_bytes, align_bytes)
+                        ? arena->block
+                        : acquire_for(arena, need_bytes);
     }
     if (block == NULL)
         return aegis_i_arena_fail(arena, aegis_i_arena_refusal(arena), size_bytes, align_bytes);

@@ -82,6 +82,15 @@ static unsigned char *take_tail(aegis_lock_free_arena_shared *shared, size_t siz
     return NULL;
 }
 
+/* Sets the step of an arena that has carved so much: it goes on with one of at most this. */
+static void set_step(aegis_arena *arena, size_t carved_bytes) {
+    size_t step_bytes =
+        aegis_i_max(carved_bytes / SHARD_PART, aegis_i_min(carved_bytes, SHARD_DOUBLED_BYTES)) &
+        ~(SHARD_ALIGN - 1);
+    arena->max_block_bytes = aegis_i_min(aegis_i_max(step_bytes, AEGIS_ARENA_LOCAL_MIN_SHARD),
+                                         shared_of(arena)->shard_max_bytes);
+}
+
 void *aegis_i_local_acquire(aegis_arena *arena, size_t total_bytes, bool *zeroed) {
     aegis_lock_free_arena_shared *shared = shared_of(arena);
     unsigned char *p = take_tail(shared, total_bytes);
@@ -95,14 +104,32 @@ void *aegis_i_local_acquire(aegis_arena *arena, size_t total_bytes, bool *zeroed
         }
         *zeroed = dirty_bytes == 0;
     }
-    /* The arena goes on with a step of at most this. */
-    size_t carved_bytes = arena->reserved_bytes + total_bytes;
-    size_t step_bytes =
-        aegis_i_max(carved_bytes / SHARD_PART, aegis_i_min(carved_bytes, SHARD_DOUBLED_BYTES)) &
-        ~(SHARD_ALIGN - 1);
-    arena->max_block_bytes =
-        aegis_i_min(aegis_i_max(step_bytes, AEGIS_ARENA_LOCAL_MIN_SHARD), shared->shard_max_bytes);
+    set_step(arena, arena->reserved_bytes + total_bytes);
     return p;
+}
+
+bool aegis_i_local_extend(aegis_arena *arena, size_t size_bytes, size_t align_bytes) {
+    aegis_arena_block *block = arena->block;
+    if (block == NULL)
+        return false;
+    size_t step_bytes = arena->max_block_bytes;
+    size_t need_bytes = aegis_i_round_up(size_bytes, AEGIS_ARENA_ALIGN) + arena->guard_bytes +
+                        aegis_i_padding(arena->ptr, align_bytes);
+    const unsigned char *end = (unsigned char *)block + aegis_i_shared_span(block->total_bytes);
+    bool dirty;
+    if (need_bytes > step_bytes ||
+        !aegis_i_shared_extend(shared_of(arena), end, step_bytes, &dirty))
+        return false;
+    block->total_bytes += step_bytes;
+    block->end += step_bytes;
+    arena->capacity_bytes += step_bytes;
+    arena->reserved_bytes += step_bytes;
+    if (dirty)
+        arena->dirty_end = block->end;
+    aegis_i_arena_set_ptr(arena, arena->ptr);
+    set_step(arena, arena->reserved_bytes);
+    arena->next_block_bytes = arena->max_block_bytes;
+    return true;
 }
 
 /* Frees the bytes from `from` to `end`: for all if nothing lies behind them, else for handles. */

@@ -203,6 +203,9 @@ AEGIS_I_HIDDEN aegis_arena_block *aegis_i_block_lay(void *memory, size_t total_b
 AEGIS_I_HIDDEN bool aegis_i_local_is_current(const aegis_arena *arena);
 /* Carves a shard out of the shared arena, for aegis_i_arena_acquire. */
 AEGIS_I_HIDDEN void *aegis_i_local_acquire(aegis_arena *arena, size_t total_bytes, bool *zeroed);
+/* Makes room in the current shard for a request, by moving its end, if nothing was carved behind
+ * it. */
+AEGIS_I_HIDDEN bool aegis_i_local_extend(aegis_arena *arena, size_t size_bytes, size_t align_bytes);
 /* Makes `block`, idle and behind `last`, the current one of an arena that has none. */
 AEGIS_I_HIDDEN void aegis_i_arena_enter(aegis_arena *arena, aegis_arena_block *block);
 /* Records in the current block, which there must be, what the arena knows of it. */

@@ -300,6 +300,26 @@ void *aegis_lock_free_arena_alloc_aligned_zeroed(const aegis_lock_free_arena *ar
     return cleared(p, size_bytes, dirty_bytes);
 }
 
+bool aegis_i_shared_extend(aegis_lock_free_arena_shared *shared, const unsigned char *end,
+                           size_t more_bytes, bool *dirty) {
+    /* Acquire: as in aegis_i_shared_take. */
+    aegis_i_shared_block *block = aegis_i_load(&shared->current, memory_order_acquire);
+    uintptr_t start = (uintptr_t)aegis_i_shared_start(block);
+    if ((uintptr_t)end < start || (uintptr_t)end > start + block->capacity_bytes)
+        return false;
+    size_t end_bytes = (size_t)((uintptr_t)end - start);
+    /* Looked at first: when others have allocated, as they often have, that costs less. */
+    if (block->capacity_bytes - end_bytes < more_bytes ||
+        aegis_i_load(&block->used_bytes, memory_order_relaxed) != end_bytes)
+        return false;
+    /* Acquire: as in take_by_add. */
+    if (!aegis_i_cas(&block->used_bytes, &end_bytes, end_bytes + more_bytes, memory_order_acquire,
+                     memory_order_relaxed))
+        return false;
+    *dirty = aegis_i_load(&block->dirty_bytes, memory_order_relaxed) > end_bytes;
+    return true;
+}
+
 /* Lets the allocation at `p`, if it is the last of the current block, end elsewhere. */
 static bool resize_last(aegis_lock_free_arena_shared *shared, unsigned char *p, size_t old_bytes,
                         size_t new_bytes) {
@@ -311,19 +331,11 @@ static bool resize_last(aegis_lock_free_arena_shared *shared, unsigned char *p, 
             (void)aegis_i_shared_give_back(shared, new_end, old_end, false);
         return true;
     }
-    /* Acquire: as in aegis_i_shared_take. */
-    aegis_i_shared_block *block = aegis_i_load(&shared->current, memory_order_acquire);
-    uintptr_t start = (uintptr_t)aegis_i_shared_start(block);
-    if ((uintptr_t)p < start || (uintptr_t)old_end > start + block->capacity_bytes)
-        return false;
-    size_t room_bytes = block->capacity_bytes - (size_t)((uintptr_t)p - start);
-    if (new_bytes > room_bytes || aegis_i_shared_span(new_bytes) > room_bytes)
-        return false;
-    size_t end_bytes = (size_t)((uintptr_t)old_end - start);
-    /* Acquire: as in take_by_add. */
-    if (!aegis_i_cas(&block->used_bytes, &end_bytes,
-                     (size_t)((uintptr_t)p - start) + aegis_i_shared_span(new_bytes),
-                     memory_order_acquire, memory_order_relaxed))
+    bool dirty;
+    if (new_bytes > PTRDIFF_MAX ||
+        !aegis_i_shared_extend(shared, old_end,
+                               aegis_i_shared_span(new_bytes) - aegis_i_shared_span(old_bytes),
+                               &dirty))
         return false;
     AEGIS_I_SHOW(p + old_bytes, new_bytes - old_bytes);
     return true;

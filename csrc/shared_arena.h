@@ -94,6 +94,11 @@ AEGIS_I_HIDDEN unsigned char *aegis_i_shared_take(aegis_lock_free_arena_shared *
 AEGIS_I_HIDDEN aegis_i_shared_block *aegis_i_shared_acquire(aegis_lock_free_arena_shared *shared,
                                                             size_t total_bytes,
                                                             const aegis_budget **refused);
+/* Hands out `more_bytes`, a multiple of AEGIS_ARENA_ALIGN, behind `end`, the end of an allocation
+ * of the caller's, if it is the last of the current block. `*dirty`: whether they may be other than
+ * zero. */
+AEGIS_I_HIDDEN bool aegis_i_shared_extend(aegis_lock_free_arena_shared *shared,
+                                          const unsigned char *end, size_t more_bytes, bool *dirty);
 /* Makes the bytes from `from` to `end` free again, if they are the last of the current block.
  * `clean`: they are as zero as they were when handed out. */
 AEGIS_I_HIDDEN bool aegis_i_shared_give_back(aegis_lock_free_arena_shared *shared,

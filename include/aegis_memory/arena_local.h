@@ -11,8 +11,9 @@
  *  (aegis_arena_reset and aegis_arena_fini on `local.arena` free it earlier, for reuse by all.)
  *
  *  Shards start at 1 KiB, double up to 8 KiB, and then grow with what the handle has had, to at
- *  most 128 KiB or an eighth of the shared arena's growth step. A larger request is taken from the
- *  shared arena as it is.
+ *  most 128 KiB or an eighth of the shared arena's growth step. While nothing is carved behind a
+ *  shard, it grows in place by as much, instead of giving way to another. A larger request is taken
+ *  from the shared arena as it is.
  *
  *  Bound: an open handle strands, at the end of its shard, no more than it has used, and no more
  *  than 8 KiB or 1/24 of the bytes it has carved, whichever is more: with 64 handles on an arena of

@@ -56,6 +56,41 @@ static void shards_grow_with_the_handle_up_to_their_limit(void) {
     }
 }
 
+static void shard_grows_in_place_until_something_is_carved_behind_it(void) {
+    aegis_lock_free_arena arena = shared_arena(1 << 20, 0, NULL);
+    for (int round = 0; round < 2; round++) {
+        aegis_arena_local local = handle_of(&arena);
+        for (size_t i = 0; i < 2000; i++) {
+            unsigned char *p = (unsigned char *)aegis_arena_alloc_zeroed(&local.arena, 104);
+            CHECK(p != NULL && is_filled(p, 0, 104));
+            memset(p, 0xEE, 104);
+        }
+        aegis_arena_stats stats = stats_of(&local.arena);
+        CHECK_SIZE(stats.block_count, 1);
+        CHECK_SIZE(stats.wasted_bytes, 0);
+        CHECK(stats.capacity_bytes >= 2000 * 104 && stats.remaining_bytes <= 10000);
+        /* Rewound in the middle, it grows again over its own dirty bytes and beyond them. */
+        aegis_arena_mark mark = aegis_arena_get_mark(&local.arena);
+        for (size_t i = 0; i < 3; i++) {
+            memset(aegis_arena_alloc(&local.arena, 5000), 0xEE, 5000);
+            CHECK(aegis_arena_rewind(&local.arena, &mark) == AEGIS_OK);
+            for (size_t n = 0; n < 2 * i; n++)
+                CHECK(is_filled(aegis_arena_alloc_zeroed(&local.arena, 5000), 0, 5000));
+        }
+        CHECK_SIZE(stats_of(&local.arena).block_count, 1);
+        /* What others carve ends it; the shard is as long as it was. */
+        unsigned char *other = (unsigned char *)aegis_lock_free_arena_alloc(&arena, 64, NULL);
+        memset(other, 7, 64);
+        while (stats_of(&local.arena).block_count == 1)
+            memset(aegis_arena_alloc(&local.arena, 104), 0xEE, 104);
+        CHECK(is_filled(other, 7, 64));
+        CHECK_SIZE(stats_of(&local.arena).block_count, 2);
+        aegis_arena_local_fini(&local);
+        aegis_lock_free_arena_reset(&arena);
+    }
+    aegis_lock_free_arena_fini(&arena);
+}
+
 static void request_larger_than_a_shard_is_served(void) {
     aegis_lock_free_arena arena = shared_arena(0, 0, NULL);
     aegis_arena_local local = handle_of(&arena);
@@ -258,6 +293,7 @@ static void unknown_flags_are_refused(void) {
 int main(void) {
     RUN(handle_bumps_in_shards_and_leaves_its_memory_behind);
     RUN(shards_grow_with_the_handle_up_to_their_limit);
+    RUN(shard_grows_in_place_until_something_is_carved_behind_it);
     RUN(request_larger_than_a_shard_is_served);
     RUN(sixty_four_handles_strand_less_than_five_percent_of_64_mib);
     RUN(end_of_a_closed_handle_goes_to_the_block_or_to_the_next_handle);
