@@ -268,7 +268,10 @@ AEGIS_API inline aegis_status aegis_pool_free(aegis_pool *pool, void *block) {
     if (AEGIS_UNLIKELY(position < free_count && pool->free_indices[position] == index))
         return AEGIS_E_INVALID;
     pool->positions[index] = (uint32_t)free_count;
-    pool->free_indices[free_count] = (uint32_t)index;
+    /* A block that goes back where it was taken finds its index there. Not storing it again keeps
+     * the next taking, which loads it, from waiting for this address's conversion. */
+    if (pool->free_indices[free_count] != index)
+        pool->free_indices[free_count] = (uint32_t)index;
     pool->free_count = free_count + 1;
     return AEGIS_OK;
 }

@@ -189,7 +189,12 @@ impl Source for Pool {
         // SAFETY: `positions` has an entry for every index.
         unsafe { *(*raw).positions.add(index) = free_count as u32 };
         // SAFETY: the block is out, so the stack has room for its index.
-        unsafe { *(*raw).free_indices.add(free_count) = index as u32 };
+        let entry = unsafe { &mut *(*raw).free_indices.add(free_count) };
+        // A block that goes back where it was taken finds its index there. Not storing it again
+        // keeps the next taking, which loads it, from waiting for this address's conversion.
+        if *entry != index as u32 {
+            *entry = index as u32;
+        }
         // SAFETY: as above.
         unsafe { (*raw).free_count = free_count + 1 };
     }
