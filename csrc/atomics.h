@@ -5,6 +5,7 @@
 #define AEGIS_MEMORY_ATOMICS_H
 
 #include <stdatomic.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #ifndef AEGIS_I_YIELD
@@ -15,9 +16,11 @@
 _Static_assert(sizeof(_Atomic uint32_t) == sizeof(uint32_t), "an atomic word is a plain word");
 _Static_assert(sizeof(_Atomic uint64_t) == sizeof(uint64_t), "an atomic word is a plain word");
 _Static_assert(sizeof(_Atomic uintptr_t) == sizeof(uintptr_t), "an atomic word is a plain word");
+_Static_assert(sizeof(_Atomic size_t) == sizeof(size_t), "an atomic word is a plain word");
 _Static_assert(_Alignof(_Atomic uint32_t) == _Alignof(uint32_t), "an atomic word is a plain word");
 _Static_assert(_Alignof(_Atomic uintptr_t) == _Alignof(uintptr_t),
                "an atomic word is a plain word");
+_Static_assert(_Alignof(_Atomic size_t) == _Alignof(size_t), "an atomic word is a plain word");
 
 #define aegis_i_load(word, order) (AEGIS_I_YIELD(), atomic_load_explicit((word), (order)))
 #define aegis_i_store(word, value, order)                                                          \

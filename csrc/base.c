@@ -23,6 +23,8 @@ const char *aegis_status_message(aegis_status status) {
         return "invalid argument";
     case AEGIS_E_BUSY:
         return "still in use";
+    case AEGIS_E_IO:
+        return "the operating system refused an operation on a file";
     default:
         return "unknown status";
     }

@@ -28,6 +28,10 @@ static inline void aegis_i_condition_signal(aegis_i_condition *condition) {
     WakeConditionVariable(condition);
 }
 
+static inline void aegis_i_condition_broadcast(aegis_i_condition *condition) {
+    WakeAllConditionVariable(condition);
+}
+
 /* The time on a clock of its own, in nanoseconds. */
 static inline uint64_t aegis_i_now_ns(void) {
     return (uint64_t)GetTickCount64() * UINT64_C(1000000);
@@ -77,6 +81,10 @@ static inline void aegis_i_condition_signal(aegis_i_condition *condition) {
     (void)pthread_cond_signal(condition);
 }
 
+static inline void aegis_i_condition_broadcast(aegis_i_condition *condition) {
+    (void)pthread_cond_broadcast(condition);
+}
+
 /* The time on a clock of its own, in nanoseconds. */
 static inline uint64_t aegis_i_now_ns(void) {
     struct timespec now;
@@ -108,5 +116,11 @@ static inline void aegis_i_condition_wait(aegis_i_condition *condition, aegis_i_
 }
 
 #endif
+
+/* When a wait that begins now ends; UINT64_MAX when that is never. */
+static inline uint64_t aegis_i_deadline_ns(uint64_t timeout_ns) {
+    uint64_t now_ns = timeout_ns != UINT64_MAX ? aegis_i_now_ns() : 0;
+    return timeout_ns < UINT64_MAX - now_ns ? now_ns + timeout_ns : UINT64_MAX;
+}
 
 #endif

@@ -15,11 +15,21 @@
 #define AEGIS_I_HIDDEN
 #endif
 
+/* Keeps a rare case out of its caller, whose registers it would cost. */
+#if defined(__GNUC__)
+#define AEGIS_I_COLD __attribute__((__noinline__))
+#else
+#define AEGIS_I_COLD
+#endif
+
 #if defined(__GNUC__)
 #define AEGIS_I_FORMAT(text, values) __attribute__((__format__(__printf__, text, values)))
 #else
 #define AEGIS_I_FORMAT(text, values)
 #endif
+
+/* What malloc and calloc align to everywhere we run: two pointers. */
+#define AEGIS_I_HEAP_ALIGN (2 * sizeof(void *))
 
 static inline bool aegis_i_is_power_of_two(size_t value) {
     return value != 0 && (value & (value - 1)) == 0;

@@ -50,6 +50,10 @@ AEGIS_I_HIDDEN bool aegis_i_lock_free_is_valid(const aegis_lock_free_pool_shared
  * zero. */
 AEGIS_I_HIDDEN size_t aegis_i_lock_free_take(aegis_lock_free_pool_shared *shared, uint32_t *indices,
                                              size_t want_count, bool *clean, aegis_error *error);
+/* The same without growth: it calls neither the source nor the budget. 0: at one moment no block of
+ * the slabs held was free outside of caches. */
+AEGIS_I_HIDDEN size_t aegis_i_lock_free_take_held(aegis_lock_free_pool_shared *shared,
+                                                  uint32_t *indices, size_t want_count);
 /* Puts blocks that the caller has claimed on the stack. */
 AEGIS_I_HIDDEN void aegis_i_lock_free_put(aegis_lock_free_pool_shared *shared,
                                           const uint32_t *indices, size_t count);

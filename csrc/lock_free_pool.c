@@ -264,6 +264,25 @@ size_t aegis_i_lock_free_take(aegis_lock_free_pool_shared *shared, uint32_t *ind
     return got_count;
 }
 
+size_t aegis_i_lock_free_take_held(aegis_lock_free_pool_shared *shared, uint32_t *indices,
+                                   size_t want_count) {
+    uint32_t slab_count;
+    do {
+        bool clean;
+        slab_count = load_slab_count(shared);
+        size_t got_count = pop(shared, indices, want_count);
+        if (got_count == 0)
+            got_count = take_fresh(shared, indices, want_count, &clean);
+        /* With the counter at its end an empty stack means that at this moment there is no block,
+         * unless a slab was added meanwhile. */
+        if (got_count == 0)
+            got_count = pop(shared, indices, want_count);
+        if (got_count != 0)
+            return got_count;
+    } while (load_slab_count(shared) != slab_count);
+    return 0;
+}
+
 void aegis_i_lock_free_put(aegis_lock_free_pool_shared *shared, const uint32_t *indices,
                            size_t count) {
     if (count == 0)

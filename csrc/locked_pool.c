@@ -140,11 +140,7 @@ static void *wait_in_queue(aegis_locked_pool_shared *shared, uint64_t deadline_n
 
 static void *alloc(const aegis_locked_pool *pool, bool zeroed, uint64_t timeout_ns,
                    aegis_error *error) {
-    uint64_t deadline_ns = UINT64_MAX;
-    if (timeout_ns != 0 && timeout_ns != AEGIS_WAIT_FOREVER) {
-        deadline_ns = aegis_i_now_ns();
-        deadline_ns = timeout_ns < UINT64_MAX - deadline_ns ? deadline_ns + timeout_ns : UINT64_MAX;
-    }
+    uint64_t deadline_ns = timeout_ns != 0 ? aegis_i_deadline_ns(timeout_ns) : 0;
     aegis_locked_pool_shared *shared = enter(pool);
     bool clean;
     void *block = take(shared, &clean);

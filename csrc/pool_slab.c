@@ -28,9 +28,8 @@ static size_t read_count(const size_t *counter) {
     return aegis_i_load((const _Atomic size_t *)counter, memory_order_relaxed);
 }
 
-/* Says why the source or a budget has refused. */
-static void fail(const aegis_pool_slabs *slabs, size_t size_bytes, size_t align_bytes,
-                 const aegis_budget *refused, aegis_error *error) {
+void aegis_i_slabs_fail(const aegis_pool_slabs *slabs, size_t size_bytes, size_t align_bytes,
+                        const aegis_budget *refused, aegis_error *error) {
     error->status = refused != NULL ? AEGIS_E_LIMIT_EXCEEDED : AEGIS_E_OUT_OF_MEMORY;
     error->requested_bytes = size_bytes;
     error->align_bytes = align_bytes;
@@ -59,7 +58,7 @@ static void *acquire(aegis_pool_slabs *slabs, size_t size_bytes, size_t align_by
             (void)aegis_budget_uncharge(slabs->budget, size_bytes);
     }
     if (memory == NULL) {
-        fail(slabs, size_bytes, align_bytes, refused, error);
+        aegis_i_slabs_fail(slabs, size_bytes, align_bytes, refused, error);
         return NULL;
     }
     count_up(&slabs->reserved_bytes, size_bytes);
@@ -76,6 +75,20 @@ static void give_back(aegis_pool_slabs *slabs, void *memory, size_t size_bytes,
     if (source->release != NULL)
         source->release(source->context, memory, size_bytes, align_bytes);
     (void)aegis_budget_uncharge(slabs->budget, size_bytes);
+}
+
+void *aegis_i_slabs_acquire_beside(aegis_pool_slabs *slabs, size_t size_bytes, size_t align_bytes,
+                                   aegis_error *error) {
+    bool zeroed;
+    void *memory = acquire(slabs, size_bytes, align_bytes, &zeroed, error);
+    if (memory != NULL && !zeroed)
+        memset(memory, 0, size_bytes);
+    return memory;
+}
+
+void aegis_i_slabs_release_beside(aegis_pool_slabs *slabs, void *memory, size_t size_bytes,
+                                  size_t align_bytes) {
+    give_back(slabs, memory, size_bytes, align_bytes);
 }
 
 /* What a slab is aligned to. */

@@ -59,6 +59,17 @@ AEGIS_I_HIDDEN aegis_status aegis_i_slabs_get(const aegis_pool_slabs *slabs, siz
 /* Tells the checkers that a block is handed out, and clears it if that is asked for and due. */
 AEGIS_I_HIDDEN void aegis_i_pool_show(const aegis_pool_slabs *slabs, void *block, bool zeroed,
                                       bool clean);
+/* Acquires zeroed memory for an object that uses the pool, charged and counted with its slabs.
+ * NULL: `error` says why. */
+AEGIS_I_HIDDEN void *aegis_i_slabs_acquire_beside(aegis_pool_slabs *slabs, size_t size_bytes,
+                                                  size_t align_bytes, aegis_error *error);
+/* Gives it back; before the slabs are finished. */
+AEGIS_I_HIDDEN void aegis_i_slabs_release_beside(aegis_pool_slabs *slabs, void *memory,
+                                                 size_t size_bytes, size_t align_bytes);
+/* Says why the source, or the budget `refused`, has refused. */
+AEGIS_I_HIDDEN void aegis_i_slabs_fail(const aegis_pool_slabs *slabs, size_t size_bytes,
+                                       size_t align_bytes, const aegis_budget *refused,
+                                       aegis_error *error);
 /* Fills in the figures that depend on the slabs alone; the rest is zero. */
 AEGIS_I_HIDDEN void aegis_i_slabs_get_stats(const aegis_pool_slabs *slabs, aegis_pool_stats *stats);
 

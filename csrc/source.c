@@ -21,8 +21,6 @@
 #define AEGIS_I_HAS_MMAP 1
 #endif
 
-/* What calloc aligns to everywhere we run: two pointers. */
-#define AEGIS_I_HEAP_ALIGN (2 * sizeof(void *))
 #define AEGIS_I_HUGE_PAGE_BYTES ((size_t)2 << 20)
 
 static void *heap_acquire(void *context, size_t size_bytes, size_t align_bytes, bool *zeroed) {

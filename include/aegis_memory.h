@@ -13,6 +13,8 @@
 #include "aegis_memory/arena_recycler.h"
 #include "aegis_memory/base.h"
 #include "aegis_memory/budget.h"
+#include "aegis_memory/buffer.h"
+#include "aegis_memory/buffer_pool.h"
 #include "aegis_memory/lock_free_arena.h"
 #include "aegis_memory/lock_free_pool.h"
 #include "aegis_memory/locked_arena.h"

@@ -11,6 +11,7 @@ pub const AEGIS_E_INVALID_LAYOUT: i32 = -3;
 pub const AEGIS_E_EXHAUSTED: i32 = -4;
 pub const AEGIS_E_INVALID: i32 = -5;
 pub const AEGIS_E_BUSY: i32 = -6;
+pub const AEGIS_E_IO: i32 = -7;
 pub const AEGIS_BUDGET_UNLIMITED: i32 = -1;
 pub const AEGIS_BUDGET_NAME_BYTES: u32 = 48;
 pub const AEGIS_BUDGET_MAX_DEPTH: u32 = 16;
@@ -32,8 +33,13 @@ pub const AEGIS_ARENA_BLOCK_CLOSED: u32 = 1;
 pub const AEGIS_ARENA_BLOCK_IDLE: u32 = 2;
 pub const AEGIS_ARENA_LOCAL_MAX_SHARD: u32 = 131072;
 pub const AEGIS_ARENA_LOCAL_MIN_SHARD: u32 = 1024;
+pub const AEGIS_BUFFER_WRITABLE: u32 = 1;
 pub const AEGIS_POOL_SLAB_ALIGN: u32 = 4096;
 pub const AEGIS_POOL_MAX_BLOCKS: u32 = 2147483392;
+pub const AEGIS_BUFFER_MAX_CLASSES: u32 = 8;
+pub const AEGIS_BUFFER_FAIL: u32 = 0;
+pub const AEGIS_BUFFER_HEAP: u32 = 1;
+pub const AEGIS_BUFFER_WAIT: u32 = 2;
 pub const AEGIS_POOL_CACHE_BLOCKS: u32 = 64;
 pub const AEGIS_POOL_MAX_CACHES: u32 = 65536;
 pub const AEGIS_POOL_NO_RACING_FREES: u32 = 1;
@@ -687,6 +693,215 @@ extern "C" {
 }
 #[repr(C)]
 #[derive(Debug, Copy, Clone)]
+pub struct aegis_buffer_owner {
+    pub references: usize,
+    pub release: ::core::option::Option<
+        unsafe extern "C" fn(owner: *mut aegis_buffer_owner),
+    >,
+    pub base: *mut ::core::ffi::c_uchar,
+    pub capacity_bytes: usize,
+    pub flags: u32,
+}
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct aegis_buffer {
+    pub data: *const ::core::ffi::c_uchar,
+    pub length: usize,
+    pub owner: *mut aegis_buffer_owner,
+}
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct aegis_buffer_mut {
+    pub data: *mut ::core::ffi::c_uchar,
+    pub length: usize,
+    pub capacity: usize,
+    pub owner: *mut aegis_buffer_owner,
+}
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct aegis_iovec {
+    pub base: *mut ::core::ffi::c_void,
+    pub length: usize,
+}
+pub type aegis_buffer_release_fn = ::core::option::Option<
+    unsafe extern "C" fn(context: *mut ::core::ffi::c_void),
+>;
+extern "C" {
+    pub fn aegis_buffer_from_static(
+        data: *const ::core::ffi::c_void,
+        length: usize,
+    ) -> aegis_buffer;
+}
+extern "C" {
+    pub fn aegis_buffer_copy(
+        buffer: *mut aegis_buffer,
+        data: *const ::core::ffi::c_void,
+        length: usize,
+        budget: *mut aegis_budget,
+        error: *mut aegis_error,
+    ) -> aegis_status;
+}
+extern "C" {
+    pub fn aegis_buffer_wrap(
+        buffer: *mut aegis_buffer,
+        data: *const ::core::ffi::c_void,
+        length: usize,
+        release: aegis_buffer_release_fn,
+        context: *mut ::core::ffi::c_void,
+        error: *mut aegis_error,
+    ) -> aegis_status;
+}
+extern "C" {
+    pub fn aegis_buffer_adopt(owner: *mut aegis_buffer_owner) -> aegis_buffer;
+}
+extern "C" {
+    pub fn aegis_buffer_from_arena(
+        buffer: *mut aegis_buffer,
+        arena: *mut aegis_arena,
+        data: *const ::core::ffi::c_void,
+        length: usize,
+        error: *mut aegis_error,
+    ) -> aegis_status;
+}
+extern "C" {
+    pub fn aegis_buffer_map_file(
+        buffer: *mut aegis_buffer,
+        path: *const ::core::ffi::c_char,
+        os_error: *mut ::core::ffi::c_int,
+    ) -> aegis_status;
+}
+extern "C" {
+    pub fn aegis_buffer_map_descriptor(
+        buffer: *mut aegis_buffer,
+        file: isize,
+        offset: u64,
+        length: usize,
+        os_error: *mut ::core::ffi::c_int,
+    ) -> aegis_status;
+}
+extern "C" {
+    pub fn aegis_buffer_check_file(buffer: *const aegis_buffer) -> aegis_status;
+}
+extern "C" {
+    pub fn aegis_buffer_retain(
+        buffer: *const aegis_buffer,
+        copy: *mut aegis_buffer,
+    ) -> aegis_status;
+}
+extern "C" {
+    pub fn aegis_buffer_release(buffer: *mut aegis_buffer) -> aegis_status;
+}
+extern "C" {
+    pub fn aegis_buffer_slice(
+        buffer: *const aegis_buffer,
+        start: usize,
+        end: usize,
+        part: *mut aegis_buffer,
+    ) -> aegis_status;
+}
+extern "C" {
+    pub fn aegis_buffer_split_to(
+        buffer: *mut aegis_buffer,
+        at: usize,
+        front: *mut aegis_buffer,
+    ) -> aegis_status;
+}
+extern "C" {
+    pub fn aegis_buffer_split_off(
+        buffer: *mut aegis_buffer,
+        at: usize,
+        back: *mut aegis_buffer,
+    ) -> aegis_status;
+}
+extern "C" {
+    pub fn aegis_buffer_unsplit(
+        buffer: *mut aegis_buffer,
+        back: *mut aegis_buffer,
+    ) -> aegis_status;
+}
+extern "C" {
+    pub fn aegis_buffer_is_unique(buffer: *const aegis_buffer) -> bool;
+}
+extern "C" {
+    pub fn aegis_buffer_try_into_mut(
+        buffer: *mut aegis_buffer,
+        writer: *mut aegis_buffer_mut,
+    ) -> aegis_status;
+}
+extern "C" {
+    pub fn aegis_buffer_into_mut(
+        buffer: *mut aegis_buffer,
+        writer: *mut aegis_buffer_mut,
+        budget: *mut aegis_budget,
+        error: *mut aegis_error,
+    ) -> aegis_status;
+}
+extern "C" {
+    pub fn aegis_buffer_compact(
+        buffer: *mut aegis_buffer,
+        budget: *mut aegis_budget,
+        error: *mut aegis_error,
+    ) -> aegis_status;
+}
+extern "C" {
+    pub fn aegis_buffer_iovecs(
+        buffers: *const aegis_buffer,
+        count: usize,
+        iovecs: *mut aegis_iovec,
+    ) -> usize;
+}
+extern "C" {
+    pub fn aegis_buffer_mut_alloc(
+        writer: *mut aegis_buffer_mut,
+        capacity_bytes: usize,
+        align_bytes: usize,
+        budget: *mut aegis_budget,
+        error: *mut aegis_error,
+    ) -> aegis_status;
+}
+extern "C" {
+    pub fn aegis_buffer_mut_release(writer: *mut aegis_buffer_mut) -> aegis_status;
+}
+extern "C" {
+    pub fn aegis_buffer_mut_append(
+        writer: *mut aegis_buffer_mut,
+        data: *const ::core::ffi::c_void,
+        length: usize,
+    ) -> aegis_status;
+}
+extern "C" {
+    pub fn aegis_buffer_mut_reserve(
+        writer: *mut aegis_buffer_mut,
+        additional_bytes: usize,
+        budget: *mut aegis_budget,
+        error: *mut aegis_error,
+    ) -> aegis_status;
+}
+extern "C" {
+    pub fn aegis_buffer_mut_freeze(writer: *mut aegis_buffer_mut) -> aegis_buffer;
+}
+extern "C" {
+    pub fn aegis_buffer_mut_split_to(
+        writer: *mut aegis_buffer_mut,
+        at: usize,
+        front: *mut aegis_buffer_mut,
+    ) -> aegis_status;
+}
+extern "C" {
+    pub fn aegis_buffer_mut_split_off(
+        writer: *mut aegis_buffer_mut,
+        at: usize,
+        back: *mut aegis_buffer_mut,
+    ) -> aegis_status;
+}
+extern "C" {
+    pub fn aegis_buffer_mut_unsplit(
+        writer: *mut aegis_buffer_mut,
+        back: *mut aegis_buffer_mut,
+    ) -> aegis_status;
+}
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
 pub struct aegis_pool_options {
     pub block_bytes: usize,
     pub block_count: usize,
@@ -858,6 +1073,212 @@ extern "C" {
 }
 extern "C" {
     pub fn aegis_pool_last_error(pool: *const aegis_pool, error: *mut aegis_error);
+}
+#[repr(C)]
+#[derive(Debug)]
+pub struct aegis_locked_pool_shared {
+    _unused: [u8; 0],
+}
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct aegis_locked_pool {
+    pub shared: *mut aegis_locked_pool_shared,
+    pub block_bytes: usize,
+}
+extern "C" {
+    pub fn aegis_locked_pool_init(
+        pool: *mut aegis_locked_pool,
+        options: *const aegis_pool_options,
+    ) -> aegis_status;
+}
+extern "C" {
+    pub fn aegis_locked_pool_fini(pool: *mut aegis_locked_pool) -> aegis_status;
+}
+extern "C" {
+    pub fn aegis_locked_pool_abandon(pool: *mut aegis_locked_pool);
+}
+extern "C" {
+    pub fn aegis_locked_pool_alloc(
+        pool: *const aegis_locked_pool,
+        error: *mut aegis_error,
+    ) -> *mut ::core::ffi::c_void;
+}
+extern "C" {
+    pub fn aegis_locked_pool_alloc_zeroed(
+        pool: *const aegis_locked_pool,
+        error: *mut aegis_error,
+    ) -> *mut ::core::ffi::c_void;
+}
+extern "C" {
+    pub fn aegis_locked_pool_alloc_timeout(
+        pool: *const aegis_locked_pool,
+        timeout_ns: u64,
+        error: *mut aegis_error,
+    ) -> *mut ::core::ffi::c_void;
+}
+extern "C" {
+    pub fn aegis_locked_pool_alloc_n(
+        pool: *const aegis_locked_pool,
+        blocks: *mut *mut ::core::ffi::c_void,
+        count: usize,
+        error: *mut aegis_error,
+    ) -> usize;
+}
+extern "C" {
+    pub fn aegis_locked_pool_free(
+        pool: *const aegis_locked_pool,
+        block: *mut ::core::ffi::c_void,
+    ) -> aegis_status;
+}
+extern "C" {
+    pub fn aegis_locked_pool_free_n(
+        pool: *const aegis_locked_pool,
+        blocks: *const *mut ::core::ffi::c_void,
+        count: usize,
+    ) -> aegis_status;
+}
+extern "C" {
+    pub fn aegis_locked_pool_index_of(
+        pool: *const aegis_locked_pool,
+        block: *const ::core::ffi::c_void,
+        index: *mut usize,
+    ) -> aegis_status;
+}
+extern "C" {
+    pub fn aegis_locked_pool_address_of(
+        pool: *const aegis_locked_pool,
+        index: usize,
+    ) -> *mut ::core::ffi::c_void;
+}
+extern "C" {
+    pub fn aegis_locked_pool_owns(
+        pool: *const aegis_locked_pool,
+        block: *const ::core::ffi::c_void,
+    ) -> bool;
+}
+extern "C" {
+    pub fn aegis_locked_pool_get_slab(
+        pool: *const aegis_locked_pool,
+        slab: usize,
+        info: *mut aegis_pool_slab_info,
+    ) -> aegis_status;
+}
+extern "C" {
+    pub fn aegis_locked_pool_trim(
+        pool: *const aegis_locked_pool,
+        keep_block_count: usize,
+    );
+}
+extern "C" {
+    pub fn aegis_locked_pool_get_stats(
+        pool: *const aegis_locked_pool,
+        stats: *mut aegis_pool_stats,
+    );
+}
+extern "C" {
+    pub fn aegis_locked_pool_waiting(pool: *const aegis_locked_pool) -> usize;
+}
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct aegis_buffer_class {
+    pub buffer_bytes: usize,
+    pub buffer_count: usize,
+    pub max_buffer_count: usize,
+}
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct aegis_buffer_pool_options {
+    pub classes: *const aegis_buffer_class,
+    pub class_count: usize,
+    pub align_bytes: usize,
+    pub source: *const aegis_source,
+    pub budget: *mut aegis_budget,
+    pub when_empty: u32,
+    pub timeout_ns: u64,
+    pub error: *mut aegis_error,
+}
+#[repr(C)]
+#[derive(Debug)]
+pub struct aegis_buffer_pool_shared {
+    _unused: [u8; 0],
+}
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct aegis_buffer_pool {
+    pub shared: *mut aegis_buffer_pool_shared,
+}
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct aegis_buffer_class_stats {
+    pub buffer_bytes: usize,
+    pub capacity: usize,
+    pub max_capacity: usize,
+    pub in_use: usize,
+    pub parked: usize,
+}
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct aegis_buffer_pool_stats {
+    pub class_count: usize,
+    pub classes: [aegis_buffer_class_stats; 8usize],
+    pub heap_count: u64,
+    pub heap_bytes: usize,
+    pub wait_count: u64,
+    pub timeout_count: u64,
+    pub refused_count: u64,
+    pub reserved_bytes: usize,
+}
+extern "C" {
+    pub fn aegis_buffer_pool_init(
+        pool: *mut aegis_buffer_pool,
+        options: *const aegis_buffer_pool_options,
+    ) -> aegis_status;
+}
+extern "C" {
+    pub fn aegis_buffer_pool_retain(
+        pool: *const aegis_buffer_pool,
+        copy: *mut aegis_buffer_pool,
+    ) -> aegis_status;
+}
+extern "C" {
+    pub fn aegis_buffer_pool_release(pool: *mut aegis_buffer_pool);
+}
+extern "C" {
+    pub fn aegis_buffer_pool_get(
+        pool: *const aegis_buffer_pool,
+        writer: *mut aegis_buffer_mut,
+        min_capacity_bytes: usize,
+        error: *mut aegis_error,
+    ) -> aegis_status;
+}
+extern "C" {
+    pub fn aegis_buffer_pool_get_timeout(
+        pool: *const aegis_buffer_pool,
+        writer: *mut aegis_buffer_mut,
+        min_capacity_bytes: usize,
+        timeout_ns: u64,
+        error: *mut aegis_error,
+    ) -> aegis_status;
+}
+extern "C" {
+    pub fn aegis_buffer_pool_id_of(
+        pool: *const aegis_buffer_pool,
+        owner: *const aegis_buffer_owner,
+        id: *mut usize,
+    ) -> aegis_status;
+}
+extern "C" {
+    pub fn aegis_buffer_pool_iovecs(
+        pool: *const aegis_buffer_pool,
+        iovecs: *mut aegis_iovec,
+        count: usize,
+    ) -> usize;
+}
+extern "C" {
+    pub fn aegis_buffer_pool_get_stats(
+        pool: *const aegis_buffer_pool,
+        stats: *mut aegis_buffer_pool_stats,
+    );
 }
 #[repr(C)]
 #[derive(Debug, Copy, Clone)]
@@ -1140,108 +1561,4 @@ extern "C" {
         arena: *const aegis_locked_arena,
         stats: *mut aegis_arena_stats,
     );
-}
-#[repr(C)]
-#[derive(Debug)]
-pub struct aegis_locked_pool_shared {
-    _unused: [u8; 0],
-}
-#[repr(C)]
-#[derive(Debug, Copy, Clone)]
-pub struct aegis_locked_pool {
-    pub shared: *mut aegis_locked_pool_shared,
-    pub block_bytes: usize,
-}
-extern "C" {
-    pub fn aegis_locked_pool_init(
-        pool: *mut aegis_locked_pool,
-        options: *const aegis_pool_options,
-    ) -> aegis_status;
-}
-extern "C" {
-    pub fn aegis_locked_pool_fini(pool: *mut aegis_locked_pool) -> aegis_status;
-}
-extern "C" {
-    pub fn aegis_locked_pool_abandon(pool: *mut aegis_locked_pool);
-}
-extern "C" {
-    pub fn aegis_locked_pool_alloc(
-        pool: *const aegis_locked_pool,
-        error: *mut aegis_error,
-    ) -> *mut ::core::ffi::c_void;
-}
-extern "C" {
-    pub fn aegis_locked_pool_alloc_zeroed(
-        pool: *const aegis_locked_pool,
-        error: *mut aegis_error,
-    ) -> *mut ::core::ffi::c_void;
-}
-extern "C" {
-    pub fn aegis_locked_pool_alloc_timeout(
-        pool: *const aegis_locked_pool,
-        timeout_ns: u64,
-        error: *mut aegis_error,
-    ) -> *mut ::core::ffi::c_void;
-}
-extern "C" {
-    pub fn aegis_locked_pool_alloc_n(
-        pool: *const aegis_locked_pool,
-        blocks: *mut *mut ::core::ffi::c_void,
-        count: usize,
-        error: *mut aegis_error,
-    ) -> usize;
-}
-extern "C" {
-    pub fn aegis_locked_pool_free(
-        pool: *const aegis_locked_pool,
-        block: *mut ::core::ffi::c_void,
-    ) -> aegis_status;
-}
-extern "C" {
-    pub fn aegis_locked_pool_free_n(
-        pool: *const aegis_locked_pool,
-        blocks: *const *mut ::core::ffi::c_void,
-        count: usize,
-    ) -> aegis_status;
-}
-extern "C" {
-    pub fn aegis_locked_pool_index_of(
-        pool: *const aegis_locked_pool,
-        block: *const ::core::ffi::c_void,
-        index: *mut usize,
-    ) -> aegis_status;
-}
-extern "C" {
-    pub fn aegis_locked_pool_address_of(
-        pool: *const aegis_locked_pool,
-        index: usize,
-    ) -> *mut ::core::ffi::c_void;
-}
-extern "C" {
-    pub fn aegis_locked_pool_owns(
-        pool: *const aegis_locked_pool,
-        block: *const ::core::ffi::c_void,
-    ) -> bool;
-}
-extern "C" {
-    pub fn aegis_locked_pool_get_slab(
-        pool: *const aegis_locked_pool,
-        slab: usize,
-        info: *mut aegis_pool_slab_info,
-    ) -> aegis_status;
-}
-extern "C" {
-    pub fn aegis_locked_pool_trim(
-        pool: *const aegis_locked_pool,
-        keep_block_count: usize,
-    );
-}
-extern "C" {
-    pub fn aegis_locked_pool_get_stats(
-        pool: *const aegis_locked_pool,
-        stats: *mut aegis_pool_stats,
-    );
-}
-extern "C" {
-    pub fn aegis_locked_pool_waiting(pool: *const aegis_locked_pool) -> usize;
 }

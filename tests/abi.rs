@@ -82,6 +82,10 @@ rust_table! {
     aegis_arena_recycler_options { arena, max_idle_count, keep_bytes }
     aegis_arena_recycler { shared }
     aegis_arena_recycler_stats { idle_count, out_count, made_count, reused_count }
+    aegis_buffer_owner { references, release, base, capacity_bytes, flags }
+    aegis_buffer { data, length, owner }
+    aegis_buffer_mut { data, length, capacity, owner }
+    aegis_iovec { base, length }
     aegis_pool_options { block_bytes, block_count, max_block_count, align_bytes, source, budget, error }
     aegis_pool_grid { base, stride_bytes, inverse, count, rotate }
     aegis_pool_slabs { grid, block_bytes, align_bytes, directory, windows, side, meta, meta_bytes, reserved_bytes, acquired_count, released_count, window_mask, window_shift, step_count, index_limit, slab_limit, source, budget }
@@ -91,6 +95,11 @@ rust_table! {
     aegis_lock_free_pool_options { blocks, max_cache_count, flags }
     aegis_lock_free_pool { shared, block_bytes }
     aegis_pool_cache { grid, links, count, flags, slot, block_bytes, shared, failed, items }
+    aegis_buffer_class { buffer_bytes, buffer_count, max_buffer_count }
+    aegis_buffer_pool_options { classes, class_count, align_bytes, source, budget, when_empty, timeout_ns, error }
+    aegis_buffer_pool { shared }
+    aegis_buffer_class_stats { buffer_bytes, capacity, max_capacity, in_use, parked }
+    aegis_buffer_pool_stats { class_count, classes, heap_count, heap_bytes, wait_count, timeout_count, refused_count, reserved_bytes }
     aegis_locked_pool { shared, block_bytes }
 }
 

@@ -104,6 +104,9 @@ c_tests! {
     base_test
     budget_test
     budget_text_test
+    buffer_pool_stress_test
+    buffer_pool_test
+    buffer_pool_wait_test
     lock_free_arena_stress_test
     lock_free_arena_test
     lock_free_pool_test

@@ -85,6 +85,8 @@ typedef int32_t aegis_status;
 
 /** The object cannot be finished: something of it is still in use. */
 #define AEGIS_E_BUSY (-6)
+/** The operating system refused an operation on a file. */
+#define AEGIS_E_IO (-7)
 
 struct aegis_budget;
 

@@ -1,0 +1,305 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* One size class of a buffer pool: stripes in front of a lock-free pool.
+ *
+ * A free block lies in a stripe or in the lock-free pool ("at home"). A private stripe belongs to
+ * one thread, which enters and leaves it with plain stores; a shared one is entered with a
+ * compare-and-swap. Nobody waits for a stripe but who searches, and that in order: first all shared
+ * stripes, whose flags it keeps meanwhile, then home, then the private ones. Those it closes: it
+ * says so in each, has all threads execute a barrier, and waits for those that are inside. A thread
+ * that comes later sees that its stripe is closed; one that came before has been waited for. This
+ * is asymmetric synchronisation as D. Dice, H. Huang and M. Yang have it (2001). The barrier is
+ * expensive, so private stripes stay closed, and the shared ones stand in for them, until those
+ * have been used for a while without one. With all flags held and the private stripes closed
+ * nothing is on its way between stripes and home, so an empty home then means that every block made
+ * was out at that moment. Private stripes are opened inside of a shared one, so never during that.
+ *
+ * How long the pool lives. `live` counts the blocks that are not at home, out and parked alike,
+ * buffers on the C heap, and 1 for all handles together. Who brings it to 0 frees the pool. It
+ * never gets there early:
+ * - A block leaves its home in a call on a handle, whose 1 is counted; `live` grows before the
+ *   block is parked or handed out, so before anybody can bring it back.
+ * - A block that goes home is counted until it is there. Who moves others home on the way still
+ *   has its own block, or a handle, which is counted; so that subtraction is never the last.
+ * - A block that is parked instead stays counted, and its thread touches the pool no more once it
+ *   has left the stripe: only then can others get at the block.
+ * - Who gives up the last handle takes all flags and closes the private stripes for good, moves
+ *   what they park home, and then takes the handles' 1 off. Until then that keeps the pool for
+ *   whoever is still inside a stripe, and from then on nobody gets into one.
+ * Each subtraction that may be the last acquires and releases, and a thread that parked released
+ * the stripe to who closed it: so who frees the pool sees all that others did with it.
+ *
+ * Waiting. A waiter adds itself to `waiters` and then searches. Who brings a block either parks it,
+ * having read inside the stripe that nobody waits: the search gets at the stripe later and finds
+ * the block, since earlier it would have shown the waiter. Or the block goes home, and a
+ * read-modify-write of `waiters` follows: if it comes before the waiter's own, the search finds the
+ * block, else the waiter is seen. It searches and falls asleep under the mutex, which who wakes it
+ * takes too. */
+#if !defined(_WIN32) && !defined(_GNU_SOURCE)
+#define _GNU_SOURCE /* condition.h */
+#endif
+
+#include "buffer_pool_internal.h"
+#include "harden.h"
+
+static bool try_flag(aegis_i_stripe *stripe) {
+    uint32_t taken = 0;
+    /* Acquire pairs with the release in leave_shared. */
+    return aegis_i_cas(&stripe->taken, &taken, 1, memory_order_acquire, memory_order_relaxed);
+}
+
+static void take_flag(aegis_i_stripe *stripe) {
+    for (uint32_t round = 0; !try_flag(stripe); round++)
+        AEGIS_I_SPIN_PAUSE(&stripe->taken, round);
+}
+
+static void leave_shared(aegis_i_stripe *stripe) {
+    /* Release pairs with the acquire in try_flag. */
+    aegis_i_store(&stripe->taken, 0, memory_order_release);
+}
+
+/* Leaves a stripe of either kind. */
+static void leave(const aegis_i_buffer_class *home, aegis_i_stripe *stripe) {
+    if (stripe < home->stripes + home->private_count)
+        aegis_i_stripe_leave_private(stripe);
+    else
+        leave_shared(stripe);
+}
+
+static aegis_i_stripe *shared_stripe(const aegis_i_buffer_class *home, uint32_t number) {
+    return &home->stripes[home->private_count + (number & home->stripe_mask)];
+}
+
+/* Moves the `count` blocks that lie lowest in a stripe home, inside. The caller has a block or a
+ * handle, so `live` stays above 0. */
+static void move_home(aegis_i_buffer_class *home, aegis_i_stripe *stripe, uint32_t count) {
+    uint32_t left_count = aegis_i_load(&stripe->count, memory_order_relaxed) - count;
+    if (count == 0)
+        return;
+    aegis_i_lock_free_put(home->pool.shared, stripe->items, count);
+    memmove(stripe->items, stripe->items + count, left_count * sizeof *stripe->items);
+    aegis_i_store(&stripe->count, left_count, memory_order_relaxed);
+    /* Relaxed: whatever ends what this thread still has releases. */
+    (void)aegis_i_sub(&home->shared->live, count, memory_order_relaxed);
+}
+
+/* Keeps threads out of their private stripes and moves what these park home, with all flags held.
+ */
+static void close_private(aegis_i_buffer_class *home) {
+    for (uint32_t i = 0; i < home->private_count; i++)
+        aegis_i_store(&home->stripes[i].taken, 1, memory_order_relaxed);
+    /* Pairs with the order of store and load in aegis_i_stripe_enter_private. */
+    aegis_i_barrier();
+    for (uint32_t i = 0; i < home->private_count; i++) {
+        aegis_i_stripe *stripe = &home->stripes[i];
+        /* Acquire pairs with the release in aegis_i_stripe_leave_private. */
+        for (uint32_t round = 0; aegis_i_load(&stripe->inside, memory_order_acquire) != 0; round++)
+            AEGIS_I_SPIN_PAUSE(&stripe->inside, round);
+        move_home(home, stripe, aegis_i_load(&stripe->count, memory_order_relaxed));
+    }
+    for (uint32_t i = 0; i <= home->stripe_mask; i++)
+        shared_stripe(home, i)->calm_count = 0;
+    /* Relaxed: the flags order it. */
+    aegis_i_store(&home->private_open, 0, memory_order_relaxed);
+}
+
+/* Lets threads into their private stripes again, inside of a shared one. */
+static void open_private(aegis_i_buffer_class *home) {
+    /* Relaxed: the flag orders it. */
+    aegis_i_store(&home->private_open, 1, memory_order_relaxed);
+    for (uint32_t i = 0; i < home->private_count; i++) {
+        /* Release pairs with the acquire in aegis_i_stripe_enter_private: what the closer did is
+         * seen. */
+        aegis_i_store(&home->stripes[i].taken, 0, memory_order_release);
+    }
+}
+
+/* Enters this thread's stripe, the private one if it can. NULL: another thread is inside. */
+static aegis_i_stripe *enter(aegis_i_buffer_class *home) {
+    uint32_t number = AEGIS_I_THREAD_NUMBER();
+    aegis_i_stripe *stripe = aegis_i_stripe_enter_private(home, number);
+    if (stripe != NULL)
+        return stripe;
+    stripe = shared_stripe(home, number);
+    if (!try_flag(stripe))
+        return NULL;
+    if (number < home->private_count && ++stripe->calm_count >= AEGIS_I_CALM_COUNT) {
+        stripe->calm_count = 0;
+        open_private(home);
+    }
+    return stripe;
+}
+
+static void give_back(aegis_buffer_owner *owner);
+
+/* Counts blocks that have left their home, and fills in the headers of those that never had. */
+static void count_live(aegis_i_buffer_class *home, const uint32_t *indices, size_t count) {
+    /* Relaxed: handing the blocks on, by a flag or by the caller, orders this before they return.
+     */
+    (void)aegis_i_add(&home->shared->live, count, memory_order_relaxed);
+    for (size_t i = 0; i < count; i++) {
+        aegis_i_buffer_slot *slot = &home->slots[indices[i]];
+        if (slot->home != NULL)
+            continue;
+        slot->home = home;
+        slot->owner.release = give_back;
+        slot->owner.base = aegis_i_slabs_address(&home->pool.shared->slabs, indices[i]);
+        slot->owner.capacity_bytes = home->buffer_bytes;
+        slot->owner.flags = AEGIS_BUFFER_WRITABLE;
+    }
+}
+
+/* Takes up to `want_count` blocks from home; 0: there is none in the slabs held. */
+static size_t take_home(aegis_i_buffer_class *home, uint32_t *indices, size_t want_count) {
+    size_t got_count = aegis_i_lock_free_take_held(home->pool.shared, indices, want_count);
+    if (got_count != 0)
+        count_live(home, indices, got_count);
+    return got_count;
+}
+
+/* Takes one. The index written means nothing unless a block was got. */
+static uint32_t take_one_home(aegis_i_buffer_class *home) {
+    uint32_t index;
+    return take_home(home, &index, 1) != 0 ? index : AEGIS_I_NO_INDEX;
+}
+
+/* Takes from the own stripe, or from home when another thread is inside. */
+static uint32_t take_near(aegis_i_buffer_class *home) {
+    aegis_i_stripe *stripe = enter(home);
+    if (stripe == NULL)
+        return take_one_home(home);
+    if (aegis_i_load(&stripe->count, memory_order_relaxed) == 0) {
+        size_t got_count = take_home(home, stripe->items, home->move_count);
+        aegis_i_store(&stripe->count, (uint32_t)got_count, memory_order_relaxed);
+    }
+    uint32_t index = aegis_i_stripe_pop(stripe);
+    leave(home, stripe);
+    return index;
+}
+
+uint32_t aegis_i_buffer_class_search(aegis_i_buffer_class *home) {
+    uint32_t index = AEGIS_I_NO_INDEX;
+    uint32_t taken_count = 0;
+    /* In order, so that two that search do not wait for each other. */
+    while (index == AEGIS_I_NO_INDEX && taken_count <= home->stripe_mask) {
+        aegis_i_stripe *stripe = shared_stripe(home, taken_count++);
+        take_flag(stripe);
+        index = aegis_i_stripe_pop(stripe);
+    }
+    if (index == AEGIS_I_NO_INDEX)
+        index = take_one_home(home);
+    /* Relaxed: the flags order it. */
+    if (index == AEGIS_I_NO_INDEX && aegis_i_load(&home->private_open, memory_order_relaxed) != 0) {
+        close_private(home);
+        index = take_one_home(home);
+    }
+    while (taken_count-- > 0)
+        leave_shared(shared_stripe(home, taken_count));
+    return index;
+}
+
+/* Whether no slab can be added any more. */
+static bool is_full_grown(const aegis_i_buffer_class *home) {
+    const aegis_lock_free_pool_shared *blocks = home->pool.shared;
+    /* Acquire pairs with the release when the last slab was added: a search then sees it. */
+    return aegis_i_load(&blocks->slab_count, memory_order_acquire) == blocks->slabs.slab_limit;
+}
+
+/* Takes from home, which grows if need be. */
+static uint32_t take_growing(aegis_i_buffer_class *home, aegis_error *error) {
+    uint32_t index;
+    bool clean;
+    size_t got_count = aegis_i_lock_free_take(home->pool.shared, &index, 1, &clean, error);
+    if (got_count != 0)
+        count_live(home, &index, 1);
+    /* More blocks than ours may have been made, and others may have parked them. */
+    aegis_i_buffer_pool_wake(home->shared);
+    return got_count != 0 ? index : AEGIS_I_NO_INDEX;
+}
+
+uint32_t aegis_i_buffer_class_take(aegis_i_buffer_class *home, aegis_error *error) {
+    uint32_t index = take_near(home);
+    while (index == AEGIS_I_NO_INDEX) {
+        bool full_grown = is_full_grown(home);
+        index = aegis_i_buffer_class_search(home);
+        if (index != AEGIS_I_NO_INDEX)
+            break;
+        if (full_grown) {
+            aegis_i_pool_exhausted(&home->pool.shared->slabs, error, home->max_count,
+                                   home->max_count);
+            break;
+        }
+        index = take_growing(home, error);
+        if (index == AEGIS_I_NO_INDEX && error->status != AEGIS_E_EXHAUSTED)
+            break;
+    }
+    return index;
+}
+
+/* Parks a block, or brings it home when somebody waits or the stripe is not to be had. */
+static AEGIS_I_COLD void give_back_slow(aegis_i_buffer_class *home, uint32_t index) {
+    aegis_buffer_pool_shared *shared = home->shared;
+    assert(aegis_i_buffer_pool_is_valid(shared));
+    aegis_i_stripe *stripe = enter(home);
+    if (stripe != NULL) {
+        /* Relaxed, here and below: entering the stripe orders it, see above. */
+        if (aegis_i_load(&shared->waiters, memory_order_relaxed) == 0) {
+            if (aegis_i_load(&stripe->count, memory_order_relaxed) == home->park_count)
+                move_home(home, stripe, home->move_count);
+            aegis_i_stripe_push(stripe, index);
+            /* The pool may be gone after this. */
+            leave(home, stripe);
+            return;
+        }
+        leave(home, stripe);
+    }
+    aegis_i_lock_free_put(home->pool.shared, &index, 1);
+    aegis_i_buffer_pool_wake(shared);
+    aegis_i_buffer_pool_drop(shared);
+}
+
+/* The release function of all blocks: parks the block in the private stripe if there is room. */
+static void give_back(aegis_buffer_owner *owner) {
+    aegis_i_buffer_slot *slot = (aegis_i_buffer_slot *)(void *)owner;
+    aegis_i_buffer_class *home = slot->home;
+    uint32_t index = (uint32_t)(slot - home->slots);
+    AEGIS_I_HIDE(owner->base, owner->capacity_bytes);
+    aegis_i_set_references(owner, 0);
+    aegis_i_stripe *stripe = aegis_i_stripe_enter_private(home, AEGIS_I_THREAD_NUMBER_KEPT());
+    if (stripe != NULL) {
+        bool room = aegis_i_load(&stripe->count, memory_order_relaxed) < home->park_count;
+        if (room && aegis_i_load(&home->shared->waiters, memory_order_relaxed) == 0) {
+            aegis_i_stripe_push(stripe, index);
+            /* The pool may be gone after this. */
+            aegis_i_stripe_leave_private(stripe);
+            return;
+        }
+        aegis_i_stripe_leave_private(stripe);
+    }
+    give_back_slow(home, index);
+}
+
+void aegis_i_buffer_pool_wake(aegis_buffer_pool_shared *shared) {
+    /* Acquire and release pair with the waiter's own addition: see above. */
+    if (aegis_i_add(&shared->waiters, 0, memory_order_acq_rel) == 0)
+        return;
+    aegis_i_mutex_lock(&shared->mutex);
+    aegis_i_condition_broadcast(&shared->came_home);
+    aegis_i_mutex_unlock(&shared->mutex);
+}
+
+void aegis_i_buffer_class_close(aegis_i_buffer_class *home) {
+    for (uint32_t i = 0; i <= home->stripe_mask; i++) {
+        aegis_i_stripe *stripe = shared_stripe(home, i);
+        take_flag(stripe);
+        move_home(home, stripe, aegis_i_load(&stripe->count, memory_order_relaxed));
+    }
+    /* Relaxed: the flags order it. */
+    if (aegis_i_load(&home->private_open, memory_order_relaxed) != 0)
+        close_private(home);
+}
+
+void aegis_i_buffer_pool_drop(aegis_buffer_pool_shared *shared) {
+    /* Release and acquire pair with each other: who frees sees what all others did. */
+    if (aegis_i_sub(&shared->live, 1, memory_order_acq_rel) == 1)
+        aegis_i_buffer_pool_free(shared);
+}
