@@ -80,7 +80,10 @@ impl AllocError {
         }
         match raw.status {
             ffi::AEGIS_E_INVALID_LAYOUT => Self::invalid(requested, raw.align_bytes),
-            ffi::AEGIS_E_EXHAUSTED => Self::Exhausted { requested, capacity: limit, in_use },
+            // No budget refused: it is the object's own limit, such as a pool's largest class.
+            ffi::AEGIS_E_EXHAUSTED | ffi::AEGIS_E_LIMIT_EXCEEDED => {
+                Self::Exhausted { requested, capacity: limit, in_use }
+            }
             _ => Self::OutOfMemory { requested, in_use },
         }
     }

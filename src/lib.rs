@@ -8,6 +8,7 @@ extern crate std;
 
 pub mod arena;
 pub mod budget;
+pub mod buffer;
 mod error;
 pub mod ffi;
 pub mod pool;

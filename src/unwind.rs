@@ -46,6 +46,11 @@ mod imp {
         }
     }
 
+    /// Ends the process.
+    pub(crate) fn abort() -> ! {
+        std::process::abort()
+    }
+
     /// Drops a payload. If that panics, the new payload is forgotten: its drop could panic too.
     fn discard(payload: Box<dyn Any + Send>) {
         core::mem::forget(catch_unwind(AssertUnwindSafe(|| drop(payload))));
@@ -83,6 +88,12 @@ mod imp {
         }
     }
 
+    /// Ends the process, by a panic while unwinding.
+    pub(crate) fn abort() -> ! {
+        let _bomb = AbortOnUnwind;
+        panic!("a reference count overflowed");
+    }
+
     /// Runs `f`; a panic in it aborts.
     pub(crate) fn contain<R>(_otherwise: R, f: impl FnOnce() -> R) -> R {
         let bomb = AbortOnUnwind;
@@ -103,4 +114,4 @@ mod imp {
     pub(crate) fn resume_if_any() {}
 }
 
-pub(crate) use imp::{contain, resume, resume_if_any, swallow};
+pub(crate) use imp::{abort, contain, resume, resume_if_any, swallow};

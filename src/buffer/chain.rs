@@ -1,0 +1,254 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Several buffers as one logical value. Empty ones are not kept, so every part has bytes, and the
+//! length of all is kept beside them. Vectored input and output are in `io.rs`.
+
+use alloc::collections::{vec_deque, VecDeque};
+use core::fmt;
+
+use super::{range, Buffer, BufferMut};
+use crate::error::{expect, AllocError};
+
+/// Several buffers as one logical value, such as a message of header and payload.
+///
+/// # Examples
+///
+/// ```
+/// use aegis_memory::buffer::{Buffer, BufferChain};
+///
+/// let mut message: BufferChain = [Buffer::from("head"), Buffer::from("body")].into();
+/// assert_eq!(message, "headbody");
+/// let mut sent = Vec::new();
+/// message.write_vectored_to(&mut sent)?;
+/// assert!(message.is_empty() && sent == b"headbody");
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[derive(Clone, Default)]
+pub struct BufferChain {
+    parts: VecDeque<Buffer>,
+    len: usize,
+}
+
+impl BufferChain {
+    /// An empty chain, for which nothing is allocated.
+    pub const fn new() -> Self {
+        Self { parts: VecDeque::new(), len: 0 }
+    }
+
+    /// Bytes of all buffers together.
+    #[inline]
+    pub const fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether there are no bytes.
+    #[inline]
+    pub const fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Adds a buffer at the end. An empty one is dropped.
+    ///
+    /// # Panics
+    ///
+    /// When the chain would have more than `usize::MAX` bytes.
+    #[track_caller]
+    pub fn push(&mut self, buffer: Buffer) {
+        let len = self.len.checked_add(buffer.len());
+        self.len = len.expect("a chain has at most usize::MAX bytes");
+        if !buffer.is_empty() {
+            self.parts.push_back(buffer);
+        }
+    }
+
+    /// The buffers, none of which is empty.
+    pub fn iter(&self) -> vec_deque::Iter<'_, Buffer> {
+        self.parts.iter()
+    }
+
+    /// The first buffer, empty if there is none.
+    #[cfg(any(feature = "std", feature = "bytes"))]
+    #[inline]
+    pub(super) fn front(&self) -> &[u8] {
+        self.parts.front().map_or(&[], |part| part)
+    }
+
+    /// Drops the first `count` bytes, and every buffer that is used up.
+    ///
+    /// # Panics
+    ///
+    /// When `count` is larger than the length.
+    #[track_caller]
+    pub fn advance(&mut self, mut count: usize) {
+        if count > self.len {
+            range::beyond("an advance by", count, "a chain of", self.len);
+        }
+        while let Some(front) = self.parts.front_mut().filter(|_| count != 0) {
+            let step = count.min(front.len());
+            count -= step;
+            self.len -= step;
+            if step < front.len() {
+                front.advance(step);
+            } else {
+                // Last of all: an owner's drop may panic, and must find the chain whole.
+                self.parts.pop_front();
+            }
+        }
+    }
+
+    /// Takes the first `len` bytes without a copy, if the first buffer has as many.
+    #[cfg(feature = "bytes")]
+    pub(super) fn split_front(&mut self, len: usize) -> Option<Buffer> {
+        let front = self.parts.front_mut().filter(|front| len <= front.len())?;
+        let part = front.split_to(len);
+        if front.is_empty() {
+            self.parts.pop_front();
+        }
+        self.len -= len;
+        Some(part)
+    }
+
+    /// The bytes in one piece. Nothing is copied if there is one buffer, or if all lie side by side
+    /// in the same memory.
+    ///
+    /// # Panics
+    ///
+    /// When [`try_into_buffer`](Self::try_into_buffer) fails.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use aegis_memory::buffer::{Buffer, BufferChain};
+    ///
+    /// let mut front = Buffer::from(vec![1, 2, 3, 4]);
+    /// let data = front.as_ptr();
+    /// let back = front.split_off(2);
+    /// let whole = BufferChain::from([front, back]).into_buffer();
+    /// assert!(whole == [1, 2, 3, 4] && whole.as_ptr() == data);
+    /// ```
+    #[must_use]
+    #[track_caller]
+    pub fn into_buffer(self) -> Buffer {
+        expect(self.try_into_buffer().map_err(|(_, error)| error))
+    }
+
+    /// The bytes in one piece. Nothing is copied if there is one buffer, or if all lie side by side
+    /// in the same memory.
+    ///
+    /// # Errors
+    ///
+    /// The chain, with the same bytes, and why there was no memory for a copy.
+    pub fn try_into_buffer(mut self) -> Result<Buffer, (Self, AllocError)> {
+        let mut whole = self.parts.pop_front().unwrap_or_default();
+        while let Some(part) = self.parts.pop_front() {
+            if let Err(part) = whole.try_unsplit(part) {
+                self.parts.push_front(part);
+                break;
+            }
+        }
+        if self.parts.is_empty() {
+            return Ok(whole);
+        }
+        self.parts.push_front(whole);
+        match BufferMut::try_with_capacity(self.len) {
+            Ok(mut copy) => {
+                self.iter().for_each(|part| copy.extend_from_slice(part));
+                Ok(copy.freeze())
+            }
+            Err(error) => Err((self, error)),
+        }
+    }
+
+    /// Whether the bytes are those of `other`.
+    fn equals(&self, mut other: &[u8]) -> bool {
+        self.len == other.len()
+            && self.iter().all(|part| {
+                let (same, rest) = other.split_at(part.len());
+                other = rest;
+                *part == *same
+            })
+    }
+}
+
+impl From<Buffer> for BufferChain {
+    fn from(buffer: Buffer) -> Self {
+        [buffer].into()
+    }
+}
+
+impl<const N: usize> From<[Buffer; N]> for BufferChain {
+    fn from(buffers: [Buffer; N]) -> Self {
+        buffers.into_iter().collect()
+    }
+}
+
+impl Extend<Buffer> for BufferChain {
+    fn extend<I: IntoIterator<Item = Buffer>>(&mut self, buffers: I) {
+        buffers.into_iter().for_each(|buffer| self.push(buffer));
+    }
+}
+
+impl FromIterator<Buffer> for BufferChain {
+    fn from_iter<I: IntoIterator<Item = Buffer>>(buffers: I) -> Self {
+        let mut chain = Self::new();
+        chain.extend(buffers);
+        chain
+    }
+}
+
+impl IntoIterator for BufferChain {
+    type Item = Buffer;
+    type IntoIter = vec_deque::IntoIter<Buffer>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.parts.into_iter()
+    }
+}
+
+impl<'a> IntoIterator for &'a BufferChain {
+    type Item = &'a Buffer;
+    type IntoIter = vec_deque::Iter<'a, Buffer>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.iter()
+    }
+}
+
+impl PartialEq for BufferChain {
+    /// Equality of the bytes, however they are cut.
+    fn eq(&self, other: &Self) -> bool {
+        self.len == other.len && self.iter().flatten().eq(other.iter().flatten())
+    }
+}
+
+impl Eq for BufferChain {}
+
+impl PartialEq<[u8]> for BufferChain {
+    fn eq(&self, other: &[u8]) -> bool {
+        self.equals(other)
+    }
+}
+
+impl PartialEq<&[u8]> for BufferChain {
+    fn eq(&self, other: &&[u8]) -> bool {
+        self.equals(other)
+    }
+}
+
+impl PartialEq<str> for BufferChain {
+    fn eq(&self, other: &str) -> bool {
+        self.equals(other.as_bytes())
+    }
+}
+
+impl PartialEq<&str> for BufferChain {
+    fn eq(&self, other: &&str) -> bool {
+        self.equals(other.as_bytes())
+    }
+}
+
+/// The buffers, each as a byte string.
+impl fmt::Debug for BufferChain {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self).finish()
+    }
+}

@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Files as buffers: read-only mappings, whose pages are read when they are first touched.
+
+use core::ops::{Bound, RangeBounds};
+use std::fs::File;
+use std::io::{self, ErrorKind};
+use std::path::Path;
+
+use super::owner::NONE;
+use super::Buffer;
+use crate::ffi;
+
+impl Buffer {
+    /// Maps a file, read-only, and makes a view of its content. An empty file makes an empty view.
+    ///
+    /// # Errors
+    ///
+    /// What the system says; [`ErrorKind::InvalidInput`] for what is no regular file, or larger
+    /// than the address space.
+    ///
+    /// # Safety
+    ///
+    /// - Nobody, in this or any other process, changes the file's content while there are handles:
+    ///   the bytes would change under a `&[u8]`.
+    /// - Nobody truncates it meanwhile: touching bytes past its new end is a fault (`SIGBUS`).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use aegis_memory::buffer::Buffer;
+    ///
+    /// // SAFETY: nobody changes the file while this test runs.
+    /// let text = unsafe { Buffer::map_file("Cargo.toml")? };
+    /// assert!(text.starts_with(b"[package]"));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub unsafe fn map_file(path: impl AsRef<Path>) -> io::Result<Self> {
+        let file = File::open(path)?;
+        // SAFETY: the caller vouches for the file.
+        unsafe { Self::map(&file, ..) }
+    }
+
+    /// Maps the bytes `range` of a file that is open for reading. The file may be closed at once.
+    ///
+    /// # Errors
+    ///
+    /// As [`map_file`](Self::map_file), and [`ErrorKind::InvalidInput`] for a range that is not
+    /// inside the file.
+    ///
+    /// # Safety
+    ///
+    /// - Nobody, in this or any other process, changes the file's content while there are handles:
+    ///   the bytes would change under a `&[u8]`.
+    /// - Nobody truncates it meanwhile: touching bytes past its new end is a fault (`SIGBUS`).
+    pub unsafe fn map(file: &File, range: impl RangeBounds<u64>) -> io::Result<Self> {
+        let (offset, length) = piece(&range).ok_or(ErrorKind::InvalidInput)?;
+        let (mut raw, mut os_error) = (NONE, 0);
+        // SAFETY: the descriptor is open during the call; the rest is only written.
+        let status = unsafe {
+            ffi::aegis_buffer_map_descriptor(
+                &mut raw,
+                descriptor(file),
+                offset,
+                length,
+                &mut os_error,
+            )
+        };
+        match status {
+            // SAFETY: the core has made the buffer, whose bytes do not change, as the caller says.
+            0 => Ok(unsafe { Self::from_raw(raw) }),
+            ffi::AEGIS_E_IO if os_error != 0 => Err(io::Error::from_raw_os_error(os_error)),
+            ffi::AEGIS_E_OUT_OF_MEMORY => Err(ErrorKind::OutOfMemory.into()),
+            ffi::AEGIS_E_INVALID => Err(io::Error::new(
+                ErrorKind::InvalidInput,
+                "not a regular file, or not a range inside of it",
+            )),
+            ffi::AEGIS_E_INVALID_LAYOUT => {
+                Err(io::Error::new(ErrorKind::InvalidInput, "larger than the address space"))
+            }
+            _ => Err(ErrorKind::Other.into()),
+        }
+    }
+
+    /// Tells whether a mapped file is still as long as its mapping, as far as the moment of the
+    /// call goes. `Ok` for a buffer of any other kind.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::UnexpectedEof`] when the file was truncated.
+    pub fn check_file(&self) -> io::Result<()> {
+        // SAFETY: `self` is a handle.
+        match unsafe { ffi::aegis_buffer_check_file(self.as_raw()) } {
+            ffi::AEGIS_E_IO => {
+                Err(io::Error::new(ErrorKind::UnexpectedEof, "the mapped file was truncated"))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Offset and length as C takes them: the largest length goes up to the file's end.
+fn piece(range: &impl RangeBounds<u64>) -> Option<(u64, usize)> {
+    let start = match range.start_bound() {
+        Bound::Included(&start) => start,
+        Bound::Excluded(&before) => before.checked_add(1)?,
+        Bound::Unbounded => 0,
+    };
+    let end = match range.end_bound() {
+        Bound::Included(&last) => last.checked_add(1)?,
+        Bound::Excluded(&end) => end,
+        Bound::Unbounded => return Some((start, usize::MAX)),
+    };
+    let length = usize::try_from(end.checked_sub(start)?).ok()?;
+    (length != usize::MAX).then_some((start, length))
+}
+
+#[cfg(unix)]
+fn descriptor(file: &File) -> isize {
+    use std::os::fd::AsRawFd;
+    file.as_raw_fd() as isize
+}
+
+#[cfg(windows)]
+fn descriptor(file: &File) -> isize {
+    use std::os::windows::io::AsRawHandle;
+    file.as_raw_handle() as isize
+}

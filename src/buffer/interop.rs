@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The `bytes` crate: buffers to `Bytes` and back without a copy, `Buf` and `BufMut`.
+
+use ::bytes::buf::UninitSlice;
+use ::bytes::{Buf, BufMut, Bytes};
+
+use super::{range, Buffer, BufferChain, BufferMut};
+
+impl From<Buffer> for Bytes {
+    /// The same memory, without a copy. `Bytes` allocates a small header, none for bytes that live
+    /// for ever.
+    fn from(buffer: Buffer) -> Self {
+        let raw = buffer.raw();
+        if raw.owner.is_null() {
+            // SAFETY: bytes without an owner live for ever (buffer.h).
+            return Self::from_static(unsafe { core::slice::from_raw_parts(raw.data, raw.length) });
+        }
+        Self::from_owner(buffer)
+    }
+}
+
+impl From<Bytes> for Buffer {
+    /// The same memory, without a copy; a header is allocated.
+    fn from(bytes: Bytes) -> Self {
+        if bytes.is_empty() {
+            return Self::new();
+        }
+        Self::from_owner(bytes)
+    }
+}
+
+impl Buf for Buffer {
+    #[inline]
+    fn remaining(&self) -> usize {
+        self.len()
+    }
+
+    #[inline]
+    fn chunk(&self) -> &[u8] {
+        self
+    }
+
+    #[inline]
+    fn advance(&mut self, count: usize) {
+        Buffer::advance(self, count);
+    }
+
+    /// Does not copy.
+    fn copy_to_bytes(&mut self, len: usize) -> Bytes {
+        self.split_to(len).into()
+    }
+}
+
+impl Buf for BufferChain {
+    #[inline]
+    fn remaining(&self) -> usize {
+        self.len()
+    }
+
+    #[inline]
+    fn chunk(&self) -> &[u8] {
+        self.front()
+    }
+
+    #[cfg(feature = "std")]
+    fn chunks_vectored<'a>(&'a self, table: &mut [std::io::IoSlice<'a>]) -> usize {
+        self.fill_io_slices(table)
+    }
+
+    #[inline]
+    fn advance(&mut self, count: usize) {
+        BufferChain::advance(self, count);
+    }
+
+    /// Copies only what lies in more than one buffer.
+    fn copy_to_bytes(&mut self, len: usize) -> Bytes {
+        if len > self.len() {
+            range::beyond("a copy of", len, "a chain of", self.len());
+        }
+        if let Some(part) = self.split_front(len) {
+            return part.into();
+        }
+        let mut copy = BufferMut::with_capacity(len);
+        copy.put(self.take(len));
+        copy.freeze().into()
+    }
+}
+
+// SAFETY: `chunk_mut` is the room behind the bytes written, which `advance_mut` counts as written;
+// both name the same range, and `remaining_mut` its length.
+unsafe impl BufMut for BufferMut {
+    /// The room there is: a writer does not grow by itself.
+    #[inline]
+    fn remaining_mut(&self) -> usize {
+        self.remaining_capacity()
+    }
+
+    #[inline]
+    unsafe fn advance_mut(&mut self, count: usize) {
+        if count > self.remaining_capacity() {
+            range::beyond("an advance by", count, "a room of", self.remaining_capacity());
+        }
+        // SAFETY: there is room, and the caller has initialised it.
+        unsafe { self.set_len(self.len() + count) };
+    }
+
+    #[inline]
+    fn chunk_mut(&mut self) -> &mut UninitSlice {
+        UninitSlice::uninit(self.spare_capacity_mut())
+    }
+}

@@ -1,0 +1,217 @@
+// SPDX-License-Identifier: Apache-2.0
+//! `std::io`: buffers and chains are read from the front, writers are written to; many at a time
+//! with vectored calls.
+//!
+//! A [`Read`] is safe code and may look at the memory it is given, so room is cleared before a
+//! reader gets it, and a count that it cannot have read is a panic.
+
+use alloc::vec::Vec;
+use core::mem::MaybeUninit;
+use std::io::{self, BufRead, ErrorKind, IoSlice, IoSliceMut, Read, Write};
+
+use super::{range, Buffer, BufferChain, BufferMut};
+
+/// Buffers in one vectored write: enough that the system call's own cost does not matter, few
+/// enough for the stack, and below what any system takes (`IOV_MAX`, 1024 on most).
+const BATCH: usize = 64;
+
+/// Reading takes bytes from the front.
+impl Read for Buffer {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let count = self.len().min(into.len());
+        into[..count].copy_from_slice(&self[..count]);
+        self.advance(count);
+        Ok(count)
+    }
+}
+
+/// All bytes are there at once.
+impl BufRead for Buffer {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        Ok(self)
+    }
+
+    fn consume(&mut self, count: usize) {
+        self.advance(count);
+    }
+}
+
+/// Reading takes bytes from the front.
+impl Read for BufferChain {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let mut done = 0;
+        while done < into.len() && !self.is_empty() {
+            let front = self.front();
+            let count = front.len().min(into.len() - done);
+            into[done..done + count].copy_from_slice(&front[..count]);
+            self.advance(count);
+            done += count;
+        }
+        Ok(done)
+    }
+}
+
+/// A buffer at a time.
+impl BufRead for BufferChain {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        Ok(self.front())
+    }
+
+    fn consume(&mut self, count: usize) {
+        self.advance(count);
+    }
+}
+
+/// Appends what fits: a full writer accepts 0 bytes, which `write_all` reports as
+/// [`ErrorKind::WriteZero`].
+impl Write for BufferMut {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let count = bytes.len().min(self.remaining_capacity());
+        self.extend_from_slice(&bytes[..count]);
+        Ok(count)
+    }
+
+    fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        let before = self.len();
+        for bytes in slices {
+            if self.write(bytes)? < bytes.len() {
+                break;
+            }
+        }
+        Ok(self.len() - before)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl BufferMut {
+    /// Appends what one call of `read` yields, at most what there is room for, and says how many
+    /// bytes that were: 0 at the end, or without room. The room is cleared before.
+    ///
+    /// # Errors
+    ///
+    /// What the reader says; nothing is appended.
+    ///
+    /// # Panics
+    ///
+    /// When the reader claims to have read more than there was room for.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use aegis_memory::buffer::BufferMut;
+    ///
+    /// let mut input = &b"from anywhere"[..];
+    /// let mut page = BufferMut::with_capacity(4);
+    /// assert_eq!(page.read_from(&mut input)?, 4);
+    /// assert_eq!(page, "from");
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn read_from<R: Read + ?Sized>(&mut self, reader: &mut R) -> io::Result<usize> {
+        let count = reader.read(self.cleared_room())?;
+        self.claim(count);
+        Ok(count)
+    }
+
+    /// The room, zeroed.
+    fn cleared_room(&mut self) -> &mut [u8] {
+        let room = self.spare_capacity_mut();
+        room.fill(MaybeUninit::new(0));
+        let room: *mut [MaybeUninit<u8>] = room;
+        // SAFETY: every byte has just been written, and the borrow is that of `self`.
+        unsafe { &mut *(room as *mut [u8]) }
+    }
+
+    /// Counts `count` bytes of a cleared room as written.
+    fn claim(&mut self, count: usize) {
+        if count > self.remaining_capacity() {
+            let room = self.remaining_capacity();
+            range::beyond("a reader's claim of", count, "a room of", room);
+        }
+        // SAFETY: there is room, which was cleared.
+        unsafe { self.set_len(self.len() + count) };
+    }
+}
+
+/// Fills several writers with one vectored read, each to its capacity before the next gets bytes,
+/// and says how many bytes were read. Their room is cleared before.
+///
+/// # Errors
+///
+/// What the reader says; nothing is appended.
+///
+/// # Panics
+///
+/// When the reader claims to have read more than there was room for.
+///
+/// # Examples
+///
+/// ```
+/// use aegis_memory::buffer::{self, BufferMut};
+///
+/// let mut input = &b"headbody"[..];
+/// let mut parts = [BufferMut::with_capacity(4), BufferMut::with_capacity(16)];
+/// assert_eq!(buffer::read_vectored(&mut input, &mut parts)?, 8);
+/// assert!(parts[0] == "head" && parts[1] == "body");
+/// # Ok::<(), std::io::Error>(())
+/// ```
+pub fn read_vectored<R: Read + ?Sized>(
+    reader: &mut R,
+    writers: &mut [BufferMut],
+) -> io::Result<usize> {
+    let mut rooms: Vec<_> =
+        writers.iter_mut().map(|writer| IoSliceMut::new(writer.cleared_room())).collect();
+    let count = reader.read_vectored(&mut rooms)?;
+    let room = rooms.iter().map(|room| room.len()).fold(0, usize::saturating_add);
+    if count > room {
+        range::beyond("a reader's claim of", count, "a room of", room);
+    }
+    let mut left = count;
+    for writer in writers {
+        let part = left.min(writer.remaining_capacity());
+        writer.claim(part);
+        left -= part;
+    }
+    Ok(count)
+}
+
+impl BufferChain {
+    /// The buffers as a table for a vectored write.
+    pub fn as_io_slices(&self) -> Vec<IoSlice<'_>> {
+        self.iter().map(|part| IoSlice::new(part)).collect()
+    }
+
+    /// Fills in a table for a vectored write with the first buffers, and says with how many. The
+    /// entries behind are left as they are.
+    pub fn fill_io_slices<'a>(&'a self, table: &mut [IoSlice<'a>]) -> usize {
+        let parts = table.iter_mut().zip(self.iter());
+        parts.map(|(entry, part)| *entry = IoSlice::new(part)).count()
+    }
+
+    /// Writes all bytes with vectored writes, as many as it takes, and drops what was written from
+    /// the front. Clone the chain before to keep it.
+    ///
+    /// # Errors
+    ///
+    /// What the writer says, interruptions aside, which are tried again; and
+    /// [`ErrorKind::WriteZero`] when it accepts no more. What was not written is left in the chain.
+    ///
+    /// # Panics
+    ///
+    /// When the writer claims to have written more than the chain has.
+    pub fn write_vectored_to<W: Write + ?Sized>(&mut self, writer: &mut W) -> io::Result<()> {
+        while !self.is_empty() {
+            let mut table = [IoSlice::new(&[]); BATCH];
+            let filled = self.fill_io_slices(&mut table);
+            match writer.write_vectored(&table[..filled]) {
+                Ok(0) => return Err(ErrorKind::WriteZero.into()),
+                Ok(count) => self.advance(count),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+}

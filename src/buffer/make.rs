@@ -1,0 +1,344 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Buffers out of other things: copies, owners, arenas; and from views back to writers.
+
+use alloc::boxed::Box;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::mem::{self, MaybeUninit};
+use core::ptr;
+
+use super::owner::{self, NONE, NO_WRITER};
+use super::{Buffer, BufferMut};
+use crate::arena::Arena;
+use crate::budget::MemoryBudget;
+use crate::error::{expect, AllocError};
+use crate::ffi;
+
+/// A budget as C takes it.
+pub(super) fn raw_budget(budget: Option<&MemoryBudget>) -> *mut ffi::aegis_budget {
+    budget.map_or(ptr::null_mut(), MemoryBudget::as_raw)
+}
+
+/// Calls the core for memory, and says why there was none.
+///
+/// # Panics
+///
+/// For what [`AllocError`] has no words for: a mapped file that was truncated, and an arena with a
+/// scope open. Both are broken promises of the program.
+///
+/// # Safety
+///
+/// The function writes the record when it fails, and the budget in it is alive for this call.
+pub(super) unsafe fn ask(
+    function: impl FnOnce(*mut ffi::aegis_error) -> ffi::aegis_status,
+) -> Result<(), AllocError> {
+    let mut error = MaybeUninit::<ffi::aegis_error>::uninit();
+    match function(error.as_mut_ptr()) {
+        0 => Ok(()),
+        ffi::AEGIS_E_IO => panic!("the mapped file was truncated"),
+        ffi::AEGIS_E_BUSY => panic!("the arena has a scope open"),
+        // SAFETY: the caller vouches for record and budget.
+        _ => Err(unsafe { AllocError::from_raw(error.assume_init_ref()) }),
+    }
+}
+
+impl Buffer {
+    /// A view of a copy of `bytes`, on the C heap.
+    ///
+    /// # Panics
+    ///
+    /// When [`try_copy_from_slice`](Self::try_copy_from_slice) fails.
+    #[must_use]
+    #[track_caller]
+    pub fn copy_from_slice(bytes: &[u8]) -> Self {
+        expect(Self::try_copy_from_slice(bytes))
+    }
+
+    /// A view of a copy of `bytes`, on the C heap.
+    ///
+    /// # Errors
+    ///
+    /// [`AllocError::OutOfMemory`] when the heap refuses.
+    pub fn try_copy_from_slice(bytes: &[u8]) -> Result<Self, AllocError> {
+        Self::copied(bytes, None)
+    }
+
+    /// A view of a copy of `bytes`, on the C heap and charged to a budget until it is freed.
+    ///
+    /// # Panics
+    ///
+    /// When [`try_copy_from_slice_in`](Self::try_copy_from_slice_in) fails.
+    #[must_use]
+    #[track_caller]
+    pub fn copy_from_slice_in(bytes: &[u8], budget: &MemoryBudget) -> Self {
+        expect(Self::try_copy_from_slice_in(bytes, budget))
+    }
+
+    /// A view of a copy of `bytes`, on the C heap and charged to a budget until it is freed.
+    ///
+    /// # Errors
+    ///
+    /// [`AllocError::OutOfMemory`] when the heap refuses, [`AllocError::LimitExceeded`] when the
+    /// budget does.
+    pub fn try_copy_from_slice_in(bytes: &[u8], budget: &MemoryBudget) -> Result<Self, AllocError> {
+        Self::copied(bytes, Some(budget))
+    }
+
+    fn copied(bytes: &[u8], budget: Option<&MemoryBudget>) -> Result<Self, AllocError> {
+        let mut raw = NONE;
+        let (data, budget) = (bytes.as_ptr().cast(), raw_budget(budget));
+        // SAFETY: `raw` is written, `bytes` are read, and the budget is borrowed.
+        unsafe {
+            ask(|error| ffi::aegis_buffer_copy(&mut raw, data, bytes.len(), budget, error))?;
+        }
+        // SAFETY: the core has made the buffer; the heap frees on any thread.
+        Ok(unsafe { Self::from_raw(raw) })
+    }
+
+    /// A view of the bytes that `owner` has, without a copy. The owner is dropped with the last
+    /// handle, on whichever thread that is.
+    ///
+    /// `as_ref` is called once, when the owner is in its place, so that an array will do.
+    ///
+    /// # Panics
+    ///
+    /// When `as_ref` does; the owner is dropped then. A panic in the owner's drop goes on in the
+    /// drop of the last handle.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use aegis_memory::buffer::Buffer;
+    /// use std::sync::Arc;
+    ///
+    /// let shared: Arc<[u8]> = Arc::from(&b"shared elsewhere too"[..]);
+    /// let buffer = Buffer::from_owner(shared.clone());
+    /// assert_eq!(buffer.as_ptr(), shared.as_ptr());
+    /// ```
+    pub fn from_owner<T>(owner: T) -> Self
+    where
+        T: AsRef<[u8]> + Send + Sync + 'static,
+    {
+        owner::of_value(owner)
+    }
+
+    /// A view of bytes in an arena, which the buffer takes over and drops with the last handle.
+    /// The header is allocated in the arena too.
+    ///
+    /// # Panics
+    ///
+    /// When [`try_from_arena`](Self::try_from_arena) fails, or `make` panics.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use aegis_memory::arena::Arena;
+    /// use aegis_memory::buffer::Buffer;
+    ///
+    /// let report = Buffer::from_arena(Arena::new(4096), |arena| {
+    ///     let count = arena.alloc_value(3);
+    ///     arena.alloc_fmt(format_args!("{count} rows")).as_bytes()
+    /// });
+    /// assert_eq!(report, "3 rows");
+    /// ```
+    #[must_use]
+    #[track_caller]
+    pub fn from_arena(arena: Arena, make: impl for<'a> FnOnce(&'a Arena) -> &'a [u8]) -> Self {
+        expect(Self::try_from_arena(arena, make))
+    }
+
+    /// A view of bytes in an arena, which the buffer takes over and drops with the last handle.
+    /// The header is allocated in the arena too.
+    ///
+    /// # Errors
+    ///
+    /// Why the arena had no room for the header. The arena is dropped.
+    ///
+    /// # Panics
+    ///
+    /// When `make` does; the arena is dropped then. When C had left a scope open on the arena. A
+    /// panic in the drop of one of the arena's values goes on in the drop of the last handle.
+    pub fn try_from_arena(
+        arena: Arena,
+        make: impl for<'a> FnOnce(&'a Arena) -> &'a [u8],
+    ) -> Result<Self, AllocError> {
+        let (data, length) = {
+            let bytes = make(&arena);
+            (bytes.as_ptr().cast(), bytes.len())
+        };
+        let mut raw = NONE;
+        let from = arena.as_raw();
+        // SAFETY: the arena is ours alone: what `make` was lent has ended. It can only have
+        // returned bytes of the arena, which stay where they are, or bytes that live for ever.
+        unsafe {
+            ask(|error| ffi::aegis_buffer_from_arena(&mut raw, from, data, length, error))?;
+        }
+        // The buffer has it now.
+        mem::forget(arena);
+        // SAFETY: the core has made the buffer. An `Arena` is dropped on any thread: it is `Send`.
+        Ok(unsafe { Self::from_raw(raw) })
+    }
+
+    /// Turns the only view of writable memory into a writer of the same bytes, whose capacity goes
+    /// to the memory's end. Writable is what a writer was before, and a `Vec`.
+    ///
+    /// # Errors
+    ///
+    /// The buffer, unchanged, when there are other handles or its memory cannot be written.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use aegis_memory::buffer::Buffer;
+    ///
+    /// let text = Buffer::from(b"once".to_vec());
+    /// let mut writer = text.try_into_mut().expect("the only handle");
+    /// writer[0] = b'O';
+    /// assert_eq!(writer.freeze(), "Once");
+    /// ```
+    pub fn try_into_mut(mut self) -> Result<BufferMut, Self> {
+        let mut writer = NO_WRITER;
+        // SAFETY: `self` is a handle, all-zero afterwards if the call succeeds, and dropping an
+        // all-zero one does nothing.
+        match unsafe { ffi::aegis_buffer_try_into_mut(self.raw_mut(), &mut writer) } {
+            // SAFETY: the core has made the writer, which has the only handle.
+            0 => Ok(unsafe { BufferMut::from_raw(writer) }),
+            _ => Err(self),
+        }
+    }
+
+    /// Turns a view into a writer: of the same bytes if it is the only view of writable memory,
+    /// else of a copy on the C heap.
+    ///
+    /// # Panics
+    ///
+    /// When [`try_into_mut_or_copy`](Self::try_into_mut_or_copy) fails.
+    #[must_use]
+    #[track_caller]
+    pub fn into_mut(self) -> BufferMut {
+        expect(self.try_into_mut_or_copy().map_err(|(_, error)| error))
+    }
+
+    /// Turns a view into a writer: of the same bytes if it is the only view of writable memory,
+    /// else of a copy on the C heap.
+    ///
+    /// # Errors
+    ///
+    /// The buffer, unchanged, and why there was no memory for a copy.
+    ///
+    /// # Panics
+    ///
+    /// When it would copy a mapped file that was truncated.
+    pub fn try_into_mut_or_copy(mut self) -> Result<BufferMut, (Self, AllocError)> {
+        let mut writer = NO_WRITER;
+        let raw: *mut ffi::aegis_buffer = self.raw_mut();
+        // SAFETY: `self` is a handle, all-zero afterwards if the call succeeds.
+        let result = unsafe {
+            ask(|error| ffi::aegis_buffer_into_mut(raw, &mut writer, ptr::null_mut(), error))
+        };
+        match result {
+            Ok(()) => {
+                // SAFETY: the core has made the writer.
+                let writer = unsafe { BufferMut::from_raw(writer) };
+                // The owner of what was copied may have panicked.
+                crate::unwind::resume_if_any();
+                Ok(writer)
+            }
+            Err(error) => Err((self, error)),
+        }
+    }
+
+    /// Replaces a view of less than half of its memory by a copy on the C heap, so that a small
+    /// part keeps a large piece no longer. Bytes that live for ever stay.
+    ///
+    /// # Panics
+    ///
+    /// When [`try_compact`](Self::try_compact) fails.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use aegis_memory::buffer::BufferPool;
+    ///
+    /// let pool = BufferPool::new(4096, 1);
+    /// let mut page = pool.get(4096)?;
+    /// page.extend_from_slice(b"key and a long value");
+    /// let mut key = page.freeze().slice(..3);
+    /// assert!(pool.get(4096).is_err(), "three bytes keep the page");
+    /// key.compact();
+    /// assert!(key == "key" && pool.get(4096).is_ok());
+    /// # Ok::<(), aegis_memory::AllocError>(())
+    /// ```
+    #[track_caller]
+    pub fn compact(&mut self) {
+        expect(self.try_compact());
+    }
+
+    /// Replaces a view of less than half of its memory by a copy on the C heap, so that a small
+    /// part keeps a large piece no longer. Bytes that live for ever stay.
+    ///
+    /// # Errors
+    ///
+    /// [`AllocError::OutOfMemory`] when the heap refuses; the buffer is unchanged.
+    ///
+    /// # Panics
+    ///
+    /// When it would copy a mapped file that was truncated.
+    pub fn try_compact(&mut self) -> Result<(), AllocError> {
+        let raw: *mut ffi::aegis_buffer = self.raw_mut();
+        // SAFETY: `self` is a handle, and still one afterwards, whether the call fails or not.
+        let result = unsafe { ask(|error| ffi::aegis_buffer_compact(raw, ptr::null_mut(), error)) };
+        crate::unwind::resume_if_any();
+        result
+    }
+}
+
+impl From<Vec<u8>> for Buffer {
+    /// The vector's bytes, without a copy; its spare capacity is kept for
+    /// [`try_into_mut`](Buffer::try_into_mut).
+    fn from(vec: Vec<u8>) -> Self {
+        owner::of_vec(vec)
+    }
+}
+
+impl From<Box<[u8]>> for Buffer {
+    fn from(bytes: Box<[u8]>) -> Self {
+        owner::of_vec(bytes.into_vec())
+    }
+}
+
+impl From<String> for Buffer {
+    fn from(text: String) -> Self {
+        owner::of_vec(text.into_bytes())
+    }
+}
+
+impl From<&'static [u8]> for Buffer {
+    fn from(bytes: &'static [u8]) -> Self {
+        Self::from_static(bytes)
+    }
+}
+
+impl<const N: usize> From<&'static [u8; N]> for Buffer {
+    fn from(bytes: &'static [u8; N]) -> Self {
+        Self::from_static(bytes)
+    }
+}
+
+impl From<&'static str> for Buffer {
+    fn from(text: &'static str) -> Self {
+        Self::from_static(text.as_bytes())
+    }
+}
+
+impl From<BufferMut> for Buffer {
+    fn from(writer: BufferMut) -> Self {
+        writer.freeze()
+    }
+}
+
+impl FromIterator<u8> for Buffer {
+    fn from_iter<I: IntoIterator<Item = u8>>(bytes: I) -> Self {
+        owner::of_vec(bytes.into_iter().collect())
+    }
+}

@@ -1,0 +1,204 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What keeps the bytes: the count of references, written here a second time for its speed (see
+//! `aegis_memory/buffer.h`), and the owners that Rust supplies, a `Vec` and any other value.
+
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+use core::mem::ManuallyDrop;
+use core::ptr::{self, addr_of_mut};
+use core::sync::atomic::{AtomicUsize, Ordering};
+
+use super::{Buffer, BufferMut};
+use crate::{ffi, unwind};
+
+/// The C header of a piece of memory.
+pub(super) type Owner = ffi::aegis_buffer_owner;
+
+/// The owner's count.
+///
+/// # Safety
+///
+/// `owner` is alive for `'a`.
+#[inline(always)]
+unsafe fn references<'a>(owner: *mut Owner) -> &'a AtomicUsize {
+    // SAFETY: the caller vouches for the owner, whose count is only touched atomically once there
+    // are handles (buffer.h). No reference to the whole header is made.
+    unsafe { AtomicUsize::from_ptr(addr_of_mut!((*owner).references)) }
+}
+
+/// Counts one more handle. An overflow ends the process, as that of an `Arc` does.
+///
+/// # Safety
+///
+/// `owner` is null or one that the caller has a handle to.
+#[inline(always)]
+pub(super) unsafe fn retain(owner: *mut Owner) {
+    if owner.is_null() {
+        return;
+    }
+    // SAFETY: alive, by the caller's handle. Relaxed: whoever counts up has a handle already.
+    let before = unsafe { references(owner) }.fetch_add(1, Ordering::Relaxed);
+    if before > isize::MAX as usize {
+        unwind::abort();
+    }
+}
+
+/// Gives a handle up; the last one frees memory and owner. A panic of the owner goes on from here.
+///
+/// # Safety
+///
+/// `owner` is null or one that the caller has a handle to, which is not used again.
+#[inline(always)]
+pub(super) unsafe fn release(owner: *mut Owner) {
+    if owner.is_null() {
+        return;
+    }
+    // SAFETY: alive, by the caller's handle.
+    let count = unsafe { references(owner) };
+    // Acquire: pairs with the Release of all who gave their handle up before, so that what they
+    // did with the bytes has happened before they are freed. The only handle needs no
+    // read-modify-write.
+    if count.load(Ordering::Acquire) == 1 {
+        // So that a stale copy of the handle in C is found out where the header is not freed.
+        count.store(0, Ordering::Relaxed);
+    } else {
+        if count.fetch_sub(1, Ordering::Release) != 1 {
+            return;
+        }
+        // Acquire: as above. A load and no fence, for the sake of ThreadSanitizer.
+        count.load(Ordering::Acquire);
+    }
+    // SAFETY: the header is still alive: ours was the last handle.
+    let free = unsafe { (*owner).release };
+    if let Some(free) = free {
+        // SAFETY: called once, by who gave the last handle up (buffer.h).
+        unsafe { free(owner) };
+        unwind::resume_if_any();
+    }
+}
+
+/// Whether the caller's is the only handle. Never of bytes that live for ever.
+///
+/// # Safety
+///
+/// `owner` is null or one that the caller has a handle to.
+#[inline(always)]
+pub(super) unsafe fn is_unique(owner: *mut Owner) -> bool {
+    // SAFETY: alive, by the caller's handle. Acquire: pairs with the Release of those who gave
+    // theirs up, since the caller may write next.
+    !owner.is_null() && unsafe { references(owner) }.load(Ordering::Acquire) == 1
+}
+
+/// A view of a vector's bytes, without a copy. The header is all that is allocated.
+pub(super) fn of_vec(vec: Vec<u8>) -> Buffer {
+    if vec.capacity() == 0 {
+        return Buffer::new();
+    }
+    let mut vec = ManuallyDrop::new(vec);
+    let length = vec.len();
+    let owner = Box::into_raw(Box::new(Owner {
+        references: 1,
+        release: Some(release_vec),
+        base: vec.as_mut_ptr(),
+        capacity_bytes: vec.capacity(),
+        flags: ffi::AEGIS_BUFFER_WRITABLE,
+    }));
+    // SAFETY: the header is ours.
+    let data = unsafe { (*owner).base };
+    // SAFETY: the vector's bytes live until `release_vec`, and the one reference is the view's.
+    unsafe { Buffer::from_raw(ffi::aegis_buffer { data, length, owner }) }
+}
+
+unsafe extern "C" fn release_vec(owner: *mut Owner) {
+    // SAFETY: the box of `of_vec`; an owner is released once.
+    let head = unsafe { Box::from_raw(owner) };
+    // SAFETY: pointer and capacity are the vector's, which was not dropped.
+    drop(unsafe { Vec::from_raw_parts(head.base, 0, head.capacity_bytes) });
+}
+
+/// A header and the value whose bytes are shown, in one box.
+#[repr(C)]
+struct Owned<T> {
+    head: Owner,
+    value: T,
+}
+
+/// A view of what `value` derefs to once it is in its place.
+pub(super) fn of_value<T>(value: T) -> Buffer
+where
+    T: AsRef<[u8]> + Send + Sync + 'static,
+{
+    let owned = Box::into_raw(Box::new(Owned {
+        head: Owner {
+            references: 1,
+            release: Some(release_value::<T>),
+            base: ptr::null_mut(),
+            capacity_bytes: 0,
+            flags: 0,
+        },
+        value,
+    }));
+    let owner: *mut Owner = owned.cast();
+    // From here on the box is the handle's, which frees it if `as_ref` panics.
+    // SAFETY: the one reference is this handle's; it has no bytes yet.
+    let mut buffer = unsafe { Buffer::from_raw(ffi::aegis_buffer { owner, ..EMPTY }) };
+    // SAFETY: the value stays where it is, unchanged, until `release_value`, so what it shows now
+    // may be looked at until then. It is not asked again.
+    let bytes: &[u8] = unsafe { &(*owned).value }.as_ref();
+    let (data, length) = (bytes.as_ptr(), bytes.len());
+    // SAFETY: the header is ours alone as yet, and apart from the value.
+    unsafe {
+        (*owner).base = data.cast_mut();
+        (*owner).capacity_bytes = length;
+    }
+    buffer.set(data, length);
+    buffer
+}
+
+unsafe extern "C" fn release_value<T>(owner: *mut Owner) {
+    // SAFETY: the box of `of_value`, whose first field the header is; an owner is released once.
+    unwind::contain((), || drop(unsafe { Box::from_raw(owner.cast::<Owned<T>>()) }));
+}
+
+/// No bytes, for ever.
+pub(super) const EMPTY: ffi::aegis_buffer = ffi::aegis_buffer {
+    data: ptr::NonNull::dangling().as_ptr(),
+    length: 0,
+    owner: ptr::null_mut(),
+};
+
+/// What the C core fills in: no buffer yet.
+pub(super) const NONE: ffi::aegis_buffer =
+    ffi::aegis_buffer { data: ptr::null(), length: 0, owner: ptr::null_mut() };
+
+/// What the C core fills in: no writer yet.
+pub(super) const NO_WRITER: ffi::aegis_buffer_mut =
+    ffi::aegis_buffer_mut { data: ptr::null_mut(), length: 0, capacity: 0, owner: ptr::null_mut() };
+
+impl Clone for Buffer {
+    /// Another handle to the same bytes: one relaxed increment.
+    #[inline]
+    fn clone(&self) -> Self {
+        let raw = *self.raw();
+        // SAFETY: `self` is a handle.
+        unsafe { retain(raw.owner) };
+        // SAFETY: the same view, with the reference just counted.
+        unsafe { Self::from_raw(raw) }
+    }
+}
+
+impl Drop for Buffer {
+    #[inline]
+    fn drop(&mut self) {
+        // SAFETY: `self` is a handle, and not used again.
+        unsafe { release(self.raw().owner) }
+    }
+}
+
+impl Drop for BufferMut {
+    #[inline]
+    fn drop(&mut self) {
+        // SAFETY: `self` is a handle, and not used again.
+        unsafe { release(self.raw().owner) }
+    }
+}

@@ -1,0 +1,265 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The pool of buffers: a handle to the C pool, whose algorithm is described in
+//! `aegis_memory/buffer_pool.h`.
+
+use alloc::vec::Vec;
+use core::fmt;
+use core::mem::{ManuallyDrop, MaybeUninit};
+use core::ptr;
+use core::time::Duration;
+
+use super::owner::{Owner, NO_WRITER};
+use super::{Buffer, BufferMut, BufferPoolBuilder, BufferPoolStats};
+use crate::error::{expect, AllocError};
+use crate::{ffi, unwind};
+
+/// A pool of buffers of one or several sizes, page-aligned unless asked otherwise. A handle: clones
+/// are the same pool, and so are buffers that are out; the last of all of them frees it.
+///
+/// A buffer comes back when its last handle is dropped, from any thread. What happens when none is
+/// left is the pool's policy: see [`WhenEmpty`](super::WhenEmpty).
+///
+/// # Examples
+///
+/// ```
+/// use aegis_memory::buffer::{BufferPool, WhenEmpty};
+/// use std::time::Duration;
+///
+/// let pool = BufferPool::builder()
+///     .class(4096, 64)
+///     .class_growing(64 << 10, 4, 16)
+///     .when_empty(WhenEmpty::Wait(Duration::from_secs(1)))
+///     .build()?;
+/// let mut page = pool.get(4096)?;
+/// assert_eq!((page.capacity(), page.as_ptr() as usize % 4096), (4096, 0));
+/// page.extend_from_slice(b"written once");
+/// let page = page.freeze();
+/// let reader = std::thread::spawn({
+///     let page = page.clone();
+///     move || page.len()
+/// });
+/// assert_eq!(reader.join().unwrap(), 12);
+/// # Ok::<(), aegis_memory::AllocError>(())
+/// ```
+#[repr(transparent)]
+pub struct BufferPool {
+    /// Never all-zero.
+    raw: ffi::aegis_buffer_pool,
+}
+
+// SAFETY: every function of the C pool may be called from any thread; sources are `Send + Sync`,
+// and budgets any thread's.
+unsafe impl Send for BufferPool {}
+// SAFETY: as above.
+unsafe impl Sync for BufferPool {}
+
+/// One block of a pool, for registration with the kernel: laid out as the system's `struct iovec`,
+/// where it has one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct IoBlock {
+    /// The first byte; null for a block that is not made yet.
+    pub base: *mut u8,
+    /// Bytes; 0 for a block that is not made yet.
+    pub len: usize,
+}
+
+impl BufferPool {
+    /// Makes a pool of `buffers` buffers with a capacity of `buffer_size` bytes each.
+    ///
+    /// # Panics
+    ///
+    /// When [`try_new`](Self::try_new) fails.
+    #[must_use]
+    #[track_caller]
+    pub fn new(buffer_size: usize, buffers: usize) -> Self {
+        expect(Self::try_new(buffer_size, buffers))
+    }
+
+    /// Makes a pool of `buffers` buffers with a capacity of `buffer_size` bytes each.
+    ///
+    /// # Errors
+    ///
+    /// As [`BufferPoolBuilder::build`].
+    pub fn try_new(buffer_size: usize, buffers: usize) -> Result<Self, AllocError> {
+        Self::builder().class(buffer_size, buffers).build()
+    }
+
+    /// Starts a pool of several sizes, or with other than default settings.
+    pub fn builder() -> BufferPoolBuilder {
+        BufferPoolBuilder::new()
+    }
+
+    /// Takes an empty writer with a capacity of at least `min_capacity` bytes: that of the smallest
+    /// class which is large enough and has a buffer left.
+    ///
+    /// # Errors
+    ///
+    /// [`AllocError::Exhausted`] when all buffers that would do are out, after waiting if that is
+    /// the policy, and for more bytes than the largest class has: `capacity` says how many.
+    /// [`AllocError::OutOfMemory`] and [`AllocError::LimitExceeded`] when the pool may grow, or
+    /// take memory of the heap, and is refused it.
+    #[inline]
+    pub fn get(&self, min_capacity: usize) -> Result<BufferMut, AllocError> {
+        // SAFETY: any thread may ask.
+        self.take(|writer, error| unsafe {
+            ffi::aegis_buffer_pool_get(&self.raw, writer, min_capacity, error)
+        })
+    }
+
+    /// Takes an empty writer, waiting for one up to a time, whatever the policy is. It never comes
+    /// from the heap. A timeout of 0 does not wait; `Duration::MAX` waits as long as it takes.
+    ///
+    /// # Errors
+    ///
+    /// As [`get`](Self::get).
+    pub fn get_timeout(
+        &self,
+        min_capacity: usize,
+        timeout: Duration,
+    ) -> Result<BufferMut, AllocError> {
+        let timeout_ns = nanoseconds(timeout);
+        // SAFETY: any thread may ask.
+        self.take(|writer, error| unsafe {
+            ffi::aegis_buffer_pool_get_timeout(&self.raw, writer, min_capacity, timeout_ns, error)
+        })
+    }
+
+    #[inline(always)]
+    fn take(
+        &self,
+        function: impl FnOnce(*mut ffi::aegis_buffer_mut, *mut ffi::aegis_error) -> ffi::aegis_status,
+    ) -> Result<BufferMut, AllocError> {
+        let mut raw = NO_WRITER;
+        let mut error = MaybeUninit::<ffi::aegis_error>::uninit();
+        let status = function(&mut raw, error.as_mut_ptr());
+        if status != ffi::AEGIS_OK as ffi::aegis_status {
+            // A source may have panicked.
+            unwind::resume();
+            // SAFETY: the record is written on failure, and the pool holds the budget.
+            return Err(unsafe { AllocError::from_raw(error.assume_init_ref()) });
+        }
+        // SAFETY: the core has made the writer, whose owner is the pool's, or the heap's.
+        let writer = unsafe { BufferMut::from_raw(raw) };
+        unwind::resume_if_any();
+        Ok(writer)
+    }
+
+    /// The number of the block that a buffer of this pool lies in: its place in
+    /// [`io_blocks`](Self::io_blocks). `None` for a buffer that is in no block of this pool.
+    pub fn id_of(&self, buffer: &Buffer) -> Option<usize> {
+        self.id_of_owner(buffer.raw().owner)
+    }
+
+    /// The number of the block that a writer of this pool lies in: see [`id_of`](Self::id_of).
+    pub fn id_of_mut(&self, writer: &BufferMut) -> Option<usize> {
+        self.id_of_owner(writer.raw().owner)
+    }
+
+    fn id_of_owner(&self, owner: *const Owner) -> Option<usize> {
+        let mut id = 0;
+        // SAFETY: any thread may ask, about any pointer.
+        let status = unsafe { ffi::aegis_buffer_pool_id_of(&self.raw, owner, &mut id) };
+        (status == ffi::AEGIS_OK as ffi::aegis_status).then_some(id)
+    }
+
+    /// The pool's blocks, whether they are out or not, to register them with the kernel. A place
+    /// never changes; there is one for every block that the pool may grow to, and one that is not
+    /// made yet is null.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let pool = aegis_memory::buffer::BufferPool::new(4096, 8);
+    /// let table = pool.io_blocks();
+    /// let page = pool.get(4096)?;
+    /// let id = pool.id_of_mut(&page).expect("it is the pool's");
+    /// assert_eq!(table[id].base.cast_const(), page.as_ptr());
+    /// # Ok::<(), aegis_memory::AllocError>(())
+    /// ```
+    pub fn io_blocks(&self) -> Vec<IoBlock> {
+        // SAFETY: any thread may ask; nothing is written.
+        let count = unsafe { ffi::aegis_buffer_pool_iovecs(&self.raw, ptr::null_mut(), 0) };
+        let none = ffi::aegis_iovec { base: ptr::null_mut(), length: 0 };
+        let mut table = alloc::vec![none; count];
+        // SAFETY: there is room for `count` entries.
+        unsafe { ffi::aegis_buffer_pool_iovecs(&self.raw, table.as_mut_ptr(), count) };
+        table.iter().map(|raw| IoBlock { base: raw.base.cast(), len: raw.length }).collect()
+    }
+
+    /// The pool's figures: exact when no other thread uses the pool, else each buffer is counted as
+    /// it was at some moment during the call. It looks at every buffer.
+    pub fn stats(&self) -> BufferPoolStats {
+        let mut raw = MaybeUninit::<ffi::aegis_buffer_pool_stats>::uninit();
+        // SAFETY: any thread may ask; the call writes the whole struct.
+        let raw = unsafe {
+            ffi::aegis_buffer_pool_get_stats(&self.raw, raw.as_mut_ptr());
+            raw.assume_init()
+        };
+        BufferPoolStats::from_raw(&raw)
+    }
+
+    /// The C struct, for C code to take buffers from, on any thread. The pointer is good while this
+    /// handle is neither moved nor dropped.
+    pub fn as_raw(&self) -> *const ffi::aegis_buffer_pool {
+        &self.raw
+    }
+
+    /// Gives the C struct away. It is the receiver's to release.
+    #[must_use = "the struct is a handle: give it to aegis_buffer_pool_release or from_raw"]
+    pub fn into_raw(self) -> ffi::aegis_buffer_pool {
+        ManuallyDrop::new(self).raw
+    }
+
+    /// Takes a handle of C's over.
+    ///
+    /// # Safety
+    ///
+    /// - `raw` was made by `aegis_buffer_pool_init`, `aegis_buffer_pool_retain` or
+    ///   [`into_raw`](Self::into_raw), and is not released.
+    /// - No copy of the struct is used or released afterwards.
+    /// - Its source may be used from any thread.
+    pub unsafe fn from_raw(raw: ffi::aegis_buffer_pool) -> Self {
+        Self { raw }
+    }
+
+    /// Borrows a handle that C owns.
+    ///
+    /// # Safety
+    ///
+    /// - `raw` points to a handle to a pool that is not released while `'a` lasts, and its source
+    ///   may be used from any thread.
+    pub unsafe fn borrow_raw<'a>(raw: *const ffi::aegis_buffer_pool) -> &'a Self {
+        // SAFETY: `BufferPool` is a transparent wrapper, and the caller vouches for the rest.
+        unsafe { &*raw.cast::<Self>() }
+    }
+}
+
+/// A time as C takes it: the largest value is AEGIS_WAIT_FOREVER.
+pub(super) fn nanoseconds(timeout: Duration) -> u64 {
+    u64::try_from(timeout.as_nanos()).unwrap_or(u64::MAX)
+}
+
+impl Clone for BufferPool {
+    /// Another handle to the same pool.
+    fn clone(&self) -> Self {
+        let mut raw = ffi::aegis_buffer_pool { shared: ptr::null_mut() };
+        // SAFETY: `self` is a handle, so the call cannot fail.
+        unsafe { ffi::aegis_buffer_pool_retain(&self.raw, &mut raw) };
+        Self { raw }
+    }
+}
+
+impl Drop for BufferPool {
+    fn drop(&mut self) {
+        // SAFETY: `self` is a handle, and not used again.
+        unsafe { ffi::aegis_buffer_pool_release(&mut self.raw) };
+        unwind::resume();
+    }
+}
+
+impl fmt::Debug for BufferPool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BufferPool").field("stats", &self.stats()).finish()
+    }
+}

@@ -1,0 +1,151 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Pools of buffers with several sizes or other than default settings.
+
+use alloc::vec::Vec;
+use core::mem::{self, MaybeUninit};
+use core::ptr;
+use core::time::Duration;
+
+use super::make::raw_budget;
+use super::pool::nanoseconds;
+use super::BufferPool;
+use crate::budget::MemoryBudget;
+use crate::error::AllocError;
+use crate::source::{BlockSource, OwnedSource};
+use crate::{ffi, unwind};
+
+/// What a request to a pool comes to when every buffer that would do is out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum WhenEmpty {
+    /// It fails.
+    #[default]
+    Fail,
+    /// It gets memory of the C heap, charged to the pool's budget; also for more bytes than the
+    /// largest class has.
+    Heap,
+    /// It waits at most so long for a buffer to come back; `Duration::MAX` for ever.
+    Wait(Duration),
+}
+
+/// Settings of a pool to be made. From [`BufferPool::builder`].
+#[must_use = "build() makes the pool"]
+pub struct BufferPoolBuilder {
+    /// In ascending order.
+    classes: Vec<ffi::aegis_buffer_class>,
+    align: usize,
+    source: Option<OwnedSource>,
+    budget: Option<MemoryBudget>,
+    when_empty: WhenEmpty,
+}
+
+impl BufferPoolBuilder {
+    pub(super) fn new() -> Self {
+        Self {
+            classes: Vec::new(),
+            align: 0,
+            source: None,
+            budget: None,
+            when_empty: WhenEmpty::Fail,
+        }
+    }
+
+    /// Adds a size class: `buffers` buffers with a capacity of `buffer_size` bytes each. A capacity
+    /// of 0 stands for 1.
+    ///
+    /// # Panics
+    ///
+    /// When there are 8 classes already, or one of that size.
+    #[track_caller]
+    pub fn class(self, buffer_size: usize, buffers: usize) -> Self {
+        self.class_growing(buffer_size, buffers, buffers)
+    }
+
+    /// Adds a size class that grows up to `max_buffers` buffers, `buffers` at a time. With a
+    /// maximum below `buffers` it never grows.
+    ///
+    /// # Panics
+    ///
+    /// As [`class`](Self::class).
+    #[track_caller]
+    pub fn class_growing(mut self, buffer_size: usize, buffers: usize, max_buffers: usize) -> Self {
+        const MOST: usize = ffi::AEGIS_BUFFER_MAX_CLASSES as usize;
+        assert!(self.classes.len() < MOST, "a pool has at most {MOST} size classes");
+        let buffer_bytes = buffer_size.max(1);
+        let at = self.classes.partition_point(|class| class.buffer_bytes < buffer_bytes);
+        let next = self.classes.get(at).map(|class| class.buffer_bytes);
+        assert_ne!(next, Some(buffer_bytes), "a pool has one size class for each size");
+        let class = ffi::aegis_buffer_class {
+            buffer_bytes,
+            buffer_count: buffers,
+            max_buffer_count: max_buffers.max(buffers),
+        };
+        self.classes.insert(at, class);
+        self
+    }
+
+    /// Alignment of every buffer: a power of two. 0, the default: 4096.
+    pub fn align(self, bytes: usize) -> Self {
+        Self { align: bytes, ..self }
+    }
+
+    /// Where memory comes from. The default is [`Pages`](crate::source::Pages).
+    pub fn source<S: BlockSource + 'static>(self, source: S) -> Self {
+        Self { source: Some(OwnedSource::new(source)), ..self }
+    }
+
+    /// Charges a budget, which the pool keeps alive, for all of the pool's memory and for what
+    /// requests get from the heap. See [`crate::budget`].
+    pub fn budget(self, budget: &MemoryBudget) -> Self {
+        Self { budget: Some(budget.clone()), ..self }
+    }
+
+    /// What a request comes to when every buffer that would do is out. The default is to fail.
+    pub fn when_empty(self, policy: WhenEmpty) -> Self {
+        Self { when_empty: policy, ..self }
+    }
+
+    /// Makes the pool.
+    ///
+    /// # Errors
+    ///
+    /// [`AllocError::Exhausted`] for a pool without classes, or a class without buffers;
+    /// [`AllocError::InvalidLayout`] for an alignment that is no power of two, and for more bytes
+    /// or buffers than a pool can have; [`AllocError::OutOfMemory`] when the source refuses;
+    /// [`AllocError::LimitExceeded`] when the budget does.
+    pub fn build(self) -> Result<BufferPool, AllocError> {
+        let empty = self.classes.iter().find(|class| class.buffer_count == 0);
+        if empty.is_some() || self.classes.is_empty() {
+            return Err(AllocError::exhausted(empty.map_or(0, |class| class.buffer_bytes)));
+        }
+        let (when_empty, timeout_ns) = match self.when_empty {
+            WhenEmpty::Fail => (ffi::AEGIS_BUFFER_FAIL, 0),
+            WhenEmpty::Heap => (ffi::AEGIS_BUFFER_HEAP, 0),
+            WhenEmpty::Wait(timeout) => (ffi::AEGIS_BUFFER_WAIT, nanoseconds(timeout)),
+        };
+        let mut error = MaybeUninit::<ffi::aegis_error>::uninit();
+        let options = ffi::aegis_buffer_pool_options {
+            classes: self.classes.as_ptr(),
+            class_count: self.classes.len(),
+            align_bytes: self.align,
+            source: self.source.as_ref().map_or(ptr::null(), OwnedSource::as_raw),
+            budget: raw_budget(self.budget.as_ref()),
+            when_empty,
+            timeout_ns,
+            error: error.as_mut_ptr(),
+        };
+        let mut raw = ffi::aegis_buffer_pool { shared: ptr::null_mut() };
+        // SAFETY: the source, if any, is copied, and its context lives until it is closed; classes
+        // and error are ours, and the budget is alive.
+        let status = unsafe { ffi::aegis_buffer_pool_init(&mut raw, &options) };
+        if status != ffi::AEGIS_OK as ffi::aegis_status {
+            unwind::resume();
+            // SAFETY: a core that makes no pool writes the record, and the budget is alive.
+            return Err(unsafe { AllocError::from_raw(error.assume_init_ref()) });
+        }
+        // The pool closes the source now.
+        mem::forget(self.source);
+        // SAFETY: the core has made the pool, and this is its first handle.
+        Ok(unsafe { BufferPool::from_raw(raw) })
+    }
+}

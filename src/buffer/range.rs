@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Ranges of bytes: from what `slice` takes to two offsets, and the panics for what is outside.
+
+use core::fmt;
+use core::ops::{Bound, RangeBounds};
+
+/// The offsets `start <= end <= len` that a range means, if it lies inside.
+#[inline(always)]
+pub(super) fn resolve(range: &impl RangeBounds<usize>, len: usize) -> Option<(usize, usize)> {
+    let start = match range.start_bound() {
+        Bound::Included(&start) => start,
+        Bound::Excluded(&before) => before.checked_add(1)?,
+        Bound::Unbounded => 0,
+    };
+    let end = match range.end_bound() {
+        Bound::Included(&last) => last.checked_add(1)?,
+        Bound::Excluded(&end) => end,
+        Bound::Unbounded => len,
+    };
+    (start <= end && end <= len).then_some((start, end))
+}
+
+/// A range as it is written in Rust.
+struct Written(Bound<usize>, Bound<usize>);
+
+impl fmt::Display for Written {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Bound::Included(start) => write!(f, "{start}..")?,
+            Bound::Excluded(before) => write!(f, "{before}<..")?,
+            Bound::Unbounded => f.write_str("..")?,
+        }
+        match self.1 {
+            Bound::Included(last) => write!(f, "={last}"),
+            Bound::Excluded(end) => write!(f, "{end}"),
+            Bound::Unbounded => Ok(()),
+        }
+    }
+}
+
+/// The panic for a range outside of a buffer.
+#[cold]
+#[inline(never)]
+#[track_caller]
+pub(super) fn outside(start: Bound<&usize>, end: Bound<&usize>, len: usize) -> ! {
+    let range = Written(start.cloned(), end.cloned());
+    panic!("range {range} is out of bounds of a buffer of {len} bytes")
+}
+
+/// The panic for a place or a number of bytes that is beyond what there is.
+#[cold]
+#[inline(never)]
+#[track_caller]
+pub(super) fn beyond(what: &str, at: usize, of: &str, len: usize) -> ! {
+    panic!("{what} {at} is out of bounds of {of} {len} bytes")
+}

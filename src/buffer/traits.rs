@@ -1,0 +1,172 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What bytes can do: deref, compare, hash, show themselves as a byte string.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::borrow::{Borrow, BorrowMut};
+use core::cmp::Ordering;
+use core::fmt::{self, Write as _};
+use core::hash::{Hash, Hasher};
+use core::ops::{Deref, DerefMut};
+use core::slice;
+
+use super::{Buffer, BufferMut};
+
+impl Deref for Buffer {
+    type Target = [u8];
+
+    #[inline(always)]
+    fn deref(&self) -> &[u8] {
+        let raw = self.raw();
+        // SAFETY: the owner keeps these bytes unchanged as long as there is a handle, as whoever
+        // made the buffer has promised (buffer.h).
+        unsafe { slice::from_raw_parts(raw.data, raw.length) }
+    }
+}
+
+impl Deref for BufferMut {
+    type Target = [u8];
+
+    #[inline(always)]
+    fn deref(&self) -> &[u8] {
+        let raw = self.raw();
+        // SAFETY: the range is this writer's alone, and `length` bytes of it are written
+        // (buffer.h, and the contract of `set_len`).
+        unsafe { slice::from_raw_parts(raw.data, raw.length) }
+    }
+}
+
+impl DerefMut for BufferMut {
+    #[inline(always)]
+    fn deref_mut(&mut self) -> &mut [u8] {
+        let raw = self.raw();
+        // SAFETY: as in `deref`, and exclusively.
+        unsafe { slice::from_raw_parts_mut(raw.data, raw.length) }
+    }
+}
+
+impl AsMut<[u8]> for BufferMut {
+    fn as_mut(&mut self) -> &mut [u8] {
+        self
+    }
+}
+
+impl BorrowMut<[u8]> for BufferMut {
+    fn borrow_mut(&mut self) -> &mut [u8] {
+        self
+    }
+}
+
+impl Default for Buffer {
+    /// An empty buffer, for which nothing is allocated.
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<'a> IntoIterator for &'a Buffer {
+    type Item = &'a u8;
+    type IntoIter = slice::Iter<'a, u8>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.iter()
+    }
+}
+
+/// What both do as their bytes do.
+macro_rules! as_bytes {
+    ($Type:ident) => {
+        impl AsRef<[u8]> for $Type {
+            #[inline]
+            fn as_ref(&self) -> &[u8] {
+                self
+            }
+        }
+
+        impl Borrow<[u8]> for $Type {
+            fn borrow(&self) -> &[u8] {
+                self
+            }
+        }
+
+        impl PartialEq for $Type {
+            #[inline]
+            fn eq(&self, other: &Self) -> bool {
+                **self == **other
+            }
+        }
+
+        impl Eq for $Type {}
+
+        impl PartialOrd for $Type {
+            fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+                Some(self.cmp(other))
+            }
+        }
+
+        impl Ord for $Type {
+            fn cmp(&self, other: &Self) -> Ordering {
+                (**self).cmp(&**other)
+            }
+        }
+
+        impl Hash for $Type {
+            fn hash<H: Hasher>(&self, state: &mut H) {
+                (**self).hash(state);
+            }
+        }
+
+        /// A byte string, as it is written in Rust.
+        impl fmt::Debug for $Type {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write_bytes(self, f)
+            }
+        }
+
+        equal!([] $Type, [u8], |other| other);
+        equal!([] $Type, &[u8], |other| other);
+        equal!([const N: usize] $Type, [u8; N], |other| other);
+        equal!([const N: usize] $Type, &[u8; N], |other| *other);
+        equal!([] $Type, Vec<u8>, |other| other);
+        equal!([] $Type, str, |other| other.as_bytes());
+        equal!([] $Type, &str, |other| other.as_bytes());
+        equal!([] $Type, String, |other| other.as_bytes());
+    };
+}
+
+/// Equality with another kind of bytes, both ways.
+macro_rules! equal {
+    ([$($param:tt)*] $Type:ident, $Other:ty, |$other:ident| $bytes:expr) => {
+        impl<$($param)*> PartialEq<$Other> for $Type {
+            #[inline]
+            fn eq(&self, $other: &$Other) -> bool {
+                let bytes: &[u8] = $bytes;
+                **self == *bytes
+            }
+        }
+
+        impl<$($param)*> PartialEq<$Type> for $Other {
+            #[inline]
+            fn eq(&self, other: &$Type) -> bool {
+                *other == *self
+            }
+        }
+    };
+}
+
+as_bytes!(Buffer);
+as_bytes!(BufferMut);
+equal!([] Buffer, BufferMut, |other| other);
+
+/// Writes `b"..."` with the escapes of a byte string.
+pub(super) fn write_bytes(bytes: &[u8], f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    f.write_str("b\"")?;
+    for &byte in bytes {
+        match byte {
+            b'\'' => f.write_char('\'')?,
+            0 => f.write_str("\\0")?,
+            _ => write!(f, "{}", byte.escape_ascii())?,
+        }
+    }
+    f.write_char('"')
+}

@@ -1,0 +1,330 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The immutable view: narrowing, splitting and joining, all in constant time and inlined. The
+//! rules are those of `aegis_memory/buffer.h`; a test holds both equal.
+
+use core::mem::ManuallyDrop;
+use core::ops::RangeBounds;
+use core::ptr::addr_of;
+
+use super::owner::{self, EMPTY};
+use super::range;
+use crate::ffi;
+
+/// A cheap, shared, immutable view of bytes.
+///
+/// It derefs to `[u8]`. A clone is one relaxed increment, a part costs the same, and nothing is
+/// copied. The memory is freed, on whichever thread, with the last handle to it, so a small part
+/// keeps all of it: see [`compact`](Self::compact).
+///
+/// # Examples
+///
+/// ```
+/// use aegis_memory::buffer::Buffer;
+///
+/// let line = Buffer::from(vec![b'a', b'=', b'1']);
+/// let value = line.slice(2..);
+/// std::thread::spawn(move || assert_eq!(value, "1")).join().unwrap();
+/// assert!(line.is_unique());
+/// assert_eq!(format!("{line:?}"), r#"b"a=1""#);
+/// ```
+#[repr(transparent)]
+pub struct Buffer {
+    /// Never without data, and good as long as the handle.
+    raw: ffi::aegis_buffer,
+}
+
+// SAFETY: the bytes are immutable while there are views, counts are atomic, and owners are freed on
+// any thread by their contract: `from_owner` wants `Send + Sync`, `from_raw` asks for it.
+unsafe impl Send for Buffer {}
+// SAFETY: as above.
+unsafe impl Sync for Buffer {}
+
+impl Buffer {
+    /// An empty buffer, for which nothing is allocated.
+    #[inline]
+    pub const fn new() -> Self {
+        Self { raw: EMPTY }
+    }
+
+    /// A view of bytes that live for ever. Nothing is allocated or counted.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use aegis_memory::buffer::Buffer;
+    ///
+    /// const MAGIC: Buffer = Buffer::from_static(b"AEGS");
+    /// assert_eq!(MAGIC, "AEGS");
+    /// ```
+    #[inline]
+    pub const fn from_static(bytes: &'static [u8]) -> Self {
+        let raw = ffi::aegis_buffer { data: bytes.as_ptr(), length: bytes.len(), ..EMPTY };
+        Self { raw }
+    }
+
+    /// Bytes of the view.
+    #[inline]
+    pub const fn len(&self) -> usize {
+        self.raw.length
+    }
+
+    /// Whether the view has no bytes.
+    #[inline]
+    pub const fn is_empty(&self) -> bool {
+        self.raw.length == 0
+    }
+
+    /// Whether this is the only handle to its memory. Never true of bytes that live for ever.
+    #[inline]
+    pub fn is_unique(&self) -> bool {
+        // SAFETY: `self` is a handle.
+        unsafe { owner::is_unique(self.raw.owner) }
+    }
+
+    /// A view of a part.
+    ///
+    /// # Panics
+    ///
+    /// When the range is not inside the buffer.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let buffer = aegis_memory::buffer::Buffer::from("hello world");
+    /// assert_eq!(buffer.slice(6..), "world");
+    /// ```
+    #[inline]
+    #[must_use]
+    #[track_caller]
+    pub fn slice(&self, range: impl RangeBounds<usize>) -> Self {
+        match range::resolve(&range, self.len()) {
+            Some((start, end)) => self.part(start, end),
+            None => range::outside(range.start_bound(), range.end_bound(), self.len()),
+        }
+    }
+
+    /// A view of a part; `None` when the range is not inside the buffer.
+    #[inline]
+    pub fn try_slice(&self, range: impl RangeBounds<usize>) -> Option<Self> {
+        let (start, end) = range::resolve(&range, self.len())?;
+        Some(self.part(start, end))
+    }
+
+    /// The view of a slice of this buffer's bytes, such as a parser returns. An empty slice may
+    /// come from anywhere.
+    ///
+    /// # Panics
+    ///
+    /// When the slice is not inside the buffer.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let line = aegis_memory::buffer::Buffer::from("  padded ");
+    /// let word = line.slice_ref(&line[2..8]);
+    /// assert_eq!(word, "padded");
+    /// ```
+    #[inline]
+    #[must_use]
+    #[track_caller]
+    pub fn slice_ref(&self, part: &[u8]) -> Self {
+        match self.try_slice_ref(part) {
+            Some(buffer) => buffer,
+            None => panic!(
+                "a slice of {} bytes at {:p} is not inside the buffer of {} bytes at {:p}",
+                part.len(),
+                part,
+                self.len(),
+                self.raw.data
+            ),
+        }
+    }
+
+    /// The view of a slice of this buffer's bytes; `None` when it is not inside the buffer. An
+    /// empty slice may come from anywhere.
+    #[inline]
+    pub fn try_slice_ref(&self, part: &[u8]) -> Option<Self> {
+        if part.is_empty() {
+            return Some(Self::new());
+        }
+        let start = (part.as_ptr() as usize).checked_sub(self.raw.data as usize)?;
+        self.try_slice(start..start.checked_add(part.len())?)
+    }
+
+    /// Splits the view: the bytes before `at` are returned, those from `at` on stay.
+    ///
+    /// # Panics
+    ///
+    /// When `at` is larger than the length.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let mut rest = aegis_memory::buffer::Buffer::from("headbody");
+    /// let head = rest.split_to(4);
+    /// assert!(head == "head" && rest == "body");
+    /// ```
+    #[inline]
+    #[must_use = "the bytes before are gone from the buffer: see advance"]
+    #[track_caller]
+    pub fn split_to(&mut self, at: usize) -> Self {
+        self.check("a split at", at);
+        let front = self.part(0, at);
+        self.skip(at);
+        front
+    }
+
+    /// Splits the view: the bytes from `at` on are returned, those before stay.
+    ///
+    /// # Panics
+    ///
+    /// When `at` is larger than the length.
+    #[inline]
+    #[must_use = "the bytes behind are gone from the buffer: see truncate"]
+    #[track_caller]
+    pub fn split_off(&mut self, at: usize) -> Self {
+        self.check("a split at", at);
+        let back = self.part(at, self.len());
+        self.raw.length = at;
+        back
+    }
+
+    /// Drops the bytes behind the first `len`. A buffer that is no longer is left as it is.
+    #[inline]
+    pub fn truncate(&mut self, len: usize) {
+        self.raw.length = self.len().min(len);
+    }
+
+    /// Drops the first `count` bytes.
+    ///
+    /// # Panics
+    ///
+    /// When `count` is larger than the length.
+    #[inline]
+    #[track_caller]
+    pub fn advance(&mut self, count: usize) {
+        self.check("an advance by", count);
+        self.skip(count);
+    }
+
+    /// Gives the bytes up, and the handle to their memory.
+    #[inline]
+    pub fn clear(&mut self) {
+        *self = Self::new();
+    }
+
+    /// Joins a view that begins in the same memory where this one ends. An empty one always joins,
+    /// and others of bytes that live for ever do not.
+    ///
+    /// # Errors
+    ///
+    /// `back`, when the two do not meet; nothing changed.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let mut head = aegis_memory::buffer::Buffer::from(b"headbody".to_vec());
+    /// let body = head.split_off(4);
+    /// head.try_unsplit(body).expect("they were split");
+    /// assert_eq!(head, "headbody");
+    /// ```
+    #[inline]
+    pub fn try_unsplit(&mut self, back: Self) -> Result<(), Self> {
+        let meets = self.raw.owner == back.raw.owner
+            && self.raw.data.wrapping_add(self.len()) == back.raw.data
+            // Two of static bytes may lie side by side by chance: they are not one object.
+            && !self.raw.owner.is_null();
+        if !meets && !back.is_empty() {
+            return Err(back);
+        }
+        self.raw.length += back.len();
+        Ok(())
+    }
+
+    /// The C struct, for C code to look at, retain or slice. The pointer is good while the buffer
+    /// is neither moved nor dropped.
+    #[inline]
+    pub fn as_raw(&self) -> *const ffi::aegis_buffer {
+        addr_of!(self.raw)
+    }
+
+    /// Gives the C struct away. It is the receiver's to release.
+    #[inline]
+    #[must_use = "the struct is a handle: give it to aegis_buffer_release or Buffer::from_raw"]
+    pub fn into_raw(self) -> ffi::aegis_buffer {
+        ManuallyDrop::new(self).raw
+    }
+
+    /// Takes a C buffer over.
+    ///
+    /// # Safety
+    ///
+    /// - `raw` was made by the C library or [`into_raw`](Self::into_raw), is not all-zero and not
+    ///   released.
+    /// - No copy of the struct is used or released afterwards.
+    /// - Its owner may be released on any thread, and its bytes are not written until then.
+    #[inline]
+    pub const unsafe fn from_raw(raw: ffi::aegis_buffer) -> Self {
+        Self { raw }
+    }
+
+    /// Borrows a buffer that C owns.
+    ///
+    /// # Safety
+    ///
+    /// - `raw` points to a buffer that is not all-zero, and is neither changed nor released while
+    ///   `'a` lasts.
+    /// - Its owner may be released on any thread, and its bytes are not written while there are
+    ///   handles to them.
+    #[inline]
+    pub unsafe fn borrow_raw<'a>(raw: *const ffi::aegis_buffer) -> &'a Self {
+        // SAFETY: `Buffer` is a transparent wrapper, and the caller vouches for the rest.
+        unsafe { &*raw.cast::<Self>() }
+    }
+
+    #[inline(always)]
+    pub(super) fn raw(&self) -> &ffi::aegis_buffer {
+        &self.raw
+    }
+
+    /// For calls of the core that change the handle.
+    #[inline(always)]
+    pub(super) fn raw_mut(&mut self) -> &mut ffi::aegis_buffer {
+        &mut self.raw
+    }
+
+    /// Shows other bytes, which the owner has too.
+    #[inline(always)]
+    pub(super) fn set(&mut self, data: *const u8, length: usize) {
+        self.raw.data = data;
+        self.raw.length = length;
+    }
+
+    /// A view of `start..end`, which is inside.
+    #[inline(always)]
+    fn part(&self, start: usize, end: usize) -> Self {
+        debug_assert!(start <= end && end <= self.len());
+        // SAFETY: `self` is a handle.
+        unsafe { owner::retain(self.raw.owner) };
+        // SAFETY: `start` is inside.
+        let data = unsafe { self.raw.data.add(start) };
+        Self { raw: ffi::aegis_buffer { data, length: end - start, owner: self.raw.owner } }
+    }
+
+    /// Drops `count` bytes in front, which are there.
+    #[inline(always)]
+    fn skip(&mut self, count: usize) {
+        debug_assert!(count <= self.len());
+        // SAFETY: that many are inside.
+        self.raw.data = unsafe { self.raw.data.add(count) };
+        self.raw.length -= count;
+    }
+
+    #[inline(always)]
+    #[track_caller]
+    fn check(&self, what: &str, at: usize) {
+        if at > self.len() {
+            range::beyond(what, at, "a buffer of", self.len());
+        }
+    }
+}
