@@ -242,6 +242,57 @@ fn locked_arena_drops_its_static_values_at_reset_newest_first() {
     assert_eq!(arena.used(), 0);
 }
 
+/// A source that panics, or refuses, when the room for a finalizer is acquired: what the arena drops
+/// are the values that were moved into it, each once, and never bytes that hold none.
+#[cfg(feature = "std")]
+macro_rules! static_values_over_a_failing_source {
+    ($name:ident, $arena:ident) => {
+        #[test]
+        fn $name() {
+            const MARK: u64 = 0x5EED_0FA1_1DEA_1234;
+            static MADE: AtomicUsize = AtomicUsize::new(0);
+            static DROPPED: AtomicUsize = AtomicUsize::new(0);
+            struct Marked(u64);
+            impl Drop for Marked {
+                fn drop(&mut self) {
+                    assert_eq!(std::mem::take(&mut self.0), MARK, "no value was here");
+                    DROPPED.fetch_add(1, SeqCst);
+                }
+            }
+            for (act, step, pad) in [Act::Refuse, Act::Panic]
+                .into_iter()
+                .flat_map(|act| (1..4).map(move |step| (act, step)))
+                .flat_map(|(act, step)| (0..5).map(move |pad| (act, step, pad)))
+            {
+                let (source, log) =
+                    TestSource::with_plan(move |n| if n == step { act } else { Act::Give });
+                let arena = $arena::builder().max_block(1024).source(source).build();
+                let mut arena = arena.expect("no block is asked for");
+                arena.alloc_uninit(8 * pad);
+                let mut panics = 0;
+                for _ in 0..200 {
+                    let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+                        MADE.fetch_add(1, SeqCst);
+                        arena.try_alloc_static(Marked(MARK)).map(|value| assert_eq!(value.0, MARK))
+                    }));
+                    panics += usize::from(result.is_err());
+                }
+                assert_eq!(panics, usize::from(act == Act::Panic));
+                arena.reset();
+                assert_eq!(DROPPED.load(SeqCst), MADE.load(SeqCst));
+                drop(arena);
+                assert_eq!(DROPPED.load(SeqCst), MADE.load(SeqCst));
+                log.assert_finished();
+            }
+        }
+    };
+}
+
+#[cfg(feature = "std")]
+static_values_over_a_failing_source!(static_values_over_a_failing_source_on_an_arena, Arena);
+#[cfg(feature = "std")]
+static_values_over_a_failing_source!(static_values_over_a_failing_source_when_locked, LockedArena);
+
 #[test]
 fn locked_arena_packs_from_threads_as_densely_as_one_arena() {
     let arena = LockedArena::builder().capacity(64 * 1024).no_debug().build().expect("built");

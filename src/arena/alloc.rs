@@ -8,8 +8,8 @@
 use core::alloc::Layout;
 use core::ffi::c_void;
 use core::fmt;
-use core::mem::{needs_drop, size_of, MaybeUninit};
-use core::ptr::{self, NonNull};
+use core::mem::{needs_drop, MaybeUninit};
+use core::ptr::NonNull;
 use core::{slice, str};
 
 use super::forms::{self, Allocate, Bytes};
@@ -177,31 +177,19 @@ impl Arena {
     ///
     /// As [`try_alloc`](Self::try_alloc); the value is dropped then.
     pub fn try_alloc_static<T: Send + 'static>(&self, value: T) -> Result<&mut T, AllocError> {
-        unsafe extern "C" fn finalize<T>(value: *mut c_void) {
-            // SAFETY: the core runs each finalizer once, with the value it was registered for.
-            unwind::contain((), || unsafe { ptr::drop_in_place(value.cast::<T>()) });
-        }
-        let mut p = self.bump_layout(Layout::new::<T>())?.cast::<T>();
-        if needs_drop::<T>() {
-            // SAFETY: the arena is ours. The value is written before anything can run the
-            // finalizer.
-            let status = unsafe {
-                ffi::aegis_arena_defer(self.as_raw(), Some(finalize::<T>), p.as_ptr().cast())
-            };
-            if status != ffi::AEGIS_OK as ffi::aegis_status {
-                // SAFETY: the room is ours, and not used after this.
-                unsafe {
-                    ffi::aegis_arena_free_last(self.as_raw(), p.as_ptr().cast(), size_of::<T>());
+        let place = forms::place_static(self, value, |function, context, error| {
+            // SAFETY: the arena is ours, and the record is only written. Nothing runs the function
+            // before the value is there.
+            unsafe {
+                let status = ffi::aegis_arena_defer(self.as_raw(), function, context);
+                if status != ffi::AEGIS_OK as ffi::aegis_status {
+                    ffi::aegis_arena_last_error(self.as_raw(), error);
                 }
-                unwind::resume();
-                return Err(self.refusal());
+                status
             }
-        }
-        // SAFETY: the room is ours, aligned, and big enough; nobody else knows of it.
-        unsafe { p.as_ptr().write(value) };
-        unwind::resume();
-        // SAFETY: just written, and ours for as long as `self` is borrowed.
-        Ok(unsafe { p.as_mut() })
+        });
+        // SAFETY: freshly placed, and ours for as long as `self` is borrowed.
+        place.map(|mut p| unsafe { p.as_mut() })
     }
 }
 

@@ -2,13 +2,15 @@
 //! The forms of allocation that every arena has, over four primitives each.
 
 use core::alloc::Layout;
+use core::ffi::c_void;
 use core::fmt::{self, Write};
-use core::mem::{align_of, size_of, ManuallyDrop, MaybeUninit};
+use core::mem::{align_of, needs_drop, size_of, ManuallyDrop, MaybeUninit};
 use core::ptr::{self, NonNull};
 use core::slice;
 
 use super::alloc::{NoDrop, ALIGN};
 use crate::error::AllocError;
+use crate::{ffi, unwind};
 
 pub(super) type Bytes = Result<NonNull<u8>, AllocError>;
 
@@ -72,6 +74,40 @@ pub(super) fn place<A: Allocate, T>(
     let p = arena.take(Layout::new::<T>())?.cast::<T>();
     // SAFETY: the room is ours, aligned, and big enough; nobody else knows of it.
     unsafe { p.as_ptr().write(f()) };
+    Ok(p)
+}
+
+/// A value that the arena drops before it frees it. `defer` registers a function with the core, as
+/// `aegis_locked_arena_defer` does, and leaves a panic of the block source contained: it goes on
+/// only when the value that the function will drop is there.
+pub(super) fn place_static<A: Allocate, T: Send + 'static>(
+    arena: &A,
+    value: T,
+    defer: impl FnOnce(
+        ffi::aegis_arena_defer_fn,
+        *mut c_void,
+        *mut ffi::aegis_error,
+    ) -> ffi::aegis_status,
+) -> Result<NonNull<T>, AllocError> {
+    unsafe extern "C" fn finalize<T>(value: *mut c_void) {
+        // SAFETY: the core runs each finalizer once, with the value it was registered for.
+        unwind::contain((), || unsafe { ptr::drop_in_place(value.cast::<T>()) });
+    }
+    let p = arena.take(Layout::new::<T>())?.cast::<T>();
+    let mut error = MaybeUninit::<ffi::aegis_error>::uninit();
+    if needs_drop::<T>()
+        && defer(Some(finalize::<T>), p.as_ptr().cast(), error.as_mut_ptr())
+            != ffi::AEGIS_OK as ffi::aegis_status
+    {
+        // SAFETY: the room is ours, and not used after this.
+        unsafe { arena.give_back(p.cast(), size_of::<T>()) };
+        unwind::resume();
+        // SAFETY: the record is written on failure, and the arena holds the budget.
+        return Err(unsafe { AllocError::from_raw(error.assume_init_ref()) });
+    }
+    // SAFETY: the room is ours, aligned, and big enough; nobody else knows of it.
+    unsafe { p.as_ptr().write(value) };
+    unwind::resume();
     Ok(p)
 }
 

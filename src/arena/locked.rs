@@ -2,9 +2,8 @@
 //! The arena behind the platform's lock, for any number of threads.
 
 use core::alloc::Layout;
-use core::ffi::c_void;
 use core::fmt;
-use core::mem::{needs_drop, size_of, MaybeUninit};
+use core::mem::MaybeUninit;
 use core::ptr::{self, NonNull};
 use core::{slice, str};
 
@@ -123,37 +122,13 @@ impl LockedArena {
     ///
     /// As [`try_alloc`](Self::try_alloc); the value is dropped then.
     pub fn try_alloc_static<T: Send + 'static>(&self, value: T) -> Result<&mut T, AllocError> {
-        unsafe extern "C" fn finalize<T>(value: *mut c_void) {
-            // SAFETY: the core runs each finalizer once, with the value it was registered for.
-            unwind::contain((), || unsafe { ptr::drop_in_place(value.cast::<T>()) });
-        }
-        let mut p = self.take(Layout::new::<T>())?.cast::<T>();
-        if needs_drop::<T>() {
-            let registered = self.call(|raw, error| {
-                // SAFETY: any thread may register. Nothing runs the finalizer before `&mut self`.
-                let status = unsafe {
-                    let context = p.as_ptr().cast();
-                    ffi::aegis_locked_arena_defer(raw, Some(finalize::<T>), context, error)
-                };
-                let done = status == ffi::AEGIS_OK as ffi::aegis_status;
-                if done {
-                    p.as_ptr().cast()
-                } else {
-                    ptr::null_mut()
-                }
-            });
-            if let Err(refusal) = registered {
-                // SAFETY: the room is ours, and not used after this.
-                unsafe { self.give_back(p.cast(), size_of::<T>()) };
-                return Err(refusal);
-            }
-        }
-        // SAFETY: the room is ours, aligned, and big enough; nobody else knows of it, and it is
-        // ours for as long as `self` is borrowed.
-        Ok(unsafe {
-            p.as_ptr().write(value);
-            p.as_mut()
-        })
+        let place = forms::place_static(self, value, |function, context, error| {
+            // SAFETY: any thread may register. Nothing runs the function before `&mut self`, and
+            // the record is only written.
+            unsafe { ffi::aegis_locked_arena_defer(&self.raw, function, context, error) }
+        });
+        // SAFETY: freshly placed, and ours for as long as `self` is borrowed.
+        place.map(|mut p| unsafe { p.as_mut() })
     }
 
     /// Usable bytes in all blocks.
@@ -199,7 +174,7 @@ impl LockedArena {
     ///   finished.
     /// - Nobody else resets, trims or finishes this arena afterwards, or uses it after this one is
     ///   dropped.
-    /// - Its source may be used from any thread.
+    /// - Its source may be used from any thread, and its deferred functions may run on any.
     pub unsafe fn from_raw(raw: ffi::aegis_locked_arena) -> Self {
         Self { raw }
     }
