@@ -375,3 +375,28 @@ char *aegis_lock_free_arena_strdup(const aegis_lock_free_arena *arena, const cha
                                    aegis_error *error) {
     return (char *)aegis_lock_free_arena_memdup(arena, text, strlen(text) + 1, error);
 }
+
+aegis_status aegis_lock_free_arena_defer(const aegis_lock_free_arena *arena,
+                                         aegis_arena_defer_fn function, void *context,
+                                         aegis_error *error) {
+    aegis_lock_free_arena_shared *shared = arena->shared;
+    aegis_error unwanted;
+    error = error != NULL ? error : &unwanted;
+    if (function == NULL) {
+        (void)aegis_i_shared_fail(shared, AEGIS_E_INVALID, 0, AEGIS_ARENA_ALIGN, NULL, error);
+        return error->status;
+    }
+    aegis_arena_deferred *entry =
+        (aegis_arena_deferred *)aegis_lock_free_arena_alloc(arena, sizeof *entry, error);
+    if (entry == NULL)
+        return error->status;
+    entry->function = function;
+    entry->context = context;
+    entry->next = aegis_i_load(&shared->deferred, memory_order_relaxed);
+    /* Nothing is taken off before the arena has one user, so no entry comes back as the newest (no
+     * ABA). Release pairs with the acquire in run_deferred. */
+    while (!aegis_i_cas_weak(&shared->deferred, &entry->next, entry, memory_order_release,
+                             memory_order_relaxed))
+        continue;
+    return AEGIS_OK;
+}

@@ -218,9 +218,22 @@ static void retire_large(aegis_lock_free_arena_shared *shared) {
     aegis_i_store(&shared->large, NULL, memory_order_relaxed);
 }
 
+/* Runs what was deferred, newest first. As aegis_i_arena_run_deferred, it takes each entry off
+ * before it runs, and goes on until none is left, since a function may register others. */
+static void run_deferred(aegis_lock_free_arena_shared *shared) {
+    aegis_arena_deferred *entry;
+    /* Acquire pairs with the release in aegis_lock_free_arena_defer, of this entry and, as each
+     * followed another by a compare-and-swap, of all below it (a release sequence). */
+    while ((entry = aegis_i_load(&shared->deferred, memory_order_acquire)) != NULL) {
+        aegis_i_store(&shared->deferred, entry->next, memory_order_relaxed);
+        entry->function(entry->context);
+    }
+}
+
 void aegis_lock_free_arena_reset(aegis_lock_free_arena *arena) {
     aegis_lock_free_arena_shared *shared = arena->shared;
     assert(aegis_i_shared_is_valid(shared));
+    run_deferred(shared);
     size_t wasted_bytes;
     size_t used_bytes = sum_used(shared, &wasted_bytes);
     size_t peak_bytes = aegis_i_load(&shared->peak_used_bytes, memory_order_relaxed);

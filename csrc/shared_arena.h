@@ -56,6 +56,8 @@ struct aegis_lock_free_arena_shared {
     _Atomic(aegis_i_shared_block *) large;
     /* Such blocks from before the reset, oldest first: the list does not change in between. */
     aegis_i_shared_block *large_idle;
+    /* What is to run at the reset, newest first: only pushed to. */
+    _Atomic(aegis_arena_deferred *) deferred;
     /* Unused ends of shards: see arena_local.c. 0 where there is none. */
     _Atomic uintptr_t tails[AEGIS_I_TAILS];
     _Atomic size_t next_block_bytes;

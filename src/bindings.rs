@@ -598,6 +598,14 @@ extern "C" {
     ) -> *mut ::core::ffi::c_char;
 }
 extern "C" {
+    pub fn aegis_lock_free_arena_defer(
+        arena: *const aegis_lock_free_arena,
+        function: aegis_arena_defer_fn,
+        context: *mut ::core::ffi::c_void,
+        error: *mut aegis_error,
+    ) -> aegis_status;
+}
+extern "C" {
     pub fn aegis_lock_free_arena_reset(arena: *mut aegis_lock_free_arena);
 }
 extern "C" {

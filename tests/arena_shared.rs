@@ -214,32 +214,93 @@ fn source_that_panics_or_refuses_at_every_step_leaves_the_arenas_usable() {
 
 // Without `std` a panic in a finalizer or a source is an abort.
 #[cfg(feature = "std")]
+macro_rules! static_values {
+    ($name:ident, $arena:ident) => {
+        #[test]
+        fn $name() {
+            let order = Arc::new(std::sync::Mutex::new(Vec::new()));
+            struct Logged(Arc<std::sync::Mutex<Vec<u32>>>, u32);
+            impl Drop for Logged {
+                fn drop(&mut self) {
+                    self.0.lock().expect("not poisoned").push(self.1);
+                }
+            }
+            let mut arena = $arena::default();
+            for number in 0..3 {
+                assert_eq!(arena.alloc_static(Logged(order.clone(), number)).1, number);
+            }
+            arena.trim(0);
+            assert!(order.lock().expect("not poisoned").is_empty());
+            arena.reset();
+            assert_eq!(*order.lock().expect("not poisoned"), [2, 1, 0]);
+            arena.alloc_static(Logged(order.clone(), 3));
+            struct PanicsOnDrop;
+            impl Drop for PanicsOnDrop {
+                fn drop(&mut self) {
+                    panic!("in drop");
+                }
+            }
+            arena.alloc_static(PanicsOnDrop);
+            assert_eq!(panic_of(|| arena.reset()), "in drop");
+            assert_eq!(*order.lock().expect("not poisoned"), [2, 1, 0, 3]);
+            assert_eq!(arena.used(), 0);
+            arena.alloc_static(Logged(order.clone(), 4));
+            arena.alloc_static(PanicsOnDrop);
+            assert_eq!(panic_of(|| arena.clear()), "in drop");
+            assert_eq!(arena.capacity(), 0);
+            arena.alloc_static(Logged(order.clone(), 5));
+            arena.alloc_static(PanicsOnDrop);
+            assert_eq!(panic_of(|| drop(arena)), "in drop");
+            assert_eq!(*order.lock().expect("not poisoned"), [2, 1, 0, 3, 4, 5]);
+        }
+    };
+}
+
+#[cfg(feature = "std")]
+static_values!(locked_arena_drops_its_static_values_newest_first, LockedArena);
+#[cfg(feature = "std")]
+static_values!(lock_free_arena_drops_its_static_values_newest_first, LockFreeArena);
+
 #[test]
-fn locked_arena_drops_its_static_values_at_reset_newest_first() {
-    let order = Arc::new(std::sync::Mutex::new(Vec::new()));
-    struct Logged(Arc<std::sync::Mutex<Vec<u32>>>, u32);
-    impl Drop for Logged {
+fn static_values_of_many_threads_are_dropped_once_by_whoever_resets() {
+    struct Counted(Box<usize>, Arc<AtomicUsize>);
+    impl Drop for Counted {
         fn drop(&mut self) {
-            self.0.lock().expect("not poisoned").push(self.1);
+            self.1.fetch_add(*self.0, SeqCst);
         }
     }
-    let mut arena = LockedArena::default();
-    for number in 0..3 {
-        arena.alloc_static(Logged(order.clone(), number));
-    }
-    arena.reset();
-    assert_eq!(*order.lock().expect("not poisoned"), [2, 1, 0]);
-    arena.alloc_static(Logged(order.clone(), 3));
-    struct PanicsOnDrop;
-    impl Drop for PanicsOnDrop {
-        fn drop(&mut self) {
-            panic!("in drop");
+    let dropped = Arc::new(AtomicUsize::new(0));
+    let mut arena = LockFreeArena::builder().max_block(2048).build().expect("built");
+    let sum: usize = (0..6 * 300).sum();
+    for round in 1..=3 {
+        thread::scope(|threads| {
+            for number in 0..6 {
+                let (arena, dropped) = (&arena, &dropped);
+                threads.spawn(move || {
+                    for i in 0..300 {
+                        let value = Box::new(number * 300 + i);
+                        let kept = arena.alloc_static(Counted(value, dropped.clone()));
+                        assert_eq!(*kept.0, number * 300 + i);
+                    }
+                });
+            }
+        });
+        assert_eq!(dropped.load(SeqCst), (round - 1) * sum);
+        if round == 1 {
+            arena.reset();
+        } else if round == 2 {
+            arena = thread::spawn(move || {
+                arena.clear();
+                arena
+            })
+            .join()
+            .expect("no panic");
+        } else {
+            drop(std::mem::take(&mut arena));
         }
+        assert_eq!(dropped.load(SeqCst), round * sum);
     }
-    arena.alloc_static(PanicsOnDrop);
-    assert_eq!(panic_of(|| arena.reset()), "in drop");
-    assert_eq!(*order.lock().expect("not poisoned"), [2, 1, 0, 3]);
-    assert_eq!(arena.used(), 0);
+    assert_eq!(Arc::strong_count(&dropped), 1);
 }
 
 /// A source that panics, or refuses, when the room for a finalizer is acquired: what the arena drops
@@ -292,6 +353,11 @@ macro_rules! static_values_over_a_failing_source {
 static_values_over_a_failing_source!(static_values_over_a_failing_source_on_an_arena, Arena);
 #[cfg(feature = "std")]
 static_values_over_a_failing_source!(static_values_over_a_failing_source_when_locked, LockedArena);
+#[cfg(feature = "std")]
+static_values_over_a_failing_source!(
+    static_values_over_a_failing_source_without_a_lock,
+    LockFreeArena
+);
 
 #[test]
 fn locked_arena_packs_from_threads_as_densely_as_one_arena() {

@@ -11,15 +11,16 @@
  *  What may block:
  *  - With room in the block, and an alignment of at most 16, an allocation is one atomic addition:
  *    wait-free where the processor has one (x86-64, AArch64 with LSE), else lock-free.
- *  - A larger alignment, a request above a quarter of the largest growth step, and resizing use
- *    compare-and-swap: lock-free.
+ *  - A larger alignment, a request above a quarter of the largest growth step, resizing, and
+ *    registering a function use compare-and-swap: lock-free.
  *  - So is the way to the next block, as far as it is ours: whatever other threads do or wherever
  *    they are stopped, some thread gets on. The source that is asked for a block may lock or wait,
  *    and so may what a budget calls on pressure; meanwhile the others are not held up.
  *    Since nobody waits, a request may be refused while another thread has the last block that the
  *    source or the budget would give in hand, but not yet on the chain.
  *  - Reset, trim, clear and fini have the arena alone: no other thread is in a call, and what the
- *    others did happens before, by a join or a lock of the caller's.
+ *    others did happens before, by a join or a lock of the caller's. Deferred functions run inside
+ *    of reset, clear and fini.
  *
  *  A thread that allocates much makes itself a handle (arena_local.h), which carves shards out of
  *  the arena and bumps in them without atomic operations.
@@ -81,12 +82,12 @@ AEGIS_API aegis_status aegis_lock_free_arena_init(aegis_lock_free_arena *arena,
                                                   const aegis_lock_free_arena_options *options,
                                                   aegis_error *error);
 
-/** Gives every block back.
+/** Runs the deferred functions, newest first, and gives every block back.
  *  @param arena  NULL and all-zero are accepted. All-zero afterwards.
  *  Ownership:    every pointer into the arena is dead, and so are its local handles: finish them
  *                first.
  *  Threads:      one, after all others are done with the arena.
- *  Cost:         O(blocks).
+ *  Cost:         O(blocks + deferred functions).
  */
 AEGIS_API void aegis_lock_free_arena_fini(aegis_lock_free_arena *arena);
 
@@ -171,13 +172,30 @@ AEGIS_API void *aegis_lock_free_arena_memdup(const aegis_lock_free_arena *arena,
 AEGIS_API char *aegis_lock_free_arena_strdup(const aegis_lock_free_arena *arena, const char *text,
                                              aegis_error *error);
 
-/** Frees everything and keeps every block for reuse. The same requests then acquire nothing, if
- *  they come in the same order; those that get blocks of their own, in any order.
+/** Registers a function to run when the arena is reset, cleared or finished, on the thread that
+ *  does so. Functions run newest first, each exactly once, and may allocate from the arena. Of
+ *  those that threads register at once any may be the newest; one thread's keep their order.
+ *  @param context  handed to `function`.
+ *  @param error    overwritten on failure; NULL if the reason is not wanted.
+ *  @return         AEGIS_OK, AEGIS_E_OUT_OF_MEMORY, AEGIS_E_LIMIT_EXCEEDED, or AEGIS_E_INVALID when
+ *                  `function` is NULL.
+ *  On failure:     nothing is registered.
+ *  Threads:        any thread. What it wrote before the call, `function` sees.
+ *  Cost:           one small allocation in the arena, and one compare-and-swap: lock-free.
+ */
+AEGIS_API aegis_status aegis_lock_free_arena_defer(const aegis_lock_free_arena *arena,
+                                                   aegis_arena_defer_fn function, void *context,
+                                                   aegis_error *error);
+
+/** Frees everything: runs the deferred functions, newest first, and keeps every block for reuse.
+ *  The same requests then acquire nothing, if they come in the same order; those that get blocks of
+ *  their own, in any order.
  *  Ownership:  every pointer into the arena is dead. So are its local handles, which are only good
  *              to be finished or made anew: every build refuses them a shard, and a debug build any
  *              allocation, and reports it.
  *  Threads:    one, while no other uses the arena or a handle of it.
- *  Cost:       O(blocks), for any number of allocations; never a system call.
+ *  Cost:       O(blocks), for any number of allocations, and the deferred functions; of itself
+ *              never a system call.
  */
 AEGIS_API void aegis_lock_free_arena_reset(aegis_lock_free_arena *arena);
 
@@ -192,7 +210,7 @@ AEGIS_API void aegis_lock_free_arena_trim(aegis_lock_free_arena *arena, size_t k
 /** Resets and gives every block back to the source.
  *  Ownership:  as for aegis_lock_free_arena_reset; the arena can be used again.
  *  Threads:    one, while no other uses the arena or a handle of it.
- *  Cost:       O(blocks).
+ *  Cost:       O(blocks), and the deferred functions.
  */
 AEGIS_API void aegis_lock_free_arena_clear(aegis_lock_free_arena *arena);
 

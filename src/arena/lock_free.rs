@@ -51,7 +51,8 @@ pub struct LockFreeArena {
 
 // SAFETY: what `&self` leads to in the core may be called from any thread, the rest takes
 // `&mut self`; sources are `Send + Sync`, and budgets any thread's. Values in the arena are reached
-// only through the references it has handed out, which cross threads if their types do.
+// only through the references it has handed out, which cross threads if their types do; those that
+// it drops, on whatever thread, are `Send`.
 unsafe impl Send for LockFreeArena {}
 // SAFETY: as above.
 unsafe impl Sync for LockFreeArena {}
@@ -91,10 +92,16 @@ impl LockFreeArena {
         LocalArena::new(self)
     }
 
-    /// Frees everything that was allocated and keeps every block for reuse.
+    /// Frees everything that was allocated and keeps every block for reuse. Values of
+    /// [`alloc_static`](Self::alloc_static) are dropped first, newest first.
+    ///
+    /// # Panics
+    ///
+    /// When the drop of such a value panicked; the reset is complete nevertheless.
     pub fn reset(&mut self) {
         // SAFETY: `&mut self`: no other thread, no handle and no reference uses the arena.
         unsafe { ffi::aegis_lock_free_arena_reset(&mut self.raw) }
+        unwind::resume();
     }
 
     /// Gives blocks that nothing is allocated in back to the source until at most `keep_bytes` are
@@ -106,10 +113,50 @@ impl LockFreeArena {
     }
 
     /// Resets and gives every block back to the source.
+    ///
+    /// # Panics
+    ///
+    /// As [`reset`](Self::reset).
     pub fn clear(&mut self) {
         // SAFETY: as in `reset`.
         unsafe { ffi::aegis_lock_free_arena_clear(&mut self.raw) }
         unwind::resume();
+    }
+
+    /// Moves a value into the arena, which drops it at its reset, clear or drop, on the thread that
+    /// does so. Newest values are dropped first.
+    ///
+    /// # Panics
+    ///
+    /// When [`try_alloc_static`](Self::try_alloc_static) fails.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let mut arena = aegis_memory::arena::LockFreeArena::default();
+    /// std::thread::scope(|threads| {
+    ///     threads.spawn(|| arena.alloc_static(vec![String::from("dropped at reset")]));
+    /// });
+    /// arena.reset();
+    /// ```
+    #[track_caller]
+    pub fn alloc_static<T: Send + 'static>(&self, value: T) -> &mut T {
+        expect(self.try_alloc_static(value))
+    }
+
+    /// Moves a value into the arena, which drops it at its reset, clear or drop.
+    ///
+    /// # Errors
+    ///
+    /// As [`try_alloc`](Self::try_alloc); the value is dropped then.
+    pub fn try_alloc_static<T: Send + 'static>(&self, value: T) -> Result<&mut T, AllocError> {
+        let place = forms::place_static(self, value, |function, context, error| {
+            // SAFETY: any thread may register. Nothing runs the function before `&mut self`, and
+            // the record is only written.
+            unsafe { ffi::aegis_lock_free_arena_defer(&self.raw, function, context, error) }
+        });
+        // SAFETY: freshly placed, and ours for as long as `self` is borrowed.
+        place.map(|mut p| unsafe { p.as_mut() })
     }
 
     /// Usable bytes in all blocks.
@@ -155,7 +202,7 @@ impl LockFreeArena {
     ///   finished.
     /// - Nobody else resets, trims or finishes this arena afterwards, or uses it after this one is
     ///   dropped.
-    /// - Its source may be used from any thread.
+    /// - Its source may be used from any thread, and its deferred functions may run on any.
     pub unsafe fn from_raw(raw: ffi::aegis_lock_free_arena) -> Self {
         Self { raw }
     }

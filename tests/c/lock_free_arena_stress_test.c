@@ -253,6 +253,78 @@ static void budget_is_never_exceeded_and_wholly_released(void) {
     CHECK_SIZE(atomic_load(&failure_count), 0);
 }
 
+/* What a thread has registered, in memory of the arena. */
+typedef struct deferred_call {
+    worker *owner;
+    size_t number;
+} deferred_call;
+
+static size_t ran_count;
+
+/* Functions of one thread run in the reverse of the order they were registered in. */
+static void run_call(void *context) {
+    const deferred_call *call = (const deferred_call *)context;
+    CHECK_SIZE(call->number, --call->owner->count);
+    ran_count++;
+}
+
+static void *defer_calls(void *context) {
+    worker *self = (worker *)context;
+    self->count = self->failed_count = 0;
+    for (size_t i = 0; i < ALLOCATIONS; i++) {
+        aegis_error error = {0, 0, 0, 0, 0, NULL};
+        deferred_call *call =
+            (deferred_call *)aegis_lock_free_arena_alloc(&arena, sizeof *call, NULL);
+        if (call != NULL) {
+            call->owner = self;
+            call->number = self->count;
+            if (aegis_lock_free_arena_defer(&arena, run_call, call, &error) == AEGIS_OK) {
+                self->count++;
+                continue;
+            }
+            demand(error.status == AEGIS_E_OUT_OF_MEMORY);
+        }
+        self->failed_count++;
+    }
+    return NULL;
+}
+
+static void functions_deferred_by_threads_at_once_run_once_each(void) {
+    for (size_t round = 0; round < ROUNDS * scale(); round++) {
+        bool may_fail = round % 3 == 2;
+        shared_source state;
+        aegis_source source = shared_source_get(&state, false);
+        arena = shared_arena(0, round % 2 == 0 ? 1024 : 65536, &source);
+        for (int cycle = 0; cycle < 3; cycle++) {
+            /* From the start, and again when there are blocks to reuse. */
+            atomic_store(&state.fail_from, may_fail ? atomic_load(&state.asked_count) + 5 : 0);
+            size_t registered_count = 0, failed_count = 0;
+            for (size_t i = 0; i < THREADS; i++)
+                CHECK(pthread_create(&workers[i].thread, NULL, defer_calls, &workers[i]) == 0);
+            for (size_t i = 0; i < THREADS; i++)
+                CHECK(pthread_join(workers[i].thread, NULL) == 0);
+            for (size_t i = 0; i < THREADS; i++) {
+                failed_count += workers[i].failed_count;
+                registered_count += workers[i].count;
+            }
+            CHECK_SIZE(registered_count + failed_count, THREADS * ALLOCATIONS);
+            CHECK(may_fail ? failed_count > 0 || cycle > 0 : failed_count == 0);
+            ran_count = 0;
+            if (cycle == 0)
+                aegis_lock_free_arena_reset(&arena);
+            else if (cycle == 1)
+                aegis_lock_free_arena_clear(&arena);
+            else
+                aegis_lock_free_arena_fini(&arena);
+            CHECK_SIZE(ran_count, registered_count);
+            for (size_t i = 0; i < THREADS; i++)
+                CHECK_SIZE(workers[i].count, 0);
+        }
+        shared_source_check_done(&state);
+    }
+    CHECK_SIZE(atomic_load(&failure_count), 0);
+}
+
 int main(void) {
     RUN(direct_over_tiny_blocks);
     RUN(direct_over_larger_blocks);
@@ -261,5 +333,6 @@ int main(void) {
     RUN(refusing_sources_stop_nobody_else);
     RUN(source_that_dries_up_at_any_step_leaves_the_rest_usable);
     RUN(budget_is_never_exceeded_and_wholly_released);
+    RUN(functions_deferred_by_threads_at_once_run_once_each);
     return check_finish();
 }

@@ -38,6 +38,7 @@ fn main() {
     drop(local);
     counted.push_str(text);
     drop(counted);
+    shared.alloc_static(vec![1]);
     shared.reset();
 
     LockedArena::new(64).alloc_static(vec![1]);
