@@ -104,9 +104,15 @@ c_tests! {
     base_test
     budget_test
     budget_text_test
+    buffer_map_test
+    buffer_memory_test
+    buffer_model_test
+    buffer_mut_test
     buffer_pool_stress_test
     buffer_pool_test
     buffer_pool_wait_test
+    buffer_test
+    buffer_threads_test
     lock_free_arena_stress_test
     lock_free_arena_test
     lock_free_pool_test

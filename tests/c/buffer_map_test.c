@@ -1,0 +1,257 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Mapped files: every offset and length, what is no file, descriptors that must not leak, and a
+ * file that is truncated under its mapping. */
+#if !defined(_WIN32) && !defined(_POSIX_C_SOURCE)
+#define _POSIX_C_SOURCE 200809L /* mkstemp, mkfifo */
+#define _FILE_OFFSET_BITS 64
+#endif
+
+#include "buffer_support.h"
+
+#include <errno.h>
+
+#if defined(__unix__) || defined(__APPLE__)
+#include <fcntl.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#define HAS_FILES 1
+#endif
+
+static void missing_file_is_refused_with_the_systems_reason(void) {
+    aegis_buffer view = {NULL, 1, NULL};
+    int os_error = 0;
+    CHECK(aegis_buffer_map_file(&view, "tests/c/no such file", &os_error) == AEGIS_E_IO);
+    CHECK(is_no_buffer(&view) && os_error == ENOENT);
+    CHECK(aegis_buffer_map_file(&view, "tests/c/no such file", NULL) == AEGIS_E_IO);
+}
+
+#if defined(HAS_FILES)
+
+static char path[4096];
+
+static unsigned char byte_at(size_t position) {
+    return (unsigned char)(position * 7 + position / 256);
+}
+
+/* Makes the file at `path`, of so many bytes; returns it open. */
+static int file_of(size_t size_bytes) {
+    const char *dir = getenv("TMPDIR");
+    (void)snprintf(path, sizeof path, "%s/aegis_buffer_XXXXXX", dir != NULL ? dir : "/tmp");
+    int file = mkstemp(path);
+    CHECK(file >= 0);
+    unsigned char *bytes = (unsigned char *)malloc(size_bytes + 1);
+    for (size_t i = 0; i < size_bytes; i++)
+        bytes[i] = byte_at(i);
+    CHECK(write(file, bytes, size_bytes) == (ssize_t)size_bytes);
+    free(bytes);
+    return file;
+}
+
+static void drop_file(int file) {
+    CHECK(close(file) == 0 && unlink(path) == 0);
+}
+
+static bool is_piece(const aegis_buffer *view, size_t offset, size_t length) {
+    if (view->data == NULL || view->length != length)
+        return false;
+    for (size_t i = 0; i < length; i++)
+        if (view->data[i] != byte_at(offset + i))
+            return false;
+    return true;
+}
+
+/* What leaks shows as a higher number. */
+static int lowest_free_descriptor(void) {
+    int file = open("/dev/null", O_RDONLY);
+    CHECK(file >= 0 && close(file) == 0);
+    return file;
+}
+
+static void mapped_file_is_its_content(void) {
+    int file = file_of(10000);
+    int lowest = lowest_free_descriptor();
+    aegis_buffer view, part;
+    aegis_buffer_mut writer;
+    CHECK(aegis_buffer_map_file(&view, path, NULL) == AEGIS_OK);
+    drop_file(file); /* the mapping needs neither */
+    CHECK(is_piece(&view, 0, 10000));
+    CHECK(aegis_buffer_check_file(&view) == AEGIS_OK);
+    CHECK(aegis_buffer_try_into_mut(&view, &writer) == AEGIS_E_INVALID);
+    CHECK(aegis_buffer_slice(&view, 5000, 6000, &part) == AEGIS_OK);
+    CHECK(aegis_buffer_release(&view) == AEGIS_OK);
+    CHECK(is_piece(&part, 5000, 1000));
+    CHECK(aegis_buffer_compact(&part, NULL, NULL) == AEGIS_OK);
+    CHECK(is_piece(&part, 5000, 1000) && aegis_buffer_try_into_mut(&part, &writer) == AEGIS_OK);
+    CHECK(aegis_buffer_mut_release(&writer) == AEGIS_OK);
+    CHECK(lowest_free_descriptor() <= lowest);
+}
+
+static void piece_may_begin_and_end_anywhere(void) {
+    size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    size_t size_bytes = 3 * page + 100;
+    int file = file_of(size_bytes);
+    int lowest = lowest_free_descriptor();
+    const size_t ends[] = {0, 1, 17, page - 1, page, page + 1, 3 * page, size_bytes};
+    const size_t count = sizeof ends / sizeof *ends;
+    aegis_buffer view;
+    for (size_t i = 0; i < count; i++) {
+        for (size_t k = i; k < count; k++) {
+            CHECK(aegis_buffer_map_descriptor(&view, file, ends[i], ends[k] - ends[i], NULL) ==
+                  AEGIS_OK);
+            CHECK(is_piece(&view, ends[i], ends[k] - ends[i]));
+            CHECK(aegis_buffer_release(&view) == AEGIS_OK);
+        }
+        CHECK(aegis_buffer_map_descriptor(&view, file, ends[i], SIZE_MAX, NULL) == AEGIS_OK);
+        CHECK(is_piece(&view, ends[i], size_bytes - ends[i]));
+        CHECK(aegis_buffer_check_file(&view) == AEGIS_OK);
+        CHECK(aegis_buffer_release(&view) == AEGIS_OK);
+    }
+    CHECK(lowest_free_descriptor() == lowest);
+    drop_file(file);
+}
+
+static void expect_refusal(intptr_t file, uint64_t offset, size_t length, aegis_status expected,
+                           int expected_error) {
+    aegis_buffer view = {NULL, 1, NULL};
+    int os_error = -1, lowest = lowest_free_descriptor();
+    CHECK(aegis_buffer_map_descriptor(&view, file, offset, length, &os_error) == expected);
+    CHECK(is_no_buffer(&view));
+    CHECK_SIZE(os_error, expected_error);
+    CHECK(aegis_buffer_map_descriptor(&view, file, offset, length, NULL) == expected);
+    CHECK(lowest_free_descriptor() == lowest);
+}
+
+static void piece_outside_of_the_file_is_refused(void) {
+    int file = file_of(1000);
+    expect_refusal(file, 1001, SIZE_MAX, AEGIS_E_INVALID, 0);
+    expect_refusal(file, 1001, 0, AEGIS_E_INVALID, 0);
+    expect_refusal(file, 1000, 1, AEGIS_E_INVALID, 0);
+    expect_refusal(file, 0, 1001, AEGIS_E_INVALID, 0);
+    expect_refusal(file, 1, SIZE_MAX - 1, AEGIS_E_INVALID, 0);
+    expect_refusal(file, UINT64_MAX, 2, AEGIS_E_INVALID, 0);
+    expect_refusal(file, UINT64_MAX, SIZE_MAX, AEGIS_E_INVALID, 0);
+    drop_file(file);
+    expect_refusal(file, 0, SIZE_MAX, AEGIS_E_IO, EBADF);
+    expect_refusal(-1, 0, SIZE_MAX, AEGIS_E_IO, EBADF);
+}
+
+static void file_that_may_not_be_read_is_refused(void) {
+    int file = file_of(10);
+    int write_only = open(path, O_WRONLY);
+    CHECK(write_only >= 0);
+    expect_refusal(write_only, 0, SIZE_MAX, AEGIS_E_IO, EACCES);
+    CHECK(close(write_only) == 0);
+    drop_file(file);
+}
+
+static void what_is_no_regular_file_is_refused(void) {
+    aegis_buffer view;
+    int ends[2], os_error = -1, lowest = lowest_free_descriptor();
+    CHECK(aegis_buffer_map_file(&view, "tests/c", &os_error) == AEGIS_E_INVALID);
+    CHECK(is_no_buffer(&view) && os_error == 0);
+    CHECK(aegis_buffer_map_file(&view, "/dev/null", &os_error) == AEGIS_E_INVALID);
+    /* A pipe that nobody writes to is not waited for. */
+    int file = file_of(0);
+    drop_file(file);
+    CHECK(mkfifo(path, 0600) == 0);
+    CHECK(aegis_buffer_map_file(&view, path, &os_error) == AEGIS_E_INVALID && os_error == 0);
+    CHECK(unlink(path) == 0);
+    CHECK(pipe(ends) == 0);
+    expect_refusal(ends[0], 0, SIZE_MAX, AEGIS_E_INVALID, 0);
+    CHECK(close(ends[0]) == 0 && close(ends[1]) == 0);
+    CHECK(lowest_free_descriptor() == lowest);
+}
+
+static void empty_file_is_an_empty_view(void) {
+    int file = file_of(0);
+    aegis_buffer view, part;
+    CHECK(aegis_buffer_map_file(&view, path, NULL) == AEGIS_OK);
+    CHECK(view.data != NULL && view.length == 0 && view.owner != NULL);
+    CHECK(aegis_buffer_slice(&view, 0, 0, &part) == AEGIS_OK);
+    CHECK(aegis_buffer_check_file(&view) == AEGIS_OK);
+    CHECK(aegis_buffer_release(&view) == AEGIS_OK && aegis_buffer_release(&part) == AEGIS_OK);
+    drop_file(file);
+}
+
+static void truncated_file_is_found_out_before_it_is_copied(void) {
+    int file = file_of(20000);
+    aegis_buffer view, part;
+    aegis_buffer_mut writer;
+    aegis_error error;
+    CHECK(aegis_buffer_map_descriptor(&view, file, 10, 9990, NULL) == AEGIS_OK);
+    CHECK(ftruncate(file, 10000) == 0);
+    CHECK(aegis_buffer_check_file(&view) == AEGIS_OK);
+    CHECK(aegis_buffer_slice(&view, 1, 10, &part) == AEGIS_OK);
+    CHECK(ftruncate(file, 9999) == 0);
+    CHECK(aegis_buffer_check_file(&view) == AEGIS_E_IO);
+    CHECK(aegis_buffer_check_file(&part) == AEGIS_E_IO);
+    CHECK(ftruncate(file, 0) == 0);
+    aegis_buffer before = part;
+    CHECK(aegis_buffer_into_mut(&part, &writer, NULL, &error) == AEGIS_E_IO);
+    CHECK(is_no_writer(&writer) && error.status == AEGIS_E_IO && is_same_buffer(&part, &before));
+    error.status = AEGIS_OK;
+    CHECK(aegis_buffer_compact(&part, NULL, &error) == AEGIS_E_IO);
+    CHECK(error.status == AEGIS_E_IO && is_same_buffer(&part, &before));
+    /* As long again, it may be read again. */
+    CHECK(ftruncate(file, 10000) == 0);
+    CHECK(aegis_buffer_check_file(&view) == AEGIS_OK);
+    CHECK(aegis_buffer_into_mut(&part, &writer, NULL, NULL) == AEGIS_OK);
+    CHECK(writer.length == 9 && is_filled(writer.data, 0, 9));
+    CHECK(aegis_buffer_mut_release(&writer) == AEGIS_OK);
+    CHECK(aegis_buffer_release(&view) == AEGIS_OK);
+    drop_file(file);
+}
+
+static void no_descriptor_left_is_the_systems_reason(void) {
+    int file = file_of(100);
+    int lowest = lowest_free_descriptor();
+    struct rlimit before, none;
+    CHECK(getrlimit(RLIMIT_NOFILE, &before) == 0);
+    none = before;
+    none.rlim_cur = (rlim_t)lowest;
+    CHECK(setrlimit(RLIMIT_NOFILE, &none) == 0);
+    aegis_buffer view;
+    int file_error = 0, descriptor_error = 0;
+    aegis_status by_path = aegis_buffer_map_file(&view, path, &file_error);
+    aegis_status by_file = aegis_buffer_map_descriptor(&view, file, 0, 100, &descriptor_error);
+    CHECK(setrlimit(RLIMIT_NOFILE, &before) == 0);
+    CHECK(by_path == AEGIS_E_IO && by_file == AEGIS_E_IO && is_no_buffer(&view));
+    CHECK(file_error == EMFILE && descriptor_error == EMFILE);
+    drop_file(file);
+}
+
+static void end_of_a_file_larger_than_32_bits_can_be_mapped(void) {
+    int file = file_of(0);
+    uint64_t size_bytes = (uint64_t)1 << 42; /* sparse */
+    CHECK(sizeof(off_t) == 8 && ftruncate(file, (off_t)size_bytes) == 0);
+    CHECK(pwrite(file, "abcde", 5, (off_t)(size_bytes - 5)) == 5);
+    if (sizeof(size_t) < 8)
+        expect_refusal(file, 0, SIZE_MAX, AEGIS_E_INVALID_LAYOUT, 0);
+    aegis_buffer view;
+    CHECK(aegis_buffer_map_descriptor(&view, file, size_bytes - 5, SIZE_MAX, NULL) == AEGIS_OK);
+    CHECK(holds(&view, "abcde", 5));
+    CHECK(aegis_buffer_check_file(&view) == AEGIS_OK);
+    CHECK(ftruncate(file, (off_t)(size_bytes - 1)) == 0);
+    CHECK(aegis_buffer_check_file(&view) == AEGIS_E_IO);
+    CHECK(aegis_buffer_release(&view) == AEGIS_OK);
+    drop_file(file);
+}
+
+#endif
+
+int main(void) {
+    RUN(missing_file_is_refused_with_the_systems_reason);
+#if defined(HAS_FILES)
+    RUN(mapped_file_is_its_content);
+    RUN(piece_may_begin_and_end_anywhere);
+    RUN(piece_outside_of_the_file_is_refused);
+    RUN(file_that_may_not_be_read_is_refused);
+    RUN(what_is_no_regular_file_is_refused);
+    RUN(empty_file_is_an_empty_view);
+    RUN(truncated_file_is_found_out_before_it_is_copied);
+    RUN(no_descriptor_left_is_the_systems_reason);
+    RUN(end_of_a_file_larger_than_32_bits_can_be_mapped);
+#endif
+    return check_finish();
+}
