@@ -1,0 +1,212 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Reads a file past the system's page cache (`O_DIRECT`) into the page-aligned buffers of a pool,
+//! and checks it in another thread, whose dropping of the buffers lets the reader go on. Where the
+//! file system does not allow that, it says so and reads through the cache.
+//!
+//! ```text
+//! cargo run --release --example direct_io [FILE]    (default: 64 MiB made for the purpose)
+//! ```
+
+use aegis_memory::buffer::{Buffer, BufferPool, WhenEmpty};
+use aegis_memory::AllocError;
+use std::fmt;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::mpsc::{channel, Receiver, Sender};
+use std::thread;
+use std::time::{Duration, Instant};
+
+const BUFFER_BYTES: usize = 256 << 10;
+const BUFFERS: usize = 16;
+/// What direct reads ask of address, offset and size on every common device.
+const PAGE_BYTES: usize = 4096;
+const MADE_BYTES: usize = 64 << 20;
+
+/// Opens for direct reading. The file system may refuse at once, or at the first read.
+#[cfg(target_os = "linux")]
+fn open_direct(path: &Path) -> io::Result<File> {
+    use std::os::unix::fs::OpenOptionsExt;
+    OpenOptions::new().read(true).custom_flags(libc::O_DIRECT).open(path)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn open_direct(_path: &Path) -> io::Result<File> {
+    Err(io::Error::new(io::ErrorKind::Unsupported, "this system has no O_DIRECT"))
+}
+
+/// The file, and why it is not read directly if it is not.
+fn open(path: &Path, pool: &BufferPool) -> Result<(File, Option<io::Error>), Failure> {
+    let tried = open_direct(path).and_then(|file| {
+        let mut probe = pool.get(PAGE_BYTES).map_err(io::Error::other)?;
+        probe.read_from(&mut &file)?;
+        // From the beginning again: a descriptor of its own, since reading has moved this one.
+        open_direct(path)
+    });
+    match tried {
+        Ok(file) => Ok((file, None)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Err(Failure::io("open", path)(error)),
+        Err(error) => {
+            let file = OpenOptions::new().read(true).open(path);
+            Ok((file.map_err(Failure::io("open", path))?, Some(error)))
+        }
+    }
+}
+
+/// The reading thread: one read a buffer, until the file ends.
+fn read(path: &Path, file: &File, pool: &BufferPool, to: Sender<Buffer>) -> Result<(), Failure> {
+    loop {
+        let mut buffer = pool.get(BUFFER_BYTES).map_err(Failure::Memory)?;
+        assert_eq!(buffer.as_ptr() as usize % PAGE_BYTES, 0, "buffers are page-aligned");
+        match buffer.read_from(&mut &*file) {
+            Ok(0) => return Ok(()),
+            Ok(_) if to.send(buffer.freeze()).is_err() => return Ok(()),
+            Ok(_) => {}
+            Err(error) => return Err(Failure::io("read", path)(error)),
+        }
+    }
+}
+
+/// Adds up the bytes and their FNV-1a hash, in 64-bit words where there are whole ones.
+#[derive(Default, PartialEq)]
+struct Sum {
+    bytes: u64,
+    hash: u64,
+}
+
+impl Sum {
+    fn add(&mut self, bytes: &[u8]) {
+        self.bytes += bytes.len() as u64;
+        for chunk in bytes.chunks(8) {
+            let mut word = [0; 8];
+            word[..chunk.len()].copy_from_slice(chunk);
+            self.hash = (self.hash ^ u64::from_le_bytes(word)).wrapping_mul(0x100_0000_01b3);
+        }
+    }
+}
+
+fn sum(from: Receiver<Buffer>) -> Sum {
+    let mut sum = Sum::default();
+    from.into_iter().for_each(|buffer| sum.add(&buffer));
+    sum
+}
+
+/// A file in the working directory, which is more often on a disk than the folder for temporary
+/// ones, removed when dropped.
+struct Temporary(PathBuf);
+
+impl Drop for Temporary {
+    fn drop(&mut self) {
+        // It may not have been made.
+        let _ = fs::remove_file(&self.0);
+    }
+}
+
+/// Fills a file with numbers that do not repeat (xorshift64).
+fn make(path: &Path) -> io::Result<()> {
+    let mut file = File::create(path)?;
+    let mut state = 0x9E37_79B9_7F4A_7C15_u64;
+    let mut chunk = vec![0; BUFFER_BYTES];
+    for _ in 0..MADE_BYTES / BUFFER_BYTES {
+        for word in chunk.chunks_exact_mut(8) {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            word.copy_from_slice(&state.to_le_bytes());
+        }
+        file.write_all(&chunk)?;
+    }
+    file.sync_all()
+}
+
+enum Failure {
+    Io { what: &'static str, path: PathBuf, error: io::Error },
+    Memory(AllocError),
+    Differs,
+}
+
+impl Failure {
+    fn io<'a>(what: &'static str, path: &'a Path) -> impl Fn(io::Error) -> Self + 'a {
+        move |error| Self::Io { what, path: path.to_path_buf(), error }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Io { what, path, error } => {
+                write!(f, "cannot {what} '{}': {error}", path.display())
+            }
+            Self::Memory(error) => write!(f, "{error}"),
+            Self::Differs => f.write_str("what was read is not what is in the file"),
+        }
+    }
+}
+
+fn run(given: Option<PathBuf>) -> Result<(), Failure> {
+    let made = Temporary(PathBuf::from(format!("direct_io-{}.tmp", std::process::id())));
+    let path = match given {
+        Some(path) => path,
+        None => {
+            make(&made.0).map_err(Failure::io("write", &made.0))?;
+            made.0.clone()
+        }
+    };
+    let pool = BufferPool::builder()
+        .class(BUFFER_BYTES, BUFFERS)
+        .align(PAGE_BYTES)
+        .when_empty(WhenEmpty::Wait(Duration::from_secs(60)))
+        .build()
+        .map_err(Failure::Memory)?;
+
+    let (file, refused) = open(&path, &pool)?;
+    match &refused {
+        None => println!("reading   '{}' directly (O_DIRECT)", path.display()),
+        Some(error) => {
+            println!("reading   '{}' through the page cache: O_DIRECT: {error}", path.display())
+        }
+    }
+    let (sender, receiver) = channel();
+    let start = Instant::now();
+    let sum = thread::scope(|threads| {
+        let checker = threads.spawn(|| sum(receiver));
+        let done = read(&path, &file, &pool, sender);
+        let sum = checker.join().expect("the checker does not panic");
+        done.map(|()| sum)
+    })?;
+    let seconds = start.elapsed().as_secs_f64();
+
+    let mut expected = Sum::default();
+    let whole = fs::read(&path).map_err(Failure::io("read", &path))?;
+    whole.chunks(BUFFER_BYTES).for_each(|chunk| expected.add(chunk));
+    if sum != expected {
+        return Err(Failure::Differs);
+    }
+    let stats = pool.stats();
+    let mib = |bytes: u64| bytes as f64 / (1 << 20) as f64;
+    println!("read      {:.1} MiB, {:.0} MiB/s, verified", mib(sum.bytes), mib(sum.bytes) / seconds);
+    println!(
+        "buffers   {} of {} KiB; the reader waited for one {} times",
+        stats.classes[0].capacity,
+        BUFFER_BYTES >> 10,
+        stats.wait_count
+    );
+    println!("register  {} buffers, numbered, for io_uring and the like", pool.io_blocks().len());
+    Ok(())
+}
+
+fn main() -> ExitCode {
+    let arguments: Vec<_> = std::env::args_os().skip(1).collect();
+    if arguments.len() > 1 {
+        eprintln!("usage: direct_io [FILE]");
+        return ExitCode::from(2);
+    }
+    match run(arguments.into_iter().next().map(PathBuf::from)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("direct_io: {failure}");
+            ExitCode::FAILURE
+        }
+    }
+}
