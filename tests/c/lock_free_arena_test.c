@@ -473,6 +473,87 @@ static void defer_that_fails_says_why_and_registers_nothing(void) {
     }
 }
 
+#if UINTPTR_MAX > UINT32_MAX
+
+#define HUGE_PIECES 20
+#define HUGE_BYTES ((size_t)240 << 20)
+#define HUGE_TOTAL (HUGE_PIECES * HUGE_BYTES)
+
+/* The memory that the process has in use, or 0 where the system has no such file. */
+static size_t resident_bytes(void) {
+    FILE *file = fopen("/proc/self/status", "r");
+    if (file == NULL)
+        return 0;
+    char line[256];
+    size_t kib = 0;
+    while (fgets(line, sizeof line, file) != NULL)
+        if (strncmp(line, "VmRSS:", 6) == 0)
+            kib = (size_t)strtoul(line + 6, NULL, 10);
+    (void)fclose(file);
+    return kib * 1024;
+}
+
+/* Allocates more than 4 GiB from anonymous pages, of which only the ends of each piece are touched,
+ * and again after a reset, from the same blocks. */
+static void go_beyond_4_gib(size_t capacity_bytes, size_t max_block_bytes, size_t block_count) {
+    aegis_source pages = aegis_source_pages(0);
+    size_t resident_before = resident_bytes();
+    aegis_lock_free_arena arena = shared_arena(capacity_bytes, max_block_bytes, &pages);
+    unsigned char *pieces[HUGE_PIECES];
+    for (int round = 0; round < 2; round++) {
+        for (size_t i = 0; i < HUGE_PIECES; i++) {
+            pieces[i] =
+                (unsigned char *)(round == 0
+                                      ? aegis_lock_free_arena_alloc_zeroed(&arena, HUGE_BYTES, NULL)
+                                      : aegis_lock_free_arena_alloc(&arena, HUGE_BYTES, NULL));
+            CHECK(pieces[i] != NULL && is_aligned(pieces[i], AEGIS_ARENA_ALIGN));
+            if (pieces[i] == NULL) {
+                aegis_lock_free_arena_fini(&arena);
+                return;
+            }
+            CHECK(round == 1 || (pieces[i][0] == 0 && pieces[i][HUGE_BYTES - 1] == 0));
+            pieces[i][0] = pieces[i][HUGE_BYTES - 1] = (unsigned char)(i + 1);
+            for (size_t other = 0; other < i; other++)
+                CHECK(pieces[other] + HUGE_BYTES <= pieces[i] ||
+                      pieces[i] + HUGE_BYTES <= pieces[other]);
+        }
+        aegis_arena_stats stats = shared_stats(&arena);
+        for (size_t i = 0; i < HUGE_PIECES; i++)
+            CHECK(pieces[i][0] == i + 1 && pieces[i][HUGE_BYTES - 1] == i + 1);
+        CHECK(stats.used_bytes >= HUGE_TOTAL && (stats.used_bytes == HUGE_TOTAL || is_gapped()));
+        CHECK(stats.capacity_bytes >= HUGE_TOTAL);
+        CHECK_SIZE(stats.reserved_bytes, stats.capacity_bytes + 64 * stats.block_count);
+        CHECK_SIZE(stats.acquired_count, block_count);
+        if (block_count < HUGE_PIECES) {
+            /* The latest piece is resized in place, beyond 4 GiB where one block has them all. */
+            unsigned char *p = pieces[HUGE_PIECES - 1];
+            CHECK(aegis_lock_free_arena_realloc_aligned(&arena, p, HUGE_BYTES, 8, 8, NULL) == p);
+            CHECK_SIZE(shared_stats(&arena).used_bytes, stats.used_bytes - (HUGE_BYTES - 8));
+            CHECK(aegis_lock_free_arena_realloc_aligned(&arena, p, 8, HUGE_BYTES, 8, NULL) == p);
+            CHECK_SIZE(shared_stats(&arena).used_bytes, stats.used_bytes);
+        }
+        aegis_lock_free_arena_reset(&arena);
+        CHECK_SIZE(shared_stats(&arena).used_bytes, 0);
+    }
+    /* Huge pages may make 2 MiB resident for each end; a checker's shadow is not ours. */
+    CHECK(is_gapped() || resident_bytes() < resident_before + HUGE_TOTAL / 16);
+    aegis_lock_free_arena_fini(&arena);
+}
+
+static void arena_goes_beyond_4_gib_in_one_block(void) {
+    go_beyond_4_gib(HUGE_TOTAL + ((size_t)1 << 20), (size_t)1 << 30, 1);
+}
+
+static void arena_goes_beyond_4_gib_in_a_chain_of_blocks(void) {
+    go_beyond_4_gib(0, (size_t)1 << 30, HUGE_PIECES / 4);
+}
+
+static void arena_goes_beyond_4_gib_in_blocks_of_one_request(void) {
+    go_beyond_4_gib(0, 0, HUGE_PIECES);
+}
+
+#endif
+
 int main(void) {
     RUN(alloc_packs_densely_in_one_block);
     RUN(zero_bytes_return_aligned_non_null_without_a_block);
@@ -493,5 +574,10 @@ int main(void) {
     RUN(deferred_functions_run_newest_first_and_once);
     RUN(deferred_function_may_allocate_and_defer);
     RUN(defer_that_fails_says_why_and_registers_nothing);
+#if UINTPTR_MAX > UINT32_MAX
+    RUN(arena_goes_beyond_4_gib_in_one_block);
+    RUN(arena_goes_beyond_4_gib_in_a_chain_of_blocks);
+    RUN(arena_goes_beyond_4_gib_in_blocks_of_one_request);
+#endif
     return check_finish();
 }
