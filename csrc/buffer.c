@@ -63,7 +63,9 @@ aegis_status aegis_i_buffer_unref(aegis_buffer_owner *owner) {
 
 /* -- validity -- */
 
-static bool is_inside(const aegis_buffer_owner *owner, const unsigned char *data, size_t length) {
+/* Whether a range lies in the owner's memory. */
+static bool range_is_valid(const aegis_buffer_owner *owner, const unsigned char *data,
+                           size_t length) {
     uintptr_t base = (uintptr_t)owner->base;
     return (uintptr_t)data >= base && (uintptr_t)data - base <= owner->capacity_bytes &&
            length <= owner->capacity_bytes - ((uintptr_t)data - base);
@@ -72,14 +74,14 @@ static bool is_inside(const aegis_buffer_owner *owner, const unsigned char *data
 bool aegis_i_buffer_is_valid(const aegis_buffer *buffer) {
     if (buffer->data == NULL)
         return buffer->length == 0 && buffer->owner == NULL;
-    return buffer->owner == NULL || is_inside(buffer->owner, buffer->data, buffer->length);
+    return buffer->owner == NULL || range_is_valid(buffer->owner, buffer->data, buffer->length);
 }
 
 bool aegis_i_buffer_mut_is_valid(const aegis_buffer_mut *writer) {
     if (writer->data == NULL)
         return writer->length == 0 && writer->capacity == 0 && writer->owner == NULL;
     return writer->owner != NULL && writer->length <= writer->capacity &&
-           is_inside(writer->owner, writer->data, writer->capacity);
+           range_is_valid(writer->owner, writer->data, writer->capacity);
 }
 
 /* -- views -- */

@@ -203,6 +203,22 @@ static void truncated_file_is_found_out_before_it_is_copied(void) {
     drop_file(file);
 }
 
+static void file_that_the_system_does_not_tell_of_counts_as_truncated(void) {
+    int file = file_of(100);
+    int lowest = lowest_free_descriptor();
+    aegis_buffer view;
+    CHECK(aegis_buffer_map_file(&view, path, NULL) == AEGIS_OK);
+    CHECK(aegis_buffer_check_file(&view) == AEGIS_OK);
+    CHECK(close(lowest) == 0); /* the view's own, by a mistake of somebody */
+    CHECK(aegis_buffer_check_file(&view) == AEGIS_E_IO);
+    CHECK(is_piece(&view, 0, 100));
+    CHECK(open("/dev/null", O_RDONLY) == lowest);
+    CHECK(aegis_buffer_check_file(&view) == AEGIS_E_IO);
+    CHECK(aegis_buffer_release(&view) == AEGIS_OK);
+    CHECK(lowest_free_descriptor() == lowest);
+    drop_file(file);
+}
+
 static void no_descriptor_left_is_the_systems_reason(void) {
     int file = file_of(100);
     int lowest = lowest_free_descriptor();
@@ -250,6 +266,7 @@ int main(void) {
     RUN(what_is_no_regular_file_is_refused);
     RUN(empty_file_is_an_empty_view);
     RUN(truncated_file_is_found_out_before_it_is_copied);
+    RUN(file_that_the_system_does_not_tell_of_counts_as_truncated);
     RUN(no_descriptor_left_is_the_systems_reason);
     RUN(end_of_a_file_larger_than_32_bits_can_be_mapped);
 #endif

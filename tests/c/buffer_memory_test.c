@@ -321,28 +321,40 @@ static void arena_without_room_for_the_header_says_so(void) {
 /* More pieces than a process has in stock: the limit is not in force, as under an emulator. */
 #define MOST_PIECES 10000
 
-/* In a child process without any memory left: 0 if the headers' makers say so. */
-static int headers_without_memory(void) {
-    struct rlimit none = {0, 0};
-    aegis_buffer view;
-    size_t count = 0;
-    int os_error = -1;
-    if (setrlimit(RLIMIT_AS, &none) != 0)
-        return 2;
+/* Takes all memory that there is under the limit. False if it is without end. */
+static bool take_all_memory(void) {
     size_t piece_count = 0;
     void *volatile piece; /* volatile: a compiler may leave an unused malloc out */
     for (size_t bytes = 1 << 20; bytes != 0; bytes = bytes > 1024 ? bytes / 2 : bytes - 8)
         while ((piece = malloc(bytes)) != NULL)
             if (++piece_count == MOST_PIECES)
-                return 0;
+                return false;
+    return true;
+}
+
+/* In a child process without any memory left: 0 if the headers' makers say so. */
+static int headers_without_memory(void) {
+    struct rlimit before, none;
+    aegis_buffer lent, mapped;
     aegis_error error;
-    if (aegis_buffer_wrap(&view, "a", 1, count_release, &count, &error) != AEGIS_E_OUT_OF_MEMORY ||
-        error.status != AEGIS_E_OUT_OF_MEMORY || !is_no_buffer(&view) || count != 0)
+    size_t count = 0;
+    int os_error = -1;
+    if (getrlimit(RLIMIT_AS, &before) != 0)
+        return 2;
+    none = before;
+    none.rlim_cur = 0;
+    if (setrlimit(RLIMIT_AS, &none) != 0)
         return 3;
-    if (aegis_buffer_map_file(&view, "/dev/null", &os_error) != AEGIS_E_OUT_OF_MEMORY ||
-        os_error != 0 || !is_no_buffer(&view))
+    if (!take_all_memory())
+        return 0;
+    aegis_status wrapped = aegis_buffer_wrap(&lent, "a", 1, count_release, &count, &error);
+    aegis_status opened = aegis_buffer_map_file(&mapped, "/dev/null", &os_error);
+    if (setrlimit(RLIMIT_AS, &before) != 0)
         return 4;
-    return 0;
+    if (wrapped != AEGIS_E_OUT_OF_MEMORY || error.status != wrapped || !is_no_buffer(&lent) ||
+        count != 0)
+        return 5;
+    return opened == AEGIS_E_OUT_OF_MEMORY && os_error == 0 && is_no_buffer(&mapped) ? 0 : 6;
 }
 #endif
 
@@ -351,7 +363,7 @@ static void header_without_memory_is_refused(void) {
     (void)fflush(NULL);
     pid_t child = fork();
     if (child == 0)
-        _exit(headers_without_memory());
+        exit(headers_without_memory());
     int status = 0;
     CHECK(child > 0 && waitpid(child, &status, 0) == child && WIFEXITED(status));
     CHECK_SIZE(WEXITSTATUS(status), 0);
