@@ -37,8 +37,8 @@ struct Timed {
     names: &'static [&'static str],
 }
 
-/// What `benches/pool_time.rs` and `benches/shared_time.rs` measure.
-const TIMED: [Timed; 2] = [
+/// What `benches/pool_time.rs`, `benches/shared_time.rs` and `benches/buffer_time.rs` measure.
+const TIMED: [Timed; 4] = [
     Timed {
         title: "Pools, ns per block",
         columns: &[
@@ -87,6 +87,31 @@ const TIMED: [Timed; 2] = [
             "malloc",
             "mimalloc",
         ],
+    },
+    Timed {
+        title: "Views, ns",
+        columns: &[
+            ("clone and drop", "clone"),
+            ("clone and drop, two threads", "clone x2"),
+            ("clone and drop, shared, two threads", "shared x2"),
+            ("slice and drop", "slice"),
+            ("slice and drop, two threads", "slice x2"),
+            ("clone, split and drop", "split"),
+            ("clone, split and drop, two threads", "split x2"),
+        ],
+        count: 1000.0,
+        names: &["Buffer", "bytes"],
+    },
+    Timed {
+        title: "4 KiB taken and returned, ns",
+        columns: &[
+            ("get and return 4 KiB", "get"),
+            ("get and return 4 KiB, two threads", "get x2"),
+            ("get 4 KiB, write, freeze, return", "freeze"),
+            ("get 4 KiB, write, freeze, return, two threads", "freeze x2"),
+        ],
+        count: 1000.0,
+        names: &["BufferPool", "BufferMut", "BytesMut", "malloc", "mimalloc"],
     },
 ];
 
@@ -186,11 +211,11 @@ fn numbers(json: &str, name: &str) -> Vec<f64> {
 }
 
 fn print(title: &str, figures: &Figures, names: &[&'static str], columns: &[&'static str]) {
-    print!("{title:<26}");
+    print!("{title:<29}");
     columns.iter().for_each(|column| print!("{column:>10}"));
     println!();
     for &name in names {
-        print!("{name:<26}");
+        print!("{name:<29}");
         for &column in columns {
             match figures.get(&(name, column)) {
                 Some(figure) => print!("{figure:>10.2}"),

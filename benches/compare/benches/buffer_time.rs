@@ -1,0 +1,181 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Time of the buffers beside `bytes`: a view cloned and dropped, sliced, split, a writer frozen, and
+//! 4 KiB taken and given back, by one thread and by two.
+//!
+//! An iteration is [`ROUND`] operations a thread, and takes as long as the slower thread.
+
+use std::hint::black_box;
+use std::sync::Barrier;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use aegis_memory::buffer::{Buffer, BufferMut, BufferPool};
+use bytes::{Bytes, BytesMut};
+use criterion::measurement::WallTime;
+use criterion::{criterion_group, criterion_main, BenchmarkGroup, Criterion};
+
+/// Operations of an iteration.
+const ROUND: usize = 1000;
+/// What is taken and given back.
+const PAGE_BYTES: usize = 4096;
+
+/// Runs an operation a round at a time, in as many threads, each with what `make` gives it.
+fn timed<T>(
+    group: &mut BenchmarkGroup<'_, WallTime>,
+    name: &str,
+    threads: usize,
+    make: impl Fn() -> T + Sync,
+    operation: impl Fn(&mut T) + Sync,
+) {
+    group.bench_function(name, |bencher| {
+        bencher.iter_custom(|iterations| {
+            let barrier = Barrier::new(threads);
+            let side = || {
+                let mut state = make();
+                operation(&mut state);
+                barrier.wait();
+                let start = Instant::now();
+                for _ in 0..iterations as usize * ROUND {
+                    operation(black_box(&mut state));
+                }
+                start.elapsed()
+            };
+            thread::scope(|scope| {
+                let others: Vec<_> = (1..threads).map(|_| scope.spawn(side)).collect();
+                let first = side();
+                let others = others.into_iter().map(|other| other.join().expect("no panic"));
+                others.fold(first, Duration::max)
+            })
+        });
+    });
+}
+
+fn view() -> Buffer {
+    Buffer::copy_from_slice(&[7; PAGE_BYTES])
+}
+
+/// Of the shared form: a first clone turns `Bytes` of a `Vec` into it.
+fn bytes() -> Bytes {
+    let bytes = Bytes::from(vec![7; PAGE_BYTES]);
+    drop(bytes.clone());
+    bytes
+}
+
+fn views(criterion: &mut Criterion) {
+    for (threads, suffix) in [(1, ""), (2, ", two threads")] {
+        let mut group = criterion.benchmark_group(format!("clone and drop{suffix}"));
+        timed(&mut group, "Buffer", threads, view, |view| drop(black_box(view.clone())));
+        timed(&mut group, "bytes", threads, bytes, |bytes| drop(black_box(bytes.clone())));
+        group.finish();
+        // One count for all threads.
+        let (shared, other) = (view(), bytes());
+        let mut group = criterion.benchmark_group(format!("clone and drop, shared{suffix}"));
+        timed(&mut group, "Buffer", threads, || &shared, |view| drop(black_box(view.clone())));
+        timed(&mut group, "bytes", threads, || &other, |bytes| drop(black_box(bytes.clone())));
+        group.finish();
+        let mut group = criterion.benchmark_group(format!("slice and drop{suffix}"));
+        timed(&mut group, "Buffer", threads, view, |view| drop(black_box(view.slice(8..40))));
+        timed(&mut group, "bytes", threads, bytes, |bytes| drop(black_box(bytes.slice(8..40))));
+        group.finish();
+        let mut group = criterion.benchmark_group(format!("clone, split and drop{suffix}"));
+        timed(&mut group, "Buffer", threads, view, |view| {
+            let mut rest = view.clone();
+            drop(black_box(rest.split_to(8)));
+            black_box(rest);
+        });
+        timed(&mut group, "bytes", threads, bytes, |bytes| {
+            let mut rest = bytes.clone();
+            drop(black_box(rest.split_to(8)));
+            black_box(rest);
+        });
+        group.finish();
+    }
+}
+
+fn pages(criterion: &mut Criterion) {
+    for (threads, suffix) in [(1, ""), (2, ", two threads")] {
+        let mut group = criterion.benchmark_group(format!("get and return 4 KiB{suffix}"));
+        let pool = BufferPool::new(PAGE_BYTES, 1024);
+        timed(&mut group, "BufferPool", threads, || (), |()| drop(black_box(pool.get(PAGE_BYTES))));
+        timed(
+            &mut group,
+            "BufferMut",
+            threads,
+            || (),
+            |()| {
+                drop(black_box(BufferMut::with_capacity(PAGE_BYTES)));
+            },
+        );
+        timed(
+            &mut group,
+            "BytesMut",
+            threads,
+            || (),
+            |()| {
+                drop(black_box(BytesMut::with_capacity(PAGE_BYTES)));
+            },
+        );
+        timed(
+            &mut group,
+            "malloc",
+            threads,
+            || (),
+            |()| {
+                drop(black_box(Vec::<u8>::with_capacity(PAGE_BYTES)));
+            },
+        );
+        timed(
+            &mut group,
+            "mimalloc",
+            threads,
+            || (),
+            |()| {
+                // SAFETY: no precondition.
+                let memory = unsafe { libmimalloc_sys::mi_malloc(PAGE_BYTES) };
+                // SAFETY: taken just now.
+                unsafe { libmimalloc_sys::mi_free(black_box(memory)) };
+            },
+        );
+        group.finish();
+        let mut group =
+            criterion.benchmark_group(format!("get 4 KiB, write, freeze, return{suffix}"));
+        timed(
+            &mut group,
+            "BufferPool",
+            threads,
+            || (),
+            |()| {
+                let mut writer = pool.get(PAGE_BYTES).expect("one is left");
+                writer.extend_from_slice(black_box(&[1; 64]));
+                drop(black_box(writer.freeze()));
+            },
+        );
+        timed(
+            &mut group,
+            "bytes",
+            threads,
+            || (),
+            |()| {
+                let mut writer = BytesMut::with_capacity(PAGE_BYTES);
+                writer.extend_from_slice(black_box(&[1; 64]));
+                drop(black_box(writer.freeze()));
+            },
+        );
+        group.finish();
+    }
+}
+
+fn short() -> Criterion {
+    Criterion::default()
+        .warm_up_time(Duration::from_millis(100))
+        .measurement_time(Duration::from_millis(400))
+        .sample_size(20)
+        .configure_from_args()
+}
+
+criterion_group! {
+    name = benches;
+    config = short();
+    targets = views, pages
+}
+criterion_main!(benches);
