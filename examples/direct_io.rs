@@ -46,7 +46,9 @@ fn open(path: &Path, pool: &BufferPool) -> Result<(File, Option<io::Error>), Fai
     });
     match tried {
         Ok(file) => Ok((file, None)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Err(Failure::io("open", path)(error)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            Err(Failure::io("open", path)(error))
+        }
         Err(error) => {
             let file = OpenOptions::new().read(true).open(path);
             Ok((file.map_err(Failure::io("open", path))?, Some(error)))
@@ -185,7 +187,11 @@ fn run(given: Option<PathBuf>) -> Result<(), Failure> {
     }
     let stats = pool.stats();
     let mib = |bytes: u64| bytes as f64 / (1 << 20) as f64;
-    println!("read      {:.1} MiB, {:.0} MiB/s, verified", mib(sum.bytes), mib(sum.bytes) / seconds);
+    println!(
+        "read      {:.1} MiB, {:.0} MiB/s, verified",
+        mib(sum.bytes),
+        mib(sum.bytes) / seconds
+    );
     println!(
         "buffers   {} of {} KiB; the reader waited for one {} times",
         stats.classes[0].capacity,

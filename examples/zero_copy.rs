@@ -90,11 +90,8 @@ impl Bytes for Buffer {
         if rest.is_empty() {
             return Ok(None);
         }
-        let len = if rest.len() > CHUNK_BYTES {
-            whole_lines(&rest[..CHUNK_BYTES])
-        } else {
-            rest.len()
-        };
+        let len =
+            if rest.len() > CHUNK_BYTES { whole_lines(&rest[..CHUNK_BYTES]) } else { rest.len() };
         // An owner of its own gives each chunk a count of its own: the parsers do not contend.
         Ok(Some(Buffer::from_owner(rest.split_to(len))))
     }

@@ -5,6 +5,10 @@ use aegis_memory::arena::{
     Arena, ArenaBox, ArenaBuilder, ArenaLayout, ArenaRecycler, ArenaStats, FixedArena, LocalArena,
     LockFreeArena, LockedArena, OwnedRecycledArena, RecycledArena, RecyclerStats,
 };
+use aegis_memory::buffer::{
+    Buffer, BufferChain, BufferMut, BufferPool, BufferPoolBuilder, BufferPoolStats, IoBlock,
+    WhenEmpty,
+};
 use aegis_memory::pool::{
     Block, LockFreePool, LockedPool, OwnedPoolBlock, Pool, PoolBlock, PoolBox, PoolBuilder,
     PoolCache, PoolSlab, PoolStats, TypedPool,
@@ -85,6 +89,16 @@ assert_not_impl_any!(PoolBox<'static, Rc<u8>, LockFreePool>: Send, Sync);
 assert_impl_all!(PoolBox<'static, MutexGuard<'static, u8>, LockFreePool>: Sync);
 assert_not_impl_any!(PoolBox<'static, MutexGuard<'static, u8>, LockFreePool>: Send);
 
+// Views and pools are seen everywhere; a writer is sent, and has one handle.
+assert_impl_all!(Buffer: Send, Sync, Clone, std::panic::UnwindSafe);
+assert_not_impl_any!(Buffer: Copy, std::ops::DerefMut);
+assert_impl_all!(BufferMut: Send, Sync, std::ops::DerefMut);
+assert_not_impl_any!(BufferMut: Clone);
+assert_impl_all!(BufferChain: Send, Sync, Clone);
+assert_impl_all!(BufferPool: Send, Sync, Clone);
+assert_impl_all!(BufferPoolStats: Send, Sync, Clone);
+assert_impl_all!(WhenEmpty: Send, Sync, Copy);
+
 // Plain data.
 assert_impl_all!(PoolStats: Send, Sync, Copy);
 assert_impl_all!(ArenaStats: Send, Sync, Copy);
@@ -99,6 +113,9 @@ assert_impl_all!(Global: Send, Sync, Copy);
 assert_not_impl_any!(ArenaBuilder: Send, Sync);
 assert_not_impl_any!(PoolBuilder<LockFreePool>: Send, Sync);
 assert_not_impl_any!(SourceBlock: Send, Sync);
+assert_not_impl_any!(BufferPoolBuilder: Send, Sync);
+assert_not_impl_any!(IoBlock: Send, Sync);
+assert_not_impl_any!(ffi::aegis_buffer: Send, Sync);
 assert_not_impl_any!(ffi::aegis_arena: Send, Sync);
 assert_not_impl_any!(ffi::aegis_lock_free_arena: Send, Sync);
 assert_not_impl_any!(ArenaBuilder<LockFreeArena>: Send, Sync);

@@ -1,0 +1,190 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Time of buffers beside the standard library's: `cargo bench --bench buffer`, with `-- --quick`
+//! for a first look.
+//!
+//! Views are compared with an `Arc<[u8]>`, which can be shared but not cut, and with a `Vec<u8>`,
+//! which has to be copied; pools with the standard allocator. One iteration is `ROUND` operations,
+//! so the microseconds printed are nanoseconds per operation; where two threads take part, it is
+//! `ROUND` each, and the time is that of both side by side. What is made goes through `black_box`.
+//! Other rivals are in `benches/compare/`.
+
+use std::hint::black_box;
+use std::sync::{Arc, Barrier};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use aegis_memory::buffer::{Buffer, BufferMut, BufferPool};
+use criterion::measurement::WallTime;
+use criterion::{criterion_group, criterion_main, BenchmarkGroup, Criterion};
+
+/// Operations in an iteration, by each thread.
+const ROUND: usize = 1000;
+const PAGE_BYTES: usize = 4096;
+
+fn page() -> Vec<u8> {
+    (0..PAGE_BYTES).map(|i| i as u8).collect()
+}
+
+#[inline(always)]
+fn round<T>(make: impl Fn() -> T) {
+    for _ in 0..ROUND {
+        drop(black_box(make()));
+    }
+}
+
+fn case<T>(group: &mut BenchmarkGroup<'_, WallTime>, name: &str, make: impl Fn() -> T) {
+    group.bench_function(name, |bencher| bencher.iter(|| round(&make)));
+}
+
+/// Another handle to a page, and its drop.
+fn clone_and_drop(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("clone and drop 4 KiB");
+    let buffer = Buffer::from(page());
+    case(&mut group, "Buffer", || black_box(&buffer).clone());
+    let fixed = Buffer::from_static(page().leak());
+    case(&mut group, "Buffer, static", || black_box(&fixed).clone());
+    let shared: Arc<[u8]> = page().into();
+    case(&mut group, "Arc<[u8]>", || black_box(&shared).clone());
+    let vec = page();
+    case(&mut group, "Vec<u8>", || black_box(&vec).clone());
+    group.finish();
+}
+
+/// A part of 64 bytes, and its drop.
+fn slice(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("slice of 64 bytes");
+    let buffer = Buffer::from(page());
+    case(&mut group, "Buffer", || black_box(&buffer).slice(black_box(100)..164));
+    let shared: Arc<[u8]> = page().into();
+    case(&mut group, "Arc<[u8]> and range", || {
+        let start = black_box(100);
+        (black_box(&shared).clone(), start..start + 64)
+    });
+    let vec = page();
+    case(&mut group, "Vec<u8>", || {
+        let start = black_box(100);
+        black_box(&vec)[start..start + 64].to_vec()
+    });
+    group.finish();
+}
+
+/// A page cut into records of 16 bytes from the front, and their drops.
+fn split_to(criterion: &mut Criterion) {
+    const RECORD: usize = PAGE_BYTES / 16;
+    let mut group = criterion.benchmark_group("split_to 4 KiB into 256");
+    let buffer = Buffer::from(page());
+    group.bench_function("Buffer", |bencher| {
+        bencher.iter(|| {
+            let mut rest = black_box(&buffer).clone();
+            for _ in 0..RECORD {
+                drop(black_box(rest.split_to(16)));
+            }
+        });
+    });
+    let mut writer = BufferMut::with_capacity(PAGE_BYTES);
+    group.bench_function("BufferMut, joined again", |bencher| {
+        bencher.iter(|| {
+            writer.resize(PAGE_BYTES, 0);
+            for _ in 0..RECORD {
+                drop(black_box(writer.split_to(16)));
+            }
+            writer.reserve(PAGE_BYTES);
+        });
+    });
+    let vec = page();
+    group.bench_function("Vec<u8>", |bencher| {
+        bencher.iter(|| {
+            for record in black_box(&vec).chunks(16) {
+                drop(black_box(record.to_vec()));
+            }
+        });
+    });
+    group.finish();
+}
+
+/// A writer made, frozen and dropped: what a message costs whatever its length.
+fn freeze(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("make 64 bytes, freeze, drop");
+    let pool = BufferPool::new(PAGE_BYTES, 64);
+    case(&mut group, "BufferPool", || {
+        let mut writer = pool.get(64).expect("a buffer is left");
+        writer.extend_from_slice(black_box(&[7; 64]));
+        writer.freeze()
+    });
+    case(&mut group, "BufferMut", || {
+        let mut writer = BufferMut::with_capacity(64);
+        writer.extend_from_slice(black_box(&[7; 64]));
+        writer.freeze()
+    });
+    case(&mut group, "Vec<u8> into Buffer", || {
+        let mut vec = Vec::with_capacity(64);
+        vec.extend_from_slice(black_box(&[7; 64]));
+        Buffer::from(vec)
+    });
+    case(&mut group, "Vec<u8> into Arc<[u8]>", || {
+        let mut vec = Vec::with_capacity(64);
+        vec.extend_from_slice(black_box(&[7; 64]));
+        Arc::<[u8]>::from(vec)
+    });
+    group.finish();
+}
+
+/// A page taken and given back.
+fn get(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("get and return 4 KiB");
+    let pool = BufferPool::new(PAGE_BYTES, 64);
+    case(&mut group, "BufferPool", || pool.get(PAGE_BYTES));
+    case(&mut group, "BufferMut", || BufferMut::with_capacity(PAGE_BYTES));
+    case(&mut group, "Vec<u8>", || Vec::<u8>::with_capacity(PAGE_BYTES));
+    group.finish();
+}
+
+/// Runs the work on two threads at once and measures until both are done.
+fn on_two_threads(iterations: u64, work: impl Fn() + Sync) -> Duration {
+    let barrier = Barrier::new(2);
+    let side = || {
+        barrier.wait();
+        let start = Instant::now();
+        (0..iterations).for_each(|_| work());
+        start.elapsed()
+    };
+    thread::scope(|threads| {
+        let other = threads.spawn(side);
+        side().max(other.join().expect("no panic"))
+    })
+}
+
+/// As above, by two threads: on one page, and on one pool.
+fn two_threads(criterion: &mut Criterion) {
+    fn both<T>(group: &mut BenchmarkGroup<'_, WallTime>, name: &str, make: impl Fn() -> T + Sync) {
+        group.bench_function(name, |bencher| {
+            bencher.iter_custom(|iterations| on_two_threads(iterations, || round(&make)));
+        });
+    }
+    let mut group = criterion.benchmark_group("two threads: clone and drop 4 KiB");
+    let buffer = Buffer::from(page());
+    both(&mut group, "Buffer", || black_box(&buffer).clone());
+    let shared: Arc<[u8]> = page().into();
+    both(&mut group, "Arc<[u8]>", || black_box(&shared).clone());
+    group.finish();
+    let mut group = criterion.benchmark_group("two threads: get and return 4 KiB");
+    let pool = BufferPool::new(PAGE_BYTES, 64);
+    both(&mut group, "BufferPool", || pool.get(PAGE_BYTES));
+    both(&mut group, "Vec<u8>", || Vec::<u8>::with_capacity(PAGE_BYTES));
+    group.finish();
+}
+
+fn short() -> Criterion {
+    Criterion::default()
+        .warm_up_time(Duration::from_millis(200))
+        .measurement_time(Duration::from_millis(600))
+        .sample_size(20)
+        .configure_from_args()
+}
+
+criterion_group! {
+    name = benches;
+    config = short();
+    targets = clone_and_drop, slice, split_to, freeze, get, two_threads
+}
+criterion_main!(benches);

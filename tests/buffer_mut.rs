@@ -1,0 +1,361 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Writers: capacity and alignment, filling, splitting, growing, freezing, `std::io` and `fmt`.
+
+mod support;
+
+use aegis_memory::budget::MemoryBudget;
+use aegis_memory::buffer::{read_vectored, Buffer, BufferMut};
+use aegis_memory::{ffi, AllocError};
+use std::fmt;
+use std::io::{self, ErrorKind, IoSlice, Read, Write};
+use std::ptr;
+use support::panic_of;
+
+fn writer(capacity: usize, bytes: &[u8]) -> BufferMut {
+    let mut writer = BufferMut::with_capacity(capacity);
+    writer.extend_from_slice(bytes);
+    writer
+}
+
+#[test]
+fn with_capacity_is_empty_aligned_and_has_room_for_all() {
+    for capacity in [0, 1, 16, 4096, 100_000] {
+        let mut writer = BufferMut::with_capacity(capacity);
+        assert!(writer.is_empty() && writer.capacity() >= capacity);
+        assert_eq!(writer.as_ptr() as usize % 16, 0);
+        writer.resize(capacity, 7);
+        assert!(writer.len() == capacity && writer.iter().all(|&byte| byte == 7));
+    }
+    for shift in 0..=21 {
+        let align = 1 << shift;
+        let writer = BufferMut::with_capacity_aligned(3, align);
+        assert_eq!(writer.as_ptr() as usize % align, 0);
+    }
+}
+
+#[test]
+fn impossible_capacities_and_alignments_are_refused() {
+    let invalid = |result: Result<BufferMut, AllocError>| {
+        assert!(matches!(result, Err(AllocError::InvalidLayout { .. })), "{result:?}");
+    };
+    invalid(BufferMut::try_with_capacity(usize::MAX));
+    invalid(BufferMut::try_with_capacity(isize::MAX as usize));
+    invalid(BufferMut::try_with_capacity_aligned(1, 3));
+    invalid(BufferMut::try_with_capacity_aligned(1, usize::MAX));
+    let message = panic_of(|| BufferMut::with_capacity(usize::MAX));
+    assert!(message.starts_with("invalid layout"), "{message}");
+    assert!(panic_of(|| BufferMut::with_capacity_aligned(1, 3)).starts_with("invalid layout"));
+}
+
+#[test]
+fn budget_is_charged_until_the_last_handle_is_gone_and_can_refuse() {
+    let budget = MemoryBudget::new("writers", 10_000);
+    let mut writer = BufferMut::with_capacity_in(4096, 4096, &budget);
+    assert!(budget.used() >= 4096);
+    writer.extend_from_slice(b"bytes");
+    let view = writer.freeze().slice(1..);
+    assert!(budget.used() >= 4096);
+    let error = BufferMut::try_with_capacity_in(9000, 0, &budget).unwrap_err();
+    assert!(error.to_string().contains("budget 'writers' refused"), "{error}");
+    assert!(panic_of(|| BufferMut::with_capacity_in(9000, 0, &budget)).contains("writers"));
+    drop(view);
+    assert_eq!(budget.used(), 0);
+}
+
+#[test]
+fn extend_that_does_not_fit_names_the_room_and_writes_nothing() {
+    let mut writer = writer(8, b"12345");
+    let error = writer.try_extend_from_slice(b"1234").unwrap_err();
+    assert!(
+        matches!(error, AllocError::Exhausted { requested: 4, capacity: 8, in_use: 5, .. }),
+        "{error:?}"
+    );
+    let message = panic_of(|| writer.extend_from_slice(b"1234"));
+    assert_eq!(message, "fixed memory exhausted: 4 bytes requested, 5 of 8 bytes in use");
+    assert_eq!(writer, "12345");
+    writer.extend_from_slice(b"678");
+    writer.extend_from_slice(b"");
+    assert_eq!((writer.remaining_capacity(), &*writer), (0, &b"12345678"[..]));
+}
+
+#[test]
+fn resize_fills_drops_and_refuses() {
+    let mut writer = writer(8, b"12");
+    writer.resize(5, b'x');
+    assert_eq!(writer, "12xxx");
+    writer.resize(1, b'y');
+    assert_eq!(writer, "1");
+    writer.try_resize(8, b'z').unwrap();
+    assert!(matches!(writer.try_resize(9, 0), Err(AllocError::Exhausted { requested: 1, .. })));
+    assert!(panic_of(|| writer.resize(9, 0)).contains("1 bytes requested"));
+    assert_eq!(writer, "1zzzzzzz");
+}
+
+#[test]
+fn written_bytes_can_be_changed_and_the_room_filled_by_hand() {
+    let mut writer = writer(8, b"12345");
+    writer[1..3].copy_from_slice(b"xy");
+    writer.as_mut().reverse();
+    assert_eq!(writer, "54yx1");
+    let room = writer.spare_capacity_mut();
+    assert_eq!(room.len(), 3);
+    room[0].write(b'6');
+    // SAFETY: the sixth byte has just been written.
+    unsafe { writer.set_len(6) };
+    assert_eq!(writer, "54yx16");
+    writer.truncate(9);
+    writer.truncate(2);
+    assert_eq!((&*writer, writer.capacity()), (&b"54"[..], 8));
+    writer.clear();
+    assert_eq!((writer.len(), writer.capacity()), (0, 8));
+}
+
+#[test]
+fn freeze_keeps_the_bytes_where_they_are_and_the_way_back_the_room() {
+    let writer = writer(100, b"bytes");
+    let data = writer.as_ptr();
+    let view = writer.freeze();
+    assert!(view.as_ptr() == data && view == "bytes" && view.is_unique());
+    let writer = view.slice(1..).into_mut();
+    assert_ne!(writer.as_ptr() as usize, data as usize + 1, "there was another handle");
+    let writer = view.try_into_mut().unwrap();
+    assert_eq!((writer.as_ptr(), writer.capacity()), (data, 100));
+    let mut view = Buffer::from(writer);
+    view.advance(2);
+    let writer = view.try_into_mut().unwrap();
+    assert_eq!((writer.capacity(), &*writer), (98, &b"tes"[..]));
+}
+
+#[test]
+fn split_to_gives_bytes_and_keeps_the_room() {
+    let mut rest = writer(16, b"headbody");
+    let mut head = rest.split_to(4);
+    assert_eq!((head.capacity(), rest.capacity()), (4, 12));
+    assert!(head.try_extend_from_slice(b"x").is_err(), "the room is another's");
+    head[0] = b'H';
+    rest.extend_from_slice(b"more");
+    assert!(head == "Head" && rest == "bodymore");
+    let all = rest.split();
+    assert_eq!((&*all, rest.len(), rest.capacity()), (&b"bodymore"[..], 0, 4));
+    rest.extend_from_slice(b"last");
+    assert!(all.freeze() == "bodymore" && rest.freeze() == "last");
+}
+
+#[test]
+fn split_off_gives_bytes_and_room_even_of_the_room() {
+    let mut front = writer(16, b"headbody");
+    let back = front.split_off(4);
+    assert_eq!((front.capacity(), back.capacity()), (4, 12));
+    assert!(front == "head" && back == "body");
+    let mut front = writer(16, b"head");
+    let mut back = front.split_off(10);
+    assert_eq!((front.capacity(), back.len(), back.capacity()), (10, 0, 6));
+    back.extend_from_slice(b"back");
+    front.extend_from_slice(b"123456");
+    assert!(front == "head123456" && back == "back");
+}
+
+#[test]
+fn splits_beyond_the_end_panic_and_change_nothing() {
+    let mut writer = writer(8, b"12345");
+    let message = panic_of(|| writer.split_to(6));
+    assert_eq!(message, "a split at 6 is out of bounds of a writer that has written 5 bytes");
+    let message = panic_of(|| writer.split_off(9));
+    assert_eq!(message, "a split at 9 is out of bounds of a writer with a capacity of 8 bytes");
+    assert_eq!((&*writer, writer.capacity()), (&b"12345"[..], 8));
+    assert_eq!(writer.split_off(8).capacity(), 0);
+    assert_eq!(writer.split_to(5), "12345");
+}
+
+#[test]
+fn unsplit_joins_neighbours_with_no_room_between() {
+    let mut front = writer(16, b"headbody");
+    let back = front.split_off(4);
+    front.try_unsplit(back).unwrap();
+    assert_eq!((&*front, front.capacity()), (&b"headbody"[..], 16));
+    front.extend_from_slice(b"12345678");
+
+    let mut front = writer(16, b"head");
+    let back = front.split_off(10);
+    front.try_unsplit(back).unwrap();
+    assert_eq!((&*front, front.capacity()), (&b"head"[..], 16), "rooms join");
+    let mut back = front.split_off(10);
+    back.extend_from_slice(b"!");
+    let mut back = front.try_unsplit(back).expect_err("six bytes between are not written");
+    assert_eq!((front.capacity(), back.capacity()), (10, 6));
+    back.clear();
+    front.resize(10, b'.');
+    front.try_unsplit(back).unwrap();
+    assert_eq!((&*front, front.capacity()), (&b"head......"[..], 16));
+
+    let other = front.try_unsplit(writer(4, b"else")).unwrap_err();
+    assert_eq!(other, "else");
+    let nothing = front.split_off(16);
+    front.try_unsplit(nothing).unwrap();
+}
+
+#[test]
+fn unsplit_copies_what_does_not_meet() {
+    let mut front = writer(4, b"head");
+    front.unsplit(writer(4, b"body"));
+    assert_eq!(front, "headbody");
+    let back = front.split_off(4);
+    let data = back.as_ptr();
+    front.unsplit(back);
+    assert_eq!((front.as_ptr() as usize + 4, &*front), (data as usize, &b"headbody"[..]));
+}
+
+#[test]
+fn reserve_stays_where_there_is_room_and_moves_where_not() {
+    let mut front = writer(100, b"head");
+    let data = front.as_ptr();
+    front.reserve(96);
+    assert_eq!((front.as_ptr(), front.capacity()), (data, 100));
+    let mut rest = front.split_off(4);
+    rest.extend_from_slice(b"rest");
+    front.reserve(1);
+    assert!(front.capacity() >= 5 && front == "head", "the room was another's");
+    front.extend_from_slice(b"!");
+    assert!(front == "head!" && rest == "rest");
+    rest.reserve(96);
+    assert_eq!((rest.capacity(), &*rest), (100, &b"rest"[..]), "what was the other's is free now");
+    rest.reserve(97);
+    assert!(rest.capacity() >= 200 && rest == "rest");
+
+    let mut front = writer(100, b"head");
+    let data = front.as_ptr();
+    drop(front.split_off(4));
+    front.reserve(90);
+    assert_eq!((front.as_ptr(), &*front), (data, &b"head"[..]), "nobody has the room any more");
+}
+
+#[test]
+fn reserve_that_fails_changes_nothing() {
+    let mut writer = writer(8, b"bytes");
+    let data = writer.as_ptr();
+    let error = writer.try_reserve(usize::MAX).unwrap_err();
+    assert!(matches!(error, AllocError::InvalidLayout { .. }), "{error:?}");
+    assert!(panic_of(|| writer.reserve(isize::MAX as usize)).starts_with("invalid layout"));
+    let budget = MemoryBudget::new("writers", 1000);
+    let error = writer.try_reserve_in(2000, &budget).unwrap_err();
+    assert!(error.to_string().contains("budget 'writers' refused"), "{error}");
+    assert_eq!((writer.as_ptr(), writer.capacity(), &*writer), (data, 8, &b"bytes"[..]));
+    writer.try_reserve_in(100, &budget).unwrap();
+    assert!(budget.used() >= 105 && writer == "bytes");
+    drop(writer);
+    assert_eq!(budget.used(), 0);
+}
+
+#[test]
+fn io_write_takes_what_fits() {
+    let mut writer = BufferMut::with_capacity(8);
+    assert_eq!(writer.write(b"12345").unwrap(), 5);
+    assert_eq!(writer.write(b"6789").unwrap(), 3);
+    assert_eq!(writer.write(b"x").unwrap(), 0);
+    assert_eq!(writer.write_all(b"x").unwrap_err().kind(), ErrorKind::WriteZero);
+    writer.clear();
+    let parts =
+        [IoSlice::new(b"123"), IoSlice::new(b""), IoSlice::new(b"456789"), IoSlice::new(b"x")];
+    assert_eq!(writer.write_vectored(&parts).unwrap(), 8);
+    writer.flush().unwrap();
+    assert_eq!(writer, "12345678");
+}
+
+#[test]
+fn fmt_write_takes_all_of_a_piece_or_nothing() {
+    let mut writer = BufferMut::with_capacity(8);
+    fmt::Write::write_fmt(&mut writer, format_args!("{}-{}", 12, 34)).unwrap();
+    assert!(fmt::Write::write_str(&mut writer, "5678").is_err());
+    assert_eq!(writer, "12-34");
+}
+
+/// Reads as it is told: how many bytes it claims, or an error.
+struct Claims(Result<usize, ErrorKind>);
+
+impl Read for Claims {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        assert!(into.iter().all(|&byte| byte == 0), "the room is cleared");
+        Ok(self.0?)
+    }
+}
+
+#[test]
+fn read_from_appends_one_read() {
+    let mut input = &b"123456789"[..];
+    let mut writer = writer(8, b"head");
+    assert_eq!(writer.read_from(&mut input).unwrap(), 4);
+    assert_eq!((&*writer, input), (&b"head1234"[..], &b"56789"[..]));
+    assert_eq!(writer.read_from(&mut input).unwrap(), 0, "without room");
+    writer.clear();
+    assert_eq!(writer.read_from(&mut input).unwrap(), 5);
+    assert_eq!(writer.read_from(&mut input).unwrap(), 0, "at the end");
+    assert_eq!(writer, "56789");
+}
+
+#[test]
+fn read_from_a_reader_that_fails_or_lies_appends_nothing() {
+    let mut writer = writer(8, b"head");
+    writer.spare_capacity_mut().iter_mut().for_each(|byte| _ = byte.write(9));
+    let error = writer.read_from(&mut Claims(Err(ErrorKind::TimedOut))).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::TimedOut);
+    let message = panic_of(|| writer.read_from(&mut Claims(Ok(5))));
+    assert_eq!(message, "a reader's claim of 5 is out of bounds of a room of 4 bytes");
+    assert_eq!(writer, "head");
+    writer.read_from(&mut Claims(Ok(2))).unwrap();
+    assert_eq!(writer, b"head\0\0", "what the reader did not write is no old byte");
+}
+
+#[test]
+fn read_vectored_fills_one_after_the_other() {
+    let mut input = &b"0123456789abcdef"[..];
+    let mut writers = [writer(4, b"x"), writer(2, b"yz"), writer(8, b""), writer(8, b"w")];
+    assert_eq!(read_vectored(&mut input, &mut writers).unwrap(), 16);
+    let texts: Vec<_> = writers.iter().map(|writer| &**writer).collect();
+    assert_eq!(texts, [&b"x012"[..], b"yz", b"3456789a", b"wbcdef"]);
+    assert_eq!(read_vectored(&mut input, &mut writers).unwrap(), 0);
+    assert_eq!(read_vectored(&mut &b"x"[..], &mut []).unwrap(), 0);
+    let message = panic_of(|| read_vectored(&mut Claims(Ok(3)), &mut writers));
+    assert_eq!(message, "a reader's claim of 3 is out of bounds of a room of 2 bytes");
+    assert!(read_vectored(&mut Claims(Err(ErrorKind::TimedOut)), &mut writers).is_err());
+    assert_eq!(writers[3], "wbcdef");
+}
+
+#[test]
+fn writers_compare_as_their_bytes_and_with_views() {
+    let (mut a, b) = (writer(8, b"abc"), writer(4, b"abd"));
+    assert!(a < b && a != b && a == "abc" && a == b"abc" && a == b"abc"[..]);
+    let (view, vec) = (Buffer::from("abc"), Vec::from(*b"abc"));
+    assert_eq!([view == a, a == view, vec == a, a == vec], [true; 4]);
+    let bytes: &mut [u8] = std::borrow::BorrowMut::borrow_mut(&mut a);
+    bytes[2] = b'd';
+    assert_eq!(a, b);
+}
+
+#[test]
+fn raw_writer_comes_back_and_c_can_append_meanwhile() {
+    let mut rust = writer(16, b"rust");
+    // SAFETY: a live writer with room.
+    let status = unsafe { ffi::aegis_buffer_mut_append(rust.as_raw(), b"+c".as_ptr().cast(), 2) };
+    assert_eq!((status, &*rust), (0, &b"rust+c"[..]));
+    let mut raw = rust.into_raw();
+    // SAFETY: a live writer of which this is the only use.
+    unsafe { BufferMut::borrow_raw(&mut raw) }.extend_from_slice(b"+rust");
+    // SAFETY: the handle was just given away to us.
+    let rust = unsafe { BufferMut::from_raw(raw) };
+    assert_eq!(rust, "rust+c+rust");
+
+    let mut raw = ffi::aegis_buffer_mut {
+        data: ptr::null_mut(),
+        length: 0,
+        capacity: 0,
+        owner: ptr::null_mut(),
+    };
+    // SAFETY: room for a writer, no budget, no error wanted.
+    let status =
+        unsafe { ffi::aegis_buffer_mut_alloc(&mut raw, 10, 0, ptr::null_mut(), ptr::null_mut()) };
+    assert_eq!(status, 0);
+    // SAFETY: C has just made it.
+    let mut writer = unsafe { BufferMut::from_raw(raw) };
+    writer.extend_from_slice(b"made in C");
+    assert_eq!(writer.freeze(), "made in C");
+}

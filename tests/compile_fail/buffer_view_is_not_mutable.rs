@@ -1,0 +1,9 @@
+// SPDX-License-Identifier: Apache-2.0
+use aegis_memory::buffer::Buffer;
+
+fn main() {
+    let mut buffer = Buffer::from(vec![1, 2, 3]);
+    buffer[0] = 4;
+    let bytes: &mut [u8] = &mut buffer;
+    bytes.fill(0);
+}
