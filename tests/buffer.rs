@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Views: where their bytes come from, narrowing and splitting, what bytes can do, limits.
+#![cfg(feature = "std")]
 
 mod support;
 

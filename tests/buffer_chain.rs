@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Chains: parts, advancing, reading, vectored writing to writers that take little, or fail.
+#![cfg(feature = "std")]
 
 mod support;
 

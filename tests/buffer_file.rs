@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Files as buffers: whole and in pieces, what cannot be mapped, and truncation.
+#![cfg(feature = "std")]
 #![cfg(any(unix, windows))]
 
 mod support;

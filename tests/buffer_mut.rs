@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Writers: capacity and alignment, filling, splitting, growing, freezing, `std::io` and `fmt`.
+#![cfg(feature = "std")]
 
 mod support;
 
