@@ -11,9 +11,6 @@
 #include "harden.h"
 
 #define DEFAULT_ALIGN ((size_t)4096)
-#ifndef AEGIS_I_STRIPES_WANTED
-#define AEGIS_I_STRIPES_WANTED() stripes_wanted()
-#endif
 #define MIN_STRIPES 4
 #define MAX_STRIPES AEGIS_I_OWN_NUMBERS
 
@@ -90,13 +87,18 @@ static void unmake_class(unfinished_class *made) {
     aegis_lock_free_pool_abandon(&made->pool);
 }
 
-/* Shared stripes of a class, and private ones where there are any. */
-static uint32_t stripes_wanted(void) {
+/* Shared stripes of a class, and private ones where there are any: enough for twice the processors
+ * or, in a model check, as many as it says. */
+static uint32_t count_stripes(void) {
+#if defined(AEGIS_I_STRIPE_COUNT)
+    return AEGIS_I_STRIPE_COUNT;
+#else
     uint32_t wanted_count = aegis_i_processor_count() * 2;
     uint32_t stripe_count = MIN_STRIPES;
     while (stripe_count < MAX_STRIPES && stripe_count < wanted_count)
         stripe_count *= 2;
     return stripe_count;
+#endif
 }
 
 /* Lays class number `i` into the shared state. */
@@ -122,7 +124,7 @@ static void lay_class(aegis_buffer_pool_shared *shared, size_t i, const unfinish
 static aegis_buffer_pool_shared *make_shared(const aegis_buffer_pool_options *options,
                                              const aegis_source *source,
                                              const unfinished_class *made, aegis_error *error) {
-    uint32_t stripe_count = AEGIS_I_STRIPES_WANTED();
+    uint32_t stripe_count = count_stripes();
     uint32_t private_count = aegis_i_barrier_prepare() ? stripe_count : 0;
     size_t all_count = options->class_count * (private_count + stripe_count);
     size_t memory_bytes = sizeof(aegis_buffer_pool_shared) + all_count * sizeof(aegis_i_stripe);

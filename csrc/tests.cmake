@@ -18,7 +18,8 @@ foreach(file IN LISTS test_files)
 endforeach()
 # Once more against the shared library: what is not exported would not link.
 foreach(name IN ITEMS arena_test arena_hooks_test arena_scope_test base_test buffer_map_test
-             buffer_memory_test buffer_mut_test buffer_test lock_free_pool_test locked_pool_test
+             buffer_memory_test buffer_mut_test buffer_pool_test buffer_test
+             lock_free_pool_test locked_pool_test
              pool_cache_test pool_test source_test)
     aegis_add_program(${name}_shared "${root}/tests/c/${name}.c" aegis_memory_shared)
 endforeach()

@@ -8,18 +8,23 @@
  *  block is home when the last handle is released, by any thread. The pool itself lives until its
  *  handles are given up and its last buffer has come home.
  *
- *  In front of each class stand stripes: small magazines of free buffers, each under a flag that is
- *  taken with one compare-and-swap. A thread uses the stripe of its number. Where it finds the
- *  flag taken it does not wait but goes to the lock-free pool behind. Only a thread that finds
- *  nothing there either looks through all stripes, and only then it waits for others, which hold a
- *  flag for a few instructions. So no thread's cache can hide a buffer from another: a get is
- *  refused only if, at one moment, every buffer of a class that would do was out.
+ *  In front of each class stand stripes: small magazines of free buffers. A thread has a stripe of
+ *  its own, which it uses without an atomic read-modify-write; where the system cannot do that (it
+ *  takes Linux's membarrier), and for more threads than twice the processors, there are stripes
+ *  that threads share, each under a flag that is taken with one compare-and-swap. Where a thread
+ *  finds the flag taken it does not wait but goes to the lock-free pool behind. Only a thread that
+ *  finds nothing there either looks through all stripes, and only then it waits for others, which
+ *  are in one for a few instructions. So no thread's stripe can hide a buffer from another, no
+ *  class grows while it has a free buffer, and a get is refused only if, at one moment, every
+ *  buffer of a class that would do was out. After such a search the threads do without stripes of
+ *  their own for a while, since it costs them dear: a pool with buffers to spare is a fast one.
  *
- *  What happens then is the pool's policy: an error, a buffer from the C heap (charged to the same
- *  budget), or waiting for a time.
+ *  What happens when all are out is the pool's policy: an error, a buffer from the C heap (charged
+ *  to the same budget), or waiting for a time. Who waits is woken when a buffer comes home, in no
+ *  particular order.
  *
  *  Bound: 64 bytes for each of `max_buffer_count` buffers, whose pages are touched with first use,
- *  beside what lock_free_pool.h says, and 128 bytes a stripe and class.
+ *  beside what lock_free_pool.h says; 256 bytes for each of 4 to 64 pairs of stripes and class.
  *
  *  The struct is a handle: all shared state is out of line, so it may be moved with memcpy. An
  *  all-zero struct is not ready for use, but aegis_buffer_pool_release accepts it.
@@ -43,14 +48,15 @@ extern "C" {
 /** aegis_buffer_pool_options.when_empty: the request fails. */
 #define AEGIS_BUFFER_FAIL 0u
 /** aegis_buffer_pool_options.when_empty: the request gets memory of the C heap, charged to the
- *  pool's budget. Also for more bytes than the largest class has. */
+ *  pool's budget: as much as a buffer of the smallest class that would do, or what was asked for if
+ *  that is more than the largest class has. */
 #define AEGIS_BUFFER_HEAP 1u
 /** aegis_buffer_pool_options.when_empty: the request waits for a buffer to come home. */
 #define AEGIS_BUFFER_WAIT 2u
 
 /** One size class of a pool. */
 typedef struct aegis_buffer_class {
-    /** Capacity of each buffer; at least 1. Classes come in ascending order. */
+    /** Capacity of each buffer; at least 1, and more than that of the class before. */
     size_t buffer_bytes;
     /** Buffers made at once; at least 1. */
     size_t buffer_count;
@@ -72,7 +78,7 @@ typedef struct aegis_buffer_pool_options {
     aegis_budget *budget;
     /** AEGIS_BUFFER_FAIL, _HEAP or _WAIT. */
     uint32_t when_empty;
-    /** AEGIS_BUFFER_WAIT: how long at most; AEGIS_WAIT_FOREVER has no end. */
+    /** AEGIS_BUFFER_WAIT: how long at most; 0 does not wait, AEGIS_WAIT_FOREVER has no end. */
     uint64_t timeout_ns;
     /** Says why the pool could not be made; written then only. NULL: not wanted. */
     aegis_error *error;
@@ -101,13 +107,13 @@ typedef struct aegis_buffer_class_stats {
 typedef struct aegis_buffer_pool_stats {
     size_t class_count;
     aegis_buffer_class_stats classes[AEGIS_BUFFER_MAX_CLASSES];
-    /** Requests that got memory of the C heap, ever, and how much of it is out now. */
+    /** Requests that got memory of the C heap, ever, and how much is out now, as it is charged. */
     uint64_t heap_count;
     size_t heap_bytes;
     /** Requests that waited, and those whose time was up. */
     uint64_t wait_count;
     uint64_t timeout_count;
-    /** Requests that were refused at once or after waiting. */
+    /** Requests that were refused, at once or after waiting, for whatever reason. */
     uint64_t refused_count;
     /** Bytes acquired from the source: buffers and all beside them. */
     size_t reserved_bytes;
@@ -124,7 +130,8 @@ typedef struct aegis_buffer_pool_stats {
  *  Ownership:      the caller's first handle; give it up with aegis_buffer_pool_release. The source
  *                  is closed when the pool is gone.
  *  Threads:        any thread.
- *  Cost:           O(classes) and a few acquires.
+ *  Cost:           O(classes), one acquire and three a class; O(buffers) if the source does not
+ *                  zero its memory.
  */
 AEGIS_API aegis_status aegis_buffer_pool_init(aegis_buffer_pool *pool,
                                               const aegis_buffer_pool_options *options);
@@ -142,7 +149,7 @@ AEGIS_API aegis_status aegis_buffer_pool_retain(const aegis_buffer_pool *pool,
  *  last of them comes home.
  *  @param pool  NULL and all-zero are accepted. All-zero afterwards.
  *  Threads:     any thread.
- *  Cost:        O(1); the last one O(stripes), and O(slabs) when the pool goes.
+ *  Cost:        O(1); the last one O(stripes) and a system call, and O(slabs) when the pool goes.
  */
 AEGIS_API void aegis_buffer_pool_release(aegis_buffer_pool *pool);
 
@@ -150,15 +157,22 @@ AEGIS_API void aegis_buffer_pool_release(aegis_buffer_pool *pool);
  *  @param writer              overwritten.
  *  @param min_capacity_bytes  the writer has at least this capacity: that of the smallest class
  *                             which is large enough and has a buffer left.
- *  @param error               overwritten on failure; NULL if the reason is not wanted.
+ *  @param error               overwritten on failure; NULL if the reason is not wanted. When the
+ *                             pool is exhausted its sizes are those of the smallest class that
+ *                             would do; else as for aegis_pool_last_error.
  *  @return                    AEGIS_OK; AEGIS_E_LIMIT_EXCEEDED for more bytes than the largest
  *                             class has (`limit_bytes` says how many), or when the budget refused;
  *                             AEGIS_E_EXHAUSTED when all buffers that would do are out, and time
- *                             was up if the policy is to wait; AEGIS_E_OUT_OF_MEMORY.
+ *                             was up if the policy is to wait; AEGIS_E_OUT_OF_MEMORY when growth
+ *                             was due, or the C heap asked, in vain; AEGIS_E_INVALID_LAYOUT for
+ *                             more bytes than there can be on the C heap; AEGIS_E_INVALID for no
+ *                             pool.
  *  On failure:                `writer` is all-zero.
  *  Ownership:                 the caller's; release it, or freeze it and release all views.
  *  Threads:                   any thread.
- *  Cost:                      one compare-and-swap where the stripe has a buffer; see above.
+ *  Cost:                      O(1), a few instructions where the thread's stripe has a buffer;
+ *                             O(stripes) and a system call where no other place has one; one
+ *                             acquire when the pool grows.
  */
 AEGIS_API aegis_status aegis_buffer_pool_get(const aegis_buffer_pool *pool,
                                              aegis_buffer_mut *writer, size_t min_capacity_bytes,
@@ -177,7 +191,8 @@ AEGIS_API aegis_status aegis_buffer_pool_get_timeout(const aegis_buffer_pool *po
 /** Tells which block of a pool a buffer lies in, to name a registered buffer to the kernel.
  *  @param owner  the `owner` of a view or a writer; any pointer.
  *  @param id     overwritten: the block's place in the table of aegis_buffer_pool_iovecs.
- *  @return       AEGIS_OK; AEGIS_E_INVALID when the buffer is in no block of this pool.
+ *  @return       AEGIS_OK; AEGIS_E_INVALID when the buffer is in no block of this pool, as one on
+ *                the C heap is not.
  *  On failure:   `id` is untouched.
  *  Threads:      any thread.
  *  Cost:         O(classes).

@@ -24,6 +24,9 @@ static ucontext_t main_context;
 static ucontext_t contexts[MODEL_MAX_THREADS];
 static _Alignas(16) char stacks[MODEL_MAX_THREADS][STACK_BYTES];
 static bool finished[MODEL_MAX_THREADS];
+/* What a thread waits for; NULL for nothing. */
+static const _Atomic uint32_t *awaited[MODEL_MAX_THREADS];
+static uint32_t awaited_values[MODEL_MAX_THREADS];
 static decision path[MAX_STEPS];
 static int path_length;
 static int step;
@@ -40,23 +43,32 @@ void model_check(bool condition, const char *what) {
     exit(1);
 }
 
+/* Whether the thread can go on. */
+static bool is_ready(int thread) {
+    return !finished[thread] &&
+           (awaited[thread] == NULL || *awaited[thread] != awaited_values[thread]);
+}
+
 /* The thread that option number `option` stands for. */
 static int thread_of(int option, bool can_go_on) {
     if (can_go_on && option-- == 0)
         return running;
     for (int i = 0; i < scenario->thread_count; i++)
-        if (!finished[i] && !(can_go_on && i == running) && option-- == 0)
+        if (is_ready(i) && !(can_go_on && i == running) && option-- == 0)
             return i;
     return -1;
 }
 
 /* Takes the next decision: the one of the prefix, or the first option. */
 static int decide(bool can_go_on) {
-    int option_count = 0;
-    for (int i = 0; i < scenario->thread_count; i++)
-        option_count += !finished[i];
-    if (option_count == 0)
+    int option_count = 0, left_count = 0;
+    for (int i = 0; i < scenario->thread_count; i++) {
+        option_count += is_ready(i);
+        left_count += !finished[i];
+    }
+    if (left_count == 0)
         return -1;
+    model_check(option_count != 0, "a thread can go on");
     if (can_go_on && preemptions >= scenario->preemption_bound)
         option_count = 1;
     model_check(step < MAX_STEPS, "the threads come to an end");
@@ -73,15 +85,34 @@ static int decide(bool can_go_on) {
     return now->thread;
 }
 
-void model_yield(void) {
-    if (running < 0)
-        return;
+static void switch_to(int to) {
     int from = running;
-    int to = decide(true);
     if (to == from)
         return;
     running = to;
     swapcontext(&contexts[from], &contexts[to]);
+}
+
+void model_yield(void) {
+    if (running >= 0)
+        switch_to(decide(true));
+}
+
+int model_running(void) {
+    return running;
+}
+
+void model_wait_while(const _Atomic uint32_t *word, uint32_t value) {
+    if (running < 0) {
+        model_check(*word != value, "nothing is waited for without threads");
+        return;
+    }
+    int waiting = running;
+    awaited[waiting] = word;
+    awaited_values[waiting] = value;
+    if (!is_ready(waiting))
+        switch_to(decide(false));
+    awaited[waiting] = NULL;
 }
 
 static void run_thread(int number) {
@@ -96,6 +127,7 @@ static void run_once(void) {
     scenario->begin();
     for (int i = 0; i < scenario->thread_count; i++) {
         finished[i] = false;
+        awaited[i] = NULL;
         getcontext(&contexts[i]);
         contexts[i].uc_stack.ss_sp = stacks[i];
         contexts[i].uc_stack.ss_size = STACK_BYTES;

@@ -9,6 +9,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #define MODEL_MAX_THREADS 3
 
@@ -24,6 +25,10 @@ typedef struct model_scenario {
     int preemption_bound;
 } model_scenario;
 
+/* The thread that runs; -1 in `begin` and `end`. */
+int model_running(void);
+/* Lets the others go on until the word has another value. If all wait, the schedule has failed. */
+void model_wait_while(const _Atomic uint32_t *word, uint32_t value);
 /* Explores every schedule; returns how many there were. */
 size_t model_explore(const model_scenario *scenario);
 /* Demands a condition: prints the schedule and ends the program with exit code 1 otherwise. */

@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Included ahead of every file of the buffer model: locks, condition variables and
+ * the clock in terms of the scheduler, in place of mutex.h and condition.h, so that it sees who
+ * waits for whom. Stripes are few and small, and the scenario says which thread has which number.
+ */
+#ifndef MODEL_BLOCKING_H
+#define MODEL_BLOCKING_H
+
+#define AEGIS_MEMORY_MUTEX_H
+#define AEGIS_MEMORY_CONDITION_H
+
+#include "yield.h"
+#include "scheduler.h"
+
+/* What time it is; a wait with a deadline, in the end, lasts until then. */
+extern uint64_t model_now_ns;
+/* The number of the running thread. */
+uint32_t model_thread_number(void);
+
+#define AEGIS_I_THREAD_NUMBER() model_thread_number()
+#define AEGIS_I_THREAD_NUMBER_KEPT() model_thread_number()
+#define AEGIS_I_SPIN_PAUSE(word, round) ((void)(round), model_wait_while((word), 1))
+#define AEGIS_I_STRIPE_COUNT 2
+#define AEGIS_I_STRIPE_ITEMS 2
+#define AEGIS_I_CALM_COUNT 1
+
+typedef struct aegis_i_mutex {
+    _Atomic uint32_t locked;
+} aegis_i_mutex;
+
+typedef struct aegis_i_condition {
+    _Atomic uint32_t wake_count;
+} aegis_i_condition;
+
+static inline void aegis_i_mutex_init(aegis_i_mutex *mutex) {
+    mutex->locked = 0;
+}
+
+static inline void aegis_i_mutex_fini(aegis_i_mutex *mutex) {
+    MODEL_CHECK(mutex->locked == 0);
+}
+
+static inline void aegis_i_mutex_lock(aegis_i_mutex *mutex) {
+    model_yield();
+    MODEL_CHECK(mutex->locked <= 1);
+    model_wait_while(&mutex->locked, 1);
+    mutex->locked = 1;
+}
+
+static inline void aegis_i_mutex_unlock(aegis_i_mutex *mutex) {
+    model_yield();
+    MODEL_CHECK(mutex->locked == 1);
+    mutex->locked = 0;
+}
+
+static inline bool aegis_i_condition_init(aegis_i_condition *condition) {
+    condition->wake_count = 0;
+    return true;
+}
+
+static inline void aegis_i_condition_fini(aegis_i_condition *condition) {
+    (void)condition;
+}
+
+static inline void aegis_i_condition_broadcast(aegis_i_condition *condition) {
+    condition->wake_count++;
+}
+
+static inline void aegis_i_condition_signal(aegis_i_condition *condition) {
+    condition->wake_count++;
+}
+
+static inline uint64_t aegis_i_now_ns(void) {
+    return model_now_ns;
+}
+
+static inline uint64_t aegis_i_deadline_ns(uint64_t timeout_ns) {
+    return timeout_ns != UINT64_MAX ? model_now_ns + timeout_ns : UINT64_MAX;
+}
+
+static inline void aegis_i_condition_wait(aegis_i_condition *condition, aegis_i_mutex *mutex,
+                                          uint64_t deadline_ns) {
+    uint32_t wake_count = condition->wake_count;
+    mutex->locked = 0;
+    if (deadline_ns == UINT64_MAX) {
+        model_wait_while(&condition->wake_count, wake_count);
+    } else {
+        /* Woken or not, it is late. */
+        model_yield();
+        model_now_ns = deadline_ns;
+    }
+    aegis_i_mutex_lock(mutex);
+}
+
+#endif
