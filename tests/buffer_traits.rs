@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What views can do as bytes can: compare, hash, sort, show themselves, be read.
+#![cfg(feature = "std")]
 
 use aegis_memory::buffer::{Buffer, BufferMut};
 use std::borrow::Borrow;
