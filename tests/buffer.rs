@@ -52,18 +52,17 @@ impl Drop for Counted {
 }
 
 /// One of each kind, with the same bytes.
-fn one_of_each(bytes: &[u8]) -> Vec<(&'static str, Buffer)> {
-    let copy = bytes.to_vec();
+fn one_of_each(bytes: &'static [u8]) -> Vec<(&'static str, Buffer)> {
     let mut writer = BufferMut::with_capacity(bytes.len() + 10);
     writer.extend_from_slice(bytes);
     vec![
-        ("static", Buffer::from_static(bytes.to_vec().leak())),
+        ("static", Buffer::from_static(bytes)),
         ("copy", Buffer::copy_from_slice(bytes)),
         ("vec", Buffer::from(bytes.to_vec())),
         ("box", Buffer::from(bytes.to_vec().into_boxed_slice())),
         ("iterator", bytes.iter().copied().collect()),
         ("owner", Buffer::from_owner(Counted::new(bytes).0)),
-        ("arena", Buffer::from_arena(Arena::new(256), move |arena| arena.alloc_slice_copy(&copy))),
+        ("arena", Buffer::from_arena(Arena::new(256), |arena| arena.alloc_slice_copy(bytes))),
         ("writer", writer.into()),
     ]
 }

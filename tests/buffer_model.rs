@@ -37,11 +37,12 @@ enum Op {
 }
 
 fn op() -> impl Strategy<Value = Op> {
-    let i = || any::<usize>();
+    // Any of those there are, or one of the latest: neighbours, mostly.
+    let i = || prop_oneof![any::<usize>(), usize::MAX - 2..=usize::MAX];
     let at = || 0..40_usize;
     let bytes = || proptest::collection::vec(any::<u8>(), 0..30);
     prop_oneof![
-        3 => (0..4_u8, bytes()).prop_map(|(kind, bytes)| Op::Make(kind, bytes)),
+        3 => (0..6_u8, bytes()).prop_map(|(kind, bytes)| Op::Make(kind, bytes)),
         2 => i().prop_map(Op::Clone),
         2 => i().prop_map(Op::Drop),
         3 => (i(), at(), at()).prop_map(|(i, a, b)| Op::Slice(i, a, b)),
@@ -56,8 +57,8 @@ fn op() -> impl Strategy<Value = Op> {
         2 => i().prop_map(Op::Freeze),
         3 => (i(), at()).prop_map(|(i, at)| Op::WriterSplitTo(i, at)),
         3 => (i(), at()).prop_map(|(i, at)| Op::WriterSplitOff(i, at)),
-        4 => (i(), i()).prop_map(|(i, j)| Op::WriterUnsplit(i, j)),
-        3 => (i(), bytes()).prop_map(|(i, bytes)| Op::Extend(i, bytes)),
+        6 => (i(), i()).prop_map(|(i, j)| Op::WriterUnsplit(i, j)),
+        6 => (i(), bytes()).prop_map(|(i, bytes)| Op::Extend(i, bytes)),
         2 => (i(), at(), any::<u8>()).prop_map(|(i, at, byte)| Op::Change(i, at, byte)),
         1 => (i(), at(), any::<u8>()).prop_map(|(i, at, byte)| Op::Resize(i, at, byte)),
         1 => (i(), at()).prop_map(|(i, at)| Op::Reserve(i, at)),
@@ -76,6 +77,14 @@ struct Writer {
     rust: BufferMut,
     c: BufferMut,
     model: Vec<u8>,
+}
+
+/// The place, among `count`, that a number of an operation means: the last few from the end.
+fn pick(i: usize, count: usize) -> usize {
+    match usize::MAX - i {
+        from_end @ 0..=2 => count - 1 - from_end.min(count - 1),
+        _ => i % count,
+    }
 }
 
 #[derive(Default)]
@@ -138,7 +147,21 @@ impl World {
         assert!(chain.into_buffer() == models);
     }
 
-    fn make(&mut self, kind: u8, bytes: Vec<u8>) {
+    fn make(&mut self, kind: u8, mut bytes: Vec<u8>) {
+        static FIXED: [u8; 64] = [b'x'; 64];
+        if kind == 4 {
+            bytes.fill(b'x');
+        }
+        if kind == 5 {
+            bytes.truncate(10);
+            let [rust, c] = [(); 2].map(|()| {
+                let mut writer = BufferMut::with_capacity(30);
+                writer.extend_from_slice(&bytes);
+                writer
+            });
+            self.writers.push(Writer { rust, c, model: bytes });
+            return;
+        }
         let make = || match kind {
             0 => Buffer::from_owner(bytes.clone()),
             1 => Buffer::copy_from_slice(&bytes),
@@ -147,6 +170,7 @@ impl World {
                 vec.extend_from_slice(&bytes);
                 vec
             }),
+            4 => Buffer::from_static(&FIXED[..bytes.len()]),
             _ => {
                 let mut writer = BufferMut::with_capacity(bytes.len() + 10);
                 writer.extend_from_slice(&bytes);
@@ -175,7 +199,7 @@ impl World {
         if self.views.is_empty() {
             return;
         }
-        let i = i % self.views.len();
+        let i = pick(i, self.views.len());
         let View { rust, c, model } = &mut self.views[i];
         let mut made = NONE;
         let new = match *op {
@@ -248,7 +272,10 @@ impl World {
                 None
             }
             Op::Unsplit(_, j) => {
-                let j = j % self.views.len();
+                // The one behind, mostly, if there is one.
+                let end = self.views[i].rust.as_ptr_range().end;
+                let next = self.views.iter().position(|view| view.rust.as_ptr() == end);
+                let j = next.filter(|_| j % 4 != 0).unwrap_or(pick(j, self.views.len()));
                 if i != j {
                     self.unsplit(i, j);
                 }
@@ -333,7 +360,7 @@ impl World {
         if self.writers.is_empty() {
             return;
         }
-        let i = i % self.writers.len();
+        let i = pick(i, self.writers.len());
         let Writer { rust, c, model } = &mut self.writers[i];
         let mut made = NO_WRITER;
         match *op {
@@ -365,7 +392,11 @@ impl World {
                 }
             }
             Op::WriterUnsplit(_, j) => {
-                let j = j % self.writers.len();
+                // The one behind, mostly, if there is one.
+                let end =
+                    self.writers[i].rust.as_ptr().wrapping_add(self.writers[i].rust.capacity());
+                let next = self.writers.iter().position(|writer| writer.rust.as_ptr() == end);
+                let j = next.filter(|_| j % 4 != 0).unwrap_or(pick(j, self.writers.len()));
                 if i != j {
                     self.unsplit_writers(i, j);
                 }

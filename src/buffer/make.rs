@@ -103,7 +103,7 @@ impl Buffer {
     /// # Panics
     ///
     /// When `as_ref` does; the owner is dropped then. A panic in the owner's drop goes on in the
-    /// drop of the last handle.
+    /// drop of the last handle; without feature `std` it aborts.
     ///
     /// # Examples
     ///

@@ -43,36 +43,62 @@ pub(super) unsafe fn retain(owner: *mut Owner) {
     }
 }
 
-/// Gives a handle up; the last one frees memory and owner. A panic of the owner goes on from here.
+/// Gives a view up; the last handle frees memory and owner. A panic of the owner goes on from here.
 ///
 /// # Safety
 ///
 /// `owner` is null or one that the caller has a handle to, which is not used again.
 #[inline(always)]
-pub(super) unsafe fn release(owner: *mut Owner) {
+unsafe fn release_view(owner: *mut Owner) {
     if owner.is_null() {
         return;
     }
-    // SAFETY: alive, by the caller's handle.
-    let count = unsafe { references(owner) };
-    // Acquire: pairs with the Release of all who gave their handle up before, so that what they
-    // did with the bytes has happened before they are freed. The only handle needs no
-    // read-modify-write.
-    if count.load(Ordering::Acquire) == 1 {
-        // So that a stale copy of the handle in C is found out where the header is not freed.
-        count.store(0, Ordering::Relaxed);
-    } else {
-        if count.fetch_sub(1, Ordering::Release) != 1 {
-            return;
-        }
-        // Acquire: as above. A load and no fence, for the sake of ThreadSanitizer.
-        count.load(Ordering::Acquire);
-    }
-    // SAFETY: the header is still alive: ours was the last handle.
-    let free = unsafe { (*owner).release };
-    if let Some(free) = free {
-        // SAFETY: called once, by who gave the last handle up (buffer.h).
+    // SAFETY: alive, by the caller's handle. No look at the count before, as writers take it: views
+    // are mostly shared, and then it would wait for the count twice.
+    if unsafe { references(owner) }.fetch_sub(1, Ordering::Release) == 1 {
+        // Acquire: pairs with the Release of all who gave their handle up before, so that what they
+        // did with the bytes has happened before they are freed. A load and no fence, for the sake
+        // of ThreadSanitizer.
+        // SAFETY: the header is still alive: ours was the last handle.
+        unsafe { references(owner) }.load(Ordering::Acquire);
+        // SAFETY: ours was the last handle.
         unsafe { free(owner) };
+    }
+}
+
+/// Gives a writer up, as [`release_view`] does a view. The only handle, which a writer mostly is,
+/// needs no read-modify-write.
+///
+/// # Safety
+///
+/// As for [`release_view`], and the owner is not null.
+#[inline(always)]
+unsafe fn release_writer(owner: *mut Owner) {
+    // SAFETY: the caller has a handle.
+    if unsafe { is_unique(owner) } {
+        // So that a stale copy of the handle in C is found out where the header is not freed.
+        // SAFETY: alive, by the caller's handle.
+        unsafe { references(owner) }.store(0, Ordering::Relaxed);
+        // SAFETY: ours is the only handle.
+        unsafe { free(owner) };
+    } else {
+        // SAFETY: the caller's contract is the same.
+        unsafe { release_view(owner) };
+    }
+}
+
+/// Frees memory and owner.
+///
+/// # Safety
+///
+/// There is no handle left, and whoever gave the last one up calls.
+#[inline(always)]
+unsafe fn free(owner: *mut Owner) {
+    // SAFETY: nobody else frees the header.
+    let release = unsafe { (*owner).release };
+    if let Some(release) = release {
+        // SAFETY: called once, without handles left (buffer.h).
+        unsafe { release(owner) };
         unwind::resume_if_any();
     }
 }
@@ -191,14 +217,14 @@ impl Drop for Buffer {
     #[inline]
     fn drop(&mut self) {
         // SAFETY: `self` is a handle, and not used again.
-        unsafe { release(self.raw().owner) }
+        unsafe { release_view(self.raw().owner) }
     }
 }
 
 impl Drop for BufferMut {
     #[inline]
     fn drop(&mut self) {
-        // SAFETY: `self` is a handle, and not used again.
-        unsafe { release(self.raw().owner) }
+        // SAFETY: `self` is a handle, which has an owner, and not used again.
+        unsafe { release_writer(self.raw().owner) }
     }
 }
