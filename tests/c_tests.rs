@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The C tests under `cargo test`: each program of `tests/c` is compiled together with the core by
-//! the compiler that `cc` finds, run, and must end with exit code 0. No CMake is needed.
+//! The C tests under `cargo test`: the core and each program of `tests/c` are compiled by the compiler
+//! that `cc` finds, and the program is run and must end with exit code 0. No CMake is needed.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::OnceLock;
 
 const WARNINGS: &[&str] =
     &["-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Wshadow", "-Wstrict-prototypes"];
@@ -36,23 +37,23 @@ fn compiler() -> cc::Tool {
         .expect("a C compiler is installed")
 }
 
-fn compile(name: &str) -> PathBuf {
+/// The compiler at work in a new directory of this name, with the flags of all C files.
+fn command(name: &str) -> (Command, PathBuf) {
     let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join("c_tests").join(name);
-    fs::create_dir_all(&dir).expect("the directory for the program can be made");
-    let program = dir.join(format!("{name}{}", std::env::consts::EXE_SUFFIX));
+    fs::create_dir_all(&dir).expect("the directory can be made");
     let tool = compiler();
     let mut command = tool.to_command();
     command.current_dir(&dir);
     let include = root().join("include");
     if tool.is_like_msvc() {
         command.arg("/std:c11").arg(format!("/I{}", include.display()));
-        command.arg(format!("/Fe{}", program.display()));
     } else {
         command.arg("-std=c11").arg("-I").arg(include).args(WARNINGS);
-        command.arg("-o").arg(&program);
     }
-    command.arg(root().join("tests/c").join(format!("{name}.c")));
-    command.args(c_files("csrc"));
+    (command, dir)
+}
+
+fn succeed(mut command: Command) {
     let output = command.output().expect("the C compiler can be run");
     assert!(
         output.status.success(),
@@ -60,6 +61,36 @@ fn compile(name: &str) -> PathBuf {
         String::from_utf8_lossy(&output.stdout),
         String::from_utf8_lossy(&output.stderr)
     );
+}
+
+/// The core's object files, compiled once for all programs.
+fn core() -> &'static [PathBuf] {
+    static CORE: OnceLock<Vec<PathBuf>> = OnceLock::new();
+    CORE.get_or_init(|| {
+        let (mut command, dir) = command("core");
+        let files = c_files("csrc");
+        let extension = if compiler().is_like_msvc() { "obj" } else { "o" };
+        let object = |file: &PathBuf| {
+            dir.join(file.file_name().expect("a file has a name")).with_extension(extension)
+        };
+        let objects = files.iter().map(object).collect();
+        command.arg("-c").args(files);
+        succeed(command);
+        objects
+    })
+}
+
+fn compile(name: &str) -> PathBuf {
+    let (mut command, dir) = command(name);
+    let program = dir.join(format!("{name}{}", std::env::consts::EXE_SUFFIX));
+    if compiler().is_like_msvc() {
+        command.arg(format!("/Fe{}", program.display()));
+    } else {
+        command.arg("-o").arg(&program);
+    }
+    command.arg(root().join("tests/c").join(format!("{name}.c")));
+    command.args(core());
+    succeed(command);
     program
 }
 
