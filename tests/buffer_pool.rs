@@ -232,6 +232,8 @@ fn source_that_refuses_at_every_step_leaves_nothing_behind() {
     }
 }
 
+// Without std it ends the process.
+#[cfg(feature = "std")]
 #[test]
 fn panic_of_a_source_goes_on_from_the_call_that_led_to_it() {
     let (source, log) = TestSource::with_plan(|n| if n == 1 { Act::Panic } else { Act::Give });
