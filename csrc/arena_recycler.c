@@ -78,7 +78,7 @@ aegis_status aegis_arena_recycler_fini(aegis_arena_recycler *recycler) {
 aegis_status aegis_arena_recycler_get(const aegis_arena_recycler *recycler, aegis_arena *arena,
                                       aegis_error *error) {
     aegis_arena_recycler_shared *shared = recycler->shared;
-    aegis_i_mutex_lock(&shared->lock);
+    (void)aegis_i_mutex_lock(&shared->lock);
     bool found = shared->stats.idle_count != 0;
     if (found) {
         *arena = stock(shared)[--shared->stats.idle_count];
@@ -96,7 +96,7 @@ aegis_status aegis_arena_recycler_get(const aegis_arena_recycler *recycler, aegi
         return AEGIS_OK;
     if (error != NULL)
         aegis_arena_last_error(arena, error);
-    aegis_i_mutex_lock(&shared->lock);
+    (void)aegis_i_mutex_lock(&shared->lock);
     shared->stats.made_count--;
     shared->stats.out_count--;
     aegis_i_mutex_unlock(&shared->lock);
@@ -109,7 +109,7 @@ void aegis_arena_recycler_put(const aegis_arena_recycler *recycler, aegis_arena 
         return;
     aegis_arena_reset(arena);
     aegis_arena_trim(arena, shared->keep_bytes);
-    aegis_i_mutex_lock(&shared->lock);
+    (void)aegis_i_mutex_lock(&shared->lock);
     bool room = shared->stats.idle_count < shared->max_idle_count;
     if (room)
         stock(shared)[shared->stats.idle_count++] = *arena;
@@ -125,7 +125,7 @@ void aegis_arena_recycler_trim(const aegis_arena_recycler *recycler, size_t keep
     aegis_arena_recycler_shared *shared = recycler->shared;
     for (;;) {
         aegis_arena surplus;
-        aegis_i_mutex_lock(&shared->lock);
+        (void)aegis_i_mutex_lock(&shared->lock);
         bool some = shared->stats.idle_count > keep_count;
         if (some)
             surplus = stock(shared)[--shared->stats.idle_count];
@@ -138,7 +138,7 @@ void aegis_arena_recycler_trim(const aegis_arena_recycler *recycler, size_t keep
 
 void aegis_arena_recycler_get_stats(const aegis_arena_recycler *recycler,
                                     aegis_arena_recycler_stats *stats) {
-    aegis_i_mutex_lock(&recycler->shared->lock);
+    (void)aegis_i_mutex_lock(&recycler->shared->lock);
     *stats = recycler->shared->stats;
     aegis_i_mutex_unlock(&recycler->shared->lock);
 }

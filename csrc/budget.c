@@ -58,7 +58,7 @@ aegis_budget *aegis_budget_new(const char *name, size_t limit_bytes, aegis_budge
 
     (void)aegis_budget_retain(parent);
     budget->level = parent->level + 1;
-    aegis_i_mutex_lock(&parent->lock);
+    (void)aegis_i_mutex_lock(&parent->lock);
     budget->previous_sibling = parent->last_child;
     if (parent->last_child != NULL)
         parent->last_child->next_sibling = budget;
@@ -76,7 +76,7 @@ aegis_budget *aegis_budget_retain(aegis_budget *budget) {
 
 static void unlink_from_parent(aegis_budget *budget) {
     aegis_budget *parent = budget->parent;
-    aegis_i_mutex_lock(&parent->lock);
+    (void)aegis_i_mutex_lock(&parent->lock);
     if (budget->previous_sibling != NULL)
         budget->previous_sibling->next_sibling = budget->next_sibling;
     else
@@ -292,7 +292,7 @@ static size_t snapshot(aegis_budget *budget, uint32_t depth, aegis_budget_figure
         figures[count].depth = depth;
     }
     count++;
-    aegis_i_mutex_lock(&budget->lock);
+    (void)aegis_i_mutex_lock(&budget->lock);
     for (aegis_budget *child = budget->first_child; child != NULL; child = child->next_sibling)
         count = snapshot(child, depth + 1, figures, capacity, count);
     aegis_i_mutex_unlock(&budget->lock);
@@ -322,7 +322,7 @@ static void note_consumer(aegis_budget_refusal *refusal, const aegis_budget_figu
 static void note_direct(aegis_budget *budget, uint32_t depth, aegis_budget_refusal *refusal) {
     aegis_budget_figures figures;
     size_t beneath_bytes = 0;
-    aegis_i_mutex_lock(&budget->lock);
+    (void)aegis_i_mutex_lock(&budget->lock);
     aegis_budget_get_figures(budget, &figures);
     for (aegis_budget *child = budget->first_child; child != NULL; child = child->next_sibling) {
         beneath_bytes += atomic_load_explicit(&child->used_bytes, memory_order_relaxed);

@@ -106,7 +106,7 @@ static uint32_t wait_any(aegis_buffer_pool_shared *shared, aegis_i_buffer_class 
     /* Acquire and release pair with the addition in aegis_i_buffer_pool_wake. */
     (void)aegis_i_add(&shared->waiters, 1, memory_order_acq_rel);
     (void)aegis_i_add(&shared->wait_count, 1, memory_order_relaxed);
-    aegis_i_mutex_lock(&shared->mutex);
+    (void)aegis_i_mutex_lock(&shared->mutex);
     for (;;) {
         bool late = deadline_ns != UINT64_MAX && aegis_i_now_ns() >= deadline_ns;
         index = search_any(shared, home);

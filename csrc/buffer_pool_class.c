@@ -282,7 +282,7 @@ void aegis_i_buffer_pool_wake(aegis_buffer_pool_shared *shared) {
     /* Acquire and release pair with the waiter's own addition: see above. */
     if (aegis_i_add(&shared->waiters, 0, memory_order_acq_rel) == 0)
         return;
-    aegis_i_mutex_lock(&shared->mutex);
+    (void)aegis_i_mutex_lock(&shared->mutex);
     aegis_i_condition_broadcast(&shared->came_home);
     aegis_i_mutex_unlock(&shared->mutex);
 }

@@ -48,7 +48,7 @@ static inline void aegis_i_condition_wait(aegis_i_condition *condition, aegis_i_
         /* A longer wait is resumed by the caller. */
         wait_ms = left_ms < 0x7fffffff ? (DWORD)left_ms : 0x7fffffff;
     }
-    (void)SleepConditionVariableSRW(condition, mutex, wait_ms, 0);
+    (void)SleepConditionVariableSRW(condition, &mutex->native, wait_ms, 0);
 }
 
 #else
@@ -96,7 +96,7 @@ static inline uint64_t aegis_i_now_ns(void) {
 static inline void aegis_i_condition_wait(aegis_i_condition *condition, aegis_i_mutex *mutex,
                                           uint64_t deadline_ns) {
     if (deadline_ns == UINT64_MAX) {
-        (void)pthread_cond_wait(condition, mutex);
+        (void)pthread_cond_wait(condition, &mutex->native);
         return;
     }
     struct timespec until;
@@ -105,13 +105,13 @@ static inline void aegis_i_condition_wait(aegis_i_condition *condition, aegis_i_
     uint64_t left_ns = deadline_ns > now_ns ? deadline_ns - now_ns : 0;
     until.tv_sec = (time_t)(left_ns / AEGIS_I_NS_PER_S);
     until.tv_nsec = (long)(left_ns % AEGIS_I_NS_PER_S);
-    (void)pthread_cond_timedwait_relative_np(condition, mutex, &until);
+    (void)pthread_cond_timedwait_relative_np(condition, &mutex->native, &until);
 #else
     /* A time_t of 32 bits ends before a far deadline does: the caller resumes the wait. */
     uint64_t until_s = deadline_ns / AEGIS_I_NS_PER_S;
     until.tv_sec = until_s < INT32_MAX ? (time_t)until_s : (time_t)INT32_MAX;
     until.tv_nsec = (long)(deadline_ns % AEGIS_I_NS_PER_S);
-    (void)pthread_cond_timedwait(condition, mutex, &until);
+    (void)pthread_cond_timedwait(condition, &mutex->native, &until);
 #endif
 }
 

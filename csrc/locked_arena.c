@@ -44,7 +44,7 @@ void aegis_locked_arena_fini(aegis_locked_arena *arena) {
 
 /* Takes the lock, for one request. */
 static aegis_arena *enter(const aegis_locked_arena *arena) {
-    aegis_i_mutex_lock(&arena->shared->lock);
+    (void)aegis_i_mutex_lock(&arena->shared->lock);
     return &arena->shared->arena;
 }
 

@@ -37,7 +37,7 @@ bool aegis_i_locked_pool_is_valid(const aegis_locked_pool_shared *shared) {
 }
 
 static aegis_locked_pool_shared *enter(const aegis_locked_pool *pool) {
-    aegis_i_mutex_lock(&pool->shared->mutex);
+    (void)aegis_i_mutex_lock(&pool->shared->mutex);
     assert(aegis_i_locked_pool_is_valid(pool->shared));
     return pool->shared;
 }

@@ -1,23 +1,23 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Numbers for threads, and the barrier on all of them, which is membarrier(2) of Linux. Elsewhere
- * there is none, and no number belongs to one thread. */
+ * there is none, and no number belongs to one thread. And the number of this process, which is kept
+ * because the system takes a while to tell it. */
 #if !defined(_WIN32) && !defined(_GNU_SOURCE)
 #define _GNU_SOURCE /* sched_yield, syscall, sysconf */
 #endif
 
 #include "threads.h"
-#include "atomics.h"
 
 #if defined(_WIN32)
 #include <windows.h>
 #else
+#include <pthread.h>
 #include <sched.h>
 #include <unistd.h>
 #endif
 
 #if defined(__linux__) && defined(__GNUC__)
 #include <errno.h>
-#include <pthread.h>
 #include <sys/syscall.h>
 #if defined(SYS_membarrier)
 #define HAS_BARRIER 1
@@ -128,6 +128,70 @@ void aegis_i_spin_pause(uint32_t round) {
 #else
     (void)sched_yield();
 #endif
+}
+
+_Atomic uint32_t aegis_i_process_kept;
+
+#if defined(_WIN32)
+
+/* Nothing forks. */
+uint32_t aegis_i_process(void) {
+    return 1;
+}
+
+#else
+
+static void keep_process(void) {
+    aegis_i_store(&aegis_i_process_kept, (uint32_t)getpid(), memory_order_relaxed);
+}
+
+/* The number is kept only by a process whose children are told to keep theirs. Not with
+ * pthread_once, which some systems leave hanging in a child of a process that forks meanwhile: in
+ * such a child nobody registers the handler any more, and the system is asked each time. */
+uint32_t aegis_i_process(void) {
+    static _Atomic uint32_t registered;
+    uint32_t kept = aegis_i_process_cached();
+    if (kept != 0)
+        return kept;
+    uint32_t none = 0;
+    /* Relaxed, here and below: the number is all there is. The handler is there before it. */
+    if (aegis_i_cas(&registered, &none, 1, memory_order_relaxed, memory_order_relaxed) &&
+        pthread_atfork(NULL, NULL, keep_process) == 0)
+        keep_process();
+    return (uint32_t)getpid();
+}
+
+#endif
+
+uint32_t aegis_i_process_claim(_Atomic uint32_t *process) {
+    uint32_t self = aegis_i_process();
+    for (uint32_t round = 0;; round++) {
+        /* Acquire, here and below, pairs with the release in aegis_i_process_settle. */
+        uint32_t seen = aegis_i_load(process, memory_order_acquire);
+        if (seen == self)
+            return AEGIS_I_PROCESS_THIS;
+        if (seen == (self | AEGIS_I_PROCESS_LOST))
+            return AEGIS_I_PROCESS_BROKEN;
+        if (seen == (self | AEGIS_I_PROCESS_CLAIMED)) {
+            AEGIS_I_SPIN_PAUSE(process, round);
+            continue;
+        }
+        if (aegis_i_cas(process, &seen, self | AEGIS_I_PROCESS_CLAIMED, memory_order_acquire,
+                        memory_order_relaxed))
+            return AEGIS_I_PROCESS_CLAIM;
+    }
+}
+
+void aegis_i_process_settle(_Atomic uint32_t *process, bool whole) {
+    uint32_t self = aegis_i_process();
+    /* Release pairs with the acquire in aegis_i_process_claim and in aegis_i_mutex_lock: what was
+     * done under the claim is seen. */
+    aegis_i_store(process, whole ? self : self | AEGIS_I_PROCESS_LOST, memory_order_release);
+    if (AEGIS_I_DEBUG && !whole)
+        aegis_i_report(
+            "an object (its lock is at %p) was in use by another thread when the process "
+            "forked: calls on it fail in this process",
+            (void *)process);
 }
 
 uint32_t aegis_i_processor_count(void) {

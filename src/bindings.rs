@@ -12,6 +12,7 @@ pub const AEGIS_E_EXHAUSTED: i32 = -4;
 pub const AEGIS_E_INVALID: i32 = -5;
 pub const AEGIS_E_BUSY: i32 = -6;
 pub const AEGIS_E_IO: i32 = -7;
+pub const AEGIS_E_FORKED: i32 = -9;
 pub const AEGIS_BUDGET_UNLIMITED: i32 = -1;
 pub const AEGIS_BUDGET_NAME_BYTES: u32 = 48;
 pub const AEGIS_BUDGET_MAX_DEPTH: u32 = 16;

@@ -52,6 +52,12 @@ pub enum AllocError {
         /// Bytes in use.
         in_use: usize,
     },
+    /// Another thread was using the object when the process forked: it is of no use in this process.
+    #[non_exhaustive]
+    Forked {
+        /// Bytes asked for.
+        requested: usize,
+    },
 }
 
 impl AllocError {
@@ -84,6 +90,7 @@ impl AllocError {
             ffi::AEGIS_E_EXHAUSTED | ffi::AEGIS_E_LIMIT_EXCEEDED => {
                 Self::Exhausted { requested, capacity: limit, in_use }
             }
+            ffi::AEGIS_E_FORKED => Self::Forked { requested },
             _ => Self::OutOfMemory { requested, in_use },
         }
     }
@@ -106,6 +113,11 @@ impl fmt::Display for AllocError {
                 f,
                 "fixed memory exhausted: {requested} bytes requested, {in_use} of {capacity} bytes \
                  in use"
+            ),
+            Self::Forked { requested } => write!(
+                f,
+                "the object was in use by another thread when the process forked: {requested} \
+                 bytes requested"
             ),
         }
     }

@@ -11,6 +11,13 @@
  *    back into them. Fields are readable for the inline functions' sake and private otherwise.
  *  - Nothing in the library aborts or unwinds, or prints, except that a debug build (one without
  *    NDEBUG) reports a mistake of its user: see aegis_set_report.
+ *  - After a fork the child has the objects of the parent but only one thread. An object that no
+ *    other thread was inside of at that moment works in the child; so do lock-free forms and
+ *    budgets' charges at any moment. Another one works or fails at once with AEGIS_E_FORKED, and
+ *    goes on failing: what the other thread was doing is half done in the child's copy, for good.
+ *    A debug build reports it. What other threads had in hand stays out; threads that waited are
+ *    forgotten. That is said of fork() as POSIX has it, which runs the handlers of pthread_atfork;
+ *    a child of vfork() or of a bare system call may not use the library.
  */
 #ifndef AEGIS_MEMORY_BASE_H
 #define AEGIS_MEMORY_BASE_H
@@ -87,6 +94,8 @@ typedef int32_t aegis_status;
 #define AEGIS_E_BUSY (-6)
 /** The operating system refused an operation on a file. */
 #define AEGIS_E_IO (-7)
+/** The object was in use by another thread when the process forked: see the rules above. */
+#define AEGIS_E_FORKED (-9)
 
 struct aegis_budget;
 

@@ -5,7 +5,8 @@
 static void status_message_of_each_status_is_its_own_text(void) {
     static const aegis_status statuses[] = {
         AEGIS_OK,          AEGIS_E_OUT_OF_MEMORY, AEGIS_E_LIMIT_EXCEEDED, AEGIS_E_INVALID_LAYOUT,
-        AEGIS_E_EXHAUSTED, AEGIS_E_INVALID,       AEGIS_E_BUSY,           AEGIS_E_IO};
+        AEGIS_E_EXHAUSTED, AEGIS_E_INVALID,       AEGIS_E_BUSY,           AEGIS_E_IO,
+        AEGIS_E_FORKED};
     size_t count = sizeof statuses / sizeof statuses[0];
     for (size_t i = 0; i < count; i++) {
         const char *text = aegis_status_message(statuses[i]);
@@ -21,7 +22,7 @@ static void status_message_of_no_status_is_a_fixed_text(void) {
     CHECK(text != NULL && text[0] != '\0');
     CHECK(strcmp(text, aegis_status_message(INT32_MIN)) == 0);
     CHECK(strcmp(text, aegis_status_message(INT32_MAX)) == 0);
-    CHECK(strcmp(text, aegis_status_message(AEGIS_E_IO - 1)) == 0);
+    CHECK(strcmp(text, aegis_status_message(AEGIS_E_FORKED - 1)) == 0);
 }
 
 static void status_ok_is_zero_and_errors_are_negative(void) {

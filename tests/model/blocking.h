@@ -40,11 +40,18 @@ static inline void aegis_i_mutex_fini(aegis_i_mutex *mutex) {
     MODEL_CHECK(mutex->locked == 0);
 }
 
-static inline void aegis_i_mutex_lock(aegis_i_mutex *mutex) {
+/* No scenario forks. */
+static inline bool aegis_i_mutex_lock(aegis_i_mutex *mutex) {
     model_yield();
     MODEL_CHECK(mutex->locked <= 1);
     model_wait_while(&mutex->locked, 1);
     mutex->locked = 1;
+    return true;
+}
+
+static inline bool aegis_i_mutex_take_adoption(aegis_i_mutex *mutex) {
+    (void)mutex;
+    return false;
 }
 
 static inline void aegis_i_mutex_unlock(aegis_i_mutex *mutex) {
@@ -89,7 +96,7 @@ static inline void aegis_i_condition_wait(aegis_i_condition *condition, aegis_i_
         model_yield();
         model_now_ns = deadline_ns;
     }
-    aegis_i_mutex_lock(mutex);
+    (void)aegis_i_mutex_lock(mutex);
 }
 
 #endif
