@@ -29,6 +29,8 @@ _Static_assert(_Alignof(_Atomic size_t) == _Alignof(size_t), "an atomic word is 
     (AEGIS_I_YIELD(), atomic_fetch_add_explicit((word), (value), (order)))
 #define aegis_i_sub(word, value, order)                                                            \
     (AEGIS_I_YIELD(), atomic_fetch_sub_explicit((word), (value), (order)))
+#define aegis_i_exchange(word, value, order)                                                       \
+    (AEGIS_I_YIELD(), atomic_exchange_explicit((word), (value), (order)))
 /* Both compare-and-swaps take the order on success and the one on failure. */
 #define aegis_i_cas(word, expected, desired, success, failure)                                     \
     (AEGIS_I_YIELD(),                                                                              \
@@ -36,6 +38,13 @@ _Static_assert(_Alignof(_Atomic size_t) == _Alignof(size_t), "an atomic word is 
 #define aegis_i_cas_weak(word, expected, desired, success, failure)                                \
     (AEGIS_I_YIELD(),                                                                              \
      atomic_compare_exchange_weak_explicit((word), (expected), (desired), (success), (failure)))
+
+/* No count of references may exceed it: a reference more is refused, or the count is given up and
+ * what it counts is never freed. Where threads add first and take back what was too much, so many
+ * that they reach the end of the word do not exist. */
+#ifndef AEGIS_I_MAX_REFERENCES
+#define AEGIS_I_MAX_REFERENCES (SIZE_MAX / 2)
+#endif
 
 /* Tells the processor that this thread is spinning. */
 static inline void aegis_i_cpu_relax(void) {

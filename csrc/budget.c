@@ -1,42 +1,28 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Budgets: counters that are charged from leaf to root.
+/* Budgets: counters that are charged from root to leaf, and released from leaf to root.
  *
- * `used` of every node is changed only by atomic addition, so any interleaving of charges and
- * releases sums to the same. The counters order nothing but themselves and are relaxed. The tree's
- * shape is under the locks: a node's lock guards its list of children, and locks are taken from
- * parent to child. A node leaves its parent's list under the parent's lock before it is freed, so
- * whoever holds that lock may read the children. */
+ * A counter is changed only by compare-and-swap from a value that leaves room, so it never exceeds
+ * the limit it was compared with, and none ever wraps. Of a charge that is under way or a release
+ * that is, the ancestors are the last to be without: at every moment a budget has in use at least
+ * what those beneath it have together. So who finds a charge at a leaf finds it further up too. The
+ * counters order nothing but themselves and are relaxed.
+ *
+ * The tree's shape is under the locks: a node's lock guards its list of children, and locks are
+ * taken from parent to child. A node leaves its parent's list under the parent's lock before it is
+ * freed, so whoever holds that lock may read the children. */
 #include "aegis_memory/budget.h"
-#include "internal.h"
-#include "mutex.h"
+#include "budget_internal.h"
 
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 /* A function told of pressure. Never removed before its budget is freed. */
-typedef struct watcher {
-    struct watcher *next;
+struct aegis_i_watcher {
+    aegis_i_watcher *next;
     aegis_budget_pressure_fn function;
     void (*destroy)(void *context);
     void *context;
     uint32_t percent;
-} watcher;
-
-struct aegis_budget {
-    atomic_size_t used_bytes;
-    atomic_size_t peak_bytes;
-    atomic_size_t limit_bytes;
-    _Atomic(watcher *) watchers;
-    aegis_budget *parent;
-    atomic_size_t reference_count;
-    aegis_i_mutex lock;
-    aegis_budget *first_child;
-    aegis_budget *last_child;
-    aegis_budget *previous_sibling;
-    aegis_budget *next_sibling;
-    uint32_t level;
-    char name[AEGIS_BUDGET_NAME_BYTES];
 };
 
 aegis_budget *aegis_budget_new(const char *name, size_t limit_bytes, aegis_budget *parent) {
@@ -70,7 +56,7 @@ aegis_budget *aegis_budget_new(const char *name, size_t limit_bytes, aegis_budge
 }
 
 aegis_budget *aegis_budget_retain(aegis_budget *budget) {
-    atomic_fetch_add_explicit(&budget->reference_count, 1, memory_order_relaxed);
+    (void)aegis_i_add(&budget->reference_count, 1, memory_order_relaxed);
     return budget;
 }
 
@@ -90,7 +76,7 @@ static void unlink_from_parent(aegis_budget *budget) {
 
 /* Frees a budget that nobody refers to. */
 static void free_budget(aegis_budget *budget) {
-    size_t used_bytes = atomic_load_explicit(&budget->used_bytes, memory_order_relaxed);
+    size_t used_bytes = aegis_i_load(&budget->used_bytes, memory_order_relaxed);
     if (used_bytes != 0) {
         if (AEGIS_I_DEBUG)
             aegis_i_report("budget '%s' destroyed with %zu bytes charged", budget->name,
@@ -100,9 +86,9 @@ static void free_budget(aegis_budget *budget) {
     }
     if (budget->parent != NULL)
         unlink_from_parent(budget);
-    watcher *watch = atomic_load_explicit(&budget->watchers, memory_order_relaxed);
+    aegis_i_watcher *watch = aegis_i_load(&budget->watchers, memory_order_relaxed);
     while (watch != NULL) {
-        watcher *next = watch->next;
+        aegis_i_watcher *next = watch->next;
         if (watch->destroy != NULL)
             watch->destroy(watch->context);
         free(watch);
@@ -116,7 +102,7 @@ void aegis_budget_destroy(aegis_budget *budget) {
     while (budget != NULL) {
         /* Release: what this thread did with the budget happens before its end, which the last
          * one's acquire sees. */
-        if (atomic_fetch_sub_explicit(&budget->reference_count, 1, memory_order_acq_rel) != 1)
+        if (aegis_i_sub(&budget->reference_count, 1, memory_order_acq_rel) != 1)
             return;
         aegis_budget *parent = budget->parent;
         free_budget(budget);
@@ -125,130 +111,146 @@ void aegis_budget_destroy(aegis_budget *budget) {
 }
 
 /* The use at which a watcher is told: at least its share of the limit, and never 0. */
-static size_t threshold_bytes(const watcher *watch, size_t limit_bytes) {
+static size_t threshold_bytes(const aegis_i_watcher *watch, size_t limit_bytes) {
     size_t share_bytes =
         limit_bytes / 100 * watch->percent + (limit_bytes % 100 * watch->percent + 99) / 100;
     return aegis_i_max(share_bytes, 1);
 }
 
 /* Acquire: pairs with the release that published the watcher in aegis_budget_on_pressure. */
-static const watcher *watchers_of(aegis_budget *budget) {
-    return atomic_load_explicit(&budget->watchers, memory_order_acquire);
+static const aegis_i_watcher *watchers_of(aegis_budget *budget) {
+    return aegis_i_load(&budget->watchers, memory_order_acquire);
 }
 
 /* Tells the watchers whose threshold use has risen to by one addition. Additions to `used` are
  * totally ordered, so just one of several threads sees each rise. */
 static void tell_rise(aegis_budget *budget, size_t from_bytes, size_t to_bytes) {
-    for (const watcher *watch = watchers_of(budget); watch != NULL; watch = watch->next) {
-        size_t limit_bytes = atomic_load_explicit(&budget->limit_bytes, memory_order_relaxed);
+    for (const aegis_i_watcher *watch = watchers_of(budget); watch != NULL; watch = watch->next) {
+        size_t limit_bytes = aegis_i_load(&budget->limit_bytes, memory_order_relaxed);
         size_t threshold = threshold_bytes(watch, limit_bytes);
         if (from_bytes < threshold && threshold <= to_bytes)
             watch->function(watch->context, to_bytes, limit_bytes);
     }
 }
 
-/* Whether a charge fits beside what is in use. */
-static bool fits(size_t used_bytes, size_t size_bytes, size_t limit_bytes) {
-    return used_bytes <= limit_bytes && size_bytes <= limit_bytes - used_bytes;
-}
+/* A charge's way from the budget that is charged to its root. For each: the most that may be in use
+ * before, and what is, first as it was seen, then as the charge found it. */
+typedef struct way {
+    size_t count;
+    aegis_budget *budgets[AEGIS_BUDGET_MAX_DEPTH];
+    size_t most_bytes[AEGIS_BUDGET_MAX_DEPTH];
+    size_t used_bytes[AEGIS_BUDGET_MAX_DEPTH];
+} way;
 
-/* The first budget from `budget` up that has no room, or NULL. */
-static aegis_budget *find_full(aegis_budget *budget, size_t size_bytes) {
-    for (; budget != NULL; budget = budget->parent)
-        if (!fits(atomic_load_explicit(&budget->used_bytes, memory_order_relaxed), size_bytes,
-                  atomic_load_explicit(&budget->limit_bytes, memory_order_relaxed)))
+/* Looks at each budget from `budget` up. Returns the first that has no room, or NULL. */
+static inline aegis_budget *look(way *up, aegis_budget *budget, size_t size_bytes) {
+    size_t i = 0;
+    for (; budget != NULL; budget = budget->parent, i++) {
+        size_t limit_bytes = aegis_i_load(&budget->limit_bytes, memory_order_relaxed);
+        size_t used_bytes = aegis_i_load(&budget->used_bytes, memory_order_relaxed);
+        if (size_bytes > limit_bytes || used_bytes > limit_bytes - size_bytes)
             break;
+        up->budgets[i] = budget;
+        up->most_bytes[i] = limit_bytes - size_bytes;
+        up->used_bytes[i] = used_bytes;
+    }
+    up->count = i;
     return budget;
 }
 
-/* Adds to one budget unless its limit forbids. `*before_bytes` is the use it found. */
-static bool add(aegis_budget *budget, size_t size_bytes, size_t *before_bytes) {
-    size_t limit_bytes = atomic_load_explicit(&budget->limit_bytes, memory_order_relaxed);
-    *before_bytes =
-        atomic_fetch_add_explicit(&budget->used_bytes, size_bytes, memory_order_relaxed);
-    if (fits(*before_bytes, size_bytes, limit_bytes))
-        return true;
-    atomic_fetch_sub_explicit(&budget->used_bytes, size_bytes, memory_order_relaxed);
+/* Adds to number `i` of the way, unless its limit forbids. */
+static inline bool add(way *up, size_t i, size_t size_bytes) {
+    while (up->used_bytes[i] <= up->most_bytes[i])
+        if (aegis_i_cas_weak(&up->budgets[i]->used_bytes, &up->used_bytes[i],
+                             up->used_bytes[i] + size_bytes, memory_order_relaxed,
+                             memory_order_relaxed))
+            return true;
     return false;
 }
 
-static void raise_peak(aegis_budget *budget, size_t used_bytes) {
-    size_t peak_bytes = atomic_load_explicit(&budget->peak_bytes, memory_order_relaxed);
-    while (peak_bytes < used_bytes &&
-           !atomic_compare_exchange_weak_explicit(&budget->peak_bytes, &peak_bytes, used_bytes,
-                                                  memory_order_relaxed, memory_order_relaxed)) {
-    }
+/* Subtracts from one budget, but not below 0; returns what is left. */
+static inline size_t subtract(aegis_budget *budget, size_t size_bytes) {
+    size_t used_bytes = aegis_i_load(&budget->used_bytes, memory_order_relaxed);
+    size_t left_bytes;
+    do {
+        left_bytes = used_bytes > size_bytes ? used_bytes - size_bytes : 0;
+    } while (!aegis_i_cas_weak(&budget->used_bytes, &used_bytes, left_bytes, memory_order_relaxed,
+                               memory_order_relaxed));
+    return left_bytes;
 }
 
-/* Takes a charge back from `budget` up to, but not including, `full`. */
-static void take_back(aegis_budget *budget, const aegis_budget *full, size_t size_bytes,
-                      const size_t *before_bytes) {
+static inline void raise_peak(aegis_budget *budget, size_t used_bytes) {
+    size_t peak_bytes = aegis_i_load(&budget->peak_bytes, memory_order_relaxed);
+    while (peak_bytes < used_bytes &&
+           !aegis_i_cas_weak(&budget->peak_bytes, &peak_bytes, used_bytes, memory_order_relaxed,
+                             memory_order_relaxed))
+        continue;
+}
+
+/* Takes a charge back from number `first` of the way on. */
+static AEGIS_I_COLD void take_back(const way *up, size_t first, size_t size_bytes) {
     size_t left_bytes[AEGIS_BUDGET_MAX_DEPTH];
-    size_t i = 0;
-    for (aegis_budget *node = budget; node != full; node = node->parent, i++)
-        left_bytes[i] =
-            atomic_fetch_sub_explicit(&node->used_bytes, size_bytes, memory_order_relaxed) -
-            size_bytes;
+    for (size_t i = first; i < up->count; i++)
+        left_bytes[i] = subtract(up->budgets[i], size_bytes);
     /* Beside this charge others may have risen to a threshold that it had reached before them: they
      * saw no rise, so it is told here. */
-    i = 0;
-    for (aegis_budget *node = budget; node != full; node = node->parent, i++)
-        tell_rise(node, before_bytes[i], aegis_i_min(before_bytes[i] + size_bytes, left_bytes[i]));
+    for (size_t i = first; i < up->count; i++)
+        tell_rise(up->budgets[i], up->used_bytes[i],
+                  aegis_i_min(up->used_bytes[i] + size_bytes, left_bytes[i]));
 }
 
 aegis_status aegis_budget_charge(aegis_budget *budget, size_t size_bytes,
                                  const aegis_budget **refused) {
-    size_t before_bytes[AEGIS_BUDGET_MAX_DEPTH];
+    way up;
     /* Asked first, so that a charge that does not fit disturbs nobody; only a race for the last
      * bytes is decided by the additions. */
-    aegis_budget *full = find_full(budget, size_bytes);
+    aegis_budget *full = look(&up, budget, size_bytes);
     if (full == NULL) {
-        size_t i = 0;
-        for (full = budget; full != NULL; full = full->parent)
-            if (!add(full, size_bytes, &before_bytes[i++]))
-                break;
-        if (full != NULL)
-            take_back(budget, full, size_bytes, before_bytes);
+        size_t i = up.count;
+        while (i != 0 && add(&up, i - 1, size_bytes))
+            i--;
+        if (i != 0) {
+            full = up.budgets[i - 1];
+            take_back(&up, i, size_bytes);
+        }
     }
     if (full != NULL) {
         if (refused != NULL)
             *refused = full;
         return AEGIS_E_LIMIT_EXCEEDED;
     }
-    /* Peaks only now: a refused charge leaves none. */
-    size_t i = 0;
-    for (aegis_budget *node = budget; node != NULL; node = node->parent, i++)
-        raise_peak(node, before_bytes[i] + size_bytes);
-    i = 0;
-    for (aegis_budget *node = budget; node != NULL; node = node->parent, i++)
-        tell_rise(node, before_bytes[i], before_bytes[i] + size_bytes);
+    /* Peaks only now: a refused charge leaves none. All of them before anybody is told. */
+    bool watched = false;
+    for (size_t i = 0; i < up.count; i++) {
+        raise_peak(up.budgets[i], up.used_bytes[i] + size_bytes);
+        watched = watched || watchers_of(up.budgets[i]) != NULL;
+    }
+    for (size_t i = 0; watched && i < up.count; i++)
+        tell_rise(up.budgets[i], up.used_bytes[i], up.used_bytes[i] + size_bytes);
     return AEGIS_OK;
 }
 
 aegis_status aegis_budget_uncharge(aegis_budget *budget, size_t size_bytes) {
     if (budget == NULL)
         return AEGIS_OK;
-    /* Asked first, so that a wrong release does not disturb others. */
-    if (atomic_load_explicit(&budget->used_bytes, memory_order_relaxed) < size_bytes)
-        return AEGIS_E_INVALID;
-    size_t used_bytes =
-        atomic_fetch_sub_explicit(&budget->used_bytes, size_bytes, memory_order_relaxed);
-    if (used_bytes < size_bytes) {
-        atomic_fetch_add_explicit(&budget->used_bytes, size_bytes, memory_order_relaxed);
-        return AEGIS_E_INVALID;
-    }
-    /* What was charged here was charged to every ancestor too. Nobody is told: whoever releases
+    size_t used_bytes = aegis_i_load(&budget->used_bytes, memory_order_relaxed);
+    do {
+        if (used_bytes < size_bytes)
+            return AEGIS_E_INVALID;
+    } while (!aegis_i_cas_weak(&budget->used_bytes, &used_bytes, used_bytes - size_bytes,
+                               memory_order_relaxed, memory_order_relaxed));
+    /* What was charged here was charged to every ancestor too. One has less only after a release
+     * that should have been made further down: it then comes to 0. Nobody is told: whoever releases
      * may be in the middle of a change of its own. */
     for (aegis_budget *node = budget->parent; node != NULL; node = node->parent)
-        atomic_fetch_sub_explicit(&node->used_bytes, size_bytes, memory_order_relaxed);
+        (void)subtract(node, size_bytes);
     return AEGIS_OK;
 }
 
 void aegis_budget_set_limit(aegis_budget *budget, size_t limit_bytes) {
-    size_t old_bytes =
-        atomic_exchange_explicit(&budget->limit_bytes, limit_bytes, memory_order_relaxed);
-    size_t used_bytes = atomic_load_explicit(&budget->used_bytes, memory_order_relaxed);
-    for (const watcher *watch = watchers_of(budget); watch != NULL; watch = watch->next)
+    size_t old_bytes = aegis_i_exchange(&budget->limit_bytes, limit_bytes, memory_order_relaxed);
+    size_t used_bytes = aegis_i_load(&budget->used_bytes, memory_order_relaxed);
+    for (const aegis_i_watcher *watch = watchers_of(budget); watch != NULL; watch = watch->next)
         if (used_bytes < threshold_bytes(watch, old_bytes) &&
             used_bytes >= threshold_bytes(watch, limit_bytes))
             watch->function(watch->context, used_bytes, limit_bytes);
@@ -259,26 +261,26 @@ aegis_status aegis_budget_on_pressure(aegis_budget *budget, uint32_t percent,
                                       void (*destroy)(void *context), void *context) {
     if (percent < 1 || percent > 100 || function == NULL)
         return AEGIS_E_INVALID;
-    watcher *watch = (watcher *)calloc(1, sizeof *watch);
+    aegis_i_watcher *watch = (aegis_i_watcher *)calloc(1, sizeof *watch);
     if (watch == NULL)
         return AEGIS_E_OUT_OF_MEMORY;
     watch->function = function;
     watch->destroy = destroy;
     watch->context = context;
     watch->percent = percent;
-    watch->next = atomic_load_explicit(&budget->watchers, memory_order_relaxed);
+    watch->next = aegis_i_load(&budget->watchers, memory_order_relaxed);
     /* Release: pairs with the acquire in watchers_of. Nothing is ever removed: no ABA. */
-    while (!atomic_compare_exchange_weak_explicit(&budget->watchers, &watch->next, watch,
-                                                  memory_order_release, memory_order_relaxed)) {
-    }
+    while (!aegis_i_cas_weak(&budget->watchers, &watch->next, watch, memory_order_release,
+                             memory_order_relaxed))
+        continue;
     return AEGIS_OK;
 }
 
 void aegis_budget_get_figures(const aegis_budget *budget, aegis_budget_figures *figures) {
     memcpy(figures->name, budget->name, sizeof figures->name);
-    figures->used_bytes = atomic_load_explicit(&budget->used_bytes, memory_order_relaxed);
-    figures->peak_bytes = atomic_load_explicit(&budget->peak_bytes, memory_order_relaxed);
-    figures->limit_bytes = atomic_load_explicit(&budget->limit_bytes, memory_order_relaxed);
+    figures->used_bytes = aegis_i_load(&budget->used_bytes, memory_order_relaxed);
+    figures->peak_bytes = aegis_i_load(&budget->peak_bytes, memory_order_relaxed);
+    figures->limit_bytes = aegis_i_load(&budget->limit_bytes, memory_order_relaxed);
     figures->depth = 0;
     figures->level = budget->level;
 }
@@ -325,7 +327,8 @@ static void note_direct(aegis_budget *budget, uint32_t depth, aegis_budget_refus
     (void)aegis_i_mutex_lock(&budget->lock);
     aegis_budget_get_figures(budget, &figures);
     for (aegis_budget *child = budget->first_child; child != NULL; child = child->next_sibling) {
-        beneath_bytes += atomic_load_explicit(&child->used_bytes, memory_order_relaxed);
+        size_t used_bytes = aegis_i_load(&child->used_bytes, memory_order_relaxed);
+        beneath_bytes += aegis_i_min(used_bytes, SIZE_MAX - beneath_bytes);
         note_direct(child, depth + 1, refusal);
     }
     aegis_i_mutex_unlock(&budget->lock);

@@ -14,9 +14,6 @@
 #include "atomics.h"
 #include "internal.h"
 
-/* Above, a count is refused: so many threads that add before one takes it back do not exist. */
-#define AEGIS_I_MAX_REFERENCES (SIZE_MAX / 2)
-
 static inline _Atomic size_t *aegis_i_references(aegis_buffer_owner *owner) {
     return (_Atomic size_t *)&owner->references;
 }

@@ -133,6 +133,7 @@ c_tests! {
     arena_scope_test
     arena_test
     base_test
+    budget_sum_test
     budget_test
     budget_text_test
     buffer_map_test

@@ -6,11 +6,12 @@
  *  the charge fails and names it. Arenas and pools charge whole blocks, so allocation itself pays
  *  nothing. Memory that is not ours is charged by hand.
  *
- *  Algorithm: a look at each ancestor, then one atomic addition to each, taken back if one has
- *  become too full in between. The counters are exact once charges and releases have returned. Of
- *  charges that race for the last bytes, one that is being refused may, for that moment, make
- *  another one be refused that would just have fitted, or count in a peak or a pressure; never the
- *  reverse: no counter is ever left above its limit by a charge.
+ *  Algorithm: a look at each ancestor, then one compare-and-swap on each, from the root down, taken
+ *  back if one has become too full in between; a release goes from the leaf up. The counters are
+ *  exact once charges and releases have returned. Of charges that race for the last bytes, one that
+ *  is being refused may, for that moment, make another one be refused that would just have fitted,
+ *  or count in a peak or a pressure; never the reverse: no charge brings a counter above its limit,
+ *  not even for a moment, and none wraps.
  *
  *  A budget lives as long as a handle to it, a child of it, or an object that charges it: each
  *  holds a reference. All functions may be called from any thread.
@@ -103,17 +104,19 @@ AEGIS_API void aegis_budget_destroy(aegis_budget *budget);
  *  @return         AEGIS_OK or AEGIS_E_LIMIT_EXCEEDED.
  *  On failure:     every counter is as before.
  *  Threads:        any thread.
- *  Cost:           one atomic addition per ancestor.
+ *  Cost:           one compare-and-swap per ancestor, repeated when threads collide.
  */
 AEGIS_API aegis_status aegis_budget_charge(aegis_budget *budget, size_t size_bytes,
                                            const aegis_budget **refused);
 
 /** Takes a charge back.
  *  @param budget  the one that was charged; NULL is accepted.
- *  @return        AEGIS_OK; AEGIS_E_INVALID when more is released than is charged.
- *  On failure:    every counter is as before.
+ *  @return        AEGIS_OK; AEGIS_E_INVALID when more is released than is charged. A release to a
+ *                 budget of what was charged to one beneath is not found out; the ancestors then
+ *                 have less in use than they should, but never less than 0.
+ *  On failure:    every counter is as before, and was so all the while.
  *  Threads:       any thread.
- *  Cost:          one atomic subtraction per ancestor.
+ *  Cost:          one compare-and-swap per ancestor, repeated when threads collide.
  */
 AEGIS_API aegis_status aegis_budget_uncharge(aegis_budget *budget, size_t size_bytes);
 

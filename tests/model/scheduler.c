@@ -94,8 +94,11 @@ static void switch_to(int to) {
 }
 
 void model_yield(void) {
-    if (running >= 0)
-        switch_to(decide(true));
+    if (running < 0)
+        return;
+    if (scenario->observe != NULL)
+        scenario->observe();
+    switch_to(decide(true));
 }
 
 int model_running(void) {
@@ -117,6 +120,8 @@ void model_wait_while(const _Atomic uint32_t *word, uint32_t value) {
 
 static void run_thread(int number) {
     scenario->thread(number);
+    if (scenario->observe != NULL)
+        scenario->observe();
     finished[number] = true;
     running = decide(false);
     setcontext(running >= 0 ? &contexts[running] : &main_context);

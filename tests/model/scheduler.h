@@ -23,6 +23,9 @@ typedef struct model_scenario {
     void (*end)(void);
     int thread_count;
     int preemption_bound;
+    /* Looks at the state ahead of each atomic operation of a thread and at its end, so that it sees
+     * every value there is; without such operations of its own. May be NULL. */
+    void (*observe)(void);
 } model_scenario;
 
 /* The thread that runs; -1 in `begin` and `end`. */

@@ -1,0 +1,163 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Budgets near the end of what a size_t counts: racing charges whose sum does not fit in it, and
+ * wrong releases, which disturb nobody. TEST_CHARGES scales the runs down for slow tools. */
+#include "aegis_memory.h"
+#include "check.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#ifndef TEST_CHARGES
+#define TEST_CHARGES 400000
+#endif
+
+#define THREADS 4
+
+static aegis_budget *leaves[THREADS];
+static atomic_size_t stuck_count;
+static atomic_size_t got_count;
+
+static size_t used(const aegis_budget *budget) {
+    aegis_budget_figures figures;
+    aegis_budget_get_figures(budget, &figures);
+    return figures.used_bytes;
+}
+
+static size_t peak(const aegis_budget *budget) {
+    aegis_budget_figures figures;
+    aegis_budget_get_figures(budget, &figures);
+    return figures.peak_bytes;
+}
+
+/* Runs a task on each of the threads, with a pointer to its number. */
+static void run_all(void *(*task)(void *)) {
+    static size_t numbers[THREADS];
+    pthread_t threads[THREADS];
+    for (size_t i = 0; i < THREADS; i++) {
+        numbers[i] = i;
+        CHECK(pthread_create(&threads[i], NULL, task, &numbers[i]) == 0);
+    }
+    for (size_t i = 0; i < THREADS; i++)
+        (void)pthread_join(threads[i], NULL);
+}
+
+/* Two of them fit together, others exceed SIZE_MAX in every combination. */
+static const size_t sizes[THREADS] = {SIZE_MAX / 100 * 75, SIZE_MAX / 2, SIZE_MAX / 2,
+                                      SIZE_MAX / 100 * 40};
+
+static void *charge_and_release(void *context) {
+    size_t number = *(size_t *)context;
+    for (size_t i = 0; i < TEST_CHARGES; i++) {
+        if (aegis_budget_charge(leaves[number], sizes[number], NULL) != AEGIS_OK)
+            continue;
+        atomic_fetch_add(&got_count, 1);
+        if (aegis_budget_uncharge(leaves[number], sizes[number]) != AEGIS_OK)
+            atomic_fetch_add(&stuck_count, 1);
+    }
+    return NULL;
+}
+
+static void racing_charges_beyond_size_max_can_all_be_released(void) {
+    static const size_t limits[] = {AEGIS_BUDGET_UNLIMITED, SIZE_MAX - 1, SIZE_MAX / 100 * 80};
+    for (size_t i = 0; i < sizeof limits / sizeof limits[0]; i++) {
+        /* Once all on one budget, once on budgets beneath it. */
+        for (size_t tree = 0; tree < 2; tree++) {
+            aegis_budget *root = aegis_budget_new("root", limits[i], NULL);
+            for (size_t n = 0; n < THREADS; n++)
+                leaves[n] = tree == 0 ? aegis_budget_retain(root)
+                                      : aegis_budget_new("leaf", AEGIS_BUDGET_UNLIMITED, root);
+            atomic_store(&stuck_count, 0);
+            atomic_store(&got_count, 0);
+            run_all(charge_and_release);
+            CHECK_SIZE(atomic_load(&stuck_count), 0);
+            CHECK(atomic_load(&got_count) != 0);
+            CHECK_SIZE(used(root), 0);
+            CHECK(peak(root) >= sizes[3] && peak(root) <= limits[i]);
+            for (size_t n = 0; n < THREADS; n++) {
+                CHECK_SIZE(used(leaves[n]), 0);
+                aegis_budget_destroy(leaves[n]);
+            }
+            aegis_budget_destroy(root);
+        }
+    }
+}
+
+/* The first thread charges all there is; the others release what nobody charged. */
+static void *charge_or_release_wrongly(void *context) {
+    size_t number = *(size_t *)context;
+    for (size_t i = 0; i < TEST_CHARGES; i++) {
+        if (number != 0) {
+            if (aegis_budget_uncharge(leaves[0], 101 + i % 7) != AEGIS_E_INVALID)
+                atomic_fetch_add(&stuck_count, 1);
+        } else if (aegis_budget_charge(leaves[0], 100, NULL) != AEGIS_OK ||
+                   used(leaves[0]) != 100 || aegis_budget_uncharge(leaves[0], 100) != AEGIS_OK) {
+            atomic_fetch_add(&stuck_count, 1);
+        }
+    }
+    return NULL;
+}
+
+static void wrong_releases_disturb_no_charge(void) {
+    leaves[0] = aegis_budget_new("b", 100, NULL);
+    atomic_store(&stuck_count, 0);
+    run_all(charge_or_release_wrongly);
+    CHECK_SIZE(atomic_load(&stuck_count), 0);
+    CHECK_SIZE(used(leaves[0]), 0);
+    CHECK_SIZE(peak(leaves[0]), 100);
+    aegis_budget_destroy(leaves[0]);
+}
+
+static void release_at_the_wrong_budget_leaves_no_use_behind(void) {
+    aegis_budget *root = aegis_budget_new("root", 100, NULL);
+    aegis_budget *middle = aegis_budget_new("middle", 100, root);
+    aegis_budget *leaf = aegis_budget_new("leaf", 100, middle);
+    aegis_budget *other = aegis_budget_new("other", 100, root);
+    CHECK(aegis_budget_charge(leaf, 50, NULL) == AEGIS_OK);
+    CHECK(aegis_budget_charge(other, 20, NULL) == AEGIS_OK);
+    /* Charged to the leaf, released in the middle. */
+    CHECK(aegis_budget_uncharge(middle, 50) == AEGIS_OK);
+    CHECK_SIZE(used(root), 20);
+    CHECK(aegis_budget_uncharge(leaf, 50) == AEGIS_OK);
+    CHECK_SIZE(used(leaf), 0);
+    CHECK_SIZE(used(middle), 0);
+    CHECK_SIZE(used(root), 0);
+    CHECK(aegis_budget_uncharge(other, 20) == AEGIS_OK);
+    CHECK_SIZE(used(other), 0);
+    CHECK_SIZE(used(root), 0);
+    /* All of it can be charged again. */
+    CHECK(aegis_budget_charge(leaf, 100, NULL) == AEGIS_OK);
+    CHECK_SIZE(used(root), 100);
+    CHECK(aegis_budget_uncharge(leaf, 100) == AEGIS_OK);
+    aegis_budget_destroy(other);
+    aegis_budget_destroy(leaf);
+    aegis_budget_destroy(middle);
+    aegis_budget_destroy(root);
+}
+
+/* A budget whose children have more than it, after such a release, is reported without a wrap. */
+static void refusal_after_a_wrong_release_counts_nothing_twice(void) {
+    aegis_budget *root = aegis_budget_new("root", AEGIS_BUDGET_UNLIMITED, NULL);
+    aegis_budget *first = aegis_budget_new("first", AEGIS_BUDGET_UNLIMITED, root);
+    aegis_budget *second = aegis_budget_new("second", AEGIS_BUDGET_UNLIMITED, root);
+    CHECK(aegis_budget_charge(first, SIZE_MAX / 4 * 3, NULL) == AEGIS_OK);
+    CHECK(aegis_budget_uncharge(root, SIZE_MAX / 4 * 3) == AEGIS_OK);
+    CHECK(aegis_budget_charge(second, SIZE_MAX / 4 * 3, NULL) == AEGIS_OK);
+    aegis_budget_refusal refusal;
+    aegis_budget_get_refusal(root, 1, &refusal);
+    CHECK_SIZE(refusal.direct_bytes, 0);
+    CHECK_SIZE(refusal.consumer_count, 2);
+    CHECK(aegis_budget_uncharge(first, SIZE_MAX / 4 * 3) == AEGIS_OK);
+    CHECK(aegis_budget_uncharge(second, SIZE_MAX / 4 * 3) == AEGIS_OK);
+    CHECK_SIZE(used(root), 0);
+    aegis_budget_destroy(first);
+    aegis_budget_destroy(second);
+    aegis_budget_destroy(root);
+}
+
+int main(void) {
+    RUN(racing_charges_beyond_size_max_can_all_be_released);
+    RUN(wrong_releases_disturb_no_charge);
+    RUN(release_at_the_wrong_budget_leaves_no_use_behind);
+    RUN(refusal_after_a_wrong_release_counts_nothing_twice);
+    return check_finish();
+}

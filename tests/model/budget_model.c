@@ -1,0 +1,326 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Budgets under the systematic scheduler: at every moment no budget has more in use than its limit,
+ * nor less than those beneath it or than what is held; every release of what is held succeeds;
+ * nothing is left in use at the end; peaks and pressure are those of the uses there were; the last
+ * reference frees once. */
+#include "budget_internal.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define LEAVES 2
+#define THRESHOLD_PERCENT 60
+
+uint64_t model_now_ns;
+
+uint32_t model_thread_number(void) {
+    return 0;
+}
+
+static aegis_budget *root;
+static aegis_budget *leaves[LEAVES];
+/* Read and written between the atomic operations of the threads, so plain words are exact. */
+static size_t limit_bytes;
+static size_t held_bytes[1 + LEAVES];
+static size_t most_held_bytes;
+static size_t most_used_bytes;
+static size_t last_used_bytes;
+static int rise_count;
+static int told_count;
+static int refused_count;
+static int freed_count;
+
+/* What a budget has in use, without an atomic operation that the scheduler sees. */
+static size_t used(const aegis_budget *budget) {
+    return atomic_load_explicit(&budget->used_bytes, memory_order_relaxed);
+}
+
+static size_t threshold(void) {
+    return limit_bytes / 100 * THRESHOLD_PERCENT +
+           (limit_bytes % 100 * THRESHOLD_PERCENT + 99) / 100;
+}
+
+/* What holds at every moment. */
+static void observe(void) {
+    size_t use = used(root), beneath_bytes = 0;
+    MODEL_CHECK(use <= limit_bytes);
+    for (size_t i = 0; i < LEAVES; i++) {
+        MODEL_CHECK(used(leaves[i]) <= use - beneath_bytes);
+        MODEL_CHECK(held_bytes[1 + i] <= used(leaves[i]));
+        beneath_bytes += used(leaves[i]);
+    }
+    MODEL_CHECK(held_bytes[0] <= use - beneath_bytes);
+    if (last_used_bytes < threshold() && use >= threshold())
+        rise_count++;
+    last_used_bytes = use;
+    if (most_used_bytes < use)
+        most_used_bytes = use;
+}
+
+static void tell(void *context, size_t used_bytes, size_t limit) {
+    (void)context;
+    MODEL_CHECK(limit == limit_bytes && used_bytes >= threshold() && used_bytes <= limit);
+    told_count++;
+}
+
+static void note_freed(void *context) {
+    (void)context;
+    freed_count++;
+}
+
+/* A root with leaves, the first of which has a limit of its own. */
+static void make(size_t limit, size_t leaf_limit) {
+    limit_bytes = limit;
+    memset(held_bytes, 0, sizeof held_bytes);
+    most_held_bytes = most_used_bytes = last_used_bytes = 0;
+    rise_count = told_count = refused_count = freed_count = 0;
+    root = aegis_budget_new("root", limit, NULL);
+    leaves[0] = aegis_budget_new("first", leaf_limit, root);
+    leaves[1] = aegis_budget_new("second", AEGIS_BUDGET_UNLIMITED, root);
+    MODEL_CHECK(aegis_budget_on_pressure(root, THRESHOLD_PERCENT, tell, note_freed, NULL) ==
+                AEGIS_OK);
+}
+
+/* The budgets by number: the root, then the leaves. */
+static aegis_budget *budget_of(int which) {
+    return which == 0 ? root : leaves[which - 1];
+}
+
+static bool charge(int which, size_t size_bytes) {
+    const aegis_budget *refused = NULL;
+    aegis_status status = aegis_budget_charge(budget_of(which), size_bytes, &refused);
+    if (status != AEGIS_OK) {
+        MODEL_CHECK(status == AEGIS_E_LIMIT_EXCEEDED);
+        MODEL_CHECK(refused == budget_of(which) || refused == root);
+        refused_count++;
+        return false;
+    }
+    MODEL_CHECK(refused == NULL);
+    held_bytes[which] += size_bytes;
+    size_t sum_bytes = held_bytes[0] + held_bytes[1] + held_bytes[2];
+    if (most_held_bytes < sum_bytes)
+        most_held_bytes = sum_bytes;
+    return true;
+}
+
+static void release(int which, size_t size_bytes) {
+    held_bytes[which] -= size_bytes;
+    MODEL_CHECK(aegis_budget_uncharge(budget_of(which), size_bytes) == AEGIS_OK);
+}
+
+/* Gives up what is held and the budgets. */
+static void take_apart(void) {
+    for (int which = 0; which < 1 + LEAVES; which++)
+        release(which, held_bytes[which]);
+    for (size_t i = 0; i < LEAVES; i++)
+        aegis_budget_destroy(leaves[i]);
+    MODEL_CHECK(freed_count == 0);
+    aegis_budget_destroy(root);
+    MODEL_CHECK(freed_count == 1);
+}
+
+/* Demands that as much is in use as is held, and that peak and pressure are right. */
+static void end(void) {
+    aegis_budget_figures figures;
+    observe();
+    MODEL_CHECK(used(leaves[0]) == held_bytes[1] && used(leaves[1]) == held_bytes[2]);
+    MODEL_CHECK(used(root) == held_bytes[0] + held_bytes[1] + held_bytes[2]);
+    aegis_budget_get_figures(root, &figures);
+    MODEL_CHECK(figures.peak_bytes >= most_held_bytes && figures.peak_bytes <= most_used_bytes);
+    /* A charge that is refused in the end may have made the rise, and then nobody need be told. */
+    MODEL_CHECK(told_count <= rise_count);
+    MODEL_CHECK(refused_count != 0 || told_count == rise_count);
+    MODEL_CHECK(used(root) < threshold() || told_count != 0);
+    take_apart();
+}
+
+/* What the threads charge, and where; after which they release it, or hold it to the end. */
+static size_t sizes[MODEL_MAX_THREADS];
+static int places[MODEL_MAX_THREADS];
+static bool holds;
+
+static void thread_charge(int number) {
+    if (charge(places[number], sizes[number]) && !holds)
+        release(places[number], sizes[number]);
+}
+
+static void plan(const size_t *three_sizes, const int *three_places, bool hold) {
+    memcpy(sizes, three_sizes, sizeof sizes);
+    memcpy(places, three_places, sizeof places);
+    holds = hold;
+}
+
+static const int one_leaf[] = {1, 1, 1};
+static const int each_place[] = {0, 1, 2};
+static const int two_leaves[] = {1, 1, 2};
+
+/* Near the limit: any two fit, not all three. */
+static const size_t near[] = {4, 5, 3};
+
+static void begin_near(void) {
+    make(10, AEGIS_BUDGET_UNLIMITED);
+    plan(near, one_leaf, false);
+}
+
+static void begin_near_held(void) {
+    make(10, AEGIS_BUDGET_UNLIMITED);
+    plan(near, each_place, true);
+}
+
+/* Sums beyond SIZE_MAX: no two fit but for the last with a half. */
+static const size_t huge[] = {SIZE_MAX / 4 * 3, SIZE_MAX / 2 + 1, SIZE_MAX / 2};
+
+static void begin_huge(void) {
+    make(AEGIS_BUDGET_UNLIMITED, AEGIS_BUDGET_UNLIMITED);
+    plan(huge, each_place, false);
+}
+
+static void begin_huge_held(void) {
+    make(AEGIS_BUDGET_UNLIMITED, AEGIS_BUDGET_UNLIMITED);
+    plan(huge, one_leaf, true);
+}
+
+/* Refused by the leaf, once the root has been charged, in a race for the leaf's last bytes; the
+ * others may see the threshold reached by what is then taken back. */
+static void begin_leaf(void) {
+    static const size_t all[] = {35, 35, 30};
+    make(100, 60);
+    plan(all, two_leaves, true);
+}
+
+static void begin_leaf_released(void) {
+    static const size_t all[] = {35, 35, 30};
+    make(100, 60);
+    plan(all, two_leaves, false);
+}
+
+/* A release of more than there is changes nothing, not even for a moment: charges that fit beside
+ * each other are never refused. */
+static void begin_wrong(void) {
+    static const size_t all[] = {6, 0, 4};
+    make(10, 10);
+    plan(all, one_leaf, false);
+}
+
+static void thread_wrong(int number) {
+    if (number == 1)
+        MODEL_CHECK(aegis_budget_uncharge(leaves[0], 11) == AEGIS_E_INVALID);
+    else
+        thread_charge(number);
+    MODEL_CHECK(refused_count == 0);
+}
+
+/* A thread releases what another one is charging: one of the two is told that it is wrong, and no
+ * budget above keeps what none beneath has. */
+static int invalid_count;
+
+static void begin_theft(void) {
+    make(10, AEGIS_BUDGET_UNLIMITED);
+    invalid_count = 0;
+}
+
+static void thread_theft(int number) {
+    if (number == 0)
+        MODEL_CHECK(aegis_budget_charge(leaves[0], 6, NULL) == AEGIS_OK);
+    aegis_status status = aegis_budget_uncharge(leaves[0], 6);
+    MODEL_CHECK(status == AEGIS_OK || status == AEGIS_E_INVALID);
+    invalid_count += status == AEGIS_E_INVALID;
+}
+
+static void end_theft(void) {
+    MODEL_CHECK(invalid_count == 1);
+    end();
+}
+
+/* A thread releases at the root what another one charges to a leaf, which the root cannot know: the
+ * root never wraps, and nothing is left there. */
+static void begin_above(void) {
+    static const size_t all[] = {6, 0, 4};
+    make(10, AEGIS_BUDGET_UNLIMITED);
+    plan(all, two_leaves, false);
+}
+
+static void thread_above(int number) {
+    if (number == 1)
+        (void)aegis_budget_uncharge(root, 6);
+    else
+        thread_charge(number);
+    MODEL_CHECK(used(root) <= limit_bytes && refused_count == 0);
+}
+
+static void end_above(void) {
+    MODEL_CHECK(used(root) == 0 && used(leaves[0]) == 0 && used(leaves[1]) == 0);
+    take_apart();
+}
+
+/* The limit is lowered, and raised again, while others charge. */
+static void begin_limit(void) {
+    make(12, AEGIS_BUDGET_UNLIMITED);
+    plan(near, each_place, true);
+}
+
+static void ignore(void *context, size_t used_bytes, size_t limit) {
+    (void)context;
+    (void)used_bytes;
+    (void)limit;
+}
+
+static void thread_limit(int number) {
+    if (number != 0) {
+        thread_charge(number);
+        return;
+    }
+    aegis_budget_set_limit(leaves[0], 4);
+    /* A charge that comes later is refused by the new limit. */
+    MODEL_CHECK(aegis_budget_charge(leaves[0], 5, NULL) == AEGIS_E_LIMIT_EXCEEDED);
+    aegis_budget_set_limit(leaves[0], AEGIS_BUDGET_UNLIMITED);
+    MODEL_CHECK(aegis_budget_on_pressure(leaves[0], 100, ignore, NULL, NULL) == AEGIS_OK);
+}
+
+/* References: each thread has one, takes another, makes a child, and gives all up. */
+static void begin_references(void) {
+    make(10, AEGIS_BUDGET_UNLIMITED);
+    for (size_t i = 0; i < LEAVES; i++)
+        aegis_budget_destroy(leaves[i]);
+    (void)aegis_budget_retain(root);
+    (void)aegis_budget_retain(root);
+}
+
+static void thread_references(int number) {
+    (void)aegis_budget_retain(root);
+    aegis_budget_destroy(root);
+    if (number == 1) {
+        aegis_budget *child = aegis_budget_new("child", 10, root);
+        MODEL_CHECK(freed_count == 0);
+        aegis_budget_destroy(child);
+    }
+    MODEL_CHECK(freed_count == 0);
+    aegis_budget_destroy(root);
+}
+
+static void end_references(void) {
+    MODEL_CHECK(freed_count == 1);
+}
+
+int main(void) {
+    static const model_scenario scenarios[] = {
+        {"near the limit", begin_near, thread_charge, end, 3, 3, observe},
+        {"near the limit, held", begin_near_held, thread_charge, end, 3, 3, observe},
+        {"beyond SIZE_MAX", begin_huge, thread_charge, end, 3, 3, observe},
+        {"beyond SIZE_MAX, held", begin_huge_held, thread_charge, end, 3, 3, observe},
+        {"a full leaf", begin_leaf, thread_charge, end, 3, 3, observe},
+        {"a full leaf, released", begin_leaf_released, thread_charge, end, 3, 3, observe},
+        {"a wrong release", begin_wrong, thread_wrong, end, 3, 3, observe},
+        {"a release of another's", begin_theft, thread_theft, end_theft, 2, 4, observe},
+        {"a release further up", begin_above, thread_above, end_above, 3, 3, NULL},
+        {"a changing limit", begin_limit, thread_limit, end, 3, 3, observe},
+        {"references", begin_references, thread_references, end_references, 3, 3, NULL},
+    };
+    for (size_t i = 0; i < sizeof scenarios / sizeof *scenarios; i++) {
+        size_t schedule_count = model_explore(&scenarios[i]);
+        printf("%s: %zu schedules of %d threads, at most %d preemptions: none fails\n",
+               scenarios[i].name, schedule_count, scenarios[i].thread_count,
+               scenarios[i].preemption_bound);
+    }
+    return 0;
+}
