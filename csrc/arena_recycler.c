@@ -75,10 +75,24 @@ aegis_status aegis_arena_recycler_fini(aegis_arena_recycler *recycler) {
     return AEGIS_OK;
 }
 
+/* Says that as many arenas are out as can be counted. */
+static aegis_status refuse(aegis_arena *arena, aegis_error *error) {
+    memset(arena, 0, sizeof *arena);
+    arena->failed_status = AEGIS_E_EXHAUSTED;
+    if (error != NULL)
+        aegis_arena_last_error(arena, error);
+    return AEGIS_E_EXHAUSTED;
+}
+
 aegis_status aegis_arena_recycler_get(const aegis_arena_recycler *recycler, aegis_arena *arena,
                                       aegis_error *error) {
     aegis_arena_recycler_shared *shared = recycler->shared;
     (void)aegis_i_mutex_lock(&shared->lock);
+    /* One more would be counted as none, and the end of the recycler not refused. */
+    if (shared->stats.out_count == SIZE_MAX) {
+        aegis_i_mutex_unlock(&shared->lock);
+        return refuse(arena, error);
+    }
     bool found = shared->stats.idle_count != 0;
     if (found) {
         *arena = stock(shared)[--shared->stats.idle_count];

@@ -56,8 +56,26 @@ aegis_budget *aegis_budget_new(const char *name, size_t limit_bytes, aegis_budge
 }
 
 aegis_budget *aegis_budget_retain(aegis_budget *budget) {
-    (void)aegis_i_add(&budget->reference_count, 1, memory_order_relaxed);
+    size_t seen = aegis_i_load(&budget->reference_count, memory_order_relaxed);
+    /* Relaxed: the caller's own reference keeps the budget. */
+    while (seen <= AEGIS_I_MAX_REFERENCES &&
+           !aegis_i_cas_weak(&budget->reference_count, &seen, seen + 1, memory_order_relaxed,
+                             memory_order_relaxed))
+        continue;
     return budget;
+}
+
+/* Gives a reference up; whether it was the last one. A count above AEGIS_I_MAX_REFERENCES has lost
+ * track of the references and stays as it is. */
+static bool drop_reference(aegis_budget *budget) {
+    size_t seen = aegis_i_load(&budget->reference_count, memory_order_relaxed);
+    /* Acquire and release pair with each other: what each thread did with the budget comes before
+     * its end. */
+    while (seen <= AEGIS_I_MAX_REFERENCES)
+        if (aegis_i_cas_weak(&budget->reference_count, &seen, seen - 1, memory_order_acq_rel,
+                             memory_order_relaxed))
+            return seen == 1;
+    return false;
 }
 
 static void unlink_from_parent(aegis_budget *budget) {
@@ -99,11 +117,7 @@ static void free_budget(aegis_budget *budget) {
 }
 
 void aegis_budget_destroy(aegis_budget *budget) {
-    while (budget != NULL) {
-        /* Release: what this thread did with the budget happens before its end, which the last
-         * one's acquire sees. */
-        if (aegis_i_sub(&budget->reference_count, 1, memory_order_acq_rel) != 1)
-            return;
+    while (budget != NULL && drop_reference(budget)) {
         aegis_budget *parent = budget->parent;
         free_budget(budget);
         budget = parent;

@@ -18,6 +18,8 @@ struct aegis_budget {
     /* What on_pressure registered, newest first. */
     _Atomic(aegis_i_watcher *) watchers;
     aegis_budget *parent;
+    /* Above AEGIS_I_MAX_REFERENCES it has lost track of the references, and the budget is never
+     * freed. */
     _Atomic size_t reference_count;
     aegis_i_mutex lock;
     aegis_budget *first_child;

@@ -22,12 +22,19 @@ typedef struct heap_buffer {
 } heap_buffer;
 
 aegis_status aegis_buffer_pool_retain(const aegis_buffer_pool *pool, aegis_buffer_pool *copy) {
-    copy->shared = pool->shared;
-    if (pool->shared == NULL)
+    aegis_buffer_pool_shared *shared = pool->shared;
+    copy->shared = NULL;
+    if (shared == NULL)
         return AEGIS_E_INVALID;
-    assert(aegis_i_buffer_pool_is_valid(pool->shared));
-    /* Relaxed: the caller's own handle keeps the pool. */
-    (void)aegis_i_add(&pool->shared->handles, 1, memory_order_relaxed);
+    assert(aegis_i_buffer_pool_is_valid(shared));
+    size_t seen = aegis_i_load(&shared->handles, memory_order_relaxed);
+    do {
+        if (seen >= AEGIS_I_MAX_REFERENCES)
+            return AEGIS_E_LIMIT_EXCEEDED;
+        /* Relaxed: the caller's own handle keeps the pool. */
+    } while (!aegis_i_cas_weak(&shared->handles, &seen, seen + 1, memory_order_relaxed,
+                               memory_order_relaxed));
+    copy->shared = shared;
     return AEGIS_OK;
 }
 
@@ -127,9 +134,10 @@ static void free_heap_buffer(aegis_buffer_owner *owner) {
     heap_buffer *buffer = (heap_buffer *)(void *)owner;
     aegis_buffer_pool_shared *shared = buffer->shared;
     size_t charged_bytes = buffer->charged_bytes;
+    /* Before the heap has it again, so that the sum never exceeds what the heap can give. */
+    (void)aegis_i_sub(&shared->heap_bytes, charged_bytes, memory_order_relaxed);
     free(buffer);
     (void)aegis_budget_uncharge(shared->budget, charged_bytes);
-    (void)aegis_i_sub(&shared->heap_bytes, charged_bytes, memory_order_relaxed);
     aegis_i_buffer_pool_drop(shared);
 }
 

@@ -403,6 +403,8 @@ impl fmt::Debug for MemoryBudget {
 }
 
 impl Clone for MemoryBudget {
+    /// Another handle to the same budget. After `usize::MAX / 2` handles that were never dropped the
+    /// budget stays for ever.
     fn clone(&self) -> Self {
         // SAFETY: the budget is alive.
         unsafe { Self::from_raw(self.raw) }

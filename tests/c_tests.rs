@@ -145,6 +145,7 @@ c_tests! {
     buffer_pool_wait_test
     buffer_test
     buffer_threads_test
+    count_limit_test
     lock_free_arena_stress_test
     lock_free_arena_test
     lock_free_pool_test

@@ -76,7 +76,7 @@ AEGIS_API aegis_status aegis_arena_recycler_fini(aegis_arena_recycler *recycler)
 /** Hands out an arena: from stock, else a new one.
  *  @param arena  memory for the struct; its content is overwritten.
  *  @param error  overwritten on failure; NULL if the reason is not wanted.
- *  @return       as aegis_arena_init.
+ *  @return       as aegis_arena_init; AEGIS_E_EXHAUSTED when SIZE_MAX arenas are out.
  *  On failure:   `arena` is all-zero but for its error record.
  *  Ownership:    the caller's, until aegis_arena_recycler_put of it, or of wherever it was moved.
  *  Threads:      any thread.

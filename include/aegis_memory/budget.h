@@ -83,7 +83,8 @@ typedef void (*aegis_budget_print_fn)(void *context, const char *line);
 AEGIS_API aegis_budget *aegis_budget_new(const char *name, size_t limit_bytes,
                                          aegis_budget *parent);
 
-/** Takes one more reference.
+/** Takes one more reference. More than SIZE_MAX / 2 are not counted: from then on the budget is
+ *  never freed.
  *  @return   `budget`.
  *  Threads:  any thread that holds a reference.
  *  Cost:     O(1).

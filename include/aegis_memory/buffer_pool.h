@@ -137,10 +137,11 @@ AEGIS_API aegis_status aegis_buffer_pool_init(aegis_buffer_pool *pool,
                                               const aegis_buffer_pool_options *options);
 
 /** Makes another handle to the pool.
- *  @param copy  overwritten.
- *  @return      AEGIS_OK; AEGIS_E_INVALID for no pool.
+ *  @param copy  overwritten; all-zero on failure.
+ *  @return      AEGIS_OK; AEGIS_E_INVALID for no pool; AEGIS_E_LIMIT_EXCEEDED when there are
+ *               SIZE_MAX / 2 handles.
  *  Threads:     any thread.
- *  Cost:        one relaxed increment.
+ *  Cost:        one relaxed compare-and-swap.
  */
 AEGIS_API aegis_status aegis_buffer_pool_retain(const aegis_buffer_pool *pool,
                                                 aegis_buffer_pool *copy);

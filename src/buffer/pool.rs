@@ -241,11 +241,15 @@ pub(super) fn nanoseconds(timeout: Duration) -> u64 {
 }
 
 impl Clone for BufferPool {
-    /// Another handle to the same pool.
+    /// Another handle to the same pool. More handles than half of what a `usize` counts end the
+    /// process, as those of an `Arc` do.
     fn clone(&self) -> Self {
         let mut raw = ffi::aegis_buffer_pool { shared: ptr::null_mut() };
-        // SAFETY: `self` is a handle, so the call cannot fail.
-        unsafe { ffi::aegis_buffer_pool_retain(&self.raw, &mut raw) };
+        // SAFETY: `self` is a handle.
+        let status = unsafe { ffi::aegis_buffer_pool_retain(&self.raw, &mut raw) };
+        if status != ffi::AEGIS_OK as ffi::aegis_status {
+            unwind::abort();
+        }
         Self { raw }
     }
 }

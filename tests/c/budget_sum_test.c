@@ -8,7 +8,7 @@
 #include <stdatomic.h>
 
 #ifndef TEST_CHARGES
-#define TEST_CHARGES 400000
+#define TEST_CHARGES 50000
 #endif
 
 #define THREADS 4

@@ -2,7 +2,7 @@
 /* Budgets under the systematic scheduler: at every moment no budget has more in use than its limit,
  * nor less than those beneath it or than what is held; every release of what is held succeeds;
  * nothing is left in use at the end; peaks and pressure are those of the uses there were; the last
- * reference frees once. */
+ * reference frees once, and none does once their number has been lost. */
 #include "budget_internal.h"
 
 #include <stdio.h>
@@ -302,6 +302,31 @@ static void end_references(void) {
     MODEL_CHECK(freed_count == 1);
 }
 
+/* A count at its end: whatever is given up from then on, the budget stays. */
+static void begin_ended(void) {
+    make(10, AEGIS_BUDGET_UNLIMITED);
+    for (size_t i = 0; i < LEAVES; i++)
+        aegis_budget_destroy(leaves[i]);
+    root->reference_count = AEGIS_I_MAX_REFERENCES - 1;
+}
+
+static void thread_ended(int number) {
+    for (int i = 0; i < 2; i++)
+        (void)aegis_budget_retain(root);
+    for (int i = 0; i < 2 + number; i++)
+        aegis_budget_destroy(root);
+}
+
+static void end_ended(void) {
+    /* Either all references were counted, or their number has been lost for good. */
+    size_t count = root->reference_count;
+    MODEL_CHECK(count > AEGIS_I_MAX_REFERENCES || count == AEGIS_I_MAX_REFERENCES - 1 - 3);
+    MODEL_CHECK(freed_count == 0);
+    root->reference_count = 1;
+    aegis_budget_destroy(root);
+    MODEL_CHECK(freed_count == 1);
+}
+
 int main(void) {
     static const model_scenario scenarios[] = {
         {"near the limit", begin_near, thread_charge, end, 3, 3, observe},
@@ -315,6 +340,7 @@ int main(void) {
         {"a release further up", begin_above, thread_above, end_above, 3, 3, NULL},
         {"a changing limit", begin_limit, thread_limit, end, 3, 3, observe},
         {"references", begin_references, thread_references, end_references, 3, 3, NULL},
+        {"an ended count", begin_ended, thread_ended, end_ended, 3, 3, NULL},
     };
     for (size_t i = 0; i < sizeof scenarios / sizeof *scenarios; i++) {
         size_t schedule_count = model_explore(&scenarios[i]);
