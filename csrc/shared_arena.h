@@ -47,8 +47,9 @@ struct aegis_lock_free_arena_shared {
     aegis_source source;
     aegis_budget *budget;
     char name[AEGIS_ARENA_NAME_BYTES];
-    /* Counts resets. */
-    _Atomic size_t generation;
+    /* Counts resets. 64 bits everywhere: a handle must not be taken for a fresh one after as many
+     * resets as a word counts. */
+    _Atomic uint64_t generation;
     char pad[64];
     /* The start of the chain: a block of no bytes. It makes `current` never NULL. */
     aegis_i_shared_block origin;

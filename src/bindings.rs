@@ -288,7 +288,7 @@ pub struct aegis_arena {
     pub flags: u32,
     pub guard_bytes: usize,
     pub name: [::core::ffi::c_char; 24usize],
-    pub shared_generation: usize,
+    pub shared_generation: u64,
 }
 #[repr(C)]
 #[derive(Debug, Copy, Clone)]

@@ -123,7 +123,7 @@ typedef struct aegis_arena {
     uint32_t flags;
     size_t guard_bytes;
     char name[AEGIS_ARENA_NAME_BYTES];
-    size_t shared_generation;
+    uint64_t shared_generation;
 } aegis_arena;
 
 /** A place to rewind to. Good until the arena is reset, cleared, trimmed while nothing is

@@ -19,6 +19,7 @@
 #include "../../csrc/budget_internal.h"
 #include "../../csrc/buffer_internal.h"
 #include "../../csrc/buffer_pool_internal.h"
+#include "../../csrc/shared_arena.h"
 #include "check.h"
 
 #include <pthread.h>
@@ -248,6 +249,26 @@ static void arena_beyond_what_a_recycler_can_count_is_refused(void) {
     CHECK(aegis_arena_recycler_fini(&recycler) == AEGIS_OK);
 }
 
+/* -- resets of a shared arena -- */
+
+static void ignore_report(const char *message) {
+    (void)message;
+}
+
+static void local_handle_is_stale_after_as_many_resets_as_32_bits_count(void) {
+    aegis_report_fn before = aegis_set_report(ignore_report);
+    aegis_lock_free_arena shared;
+    CHECK(aegis_lock_free_arena_init(&shared, NULL, NULL) == AEGIS_OK);
+    aegis_arena_local local;
+    CHECK(aegis_arena_local_init(&local, &shared, 0) == AEGIS_OK);
+    aegis_i_store(&shared.shared->generation, UINT32_MAX, memory_order_relaxed);
+    aegis_lock_free_arena_reset(&shared);
+    CHECK(aegis_arena_alloc(&local.arena, 64) == NULL);
+    aegis_arena_local_fini(&local);
+    aegis_lock_free_arena_fini(&shared);
+    (void)aegis_set_report(before);
+}
+
 int main(void) {
     RUN(budget_whose_count_has_ended_is_never_freed);
     RUN(budget_count_below_its_end_is_exact);
@@ -256,5 +277,6 @@ int main(void) {
     RUN(handles_that_two_threads_take_at_the_limit_stay_below_it);
     RUN(views_that_two_threads_take_at_the_limit_are_counted_exactly);
     RUN(arena_beyond_what_a_recycler_can_count_is_refused);
+    RUN(local_handle_is_stale_after_as_many_resets_as_32_bits_count);
     return check_finish();
 }
