@@ -3,7 +3,7 @@
 
 use core::fmt;
 use core::marker::PhantomData;
-use core::mem::MaybeUninit;
+use core::mem::{ManuallyDrop, MaybeUninit};
 use core::ops::Deref;
 use core::ptr;
 
@@ -21,7 +21,7 @@ use crate::ffi;
 ///
 /// ```
 /// use aegis_memory::arena::FixedArena;
-/// use core::mem::MaybeUninit;
+/// use core::mem::{ManuallyDrop, MaybeUninit};
 ///
 /// let mut memory = [MaybeUninit::<u8>::uninit(); 1024];
 /// let mut arena = FixedArena::new(&mut memory);
@@ -30,8 +30,10 @@ use crate::ffi;
 /// arena.reset();
 /// ```
 pub struct FixedArena<'m> {
-    // Never handed out as `&mut Arena`: swapped with another, it would outlive its memory.
-    arena: Arena,
+    // Never handed out as `&mut Arena`: swapped with another, it would outlive its memory. Dropped
+    // by our own `drop`, which tells the compiler that the memory is used then: an `Arena` has no
+    // lifetime that could.
+    arena: ManuallyDrop<Arena>,
     _memory: PhantomData<&'m mut [MaybeUninit<u8>]>,
 }
 
@@ -51,7 +53,8 @@ impl<'m> FixedArena<'m> {
         };
         // SAFETY: the memory is borrowed for 'm, which the arena does not outlive. A slice is no
         // larger than `isize::MAX`, so this cannot fail.
-        Self { arena: expect(unsafe { Arena::from_options(&options) }), _memory: PhantomData }
+        let arena = expect(unsafe { Arena::from_options(&options) });
+        Self { arena: ManuallyDrop::new(arena), _memory: PhantomData }
     }
 
     /// As [`Arena::reset`].
@@ -65,6 +68,14 @@ impl Deref for FixedArena<'_> {
 
     fn deref(&self) -> &Arena {
         &self.arena
+    }
+}
+
+impl Drop for FixedArena<'_> {
+    fn drop(&mut self) {
+        // Runs the finalizers, whose records lie in the memory, and writes block heads there.
+        // SAFETY: the arena is not used again.
+        unsafe { ManuallyDrop::drop(&mut self.arena) }
     }
 }
 
