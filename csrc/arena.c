@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The arena's public functions: making, resizing, marks, scopes, reset, figures. Which block an
- * allocation goes to is decided in arena_block.c. */
+/* The arena's public functions: making, resizing, trimming, figures. Which block an allocation goes
+ * to is decided in arena_block.c; going back is in arena_mark.c. */
 #include "aegis_memory/arena.h"
 #include "harden.h"
 #include "internal.h"
@@ -143,11 +143,40 @@ void aegis_arena_clear(aegis_arena *arena) {
     aegis_arena_trim(arena, 0);
 }
 
-/* Whether the allocation lies at the end of what the current block has handed out. */
+/* Whether a scope's arena has the memory from before the scope: it is not its to change. */
+static bool is_older_than_scope(const aegis_arena *arena, const unsigned char *p) {
+    const aegis_arena_mark *floor = aegis_i_arena_floor(arena);
+    if (floor == NULL || floor->block == NULL)
+        return false;
+    const aegis_arena_block *block = arena->first;
+    while (block != floor->last && (p < aegis_i_block_start(block) || p > block->end))
+        block = block->next;
+    if (p < aegis_i_block_start(block) || p > block->end)
+        return false;
+    return block != floor->block || p < floor->ptr;
+}
+
+/* Whether the allocation lies at the end of what the current block has handed out, to be freed or
+ * resized there. */
 static bool is_latest(const aegis_arena *arena, const unsigned char *p, size_t size_bytes) {
+    const aegis_arena_mark *floor = aegis_i_arena_floor(arena);
+    if (floor != NULL && floor->block == arena->block && p < floor->ptr)
+        return false;
     return arena->block != NULL && p >= aegis_i_block_start(arena->block) && p <= arena->ptr &&
            size_bytes <= (size_t)(arena->ptr - p) &&
            p + aegis_i_round_up(size_bytes, AEGIS_ARENA_ALIGN) + arena->guard_bytes == arena->ptr;
+}
+
+/* Cleans the last bytes of the allocation at `p`, which is given up, and hides them. */
+static void drop_bytes(const aegis_arena *arena, unsigned char *p, unsigned char *from,
+                       size_t size_bytes) {
+    const uint32_t cleaned = AEGIS_ARENA_WIPE | AEGIS_ARENA_FILL;
+    if (!AEGIS_I_CHECKED && (arena->flags & cleaned) == 0)
+        return;
+    if (is_older_than_scope(arena, p))
+        return;
+    aegis_i_clean_bytes(arena, from, size_bytes);
+    AEGIS_I_HIDE(from, size_bytes);
 }
 
 void aegis_arena_free_last(aegis_arena *arena, void *memory, size_t size_bytes) {
@@ -158,8 +187,7 @@ void aegis_arena_free_last(aegis_arena *arena, void *memory, size_t size_bytes) 
         aegis_i_guard_drop(arena, (unsigned char *)memory, size_bytes);
         aegis_i_arena_set_ptr(arena, (unsigned char *)memory);
     }
-    aegis_i_clean_bytes(arena, (unsigned char *)memory, size_bytes);
-    AEGIS_I_HIDE(memory, size_bytes);
+    drop_bytes(arena, (unsigned char *)memory, (unsigned char *)memory, size_bytes);
 }
 
 /* Resizes the latest allocation where it is. False when the block has no room for it. */
@@ -194,8 +222,7 @@ void *aegis_arena_realloc_aligned(aegis_arena *arena, void *memory, size_t old_b
     if (is_latest(arena, p, old_bytes) && resize_latest(arena, p, old_bytes, new_bytes))
         return memory;
     if (new_bytes <= old_bytes) {
-        aegis_i_clean_bytes(arena, p + new_bytes, old_bytes - new_bytes);
-        AEGIS_I_HIDE(p + new_bytes, old_bytes - new_bytes);
+        drop_bytes(arena, p, p + new_bytes, old_bytes - new_bytes);
         return memory;
     }
     void *moved = aegis_arena_alloc_aligned(arena, new_bytes, align_bytes);
@@ -234,98 +261,26 @@ aegis_status aegis_arena_defer(aegis_arena *arena, aegis_arena_defer_fn function
     return AEGIS_OK;
 }
 
-/* Tells the checkers that nothing of the current block above `ptr` and of the idle blocks is
- * handed out. Costs nothing, not even the walk, without a checker. */
-static void hide_free(const aegis_arena *arena) {
-    if (!AEGIS_I_CHECKED || arena->block == NULL)
-        return;
-    AEGIS_I_HIDE(arena->ptr, (size_t)(arena->block->end - arena->ptr));
-    for (aegis_arena_block *block = arena->last->next; block != NULL; block = block->next)
-        AEGIS_I_HIDE(aegis_i_block_start(block), aegis_i_block_capacity(block));
-}
-
-/* Makes `block` current at `ptr`; the blocks behind `last` become idle. */
-static void go_back(aegis_arena *arena, aegis_arena_block *block, unsigned char *ptr,
-                    aegis_arena_block *last) {
-    aegis_i_arena_sync_block(arena);
-    if ((arena->flags & (AEGIS_ARENA_WIPE | AEGIS_ARENA_FILL)) != 0) {
-        aegis_i_clean(arena, block, ptr);
-        for (aegis_arena_block *freed = last; freed != arena->last;) {
-            freed = freed->next;
-            aegis_i_clean(arena, freed, aegis_i_block_start(freed));
-        }
-    }
-    arena->block = block;
-    arena->last = last;
-    arena->dirty_end = block->dirty_end;
-    aegis_i_arena_set_ptr(arena, ptr);
-    if ((arena->flags & AEGIS_ARENA_OWN_BLOCKS) != 0) {
-        aegis_arena_block *freed = last->next;
-        last->next = NULL;
-        aegis_i_arena_release(arena, freed);
-    }
-    hide_free(arena);
-}
-
-static void trim_unused(aegis_arena *arena, size_t keep_bytes);
-
-/* Frees everything; what was deferred has run. */
-void aegis_i_arena_free_all(aegis_arena *arena) {
-    if (arena->guards != NULL)
-        aegis_i_guard_check(arena, 0);
-    if (arena->first != NULL)
-        go_back(arena, arena->first, aegis_i_block_start(arena->first), arena->first);
-    arena->closed_bytes = arena->wasted_bytes = 0;
-    if (arena->first != NULL && (arena->flags & AEGIS_ARENA_OWN_BLOCKS) != 0)
-        trim_unused(arena, 0);
-}
-
 void aegis_arena_fini(aegis_arena *arena) {
     if (arena == NULL || arena->ptr == NULL)
         return;
     assert(aegis_i_arena_is_valid(arena));
-    if (AEGIS_I_DEBUG && (arena->flags & AEGIS_I_ARENA_OUTER) != 0)
+    if ((arena->flags & AEGIS_I_ARENA_SCOPED) != 0) {
+        /* Its blocks are the outer arena's, and the scope is still to be ended. */
+        if (AEGIS_I_DEBUG)
+            aegis_i_report("arena '%s': the arena of a scope was finished", arena->name);
+        aegis_arena_reset(arena);
+        return;
+    }
+    bool scope_open = aegis_i_arena_leave_scopes(arena);
+    if (AEGIS_I_DEBUG && scope_open)
         aegis_i_report("arena '%s' finished with a scope open", arena->name);
-    aegis_i_arena_run_deferred(arena, NULL);
-    aegis_i_arena_free_all(arena);
+    aegis_i_arena_free_since(arena, NULL);
     aegis_i_arena_release(arena, arena->first);
     aegis_budget_destroy(arena->budget);
-    if (arena->source.close != NULL)
+    if (arena->source.close != NULL && !scope_open)
         arena->source.close(arena->source.context);
     memset(arena, 0, sizeof *arena);
-}
-
-aegis_arena_mark aegis_arena_get_mark(const aegis_arena *arena) {
-    aegis_arena_mark mark = {arena->block,        arena->last,         arena->ptr,
-                             arena->deferred,     arena->closed_bytes, arena->wasted_bytes,
-                             arena->guards_bytes, arena->guard_count,  arena->generation};
-    return mark;
-}
-
-aegis_status aegis_arena_rewind(aegis_arena *arena, const aegis_arena_mark *mark) {
-    assert(aegis_i_arena_is_valid(arena));
-    if (mark->generation != arena->generation)
-        return AEGIS_E_INVALID;
-    aegis_i_arena_run_deferred(arena, mark->deferred);
-    if (mark->block == NULL) {
-        aegis_i_arena_free_all(arena);
-    } else {
-        aegis_i_guard_check(arena, mark->guard_count);
-        go_back(arena, mark->block, mark->ptr, mark->last);
-        arena->closed_bytes = mark->closed_bytes;
-        arena->wasted_bytes = mark->wasted_bytes;
-    }
-    assert(aegis_i_arena_is_valid(arena));
-    return AEGIS_OK;
-}
-
-void aegis_arena_reset(aegis_arena *arena) {
-    assert(aegis_i_arena_is_valid(arena));
-    aegis_i_arena_run_deferred(arena, NULL);
-    aegis_i_arena_free_all(arena);
-    arena->generation++;
-    arena->reset_count++;
-    assert(aegis_i_arena_is_valid(arena));
 }
 
 /* Splits the list: blocks that fit into `keep_bytes`, first come, first kept, and the caller's,
@@ -347,8 +302,7 @@ static aegis_arena_block *split_off(aegis_arena_block **list, size_t keep_bytes)
     return released;
 }
 
-/* Trims an arena with nothing in use: every block counts as idle, the first too. */
-static void trim_unused(aegis_arena *arena, size_t keep_bytes) {
+void aegis_i_arena_trim_unused(aegis_arena *arena, size_t keep_bytes) {
     aegis_arena_block *list = arena->first;
     aegis_i_guard_check(arena, 0);
     aegis_i_arena_sync_block(arena);
@@ -362,9 +316,11 @@ void aegis_arena_trim(aegis_arena *arena, size_t keep_bytes) {
     assert(aegis_i_arena_is_valid(arena));
     if (arena->block == NULL)
         return;
-    if (aegis_i_arena_is_unused(arena)) {
-        trim_unused(arena, keep_bytes);
-        arena->generation++;
+    const aegis_arena_mark *floor = aegis_i_arena_floor(arena);
+    /* The blocks in use when a scope began stay for its end, and for the marks from before. */
+    if (aegis_i_arena_is_unused(arena) && (floor == NULL || floor->block == NULL)) {
+        aegis_i_arena_trim_unused(arena, keep_bytes);
+        aegis_i_arena_renew(arena);
     } else {
         size_t idle_bytes = 0;
         for (aegis_arena_block *block = arena->last->next; block != NULL; block = block->next)

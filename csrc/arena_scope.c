@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Scopes: an arena's memory moves into an inner arena and back. Meanwhile the outer arena has no
  * blocks but those it acquires or finds idle; at the end the two are merged, so that what came from
- * the outer one stays and what came from the inner one is free. */
+ * the outer one stays and what came from the inner one is free.
+ *
+ * The mark in the scope is the floor of the inner arena: nothing below it is freed or changed
+ * before the end. Marks from before the scope are suspended with the outer arena's generation. */
 #include "internal.h"
 
-/* What separates the marks of an arena outside of a scope on it from those during the scope. */
-#define SCOPE_GENERATION (UINT64_C(1) << 32)
+_Static_assert(offsetof(aegis_arena_scope, arena) == 0, "an arena of a scope leads to the scope");
 
 /* Gives `arena`, which has no blocks, the idle outer blocks of `from` from its own depth: a loop
  * whose scopes see allocations from outside then finds its blocks again. */
@@ -40,20 +42,70 @@ static void take_outer_blocks(aegis_arena *arena, aegis_arena *from) {
     }
 }
 
+/* Gives both arenas new generations, and numbers from one counter, which lies in the scope that is
+ * the first to begin and so the last to end. */
+static void begin_marks(aegis_arena *arena, aegis_arena_scope *scope) {
+    scope->stamp_count = arena->stamp_count;
+    if (arena->stamps == NULL)
+        arena->stamps = &scope->stamp_count;
+    scope->arena.stamps = arena->stamps;
+    scope->arena.generation = ++*arena->stamps;
+    arena->generation = ++*arena->stamps;
+    arena->stale_count = 0;
+}
+
+/* Suspended marks of the outer arena, now in `inner`, are good again, but for a reset. */
+static void end_marks(aegis_arena *arena, aegis_arena_scope *scope) {
+    aegis_arena *inner = &scope->arena;
+    bool was_reset = (arena->flags & AEGIS_I_ARENA_RESET) != 0;
+    inner->generation = was_reset ? ++*arena->stamps : scope->mark.generation;
+    aegis_i_arena_forget_marks(inner, scope->mark.stamp);
+    if (arena->stamps == &scope->stamp_count) {
+        inner->stamp_count = scope->stamp_count;
+        inner->stamps = NULL;
+    }
+}
+
+/* The bits that say of an arena what it is to the scopes. */
+#define SCOPE_FLAGS                                                                                \
+    (AEGIS_I_ARENA_SCOPED | AEGIS_I_ARENA_OUTER | AEGIS_I_ARENA_RESET | AEGIS_I_ARENA_WAS_OUTER |  \
+     AEGIS_I_ARENA_WAS_RESET)
+
+/* Sets the flags of both arenas, which are those of the outer one. */
+static void begin_flags(aegis_arena *arena, aegis_arena *inner) {
+    uint32_t flags = (arena->flags & ~SCOPE_FLAGS) | AEGIS_I_ARENA_SCOPED;
+    if ((arena->flags & AEGIS_I_ARENA_OUTER) != 0)
+        flags |= AEGIS_I_ARENA_WAS_OUTER;
+    if ((arena->flags & AEGIS_I_ARENA_RESET) != 0)
+        flags |= AEGIS_I_ARENA_WAS_RESET;
+    inner->flags = flags + AEGIS_I_ARENA_DEPTH_ONE;
+    arena->flags = (arena->flags & ~AEGIS_I_ARENA_RESET) | AEGIS_I_ARENA_OUTER;
+}
+
+/* The flags of the outer arena after the scope. A reset counts for the scopes still open too. */
+static uint32_t end_flags(const aegis_arena *arena, const aegis_arena *inner) {
+    uint32_t flags = (inner->flags - AEGIS_I_ARENA_DEPTH_ONE) & ~SCOPE_FLAGS;
+    flags |= arena->flags & SCOPE_FLAGS & ~(AEGIS_I_ARENA_OUTER | AEGIS_I_ARENA_RESET);
+    if ((inner->flags & AEGIS_I_ARENA_WAS_OUTER) == 0)
+        return flags;
+    if (((arena->flags & AEGIS_I_ARENA_RESET) | (inner->flags & AEGIS_I_ARENA_WAS_RESET)) != 0)
+        flags |= AEGIS_I_ARENA_RESET;
+    return flags | AEGIS_I_ARENA_OUTER;
+}
+
 void aegis_arena_scope_begin(aegis_arena *arena, aegis_arena_scope *scope) {
     assert(aegis_i_arena_is_valid(arena));
-    scope->arena = *arena;
     scope->mark = aegis_arena_get_mark(arena);
+    scope->arena = *arena;
+    begin_marks(arena, scope);
     aegis_i_arena_forget_blocks(arena);
     arena->capacity_bytes = arena->reserved_bytes = arena->block_count = 0;
     arena->peak_used_bytes = 0;
     arena->acquired_count = arena->released_count = 0;
     arena->next_block_bytes = aegis_i_min(AEGIS_ARENA_MIN_BLOCK, arena->max_block_bytes);
-    arena->generation += SCOPE_GENERATION;
-    arena->flags |= AEGIS_I_ARENA_OUTER;
+    begin_flags(arena, &scope->arena);
     arena->scope = &scope->arena;
     take_outer_blocks(arena, &scope->arena);
-    scope->arena.flags = (scope->arena.flags & ~AEGIS_I_ARENA_OUTER) + AEGIS_I_ARENA_DEPTH_ONE;
 }
 
 /* Puts the blocks of `from`, which must have some, behind those of `to` that are in use. Those in
@@ -114,15 +166,29 @@ static void merge(aegis_arena *to, aegis_arena *from) {
 
 void aegis_arena_scope_end(aegis_arena *arena, aegis_arena_scope *scope) {
     aegis_arena *inner = &scope->arena;
-    if (aegis_arena_rewind(inner, &scope->mark) != AEGIS_OK) {
-        /* The scope's arena was reset, or trimmed when empty: what it has, it got since. */
-        aegis_i_arena_run_deferred(inner, NULL);
-        aegis_i_arena_free_all(inner);
-    }
+    aegis_i_arena_free_since(inner, &scope->mark);
     merge(inner, arena);
+    end_marks(arena, scope);
+    inner->flags = end_flags(arena, inner);
     *arena = *inner;
-    arena->flags -= AEGIS_I_ARENA_DEPTH_ONE;
-    if (arena->scope != NULL)
-        arena->flags |= AEGIS_I_ARENA_OUTER; /* An earlier scope on it is still open. */
     assert(aegis_i_arena_is_valid(arena));
+}
+
+bool aegis_i_arena_leave_scopes(aegis_arena *arena) {
+    if ((arena->flags & AEGIS_I_ARENA_OUTER) == 0)
+        return false;
+    const uint32_t depth = arena->flags / AEGIS_I_ARENA_DEPTH_ONE;
+    aegis_arena *latest = NULL;
+    for (aegis_arena *inner = arena->scope; inner != NULL; inner = inner->scope) {
+        /* The others were begun on scopes, and remain theirs. */
+        if ((inner->flags - AEGIS_I_ARENA_DEPTH_ONE) / AEGIS_I_ARENA_DEPTH_ONE != depth)
+            continue;
+        inner->flags &= ~AEGIS_I_ARENA_SCOPED;
+        if (inner->budget != NULL)
+            (void)aegis_budget_retain(inner->budget);
+        if (latest != NULL)
+            latest->source.close = NULL;
+        latest = inner;
+    }
+    return true;
 }

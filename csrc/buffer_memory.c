@@ -165,7 +165,7 @@ static void arena_release(aegis_buffer_owner *owner) {
 
 /* Whether a scope is open on the arena, or it is the arena of one. */
 static bool is_in_scope(const aegis_arena *arena) {
-    return arena->scope != NULL || arena->flags / AEGIS_I_ARENA_DEPTH_ONE != 0;
+    return (arena->flags & (AEGIS_I_ARENA_OUTER | AEGIS_I_ARENA_SCOPED)) != 0;
 }
 
 aegis_status aegis_buffer_from_arena(aegis_buffer *buffer, aegis_arena *arena, const void *data,

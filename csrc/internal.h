@@ -109,6 +109,14 @@ struct aegis_arena_block {
 #define AEGIS_I_TOP (UINTPTR_MAX - AEGIS_ARENA_HEADROOM)
 #endif
 
+/* aegis_arena.flags of a scope's arena: what AEGIS_I_ARENA_OUTER and AEGIS_I_ARENA_RESET were in
+ * the outer one when the scope began. */
+#define AEGIS_I_ARENA_WAS_OUTER (UINT32_C(1) << 11)
+#define AEGIS_I_ARENA_WAS_RESET (UINT32_C(1) << 12)
+/* aegis_arena.flags: the arena was reset since the latest scope that is open on it began. */
+#define AEGIS_I_ARENA_RESET (UINT32_C(1) << 13)
+/* aegis_arena.flags: the arena of a scope, the first member of its aegis_arena_scope. */
+#define AEGIS_I_ARENA_SCOPED (UINT32_C(1) << 14)
 /* aegis_arena.flags: the blocks are shards of a lock-free arena, its source's context. */
 #define AEGIS_I_ARENA_LOCAL (UINT32_C(1) << 15)
 /* aegis_arena.flags: the arena has the caller's memory only and cannot grow. */
@@ -168,8 +176,25 @@ AEGIS_I_HIDDEN void aegis_i_arena_forget_blocks(aegis_arena *arena);
 /* Runs what was deferred after `stop`, newest first. */
 AEGIS_I_HIDDEN void aegis_i_arena_run_deferred(aegis_arena *arena,
                                                const aegis_arena_deferred *stop);
-/* Frees everything; what was deferred has run. */
-AEGIS_I_HIDDEN void aegis_i_arena_free_all(aegis_arena *arena);
+/* Runs what was deferred and frees what was allocated after a mark that is good; NULL: all. */
+AEGIS_I_HIDDEN void aegis_i_arena_free_since(aegis_arena *arena, const aegis_arena_mark *mark);
+/* Trims an arena with nothing in use: every block counts as idle, the first too. */
+AEGIS_I_HIDDEN void aegis_i_arena_trim_unused(aegis_arena *arena, size_t keep_bytes);
+/* Leaves the scopes open on an arena, which is finished too early, to themselves: each one's arena
+ * is to be finished like any other, and the first one's closes the source. False: none is open. */
+AEGIS_I_HIDDEN bool aegis_i_arena_leave_scopes(aegis_arena *arena);
+/* Makes every mark of the arena stale; those that a scope suspends count as the outer arena's. */
+AEGIS_I_HIDDEN void aegis_i_arena_renew(aegis_arena *arena);
+/* Forgets which of the marks numbered `stamp` and above are stale: none of them can be good. */
+AEGIS_I_HIDDEN void aegis_i_arena_forget_marks(aegis_arena *arena, uint64_t stamp);
+/* Where the arena of a scope began, and below which nothing is its own; NULL for another arena, and
+ * while a scope on this one has its memory. */
+static inline const aegis_arena_mark *aegis_i_arena_floor(const aegis_arena *arena) {
+    const uint32_t which = AEGIS_I_ARENA_SCOPED | AEGIS_I_ARENA_OUTER;
+    if ((arena->flags & which) != AEGIS_I_ARENA_SCOPED)
+        return NULL;
+    return &((const aegis_arena_scope *)(const void *)arena)->mark;
+}
 /* O(1) consistency, for asserts. */
 AEGIS_I_HIDDEN bool aegis_i_arena_is_valid(const aegis_arena *arena);
 /* Sets `ptr` and, from it, `limit`. */

@@ -29,6 +29,7 @@ pub const AEGIS_ARENA_FILL: u32 = 2;
 pub const AEGIS_ARENA_GUARD: u32 = 4;
 pub const AEGIS_ARENA_OWN_BLOCKS: u32 = 8;
 pub const AEGIS_ARENA_NO_DEBUG: u32 = 16;
+pub const AEGIS_ARENA_STALE_SPANS: u32 = 8;
 pub const AEGIS_ARENA_BLOCK_CURRENT: u32 = 0;
 pub const AEGIS_ARENA_BLOCK_CLOSED: u32 = 1;
 pub const AEGIS_ARENA_BLOCK_IDLE: u32 = 2;
@@ -253,6 +254,12 @@ pub struct aegis_arena_options {
 }
 #[repr(C)]
 #[derive(Debug, Copy, Clone)]
+pub struct aegis_arena_stale_span {
+    pub after: u64,
+    pub last: u64,
+}
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
 pub struct aegis_arena {
     pub ptr: *mut ::core::ffi::c_uchar,
     pub limit: *mut ::core::ffi::c_uchar,
@@ -274,6 +281,10 @@ pub struct aegis_arena {
     pub released_count: u64,
     pub reset_count: u64,
     pub generation: u64,
+    pub stamp_count: u64,
+    pub stamps: *mut u64,
+    pub stale_count: usize,
+    pub stale: [aegis_arena_stale_span; 8usize],
     pub source: aegis_source,
     pub budget: *mut aegis_budget,
     pub guards: *mut aegis_arena_guard,
@@ -302,12 +313,14 @@ pub struct aegis_arena_mark {
     pub guards_bytes: usize,
     pub guard_count: u64,
     pub generation: u64,
+    pub stamp: u64,
 }
 #[repr(C)]
 #[derive(Debug, Copy, Clone)]
 pub struct aegis_arena_scope {
     pub arena: aegis_arena,
     pub mark: aegis_arena_mark,
+    pub stamp_count: u64,
 }
 #[repr(C)]
 #[derive(Debug, Copy, Clone)]
@@ -411,7 +424,7 @@ extern "C" {
     ) -> aegis_status;
 }
 extern "C" {
-    pub fn aegis_arena_get_mark(arena: *const aegis_arena) -> aegis_arena_mark;
+    pub fn aegis_arena_get_mark(arena: *mut aegis_arena) -> aegis_arena_mark;
 }
 extern "C" {
     pub fn aegis_arena_rewind(

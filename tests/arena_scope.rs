@@ -4,6 +4,7 @@
 mod support;
 
 use aegis_memory::arena::{Arena, FixedArena};
+use aegis_memory::ffi;
 use aegis_memory::AllocError;
 use std::mem::MaybeUninit;
 use support::{panic_of, watched};
@@ -216,4 +217,55 @@ fn fixed_arena_drops_static_values_and_prints_itself() {
     assert!(format!("{arena:?}").contains("block_count: 1"));
     drop(arena);
     assert_eq!(std::sync::Arc::strong_count(&value), 1);
+}
+
+#[test]
+fn reset_of_a_scopes_arena_by_c_leaves_the_outer_values() {
+    let mut arena = Arena::new(1024);
+    let before = arena.alloc_str("allocated before, untouched");
+    arena.scope(|scope| {
+        let used = scope.used();
+        for _ in 0..3 {
+            scope.alloc(3000).fill(1);
+            // SAFETY: no reference into the scope is live.
+            unsafe { ffi::aegis_arena_reset(scope.as_raw()) };
+            assert_eq!(scope.used(), used);
+            // SAFETY: as above.
+            unsafe { ffi::aegis_arena_clear(scope.as_raw()) };
+            scope.alloc(100).fill(2);
+        }
+        // A scope on the scope's arena has its own place to go back to.
+        let kept = scope.alloc_value(7);
+        scope.scope(|inner| {
+            inner.alloc(100).fill(3);
+            // SAFETY: no reference into the inner scope is live.
+            unsafe { ffi::aegis_arena_reset(inner.as_raw()) };
+        });
+        assert_eq!(*kept, 7);
+    });
+    assert_eq!(before, "allocated before, untouched");
+    arena.reset();
+}
+
+#[test]
+fn mark_of_an_ended_scope_is_refused_in_the_next() {
+    let arena = Arena::new(1024);
+    let mut stale = Vec::new();
+    for _ in 0..4 {
+        arena.scope(|scope| {
+            for raw in [arena.as_raw(), scope.as_raw()] {
+                // SAFETY: both arenas are alive, and a mark that is refused changes nothing.
+                unsafe {
+                    for mark in &stale {
+                        assert_eq!(ffi::aegis_arena_rewind(raw, mark), ffi::AEGIS_E_INVALID);
+                    }
+                }
+            }
+            // SAFETY: both arenas are alive.
+            stale.extend(
+                [arena.as_raw(), scope.as_raw()]
+                    .map(|raw| unsafe { ffi::aegis_arena_get_mark(raw) }),
+            );
+        });
+    }
 }

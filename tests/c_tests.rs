@@ -127,9 +127,11 @@ c_tests! {
     arena_flags_test
     arena_hooks_test
     arena_local_test
+    arena_mark_test
     arena_memory_test
     arena_model_test
     arena_recycler_test
+    arena_scope_reset_test
     arena_scope_test
     arena_test
     base_test

@@ -86,6 +86,15 @@ typedef struct aegis_arena_options {
     uint32_t flags;
 } aegis_arena_options;
 
+/** How many spans of stale marks an arena remembers: see aegis_arena_rewind. */
+#define AEGIS_ARENA_STALE_SPANS 8
+
+/** Marks made stale by a rewind: those numbered above `after`, up to `last`. */
+typedef struct aegis_arena_stale_span {
+    uint64_t after;
+    uint64_t last;
+} aegis_arena_stale_span;
+
 /** A bump arena. See the invariants above; `ptr` and `limit` stay the first two fields. */
 typedef struct aegis_arena {
     unsigned char *ptr;
@@ -108,7 +117,14 @@ typedef struct aegis_arena {
     uint64_t acquired_count;
     uint64_t released_count;
     uint64_t reset_count;
+    /* What the marks that are good now carry. */
     uint64_t generation;
+    /* Numbers given to marks and generations so far, and where that is counted while a scope is
+     * open; NULL otherwise. */
+    uint64_t stamp_count;
+    uint64_t *stamps;
+    size_t stale_count;
+    aegis_arena_stale_span stale[AEGIS_ARENA_STALE_SPANS];
     aegis_source source;
     aegis_budget *budget;
     aegis_arena_guard *guards;
@@ -127,8 +143,8 @@ typedef struct aegis_arena {
 } aegis_arena;
 
 /** A place to rewind to. Good until the arena is reset, cleared, trimmed while nothing is
- * allocated, or rewound to an earlier mark. A scope suspends it: it is no good for `arena` until
- * the end, and one that is taken of `arena` during a scope is good only until then. */
+ *  allocated, or rewound to an earlier mark. A scope suspends it: it is no good until the end, for
+ *  either arena. One that is taken during the scope, of either arena, is good only until then. */
 typedef struct aegis_arena_mark {
     aegis_arena_block *block;
     aegis_arena_block *last;
@@ -139,12 +155,15 @@ typedef struct aegis_arena_mark {
     size_t guards_bytes;
     uint64_t guard_count;
     uint64_t generation;
+    uint64_t stamp;
 } aegis_arena_mark;
 
-/** A scope in progress: see aegis_arena_scope_begin. Allocate from `arena`. */
+/** A scope in progress: see aegis_arena_scope_begin. Allocate from `arena`, which stays the first
+ *  field. */
 typedef struct aegis_arena_scope {
     aegis_arena arena;
     aegis_arena_mark mark;
+    uint64_t stamp_count;
 } aegis_arena_scope;
 
 /** The figures of an arena. */
@@ -203,7 +222,8 @@ typedef struct aegis_arena_block_info {
  */
 AEGIS_API aegis_status aegis_arena_init(aegis_arena *arena, const aegis_arena_options *options);
 
-/** Runs the deferred functions, newest first, and gives every block back.
+/** Runs the deferred functions, newest first, and gives every block back. The arena of a scope is
+ *  reset instead, which a debug build reports: only the end of the scope finishes it.
  *  @param arena  NULL and all-zero are accepted. All-zero afterwards.
  *  Ownership:    every pointer into the arena is dead.
  *  Threads:      one owner.
@@ -279,7 +299,8 @@ AEGIS_API inline void *aegis_arena_alloc_aligned(aegis_arena *arena, size_t size
 }
 
 /** Resizes an allocation: in place when it is the latest one and fits, or when it shrinks;
- *  otherwise its first bytes are copied to a new place.
+ *  otherwise its first bytes are copied to a new place. Given memory from before the scope, the
+ *  arena of a scope copies to grow and leaves the old bytes as they are.
  *  @param memory     what an allocation of this arena returned, or NULL to allocate.
  *  @param old_bytes  the size `memory` was allocated with.
  *  @param new_bytes  the size wanted; bytes beyond old_bytes are uninitialised.
@@ -297,7 +318,8 @@ AEGIS_API void *aegis_arena_realloc_aligned(aegis_arena *arena, void *memory, si
 AEGIS_API void *aegis_arena_realloc(aegis_arena *arena, void *memory, size_t old_bytes,
                                     size_t new_bytes);
 
-/** Gives an allocation back early: its bytes are reused if it is the latest one, else at reset.
+/** Gives an allocation back early: its bytes are reused if it is the latest one, else at reset. The
+ *  arena of a scope leaves memory from before the scope as it is.
  *  @param memory      what an allocation of this arena returned, or NULL to do nothing.
  *  @param size_bytes  the size it was allocated with.
  *  Ownership:         `memory` is dead.
@@ -332,18 +354,21 @@ AEGIS_API char *aegis_arena_strdup(aegis_arena *arena, const char *text);
 AEGIS_API aegis_status aegis_arena_defer(aegis_arena *arena, aegis_arena_defer_fn function,
                                          void *context);
 
-/** Remembers the present state, to rewind to.
+/** Remembers the present state, to rewind to. Each mark gets a number, by which an arena tells a
+ *  mark that is good no longer.
  *  @return   a mark, by value; needs no release.
  *  Threads:  one owner.
  *  Cost:     O(1).
  */
-AEGIS_API aegis_arena_mark aegis_arena_get_mark(const aegis_arena *arena);
+AEGIS_API aegis_arena_mark aegis_arena_get_mark(aegis_arena *arena);
 
 /** Frees everything allocated since the mark; runs what was deferred since, newest first. The mark
  *  stays good. Blocks are kept for reuse.
  *  @param mark  of this arena.
- *  @return      AEGIS_OK; AEGIS_E_INVALID when the mark is good no longer, unless a rewind to an
- *               earlier mark is the reason, which goes unnoticed.
+ *  @return      AEGIS_OK; AEGIS_E_INVALID when the mark is good no longer. Of marks that a rewind
+ *               has made stale, the latest AEGIS_ARENA_STALE_SPANS runs are known: if more good
+ *               marks than that have stale ones behind them, those behind the oldest may be taken
+ *               for good.
  *  On failure:  nothing changed.
  *  Threads:     one owner.
  *  Cost:        O(1) and the deferred functions.
@@ -353,6 +378,12 @@ AEGIS_API aegis_status aegis_arena_rewind(aegis_arena *arena, const aegis_arena_
 /** Moves the arena's memory into `scope->arena` until aegis_arena_scope_end. Meanwhile both may be
  *  used: what comes from `scope->arena` dies at the end, what comes from `arena` (out of other
  *  blocks) does not, and what was allocated before is untouched. Scopes nest.
+ *
+ *  Neither arena reaches what was allocated before, whatever is done with it. Of `scope->arena`
+ *  reset and clear free what the scope has allocated, and run what was deferred in it; trim and
+ *  clear give back idle blocks only; fini resets; free_last and realloc leave older memory alone.
+ *  Of `arena` reset and clear free what it has allocated since the scope began; what is older
+ *  stays allocated until the next reset, but every mark is stale.
  *  @param scope  memory for the struct; it must not be moved before the end.
  *  Threads:      one owner.
  *  Cost:         O(1), and O(idle blocks) after a scope during which `arena` acquired some; never a
@@ -360,7 +391,8 @@ AEGIS_API aegis_status aegis_arena_rewind(aegis_arena *arena, const aegis_arena_
  */
 AEGIS_API void aegis_arena_scope_begin(aegis_arena *arena, aegis_arena_scope *scope);
 
-/** Ends a scope: frees all that it allocated and merges what `arena` acquired in between.
+/** Ends a scope: frees all that it allocated, whatever was done with its arena, and merges what
+ *  `arena` acquired in between.
  *  @param scope  as begun on this arena, every scope begun on it in turn already ended.
  *  Threads:      one owner.
  *  Cost:         O(1), and O(blocks) for blocks that `arena` acquired during the scope.
@@ -368,7 +400,7 @@ AEGIS_API void aegis_arena_scope_begin(aegis_arena *arena, aegis_arena_scope *sc
 AEGIS_API void aegis_arena_scope_end(aegis_arena *arena, aegis_arena_scope *scope);
 
 /** Frees everything: runs the deferred functions, newest first, rewinds to the first block and
- *  keeps every block for reuse.
+ *  keeps every block for reuse. In and under a scope: see aegis_arena_scope_begin.
  *  Ownership:  every pointer into the arena is dead.
  *  Threads:    one owner.
  *  Cost:       O(1) for any number of allocations and blocks, and the deferred functions.
@@ -377,7 +409,7 @@ AEGIS_API void aegis_arena_reset(aegis_arena *arena);
 
 /** Gives idle blocks back to the source until at most `keep_bytes` are reserved or none is idle.
  *  The first block counts as idle when nothing is allocated. The caller's memory is never given
- *  back.
+ *  back, and the arena of a scope keeps the blocks that were in use when the scope began.
  *  @param keep_bytes  bytes, block headers included.
  *  Threads:           one owner.
  *  Cost:              O(blocks).
