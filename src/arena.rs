@@ -203,8 +203,12 @@ impl Arena {
     ///
     /// # Safety
     ///
-    /// - `raw` was made by `aegis_arena_init` or [`into_raw`](Self::into_raw), and is not finished.
+    /// - `raw` was made by `aegis_arena_init` or [`into_raw`](Self::into_raw), is not finished, and no
+    ///   scope is open on it.
     /// - Nobody else uses or finishes this arena afterwards, under any copy of the struct.
+    /// - What it was made with, the caller's memory and the source's context, is good until this
+    ///   arena is dropped. The source keeps the contract of
+    ///   [`BlockSource`](crate::source::BlockSource).
     /// - Its source may be used from any thread, and its deferred functions may run on any.
     pub unsafe fn from_raw(raw: ffi::aegis_arena) -> Self {
         Self { raw: UnsafeCell::new(raw) }
@@ -215,8 +219,11 @@ impl Arena {
     /// # Safety
     ///
     /// - `raw` points to an arena made by `aegis_arena_init` that is neither moved, nor reset,
-    ///   rewound, cleared or finished while `'a` lasts.
-    /// - No other thread uses it while `'a` lasts.
+    ///   rewound, cleared or finished while `'a` lasts, nor is what it was made with.
+    /// - No other thread uses it while `'a` lasts, and C neither frees nor resizes what Rust has
+    ///   allocated.
+    /// - C finishes it on a thread that values of [`alloc_static`](Self::alloc_static) may be dropped
+    ///   on: any will do.
     pub unsafe fn borrow_raw<'a>(raw: *mut ffi::aegis_arena) -> &'a Self {
         // SAFETY: `Arena` is a transparent wrapper, and the caller vouches for the rest.
         unsafe { &*raw.cast::<Self>() }

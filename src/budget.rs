@@ -190,7 +190,9 @@ impl MemoryBudget {
     ///
     /// # Safety
     ///
-    /// `raw` is a live budget of `aegis_budget_new`.
+    /// - `raw` is a live budget of `aegis_budget_new`.
+    /// - What C has had it call, and its ancestors, may be called on any thread while there are
+    ///   handles to it, and does not unwind.
     pub unsafe fn from_raw(raw: NonNull<ffi::aegis_budget>) -> Self {
         // SAFETY: the caller vouches for `raw`.
         unsafe { ffi::aegis_budget_retain(raw.as_ptr()) };

@@ -12,6 +12,7 @@ pub mod buffer;
 mod error;
 pub mod ffi;
 pub mod pool;
+mod sealed;
 pub mod source;
 mod unwind;
 

@@ -43,7 +43,7 @@ mod slab;
 mod stats;
 mod typed;
 
-pub use block::{Block, BlockPool, OwnedPoolBlock, PoolBlock};
+pub use block::{Block, BlockByte, BlockPool, OwnedPoolBlock, PoolBlock};
 pub use builder::{PoolBuilder, PoolKind};
 pub use cache::PoolCache;
 pub use lock_free::LockFreePool;

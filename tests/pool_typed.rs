@@ -3,10 +3,15 @@
 
 mod support;
 
-use aegis_memory::pool::{LockFreePool, LockedPool, Pool, PoolBox, TypedPool};
+use aegis_memory::arena::{Arena, ArenaBuilder, ArenaKind, LockedArena};
+use aegis_memory::pool::{
+    Block, BlockByte, BlockPool, LockFreePool, LockedPool, Pool, PoolBox, PoolBuilder, PoolKind,
+    TypedPool,
+};
 use aegis_memory::AllocError;
 use std::cell::Cell;
-use std::mem;
+use std::mem::{self, MaybeUninit};
+use std::ops::Deref;
 use std::thread;
 use support::{panic_of, TestSource};
 
@@ -144,4 +149,38 @@ fn values_of_a_shared_pool_cross_threads() {
         threads.spawn(|| assert_eq!(receiver.into_iter().map(PoolBox::into_inner).count(), 80));
     });
     assert_eq!(pool.in_use(), 0);
+}
+
+/// Code over any pool, which names no more than the public bounds.
+fn length<H: Deref, T: BlockByte>(block: Block<H, T>) -> usize
+where
+    H::Target: BlockPool,
+{
+    assert_eq!(mem::size_of::<T>(), 1);
+    block.len()
+}
+
+fn sum<P: PoolKind>(builder: PoolBuilder<P>) -> u32 {
+    let mut pool: TypedPool<u32, P> = builder.blocks(2).build_typed().unwrap();
+    let values: [PoolBox<'_, u32, P>; 2] = [pool.alloc(1).unwrap(), pool.alloc(2).unwrap()];
+    let sum = values.iter().map(|value| **value).sum();
+    drop(values);
+    pool.trim(0);
+    sum
+}
+
+fn make<A: ArenaKind>(builder: ArenaBuilder<A>) -> A {
+    builder.capacity(64).build().unwrap()
+}
+
+#[test]
+fn public_bounds_are_enough_for_generic_code() {
+    let (pool, shared) = (Pool::new(24, 2), LockFreePool::new(40, 2));
+    let cache = shared.cache();
+    assert_eq!(length(pool.alloc().unwrap()), 24);
+    assert_eq!(length::<_, MaybeUninit<u8>>(cache.alloc_uninit().unwrap()), 40);
+    assert_eq!(sum(Pool::builder()) + sum(LockFreePool::builder()) + sum(LockedPool::builder()), 9);
+    assert!(
+        make(Arena::builder()).capacity() >= 64 && make(LockedArena::builder()).capacity() >= 64
+    );
 }

@@ -47,8 +47,10 @@ impl<'a, T: ?Sized> ArenaBox<'a, T> {
     ///
     /// # Safety
     ///
-    /// - `value` came from [`into_raw`](Self::into_raw) of a handle with this `'a`, and is used once;
-    ///   or it points to a value in an arena borrowed for `'a` that nobody else uses or drops.
+    /// - `value` came from [`into_raw`](Self::into_raw) of a handle with this `'a`, as a pointer to the
+    ///   same value, of the same type or one that it unsizes to, and is used once;
+    /// - or it points to an initialised `T`, aligned as such, in memory of an arena borrowed for
+    ///   `'a`, which is not given back or resized meanwhile and which nobody else uses or drops.
     pub unsafe fn from_raw(value: NonNull<T>) -> Self {
         Self { value, _owns: PhantomData }
     }

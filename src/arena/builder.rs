@@ -9,22 +9,29 @@ use super::{Arena, ArenaRecycler, LockedArena};
 use crate::budget::{c_name, MemoryBudget};
 use crate::error::AllocError;
 use crate::ffi;
+use crate::sealed::{Key, KEY};
 use crate::source::{BlockSource, OwnedSource};
 
 /// What a builder makes: [`Arena`], [`LockFreeArena`](super::LockFreeArena), [`LockedArena`] or
-/// [`ArenaRecycler`].
+/// [`ArenaRecycler`]. A bound for code that takes an [`ArenaBuilder`] of any of them; it has no methods
+/// to call, and nobody else implements it.
 pub trait ArenaKind: Make {}
 
 impl<A: Make> ArenaKind for A {}
 
-/// How each kind is made. Not nameable outside: nobody else implements it.
+/// How each kind is made. Not nameable outside, so nobody else implements it; and its method takes a
+/// [`Key`], so nobody else calls it.
 pub trait Make: Sized {
     /// Makes one.
     ///
     /// # Safety
     ///
     /// The options' pointers keep what `aegis_arena_init` asks of them.
-    unsafe fn make(options: &ffi::aegis_arena_options, stock: Stock) -> Result<Self, AllocError>;
+    unsafe fn make(
+        key: Key,
+        options: &ffi::aegis_arena_options,
+        stock: Stock,
+    ) -> Result<Self, AllocError>;
 }
 
 /// A kind whose arenas can fill, guard and wipe their memory.
@@ -117,7 +124,7 @@ impl<A: ArenaKind> ArenaBuilder<A> {
             flags: self.flags,
         };
         // SAFETY: the source, if any, is copied, and its context lives until it is closed.
-        let arena = unsafe { A::make(&options, self.stock) }?;
+        let arena = unsafe { A::make(KEY, &options, self.stock) }?;
         // The arena closes the source now.
         core::mem::forget(self.source);
         Ok(arena)
@@ -172,7 +179,11 @@ impl ArenaBuilder<ArenaRecycler> {
 }
 
 impl Make for Arena {
-    unsafe fn make(options: &ffi::aegis_arena_options, _: Stock) -> Result<Self, AllocError> {
+    unsafe fn make(
+        _: Key,
+        options: &ffi::aegis_arena_options,
+        _: Stock,
+    ) -> Result<Self, AllocError> {
         // SAFETY: the caller vouches for the options.
         unsafe { Arena::from_options(options) }
     }

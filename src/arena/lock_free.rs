@@ -14,6 +14,7 @@ use super::forms::{self, Allocate, Bytes};
 use super::methods::allocation_forms;
 use super::{ArenaBox, ArenaBuilder, ArenaStats, LocalArena};
 use crate::error::{expect, AllocError};
+use crate::sealed::Key;
 use crate::{ffi, unwind};
 
 /// A bump arena for any number of threads, without a lock: `Send` and `Sync`.
@@ -200,8 +201,11 @@ impl LockFreeArena {
     ///
     /// - `raw` was made by `aegis_lock_free_arena_init` or [`into_raw`](Self::into_raw), and is not
     ///   finished.
-    /// - Nobody else resets, trims or finishes this arena afterwards, or uses it after this one is
-    ///   dropped.
+    /// - Nobody else resets, trims or finishes this arena afterwards. C uses it, handles of it and
+    ///   what it has allocated not during a call that takes this one by `&mut`, and not after such a
+    ///   reset or the drop; it neither frees nor resizes what Rust has allocated.
+    /// - What it was made with, the source's context for one, is good until this arena is dropped.
+    ///   The source keeps the contract of [`BlockSource`](crate::source::BlockSource).
     /// - Its source may be used from any thread, and its deferred functions may run on any.
     pub unsafe fn from_raw(raw: ffi::aegis_lock_free_arena) -> Self {
         Self { raw }
@@ -212,8 +216,9 @@ impl LockFreeArena {
     /// # Safety
     ///
     /// - `raw` points to an arena made by `aegis_lock_free_arena_init` that is neither moved, nor
-    ///   reset, trimmed, cleared or finished while `'a` lasts.
-    /// - Its source may be used from any thread.
+    ///   reset, trimmed, cleared or finished while `'a` lasts, and C
+    ///   neither frees nor resizes what Rust has allocated.
+    /// - Its source may be used from any thread, and its deferred functions may run on any.
     pub unsafe fn borrow_raw<'a>(raw: *const ffi::aegis_lock_free_arena) -> &'a Self {
         // SAFETY: `LockFreeArena` is a transparent wrapper, and the caller vouches for the rest.
         unsafe { &*raw.cast::<Self>() }
@@ -278,7 +283,11 @@ unsafe impl Allocate for LockFreeArena {
 }
 
 impl Make for LockFreeArena {
-    unsafe fn make(options: &ffi::aegis_arena_options, _: Stock) -> Result<Self, AllocError> {
+    unsafe fn make(
+        _: Key,
+        options: &ffi::aegis_arena_options,
+        _: Stock,
+    ) -> Result<Self, AllocError> {
         let options = ffi::aegis_lock_free_arena_options {
             capacity_bytes: options.capacity_bytes,
             max_block_bytes: options.max_block_bytes,

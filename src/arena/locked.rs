@@ -13,6 +13,7 @@ use super::forms::{self, Allocate, Bytes};
 use super::methods::allocation_forms;
 use super::{ArenaBox, ArenaBuilder, ArenaStats};
 use crate::error::{expect, AllocError};
+use crate::sealed::Key;
 use crate::{ffi, unwind};
 
 /// An [`Arena`](super::Arena) behind the platform's lock, for any number of threads: `Send` and
@@ -172,8 +173,11 @@ impl LockedArena {
     ///
     /// - `raw` was made by `aegis_locked_arena_init` or [`into_raw`](Self::into_raw), and is not
     ///   finished.
-    /// - Nobody else resets, trims or finishes this arena afterwards, or uses it after this one is
-    ///   dropped.
+    /// - Nobody else resets, trims or finishes this arena afterwards. C uses it, handles of it and
+    ///   what it has allocated not during a call that takes this one by `&mut`, and not after such a
+    ///   reset or the drop; it neither frees nor resizes what Rust has allocated.
+    /// - What it was made with, the source's context for one, is good until this arena is dropped.
+    ///   The source keeps the contract of [`BlockSource`](crate::source::BlockSource).
     /// - Its source may be used from any thread, and its deferred functions may run on any.
     pub unsafe fn from_raw(raw: ffi::aegis_locked_arena) -> Self {
         Self { raw }
@@ -184,8 +188,9 @@ impl LockedArena {
     /// # Safety
     ///
     /// - `raw` points to an arena made by `aegis_locked_arena_init` that is neither moved, nor reset,
-    ///   trimmed, cleared or finished while `'a` lasts.
-    /// - Its source may be used from any thread.
+    ///   trimmed, cleared or finished while `'a` lasts, and C
+    ///   neither frees nor resizes what Rust has allocated.
+    /// - Its source may be used from any thread, and its deferred functions may run on any.
     pub unsafe fn borrow_raw<'a>(raw: *const ffi::aegis_locked_arena) -> &'a Self {
         // SAFETY: `LockedArena` is a transparent wrapper, and the caller vouches for the rest.
         unsafe { &*raw.cast::<Self>() }
@@ -250,7 +255,11 @@ unsafe impl Allocate for LockedArena {
 }
 
 impl Make for LockedArena {
-    unsafe fn make(options: &ffi::aegis_arena_options, _: Stock) -> Result<Self, AllocError> {
+    unsafe fn make(
+        _: Key,
+        options: &ffi::aegis_arena_options,
+        _: Stock,
+    ) -> Result<Self, AllocError> {
         let mut raw = ffi::aegis_locked_arena { shared: ptr::null_mut() };
         let mut error = MaybeUninit::<ffi::aegis_error>::uninit();
         // SAFETY: the caller vouches for the options.

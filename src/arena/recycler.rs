@@ -10,6 +10,7 @@ use core::ptr;
 use super::builder::{Make, Stock};
 use super::{Arena, ArenaBuilder};
 use crate::error::{expect, AllocError};
+use crate::sealed::Key;
 use crate::{ffi, unwind};
 
 /// A bounded stock of arenas for servers with one arena a request: `Send` and `Sync`.
@@ -181,7 +182,11 @@ impl ArenaRecycler {
 }
 
 impl Make for ArenaRecycler {
-    unsafe fn make(options: &ffi::aegis_arena_options, stock: Stock) -> Result<Self, AllocError> {
+    unsafe fn make(
+        _: Key,
+        options: &ffi::aegis_arena_options,
+        stock: Stock,
+    ) -> Result<Self, AllocError> {
         let options = ffi::aegis_arena_recycler_options {
             arena: *options,
             max_idle_count: stock.max_idle,

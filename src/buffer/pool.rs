@@ -218,7 +218,8 @@ impl BufferPool {
     /// - `raw` was made by `aegis_buffer_pool_init`, `aegis_buffer_pool_retain` or
     ///   [`into_raw`](Self::into_raw), and is not released.
     /// - No copy of the struct is used or released afterwards.
-    /// - Its source may be used from any thread.
+    /// - What the pool was made with, the source's context for one, is good until its last handle
+    ///   and its last buffer are gone. The source may be used from any thread.
     pub unsafe fn from_raw(raw: ffi::aegis_buffer_pool) -> Self {
         Self { raw }
     }

@@ -262,7 +262,9 @@ impl Buffer {
     /// - `raw` was made by the C library or [`into_raw`](Self::into_raw), is not all-zero and not
     ///   released.
     /// - No copy of the struct is used or released afterwards.
-    /// - Its owner may be released on any thread, and its bytes are not written until then.
+    /// - Its bytes are initialised, and nobody writes them, or makes a writer of them, while there
+    ///   are handles to them; without an owner, ever.
+    /// - Its owner may be released on any thread.
     #[inline]
     pub const unsafe fn from_raw(raw: ffi::aegis_buffer) -> Self {
         Self { raw }
@@ -274,8 +276,9 @@ impl Buffer {
     ///
     /// - `raw` points to a buffer that is not all-zero, and is neither changed nor released while
     ///   `'a` lasts.
-    /// - Its owner may be released on any thread, and its bytes are not written while there are
-    ///   handles to them.
+    /// - Its bytes are initialised, and nobody writes them, or makes a writer of them, while there
+    ///   are handles to them; without an owner, ever.
+    /// - Its owner may be released on any thread.
     #[inline]
     pub unsafe fn borrow_raw<'a>(raw: *const ffi::aegis_buffer) -> &'a Self {
         // SAFETY: `Buffer` is a transparent wrapper, and the caller vouches for the rest.

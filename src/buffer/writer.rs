@@ -352,7 +352,8 @@ impl BufferMut {
     /// - `raw` was made by the C library or [`into_raw`](Self::into_raw), is not all-zero and not
     ///   released.
     /// - No copy of the struct is used or released afterwards.
-    /// - Its first `length` bytes are initialised, and its owner may be released on any thread.
+    /// - Its first `length` bytes are initialised, and nobody else uses those up to its capacity.
+    /// - Its owner may be released on any thread.
     #[inline]
     pub const unsafe fn from_raw(raw: ffi::aegis_buffer_mut) -> Self {
         Self { raw }
@@ -364,7 +365,8 @@ impl BufferMut {
     ///
     /// - `raw` points to a writer that is not all-zero, and is neither used nor released by anyone
     ///   else while `'a` lasts.
-    /// - Its first `length` bytes are initialised, and its owner may be released on any thread.
+    /// - Its first `length` bytes are initialised, and nobody else uses those up to its capacity.
+    /// - Its owner may be released on any thread.
     #[inline]
     pub unsafe fn borrow_raw<'a>(raw: *mut ffi::aegis_buffer_mut) -> &'a mut Self {
         // SAFETY: `BufferMut` is a transparent wrapper, and the caller vouches for the rest.

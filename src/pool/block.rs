@@ -12,10 +12,11 @@ use core::ptr::{self, NonNull};
 
 use super::LockFreePool;
 use crate::error::AllocError;
+use crate::sealed::{Key, KEY};
 
 /// A block borrowed from a pool `P`; it derefs to its bytes and returns itself when dropped.
 ///
-/// `T` is `u8`, or `MaybeUninit<u8>` when the content is undefined. Where the pool is shared
+/// `T`, a [`BlockByte`], is `u8`, or `MaybeUninit<u8>` when the content is undefined. Where the pool is shared
 /// between threads the block can be sent to another, and returns from there.
 ///
 /// ```compile_fail,E0505
@@ -30,32 +31,48 @@ pub type PoolBlock<'a, P = super::Pool, T = u8> = Block<&'a P, T>;
 pub type OwnedPoolBlock<P, T = u8> = Block<Arc<P>, T>;
 
 /// What blocks come from: [`Pool`](super::Pool), [`LockFreePool`](super::LockFreePool),
-/// [`LockedPool`](super::LockedPool) or [`PoolCache`](super::PoolCache).
+/// [`LockedPool`](super::LockedPool) or [`PoolCache`](super::PoolCache). A bound for code that works
+/// with blocks of any of them; it has no methods to call, and nobody else implements it.
 pub trait BlockPool: Source {}
 
 impl<P: Source> BlockPool for P {}
 
-/// What a block needs of a pool. Not nameable outside: nobody else implements it.
+/// What a block is made of: `u8`, or `MaybeUninit<u8>` when the content is undefined. One byte each;
+/// nothing else implements it.
+pub trait BlockByte: Byte {}
+
+impl BlockByte for u8 {}
+impl BlockByte for MaybeUninit<u8> {}
+
+/// Not nameable outside: nobody else implements it.
+pub trait Byte: Sized {}
+
+impl Byte for u8 {}
+impl Byte for MaybeUninit<u8> {}
+
+/// What a block needs of a pool. Not nameable outside, so nobody else implements it; and each method
+/// takes a [`Key`], so nobody else calls it.
 pub trait Source {
     /// Takes a block of [`block_bytes`](Self::block_bytes), zeroed or with undefined content.
-    fn take(&self, zeroed: bool) -> Result<NonNull<u8>, AllocError>;
+    fn take(&self, key: Key, zeroed: bool) -> Result<NonNull<u8>, AllocError>;
 
     /// Gives a block back.
     ///
     /// # Safety
     ///
     /// `memory` is a block of this pool that is out, and is not used again.
-    unsafe fn give_back(&self, memory: NonNull<u8>);
+    unsafe fn give_back(&self, key: Key, memory: NonNull<u8>);
 
     /// Takes `count` blocks and shows each to `each`. On failure those shown are out all the same.
     #[inline]
     fn take_n(
         &self,
+        key: Key,
         count: usize,
         zeroed: bool,
         mut each: impl FnMut(NonNull<u8>),
     ) -> Result<(), AllocError> {
-        (0..count).try_for_each(|_| self.take(zeroed).map(&mut each))
+        (0..count).try_for_each(|_| self.take(key, zeroed).map(&mut each))
     }
 
     /// Gives several blocks back.
@@ -64,16 +81,16 @@ pub trait Source {
     ///
     /// Each is a block of this pool that is out, and is not used again.
     #[inline]
-    unsafe fn give_back_n(&self, blocks: impl Iterator<Item = NonNull<u8>>) {
+    unsafe fn give_back_n(&self, key: Key, blocks: impl Iterator<Item = NonNull<u8>>) {
         // SAFETY: the caller vouches for each.
-        blocks.for_each(|memory| unsafe { self.give_back(memory) });
+        blocks.for_each(|memory| unsafe { self.give_back(key, memory) });
     }
 
     /// The index of a block of this pool.
-    fn index_of(&self, memory: NonNull<u8>) -> usize;
+    fn index_of(&self, key: Key, memory: NonNull<u8>) -> usize;
 
     /// Usable bytes of each block.
-    fn block_bytes(&self) -> usize;
+    fn block_bytes(&self, key: Key) -> usize;
 }
 
 /// A block of a pool that `H`, a reference or a counted one, leads to. Named through
@@ -82,24 +99,26 @@ pub struct Block<H, T = u8>
 where
     H: Deref,
     H::Target: BlockPool,
+    T: BlockByte,
 {
     pool: H,
     memory: NonNull<T>,
 }
 
 // SAFETY: the block owns its bytes; the pool is used through `H`, which may be sent.
-unsafe impl<H: Deref + Send, T: Send> Send for Block<H, T> where H::Target: BlockPool {}
+unsafe impl<H: Deref + Send, T: BlockByte + Send> Send for Block<H, T> where H::Target: BlockPool {}
 // SAFETY: `&Block` gives `&[T]` and uses the pool through `&H`.
-unsafe impl<H: Deref + Sync, T: Sync> Sync for Block<H, T> where H::Target: BlockPool {}
+unsafe impl<H: Deref + Sync, T: BlockByte + Sync> Sync for Block<H, T> where H::Target: BlockPool {}
 
 impl<H, T> Block<H, T>
 where
     H: Deref,
     H::Target: BlockPool,
+    T: BlockByte,
 {
     /// The block's number: from 0, below the pool's largest capacity, first slab first.
     pub fn index(&self) -> usize {
-        self.pool.index_of(self.memory.cast())
+        self.pool.index_of(KEY, self.memory.cast())
     }
 
     /// Gives the handle up; the block stays out. For C code, which gives it back with the free
@@ -114,16 +133,21 @@ where
     ///
     /// # Safety
     ///
+    /// - `pool` leads to the same pool whenever it is dereferenced, without a panic, and that pool
+    ///   is not dropped, finished or given away before the handle is dropped.
     /// - `memory` came from [`into_raw`](Self::into_raw) of a block of this pool, or is a block of
-    ///   it that C code has taken, and nobody else uses it or gives it back.
-    /// - If `T` is `u8`, its bytes are initialised.
+    ///   it that C code has taken: the pointer to its start, good for all of its bytes. A cache's
+    ///   pool is the one behind it.
+    /// - The block is out, and until the handle is dropped nobody else uses it, gives it back or
+    ///   makes a handle of it.
+    /// - If `T` is `u8`, all of its bytes are initialised.
     pub unsafe fn from_raw(pool: H, memory: NonNull<u8>) -> Self {
         Self { pool, memory: memory.cast() }
     }
 
     #[inline(always)]
     fn slice(&self) -> NonNull<[T]> {
-        NonNull::slice_from_raw_parts(self.memory, self.pool.block_bytes())
+        NonNull::slice_from_raw_parts(self.memory, self.pool.block_bytes(KEY))
     }
 
     /// The pool that the block goes back to.
@@ -150,7 +174,7 @@ where
     /// Takes a block of zeroes.
     #[inline(always)]
     pub(super) fn zeroed(pool: H) -> Result<Self, AllocError> {
-        let memory = pool.take(true)?;
+        let memory = pool.take(KEY, true)?;
         Ok(Self { pool, memory })
     }
 }
@@ -163,7 +187,7 @@ where
     /// Takes a block with undefined content.
     #[inline(always)]
     pub(super) fn uninit(pool: H) -> Result<Self, AllocError> {
-        let memory = pool.take(false)?.cast();
+        let memory = pool.take(KEY, false)?.cast();
         Ok(Self { pool, memory })
     }
 
@@ -187,7 +211,7 @@ where
     }
 }
 
-impl<'a, T> Block<&'a LockFreePool, T> {
+impl<'a, T: BlockByte> Block<&'a LockFreePool, T> {
     /// A block of a cache, without the cache.
     #[inline]
     pub(super) fn of_pool(pool: &'a LockFreePool, memory: NonNull<T>) -> Self {
@@ -195,7 +219,7 @@ impl<'a, T> Block<&'a LockFreePool, T> {
     }
 }
 
-impl<'a, P: BlockPool, T> Block<&'a P, T> {
+impl<'a, P: BlockPool, T: BlockByte> Block<&'a P, T> {
     /// Gives the handle up; the block stays out for the rest of the pool's life.
     pub fn leak(self) -> &'a mut [T] {
         // SAFETY: the block is ours and never given back, and the pool is borrowed for 'a.
@@ -207,11 +231,12 @@ impl<H, T> Drop for Block<H, T>
 where
     H: Deref,
     H::Target: BlockPool,
+    T: BlockByte,
 {
     #[inline(always)]
     fn drop(&mut self) {
         // SAFETY: the block is out, and not used again.
-        unsafe { self.pool.give_back(self.memory.cast()) }
+        unsafe { self.pool.give_back(KEY, self.memory.cast()) }
     }
 }
 
@@ -219,6 +244,7 @@ impl<H, T> Deref for Block<H, T>
 where
     H: Deref,
     H::Target: BlockPool,
+    T: BlockByte,
 {
     type Target = [T];
 
@@ -233,6 +259,7 @@ impl<H, T> DerefMut for Block<H, T>
 where
     H: Deref,
     H::Target: BlockPool,
+    T: BlockByte,
 {
     #[inline(always)]
     fn deref_mut(&mut self) -> &mut [T] {
@@ -245,6 +272,7 @@ impl<H, T> AsRef<[T]> for Block<H, T>
 where
     H: Deref,
     H::Target: BlockPool,
+    T: BlockByte,
 {
     fn as_ref(&self) -> &[T] {
         self
@@ -255,6 +283,7 @@ impl<H, T> AsMut<[T]> for Block<H, T>
 where
     H: Deref,
     H::Target: BlockPool,
+    T: BlockByte,
 {
     fn as_mut(&mut self) -> &mut [T] {
         self
@@ -266,6 +295,7 @@ impl<H, T> fmt::Debug for Block<H, T>
 where
     H: Deref,
     H::Target: BlockPool,
+    T: BlockByte,
 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (index, len) = (self.index(), self.len());

@@ -10,29 +10,32 @@ use super::block::Source;
 use super::{LockFreePool, PoolStats, TypedPool};
 use crate::budget::MemoryBudget;
 use crate::error::AllocError;
+use crate::sealed::{Key, KEY};
 use crate::source::{BlockSource, OwnedSource};
 use crate::{ffi, unwind};
 
 /// A pool that owns its blocks: [`Pool`](super::Pool), [`LockFreePool`] or
-/// [`LockedPool`](super::LockedPool).
+/// [`LockedPool`](super::LockedPool). A bound for code that works with a [`TypedPool`] or a
+/// [`PoolBuilder`] of any of them; it has no methods to call, and nobody else implements it.
 pub trait PoolKind: Make {}
 
 impl<P: Make> PoolKind for P {}
 
-/// How a pool is made, and what all have. Not nameable outside: nobody else implements it.
+/// How a pool is made, and what all have. Not nameable outside, so nobody else implements it; and
+/// each method takes a [`Key`], so nobody else calls it.
 pub trait Make: Source + Sized {
     /// Makes the pool, or leaves the reason in `error`.
     ///
     /// # Safety
     ///
     /// The options' pointers keep what the init function in C asks of them.
-    unsafe fn make(options: &ffi::aegis_pool_options, caches: usize) -> Option<Self>;
+    unsafe fn make(key: Key, options: &ffi::aegis_pool_options, caches: usize) -> Option<Self>;
 
     /// The pool's figures.
-    fn figures(&self) -> PoolStats;
+    fn figures(&self, key: Key) -> PoolStats;
 
     /// Gives empty slabs back.
-    fn shrink(&mut self, keep_blocks: usize);
+    fn shrink(&mut self, key: Key, keep_blocks: usize);
 }
 
 /// Settings of a pool to be made. From `builder()` of each pool.
@@ -124,7 +127,7 @@ impl<P: PoolKind> PoolBuilder<P> {
             error: error.as_mut_ptr(),
         };
         // SAFETY: the source, if any, is copied, and its context lives until it is closed.
-        match unsafe { P::make(&options, self.cache_count()) } {
+        match unsafe { P::make(KEY, &options, self.cache_count()) } {
             Some(pool) => {
                 // The pool closes the source now.
                 mem::forget(self.source);

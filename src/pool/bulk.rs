@@ -12,8 +12,9 @@ use core::mem::{self, MaybeUninit};
 use core::ops::Deref;
 use core::ptr::{self, NonNull};
 
-use super::block::{Block, BlockPool};
+use super::block::{Block, BlockByte, BlockPool};
 use crate::error::AllocError;
+use crate::sealed::KEY;
 use crate::{ffi, unwind};
 
 /// Blocks that the core takes or gives back in one call.
@@ -26,7 +27,7 @@ type Room = [MaybeUninit<NonNull<u8>>; BATCH];
 /// # Safety
 ///
 /// - `zeroed`, unless `T` need not be initialised.
-pub(super) unsafe fn append<'a, P: BlockPool, T>(
+pub(super) unsafe fn append<'a, P: BlockPool, T: BlockByte>(
     pool: &'a P,
     count: usize,
     zeroed: bool,
@@ -37,7 +38,7 @@ pub(super) unsafe fn append<'a, P: BlockPool, T>(
         return Err(AllocError::OutOfMemory { requested, in_use: mem::size_of_val(&**blocks) });
     }
     let old_len = blocks.len();
-    let taken = pool.take_n(count, zeroed, |memory| {
+    let taken = pool.take_n(KEY, count, zeroed, |memory| {
         // SAFETY: the block has just been taken, and zeroed if need be.
         blocks.push(unsafe { Block::from_raw(pool, memory) });
     });
@@ -52,13 +53,14 @@ pub(super) fn give_back<P, H, T>(pool: &P, blocks: impl IntoIterator<Item = Bloc
 where
     P: BlockPool,
     H: Deref<Target = P>,
+    T: BlockByte,
 {
     let ours = blocks.into_iter().filter_map(|block| {
         // Another pool's is dropped here.
         ptr::eq(block.pool(), pool).then(|| block.parts().1.cast())
     });
     // SAFETY: these are blocks of this pool, and their owners are gone.
-    unsafe { pool.give_back_n(ours) }
+    unsafe { pool.give_back_n(KEY, ours) }
 }
 
 /// Takes `count` blocks through a function of the core, which gets room for addresses, their number
@@ -184,6 +186,7 @@ macro_rules! bulk_methods {
             pub fn free_n<H, T>(&self, blocks: impl IntoIterator<Item = Block<H, T>>)
             where
                 H: core::ops::Deref<Target = Self>,
+                T: super::BlockByte,
             {
                 super::bulk::give_back(self, blocks);
             }

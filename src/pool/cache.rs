@@ -10,11 +10,12 @@ use core::ops::Deref;
 use core::ptr::{self, NonNull};
 use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
-use super::block::{Block, PoolBlock, Source};
+use super::block::{Block, BlockByte, PoolBlock, Source};
 use super::bulk::bulk_methods;
 use super::one_owner::find;
 use super::LockFreePool;
 use crate::error::AllocError;
+use crate::sealed::{Key, KEY};
 use crate::{ffi, unwind};
 
 /// The most free blocks a cache holds.
@@ -88,16 +89,17 @@ impl<'p> PoolCache<'p> {
     pub fn put<H, T>(&self, block: Block<H, T>)
     where
         H: Deref<Target = LockFreePool>,
+        T: BlockByte,
     {
         let (pool, memory) = block.parts();
         let memory = memory.cast();
         // SAFETY: both structs are initialised; the field never changes.
         if ptr::eq(unsafe { (*pool.as_raw()).shared }, unsafe { (*self.pool.as_raw()).shared }) {
             // SAFETY: the block is of our pool and its owner is gone.
-            unsafe { self.give_back(memory) }
+            unsafe { self.give_back(KEY, memory) }
         } else {
             // SAFETY: the block is of that pool and its owner is gone.
-            unsafe { pool.give_back(memory) }
+            unsafe { pool.give_back(KEY, memory) }
         }
     }
 
@@ -157,7 +159,7 @@ impl<'p> PoolCache<'p> {
     #[inline(never)]
     fn take_slow(&self, zeroed: bool) -> Result<NonNull<u8>, AllocError> {
         if !self.is_open() {
-            return self.pool.take(zeroed);
+            return self.pool.take(KEY, zeroed);
         }
         let raw = self.raw.get();
         // SAFETY: the cache is initialised and ours.
@@ -175,7 +177,7 @@ impl<'p> PoolCache<'p> {
     fn put_slow(&self, memory: NonNull<u8>) {
         if !self.is_open() {
             // SAFETY: the block is of our pool, out, and given back once.
-            return unsafe { self.pool.give_back(memory) };
+            return unsafe { self.pool.give_back(KEY, memory) };
         }
         let (raw, memory) = (self.raw.get(), memory.as_ptr().cast());
         // SAFETY: the cache is initialised and ours; the core checks the block.
@@ -186,7 +188,7 @@ impl<'p> PoolCache<'p> {
 
 impl Source for PoolCache<'_> {
     #[inline(always)]
-    fn take(&self, zeroed: bool) -> Result<NonNull<u8>, AllocError> {
+    fn take(&self, _: Key, zeroed: bool) -> Result<NonNull<u8>, AllocError> {
         let raw = self.raw.get();
         // SAFETY: the cache is initialised and, not being `Sync`, ours.
         let (grid, count) = unsafe { ((*raw).grid, (*raw).count) };
@@ -214,7 +216,7 @@ impl Source for PoolCache<'_> {
     }
 
     #[inline(always)]
-    unsafe fn give_back(&self, memory: NonNull<u8>) {
+    unsafe fn give_back(&self, _: Key, memory: NonNull<u8>) {
         let raw = self.raw.get();
         // SAFETY: the cache is initialised and, not being `Sync`, ours.
         let (grid, count) = unsafe { ((*raw).grid, (*raw).count) };
@@ -230,17 +232,17 @@ impl Source for PoolCache<'_> {
         unsafe { (*raw).count = count + 1 };
     }
 
-    fn index_of(&self, memory: NonNull<u8>) -> usize {
-        self.pool.index_of(memory)
+    fn index_of(&self, key: Key, memory: NonNull<u8>) -> usize {
+        self.pool.index_of(key, memory)
     }
 
     #[inline(always)]
-    fn block_bytes(&self) -> usize {
-        self.pool.block_bytes()
+    fn block_bytes(&self, key: Key) -> usize {
+        self.pool.block_bytes(key)
     }
 }
 
-impl<'p, T> Block<&PoolCache<'p>, T> {
+impl<'p, T: BlockByte> Block<&PoolCache<'p>, T> {
     /// Makes this a block of the pool: one that can leave the cache and the thread.
     #[inline]
     pub fn detach(self) -> PoolBlock<'p, LockFreePool, T> {

@@ -13,6 +13,7 @@ use super::bulk::{bulk_methods, give_back_by_batch, take_by_batch};
 use super::methods::pool_methods;
 use super::{PoolCache, PoolSlab, PoolStats};
 use crate::error::AllocError;
+use crate::sealed::{Key, KEY};
 use crate::{ffi, unwind};
 
 /// A pool for any number of threads, without a lock: `Send` and `Sync`.
@@ -115,8 +116,11 @@ impl LockFreePool {
     ///
     /// - `raw` was made by `aegis_lock_free_pool_init` or [`into_raw`](Self::into_raw), and is not
     ///   finished.
-    /// - Nobody else finishes this pool afterwards, or uses it after this one is dropped.
-    /// - Its source may be used from any thread.
+    /// - Nobody else finishes this pool afterwards. C uses it, caches of it and its blocks not
+    ///   during a call that takes this one by `&mut`, and not after the drop; it frees no block that
+    ///   Rust has out.
+    /// - What it was made with, the source's context for one, is good until this pool is dropped.
+    ///   The source may be used from any thread.
     pub unsafe fn from_raw(raw: ffi::aegis_lock_free_pool) -> Self {
         Self { raw }
     }
@@ -136,7 +140,7 @@ impl LockFreePool {
 
 impl Source for LockFreePool {
     #[inline]
-    fn take(&self, zeroed: bool) -> Result<NonNull<u8>, AllocError> {
+    fn take(&self, _: Key, zeroed: bool) -> Result<NonNull<u8>, AllocError> {
         let mut error = MaybeUninit::<ffi::aegis_error>::uninit();
         let function = if zeroed {
             ffi::aegis_lock_free_pool_alloc_zeroed
@@ -154,7 +158,7 @@ impl Source for LockFreePool {
     }
 
     #[inline]
-    unsafe fn give_back(&self, memory: NonNull<u8>) {
+    unsafe fn give_back(&self, _: Key, memory: NonNull<u8>) {
         // SAFETY: any thread may give back; the core checks the block.
         let status = unsafe { ffi::aegis_lock_free_pool_free(&self.raw, memory.as_ptr().cast()) };
         debug_assert_eq!(status, ffi::AEGIS_OK as ffi::aegis_status, "a block that was not out");
@@ -162,6 +166,7 @@ impl Source for LockFreePool {
 
     fn take_n(
         &self,
+        _: Key,
         count: usize,
         zeroed: bool,
         mut each: impl FnMut(NonNull<u8>),
@@ -173,7 +178,7 @@ impl Source for LockFreePool {
         let each = |memory: NonNull<u8>| {
             if zeroed {
                 // SAFETY: the block is ours and that large.
-                unsafe { memory.as_ptr().write_bytes(0, self.block_bytes()) };
+                unsafe { memory.as_ptr().write_bytes(0, self.block_size()) };
             }
             each(memory);
         };
@@ -181,7 +186,7 @@ impl Source for LockFreePool {
         unsafe { take_by_batch(count, take, each) }
     }
 
-    unsafe fn give_back_n(&self, blocks: impl Iterator<Item = NonNull<u8>>) {
+    unsafe fn give_back_n(&self, _: Key, blocks: impl Iterator<Item = NonNull<u8>>) {
         // SAFETY: the caller vouches for the blocks, and any thread may give them back.
         unsafe {
             give_back_by_batch(blocks, |room, count| {
@@ -190,7 +195,7 @@ impl Source for LockFreePool {
         }
     }
 
-    fn index_of(&self, memory: NonNull<u8>) -> usize {
+    fn index_of(&self, _: Key, memory: NonNull<u8>) -> usize {
         let mut index = usize::MAX;
         let memory = memory.as_ptr().cast();
         // SAFETY: compares the address, and writes the index if it is one.
@@ -199,13 +204,13 @@ impl Source for LockFreePool {
     }
 
     #[inline(always)]
-    fn block_bytes(&self) -> usize {
+    fn block_bytes(&self, _: Key) -> usize {
         self.raw.block_bytes
     }
 }
 
 impl Make for LockFreePool {
-    unsafe fn make(options: &ffi::aegis_pool_options, caches: usize) -> Option<Self> {
+    unsafe fn make(_: Key, options: &ffi::aegis_pool_options, caches: usize) -> Option<Self> {
         let options = ffi::aegis_lock_free_pool_options {
             blocks: *options,
             max_cache_count: caches,
@@ -220,11 +225,11 @@ impl Make for LockFreePool {
         (status == ffi::AEGIS_OK as ffi::aegis_status).then(|| Self { raw })
     }
 
-    fn figures(&self) -> PoolStats {
+    fn figures(&self, _: Key) -> PoolStats {
         self.stats()
     }
 
-    fn shrink(&mut self, keep_blocks: usize) {
+    fn shrink(&mut self, _: Key, keep_blocks: usize) {
         self.trim(keep_blocks);
     }
 }

@@ -15,6 +15,7 @@ use super::bulk::{bulk_methods, give_back_by_batch, take_by_batch};
 use super::methods::pool_methods;
 use super::{PoolSlab, PoolStats};
 use crate::error::AllocError;
+use crate::sealed::{Key, KEY};
 use crate::{ffi, unwind};
 
 /// A pool for any number of threads behind a lock: `Send` and `Sync`. Choose it to wait for blocks,
@@ -134,8 +135,11 @@ impl LockedPool {
     ///
     /// - `raw` was made by `aegis_locked_pool_init` or [`into_raw`](Self::into_raw), and is not
     ///   finished.
-    /// - Nobody else finishes this pool afterwards, or uses it after this one is dropped.
-    /// - Its source may be used from any thread.
+    /// - Nobody else finishes this pool afterwards. C uses it, caches of it and its blocks not
+    ///   during a call that takes this one by `&mut`, and not after the drop; it frees no block that
+    ///   Rust has out.
+    /// - What it was made with, the source's context for one, is good until this pool is dropped.
+    ///   The source may be used from any thread.
     pub unsafe fn from_raw(raw: ffi::aegis_locked_pool) -> Self {
         Self { raw }
     }
@@ -186,7 +190,7 @@ where
 
 impl Source for LockedPool {
     #[inline]
-    fn take(&self, zeroed: bool) -> Result<NonNull<u8>, AllocError> {
+    fn take(&self, _: Key, zeroed: bool) -> Result<NonNull<u8>, AllocError> {
         let mut error = MaybeUninit::<ffi::aegis_error>::uninit();
         let function =
             if zeroed { ffi::aegis_locked_pool_alloc_zeroed } else { ffi::aegis_locked_pool_alloc };
@@ -195,7 +199,7 @@ impl Source for LockedPool {
     }
 
     #[inline]
-    unsafe fn give_back(&self, memory: NonNull<u8>) {
+    unsafe fn give_back(&self, _: Key, memory: NonNull<u8>) {
         // SAFETY: any thread may give back; the core checks the block.
         let status = unsafe { ffi::aegis_locked_pool_free(&self.raw, memory.as_ptr().cast()) };
         debug_assert_eq!(status, ffi::AEGIS_OK as ffi::aegis_status, "a block that was not out");
@@ -203,6 +207,7 @@ impl Source for LockedPool {
 
     fn take_n(
         &self,
+        _: Key,
         count: usize,
         zeroed: bool,
         mut each: impl FnMut(NonNull<u8>),
@@ -214,7 +219,7 @@ impl Source for LockedPool {
         let each = |memory: NonNull<u8>| {
             if zeroed {
                 // SAFETY: the block is ours and that large.
-                unsafe { memory.as_ptr().write_bytes(0, self.block_bytes()) };
+                unsafe { memory.as_ptr().write_bytes(0, self.block_size()) };
             }
             each(memory);
         };
@@ -222,7 +227,7 @@ impl Source for LockedPool {
         unsafe { take_by_batch(count, take, each) }
     }
 
-    unsafe fn give_back_n(&self, blocks: impl Iterator<Item = NonNull<u8>>) {
+    unsafe fn give_back_n(&self, _: Key, blocks: impl Iterator<Item = NonNull<u8>>) {
         // SAFETY: the caller vouches for the blocks, and any thread may give them back.
         unsafe {
             give_back_by_batch(blocks, |room, count| {
@@ -231,7 +236,7 @@ impl Source for LockedPool {
         }
     }
 
-    fn index_of(&self, memory: NonNull<u8>) -> usize {
+    fn index_of(&self, _: Key, memory: NonNull<u8>) -> usize {
         let mut index = usize::MAX;
         let memory = memory.as_ptr().cast();
         // SAFETY: compares the address, and writes the index if it is one.
@@ -240,13 +245,13 @@ impl Source for LockedPool {
     }
 
     #[inline(always)]
-    fn block_bytes(&self) -> usize {
+    fn block_bytes(&self, _: Key) -> usize {
         self.raw.block_bytes
     }
 }
 
 impl Make for LockedPool {
-    unsafe fn make(options: &ffi::aegis_pool_options, _caches: usize) -> Option<Self> {
+    unsafe fn make(_: Key, options: &ffi::aegis_pool_options, _caches: usize) -> Option<Self> {
         let mut raw = MaybeUninit::<ffi::aegis_locked_pool>::uninit();
         // SAFETY: `raw` is memory for the struct, and the caller vouches for the options.
         let status = unsafe { ffi::aegis_locked_pool_init(raw.as_mut_ptr(), options) };
@@ -255,11 +260,11 @@ impl Make for LockedPool {
         (status == ffi::AEGIS_OK as ffi::aegis_status).then(|| Self { raw })
     }
 
-    fn figures(&self) -> PoolStats {
+    fn figures(&self, _: Key) -> PoolStats {
         self.stats()
     }
 
-    fn shrink(&mut self, keep_blocks: usize) {
+    fn shrink(&mut self, _: Key, keep_blocks: usize) {
         self.trim(keep_blocks);
     }
 }

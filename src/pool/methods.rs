@@ -56,7 +56,7 @@ macro_rules! pool_methods {
             /// Usable bytes of each block.
             #[inline]
             pub fn block_size(&self) -> usize {
-                Source::block_bytes(self)
+                Source::block_bytes(self, KEY)
             }
 
             /// Blocks out: handed out and not given back.

@@ -15,6 +15,7 @@ use super::bulk::bulk_methods;
 use super::methods::pool_methods;
 use super::{PoolSlab, PoolStats};
 use crate::error::AllocError;
+use crate::sealed::{Key, KEY};
 use crate::{ffi, unwind};
 
 /// A pool with one owner: `Send`, not `Sync`.
@@ -89,8 +90,10 @@ impl Pool {
     /// # Safety
     ///
     /// - `raw` was made by `aegis_pool_init` or [`into_raw`](Self::into_raw), and is not finished.
-    /// - Nobody else uses or finishes this pool afterwards, under any copy of the struct.
-    /// - Its source may be used from any thread.
+    /// - Nobody else uses or finishes this pool afterwards, under any copy of the struct, or uses a
+    ///   block of it after this one is dropped.
+    /// - What it was made with, the source's context for one, is good until this pool is dropped.
+    ///   The source may be used from any thread.
     pub unsafe fn from_raw(raw: ffi::aegis_pool) -> Self {
         Self { raw: UnsafeCell::new(raw) }
     }
@@ -166,19 +169,19 @@ pub(super) fn find(grid: &ffi::aegis_pool_grid, memory: NonNull<u8>) -> usize {
 
 impl Source for Pool {
     #[inline(always)]
-    fn take(&self, zeroed: bool) -> Result<NonNull<u8>, AllocError> {
+    fn take(&self, _: Key, zeroed: bool) -> Result<NonNull<u8>, AllocError> {
         let Some(memory) = self.pop() else {
             return self.take_slow(zeroed);
         };
         if zeroed {
             // SAFETY: the block is ours and that large.
-            unsafe { memory.as_ptr().write_bytes(0, self.block_bytes()) };
+            unsafe { memory.as_ptr().write_bytes(0, self.block_size()) };
         }
         Ok(memory)
     }
 
     #[inline(always)]
-    unsafe fn give_back(&self, memory: NonNull<u8>) {
+    unsafe fn give_back(&self, _: Key, memory: NonNull<u8>) {
         let raw = self.as_raw();
         // SAFETY: the struct is initialised and, `Pool` not being `Sync`, ours.
         let (grid, free_count) = unsafe { ((*raw).grid, (*raw).free_count) };
@@ -199,7 +202,7 @@ impl Source for Pool {
         unsafe { (*raw).free_count = free_count + 1 };
     }
 
-    fn index_of(&self, memory: NonNull<u8>) -> usize {
+    fn index_of(&self, _: Key, memory: NonNull<u8>) -> usize {
         let mut index = usize::MAX;
         // SAFETY: reads the pool, compares the address, and writes the index if it is one.
         unsafe { ffi::aegis_pool_index_of(self.as_raw(), memory.as_ptr().cast(), &mut index) };
@@ -207,14 +210,14 @@ impl Source for Pool {
     }
 
     #[inline(always)]
-    fn block_bytes(&self) -> usize {
+    fn block_bytes(&self, _: Key) -> usize {
         // SAFETY: the struct is initialised and this field never written again.
         unsafe { (*self.as_raw()).slabs.block_bytes }
     }
 }
 
 impl Make for Pool {
-    unsafe fn make(options: &ffi::aegis_pool_options, _caches: usize) -> Option<Self> {
+    unsafe fn make(_: Key, options: &ffi::aegis_pool_options, _caches: usize) -> Option<Self> {
         let mut raw = MaybeUninit::<ffi::aegis_pool>::uninit();
         // SAFETY: `raw` is memory for the struct, and the caller vouches for the options.
         let status = unsafe { ffi::aegis_pool_init(raw.as_mut_ptr(), options) };
@@ -223,11 +226,11 @@ impl Make for Pool {
         (status == ffi::AEGIS_OK as ffi::aegis_status).then(|| Self { raw: UnsafeCell::new(raw) })
     }
 
-    fn figures(&self) -> PoolStats {
+    fn figures(&self, _: Key) -> PoolStats {
         self.stats()
     }
 
-    fn shrink(&mut self, keep_blocks: usize) {
+    fn shrink(&mut self, _: Key, keep_blocks: usize) {
         self.trim(keep_blocks);
     }
 }

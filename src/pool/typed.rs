@@ -11,6 +11,7 @@ use super::block::{Block, BlockPool};
 use super::builder::{PoolBuilder, PoolKind};
 use super::{Pool, PoolStats};
 use crate::error::{expect, AllocError};
+use crate::sealed::KEY;
 
 /// A pool of values of type `T` over a pool `P`: [`Pool`], [`LockFreePool`](super::LockFreePool) or
 /// [`LockedPool`](super::LockedPool).
@@ -116,12 +117,12 @@ impl<T, P: PoolKind> TypedPool<T, P> {
 
     /// The pool's figures, at the cost that they have there.
     pub fn stats(&self) -> PoolStats {
-        self.pool.figures()
+        self.pool.figures(KEY)
     }
 
     /// Gives slabs without values back to the source, as `trim` of the pool does.
     pub fn trim(&mut self, keep_blocks: usize) {
-        self.pool.shrink(keep_blocks);
+        self.pool.shrink(KEY, keep_blocks);
     }
 }
 
