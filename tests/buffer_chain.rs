@@ -217,7 +217,7 @@ fn write_is_tried_again_when_interrupted_and_stops_at_other_errors() {
     assert_eq!((error.kind(), all.len()), (ErrorKind::WriteZero, 5));
     let mut liar = Slow { plan: vec![Some(Ok(6))], ..Slow::default() };
     let message = panic_of(|| all.write_vectored_to(&mut liar));
-    assert_eq!(message, "an advance by 6 is out of bounds of a chain of 5 bytes");
+    assert_eq!(message, "a writer's claim of 6 is out of bounds of a table of 5 bytes");
 }
 
 #[test]

@@ -170,6 +170,9 @@ pub(super) fn format<A: Allocate>(
     }
     impl<A: Allocate> Write for Writer<'_, A> {
         fn write_str(&mut self, text: &str) -> fmt::Result {
+            if self.refusal.is_some() {
+                return Err(fmt::Error);
+            }
             // SAFETY: initialised bytes are valid as maybe uninitialised ones.
             let bytes = unsafe { slice::from_raw_parts(text.as_ptr().cast(), text.len()) };
             self.bytes.extend_from_slice(bytes).map_err(|refusal| {
@@ -182,9 +185,12 @@ pub(super) fn format<A: Allocate>(
         return copy(arena, text.as_bytes());
     }
     let mut writer = Writer { bytes: Growing::with_capacity(arena, 0)?, refusal: None };
-    if writer.write_fmt(text).is_err() {
-        return Err(writer.refusal.expect("a Display implementation returned an error"));
+    let result = writer.write_fmt(text);
+    // A `Display` may have ignored the error, and then there is a piece missing from the text.
+    if let Some(refusal) = writer.refusal {
+        return Err(refusal);
     }
+    assert!(result.is_ok(), "a Display implementation returned an error");
     let bytes = writer.bytes.finish();
     Ok(NonNull::slice_from_raw_parts(bytes.cast(), bytes.len()))
 }

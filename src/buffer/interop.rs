@@ -108,4 +108,21 @@ unsafe impl BufMut for BufferMut {
     fn chunk_mut(&mut self) -> &mut UninitSlice {
         UninitSlice::uninit(self.spare_capacity_mut())
     }
+
+    /// Appends all bytes of a source. As the default, but that a source which claims to have bytes
+    /// and shows none is a panic and no endless loop; what it showed before stays appended.
+    #[track_caller]
+    fn put<T: Buf>(&mut self, mut source: T) {
+        if source.remaining() > self.remaining_capacity() {
+            let room = self.remaining_capacity();
+            range::beyond("a put of", source.remaining(), "a room of", room);
+        }
+        while source.has_remaining() {
+            let chunk = source.chunk();
+            let count = chunk.len().min(self.remaining_capacity());
+            assert!(count != 0, "a source has more bytes than it said, or fewer than it says");
+            self.extend_from_slice(&chunk[..count]);
+            source.advance(count);
+        }
+    }
 }

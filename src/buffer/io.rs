@@ -3,7 +3,9 @@
 //! with vectored calls.
 //!
 //! A [`Read`] is safe code and may look at the memory it is given, so room is cleared before a
-//! reader gets it, and a count that it cannot have read is a panic.
+//! reader gets it, and a count that it cannot have read is a panic. What a count is held against is
+//! known before the call: a reader may change the table that it is given, and a writer sees no more
+//! of a chain than one table has.
 
 use alloc::vec::Vec;
 use core::mem::MaybeUninit;
@@ -163,8 +165,9 @@ pub fn read_vectored<R: Read + ?Sized>(
 ) -> io::Result<usize> {
     let mut rooms: Vec<_> =
         writers.iter_mut().map(|writer| IoSliceMut::new(writer.cleared_room())).collect();
-    let count = reader.read_vectored(&mut rooms)?;
     let room = rooms.iter().map(|room| room.len()).fold(0, usize::saturating_add);
+    // The reader may leave less in the table than was there: `IoSliceMut::advance_slices` does.
+    let count = reader.read_vectored(&mut rooms)?;
     if count > room {
         range::beyond("a reader's claim of", count, "a room of", room);
     }
@@ -200,13 +203,19 @@ impl BufferChain {
     ///
     /// # Panics
     ///
-    /// When the writer claims to have written more than the chain has.
+    /// When the writer claims to have written more than it was given; the chain keeps what it had
+    /// before that call.
     pub fn write_vectored_to<W: Write + ?Sized>(&mut self, writer: &mut W) -> io::Result<()> {
         while !self.is_empty() {
             let mut table = [IoSlice::new(&[]); BATCH];
             let filled = self.fill_io_slices(&mut table);
-            match writer.write_vectored(&table[..filled]) {
+            let table = &table[..filled];
+            let given: usize = table.iter().map(|part| part.len()).sum();
+            match writer.write_vectored(table) {
                 Ok(0) => return Err(ErrorKind::WriteZero.into()),
+                Ok(count) if count > given => {
+                    range::beyond("a writer's claim of", count, "a table of", given)
+                }
                 Ok(count) => self.advance(count),
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
