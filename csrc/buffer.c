@@ -180,7 +180,7 @@ aegis_status aegis_buffer_try_into_mut(aegis_buffer *buffer, aegis_buffer_mut *w
 /* Copies a view to the heap. The view stays. */
 static aegis_status copy_view(const aegis_buffer *buffer, aegis_buffer_mut *writer,
                               aegis_budget *budget, aegis_error *error) {
-    aegis_status status = aegis_buffer_check_file(buffer);
+    aegis_status status = buffer->length != 0 ? aegis_buffer_check_file(buffer) : AEGIS_OK;
     if (status != AEGIS_OK)
         return aegis_i_buffer_fail(error, status, buffer->length, 0);
     status = aegis_buffer_mut_alloc(writer, buffer->length, 0, budget, error);

@@ -5,9 +5,9 @@
 
 mod support;
 
-use aegis_memory::buffer::Buffer;
+use aegis_memory::buffer::{Buffer, BufferChain};
 use std::fs::{self, File};
-use std::io::ErrorKind;
+use std::io::{BufRead, ErrorKind, Read};
 use std::ops::Bound;
 use std::path::PathBuf;
 use support::panic_of;
@@ -131,4 +131,97 @@ fn truncated_file_is_found_out_before_its_bytes_are_copied() {
     part.check_file().unwrap();
     part.compact();
     assert_eq!(part, [0; 10]);
+}
+
+/// A file of three pages and a mapping of it, after the file was cut to ten bytes. A call that
+/// touches what is gone ends the process.
+#[cfg(unix)]
+fn cut(name: &str) -> (Temporary, File, Buffer) {
+    let temporary = Temporary::new(name, &[7; 3 * 65_536]);
+    // SAFETY: no byte is looked at after the file is truncated.
+    let buffer = unsafe { Buffer::map_file(&temporary.0) }.unwrap();
+    let file = File::options().write(true).open(&temporary.0).unwrap();
+    file.set_len(10).unwrap();
+    (temporary, file, buffer)
+}
+
+#[cfg(unix)]
+const TRUNCATED: &str = "the mapped file was truncated";
+
+#[cfg(unix)]
+#[test]
+fn chain_with_a_truncated_part_is_found_out_before_it_is_copied() {
+    let (_file, _, map) = cut("chain");
+    let part = || map.slice(65_536..131_072);
+    let chains: [BufferChain; 3] = [
+        [part(), Buffer::from("x")].into(),
+        [Buffer::from("x"), part()].into(),
+        [part(), Buffer::from("x"), map.slice(..20), part()].into(),
+    ];
+    for chain in chains {
+        assert_eq!(panic_of(|| chain.clone().try_into_buffer().is_ok()), TRUNCATED);
+        let mut rest = chain.clone();
+        let error = rest.write_vectored_to(&mut Vec::new()).unwrap_err();
+        assert_eq!((error.kind(), rest.len()), (ErrorKind::UnexpectedEof, chain.len()));
+    }
+    let single = BufferChain::from(part());
+    assert_eq!(single.into_buffer().len(), 65_536, "nothing is copied");
+    let (front, back) = (map.slice(..100), map.slice(100..200));
+    assert_eq!(BufferChain::from([front, back]).into_buffer().len(), 200, "they meet");
+}
+
+#[cfg(unix)]
+#[test]
+fn reading_a_truncated_file_is_an_error_and_loses_nothing() {
+    let (_file, _, map) = cut("read");
+    let mut into = [0; 64];
+    let eof = |result: std::io::Result<usize>| {
+        assert_eq!(result.unwrap_err().kind(), ErrorKind::UnexpectedEof);
+    };
+    let mut buffer = map.slice(65_536..);
+    eof(buffer.read(&mut into));
+    eof(buffer.read_to_end(&mut Vec::new()));
+    eof(buffer.read_line(&mut String::new()));
+    eof(std::io::copy(&mut buffer, &mut std::io::sink()).map(|count| count as usize));
+    assert!(buffer.fill_buf().is_err() && buffer.len() == 131_072);
+    assert_eq!(buffer.read(&mut []).unwrap(), 0, "no bytes are not touched");
+    buffer.advance(131_072);
+    assert_eq!(buffer.read(&mut into).unwrap(), 0, "at the end");
+
+    let mut chain: BufferChain = [Buffer::from("head"), map.slice(65_536..), map.clone()].into();
+    assert_eq!(chain.read(&mut into).unwrap(), 4, "what comes before is read");
+    assert_eq!(into[..4], *b"head");
+    let len = chain.len();
+    eof(chain.read(&mut into));
+    eof(chain.read_until(7, &mut Vec::new()));
+    assert_eq!(chain.len(), len);
+}
+
+#[cfg(all(unix, feature = "bytes"))]
+#[test]
+fn bytes_of_a_truncated_file_are_not_copied_by_buf() {
+    use bytes::Buf;
+    let (_file, _, map) = cut("bytes");
+    let mut buffer = map.slice(65_536..);
+    assert_eq!(panic_of(|| Buf::copy_to_slice(&mut buffer, &mut [0; 64])), TRUNCATED);
+    Buf::copy_to_slice(&mut buffer, &mut []);
+    assert_eq!((buffer.len(), buffer.copy_to_bytes(100).len()), (131_072, 100), "not copied");
+    let mut chain: BufferChain = [Buffer::from("head"), map.slice(65_536..)].into();
+    assert_eq!(panic_of(|| chain.copy_to_bytes(5)), TRUNCATED);
+    assert_eq!(panic_of(|| Buf::copy_to_slice(&mut chain, &mut [0; 64])), TRUNCATED);
+    let mut head = [0; 4];
+    Buf::copy_to_slice(&mut chain, &mut head);
+    assert_eq!((&head, chain.len()), (b"head", 131_072), "nothing was taken before");
+}
+
+#[cfg(unix)]
+#[test]
+fn file_that_was_truncated_and_has_grown_again_is_zero_where_it_was_cut() {
+    let (_file, file, map) = cut("grown");
+    file.set_len(3 * 65_536).unwrap();
+    map.check_file().unwrap();
+    let chain: BufferChain = [map.slice(..10), map.slice(65_536..65_546)].into();
+    assert_eq!(chain.into_buffer(), [[7; 10], [0; 10]].concat());
+    file.set_len(3 * 65_536 - 1).unwrap();
+    assert!(map.check_file().is_err(), "one byte less than the mapping");
 }

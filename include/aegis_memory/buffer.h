@@ -157,8 +157,10 @@ AEGIS_API aegis_status aegis_buffer_from_arena(aegis_buffer *buffer, aegis_arena
 /** Maps a file, read-only, and makes a view of its content.
  *  The bytes are the file's: if somebody writes to the file they may change, and if somebody
  *  truncates it, touching those past its new end is a fault (SIGBUS) as with any mapping. Map files
- *  that nobody changes, or ask aegis_buffer_check_file first. The calls of this library that copy
- *  bytes do ask, and so refuse what would fault.
+ *  that nobody changes, or ask aegis_buffer_check_file first. The calls that copy the bytes of a
+ * view, aegis_buffer_into_mut and aegis_buffer_compact, do ask, and so refuse what would fault.
+ * Those that take plain bytes (aegis_buffer_copy, aegis_buffer_mut_append) cannot. No call is safe
+ * from a truncation between the answer and the copy.
  *  @param buffer    overwritten.
  *  @param path      a terminated path, as the C library takes it.
  *  @param os_error  set on failure to the system's error number (errno; GetLastError on Windows), 0
@@ -183,7 +185,9 @@ AEGIS_API aegis_status aegis_buffer_map_file(aegis_buffer *buffer, const char *p
 AEGIS_API aegis_status aegis_buffer_map_descriptor(aegis_buffer *buffer, intptr_t file,
                                                    uint64_t offset, size_t length, int *os_error);
 
-/** Tells whether a mapped file is still as long as the mapping.
+/** Tells whether a mapped file is still as long as the mapping. Only the length is looked at: a
+ * file that was truncated and has grown again is long enough, touching its bytes is no fault, but
+ * those past the truncation are what was written since, or zero.
  *  @return   AEGIS_OK, also for no buffer or one of any other kind; AEGIS_E_IO when the file was
  *            truncated, or when the system does not tell.
  *            By the time the caller acts on it, that may be old.

@@ -3,8 +3,9 @@
 //! length of all is kept beside them. Vectored input and output are in `io.rs`.
 
 use alloc::collections::{vec_deque, VecDeque};
-use core::fmt;
+use core::{fmt, ptr};
 
+use super::make::TRUNCATED;
 use super::{range, Buffer, BufferMut};
 use crate::error::{expect, AllocError};
 
@@ -95,6 +96,19 @@ impl BufferChain {
         }
     }
 
+    /// Whether the bytes of the first buffers, so many that they have `len` bytes, are there to be
+    /// read. Parts of one file in a row are asked for once.
+    pub(super) fn is_whole(&self, len: usize) -> bool {
+        let (mut left, mut asked) = (len, ptr::null_mut());
+        self.iter().all(|part| {
+            let owner = part.raw().owner;
+            let whole = owner == asked || part.is_whole(left);
+            left = left.saturating_sub(part.len());
+            asked = owner;
+            whole
+        })
+    }
+
     /// Takes the first `len` bytes without a copy, if the first buffer has as many.
     #[cfg(feature = "bytes")]
     pub(super) fn split_front(&mut self, len: usize) -> Option<Buffer> {
@@ -137,6 +151,10 @@ impl BufferChain {
     /// # Errors
     ///
     /// The chain, with the same bytes, and why there was no memory for a copy.
+    ///
+    /// # Panics
+    ///
+    /// When it would copy a mapped file that was truncated.
     pub fn try_into_buffer(mut self) -> Result<Buffer, (Self, AllocError)> {
         let mut whole = self.parts.pop_front().unwrap_or_default();
         while let Some(part) = self.parts.pop_front() {
@@ -151,6 +169,7 @@ impl BufferChain {
         self.parts.push_front(whole);
         match BufferMut::try_with_capacity(self.len) {
             Ok(mut copy) => {
+                assert!(self.is_whole(self.len), "{TRUNCATED}");
                 self.iter().for_each(|part| copy.extend_from_slice(part));
                 Ok(copy.freeze())
             }

@@ -7,7 +7,7 @@ use std::io::{self, ErrorKind};
 use std::path::Path;
 
 use super::owner::NONE;
-use super::Buffer;
+use super::{io as buffer_io, Buffer};
 use crate::ffi;
 
 impl Buffer {
@@ -84,17 +84,23 @@ impl Buffer {
     /// Tells whether a mapped file is still as long as its mapping, as far as the moment of the
     /// call goes. `Ok` for a buffer of any other kind.
     ///
+    /// The calls that copy the bytes of a buffer or a chain themselves ask first, and refuse what
+    /// would fault: [`into_mut`](Self::into_mut), [`compact`](Self::compact),
+    /// [`BufferChain::into_buffer`](super::BufferChain::into_buffer), reading through
+    /// [`std::io::Read`] and [`BufRead`](std::io::BufRead),
+    /// [`BufferChain::write_vectored_to`](super::BufferChain::write_vectored_to), and `Buf`'s
+    /// `copy_to_slice` and `copy_to_bytes`. What lends or looks at a plain slice cannot ask:
+    /// dereferencing, comparing, hashing, `Buf`'s `chunk`, and whatever is given the slice. Nor does
+    /// asking help when the file is truncated between the answer and the copy.
+    ///
+    /// Only lengths are compared. A file that was truncated and has grown again passes; touching its
+    /// bytes is no fault, but those past the truncation are what was written since, or zero.
+    ///
     /// # Errors
     ///
     /// [`ErrorKind::UnexpectedEof`] when the file was truncated.
     pub fn check_file(&self) -> io::Result<()> {
-        // SAFETY: `self` is a handle.
-        match unsafe { ffi::aegis_buffer_check_file(self.as_raw()) } {
-            ffi::AEGIS_E_IO => {
-                Err(io::Error::new(ErrorKind::UnexpectedEof, "the mapped file was truncated"))
-            }
-            _ => Ok(()),
-        }
+        buffer_io::whole(self.is_whole(usize::MAX))
     }
 }
 

@@ -4,6 +4,7 @@
 use ::bytes::buf::UninitSlice;
 use ::bytes::{Buf, BufMut, Bytes};
 
+use super::make::TRUNCATED;
 use super::{range, Buffer, BufferChain, BufferMut};
 
 impl From<Buffer> for Bytes {
@@ -45,6 +46,17 @@ impl Buf for Buffer {
         Buffer::advance(self, count);
     }
 
+    /// Panics also for a mapped file that was truncated.
+    #[track_caller]
+    fn copy_to_slice(&mut self, into: &mut [u8]) {
+        if into.len() > self.len() {
+            range::beyond("a copy of", into.len(), "a buffer of", self.len());
+        }
+        assert!(self.is_whole(into.len()), "{TRUNCATED}");
+        into.copy_from_slice(&self[..into.len()]);
+        Buffer::advance(self, into.len());
+    }
+
     /// Does not copy.
     fn copy_to_bytes(&mut self, len: usize) -> Bytes {
         self.split_to(len).into()
@@ -72,7 +84,26 @@ impl Buf for BufferChain {
         BufferChain::advance(self, count);
     }
 
-    /// Copies only what lies in more than one buffer.
+    /// Panics also for a mapped file that was truncated; nothing is taken then.
+    #[track_caller]
+    fn copy_to_slice(&mut self, into: &mut [u8]) {
+        if into.len() > self.len() {
+            range::beyond("a copy of", into.len(), "a chain of", self.len());
+        }
+        assert!(self.is_whole(into.len()), "{TRUNCATED}");
+        let mut done = 0;
+        while done < into.len() {
+            let front = self.front();
+            let count = front.len().min(into.len() - done);
+            into[done..done + count].copy_from_slice(&front[..count]);
+            done += count;
+            BufferChain::advance(self, count);
+        }
+    }
+
+    /// Copies only what lies in more than one buffer. Panics also if that is of a mapped file that
+    /// was truncated; nothing is taken then.
+    #[track_caller]
     fn copy_to_bytes(&mut self, len: usize) -> Bytes {
         if len > self.len() {
             range::beyond("a copy of", len, "a chain of", self.len());
@@ -81,6 +112,7 @@ impl Buf for BufferChain {
             return part.into();
         }
         let mut copy = BufferMut::with_capacity(len);
+        assert!(self.is_whole(len), "{TRUNCATED}");
         copy.put(self.take(len));
         copy.freeze().into()
     }

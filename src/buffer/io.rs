@@ -11,25 +11,38 @@ use alloc::vec::Vec;
 use core::mem::MaybeUninit;
 use std::io::{self, BufRead, ErrorKind, IoSlice, IoSliceMut, Read, Write};
 
+use super::make::TRUNCATED;
 use super::{range, Buffer, BufferChain, BufferMut};
 
 /// Buffers in one vectored write: enough that the system call's own cost does not matter, few
 /// enough for the stack, and below what any system takes (`IOV_MAX`, 1024 on most).
 const BATCH: usize = 64;
 
-/// Reading takes bytes from the front.
+/// `Err` when the bytes are those of a mapped file that was truncated.
+pub(super) fn whole(is_whole: bool) -> io::Result<()> {
+    if is_whole {
+        Ok(())
+    } else {
+        Err(io::Error::new(ErrorKind::UnexpectedEof, TRUNCATED))
+    }
+}
+
+/// Reading takes bytes from the front. [`ErrorKind::UnexpectedEof`] when they are those of a mapped
+/// file that was truncated; nothing is taken then.
 impl Read for Buffer {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         let count = self.len().min(into.len());
+        whole(self.is_whole(count))?;
         into[..count].copy_from_slice(&self[..count]);
         self.advance(count);
         Ok(count)
     }
 }
 
-/// All bytes are there at once.
+/// All bytes are there at once. Of a mapped file it is asked each time whether it was truncated.
 impl BufRead for Buffer {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        whole(self.is_whole(self.len()))?;
         Ok(self)
     }
 
@@ -38,11 +51,17 @@ impl BufRead for Buffer {
     }
 }
 
-/// Reading takes bytes from the front.
+/// Reading takes bytes from the front. [`ErrorKind::UnexpectedEof`] when the first of them are those
+/// of a mapped file that was truncated; nothing is taken then.
 impl Read for BufferChain {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         let mut done = 0;
         while done < into.len() && !self.is_empty() {
+            if !self.is_whole(1) {
+                // What was read before the end of a file is not lost: the next call says so.
+                whole(done != 0)?;
+                break;
+            }
             let front = self.front();
             let count = front.len().min(into.len() - done);
             into[done..done + count].copy_from_slice(&front[..count]);
@@ -53,9 +72,10 @@ impl Read for BufferChain {
     }
 }
 
-/// A buffer at a time.
+/// A buffer at a time. Of a mapped file it is asked each time whether it was truncated.
 impl BufRead for BufferChain {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        whole(self.is_whole(1))?;
         Ok(self.front())
     }
 
@@ -198,8 +218,9 @@ impl BufferChain {
     ///
     /// # Errors
     ///
-    /// What the writer says, interruptions aside, which are tried again; and
-    /// [`ErrorKind::WriteZero`] when it accepts no more. What was not written is left in the chain.
+    /// What the writer says, interruptions aside, which are tried again;
+    /// [`ErrorKind::WriteZero`] when it accepts no more; and [`ErrorKind::UnexpectedEof`] when a part
+    /// is of a mapped file that was truncated. What was not written is left in the chain.
     ///
     /// # Panics
     ///
@@ -210,7 +231,8 @@ impl BufferChain {
             let mut table = [IoSlice::new(&[]); BATCH];
             let filled = self.fill_io_slices(&mut table);
             let table = &table[..filled];
-            let given: usize = table.iter().map(|part| part.len()).sum();
+            let given = table.iter().map(|part| part.len()).sum();
+            whole(self.is_whole(given))?;
             match writer.write_vectored(table) {
                 Ok(0) => return Err(ErrorKind::WriteZero.into()),
                 Ok(count) if count > given => {

@@ -19,6 +19,9 @@ pub(super) fn raw_budget(budget: Option<&MemoryBudget>) -> *mut ffi::aegis_budge
     budget.map_or(ptr::null_mut(), MemoryBudget::as_raw)
 }
 
+/// What is said of a mapped file that was truncated.
+pub(super) const TRUNCATED: &str = "the mapped file was truncated";
+
 /// Calls the core for memory, and says why there was none.
 ///
 /// # Panics
@@ -35,7 +38,7 @@ pub(super) unsafe fn ask(
     let mut error = MaybeUninit::<ffi::aegis_error>::uninit();
     match function(error.as_mut_ptr()) {
         0 => Ok(()),
-        ffi::AEGIS_E_IO => panic!("the mapped file was truncated"),
+        ffi::AEGIS_E_IO => panic!("{TRUNCATED}"),
         ffi::AEGIS_E_BUSY => panic!("the arena has a scope open"),
         // SAFETY: the caller vouches for record and budget.
         _ => Err(unsafe { AllocError::from_raw(error.assume_init_ref()) }),

@@ -115,6 +115,17 @@ pub(super) unsafe fn is_unique(owner: *mut Owner) -> bool {
     !owner.is_null() && unsafe { references(owner) }.load(Ordering::Acquire) == 1
 }
 
+/// Whether the memory may be written by the only handle to it: unlike a mapped file.
+///
+/// # Safety
+///
+/// `owner` is one that the caller has a handle to.
+#[inline(always)]
+pub(super) unsafe fn is_writable(owner: *mut Owner) -> bool {
+    // SAFETY: alive, by the caller's handle; the field is not written while there are handles.
+    unsafe { (*owner).flags & ffi::AEGIS_BUFFER_WRITABLE != 0 }
+}
+
 /// A view of a vector's bytes, without a copy. The header is all that is allocated.
 pub(super) fn of_vec(vec: Vec<u8>) -> Buffer {
     if vec.capacity() == 0 {

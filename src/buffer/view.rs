@@ -285,6 +285,18 @@ impl Buffer {
         unsafe { &*raw.cast::<Self>() }
     }
 
+    /// Whether `len` of the bytes are there to be read: unlike those of a mapped file that was
+    /// truncated. No bytes always are.
+    pub(super) fn is_whole(&self, len: usize) -> bool {
+        let owner = self.raw.owner;
+        // SAFETY: `self` is a handle.
+        if len == 0 || owner.is_null() || unsafe { owner::is_writable(owner) } {
+            return true;
+        }
+        // SAFETY: `self` is a handle.
+        unsafe { ffi::aegis_buffer_check_file(self.as_raw()) != ffi::AEGIS_E_IO }
+    }
+
     #[inline(always)]
     pub(super) fn raw(&self) -> &ffi::aegis_buffer {
         &self.raw

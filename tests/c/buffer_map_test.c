@@ -203,6 +203,40 @@ static void truncated_file_is_found_out_before_it_is_copied(void) {
     drop_file(file);
 }
 
+static void file_that_has_grown_again_is_long_enough_and_zero(void) {
+    size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    int file = file_of(3 * page);
+    aegis_buffer view, tail;
+    aegis_buffer_mut writer;
+    CHECK(aegis_buffer_map_file(&view, path, NULL) == AEGIS_OK);
+    CHECK(is_piece(&view, 0, 3 * page));
+    CHECK(ftruncate(file, 100) == 0 && aegis_buffer_check_file(&view) == AEGIS_E_IO);
+    CHECK(ftruncate(file, (off_t)(3 * page)) == 0);
+    CHECK(aegis_buffer_check_file(&view) == AEGIS_OK);
+    CHECK(aegis_buffer_slice(&view, page, 2 * page, &tail) == AEGIS_OK);
+    CHECK(aegis_buffer_into_mut(&tail, &writer, NULL, NULL) == AEGIS_OK);
+    CHECK(writer.length == page && is_filled(writer.data, 0, page));
+    CHECK(aegis_buffer_mut_release(&writer) == AEGIS_OK);
+    CHECK(aegis_buffer_slice(&view, 0, 100, &view) == AEGIS_OK && is_piece(&view, 0, 100));
+    CHECK(aegis_buffer_release(&view) == AEGIS_OK);
+    drop_file(file);
+}
+
+static void no_bytes_of_a_truncated_file_can_be_copied(void) {
+    int file = file_of(10000);
+    aegis_buffer view, empty;
+    aegis_buffer_mut writer;
+    CHECK(aegis_buffer_map_file(&view, path, NULL) == AEGIS_OK);
+    CHECK(ftruncate(file, 0) == 0);
+    CHECK(aegis_buffer_slice(&view, 9000, 9000, &empty) == AEGIS_OK);
+    CHECK(aegis_buffer_into_mut(&empty, &writer, NULL, NULL) == AEGIS_OK);
+    CHECK(aegis_buffer_mut_release(&writer) == AEGIS_OK);
+    CHECK(aegis_buffer_slice(&view, 9000, 9000, &view) == AEGIS_OK);
+    CHECK(aegis_buffer_compact(&view, NULL, NULL) == AEGIS_OK && view.length == 0);
+    CHECK(aegis_buffer_release(&view) == AEGIS_OK);
+    drop_file(file);
+}
+
 static void file_that_the_system_does_not_tell_of_counts_as_truncated(void) {
     int file = file_of(100);
     int lowest = lowest_free_descriptor();
@@ -266,6 +300,8 @@ int main(void) {
     RUN(what_is_no_regular_file_is_refused);
     RUN(empty_file_is_an_empty_view);
     RUN(truncated_file_is_found_out_before_it_is_copied);
+    RUN(file_that_has_grown_again_is_long_enough_and_zero);
+    RUN(no_bytes_of_a_truncated_file_can_be_copied);
     RUN(file_that_the_system_does_not_tell_of_counts_as_truncated);
     RUN(no_descriptor_left_is_the_systems_reason);
     RUN(end_of_a_file_larger_than_32_bits_can_be_mapped);
