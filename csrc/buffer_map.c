@@ -2,6 +2,10 @@
 /* Views of files: a read-only mapping, and a descriptor of its own by which the owner can ask later
  * how long the file is now.
  *
+ * Files that the system makes up as they are read (/proc, /sys) say that they have no bytes, or
+ * cannot be mapped. Such a file is read instead, and the view is of a copy on the C heap. It may
+ * have no end, hence the bound.
+ *
  * A mapping begins at a multiple of the system's step, so one of a piece begins up to a step before
  * it. A piece of 0 bytes has no mapping, only the descriptor. The systems differ in six small
  * functions; what they fail with is in `*os_error`. */
@@ -16,6 +20,11 @@
 
 #include <stdlib.h>
 
+/* The most that is read of a file that cannot be mapped. */
+#define READ_MAX_BYTES ((size_t)64 << 20)
+/* The first piece that is read. */
+#define READ_START_BYTES ((size_t)4096)
+
 #if defined(_WIN32)
 #include <windows.h>
 #elif defined(__unix__) || defined(__APPLE__)
@@ -29,8 +38,21 @@
 
 #if defined(AEGIS_I_HAS_FILES)
 
-/* Opens a file for reading. Does not wait for the writer of a pipe. */
+/* What no regular file is, in the system's words. */
+static int kind_error(mode_t mode) {
+    if (S_ISDIR(mode))
+        return EISDIR;
+    return S_ISFIFO(mode) || S_ISSOCK(mode) ? ESPIPE : ENODEV;
+}
+
+/* Opens a file for reading. Does not wait for the writer of a pipe, and opens no device, since that
+ * alone makes some of them act. */
 static aegis_status file_open(const char *path, intptr_t *file, int *os_error) {
+    struct stat status;
+    if (stat(path, &status) == 0 && !S_ISREG(status.st_mode)) {
+        *os_error = kind_error(status.st_mode);
+        return AEGIS_E_INVALID;
+    }
     int descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
     *os_error = descriptor < 0 ? errno : 0;
     *file = descriptor;
@@ -56,7 +78,30 @@ static aegis_status file_size(intptr_t file, uint64_t *size_bytes, int *os_error
         return AEGIS_E_IO;
     }
     *size_bytes = (uint64_t)status.st_size;
+    *os_error = S_ISREG(status.st_mode) ? 0 : kind_error(status.st_mode);
     return S_ISREG(status.st_mode) ? AEGIS_OK : AEGIS_E_INVALID;
+}
+
+/* Reads from a place of the file, and leaves its position as it is. 0 bytes at the end. */
+static aegis_status file_read(intptr_t file, uint64_t offset, void *into, size_t size_bytes,
+                              size_t *read_bytes, int *os_error) {
+    ssize_t count = -1;
+    do
+        count = pread((int)file, into, size_bytes, (off_t)offset);
+    while (count < 0 && errno == EINTR);
+    *os_error = count < 0 ? errno : 0;
+    *read_bytes = count < 0 ? 0 : (size_t)count;
+    return count < 0 ? AEGIS_E_IO : AEGIS_OK;
+}
+
+/* What a file that is more than READ_MAX_BYTES long and must be read fails with. */
+static int too_large_error(void) {
+    return EFBIG;
+}
+
+/* Whether a mapping failed because files of this kind have none. */
+static bool has_no_mappings(int os_error) {
+    return os_error == ENODEV;
 }
 
 /* What the offset of a mapping must be a multiple of. */
@@ -119,6 +164,27 @@ static aegis_status file_size(intptr_t file, uint64_t *size_bytes, int *os_error
     return AEGIS_OK;
 }
 
+/* The system knows how long every file of a disk is, and maps it: nothing is left to be read. */
+static aegis_status file_read(intptr_t file, uint64_t offset, void *into, size_t size_bytes,
+                              size_t *read_bytes, int *os_error) {
+    (void)file;
+    (void)offset;
+    (void)into;
+    (void)size_bytes;
+    (void)os_error;
+    *read_bytes = 0;
+    return AEGIS_OK;
+}
+
+static int too_large_error(void) {
+    return ERROR_FILE_TOO_LARGE;
+}
+
+static bool has_no_mappings(int os_error) {
+    (void)os_error;
+    return false;
+}
+
 static size_t map_step_bytes(void) {
     SYSTEM_INFO system;
     GetSystemInfo(&system);
@@ -167,6 +233,24 @@ static void file_close(intptr_t file) {
 static aegis_status file_size(intptr_t file, uint64_t *size_bytes, int *os_error) {
     (void)size_bytes;
     return file_open(NULL, &file, os_error);
+}
+
+static aegis_status file_read(intptr_t file, uint64_t offset, void *into, size_t size_bytes,
+                              size_t *read_bytes, int *os_error) {
+    (void)offset;
+    (void)into;
+    (void)size_bytes;
+    (void)read_bytes;
+    return file_open(NULL, &file, os_error);
+}
+
+static int too_large_error(void) {
+    return 0;
+}
+
+static bool has_no_mappings(int os_error) {
+    (void)os_error;
+    return false;
 }
 
 static size_t map_step_bytes(void) {
@@ -241,7 +325,7 @@ static aegis_status map_piece(mapped_memory *memory, uint64_t offset, size_t len
     return AEGIS_OK;
 }
 
-/* Makes the view. `file` is the view's own, also if this fails. */
+/* Maps a piece. `file` is the view's own then, and stays the caller's if this fails. */
 static aegis_status map_own(aegis_buffer *buffer, intptr_t file, uint64_t offset, size_t length,
                             int *os_error) {
     aegis_status status = AEGIS_E_OUT_OF_MEMORY;
@@ -253,9 +337,70 @@ static aegis_status map_own(aegis_buffer *buffer, intptr_t file, uint64_t offset
     if (status == AEGIS_OK) {
         *buffer = aegis_buffer_adopt(&memory->owner);
     } else {
-        file_close(file);
         free(memory);
     }
+    return status;
+}
+
+/* Appends what the file has up to `end`, or up to its own end. */
+static aegis_status read_up_to(aegis_buffer_mut *writer, intptr_t file, uint64_t end,
+                               int *os_error) {
+    aegis_status status = AEGIS_OK;
+    size_t read_bytes = SIZE_MAX;
+    while (status == AEGIS_OK && read_bytes != 0 && writer->length < end) {
+        if (writer->length > READ_MAX_BYTES) {
+            *os_error = too_large_error();
+            return AEGIS_E_IO;
+        }
+        if (writer->length == writer->capacity)
+            status = aegis_buffer_mut_reserve(writer, writer->length, NULL, NULL);
+        if (status == AEGIS_OK)
+            status = file_read(file, writer->length, writer->data + writer->length,
+                               writer->capacity - writer->length, &read_bytes, os_error);
+        if (status == AEGIS_OK)
+            writer->length += read_bytes;
+    }
+    return status;
+}
+
+/* Makes a view of a copy of the piece of a file whose length only reading it tells. What comes
+ * before the piece is read too, or nobody could say whether it lies inside of the file. */
+static aegis_status read_piece(aegis_buffer *buffer, intptr_t file, uint64_t offset, size_t length,
+                               int *os_error) {
+    bool is_bounded = length != SIZE_MAX && length <= UINT64_MAX - offset;
+    aegis_buffer_mut writer;
+    aegis_status status = aegis_buffer_mut_alloc(&writer, READ_START_BYTES, 0, NULL, NULL);
+    if (status != AEGIS_OK)
+        return status;
+    status = read_up_to(&writer, file, is_bounded ? offset + length : UINT64_MAX, os_error);
+    if (status == AEGIS_OK)
+        status = piece_length(writer.length, offset, &length);
+    if (status != AEGIS_OK || length == 0) {
+        (void)aegis_buffer_mut_release(&writer);
+        if (status == AEGIS_OK)
+            *buffer = aegis_buffer_from_static(NULL, 0);
+        return status;
+    }
+    *buffer = aegis_buffer_mut_freeze(&writer);
+    return aegis_buffer_slice(buffer, (size_t)offset, (size_t)offset + length, buffer);
+}
+
+/* Makes the view. `file` is the view's own, also if this fails. */
+static aegis_status view_own(aegis_buffer *buffer, intptr_t file, uint64_t offset, size_t length,
+                             int *os_error) {
+    uint64_t size_bytes = 0;
+    aegis_status status = file_size(file, &size_bytes, os_error);
+    bool must_read = status == AEGIS_OK && size_bytes == 0;
+    if (status == AEGIS_OK && !must_read) {
+        status = map_own(buffer, file, offset, length, os_error);
+        if (status == AEGIS_OK)
+            return AEGIS_OK;
+        must_read =
+            status == AEGIS_E_IO && has_no_mappings(*os_error) && size_bytes <= READ_MAX_BYTES;
+    }
+    if (must_read)
+        status = read_piece(buffer, file, offset, length, os_error);
+    file_close(file);
     return status;
 }
 
@@ -265,7 +410,7 @@ aegis_status aegis_buffer_map_file(aegis_buffer *buffer, const char *path, int *
     memset(buffer, 0, sizeof *buffer);
     aegis_status status = file_open(path, &file, &reason);
     if (status == AEGIS_OK)
-        status = map_own(buffer, file, 0, SIZE_MAX, &reason);
+        status = view_own(buffer, file, 0, SIZE_MAX, &reason);
     if (status != AEGIS_OK && os_error != NULL)
         *os_error = reason;
     return status;
@@ -278,7 +423,7 @@ aegis_status aegis_buffer_map_descriptor(aegis_buffer *buffer, intptr_t file, ui
     memset(buffer, 0, sizeof *buffer);
     aegis_status status = file_duplicate(file, &copy, &reason);
     if (status == AEGIS_OK)
-        status = map_own(buffer, copy, offset, length, &reason);
+        status = view_own(buffer, copy, offset, length, &reason);
     if (status != AEGIS_OK && os_error != NULL)
         *os_error = reason;
     return status;

@@ -225,3 +225,76 @@ fn file_that_was_truncated_and_has_grown_again_is_zero_where_it_was_cut() {
     file.set_len(3 * 65_536 - 1).unwrap();
     assert!(map.check_file().is_err(), "one byte less than the mapping");
 }
+
+#[cfg(unix)]
+fn reason(path: impl AsRef<std::path::Path>) -> (ErrorKind, String) {
+    // SAFETY: nothing is mapped.
+    let error = unsafe { Buffer::map_file(path) }.unwrap_err();
+    (error.kind(), error.to_string())
+}
+
+/// A pipe without a writer is not waited for: if it were, the test would not end.
+#[cfg(unix)]
+#[test]
+fn what_is_no_file_is_refused_at_once_and_named() {
+    use std::os::unix::ffi::OsStrExt;
+    let name = |what: &str| (ErrorKind::InvalidInput, format!("{what} cannot be mapped"));
+    let pipe = Temporary::new("pipe", b"");
+    fs::remove_file(&pipe.0).unwrap();
+    let c_path = std::ffi::CString::new(pipe.0.as_os_str().as_bytes()).unwrap();
+    // SAFETY: a terminated path.
+    assert_eq!(unsafe { libc::mkfifo(c_path.as_ptr(), 0o600) }, 0);
+    assert_eq!(reason(&pipe.0), name("a pipe"));
+    let socket = Temporary::new("socket", b"");
+    fs::remove_file(&socket.0).unwrap();
+    let listener = std::os::unix::net::UnixListener::bind(&socket.0).unwrap();
+    assert_eq!(reason(&socket.0), name("a socket"));
+    drop(listener);
+    assert_eq!(reason(std::env::temp_dir()), name("a directory"));
+    assert_eq!(reason("/dev/null"), name("a device"));
+    assert_eq!(reason("/dev/zero"), name("a device"));
+    let device = File::open("/dev/zero").unwrap();
+    // SAFETY: nothing is mapped.
+    let error = unsafe { Buffer::map(&device, ..) }.unwrap_err();
+    assert_eq!((error.kind(), error.to_string()), name("a device"));
+    // SAFETY: nothing is mapped.
+    let error = unsafe { Buffer::map(&File::open("Cargo.toml").unwrap(), 1 << 40..) }.unwrap_err();
+    assert_eq!(error.to_string(), "a range that is not inside of the file");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn path_is_taken_as_it_is() {
+    use std::os::unix::ffi::OsStrExt;
+    let path = std::ffi::OsStr::from_bytes(b"Cargo.toml\0.bak");
+    assert_eq!(reason(path).0, ErrorKind::InvalidInput);
+    assert_eq!(reason("").0, ErrorKind::NotFound);
+    let odd = std::env::temp_dir().join(std::ffi::OsStr::from_bytes(b"aegis-\xff\xfe"));
+    let odd = Temporary(odd.with_extension(std::process::id().to_string()));
+    fs::write(&odd.0, "odd").unwrap();
+    let link = Temporary::new("link", b"");
+    fs::remove_file(&link.0).unwrap();
+    std::os::unix::fs::symlink(&odd.0, &link.0).unwrap();
+    // SAFETY: nobody changes the file.
+    let (direct, linked) = unsafe { (Buffer::map_file(&odd.0), Buffer::map_file(&link.0)) };
+    assert_eq!((direct.unwrap(), linked.unwrap()), ("odd".into(), "odd".into()));
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn file_that_the_system_makes_up_is_read() {
+    let content = fs::read("/proc/version").unwrap();
+    // SAFETY: what is mapped is a copy.
+    let buffer = unsafe { Buffer::map_file("/proc/version") }.unwrap();
+    assert_eq!(buffer, content);
+    buffer.check_file().unwrap();
+    let file = File::open("/proc/version").unwrap();
+    // SAFETY: as above.
+    let (piece, rest) = unsafe { (Buffer::map(&file, 2..5), Buffer::map(&file, 6..)) };
+    assert!(piece.unwrap() == content[2..5] && rest.unwrap() == content[6..]);
+    // SAFETY: nothing is mapped.
+    let outside = unsafe { Buffer::map(&file, ..content.len() as u64 + 1) }.unwrap_err();
+    assert_eq!(outside.to_string(), "a range that is not inside of the file");
+    let mut writer = buffer.try_into_mut().expect("the copy is its own");
+    writer[0] = b'!';
+}

@@ -161,15 +161,20 @@ AEGIS_API aegis_status aegis_buffer_from_arena(aegis_buffer *buffer, aegis_arena
  * view, aegis_buffer_into_mut and aegis_buffer_compact, do ask, and so refuse what would fault.
  * Those that take plain bytes (aegis_buffer_copy, aegis_buffer_mut_append) cannot. No call is safe
  * from a truncation between the answer and the copy.
+ *  A file that says it is empty is read, and so is one that the system does not map (ENODEV): files
+ *  that it makes up, of /proc and /sys, are such. If bytes come, the view is of a copy of all of
+ * them on the C heap, and holds no file. It is refused beyond 64 MiB.
  *  @param buffer    overwritten.
- *  @param path      a terminated path, as the C library takes it.
+ *  @param path      a terminated path, as the C library takes it. What is no regular file is
+ * neither opened nor waited for.
  *  @param os_error  set on failure to the system's error number (errno; GetLastError on Windows), 0
- *                   when there is none. NULL if it is not wanted.
- *  @return          AEGIS_OK; AEGIS_E_IO when the system refused; AEGIS_E_INVALID for what is no
- *                   regular file; AEGIS_E_OUT_OF_MEMORY for the header; AEGIS_E_INVALID_LAYOUT for
- *                   a file larger than the address space.
- *  On failure:      `buffer` is all-zero.
- *  Ownership:       the view holds the mapping and one file descriptor.
+ *                   when there is none. With AEGIS_E_INVALID it names what is no regular file:
+ * EISDIR for a directory, ESPIPE for a pipe or a socket, ENODEV for a device or anything else; 0 on
+ * Windows. NULL if it is not wanted.
+ *  @return          AEGIS_OK; AEGIS_E_IO when the system refused, and with EFBIG for a file that
+ * must be read and is too large; AEGIS_E_INVALID for what is no regular file; AEGIS_E_OUT_OF_MEMORY
+ * for the header; AEGIS_E_INVALID_LAYOUT for a file larger than the address space. On failure:
+ * `buffer` is all-zero. Ownership:       the view holds the mapping and one file descriptor.
  *  Threads:         any thread.
  *  Cost:            system calls; pages are read when they are first touched.
  */
@@ -180,7 +185,9 @@ AEGIS_API aegis_status aegis_buffer_map_file(aegis_buffer *buffer, const char *p
  *                 and may be closed at once.
  *  @param offset  where the piece begins: any byte.
  *  @param length  its bytes; SIZE_MAX: up to the end. A piece that is not inside the file is
- *                 AEGIS_E_INVALID.
+ *                 AEGIS_E_INVALID, with an `os_error` of 0.
+ *  A file that must be read is read from its beginning to the end of the piece, whatever its
+ *  position; one that is opened to be waited for may be.
  */
 AEGIS_API aegis_status aegis_buffer_map_descriptor(aegis_buffer *buffer, intptr_t file,
                                                    uint64_t offset, size_t length, int *os_error);

@@ -1,8 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Files as buffers: read-only mappings, whose pages are read when they are first touched.
+//!
+//! On Unix the core opens a path itself: it waits for no writer of a pipe and opens no device. On
+//! Windows the standard library does, whose paths are wide. What kind of file a refused one is, for
+//! the message, is asked afterwards.
 
 use core::ops::{Bound, RangeBounds};
-use std::fs::File;
+use std::fs::{File, FileType};
 use std::io::{self, ErrorKind};
 use std::path::Path;
 
@@ -13,10 +17,15 @@ use crate::ffi;
 impl Buffer {
     /// Maps a file, read-only, and makes a view of its content. An empty file makes an empty view.
     ///
+    /// A file that the system makes up as it is read, of `/proc` say, cannot be mapped. It is read to
+    /// its end instead, and the view is of a copy on the C heap.
+    ///
     /// # Errors
     ///
-    /// What the system says; [`ErrorKind::InvalidInput`] for what is no regular file, or larger
-    /// than the address space.
+    /// What the system says; [`ErrorKind::InvalidInput`] for what is no regular file, which the
+    /// message names (a directory, a pipe, a socket, a device) and which is neither opened nor waited
+    /// for, for a path with a zero byte, and for a file larger than the address space. A file that
+    /// must be read is too large (`EFBIG`) with more than 64 MiB.
     ///
     /// # Safety
     ///
@@ -35,7 +44,34 @@ impl Buffer {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub unsafe fn map_file(path: impl AsRef<Path>) -> io::Result<Self> {
-        let file = File::open(path)?;
+        // SAFETY: the caller vouches for the file.
+        unsafe { Self::map_path(path.as_ref()) }
+    }
+
+    #[cfg(unix)]
+    unsafe fn map_path(path: &Path) -> io::Result<Self> {
+        use std::os::unix::ffi::OsStrExt;
+        let c_path = std::ffi::CString::new(path.as_os_str().as_bytes())?;
+        let (mut raw, mut os_error) = (NONE, 0);
+        // SAFETY: a terminated path; the rest is only written.
+        let status =
+            unsafe { ffi::aegis_buffer_map_file(&mut raw, c_path.as_ptr(), &mut os_error) };
+        let kind = || std::fs::metadata(path).map(|file| file.file_type());
+        check(status, os_error, kind)?;
+        // SAFETY: the core has made the buffer, whose bytes do not change, as the caller says.
+        Ok(unsafe { Self::from_raw(raw) })
+    }
+
+    #[cfg(windows)]
+    unsafe fn map_path(path: &Path) -> io::Result<Self> {
+        let file = File::open(path).map_err(|error| {
+            // Which cannot be opened like this: the system says that access is denied.
+            if path.is_dir() {
+                refused("a directory")
+            } else {
+                error
+            }
+        })?;
         // SAFETY: the caller vouches for the file.
         unsafe { Self::map(&file, ..) }
     }
@@ -45,7 +81,8 @@ impl Buffer {
     /// # Errors
     ///
     /// As [`map_file`](Self::map_file), and [`ErrorKind::InvalidInput`] for a range that is not
-    /// inside the file.
+    /// inside the file. A file that must be read is read from its beginning to the end of the range,
+    /// whatever its position, and may be waited for if it was opened to be.
     ///
     /// # Safety
     ///
@@ -65,20 +102,9 @@ impl Buffer {
                 &mut os_error,
             )
         };
-        match status {
-            // SAFETY: the core has made the buffer, whose bytes do not change, as the caller says.
-            0 => Ok(unsafe { Self::from_raw(raw) }),
-            ffi::AEGIS_E_IO if os_error != 0 => Err(io::Error::from_raw_os_error(os_error)),
-            ffi::AEGIS_E_OUT_OF_MEMORY => Err(ErrorKind::OutOfMemory.into()),
-            ffi::AEGIS_E_INVALID => Err(io::Error::new(
-                ErrorKind::InvalidInput,
-                "not a regular file, or not a range inside of it",
-            )),
-            ffi::AEGIS_E_INVALID_LAYOUT => {
-                Err(io::Error::new(ErrorKind::InvalidInput, "larger than the address space"))
-            }
-            _ => Err(ErrorKind::Other.into()),
-        }
+        check(status, os_error, || file.metadata().map(|file| file.file_type()))?;
+        // SAFETY: the core has made the buffer, whose bytes do not change, as the caller says.
+        Ok(unsafe { Self::from_raw(raw) })
     }
 
     /// Tells whether a mapped file is still as long as its mapping, as far as the moment of the
@@ -102,6 +128,53 @@ impl Buffer {
     pub fn check_file(&self) -> io::Result<()> {
         buffer_io::whole(self.is_whole(usize::MAX))
     }
+}
+
+/// What the core says about a mapping; `kind` is asked what sort of file it has refused.
+fn check(
+    status: ffi::aegis_status,
+    os_error: i32,
+    kind: impl FnOnce() -> io::Result<FileType>,
+) -> io::Result<()> {
+    match status {
+        0 => Ok(()),
+        ffi::AEGIS_E_IO if os_error != 0 => Err(io::Error::from_raw_os_error(os_error)),
+        ffi::AEGIS_E_OUT_OF_MEMORY => Err(ErrorKind::OutOfMemory.into()),
+        ffi::AEGIS_E_INVALID => Err(match kind() {
+            Ok(kind) if !kind.is_file() => refused(name_of(kind)),
+            Ok(_) if os_error == 0 => {
+                io::Error::new(ErrorKind::InvalidInput, "a range that is not inside of the file")
+            }
+            _ => refused("what is no regular file"),
+        }),
+        ffi::AEGIS_E_INVALID_LAYOUT => {
+            Err(io::Error::new(ErrorKind::InvalidInput, "larger than the address space"))
+        }
+        _ => Err(ErrorKind::Other.into()),
+    }
+}
+
+fn refused(what: &str) -> io::Error {
+    io::Error::new(ErrorKind::InvalidInput, std::format!("{what} cannot be mapped"))
+}
+
+/// A kind of file that is not a regular one.
+fn name_of(kind: FileType) -> &'static str {
+    if kind.is_dir() {
+        return "a directory";
+    }
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::FileTypeExt;
+        if kind.is_fifo() {
+            return "a pipe";
+        } else if kind.is_socket() {
+            return "a socket";
+        } else if kind.is_char_device() || kind.is_block_device() {
+            return "a device";
+        }
+    }
+    "what is no regular file"
 }
 
 /// Offset and length as C takes them: the largest length goes up to the file's end.

@@ -13,7 +13,9 @@
 #if defined(__unix__) || defined(__APPLE__)
 #include <fcntl.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <unistd.h>
 #define HAS_FILES 1
 #endif
@@ -149,16 +151,17 @@ static void what_is_no_regular_file_is_refused(void) {
     aegis_buffer view;
     int ends[2], os_error = -1, lowest = lowest_free_descriptor();
     CHECK(aegis_buffer_map_file(&view, "tests/c", &os_error) == AEGIS_E_INVALID);
-    CHECK(is_no_buffer(&view) && os_error == 0);
+    CHECK(is_no_buffer(&view) && os_error == EISDIR);
     CHECK(aegis_buffer_map_file(&view, "/dev/null", &os_error) == AEGIS_E_INVALID);
+    CHECK(is_no_buffer(&view) && os_error == ENODEV);
     /* A pipe that nobody writes to is not waited for. */
     int file = file_of(0);
     drop_file(file);
     CHECK(mkfifo(path, 0600) == 0);
-    CHECK(aegis_buffer_map_file(&view, path, &os_error) == AEGIS_E_INVALID && os_error == 0);
+    CHECK(aegis_buffer_map_file(&view, path, &os_error) == AEGIS_E_INVALID && os_error == ESPIPE);
     CHECK(unlink(path) == 0);
     CHECK(pipe(ends) == 0);
-    expect_refusal(ends[0], 0, SIZE_MAX, AEGIS_E_INVALID, 0);
+    expect_refusal(ends[0], 0, SIZE_MAX, AEGIS_E_INVALID, ESPIPE);
     CHECK(close(ends[0]) == 0 && close(ends[1]) == 0);
     CHECK(lowest_free_descriptor() == lowest);
 }
@@ -167,12 +170,108 @@ static void empty_file_is_an_empty_view(void) {
     int file = file_of(0);
     aegis_buffer view, part;
     CHECK(aegis_buffer_map_file(&view, path, NULL) == AEGIS_OK);
-    CHECK(view.data != NULL && view.length == 0 && view.owner != NULL);
+    CHECK(view.data != NULL && view.length == 0);
     CHECK(aegis_buffer_slice(&view, 0, 0, &part) == AEGIS_OK);
     CHECK(aegis_buffer_check_file(&view) == AEGIS_OK);
     CHECK(aegis_buffer_release(&view) == AEGIS_OK && aegis_buffer_release(&part) == AEGIS_OK);
     drop_file(file);
 }
+
+#if defined(__linux__)
+
+/* Reads a file as any program does. */
+static size_t read_all(const char *name, unsigned char *into, size_t size_bytes) {
+    FILE *stream = fopen(name, "rb");
+    CHECK(stream != NULL);
+    size_t count = stream != NULL ? fread(into, 1, size_bytes, stream) : 0;
+    if (stream != NULL)
+        (void)fclose(stream);
+    return count;
+}
+
+/* A file of /proc says that it is empty, one of /sys that it is a page. */
+static void expect_a_copy_of(const char *name) {
+    static unsigned char content[1 << 20];
+    size_t length = read_all(name, content, sizeof content);
+    int lowest = lowest_free_descriptor();
+    aegis_buffer view;
+    CHECK(length > 2 && aegis_buffer_map_file(&view, name, NULL) == AEGIS_OK);
+    CHECK(holds(&view, content, length));
+    CHECK(lowest_free_descriptor() == lowest);
+    CHECK(aegis_buffer_check_file(&view) == AEGIS_OK);
+    CHECK(aegis_buffer_release(&view) == AEGIS_OK);
+
+    int file = open(name, O_RDONLY);
+    const struct {
+        size_t offset, length;
+    } pieces[] = {{0, SIZE_MAX}, {1, SIZE_MAX}, {1, length - 2},
+                  {0, 0},        {length, 0},   {length, SIZE_MAX}};
+    for (size_t i = 0; i < sizeof pieces / sizeof *pieces; i++) {
+        size_t offset = pieces[i].offset;
+        size_t expected = pieces[i].length == SIZE_MAX ? length - offset : pieces[i].length;
+        CHECK(aegis_buffer_map_descriptor(&view, file, offset, pieces[i].length, NULL) == AEGIS_OK);
+        CHECK(holds(&view, content + offset, expected));
+        CHECK(aegis_buffer_release(&view) == AEGIS_OK);
+    }
+    expect_refusal(file, length + 1, SIZE_MAX, AEGIS_E_INVALID, 0);
+    expect_refusal(file, 1, length, AEGIS_E_INVALID, 0);
+    expect_refusal(file, UINT64_MAX, 2, AEGIS_E_INVALID, 0);
+    CHECK(lseek(file, 0, SEEK_CUR) == 0 && close(file) == 0);
+}
+
+static void file_that_the_system_makes_up_is_read(void) {
+    expect_a_copy_of("/proc/self/cmdline");
+    expect_a_copy_of("/proc/version");
+    expect_a_copy_of("/proc/filesystems");
+    if (access("/sys/kernel/mm/transparent_hugepage/enabled", R_OK) == 0)
+        expect_a_copy_of("/sys/kernel/mm/transparent_hugepage/enabled");
+}
+
+/* Longer than the first piece that is read, and than any that one call gives. */
+static void long_file_that_the_system_makes_up_is_read_whole(void) {
+    aegis_buffer view;
+    CHECK(aegis_buffer_map_file(&view, "/proc/self/smaps", NULL) == AEGIS_OK);
+    CHECK(view.length > 8192 && view.data[view.length - 1] == '\n');
+    CHECK(aegis_buffer_release(&view) == AEGIS_OK);
+}
+
+static void file_that_cannot_be_read_is_refused_with_the_reason(void) {
+    aegis_buffer view;
+    int os_error = 0, lowest = lowest_free_descriptor();
+    /* No page is mapped at address 0. */
+    CHECK(aegis_buffer_map_file(&view, "/proc/self/mem", &os_error) == AEGIS_E_IO);
+    CHECK(is_no_buffer(&view) && os_error == EIO);
+    CHECK(lowest_free_descriptor() == lowest);
+}
+
+/* A file of eight bytes for each page that a process could have, a quarter of a terabyte. */
+static void file_without_an_end_is_refused(void) {
+    aegis_buffer view;
+    int os_error = 0, lowest = lowest_free_descriptor();
+    if (sizeof(size_t) < 8 || access("/proc/self/pagemap", R_OK) != 0)
+        return;
+    CHECK(aegis_buffer_map_file(&view, "/proc/self/pagemap", &os_error) == AEGIS_E_IO);
+    CHECK(is_no_buffer(&view) && os_error == EFBIG);
+    CHECK(lowest_free_descriptor() == lowest);
+}
+
+static void socket_is_refused_as_no_file(void) {
+    drop_file(file_of(0));
+    int file = socket(AF_UNIX, SOCK_STREAM, 0);
+    struct sockaddr_un address;
+    memset(&address, 0, sizeof address);
+    address.sun_family = AF_UNIX;
+    CHECK(file >= 0 && strlen(path) < sizeof address.sun_path);
+    strcpy(address.sun_path, path);
+    CHECK(bind(file, (struct sockaddr *)&address, sizeof address) == 0);
+    aegis_buffer view;
+    int os_error = 0;
+    CHECK(aegis_buffer_map_file(&view, path, &os_error) == AEGIS_E_INVALID && os_error == ESPIPE);
+    expect_refusal(file, 0, SIZE_MAX, AEGIS_E_INVALID, ESPIPE);
+    drop_file(file);
+}
+
+#endif
 
 static void truncated_file_is_found_out_before_it_is_copied(void) {
     int file = file_of(20000);
@@ -299,6 +398,13 @@ int main(void) {
     RUN(file_that_may_not_be_read_is_refused);
     RUN(what_is_no_regular_file_is_refused);
     RUN(empty_file_is_an_empty_view);
+#if defined(__linux__)
+    RUN(file_that_the_system_makes_up_is_read);
+    RUN(long_file_that_the_system_makes_up_is_read_whole);
+    RUN(file_that_cannot_be_read_is_refused_with_the_reason);
+    RUN(file_without_an_end_is_refused);
+    RUN(socket_is_refused_as_no_file);
+#endif
     RUN(truncated_file_is_found_out_before_it_is_copied);
     RUN(file_that_has_grown_again_is_long_enough_and_zero);
     RUN(no_bytes_of_a_truncated_file_can_be_copied);
