@@ -14,6 +14,16 @@
 #include "atomics.h"
 #include "internal.h"
 
+/* aegis_buffer_owner.flags: the owner is an aegis_i_file_owner. */
+#define AEGIS_I_BUFFER_FILE (UINT32_C(1) << 31)
+
+/* The owner of a file's mapping, as far as every copy of this library in the process knows it: what
+ * lies behind is known to the copy that made it, whose functions these are. */
+typedef struct aegis_i_file_owner {
+    aegis_buffer_owner owner;
+    aegis_status (*check)(const struct aegis_i_file_owner *owner);
+} aegis_i_file_owner;
+
 static inline _Atomic size_t *aegis_i_references(aegis_buffer_owner *owner) {
     return (_Atomic size_t *)&owner->references;
 }

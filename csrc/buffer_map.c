@@ -272,7 +272,7 @@ static void unmap(void *mapped, size_t size_bytes) {
 #endif
 
 typedef struct mapped_memory {
-    aegis_buffer_owner owner;
+    aegis_i_file_owner head;
     intptr_t file;
     /* The mapping; NULL without bytes. */
     void *mapped;
@@ -287,6 +287,14 @@ static void mapped_release(aegis_buffer_owner *owner) {
         unmap(memory->mapped, memory->mapped_bytes);
     file_close(memory->file);
     free(memory);
+}
+
+static aegis_status mapped_check(const aegis_i_file_owner *owner) {
+    const mapped_memory *memory = (const mapped_memory *)(const void *)owner;
+    uint64_t size_bytes = 0;
+    int reason = 0;
+    aegis_status status = file_size(memory->file, &size_bytes, &reason);
+    return status == AEGIS_OK && size_bytes >= memory->end ? AEGIS_OK : AEGIS_E_IO;
 }
 
 /* How many bytes the piece of a file of `size_bytes` has; SIZE_MAX stands for all behind the
@@ -321,7 +329,8 @@ static aegis_status map_piece(mapped_memory *memory, uint64_t offset, size_t len
             return AEGIS_E_IO;
         owner.base = (unsigned char *)memory->mapped + lead_bytes;
     }
-    memory->owner = owner;
+    memory->head.owner = owner;
+    memory->head.check = mapped_check;
     return AEGIS_OK;
 }
 
@@ -335,7 +344,8 @@ static aegis_status map_own(aegis_buffer *buffer, intptr_t file, uint64_t offset
         status = map_piece(memory, offset, length, os_error);
     }
     if (status == AEGIS_OK) {
-        *buffer = aegis_buffer_adopt(&memory->owner);
+        *buffer = aegis_buffer_adopt(&memory->head.owner);
+        memory->head.owner.flags |= AEGIS_I_BUFFER_FILE;
     } else {
         free(memory);
     }
@@ -431,11 +441,8 @@ aegis_status aegis_buffer_map_descriptor(aegis_buffer *buffer, intptr_t file, ui
 
 aegis_status aegis_buffer_check_file(const aegis_buffer *buffer) {
     const aegis_buffer_owner *owner = buffer->owner;
-    if (owner == NULL || owner->release != mapped_release)
+    if (owner == NULL || (owner->flags & AEGIS_I_BUFFER_FILE) == 0)
         return AEGIS_OK;
-    const mapped_memory *memory = (const mapped_memory *)(const void *)owner;
-    uint64_t size_bytes = 0;
-    int reason = 0;
-    aegis_status status = file_size(memory->file, &size_bytes, &reason);
-    return status == AEGIS_OK && size_bytes >= memory->end ? AEGIS_OK : AEGIS_E_IO;
+    const aegis_i_file_owner *file = (const aegis_i_file_owner *)(const void *)owner;
+    return file->check(file);
 }

@@ -241,7 +241,7 @@ aegis_status aegis_buffer_pool_get(const aegis_buffer_pool *pool, aegis_buffer_m
     aegis_buffer_pool_shared *shared = pool->shared;
     aegis_i_buffer_class *home = shared != NULL ? class_for(shared, min_capacity_bytes) : NULL;
     if (home != NULL) {
-        aegis_i_stripe *stripe = aegis_i_stripe_enter_private(home, AEGIS_I_THREAD_NUMBER_KEPT());
+        aegis_i_stripe *stripe = aegis_i_stripe_enter_private(home, AEGIS_I_THREAD_ID_KEPT());
         if (stripe != NULL) {
             uint32_t index = aegis_i_stripe_pop(stripe);
             aegis_i_stripe_leave_private(stripe);

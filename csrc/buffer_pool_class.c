@@ -2,16 +2,18 @@
 /* One size class of a buffer pool: stripes in front of a lock-free pool.
  *
  * A free block lies in a stripe or in the lock-free pool ("at home"). A private stripe belongs to
- * one thread, which enters and leaves it with plain stores; a shared one is entered with a
- * compare-and-swap. Nobody waits for a stripe but who searches, and that in order: first all shared
- * stripes, whose flags it keeps meanwhile, then home, then the private ones. Those it closes: it
- * says so in each, has all threads execute a barrier, and waits for those that are inside. A thread
- * that comes later sees that its stripe is closed; one that came before has been waited for. This
- * is asymmetric synchronisation as D. Dice, H. Huang and M. Yang have it (2001). The barrier is
- * expensive, so private stripes stay closed, and the shared ones stand in for them, until those
- * have been used for a while without one. With all flags held and the private stripes closed
- * nothing is on its way between stripes and home, so an empty home then means that every block made
- * was out at that moment. Private stripes are opened inside of a shared one, so never during that.
+ * one thread that runs the code of the copy of this library which made the pool (threads.h; by way
+ * of another copy the same thread uses shared stripes, as does one that has no number), and which
+ * enters and leaves it with plain stores; a shared one is entered with a compare-and-swap. Nobody
+ * waits for a stripe but who searches, and that in order: first all shared stripes, whose flags it
+ * keeps meanwhile, then home, then the private ones. Those it closes: it says so in each, has all
+ * threads execute a barrier, and waits for those that are inside. A thread that comes later sees
+ * that its stripe is closed; one that came before has been waited for. This is asymmetric
+ * synchronisation as D. Dice, H. Huang and M. Yang have it (2001). The barrier is expensive, so
+ * private stripes stay closed, and the shared ones stand in for them, until those have been used
+ * for a while without one. With all flags held and the private stripes closed nothing is on its way
+ * between stripes and home, so an empty home then means that every block made was out at that
+ * moment. Private stripes are opened inside of a shared one, so never during that.
  *
  * How long the pool lives. `live` counts the blocks that are not at home, out and parked alike,
  * buffers on the C heap, and 1 for all handles together. Who brings it to 0 frees the pool. It
@@ -65,7 +67,8 @@ static void leave(const aegis_i_buffer_class *home, aegis_i_stripe *stripe) {
         leave_shared(stripe);
 }
 
-static aegis_i_stripe *shared_stripe(const aegis_i_buffer_class *home, uint32_t number) {
+/* By a thread's id, the end of which is its number, or by the stripe's own number. */
+static aegis_i_stripe *shared_stripe(const aegis_i_buffer_class *home, uintptr_t number) {
     return &home->stripes[home->private_count + (number & home->stripe_mask)];
 }
 
@@ -115,14 +118,15 @@ static void open_private(aegis_i_buffer_class *home) {
 
 /* Enters this thread's stripe, the private one if it can. NULL: another thread is inside. */
 static aegis_i_stripe *enter(aegis_i_buffer_class *home) {
-    uint32_t number = AEGIS_I_THREAD_NUMBER();
-    aegis_i_stripe *stripe = aegis_i_stripe_enter_private(home, number);
+    uintptr_t id = AEGIS_I_THREAD_ID();
+    aegis_i_stripe *stripe = aegis_i_stripe_enter_private(home, id);
     if (stripe != NULL)
         return stripe;
-    stripe = shared_stripe(home, number);
+    stripe = shared_stripe(home, id);
     if (!try_flag(stripe))
         return NULL;
-    if (number < home->private_count && ++stripe->calm_count >= AEGIS_I_CALM_COUNT) {
+    if (aegis_i_thread_number(home->threads, id) < home->private_count &&
+        ++stripe->calm_count >= AEGIS_I_CALM_COUNT) {
         stripe->calm_count = 0;
         open_private(home);
     }
@@ -264,7 +268,7 @@ static void give_back(aegis_buffer_owner *owner) {
     uint32_t index = (uint32_t)(slot - home->slots);
     AEGIS_I_HIDE(owner->base, owner->capacity_bytes);
     aegis_i_set_references(owner, 0);
-    aegis_i_stripe *stripe = aegis_i_stripe_enter_private(home, AEGIS_I_THREAD_NUMBER_KEPT());
+    aegis_i_stripe *stripe = aegis_i_stripe_enter_private(home, AEGIS_I_THREAD_ID_KEPT());
     if (stripe != NULL) {
         bool room = aegis_i_load(&stripe->count, memory_order_relaxed) < home->park_count;
         if (room && aegis_i_load(&home->shared->waiters, memory_order_relaxed) == 0) {

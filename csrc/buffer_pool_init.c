@@ -109,6 +109,7 @@ static void lay_class(aegis_buffer_pool_shared *shared, size_t i, const unfinish
     size_t share_count = made->max_count / ((size_t)stripe_count * 4);
     home->buffer_bytes = made->pool.block_bytes;
     home->stripes = (aegis_i_stripe *)(void *)(shared + 1) + i * (private_count + stripe_count);
+    home->threads = &aegis_i_threads;
     home->private_count = private_count;
     home->slots = made->slots;
     home->shared = shared;

@@ -47,6 +47,9 @@ struct aegis_i_buffer_class {
     size_t buffer_bytes;
     /* private_count private ones, then stripe_mask + 1 shared ones. */
     aegis_i_stripe *stripes;
+    /* Of the copy of this library that made the pool: a private stripe belongs to the thread with
+     * its number in there. */
+    const aegis_i_thread_table *threads;
     aegis_i_buffer_slot *slots;
     aegis_buffer_pool_shared *shared;
     uint32_t private_count;
@@ -111,7 +114,8 @@ static inline void aegis_i_stripe_leave_private(aegis_i_stripe *stripe) {
 
 /* Enters this thread's private stripe. NULL: it has none, or that is closed. */
 static inline aegis_i_stripe *aegis_i_stripe_enter_private(const aegis_i_buffer_class *home,
-                                                           uint32_t number) {
+                                                           uintptr_t thread_id) {
+    uintptr_t number = aegis_i_thread_number(home->threads, thread_id);
     if (number >= home->private_count)
         return NULL;
     aegis_i_stripe *stripe = &home->stripes[number];

@@ -24,6 +24,17 @@ foreach(name IN ITEMS arena_test arena_hooks_test arena_scope_test base_test buf
     aegis_add_program(${name}_shared "${root}/tests/c/${name}.c" aegis_memory_shared)
 endforeach()
 
+# A program with the static library that loads the shared one beside it.
+if(UNIX)
+    add_executable(two_copies "${root}/tests/c/two_copies.c")
+    set_target_properties(two_copies PROPERTIES C_STANDARD 11 C_STANDARD_REQUIRED ON
+                          C_EXTENSIONS OFF)
+    target_link_libraries(two_copies PRIVATE aegis_memory aegis_memory_flags ${CMAKE_DL_LIBS})
+    add_dependencies(two_copies aegis_memory_shared)
+    add_test(NAME two_copies COMMAND two_copies $<TARGET_FILE:aegis_memory_shared>
+             WORKING_DIRECTORY "${root}")
+endif()
+
 file(GLOB example_files CONFIGURE_DEPENDS "${root}/examples/c/*.c")
 foreach(file IN LISTS example_files)
     get_filename_component(name "${file}" NAME_WE)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Numbers for threads, and the barrier on all of them, which is membarrier(2) of Linux. Elsewhere
- * there is none, and no number belongs to one thread. And the number of this process, which is kept
+/* Ids for threads, and the barrier on all of them, which is membarrier(2) of Linux. Elsewhere there
+ * is none, and no id belongs to one thread. And the number of this process, which is kept
  * because the system takes a while to tell it. */
 #if !defined(_WIN32) && !defined(_GNU_SOURCE)
 #define _GNU_SOURCE /* sched_yield, syscall, sysconf */
@@ -17,7 +17,6 @@
 #endif
 
 #if defined(__linux__) && defined(__GNUC__)
-#include <errno.h>
 #include <sys/syscall.h>
 #if defined(SYS_membarrier)
 #define HAS_BARRIER 1
@@ -27,16 +26,19 @@
 /* Rounds of spinning before the thread lets others run. */
 #define SPIN_ROUNDS 64
 
-AEGIS_I_THREAD_LOCAL uint32_t aegis_i_thread_number_kept;
+aegis_i_thread_table aegis_i_threads;
+AEGIS_I_THREAD_LOCAL uintptr_t aegis_i_thread_id_kept;
 
-/* A number that other threads may have too. */
-static uint32_t give_common_number(void) {
+static uintptr_t keep_id(uint32_t number) {
+    return aegis_i_thread_id_kept = (uintptr_t)&aegis_i_threads + number;
+}
+
+/* An id that other threads may have too. */
+static uintptr_t give_common_id(void) {
     static _Atomic uint32_t next_number;
     /* Relaxed: the number is all there is. */
-    uint32_t number = aegis_i_add(&next_number, 1, memory_order_relaxed) & INT32_MAX;
-    number += AEGIS_I_OWN_NUMBERS;
-    aegis_i_thread_number_kept = number + 1;
-    return number;
+    uint32_t number = aegis_i_add(&next_number, 1, memory_order_relaxed);
+    return keep_id(AEGIS_I_OWN_NUMBERS + number % AEGIS_I_OWN_NUMBERS);
 }
 
 #if defined(HAS_BARRIER)
@@ -45,62 +47,83 @@ static uint32_t give_common_number(void) {
 #define COMMAND_BARRIER (1 << 3)
 #define COMMAND_REGISTER (1 << 4)
 
-static pthread_once_t once = PTHREAD_ONCE_INIT;
-static bool available;
-/* Its value is the number plus 1 of a thread that has one of its own. */
-static pthread_key_t key;
-/* A bit for each number that a thread has. */
-static _Atomic uint64_t own_numbers;
+/* What is known of the barrier: nothing, that there is none, or, from KEY up, that it can be had,
+ * and the key whose value is the number plus 1 of a thread that has one of its own. */
+#define UNKNOWN UINT64_C(0)
+#define NONE UINT64_C(1)
+#define KEY UINT64_C(2)
+static _Atomic uint64_t barrier_state;
 
 /* A thread with a number of its own ends. What is still to be done on it, other destructors', is
- * done under a common number. */
+ * done under a common id. */
 static void give_number_back(void *value) {
     uint64_t bit = UINT64_C(1) << ((uintptr_t)value - 1);
-    (void)give_common_number();
-    /* Release pairs with the acquire in aegis_i_thread_number_new. */
-    (void)aegis_i_sub(&own_numbers, bit, memory_order_release);
-}
-
-static void prepare(void) {
-    available = syscall(SYS_membarrier, COMMAND_REGISTER, 0, 0) == 0 &&
-                syscall(SYS_membarrier, COMMAND_BARRIER, 0, 0) == 0 &&
-                pthread_key_create(&key, give_number_back) == 0;
+    (void)give_common_id();
+    /* Release pairs with the acquire in aegis_i_thread_id_new. */
+    (void)aegis_i_sub(&aegis_i_threads.own_numbers, bit, memory_order_release);
 }
 
 /* A library that is unloaded before its threads end must not be called by them. */
 static void __attribute__((destructor)) forget_key(void) {
-    if (available)
+    uint64_t state = aegis_i_load(&barrier_state, memory_order_relaxed);
+    if (state >= KEY)
+        (void)pthread_key_delete((pthread_key_t)(state - KEY));
+}
+
+static bool membarrier(int command) {
+    return syscall(SYS_membarrier, command, 0, 0) == 0;
+}
+
+/* Not with pthread_once, which some systems leave hanging in a child of a process that forks
+ * meanwhile: all threads that come first do the same, and one of them is heard. */
+static uint64_t prepare(void) {
+    pthread_key_t key = 0;
+    uint64_t known = UNKNOWN;
+    bool made = membarrier(COMMAND_REGISTER) && membarrier(COMMAND_BARRIER) &&
+                pthread_key_create(&key, give_number_back) == 0;
+    uint64_t state = made ? KEY + key : NONE;
+    /* Relaxed: the state is all there is. */
+    if (aegis_i_cas(&barrier_state, &known, state, memory_order_relaxed, memory_order_relaxed))
+        return state;
+    if (made)
         (void)pthread_key_delete(key);
+    return known;
+}
+
+static uint64_t get_barrier_state(void) {
+    uint64_t state = aegis_i_load(&barrier_state, memory_order_relaxed);
+    return state != UNKNOWN ? state : prepare();
 }
 
 bool aegis_i_barrier_prepare(void) {
-    (void)pthread_once(&once, prepare);
-    return available;
+    return get_barrier_state() >= KEY;
 }
 
 void aegis_i_barrier(void) {
     /* Refused only to a process that is not registered, as one might be after a fork. */
-    while (syscall(SYS_membarrier, COMMAND_BARRIER, 0, 0) != 0)
-        (void)syscall(SYS_membarrier, COMMAND_REGISTER, 0, 0);
+    while (!membarrier(COMMAND_BARRIER))
+        (void)membarrier(COMMAND_REGISTER);
 }
 
-uint32_t aegis_i_thread_number_new(void) {
+uintptr_t aegis_i_thread_id_new(void) {
+    uint64_t state = get_barrier_state();
+    _Atomic uint64_t *own_numbers = &aegis_i_threads.own_numbers;
     /* Acquire, here and below, pairs with the release in give_number_back. */
-    uint64_t taken = aegis_i_load(&own_numbers, memory_order_acquire);
-    while (available && taken != UINT64_MAX) {
+    uint64_t taken = aegis_i_load(own_numbers, memory_order_acquire);
+    while (state >= KEY && taken != UINT64_MAX) {
         uint32_t number = 0;
         while ((taken >> number & 1) != 0)
             number++;
-        if (!aegis_i_cas_weak(&own_numbers, &taken, taken | UINT64_C(1) << number,
+        if (!aegis_i_cas_weak(own_numbers, &taken, taken | UINT64_C(1) << number,
                               memory_order_acquire, memory_order_acquire))
             continue;
-        aegis_i_thread_number_kept = number + 1;
-        if (pthread_setspecific(key, (void *)((uintptr_t)number + 1)) == 0)
-            return number;
-        give_number_back((void *)((uintptr_t)number + 1));
-        return aegis_i_thread_number_kept - 1;
+        void *value = (void *)((uintptr_t)number + 1);
+        if (pthread_setspecific((pthread_key_t)(state - KEY), value) == 0)
+            return keep_id(number);
+        give_number_back(value);
+        return aegis_i_thread_id_kept;
     }
-    return give_common_number();
+    return give_common_id();
 }
 
 #else
@@ -112,8 +135,8 @@ bool aegis_i_barrier_prepare(void) {
 void aegis_i_barrier(void) {
 }
 
-uint32_t aegis_i_thread_number_new(void) {
-    return give_common_number();
+uintptr_t aegis_i_thread_id_new(void) {
+    return give_common_id();
 }
 
 #endif

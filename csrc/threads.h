@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the core needs to know of threads: small numbers for them, how to spin, a memory barrier
- * that one thread makes all others execute, and which process they are in. Not installed.
+/* What the core needs to know of threads: ids for them, how to spin, a memory barrier that one
+ * thread makes all others execute, and which process they are in. Not installed.
  *
- * A number below AEGIS_I_OWN_NUMBERS belongs to one thread at a time; when that thread ends,
- * another may get it, and sees all that the first one did. Such numbers are given out only where
- * the barrier can be had, and as long as there are any. Higher numbers tell threads apart as a
- * rule. */
+ * An id is an address, so that no two copies of this library in one process give out the same. Each
+ * copy has a table, which its ids lie in: that of the table plus n is the copy's id number n. One
+ * whose number is below AEGIS_I_OWN_NUMBERS belongs to one thread at a time; when that thread ends,
+ * another may get it, and sees all that the first one did. Such ids are given out only where the
+ * barrier can be had, and as long as there are any. As many more tell threads apart as a rule. An
+ * object that gives something to each thread by its number keeps the table of the copy that made
+ * it: to threads that run another copy's code it gives nothing, as their ids lie elsewhere. */
 #ifndef AEGIS_MEMORY_THREADS_H
 #define AEGIS_MEMORY_THREADS_H
 
@@ -15,9 +18,9 @@
 #define AEGIS_I_OWN_NUMBERS UINT32_C(64)
 
 /* A model checker knows its threads itself, and which of them spins for which word. */
-#ifndef AEGIS_I_THREAD_NUMBER
-#define AEGIS_I_THREAD_NUMBER() aegis_i_thread_number()
-#define AEGIS_I_THREAD_NUMBER_KEPT() (aegis_i_thread_number_kept - 1)
+#ifndef AEGIS_I_THREAD_ID
+#define AEGIS_I_THREAD_ID() aegis_i_thread_id()
+#define AEGIS_I_THREAD_ID_KEPT() aegis_i_thread_id_kept
 #define AEGIS_I_SPIN_PAUSE(word, round) aegis_i_spin_pause(round)
 #endif
 
@@ -27,11 +30,20 @@
 #define AEGIS_I_THREAD_LOCAL _Thread_local
 #endif
 
-/* This thread's number plus 1; 0 when it has none yet, which reads as the number UINT32_MAX. */
-extern AEGIS_I_HIDDEN AEGIS_I_THREAD_LOCAL uint32_t aegis_i_thread_number_kept;
-/* Gives this thread its number. */
-AEGIS_I_HIDDEN uint32_t aegis_i_thread_number_new(void);
-/* Whether aegis_i_barrier can be had; called before its first use and before that of numbers. */
+typedef struct aegis_i_thread_table {
+    /* A bit for each of the first numbers that a thread has. */
+    _Alignas(2 * AEGIS_I_OWN_NUMBERS) _Atomic uint64_t own_numbers;
+} aegis_i_thread_table;
+
+_Static_assert(sizeof(aegis_i_thread_table) == 2 * AEGIS_I_OWN_NUMBERS, "all ids lie in the table");
+
+/* This copy's. */
+extern AEGIS_I_HIDDEN aegis_i_thread_table aegis_i_threads;
+/* This thread's id; 0 when it has none yet, which lies in no table. */
+extern AEGIS_I_HIDDEN AEGIS_I_THREAD_LOCAL uintptr_t aegis_i_thread_id_kept;
+/* Gives this thread its id. */
+AEGIS_I_HIDDEN uintptr_t aegis_i_thread_id_new(void);
+/* Whether aegis_i_barrier can be had; called before its first use. */
 AEGIS_I_HIDDEN bool aegis_i_barrier_prepare(void);
 /* Makes every other thread of the process execute a full memory barrier: what such a thread has
  * stored before is seen after the call, and what the caller has stored before the call is seen by
@@ -69,9 +81,14 @@ static inline uint32_t aegis_i_process_cached(void) {
 /* The processors that are there; at least 1. */
 AEGIS_I_HIDDEN uint32_t aegis_i_processor_count(void);
 
-static inline uint32_t aegis_i_thread_number(void) {
-    uint32_t kept = aegis_i_thread_number_kept;
-    return AEGIS_UNLIKELY(kept == 0) ? aegis_i_thread_number_new() : kept - 1;
+static inline uintptr_t aegis_i_thread_id(void) {
+    uintptr_t kept = aegis_i_thread_id_kept;
+    return AEGIS_UNLIKELY(kept == 0) ? aegis_i_thread_id_new() : kept;
+}
+
+/* The number in the table that an id has; beyond the table for an id of another copy, or for 0. */
+static inline uintptr_t aegis_i_thread_number(const aegis_i_thread_table *table, uintptr_t id) {
+    return id - (uintptr_t)table;
 }
 
 #endif

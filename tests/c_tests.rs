@@ -80,7 +80,8 @@ fn core() -> &'static [PathBuf] {
     })
 }
 
-fn compile(name: &str) -> PathBuf {
+/// Builds the program, linked with `libraries` as well.
+fn compile(name: &str, libraries: &[&str]) -> PathBuf {
     let (mut command, dir) = command(name);
     let program = dir.join(format!("{name}{}", std::env::consts::EXE_SUFFIX));
     if compiler().is_like_msvc() {
@@ -89,14 +90,18 @@ fn compile(name: &str) -> PathBuf {
         command.arg("-o").arg(&program);
     }
     command.arg(root().join("tests/c").join(format!("{name}.c")));
-    command.args(core());
+    command.args(core()).args(libraries);
     succeed(command);
     program
 }
 
 fn run(name: &str) {
-    let program = compile(name);
-    let output = Command::new(&program).current_dir(root()).output().expect("the program can run");
+    let program = compile(name, &[]);
+    run_program(name, &mut Command::new(program));
+}
+
+fn run_program(name: &str, program: &mut Command) {
+    let output = program.current_dir(root()).output().expect("the program can run");
     let said = String::from_utf8_lossy(&output.stdout);
     assert!(
         output.status.success(),
@@ -158,6 +163,19 @@ c_tests! {
     pool_stress_test
     pool_test
     source_test
+}
+
+/// A program with a copy of the core linked in, which loads another one from a shared library.
+#[cfg(unix)]
+#[test]
+fn two_copies_of_the_core_share_objects() {
+    let (mut command, dir) = command("shared");
+    let library = dir.join("libaegis_memory_second.so");
+    command.args(["-fPIC", "-shared", "-fvisibility=hidden", "-DAEGIS_SHARED", "-DAEGIS_BUILD"]);
+    command.arg("-o").arg(&library).args(c_files("csrc")).arg("-pthread");
+    succeed(command);
+    let program = compile("two_copies", &["-pthread", "-ldl"]);
+    run_program("two_copies", Command::new(program).arg(library));
 }
 
 #[test]

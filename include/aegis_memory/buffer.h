@@ -53,7 +53,7 @@ typedef struct aegis_buffer_owner {
     /** The memory. */
     unsigned char *base;
     size_t capacity_bytes;
-    /** AEGIS_BUFFER_WRITABLE or 0. */
+    /** AEGIS_BUFFER_WRITABLE or 0; the other bits are the library's. */
     uint32_t flags;
 } aegis_buffer_owner;
 
@@ -128,7 +128,8 @@ AEGIS_API aegis_status aegis_buffer_wrap(aegis_buffer *buffer, const void *data,
 
 /** Makes a view whose header is the caller's too, so that nothing is allocated.
  *  @param owner   all fields set, `references` to 1. The view takes that reference over. A `base`
- *                 that is NULL, of no bytes, is replaced by an address.
+ *                 that is NULL, of no bytes, is replaced by an address, and bits of `flags` that
+ *                 are the library's are cleared.
  *  @return        a view of all of the owner's memory.
  *  Ownership:     the owner is freed by its own release function.
  *  Threads:       any thread.

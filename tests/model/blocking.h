@@ -14,11 +14,11 @@
 
 /* What time it is; a wait with a deadline, in the end, lasts until then. */
 extern uint64_t model_now_ns;
-/* The number of the running thread. */
-uint32_t model_thread_number(void);
+/* The id of the running thread. */
+uintptr_t model_thread_id(void);
 
-#define AEGIS_I_THREAD_NUMBER() model_thread_number()
-#define AEGIS_I_THREAD_NUMBER_KEPT() model_thread_number()
+#define AEGIS_I_THREAD_ID() model_thread_id()
+#define AEGIS_I_THREAD_ID_KEPT() model_thread_id()
 #define AEGIS_I_SPIN_PAUSE(word, round) ((void)(round), model_wait_while((word), 1))
 #define AEGIS_I_STRIPE_COUNT 2
 #define AEGIS_I_STRIPE_ITEMS 2

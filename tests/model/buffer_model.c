@@ -25,9 +25,9 @@ static aegis_buffer views[MODEL_MAX_THREADS];
 static int late_count;
 static bool success;
 
-uint32_t model_thread_number(void) {
+uintptr_t model_thread_id(void) {
     static const uint32_t numbers[MODEL_MAX_THREADS] = {0, 1, AEGIS_I_OWN_NUMBERS};
-    return model_running() < 0 ? 0 : numbers[model_running()];
+    return (uintptr_t)&aegis_i_threads + (model_running() < 0 ? 0 : numbers[model_running()]);
 }
 
 /* A source that forgets everything between two runs. What is given back is spoilt, and must stay
