@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The status texts, the version, reports, and text building. */
 #include "aegis_memory/base.h"
-#include "internal.h"
+#include "threads.h"
 
 #include <stdarg.h>
 #include <stdatomic.h>
@@ -56,7 +56,11 @@ void aegis_i_report(const char *format, ...) {
     va_start(arguments, format);
     (void)vsnprintf(message, sizeof message, format, arguments);
     va_end(arguments);
+    /* What is reported may be found in the middle of a change, and writing is a cancellation point.
+     */
+    int state = aegis_i_uncancelled_begin();
     report(message);
+    aegis_i_uncancelled_end(state);
 }
 
 void aegis_i_text_add(aegis_i_text *text, const char *format, ...) {

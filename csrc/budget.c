@@ -429,8 +429,11 @@ aegis_status aegis_budget_print(aegis_budget *budget, aegis_budget_print_fn prin
     if (figures == NULL)
         return AEGIS_E_OUT_OF_MEMORY;
     size_t count = aegis_i_min(aegis_budget_snapshot(budget, figures, capacity), capacity);
+    /* Printing is often a cancellation point. */
+    int state = aegis_i_uncancelled_begin();
     for (size_t i = 0; i < count; i++)
         print_line(&figures[i], print, context);
     free(figures);
+    aegis_i_uncancelled_end(state);
     return AEGIS_OK;
 }

@@ -6,6 +6,9 @@
  * cannot be mapped. Such a file is read instead, and the view is of a copy on the C heap. It may
  * have no end, hence the bound.
  *
+ * Opening and closing are cancellation points of the system's, but not here, where they would leak
+ * what the thread has in hand.
+ *
  * A mapping begins at a multiple of the system's step, so one of a piece begins up to a step before
  * it. A piece of 0 bytes has no mapping, only the descriptor. The systems differ in six small
  * functions; what they fail with is in `*os_error`. */
@@ -17,6 +20,7 @@
 #endif
 
 #include "buffer_internal.h"
+#include "threads.h"
 
 #include <stdlib.h>
 
@@ -283,10 +287,12 @@ typedef struct mapped_memory {
 
 static void mapped_release(aegis_buffer_owner *owner) {
     mapped_memory *memory = (mapped_memory *)(void *)owner;
+    int state = aegis_i_uncancelled_begin();
     if (memory->mapped != NULL)
         unmap(memory->mapped, memory->mapped_bytes);
     file_close(memory->file);
     free(memory);
+    aegis_i_uncancelled_end(state);
 }
 
 static aegis_status mapped_check(const aegis_i_file_owner *owner) {
@@ -418,9 +424,11 @@ aegis_status aegis_buffer_map_file(aegis_buffer *buffer, const char *path, int *
     int reason = 0;
     intptr_t file = 0;
     memset(buffer, 0, sizeof *buffer);
+    int state = aegis_i_uncancelled_begin();
     aegis_status status = file_open(path, &file, &reason);
     if (status == AEGIS_OK)
         status = view_own(buffer, file, 0, SIZE_MAX, &reason);
+    aegis_i_uncancelled_end(state);
     if (status != AEGIS_OK && os_error != NULL)
         *os_error = reason;
     return status;
@@ -431,9 +439,11 @@ aegis_status aegis_buffer_map_descriptor(aegis_buffer *buffer, intptr_t file, ui
     int reason = 0;
     intptr_t copy = 0;
     memset(buffer, 0, sizeof *buffer);
+    int state = aegis_i_uncancelled_begin();
     aegis_status status = file_duplicate(file, &copy, &reason);
     if (status == AEGIS_OK)
         status = view_own(buffer, copy, offset, length, &reason);
+    aegis_i_uncancelled_end(state);
     if (status != AEGIS_OK && os_error != NULL)
         *os_error = reason;
     return status;
@@ -444,5 +454,8 @@ aegis_status aegis_buffer_check_file(const aegis_buffer *buffer) {
     if (owner == NULL || (owner->flags & AEGIS_I_BUFFER_FILE) == 0)
         return AEGIS_OK;
     const aegis_i_file_owner *file = (const aegis_i_file_owner *)(const void *)owner;
-    return file->check(file);
+    int state = aegis_i_uncancelled_begin();
+    aegis_status status = file->check(file);
+    aegis_i_uncancelled_end(state);
+    return status;
 }

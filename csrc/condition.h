@@ -92,13 +92,8 @@ static inline uint64_t aegis_i_now_ns(void) {
     return (uint64_t)now.tv_sec * AEGIS_I_NS_PER_S + (uint64_t)now.tv_nsec;
 }
 
-/* Waits until signalled, or until about `deadline_ns`; may return early. */
-static inline void aegis_i_condition_wait(aegis_i_condition *condition, aegis_i_mutex *mutex,
-                                          uint64_t deadline_ns) {
-    if (deadline_ns == UINT64_MAX) {
-        (void)pthread_cond_wait(condition, &mutex->native);
-        return;
-    }
+static inline void aegis_i_condition_wait_until(aegis_i_condition *condition, aegis_i_mutex *mutex,
+                                                uint64_t deadline_ns) {
     struct timespec until;
 #if defined(__APPLE__)
     uint64_t now_ns = aegis_i_now_ns();
@@ -113,6 +108,19 @@ static inline void aegis_i_condition_wait(aegis_i_condition *condition, aegis_i_
     until.tv_nsec = (long)(deadline_ns % AEGIS_I_NS_PER_S);
     (void)pthread_cond_timedwait(condition, &mutex->native, &until);
 #endif
+}
+
+/* Waits until signalled, or until about `deadline_ns`; may return early. No cancellation point: a
+ * thread that ended here would leave the mutex locked, and its place in a queue on a stack that is
+ * gone. */
+static inline void aegis_i_condition_wait(aegis_i_condition *condition, aegis_i_mutex *mutex,
+                                          uint64_t deadline_ns) {
+    int state = aegis_i_uncancelled_begin();
+    if (deadline_ns == UINT64_MAX)
+        (void)pthread_cond_wait(condition, &mutex->native);
+    else
+        aegis_i_condition_wait_until(condition, mutex, deadline_ns);
+    aegis_i_uncancelled_end(state);
 }
 
 #endif

@@ -13,6 +13,7 @@
 #else
 #include <pthread.h>
 #include <sched.h>
+#include <time.h>
 #include <unistd.h>
 #endif
 
@@ -23,8 +24,10 @@
 #endif
 #endif
 
-/* Rounds of spinning before the thread lets others run. */
+/* Rounds of spinning before the thread lets others run, and before it sleeps for a moment, so that
+ * one of a lower priority gets on too. */
 #define SPIN_ROUNDS 64
+#define YIELD_ROUNDS 1024
 
 aegis_i_thread_table aegis_i_threads;
 AEGIS_I_THREAD_LOCAL uintptr_t aegis_i_thread_id_kept;
@@ -147,11 +150,47 @@ void aegis_i_spin_pause(uint32_t round) {
         return;
     }
 #if defined(_WIN32)
-    (void)SwitchToThread();
+    if (round < YIELD_ROUNDS)
+        (void)SwitchToThread();
+    else
+        Sleep(1);
 #else
-    (void)sched_yield();
+    if (round < YIELD_ROUNDS) {
+        (void)sched_yield();
+        return;
+    }
+    struct timespec moment = {0, 50000};
+    int state = aegis_i_uncancelled_begin();
+    (void)nanosleep(&moment, NULL);
+    aegis_i_uncancelled_end(state);
 #endif
 }
+
+#if defined(_WIN32) || defined(__ANDROID__)
+
+/* Threads are not cancelled here. */
+int aegis_i_uncancelled_begin(void) {
+    return 0;
+}
+
+void aegis_i_uncancelled_end(int state) {
+    (void)state;
+}
+
+#else
+
+int aegis_i_uncancelled_begin(void) {
+    int state = PTHREAD_CANCEL_ENABLE;
+    (void)pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &state);
+    return state;
+}
+
+void aegis_i_uncancelled_end(int state) {
+    int disabled;
+    (void)pthread_setcancelstate(state, &disabled);
+}
+
+#endif
 
 _Atomic uint32_t aegis_i_process_kept;
 

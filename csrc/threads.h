@@ -49,7 +49,7 @@ AEGIS_I_HIDDEN bool aegis_i_barrier_prepare(void);
  * stored before is seen after the call, and what the caller has stored before the call is seen by
  * whatever such a thread loads after. A few microseconds. */
 AEGIS_I_HIDDEN void aegis_i_barrier(void);
-/* Waits for a moment, longer in later rounds. */
+/* Waits for a moment, longer in later rounds. No cancellation point. */
 AEGIS_I_HIDDEN void aegis_i_spin_pause(uint32_t round);
 /* Which process an object belongs to that was made in one and may be used in a child of it: a word
  * that aegis_i_process() is stored in at first. The two bits above a process number are for the
@@ -78,6 +78,10 @@ static inline uint32_t aegis_i_process_cached(void) {
     return aegis_i_load(&aegis_i_process_kept, memory_order_relaxed);
 }
 
+/* Keeps this thread from being cancelled at a cancellation point until aegis_i_uncancelled_end,
+ * which is given what this returns. */
+AEGIS_I_HIDDEN int aegis_i_uncancelled_begin(void);
+AEGIS_I_HIDDEN void aegis_i_uncancelled_end(int state);
 /* The processors that are there; at least 1. */
 AEGIS_I_HIDDEN uint32_t aegis_i_processor_count(void);
 

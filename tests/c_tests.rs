@@ -153,6 +153,7 @@ c_tests! {
     buffer_test
     buffer_threads_test
     count_limit_test
+    cancel_test
     lock_free_arena_stress_test
     lock_free_arena_test
     lock_free_pool_test

@@ -18,6 +18,11 @@
  *    A debug build reports it. What other threads had in hand stays out; threads that waited are
  *    forgotten. That is said of fork() as POSIX has it, which runs the handlers of pthread_atfork;
  *    a child of vfork() or of a bare system call may not use the library.
+ *  - No call is a cancellation point, above all none that waits: a thread that is cancelled in one
+ *    acts on that at its next cancellation point after the call. This holds for the deferred
+ *    cancellation that threads have at first, not for PTHREAD_CANCEL_ASYNCHRONOUS, with which no
+ *    call of the library may be made; and a function of the user's that the library calls, such as
+ *    a source, must not end its thread.
  */
 #ifndef AEGIS_MEMORY_BASE_H
 #define AEGIS_MEMORY_BASE_H
@@ -138,7 +143,8 @@ typedef void (*aegis_report_fn)(const char *message);
 /** Sets the function that mistakes are reported to: an overrun allocation, an arena finished with
  *  a scope open, a budget given up with bytes charged. A debug build looks for all of them, another
  *  build for overruns in arenas with AEGIS_ARENA_GUARD only.
- *  @param report  NULL silences reports. The default writes a line to stderr.
+ *  @param report  NULL silences reports. The default writes a line to stderr. It is called in the
+ *                 middle of a call on an object, which it must not use.
  *  @return        the function set before.
  *  Threads:       any thread; it may then be called on any thread.
  *  Cost:          O(1).

@@ -1,0 +1,185 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Threads that are cancelled inside of a call: they end after it, and leave everything whole. Each
+ * test cancels its thread before or during the call, and the thread itself says where it may end.
+ */
+#if !defined(_GNU_SOURCE)
+#define _GNU_SOURCE /* sched_yield, alarm */
+#endif
+#include "pool_support.h"
+
+#include <pthread.h>
+#include <sched.h>
+#include <unistd.h>
+
+#define NS_PER_MS UINT64_C(1000000)
+
+static void cancel_self(void) {
+    CHECK(pthread_cancel(pthread_self()) == 0);
+}
+
+typedef struct task {
+    void (*run)(void);
+} task;
+
+/* Has no variables, as AddressSanitizer does not see those go when a thread is cancelled. */
+static void *run_task(void *argument) {
+    ((const task *)argument)->run();
+    pthread_testcancel();
+    return NULL;
+}
+
+/* Runs a function in a thread, which must end by being cancelled after that. */
+static void run_cancelled(void (*run)(void)) {
+    pthread_t thread;
+    void *result = NULL;
+    task cancelled = {run};
+    CHECK(pthread_create(&thread, NULL, run_task, &cancelled) == 0);
+    CHECK(pthread_join(thread, &result) == 0);
+    CHECK(result == PTHREAD_CANCELED);
+}
+
+static aegis_locked_pool blocks;
+static uint64_t timeout_ns;
+static void *got;
+static bool returned;
+
+static void wait_for_block(void) {
+    got = aegis_locked_pool_alloc_timeout(&blocks, timeout_ns, NULL);
+    returned = true;
+}
+
+static void wait_and_be_cancelled(void *block, uint64_t wait_ns) {
+    pthread_t thread;
+    void *result = NULL;
+    task cancelled = {wait_for_block};
+    timeout_ns = wait_ns;
+    returned = false;
+    CHECK(pthread_create(&thread, NULL, run_task, &cancelled) == 0);
+    while (aegis_locked_pool_waiting(&blocks) != 1)
+        sched_yield();
+    CHECK(pthread_cancel(thread) == 0);
+    if (wait_ns == AEGIS_WAIT_FOREVER)
+        CHECK(aegis_locked_pool_free(&blocks, block) == AEGIS_OK);
+    CHECK(pthread_join(thread, &result) == 0);
+    CHECK(result == PTHREAD_CANCELED && returned);
+}
+
+static void thread_cancelled_while_it_waits_for_a_block_gets_it_first(void) {
+    aegis_pool_options options = pool_options(64, 1, 0, NULL);
+    CHECK(aegis_locked_pool_init(&blocks, &options) == AEGIS_OK);
+    void *block = aegis_locked_pool_alloc(&blocks, NULL);
+    wait_and_be_cancelled(block, AEGIS_WAIT_FOREVER);
+    CHECK(got == block);
+    wait_and_be_cancelled(block, 300 * NS_PER_MS);
+    CHECK(got == NULL);
+    CHECK_SIZE(aegis_locked_pool_waiting(&blocks), 0);
+    CHECK(aegis_locked_pool_free(&blocks, block) == AEGIS_OK);
+    CHECK(aegis_locked_pool_fini(&blocks) == AEGIS_OK);
+}
+
+static aegis_buffer_pool buffers;
+
+static void wait_for_buffer(void) {
+    aegis_buffer_mut writer;
+    cancel_self();
+    CHECK(aegis_buffer_pool_get_timeout(&buffers, &writer, 1, 10 * NS_PER_MS, NULL) != AEGIS_OK);
+    returned = true;
+}
+
+static void thread_cancelled_while_it_waits_for_a_buffer_leaves_the_pool_whole(void) {
+    aegis_buffer_class wanted = {4096, 1, 1};
+    aegis_buffer_pool_options options;
+    aegis_buffer_mut writer;
+    memset(&options, 0, sizeof options);
+    options.classes = &wanted;
+    options.class_count = 1;
+    CHECK(aegis_buffer_pool_init(&buffers, &options) == AEGIS_OK);
+    CHECK(aegis_buffer_pool_get(&buffers, &writer, 1, NULL) == AEGIS_OK);
+    returned = false;
+    run_cancelled(wait_for_buffer);
+    CHECK(returned);
+    aegis_buffer_mut_release(&writer);
+    CHECK(aegis_buffer_pool_get_timeout(&buffers, &writer, 1, AEGIS_WAIT_FOREVER, NULL) ==
+          AEGIS_OK);
+    aegis_buffer_mut_release(&writer);
+    aegis_buffer_pool_release(&buffers);
+}
+
+#if !defined(TEST_ASAN) && !defined(AEGIS_VALGRIND) /* They find the overrun first. */
+
+static aegis_locked_arena arena;
+static size_t report_count;
+
+static void report_with_cancellation_point(const char *message) {
+    (void)message;
+    report_count++;
+    pthread_testcancel();
+}
+
+static void overrun(void) {
+    unsigned char *memory = (unsigned char *)aegis_locked_arena_alloc(&arena, 8, NULL);
+    memory[8] ^= 1;
+    cancel_self();
+    aegis_locked_arena_free_last(&arena, memory, 8);
+}
+
+static void thread_cancelled_during_a_report_leaves_the_lock_free(void) {
+    aegis_arena_options options;
+    memset(&options, 0, sizeof options);
+    options.flags = AEGIS_ARENA_GUARD;
+    CHECK(aegis_locked_arena_init(&arena, &options, NULL) == AEGIS_OK);
+    aegis_report_fn before = aegis_set_report(report_with_cancellation_point);
+    run_cancelled(overrun);
+    CHECK_SIZE(report_count, 1);
+    CHECK(aegis_locked_arena_alloc(&arena, 8, NULL) != NULL);
+    (void)aegis_set_report(before);
+    aegis_locked_arena_fini(&arena);
+}
+
+#endif
+
+static void print_with_cancellation_point(void *context, const char *line) {
+    (void)line;
+    ++*(size_t *)context;
+    pthread_testcancel();
+}
+
+static void print_budget(void) {
+    size_t line_count = 0;
+    aegis_budget *budget = aegis_budget_new("a budget", 100, NULL);
+    cancel_self();
+    CHECK(aegis_budget_print(budget, print_with_cancellation_point, &line_count) == AEGIS_OK);
+    CHECK_SIZE(line_count, 1);
+    aegis_budget_destroy(budget);
+}
+
+static void thread_cancelled_while_it_prints_a_budget_frees_everything(void) {
+    run_cancelled(print_budget);
+}
+
+static void map_file(void) {
+    aegis_buffer buffer;
+    cancel_self();
+    if (aegis_buffer_map_file(&buffer, "Cargo.toml", NULL) == AEGIS_OK)
+        CHECK(aegis_buffer_check_file(&buffer) == AEGIS_OK);
+    aegis_buffer_release(&buffer);
+    returned = true;
+}
+
+static void thread_cancelled_while_it_maps_a_file_closes_it(void) {
+    returned = false;
+    run_cancelled(map_file);
+    CHECK(returned);
+}
+
+int main(void) {
+    alarm(60);
+    RUN(thread_cancelled_while_it_waits_for_a_block_gets_it_first);
+    RUN(thread_cancelled_while_it_waits_for_a_buffer_leaves_the_pool_whole);
+#if !defined(TEST_ASAN) && !defined(AEGIS_VALGRIND)
+    RUN(thread_cancelled_during_a_report_leaves_the_lock_free);
+#endif
+    RUN(thread_cancelled_while_it_prints_a_budget_frees_everything);
+    RUN(thread_cancelled_while_it_maps_a_file_closes_it);
+    return check_finish();
+}
