@@ -176,7 +176,6 @@ impl Arena {
         if status == ffi::AEGIS_OK as ffi::aegis_status {
             Ok(Self { raw: UnsafeCell::new(raw) })
         } else {
-            unwind::resume();
             Err(error_of(&raw))
         }
     }
@@ -238,15 +237,14 @@ impl Arena {
     /// When the drop of such a value panicked; the reset is complete nevertheless.
     pub fn reset(&mut self) {
         // SAFETY: `&mut self`: no reference into the arena is live.
-        self.finalizing(|raw| unsafe { ffi::aegis_arena_reset(raw) });
+        unwind::call(|| unsafe { ffi::aegis_arena_reset(self.raw.get()) });
     }
 
     /// Gives idle blocks back to the source until at most `keep_bytes` are reserved or none is
     /// idle. The first block counts as idle when nothing is allocated.
     pub fn trim(&mut self, keep_bytes: usize) {
         // SAFETY: `&mut self`: the arena is ours alone.
-        unsafe { ffi::aegis_arena_trim(self.raw.get(), keep_bytes) };
-        unwind::resume();
+        unwind::call(|| unsafe { ffi::aegis_arena_trim(self.raw.get(), keep_bytes) });
     }
 
     /// Resets and gives every block back to the source.
@@ -256,8 +254,7 @@ impl Arena {
     /// As [`reset`](Self::reset).
     pub fn clear(&mut self) {
         // SAFETY: `&mut self`: no reference into the arena is live.
-        unsafe { ffi::aegis_arena_clear(self.raw.get()) };
-        unwind::resume();
+        unwind::call(|| unsafe { ffi::aegis_arena_clear(self.raw.get()) });
     }
 
     /// Runs `f` with an arena of its own: everything allocated from it is freed at the end, and
@@ -296,10 +293,10 @@ impl Arena {
         }
         impl Drop for End<'_> {
             fn drop(&mut self) {
+                let (outer, scope) = (self.outer.raw.get(), self.scope.as_mut_ptr());
                 // SAFETY: begun below on this arena. Inner scopes end before `f` returns, and no
                 // reference into the scope is left: it was lent to `f` for any lifetime.
-                unsafe { ffi::aegis_arena_scope_end(self.outer.raw.get(), self.scope.as_mut_ptr()) }
-                unwind::resume();
+                unwind::call(|| unsafe { ffi::aegis_arena_scope_end(outer, scope) });
             }
         }
         let mut end = End { outer: self, scope: MaybeUninit::uninit() };
@@ -341,16 +338,6 @@ impl Arena {
     pub fn layout(&self) -> ArenaLayout<'_> {
         ArenaLayout::new(self)
     }
-
-    /// Calls the core for something that may run finalizers, and lets a panic in one go on.
-    #[inline]
-    fn finalizing(&mut self, call: impl FnOnce(*mut ffi::aegis_arena)) {
-        let some = !self.raw.get_mut().deferred.is_null();
-        call(self.raw.get());
-        if some {
-            unwind::resume();
-        }
-    }
 }
 
 /// Reads why the latest request failed.
@@ -376,8 +363,7 @@ impl Default for Arena {
 impl Drop for Arena {
     fn drop(&mut self) {
         // SAFETY: the arena is ours and not used again.
-        unsafe { ffi::aegis_arena_fini(self.raw.get()) };
-        unwind::resume();
+        unwind::call(|| unsafe { ffi::aegis_arena_fini(self.raw.get()) });
     }
 }
 

@@ -32,8 +32,16 @@ pub struct SourceBlock {
 
 /// A supplier of blocks.
 ///
-/// A panic in one of its functions counts as a refusal; it goes on when the allocation, reset or
-/// drop that led to it is done. Without feature `std` it aborts.
+/// # Panics
+///
+/// A panic in one of its functions counts as a refusal. It goes on from the call that led to it, be
+/// it an allocation, a reset or a drop, when that call is done and everything is consistent; of
+/// several in one call the first does. It never comes out of another call. While the thread is
+/// panicking already it ends there, and so it does in a raw call of [`crate::ffi`]. From the drop of
+/// a thread-local variable it can be caught, like any other panic; if it leaves that drop, the
+/// standard library ends the process. All this is true of the other code that an object calls too:
+/// drops of `alloc_static` values and of owners of buffers. Without feature `std` such a panic
+/// aborts.
 ///
 /// # Safety
 ///
@@ -214,8 +222,7 @@ impl Drop for OwnedSource {
     fn drop(&mut self) {
         if let Some(close) = self.0.close {
             // SAFETY: no object uses the source: this would have been forgotten.
-            unsafe { close(self.0.context) }
-            unwind::resume();
+            unwind::call(|| unsafe { close(self.0.context) });
         }
     }
 }

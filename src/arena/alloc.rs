@@ -6,7 +6,6 @@
 //! that it inlines; `tests/fast_path.rs` holds the two equal. It calls C only to change blocks.
 
 use core::alloc::Layout;
-use core::ffi::c_void;
 use core::fmt;
 use core::mem::{needs_drop, MaybeUninit};
 use core::ptr::NonNull;
@@ -40,19 +39,15 @@ const fn round_up(size: usize) -> usize {
 allocation_forms!({} Arena, '_);
 
 impl Arena {
-    /// The cold half: another block. Lets a panic of the block source go on.
+    /// The cold half: another block. A panic of the block source goes on even if a second, smaller
+    /// request to it succeeded: the bytes are the arena's.
     #[cold]
     #[inline(never)]
     fn alloc_slow(&self, size: usize, align: usize, zeroed: bool) -> Bytes {
-        // SAFETY: the arena is ours; the core checks size and alignment.
-        self.settle(unsafe { ffi::aegis_arena_alloc_slow(self.as_raw(), size, align, zeroed) })
-    }
-
-    /// Takes what the core has returned. A panic of the block source goes on even if a second,
-    /// smaller request to it succeeded.
-    #[inline]
-    fn settle(&self, p: *mut c_void) -> Bytes {
-        unwind::resume();
+        let p = unwind::call(|| {
+            // SAFETY: the arena is ours; the core checks size and alignment.
+            unsafe { ffi::aegis_arena_alloc_slow(self.as_raw(), size, align, zeroed) }
+        });
         NonNull::new(p.cast()).ok_or_else(|| self.refusal())
     }
 
@@ -207,8 +202,11 @@ unsafe impl Allocate for Arena {
 
     unsafe fn resize(&self, p: NonNull<u8>, old: usize, new: usize, align: usize) -> Bytes {
         let p = p.as_ptr().cast();
-        // SAFETY: the caller vouches for the allocation.
-        self.settle(unsafe { ffi::aegis_arena_realloc_aligned(self.as_raw(), p, old, new, align) })
+        let p = unwind::call(|| {
+            // SAFETY: the caller vouches for the allocation.
+            unsafe { ffi::aegis_arena_realloc_aligned(self.as_raw(), p, old, new, align) }
+        });
+        NonNull::new(p.cast()).ok_or_else(|| self.refusal())
     }
 
     unsafe fn give_back(&self, p: NonNull<u8>, size: usize) {

@@ -8,9 +8,9 @@ use core::ptr;
 use super::{Arena, ArenaRecycler, LockedArena};
 use crate::budget::{c_name, MemoryBudget};
 use crate::error::AllocError;
-use crate::ffi;
 use crate::sealed::{Key, KEY};
 use crate::source::{BlockSource, OwnedSource};
+use crate::{ffi, unwind};
 
 /// What a builder makes: [`Arena`], [`LockFreeArena`](super::LockFreeArena), [`LockedArena`] or
 /// [`ArenaRecycler`]. A bound for code that takes an [`ArenaBuilder`] of any of them; it has no methods
@@ -124,7 +124,8 @@ impl<A: ArenaKind> ArenaBuilder<A> {
             flags: self.flags,
         };
         // SAFETY: the source, if any, is copied, and its context lives until it is closed.
-        let arena = unsafe { A::make(KEY, &options, self.stock) }?;
+        let arena =
+            unwind::call_keeping(Result::is_ok, || unsafe { A::make(KEY, &options, self.stock) })?;
         // The arena closes the source now.
         core::mem::forget(self.source);
         Ok(arena)

@@ -78,8 +78,8 @@ pub(super) fn place<A: Allocate, T>(
 }
 
 /// A value that the arena drops before it frees it. `defer` registers a function with the core, as
-/// `aegis_locked_arena_defer` does, and leaves a panic of the block source contained: it goes on
-/// only when the value that the function will drop is there.
+/// `aegis_locked_arena_defer` does. A panic of the block source goes on only when the value that the
+/// function will drop is there.
 pub(super) fn place_static<A: Allocate, T: Send + 'static>(
     arena: &A,
     value: T,
@@ -95,20 +95,24 @@ pub(super) fn place_static<A: Allocate, T: Send + 'static>(
     }
     let p = arena.take(Layout::new::<T>())?.cast::<T>();
     let mut error = MaybeUninit::<ffi::aegis_error>::uninit();
-    if needs_drop::<T>()
-        && defer(Some(finalize::<T>), p.as_ptr().cast(), error.as_mut_ptr())
-            != ffi::AEGIS_OK as ffi::aegis_status
-    {
-        // SAFETY: the room is ours, and not used after this.
-        unsafe { arena.give_back(p.cast(), size_of::<T>()) };
-        unwind::resume();
-        // SAFETY: the record is written on failure, and the arena holds the budget.
-        return Err(unsafe { AllocError::from_raw(error.assume_init_ref()) });
-    }
-    // SAFETY: the room is ours, aligned, and big enough; nobody else knows of it.
-    unsafe { p.as_ptr().write(value) };
-    unwind::resume();
-    Ok(p)
+    // On failure it is dropped out here.
+    let mut value = Some(value);
+    unwind::call(|| {
+        let context = p.as_ptr().cast();
+        if needs_drop::<T>()
+            && !ffi::is_ok(&defer(Some(finalize::<T>), context, error.as_mut_ptr()))
+        {
+            // SAFETY: the room is ours, and not used after this.
+            unsafe { arena.give_back(p.cast(), size_of::<T>()) };
+            // SAFETY: the record is written on failure, and the arena holds the budget.
+            return Err(unsafe { AllocError::from_raw(error.assume_init_ref()) });
+        }
+        if let Some(value) = value.take() {
+            // SAFETY: the room is ours, aligned, and big enough; nobody else knows of it.
+            unsafe { p.as_ptr().write(value) };
+        }
+        Ok(p)
+    })
 }
 
 /// A copy of a slice.

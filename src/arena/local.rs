@@ -96,8 +96,7 @@ impl Drop for LocalArena<'_> {
     fn drop(&mut self) {
         // SAFETY: the struct in C is the arena and nothing else. It is ours and not used again;
         // what it has allocated stays.
-        unsafe { ffi::aegis_arena_local_fini(self.arena.as_raw().cast()) }
-        unwind::resume();
+        unwind::call(|| unsafe { ffi::aegis_arena_local_fini(self.arena.as_raw().cast()) });
     }
 }
 

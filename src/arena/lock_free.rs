@@ -101,16 +101,14 @@ impl LockFreeArena {
     /// When the drop of such a value panicked; the reset is complete nevertheless.
     pub fn reset(&mut self) {
         // SAFETY: `&mut self`: no other thread, no handle and no reference uses the arena.
-        unsafe { ffi::aegis_lock_free_arena_reset(&mut self.raw) }
-        unwind::resume();
+        unwind::call(|| unsafe { ffi::aegis_lock_free_arena_reset(&mut self.raw) });
     }
 
     /// Gives blocks that nothing is allocated in back to the source until at most `keep_bytes` are
     /// reserved or none is left.
     pub fn trim(&mut self, keep_bytes: usize) {
         // SAFETY: as in `reset`.
-        unsafe { ffi::aegis_lock_free_arena_trim(&mut self.raw, keep_bytes) }
-        unwind::resume();
+        unwind::call(|| unsafe { ffi::aegis_lock_free_arena_trim(&mut self.raw, keep_bytes) });
     }
 
     /// Resets and gives every block back to the source.
@@ -120,8 +118,7 @@ impl LockFreeArena {
     /// As [`reset`](Self::reset).
     pub fn clear(&mut self) {
         // SAFETY: as in `reset`.
-        unsafe { ffi::aegis_lock_free_arena_clear(&mut self.raw) }
-        unwind::resume();
+        unwind::call(|| unsafe { ffi::aegis_lock_free_arena_clear(&mut self.raw) });
     }
 
     /// Moves a value into the arena, which drops it at its reset, clear or drop, on the thread that
@@ -231,8 +228,7 @@ impl LockFreeArena {
         function: impl FnOnce(*const ffi::aegis_lock_free_arena, *mut ffi::aegis_error) -> *mut u8,
     ) -> Bytes {
         let mut error = MaybeUninit::<ffi::aegis_error>::uninit();
-        let p = function(&self.raw, error.as_mut_ptr());
-        unwind::resume_if_any();
+        let p = unwind::call(|| function(&self.raw, error.as_mut_ptr()));
         match NonNull::new(p) {
             Some(p) => Ok(p),
             // SAFETY: the record is written on failure, and the arena holds the budget.
@@ -303,7 +299,6 @@ impl Make for LockFreeArena {
         if status == ffi::AEGIS_OK as ffi::aegis_status {
             return Ok(Self { raw });
         }
-        unwind::resume();
         // SAFETY: the record is written on failure, and the builder holds the budget.
         Err(unsafe { AllocError::from_raw(error.assume_init_ref()) })
     }
@@ -319,8 +314,7 @@ impl Default for LockFreeArena {
 impl Drop for LockFreeArena {
     fn drop(&mut self) {
         // SAFETY: the arena is ours and not used again.
-        unsafe { ffi::aegis_lock_free_arena_fini(&mut self.raw) }
-        unwind::resume();
+        unwind::call(|| unsafe { ffi::aegis_lock_free_arena_fini(&mut self.raw) });
     }
 }
 

@@ -136,26 +136,26 @@ impl ArenaRecycler {
     fn take(&self) -> Result<ManuallyDrop<Arena>, AllocError> {
         let mut raw = MaybeUninit::<ffi::aegis_arena>::uninit();
         let mut error = MaybeUninit::<ffi::aegis_error>::uninit();
-        // SAFETY: any thread may ask; the call writes the whole struct, whether it fails or not.
-        let (status, raw) = unsafe {
-            let error = error.as_mut_ptr();
-            let status = ffi::aegis_arena_recycler_get(&self.raw, raw.as_mut_ptr(), error);
-            (status, raw.assume_init())
-        };
-        if status != ffi::AEGIS_OK as ffi::aegis_status {
-            unwind::resume();
+        let status = unwind::call_keeping(ffi::is_ok, || {
+            // SAFETY: any thread may ask; struct and record are only written.
+            unsafe {
+                let error = error.as_mut_ptr();
+                ffi::aegis_arena_recycler_get(&self.raw, raw.as_mut_ptr(), error)
+            }
+        });
+        if !ffi::is_ok(&status) {
             // SAFETY: the record is written on failure, and the recycler holds the budget.
             return Err(unsafe { AllocError::from_raw(error.assume_init_ref()) });
         }
-        // SAFETY: the arena is ours until the guard puts it back.
-        Ok(ManuallyDrop::new(unsafe { Arena::from_raw(raw) }))
+        // SAFETY: the call has written the struct, and the arena is ours until the guard puts it
+        // back.
+        Ok(ManuallyDrop::new(unsafe { Arena::from_raw(raw.assume_init()) }))
     }
 
     /// Gives arenas in stock up until at most `keep` are left.
     pub fn trim(&self, keep: usize) {
         // SAFETY: any thread may ask.
-        unsafe { ffi::aegis_arena_recycler_trim(&self.raw, keep) }
-        unwind::resume();
+        unwind::call(|| unsafe { ffi::aegis_arena_recycler_trim(&self.raw, keep) });
     }
 
     /// The recycler's figures, all of one moment.
@@ -209,8 +209,7 @@ impl Drop for ArenaRecycler {
     fn drop(&mut self) {
         // With a guard forgotten the core refuses, and stock and source are forgotten too.
         // SAFETY: the recycler is ours and not used again.
-        unsafe { ffi::aegis_arena_recycler_fini(&mut self.raw) };
-        unwind::resume();
+        unwind::call(|| unsafe { ffi::aegis_arena_recycler_fini(&mut self.raw) });
     }
 }
 
@@ -270,10 +269,10 @@ impl<H: Deref<Target = ArenaRecycler>> Deref for Recycled<H> {
 
 impl<H: Deref<Target = ArenaRecycler>> Drop for Recycled<H> {
     fn drop(&mut self) {
+        let (recycler, arena) = (&self.recycler.raw, self.arena.as_raw());
         // SAFETY: only a recycler makes a guard, with an `H` that leads to itself; so the arena came
         // from this recycler. It is not used again.
-        unsafe { ffi::aegis_arena_recycler_put(&self.recycler.raw, self.arena.as_raw()) }
-        unwind::resume();
+        unwind::call(|| unsafe { ffi::aegis_arena_recycler_put(recycler, arena) });
     }
 }
 

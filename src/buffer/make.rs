@@ -12,7 +12,7 @@ use super::{Buffer, BufferMut};
 use crate::arena::Arena;
 use crate::budget::MemoryBudget;
 use crate::error::{expect, AllocError};
-use crate::ffi;
+use crate::{ffi, unwind};
 
 /// A budget as C takes it.
 pub(super) fn raw_budget(budget: Option<&MemoryBudget>) -> *mut ffi::aegis_budget {
@@ -22,7 +22,8 @@ pub(super) fn raw_budget(budget: Option<&MemoryBudget>) -> *mut ffi::aegis_budge
 /// What is said of a mapped file that was truncated.
 pub(super) const TRUNCATED: &str = "the mapped file was truncated";
 
-/// Calls the core for memory, and says why there was none.
+/// Calls the core for memory, and says why there was none. Inside `unwind::call` or
+/// `unwind::call_keeping`: the call may run user code.
 ///
 /// # Panics
 ///
@@ -90,10 +91,12 @@ impl Buffer {
     fn copied(bytes: &[u8], budget: Option<&MemoryBudget>) -> Result<Self, AllocError> {
         let mut raw = NONE;
         let (data, budget) = (bytes.as_ptr().cast(), raw_budget(budget));
-        // SAFETY: `raw` is written, `bytes` are read, and the budget is borrowed.
-        unsafe {
-            ask(|error| ffi::aegis_buffer_copy(&mut raw, data, bytes.len(), budget, error))?;
-        }
+        unwind::call_keeping(Result::is_ok, || {
+            // SAFETY: `raw` is written, `bytes` are read, and the budget is borrowed.
+            unsafe {
+                ask(|error| ffi::aegis_buffer_copy(&mut raw, data, bytes.len(), budget, error))
+            }
+        })?;
         // SAFETY: the core has made the buffer; the heap frees on any thread.
         Ok(unsafe { Self::from_raw(raw) })
     }
@@ -171,11 +174,13 @@ impl Buffer {
         };
         let mut raw = NONE;
         let from = arena.as_raw();
-        // SAFETY: the arena is ours alone: what `make` was lent has ended. It can only have
-        // returned bytes of the arena, which stay where they are, or bytes that live for ever.
-        unsafe {
-            ask(|error| ffi::aegis_buffer_from_arena(&mut raw, from, data, length, error))?;
-        }
+        unwind::call_keeping(Result::is_ok, || {
+            // SAFETY: the arena is ours alone: what `make` was lent has ended. It can only have
+            // returned bytes of the arena, which stay where they are, or bytes that live for ever.
+            unsafe {
+                ask(|error| ffi::aegis_buffer_from_arena(&mut raw, from, data, length, error))
+            }
+        })?;
         // The buffer has it now.
         mem::forget(arena);
         // SAFETY: the core has made the buffer. An `Arena` is dropped on any thread: it is `Send`.
@@ -235,20 +240,16 @@ impl Buffer {
     pub fn try_into_mut_or_copy(mut self) -> Result<BufferMut, (Self, AllocError)> {
         let mut writer = NO_WRITER;
         let raw: *mut ffi::aegis_buffer = self.raw_mut();
-        // SAFETY: `self` is a handle, all-zero afterwards if the call succeeds.
-        let result = unsafe {
-            ask(|error| ffi::aegis_buffer_into_mut(raw, &mut writer, ptr::null_mut(), error))
-        };
-        match result {
-            Ok(()) => {
-                // SAFETY: the core has made the writer.
-                let writer = unsafe { BufferMut::from_raw(writer) };
-                // The owner of what was copied may have panicked.
-                crate::unwind::resume_if_any();
-                Ok(writer)
-            }
-            Err(error) => Err((self, error)),
-        }
+        // The owner of what was copied may panic: then the copy is dropped.
+        let result = unwind::call(|| {
+            // SAFETY: `self` is a handle, all-zero afterwards if the call succeeds.
+            unsafe {
+                ask(|error| ffi::aegis_buffer_into_mut(raw, &mut writer, ptr::null_mut(), error))
+            }?;
+            // SAFETY: the core has made the writer.
+            Ok(unsafe { BufferMut::from_raw(writer) })
+        });
+        result.map_err(|error| (self, error))
     }
 
     /// Replaces a view of less than half of its memory by a copy on the C heap, so that a small
@@ -289,10 +290,11 @@ impl Buffer {
     /// When it would copy a mapped file that was truncated.
     pub fn try_compact(&mut self) -> Result<(), AllocError> {
         let raw: *mut ffi::aegis_buffer = self.raw_mut();
-        // SAFETY: `self` is a handle, and still one afterwards, whether the call fails or not.
-        let result = unsafe { ask(|error| ffi::aegis_buffer_compact(raw, ptr::null_mut(), error)) };
-        crate::unwind::resume_if_any();
-        result
+        // The owner of what was copied may panic.
+        unwind::call(|| {
+            // SAFETY: `self` is a handle, and still one afterwards, whether the call fails or not.
+            unsafe { ask(|error| ffi::aegis_buffer_compact(raw, ptr::null_mut(), error)) }
+        })
     }
 }
 

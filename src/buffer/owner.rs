@@ -98,8 +98,7 @@ unsafe fn free(owner: *mut Owner) {
     let release = unsafe { (*owner).release };
     if let Some(release) = release {
         // SAFETY: called once, without handles left (buffer.h).
-        unsafe { release(owner) };
-        unwind::resume_if_any();
+        unwind::call(|| unsafe { release(owner) });
     }
 }
 

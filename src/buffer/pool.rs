@@ -132,17 +132,14 @@ impl BufferPool {
     ) -> Result<BufferMut, AllocError> {
         let mut raw = NO_WRITER;
         let mut error = MaybeUninit::<ffi::aegis_error>::uninit();
-        let status = function(&mut raw, error.as_mut_ptr());
-        if status != ffi::AEGIS_OK as ffi::aegis_status {
-            // A source may have panicked.
-            unwind::resume();
+        // A source may panic.
+        let status = unwind::call_keeping(ffi::is_ok, || function(&mut raw, error.as_mut_ptr()));
+        if !ffi::is_ok(&status) {
             // SAFETY: the record is written on failure, and the pool holds the budget.
             return Err(unsafe { AllocError::from_raw(error.assume_init_ref()) });
         }
         // SAFETY: the core has made the writer, whose owner is the pool's, or the heap's.
-        let writer = unsafe { BufferMut::from_raw(raw) };
-        unwind::resume_if_any();
-        Ok(writer)
+        Ok(unsafe { BufferMut::from_raw(raw) })
     }
 
     /// The number of the block that a buffer of this pool lies in: its place in
@@ -258,8 +255,7 @@ impl Clone for BufferPool {
 impl Drop for BufferPool {
     fn drop(&mut self) {
         // SAFETY: `self` is a handle, and not used again.
-        unsafe { ffi::aegis_buffer_pool_release(&mut self.raw) };
-        unwind::resume();
+        unwind::call(|| unsafe { ffi::aegis_buffer_pool_release(&mut self.raw) });
     }
 }
 

@@ -135,11 +135,12 @@ impl BufferPoolBuilder {
             error: error.as_mut_ptr(),
         };
         let mut raw = ffi::aegis_buffer_pool { shared: ptr::null_mut() };
-        // SAFETY: the source, if any, is copied, and its context lives until it is closed; classes
-        // and error are ours, and the budget is alive.
-        let status = unsafe { ffi::aegis_buffer_pool_init(&mut raw, &options) };
-        if status != ffi::AEGIS_OK as ffi::aegis_status {
-            unwind::resume();
+        let status = unwind::call_keeping(ffi::is_ok, || {
+            // SAFETY: the source, if any, is copied, and its context lives until it is closed;
+            // classes and error are ours, and the budget is alive.
+            unsafe { ffi::aegis_buffer_pool_init(&mut raw, &options) }
+        });
+        if !ffi::is_ok(&status) {
             // SAFETY: a core that makes no pool writes the record, and the budget is alive.
             return Err(unsafe { AllocError::from_raw(error.assume_init_ref()) });
         }

@@ -122,10 +122,12 @@ impl BufferMut {
     ) -> Result<Self, AllocError> {
         let mut raw = NO_WRITER;
         let budget = raw_budget(budget);
-        // SAFETY: `raw` is written, and the budget is borrowed.
-        unsafe {
-            ask(|error| ffi::aegis_buffer_mut_alloc(&mut raw, capacity, align, budget, error))?;
-        }
+        unwind::call_keeping(Result::is_ok, || {
+            // SAFETY: `raw` is written, and the budget is borrowed.
+            unsafe {
+                ask(|error| ffi::aegis_buffer_mut_alloc(&mut raw, capacity, align, budget, error))
+            }
+        })?;
         // SAFETY: the core has made the writer.
         Ok(unsafe { Self::from_raw(raw) })
     }
@@ -293,7 +295,7 @@ impl BufferMut {
     ///
     /// As [`try_with_capacity`](Self::try_with_capacity); the writer is unchanged.
     pub fn try_reserve(&mut self, additional: usize) -> Result<(), AllocError> {
-        self.grow(additional, None)
+        unwind::call(|| self.grow(additional, None))
     }
 
     /// As [`try_reserve`](Self::try_reserve), with new memory charged to a budget.
@@ -306,20 +308,21 @@ impl BufferMut {
         additional: usize,
         budget: &MemoryBudget,
     ) -> Result<(), AllocError> {
-        self.grow(additional, Some(budget))
+        unwind::call(|| self.grow(additional, Some(budget)))
     }
 
-    fn grow(&mut self, additional: usize, budget: Option<&MemoryBudget>) -> Result<(), AllocError> {
+    /// Makes room. Inside `unwind::call`: the owner of the old memory may panic.
+    pub(super) fn grow(
+        &mut self,
+        additional: usize,
+        budget: Option<&MemoryBudget>,
+    ) -> Result<(), AllocError> {
         if additional <= self.remaining_capacity() {
             return Ok(());
         }
         let (raw, budget): (*mut _, _) = (&mut self.raw, raw_budget(budget));
         // SAFETY: `self` is a handle and still one afterwards; the budget is borrowed.
-        let result =
-            unsafe { ask(|error| ffi::aegis_buffer_mut_reserve(raw, additional, budget, error)) };
-        // The owner of the old memory may have panicked.
-        unwind::resume_if_any();
-        result
+        unsafe { ask(|error| ffi::aegis_buffer_mut_reserve(raw, additional, budget, error)) }
     }
 
     /// Turns the writer into a view of the bytes written. Nothing is copied or counted.

@@ -4,7 +4,8 @@
 
 use super::owner;
 use super::{range, BufferMut};
-use crate::ffi;
+use crate::error::expect;
+use crate::{ffi, unwind};
 
 impl BufferMut {
     /// Splits the writer: the bytes before `at` are returned, without room behind them; those from
@@ -115,8 +116,11 @@ impl BufferMut {
     #[track_caller]
     pub fn unsplit(&mut self, back: Self) {
         if let Err(back) = self.try_unsplit(back) {
-            self.reserve(back.len());
-            self.extend_from_slice(&back);
+            // A panic in the drop of the old memory's owner goes on when the bytes are here.
+            expect(unwind::call(|| {
+                self.grow(back.len(), None)?;
+                self.try_extend_from_slice(&back)
+            }));
         }
     }
 

@@ -126,15 +126,17 @@ impl<P: PoolKind> PoolBuilder<P> {
             budget: self.budget.as_ref().map_or(ptr::null_mut(), MemoryBudget::as_raw),
             error: error.as_mut_ptr(),
         };
-        // SAFETY: the source, if any, is copied, and its context lives until it is closed.
-        match unsafe { P::make(KEY, &options, self.cache_count()) } {
+        let made = unwind::call_keeping(Option::is_some, || {
+            // SAFETY: the source, if any, is copied, and its context lives until it is closed.
+            unsafe { P::make(KEY, &options, self.cache_count()) }
+        });
+        match made {
             Some(pool) => {
                 // The pool closes the source now.
                 mem::forget(self.source);
                 Ok(pool)
             }
             None => {
-                unwind::resume();
                 // SAFETY: a core that makes no pool writes the record, and the budget is alive.
                 Err(unsafe { AllocError::from_raw(error.assume_init_ref()) })
             }

@@ -37,15 +37,25 @@ pub(super) unsafe fn append<'a, P: BlockPool, T: BlockByte>(
         let requested = count.saturating_mul(mem::size_of::<Block<&P, T>>());
         return Err(AllocError::OutOfMemory { requested, in_use: mem::size_of_val(&**blocks) });
     }
-    let old_len = blocks.len();
-    let taken = pool.take_n(KEY, count, zeroed, |memory| {
+    let mut taken = Taken { keep: blocks.len(), blocks };
+    pool.take_n(KEY, count, zeroed, |memory| {
         // SAFETY: the block has just been taken, and zeroed if need be.
-        blocks.push(unsafe { Block::from_raw(pool, memory) });
-    });
-    if taken.is_err() {
-        blocks.truncate(old_len);
+        taken.blocks.push(unsafe { Block::from_raw(pool, memory) });
+    })?;
+    taken.keep = usize::MAX;
+    Ok(())
+}
+
+/// Blocks being taken, which go back if not all can be had, or the source panics.
+struct Taken<'v, B> {
+    blocks: &'v mut Vec<B>,
+    keep: usize,
+}
+
+impl<B> Drop for Taken<'_, B> {
+    fn drop(&mut self) {
+        self.blocks.truncate(self.keep);
     }
-    taken
 }
 
 /// Gives blocks back to `pool`, and those of other pools to theirs.
@@ -80,12 +90,15 @@ pub(super) unsafe fn take_by_batch(
     let mut left = count;
     while left > 0 {
         let want = left.min(BATCH);
-        let got = take(room.as_mut_ptr().cast(), want, error.as_mut_ptr());
-        for memory in &room[..got] {
-            // SAFETY: the core has written that many addresses, none of them null.
-            each(unsafe { memory.assume_init() });
-        }
-        unwind::resume();
+        let all = |got: &usize| *got == want;
+        let got = unwind::call_keeping(all, || {
+            let got = take(room.as_mut_ptr().cast(), want, error.as_mut_ptr());
+            for memory in &room[..got] {
+                // SAFETY: the core has written that many addresses, none of them null.
+                each(unsafe { memory.assume_init() });
+            }
+            got
+        });
         if got < want {
             // SAFETY: the record is written, and the caller vouches for the budget.
             return Err(unsafe { AllocError::from_raw(error.assume_init_ref()) });
@@ -145,7 +158,8 @@ macro_rules! bulk_methods {
             /// # Errors
             ///
             /// As [`alloc`](Self::alloc) if fewer can be had: those that were taken go back, and
-            /// `blocks` is as before. [`AllocError::OutOfMemory`] also if `blocks` cannot grow.
+            /// `blocks` is as before, as it is when the source panics.
+            /// [`AllocError::OutOfMemory`] also if `blocks` cannot grow.
             ///
             /// # Examples
             ///

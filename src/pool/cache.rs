@@ -154,7 +154,8 @@ impl<'p> PoolCache<'p> {
         unsafe { AtomicU32::from_ptr((*self.raw.get()).links.add(index as usize)) }
     }
 
-    /// The cold half: an empty cache, blocks of later slabs. Lets a panic of the source go on.
+    /// The cold half: an empty cache, blocks of later slabs. Lets a panic of the source go on
+    /// if there is no block.
     #[cold]
     #[inline(never)]
     fn take_slow(&self, zeroed: bool) -> Result<NonNull<u8>, AllocError> {
@@ -162,9 +163,10 @@ impl<'p> PoolCache<'p> {
             return self.pool.take(KEY, zeroed);
         }
         let raw = self.raw.get();
-        // SAFETY: the cache is initialised and ours.
-        let memory = unsafe { ffi::aegis_pool_cache_alloc_slow(raw, zeroed) };
-        unwind::resume();
+        let memory = unwind::call_keeping(ffi::is_some, || {
+            // SAFETY: the cache is initialised and ours.
+            unsafe { ffi::aegis_pool_cache_alloc_slow(raw, zeroed) }
+        });
         match NonNull::new(memory.cast()) {
             Some(memory) => Ok(memory),
             // SAFETY: the core has written the record, and the pool holds the budget.

@@ -100,8 +100,7 @@ impl LockFreePool {
     /// The first slab stays, and so does every slab that is needed to keep `keep_blocks` in all.
     pub fn trim(&mut self, keep_blocks: usize) {
         // SAFETY: `&mut self`: no other thread uses the pool or a cache of it.
-        unsafe { ffi::aegis_lock_free_pool_trim(&self.raw, keep_blocks) };
-        unwind::resume();
+        unwind::call(|| unsafe { ffi::aegis_lock_free_pool_trim(&self.raw, keep_blocks) });
     }
 
     /// The C struct, for C code to take blocks from, on any thread. The pointer is good while the
@@ -147,9 +146,10 @@ impl Source for LockFreePool {
         } else {
             ffi::aegis_lock_free_pool_alloc
         };
-        // SAFETY: any thread may ask; the record is only written.
-        let memory = unsafe { function(&self.raw, error.as_mut_ptr()) };
-        unwind::resume();
+        let memory = unwind::call_keeping(ffi::is_some, || {
+            // SAFETY: any thread may ask; the record is only written.
+            unsafe { function(&self.raw, error.as_mut_ptr()) }
+        });
         match NonNull::new(memory.cast()) {
             Some(memory) => Ok(memory),
             // SAFETY: the record is written on failure, and the pool holds the budget.
@@ -238,7 +238,6 @@ impl Drop for LockFreePool {
     fn drop(&mut self) {
         // SAFETY: nobody else uses the pool any more. Blocks that are still out, and caches that
         // are still open, were forgotten: their borrow of the pool has ended.
-        unsafe { ffi::aegis_lock_free_pool_abandon(&mut self.raw) };
-        unwind::resume();
+        unwind::call(|| unsafe { ffi::aegis_lock_free_pool_abandon(&mut self.raw) });
     }
 }

@@ -3,6 +3,7 @@
 //! The algorithm is described in `aegis_memory/locked_pool.h`.
 
 use alloc::sync::Arc;
+use core::ffi::c_void;
 use core::fmt;
 use core::mem::{ManuallyDrop, MaybeUninit};
 use core::ops::Deref;
@@ -119,8 +120,7 @@ impl LockedPool {
     /// so does every slab that is needed to keep `keep_blocks` in all.
     pub fn trim(&self, keep_blocks: usize) {
         // SAFETY: any thread may ask; slabs with blocks out are left.
-        unsafe { ffi::aegis_locked_pool_trim(&self.raw, keep_blocks) };
-        unwind::resume();
+        unwind::call(|| unsafe { ffi::aegis_locked_pool_trim(&self.raw, keep_blocks) });
     }
 
     /// The C struct, for C code to take blocks from, on any thread. The pointer is good while the
@@ -156,13 +156,18 @@ impl LockedPool {
         unsafe { &*raw.cast::<Self>() }
     }
 
-    /// Takes what the core has returned, and lets a panic of the source go on.
+    /// Calls the core for a block, with room for the reason of a failure.
+    ///
+    /// # Safety
+    ///
+    /// - `function` returns a block or null, and writes the record when it is null.
     #[inline]
-    fn settle(
-        memory: *mut core::ffi::c_void,
-        error: &MaybeUninit<ffi::aegis_error>,
+    unsafe fn call(
+        &self,
+        function: impl FnOnce(*const ffi::aegis_locked_pool, *mut ffi::aegis_error) -> *mut c_void,
     ) -> Result<NonNull<u8>, AllocError> {
-        unwind::resume();
+        let mut error = MaybeUninit::<ffi::aegis_error>::uninit();
+        let memory = unwind::call_keeping(ffi::is_some, || function(&self.raw, error.as_mut_ptr()));
         match NonNull::new(memory.cast()) {
             Some(memory) => Ok(memory),
             // SAFETY: the core writes the record on failure, and the pool holds the budget.
@@ -178,12 +183,10 @@ where
 {
     // The largest value is AEGIS_WAIT_FOREVER.
     let timeout_ns = u64::try_from(timeout.as_nanos()).unwrap_or(u64::MAX);
-    let mut error = MaybeUninit::<ffi::aegis_error>::uninit();
-    // SAFETY: any thread may ask; the record is only written.
+    // SAFETY: any thread may ask; the record is written on failure.
     let memory = unsafe {
-        ffi::aegis_locked_pool_alloc_timeout(pool.as_raw(), timeout_ns, error.as_mut_ptr())
-    };
-    let memory = LockedPool::settle(memory, &error)?;
+        pool.call(|raw, error| ffi::aegis_locked_pool_alloc_timeout(raw, timeout_ns, error))
+    }?;
     // SAFETY: the block has just been taken; undefined content is no claim.
     Ok(unsafe { Block::from_raw(pool, memory) })
 }
@@ -191,11 +194,10 @@ where
 impl Source for LockedPool {
     #[inline]
     fn take(&self, _: Key, zeroed: bool) -> Result<NonNull<u8>, AllocError> {
-        let mut error = MaybeUninit::<ffi::aegis_error>::uninit();
         let function =
             if zeroed { ffi::aegis_locked_pool_alloc_zeroed } else { ffi::aegis_locked_pool_alloc };
-        // SAFETY: any thread may ask; the record is only written.
-        Self::settle(unsafe { function(&self.raw, error.as_mut_ptr()) }, &error)
+        // SAFETY: any thread may ask; the record is written on failure.
+        unsafe { self.call(|raw, error| function(raw, error)) }
     }
 
     #[inline]
@@ -273,7 +275,6 @@ impl Drop for LockedPool {
     fn drop(&mut self) {
         // SAFETY: nobody else uses the pool any more. Blocks that are still out were forgotten:
         // their borrow of the pool has ended.
-        unsafe { ffi::aegis_locked_pool_abandon(&mut self.raw) };
-        unwind::resume();
+        unwind::call(|| unsafe { ffi::aegis_locked_pool_abandon(&mut self.raw) });
     }
 }

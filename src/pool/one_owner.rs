@@ -75,8 +75,7 @@ impl Pool {
     /// so does every slab that is needed to keep `keep_blocks` in all.
     pub fn trim(&self, keep_blocks: usize) {
         // SAFETY: the pool is ours; slabs with blocks out are left.
-        unsafe { ffi::aegis_pool_trim(self.as_raw(), keep_blocks) };
-        unwind::resume();
+        unwind::call(|| unsafe { ffi::aegis_pool_trim(self.as_raw(), keep_blocks) });
     }
 
     /// The C struct, for C code to take blocks from. The pointer is good while the pool is neither
@@ -131,13 +130,14 @@ impl Pool {
     }
 
     /// The cold half: blocks never handed out, later slabs, growth. Lets a panic of the source go
-    /// on.
+    /// on if there is no block.
     #[cold]
     #[inline(never)]
     fn take_slow(&self, zeroed: bool) -> Result<NonNull<u8>, AllocError> {
-        // SAFETY: the pool is ours.
-        let memory = unsafe { ffi::aegis_pool_alloc_slow(self.as_raw(), zeroed) };
-        unwind::resume();
+        let memory = unwind::call_keeping(ffi::is_some, || {
+            // SAFETY: the pool is ours.
+            unsafe { ffi::aegis_pool_alloc_slow(self.as_raw(), zeroed) }
+        });
         NonNull::new(memory.cast()).ok_or_else(|| self.refusal())
     }
 
@@ -239,7 +239,6 @@ impl Drop for Pool {
     fn drop(&mut self) {
         // SAFETY: the pool is ours and not used again. Blocks that are still out were forgotten:
         // their borrow of the pool has ended.
-        unsafe { ffi::aegis_pool_abandon(self.as_raw()) };
-        unwind::resume();
+        unwind::call(|| unsafe { ffi::aegis_pool_abandon(self.as_raw()) });
     }
 }

@@ -3,6 +3,8 @@
 #![allow(dead_code)]
 
 pub mod model;
+#[cfg(feature = "std")]
+pub mod panics;
 
 use aegis_memory::arena::Arena;
 use aegis_memory::source::{BlockSource, SourceBlock};
