@@ -47,8 +47,13 @@ void aegis_buffer_pool_release(aegis_buffer_pool *pool) {
     /* Release and acquire pair with each other: the last one sees what calls on the others did. */
     if (aegis_i_sub(&shared->handles, 1, memory_order_acq_rel) != 1)
         return;
+    size_t left_count = 0;
     for (size_t i = 0; i < shared->class_count; i++)
-        aegis_i_buffer_class_close(&shared->classes[i]);
+        left_count += aegis_i_buffer_class_close(&shared->classes[i]);
+    if (AEGIS_I_DEBUG && left_count != 0)
+        aegis_i_report("a buffer pool stays: the system refuses membarrier, and %zu free buffers "
+                       "are parked by threads that use the pool no more",
+                       left_count);
     aegis_i_buffer_pool_drop(shared);
 }
 

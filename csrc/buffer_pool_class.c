@@ -2,18 +2,36 @@
 /* One size class of a buffer pool: stripes in front of a lock-free pool.
  *
  * A free block lies in a stripe or in the lock-free pool ("at home"). A private stripe belongs to
- * one thread that runs the code of the copy of this library which made the pool (threads.h; by way
- * of another copy the same thread uses shared stripes, as does one that has no number), and which
- * enters and leaves it with plain stores; a shared one is entered with a compare-and-swap. Nobody
- * waits for a stripe but who searches, and that in order: first all shared stripes, whose flags it
- * keeps meanwhile, then home, then the private ones. Those it closes: it says so in each, has all
- * threads execute a barrier, and waits for those that are inside. A thread that comes later sees
- * that its stripe is closed; one that came before has been waited for. This is asymmetric
- * synchronisation as D. Dice, H. Huang and M. Yang have it (2001). The barrier is expensive, so
- * private stripes stay closed, and the shared ones stand in for them, until those have been used
- * for a while without one. With all flags held and the private stripes closed nothing is on its way
- * between stripes and home, so an empty home then means that every block made was out at that
- * moment. Private stripes are opened inside of a shared one, so never during that.
+ * the thread with its number (threads.h), which enters and leaves it with plain stores; a shared
+ * one is entered with a compare-and-swap. Threads without a number use the shared ones only, and so
+ * do all that call by way of another copy of this library than the one that made the pool: its
+ * numbers are others. Nobody waits for a stripe but who searches, and that in order: first all
+ * shared stripes, whose flags it keeps meanwhile, then home, then the private ones. Those it
+ * closes: it says so in each, has all threads execute a barrier, and waits for those that are
+ * inside. A thread that comes later sees that its stripe is closed; one that came before has been
+ * waited for. This is asymmetric synchronisation as D. Dice, H. Huang and M. Yang have it (2001).
+ * The barrier is expensive, so private stripes stay closed, and the shared ones stand in for them,
+ * until those have been used for a while without one. With all flags held and the private stripes
+ * closed nothing is on its way between stripes and home, so an empty home then means that every
+ * block made was out at that moment. Private stripes are opened inside of a shared one, so never
+ * during that.
+ *
+ * Without the barrier, which the system may refuse from some moment on, a thread may be inside of
+ * its stripe though that is closed, and nobody else can know. So nobody else touches that stripe:
+ * it is marked, and its own thread, when it comes next, moves what it parks home and sets it to
+ * closed; its program order is all that takes. A thread with that number is not there if the number
+ * can be borrowed, and then the stripe is emptied under it, by one that has the rights of its
+ * thread. A search then misses at most park_count blocks for each thread that has a private stripe,
+ * lives and has not come back. Each later search tries a barrier again as long as a stripe is
+ * marked; it first sets the marked ones to closed, so a thread that empties its own is inside while
+ * it does, and is waited for. After a barrier that was refused the stripes stay closed, unless a
+ * later one succeeds. What can not be emptied at the pool's end stays counted, and so keeps the
+ * pool: it goes when these threads bring a last buffer each, or never.
+ *
+ * What a spinning thread waits for: a flag, which is held over a few instructions, over a wait for
+ * who is inside of a private stripe, again a few instructions, and over a call of membarrier(2),
+ * which returns; nobody calls anything else, or waits for anything else, inside. A thread that has
+ * spun for long sleeps in between, so that one of lower priority gets on.
  *
  * How long the pool lives. `live` counts the blocks that are not at home, out and parked alike,
  * buffers on the C heap, and 1 for all handles together. Who brings it to 0 frees the pool. It
@@ -51,7 +69,7 @@ static bool try_flag(aegis_i_stripe *stripe) {
 
 static void take_flag(aegis_i_stripe *stripe) {
     for (uint32_t round = 0; !try_flag(stripe); round++)
-        AEGIS_I_SPIN_PAUSE(&stripe->taken, round);
+        AEGIS_I_SPIN_PAUSE(&stripe->taken, 1, round);
 }
 
 static void leave_shared(aegis_i_stripe *stripe) {
@@ -85,35 +103,75 @@ static void move_home(aegis_i_buffer_class *home, aegis_i_stripe *stripe, uint32
     (void)aegis_i_sub(&home->shared->live, count, memory_order_relaxed);
 }
 
+/* Moves all that a private stripe parks home. False: its thread may be inside, for there was no
+ * barrier, it is another one than the caller, and it has not ended. */
+static bool empty_private(aegis_i_buffer_class *home, uint32_t number, bool barrier) {
+    aegis_i_stripe *stripe = &home->stripes[number];
+    bool own = aegis_i_thread_number(home->threads, AEGIS_I_THREAD_ID_KEPT()) == number;
+    bool borrow = !barrier && !own;
+    if (borrow && !aegis_i_thread_number_borrow(home->threads, number))
+        return false;
+    /* Acquire pairs with the release in aegis_i_stripe_leave_private. */
+    for (uint32_t round = 0; barrier && aegis_i_load(&stripe->inside, memory_order_acquire) != 0;
+         round++)
+        AEGIS_I_SPIN_PAUSE(&stripe->inside, 1, round);
+    move_home(home, stripe, aegis_i_load(&stripe->count, memory_order_relaxed));
+    if (borrow)
+        aegis_i_thread_number_return(home->threads, number);
+    return true;
+}
+
 /* Keeps threads out of their private stripes and moves what these park home, with all flags held.
- */
+ * Without a barrier it does so as far as it can, and leaves the rest to the stripes' threads. */
 static void close_private(aegis_i_buffer_class *home) {
-    for (uint32_t i = 0; i < home->private_count; i++)
-        aegis_i_store(&home->stripes[i].taken, 1, memory_order_relaxed);
-    /* Pairs with the order of store and load in aegis_i_stripe_enter_private. */
-    aegis_i_barrier();
+    uint64_t full = 0;
     for (uint32_t i = 0; i < home->private_count; i++) {
-        aegis_i_stripe *stripe = &home->stripes[i];
-        /* Acquire pairs with the release in aegis_i_stripe_leave_private. */
-        for (uint32_t round = 0; aegis_i_load(&stripe->inside, memory_order_acquire) != 0; round++)
-            AEGIS_I_SPIN_PAUSE(&stripe->inside, round);
-        move_home(home, stripe, aegis_i_load(&stripe->count, memory_order_relaxed));
+        /* Acquire pairs with the release in empty_own: what its thread has moved home is there. */
+        if (aegis_i_load(&home->stripes[i].taken, memory_order_acquire) == AEGIS_I_STRIPE_CLOSED)
+            continue;
+        full |= UINT64_C(1) << i;
+        aegis_i_store(&home->stripes[i].taken, AEGIS_I_STRIPE_CLOSED, memory_order_relaxed);
     }
+    if (full == 0)
+        return;
+    /* Pairs with the order of store and load in aegis_i_stripe_enter_private and in empty_own. */
+    bool barrier = AEGIS_I_BARRIER();
+    for (uint32_t i = 0; i < home->private_count; i++)
+        if ((full >> i & 1) != 0 && !empty_private(home, i, barrier))
+            aegis_i_store(&home->stripes[i].taken, AEGIS_I_STRIPE_LEFT, memory_order_relaxed);
     for (uint32_t i = 0; i <= home->stripe_mask; i++)
         shared_stripe(home, i)->calm_count = 0;
     /* Relaxed: the flags order it. */
-    aegis_i_store(&home->private_open, 0, memory_order_relaxed);
+    aegis_i_store(&home->private_state, barrier ? AEGIS_I_PRIVATE_CLOSED : AEGIS_I_PRIVATE_LOST,
+                  memory_order_relaxed);
 }
 
 /* Lets threads into their private stripes again, inside of a shared one. */
 static void open_private(aegis_i_buffer_class *home) {
     /* Relaxed: the flag orders it. */
-    aegis_i_store(&home->private_open, 1, memory_order_relaxed);
+    if (aegis_i_load(&home->private_state, memory_order_relaxed) != AEGIS_I_PRIVATE_CLOSED)
+        return;
+    aegis_i_store(&home->private_state, AEGIS_I_PRIVATE_OPEN, memory_order_relaxed);
     for (uint32_t i = 0; i < home->private_count; i++) {
         /* Release pairs with the acquire in aegis_i_stripe_enter_private: what the closer did is
          * seen. */
-        aegis_i_store(&home->stripes[i].taken, 0, memory_order_release);
+        aegis_i_store(&home->stripes[i].taken, AEGIS_I_STRIPE_OPEN, memory_order_release);
     }
+}
+
+/* A thread that comes to its private stripe finds that another could not empty it, and does so. Its
+ * own program order is all it needs, and a barrier that succeeds meanwhile finds it inside. */
+static AEGIS_I_COLD void empty_own(aegis_i_buffer_class *home, aegis_i_stripe *stripe) {
+    aegis_i_stripe_begin(stripe);
+    bool left = aegis_i_load(&stripe->taken, memory_order_relaxed) == AEGIS_I_STRIPE_LEFT;
+    if (left) {
+        move_home(home, stripe, aegis_i_load(&stripe->count, memory_order_relaxed));
+        /* Release pairs with the acquire in close_private. */
+        aegis_i_store(&stripe->taken, AEGIS_I_STRIPE_CLOSED, memory_order_release);
+    }
+    aegis_i_stripe_leave_private(stripe);
+    if (left)
+        aegis_i_buffer_pool_wake(home->shared);
 }
 
 /* Enters this thread's stripe, the private one if it can. NULL: another thread is inside. */
@@ -122,11 +180,15 @@ static aegis_i_stripe *enter(aegis_i_buffer_class *home) {
     aegis_i_stripe *stripe = aegis_i_stripe_enter_private(home, id);
     if (stripe != NULL)
         return stripe;
+    uintptr_t number = aegis_i_thread_number(home->threads, id);
+    bool has_private = number < home->private_count;
+    if (has_private &&
+        aegis_i_load(&home->stripes[number].taken, memory_order_relaxed) == AEGIS_I_STRIPE_LEFT)
+        empty_own(home, &home->stripes[number]);
     stripe = shared_stripe(home, id);
     if (!try_flag(stripe))
         return NULL;
-    if (aegis_i_thread_number(home->threads, id) < home->private_count &&
-        ++stripe->calm_count >= AEGIS_I_CALM_COUNT) {
+    if (has_private && ++stripe->calm_count >= AEGIS_I_CALM_COUNT) {
         stripe->calm_count = 0;
         open_private(home);
     }
@@ -192,7 +254,8 @@ uint32_t aegis_i_buffer_class_search(aegis_i_buffer_class *home) {
     if (index == AEGIS_I_NO_INDEX)
         index = take_one_home(home);
     /* Relaxed: the flags order it. */
-    if (index == AEGIS_I_NO_INDEX && aegis_i_load(&home->private_open, memory_order_relaxed) != 0) {
+    if (index == AEGIS_I_NO_INDEX &&
+        aegis_i_load(&home->private_state, memory_order_relaxed) != AEGIS_I_PRIVATE_CLOSED) {
         close_private(home);
         index = take_one_home(home);
     }
@@ -291,15 +354,19 @@ void aegis_i_buffer_pool_wake(aegis_buffer_pool_shared *shared) {
     aegis_i_mutex_unlock(&shared->mutex);
 }
 
-void aegis_i_buffer_class_close(aegis_i_buffer_class *home) {
+size_t aegis_i_buffer_class_close(aegis_i_buffer_class *home) {
+    size_t left_count = 0;
     for (uint32_t i = 0; i <= home->stripe_mask; i++) {
         aegis_i_stripe *stripe = shared_stripe(home, i);
         take_flag(stripe);
         move_home(home, stripe, aegis_i_load(&stripe->count, memory_order_relaxed));
     }
     /* Relaxed: the flags order it. */
-    if (aegis_i_load(&home->private_open, memory_order_relaxed) != 0)
+    if (aegis_i_load(&home->private_state, memory_order_relaxed) != AEGIS_I_PRIVATE_CLOSED)
         close_private(home);
+    for (uint32_t i = 0; i < home->private_count; i++)
+        left_count += aegis_i_load(&home->stripes[i].count, memory_order_relaxed);
+    return left_count;
 }
 
 void aegis_i_buffer_pool_drop(aegis_buffer_pool_shared *shared) {

@@ -118,7 +118,8 @@ static void lay_class(aegis_buffer_pool_shared *shared, size_t i, const unfinish
     home->park_count = home->move_count * 2;
     home->max_count = (uint32_t)made->max_count;
     home->pool = made->pool;
-    atomic_init(&home->private_open, private_count != 0);
+    atomic_init(&home->private_state,
+                private_count != 0 ? AEGIS_I_PRIVATE_OPEN : AEGIS_I_PRIVATE_CLOSED);
 }
 
 /* Acquires the shared state and lays it out. NULL: `error` says why. */

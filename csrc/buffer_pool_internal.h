@@ -19,9 +19,21 @@
 #endif
 #define AEGIS_I_SLOT_BYTES ((size_t)64)
 
+/* States of a private stripe: its thread may enter; it may not; it may to empty the stripe and set
+ * it to closed, which nobody else could do. */
+#define AEGIS_I_STRIPE_OPEN UINT32_C(0)
+#define AEGIS_I_STRIPE_CLOSED UINT32_C(1)
+#define AEGIS_I_STRIPE_LEFT UINT32_C(2)
+
+/* States of all private stripes of a class: closed and empty; in use; closed for good, and those in
+ * AEGIS_I_STRIPE_LEFT may not be empty. */
+#define AEGIS_I_PRIVATE_CLOSED UINT32_C(0)
+#define AEGIS_I_PRIVATE_OPEN UINT32_C(1)
+#define AEGIS_I_PRIVATE_LOST UINT32_C(2)
+
 /* A magazine of free buffers. Only who is inside uses it; others may read `count`. */
 typedef struct aegis_i_stripe {
-    /* A shared stripe: 1 while a thread is inside. A private one: 1 while it is closed. */
+    /* A shared stripe: 1 while a thread is inside. A private one: AEGIS_I_STRIPE_*. */
     _Alignas(AEGIS_I_META_ALIGN) _Atomic uint32_t taken;
     /* A private stripe: 1 while its thread is inside, or looks whether it may be. */
     _Atomic uint32_t inside;
@@ -42,14 +54,14 @@ typedef struct aegis_i_buffer_slot {
 _Static_assert(sizeof(aegis_i_buffer_slot) == AEGIS_I_SLOT_BYTES, "what the header promises");
 _Static_assert(sizeof(aegis_i_stripe) <= AEGIS_I_META_ALIGN, "what the header promises");
 
-/* Nothing but what the stripes and the pool hold, and `private_open`, changes after the init. */
+/* Nothing but what the stripes and the pool hold, and `private_state`, changes after the init. */
 struct aegis_i_buffer_class {
     size_t buffer_bytes;
     /* private_count private ones, then stripe_mask + 1 shared ones. */
     aegis_i_stripe *stripes;
     /* Of the copy of this library that made the pool: a private stripe belongs to the thread with
      * its number in there. */
-    const aegis_i_thread_table *threads;
+    aegis_i_thread_table *threads;
     aegis_i_buffer_slot *slots;
     aegis_buffer_pool_shared *shared;
     uint32_t private_count;
@@ -58,8 +70,8 @@ struct aegis_i_buffer_class {
     uint32_t park_count;
     uint32_t move_count;
     uint32_t max_count;
-    /* Written under a flag; read by who has all flags. */
-    _Atomic uint32_t private_open;
+    /* AEGIS_I_PRIVATE_*. Written with all flags held, to _OPEN under one of them. */
+    _Atomic uint32_t private_state;
     aegis_lock_free_pool pool;
 };
 
@@ -92,11 +104,13 @@ struct aegis_buffer_pool_shared {
 
 /* Takes a block, from any place and by growth. AEGIS_I_NO_INDEX: `error` says why. */
 AEGIS_I_HIDDEN uint32_t aegis_i_buffer_class_take(aegis_i_buffer_class *home, aegis_error *error);
-/* Looks for a free block everywhere. AEGIS_I_NO_INDEX: at one moment all that were made were out.
- * Calls neither the source nor the budget. */
+/* Looks for a free block everywhere. AEGIS_I_NO_INDEX: at one moment all that were made were out,
+ * or lay in private stripes of a class that has lost them. Calls neither the source nor the budget.
+ */
 AEGIS_I_HIDDEN uint32_t aegis_i_buffer_class_search(aegis_i_buffer_class *home);
-/* Keeps all threads out of the stripes for good and moves what they park home. */
-AEGIS_I_HIDDEN void aegis_i_buffer_class_close(aegis_i_buffer_class *home);
+/* Keeps all threads out of the stripes for good and moves what they park home. Returns how many
+ * blocks were left, with threads that nothing is known of. */
+AEGIS_I_HIDDEN size_t aegis_i_buffer_class_close(aegis_i_buffer_class *home);
 /* Wakes the threads that wait, if there are any. */
 AEGIS_I_HIDDEN void aegis_i_buffer_pool_wake(aegis_buffer_pool_shared *shared);
 /* Gives up 1 of what keeps the pool, and frees it with the last: the caller's last touch. */
@@ -105,6 +119,14 @@ AEGIS_I_HIDDEN void aegis_i_buffer_pool_drop(aegis_buffer_pool_shared *shared);
 AEGIS_I_HIDDEN void aegis_i_buffer_pool_free(aegis_buffer_pool_shared *shared);
 /* O(1) consistency, for asserts, while a handle or a buffer is held. */
 AEGIS_I_HIDDEN bool aegis_i_buffer_pool_is_valid(const aegis_buffer_pool_shared *shared);
+
+/* Says that this thread is in its private stripe, before it looks whether it may be. */
+static inline void aegis_i_stripe_begin(aegis_i_stripe *stripe) {
+    /* Relaxed, and no more than the compiler is kept from moving the load up that follows: the
+     * barrier in close_private does the rest. */
+    aegis_i_store(&stripe->inside, 1, memory_order_relaxed);
+    atomic_signal_fence(memory_order_seq_cst);
+}
 
 /* Leaves a private stripe. */
 static inline void aegis_i_stripe_leave_private(aegis_i_stripe *stripe) {
@@ -119,12 +141,9 @@ static inline aegis_i_stripe *aegis_i_stripe_enter_private(const aegis_i_buffer_
     if (number >= home->private_count)
         return NULL;
     aegis_i_stripe *stripe = &home->stripes[number];
-    /* Relaxed, and no more than the compiler is kept from moving the load up: the barrier in
-     * close_private does the rest. */
-    aegis_i_store(&stripe->inside, 1, memory_order_relaxed);
-    atomic_signal_fence(memory_order_seq_cst);
+    aegis_i_stripe_begin(stripe);
     /* Acquire pairs with the release in open_private. */
-    if (!AEGIS_UNLIKELY(aegis_i_load(&stripe->taken, memory_order_acquire) != 0))
+    if (!AEGIS_UNLIKELY(aegis_i_load(&stripe->taken, memory_order_acquire) != AEGIS_I_STRIPE_OPEN))
         return stripe;
     aegis_i_stripe_leave_private(stripe);
     return NULL;

@@ -102,10 +102,10 @@ bool aegis_i_barrier_prepare(void) {
     return get_barrier_state() >= KEY;
 }
 
-void aegis_i_barrier(void) {
-    /* Refused only to a process that is not registered, as one might be after a fork. */
-    while (!membarrier(COMMAND_BARRIER))
-        (void)membarrier(COMMAND_REGISTER);
+bool aegis_i_barrier(void) {
+    /* A process that is not registered, as one might not be after a fork, is refused once. */
+    return membarrier(COMMAND_BARRIER) ||
+           (membarrier(COMMAND_REGISTER) && membarrier(COMMAND_BARRIER));
 }
 
 uintptr_t aegis_i_thread_id_new(void) {
@@ -135,7 +135,8 @@ bool aegis_i_barrier_prepare(void) {
     return false;
 }
 
-void aegis_i_barrier(void) {
+bool aegis_i_barrier(void) {
+    return false;
 }
 
 uintptr_t aegis_i_thread_id_new(void) {
@@ -143,6 +144,22 @@ uintptr_t aegis_i_thread_id_new(void) {
 }
 
 #endif
+
+bool aegis_i_thread_number_borrow(aegis_i_thread_table *table, uint32_t number) {
+    uint64_t bit = UINT64_C(1) << number;
+    /* Acquire, here and below, pairs with the release in give_number_back. */
+    uint64_t taken = aegis_i_load(&table->own_numbers, memory_order_acquire);
+    while ((taken & bit) == 0)
+        if (aegis_i_cas_weak(&table->own_numbers, &taken, taken | bit, memory_order_acquire,
+                             memory_order_acquire))
+            return true;
+    return false;
+}
+
+void aegis_i_thread_number_return(aegis_i_thread_table *table, uint32_t number) {
+    /* Release pairs with the acquire in aegis_i_thread_id_new. */
+    (void)aegis_i_sub(&table->own_numbers, UINT64_C(1) << number, memory_order_release);
+}
 
 void aegis_i_spin_pause(uint32_t round) {
     if (round < SPIN_ROUNDS) {
@@ -235,7 +252,7 @@ uint32_t aegis_i_process_claim(_Atomic uint32_t *process) {
         if (seen == (self | AEGIS_I_PROCESS_LOST))
             return AEGIS_I_PROCESS_BROKEN;
         if (seen == (self | AEGIS_I_PROCESS_CLAIMED)) {
-            AEGIS_I_SPIN_PAUSE(process, round);
+            AEGIS_I_SPIN_PAUSE(process, seen, round);
             continue;
         }
         if (aegis_i_cas(process, &seen, self | AEGIS_I_PROCESS_CLAIMED, memory_order_acquire,

@@ -17,11 +17,13 @@
 
 #define AEGIS_I_OWN_NUMBERS UINT32_C(64)
 
-/* A model checker knows its threads itself, and which of them spins for which word. */
+/* A model checker knows its threads itself, and which of them spins while a word has which value.
+ */
 #ifndef AEGIS_I_THREAD_ID
 #define AEGIS_I_THREAD_ID() aegis_i_thread_id()
 #define AEGIS_I_THREAD_ID_KEPT() aegis_i_thread_id_kept
-#define AEGIS_I_SPIN_PAUSE(word, round) aegis_i_spin_pause(round)
+#define AEGIS_I_SPIN_PAUSE(word, value, round) aegis_i_spin_pause(round)
+#define AEGIS_I_BARRIER() aegis_i_barrier()
 #endif
 
 #if defined(_MSC_VER) && !defined(__clang__)
@@ -31,7 +33,7 @@
 #endif
 
 typedef struct aegis_i_thread_table {
-    /* A bit for each of the first numbers that a thread has. */
+    /* A bit for each of the first numbers that a thread has, or has borrowed. */
     _Alignas(2 * AEGIS_I_OWN_NUMBERS) _Atomic uint64_t own_numbers;
 } aegis_i_thread_table;
 
@@ -47,9 +49,15 @@ AEGIS_I_HIDDEN uintptr_t aegis_i_thread_id_new(void);
 AEGIS_I_HIDDEN bool aegis_i_barrier_prepare(void);
 /* Makes every other thread of the process execute a full memory barrier: what such a thread has
  * stored before is seen after the call, and what the caller has stored before the call is seen by
- * whatever such a thread loads after. A few microseconds. */
-AEGIS_I_HIDDEN void aegis_i_barrier(void);
-/* Waits for a moment, longer in later rounds. No cancellation point. */
+ * whatever such a thread loads after. A few microseconds. False: the system has refused, as it may
+ * to a process that confines itself, and nothing is known of the other threads. */
+AEGIS_I_HIDDEN bool aegis_i_barrier(void);
+/* Takes a number below AEGIS_I_OWN_NUMBERS that no thread has. False: one has it. What the thread
+ * that had it did is seen, and one that gets it later sees what was done before it was returned. */
+AEGIS_I_HIDDEN bool aegis_i_thread_number_borrow(aegis_i_thread_table *table, uint32_t number);
+AEGIS_I_HIDDEN void aegis_i_thread_number_return(aegis_i_thread_table *table, uint32_t number);
+/* Waits for a moment, longer in later rounds: it sleeps in the end, so that a thread gets on which
+ * has a lower priority than the caller. No cancellation point. */
 AEGIS_I_HIDDEN void aegis_i_spin_pause(uint32_t round);
 /* Which process an object belongs to that was made in one and may be used in a child of it: a word
  * that aegis_i_process() is stored in at first. The two bits above a process number are for the

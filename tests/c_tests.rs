@@ -147,6 +147,7 @@ c_tests! {
     buffer_memory_test
     buffer_model_test
     buffer_mut_test
+    buffer_pool_barrier_test
     buffer_pool_stress_test
     buffer_pool_test
     buffer_pool_wait_test

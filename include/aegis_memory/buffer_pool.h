@@ -19,6 +19,12 @@
  *  buffer of a class that would do was out. After such a search the threads do without stripes of
  *  their own for a while, since it costs them dear: a pool with buffers to spare is a fast one.
  *
+ *  Where the system refuses membarrier from some moment on, as a sandbox may, no call waits for it.
+ *  Threads then do without stripes of their own for good, each bringing home what its stripe parks
+ *  when it next uses the pool. Until it does or ends, a search does not find these buffers: at most
+ *  28 for each such thread and class. If the last handle is given up meanwhile, the pool stays
+ *  until such threads have released a buffer each, or for ever; a debug build reports that.
+ *
  *  What happens when all are out is the pool's policy: an error, a buffer from the C heap (charged
  *  to the same budget), or waiting for a time. Who waits is woken when a buffer comes home, in no
  *  particular order.

@@ -16,10 +16,13 @@
 extern uint64_t model_now_ns;
 /* The id of the running thread. */
 uintptr_t model_thread_id(void);
+/* Whether the system executes a barrier; the threads here always see what others have stored. */
+bool model_barrier(void);
 
 #define AEGIS_I_THREAD_ID() model_thread_id()
 #define AEGIS_I_THREAD_ID_KEPT() model_thread_id()
-#define AEGIS_I_SPIN_PAUSE(word, round) ((void)(round), model_wait_while((word), 1))
+#define AEGIS_I_SPIN_PAUSE(word, value, round) ((void)(round), model_wait_while((word), (value)))
+#define AEGIS_I_BARRIER() model_barrier()
 #define AEGIS_I_STRIPE_COUNT 2
 #define AEGIS_I_STRIPE_ITEMS 2
 #define AEGIS_I_CALM_COUNT 1

@@ -24,10 +24,30 @@ static aegis_buffer_mut writers[MAX_BLOCKS];
 static aegis_buffer views[MODEL_MAX_THREADS];
 static int late_count;
 static bool success;
+/* Whether the last handle is there, and whether it was when the last block was given back. */
+static bool handle_left;
+static bool last_parked;
 
 uintptr_t model_thread_id(void) {
     static const uint32_t numbers[MODEL_MAX_THREADS] = {0, 1, AEGIS_I_OWN_NUMBERS};
     return (uintptr_t)&aegis_i_threads + (model_running() < 0 ? 0 : numbers[model_running()]);
+}
+
+/* The next barriers, so many, are refused. */
+static int refused_barriers;
+
+bool model_barrier(void) {
+    model_yield();
+    if (refused_barriers == 0)
+        return true;
+    refused_barriers--;
+    return false;
+}
+
+/* A thread with a number of its own ends. */
+static void end_thread(int number) {
+    if (number < 2)
+        aegis_i_thread_number_return(&aegis_i_threads, (uint32_t)number);
 }
 
 /* A source that forgets everything between two runs. What is given back is spoilt, and must stay
@@ -84,7 +104,10 @@ static void make(size_t count, size_t max_count) {
     dry = false;
     close_count = late_count = 0;
     model_now_ns = 1;
+    refused_barriers = 0;
+    aegis_i_threads.own_numbers = 3;
     memset(bases, 0, sizeof bases);
+    memset(given_back, 0, sizeof given_back);
     for (int i = 0; i < MAX_BLOCKS; i++)
         owners[i] = -1;
     MODEL_CHECK(aegis_buffer_pool_init(&pools[0], &options) == AEGIS_OK);
@@ -373,6 +396,91 @@ static void thread_references(int number) {
     MODEL_CHECK(aegis_buffer_release(&views[number]) == AEGIS_OK);
 }
 
+/* The system refuses the barrier. What a thread has parked that has not come back is not to be had,
+ * but nothing is lost, and nothing has two owners. */
+static void begin_refused(void) {
+    begin_parked();
+    refused_barriers = 99;
+}
+
+static void thread_refused(int number) {
+    aegis_buffer_mut held[2];
+    bool got[2];
+    for (int i = 0; i < 2; i++)
+        got[i] = try_get(number, 0, &held[i]) == AEGIS_OK;
+    for (int i = 0; i < 2; i++)
+        if (got[i])
+            put(&held[i]);
+    /* A thread that ends leaves what it has parked to the others. */
+    if (number == 1)
+        end_thread(number);
+}
+
+/* Those that end meanwhile: thread 0 goes on as the one that drains. */
+static void end_refused(void) {
+    if ((aegis_i_threads.own_numbers & 2) != 0)
+        end_thread(1);
+    drain(4);
+}
+
+/* Refused once, the barrier may be had later. */
+static void begin_refused_once(void) {
+    begin_parked();
+    refused_barriers = 1;
+}
+
+static void end_refused_once(void) {
+    refused_barriers = 0;
+    drain(4);
+}
+
+/* The end without a barrier: the pool may stay, as it is, but goes if all threads bring what they
+ * have parked home; it never goes too early. */
+static void begin_refused_end(void) {
+    begin_end();
+    refused_barriers = 99;
+}
+
+static void end_refused_end(void) {
+    if (close_count == 0) {
+        for (size_t i = 0; i < used_bytes; i++)
+            MODEL_CHECK(!given_back[i]);
+        return;
+    }
+    check_gone();
+}
+
+/* One thread parks two and keeps a third, the other gives the last handle up: whatever the order,
+ * the third brings all home. */
+static void begin_third(void) {
+    make(3, 0);
+    for (int i = 0; i < 3; i++)
+        writers[i] = get(1);
+    aegis_buffer_pool_release(&pools[1]);
+    aegis_buffer_pool_release(&pools[2]);
+    refused_barriers = 99;
+    handle_left = true;
+}
+
+static void thread_third(int number) {
+    if (number == 0) {
+        aegis_buffer_pool_release(&pools[0]);
+        handle_left = false;
+        return;
+    }
+    put(&writers[0]);
+    put(&writers[1]);
+    last_parked = handle_left;
+    put(&writers[2]);
+}
+
+static void end_third(void) {
+    if (!last_parked)
+        check_gone();
+    else
+        end_refused_end();
+}
+
 int main(void) {
     static const model_scenario scenarios[] = {
         {"three of three", begin_three, thread_three, end_three, 3, 2},
@@ -387,6 +495,10 @@ int main(void) {
         {"late", begin_wait, thread_late, end_late, 3, 2},
         {"growth for a waiter", begin_growth_for_waiter, thread_growth_for_waiter,
          end_growth_for_waiter, 2, 2},
+        {"refused barrier", begin_refused, thread_refused, end_refused, 3, 2},
+        {"barrier refused once", begin_refused_once, thread_refused, end_refused_once, 3, 2},
+        {"refused barrier at the end", begin_refused_end, thread_end, end_refused_end, 3, 2},
+        {"refused barrier, the third", begin_third, thread_third, end_third, 2, 3},
         {"references", begin_references, thread_references, check_gone, 3, 3},
     };
     for (size_t i = 0; i < sizeof scenarios / sizeof *scenarios; i++) {
