@@ -348,7 +348,7 @@ static int headers_without_memory(void) {
     if (!take_all_memory())
         return 0;
     aegis_status wrapped = aegis_buffer_wrap(&lent, "a", 1, count_release, &count, &error);
-    aegis_status opened = aegis_buffer_map_file(&mapped, "/dev/null", &os_error);
+    aegis_status opened = aegis_buffer_map_file(&mapped, "/bin/sh", &os_error);
     if (setrlimit(RLIMIT_AS, &before) != 0)
         return 4;
     if (wrapped != AEGIS_E_OUT_OF_MEMORY || error.status != wrapped || !is_no_buffer(&lent) ||
