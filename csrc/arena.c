@@ -84,12 +84,10 @@ static void set_steps(aegis_arena *arena, const aegis_arena_options *options) {
 }
 
 /* Fails an init: the arena is all-zero but for the error record. */
-static aegis_status fail_init(aegis_arena *arena, aegis_status status, size_t size_bytes) {
-    const aegis_budget *failed_budget = arena->failed_budget;
+static aegis_status fail_init(aegis_arena *arena, const aegis_i_refusal *why, size_t size_bytes) {
     memset(arena, 0, sizeof *arena);
-    arena->failed_budget = failed_budget;
-    (void)aegis_i_arena_fail(arena, status, size_bytes, AEGIS_ARENA_ALIGN);
-    return status;
+    (void)aegis_i_arena_fail(arena, why, size_bytes, AEGIS_ARENA_ALIGN);
+    return why->status;
 }
 
 aegis_status aegis_arena_init(aegis_arena *arena, const aegis_arena_options *options) {
@@ -98,9 +96,10 @@ aegis_status aegis_arena_init(aegis_arena *arena, const aegis_arena_options *opt
         options = &defaults;
     memset(arena, 0, sizeof *arena);
     size_t checked_bytes;
-    aegis_status status = check_options(options, &checked_bytes);
-    if (status != AEGIS_OK)
-        return fail_init(arena, status, checked_bytes);
+    aegis_i_refusal why = {AEGIS_OK, NULL};
+    why.status = check_options(options, &checked_bytes);
+    if (why.status != AEGIS_OK)
+        return fail_init(arena, &why, checked_bytes);
 
     set_flags(arena, options->flags);
     set_steps(arena, options);
@@ -120,8 +119,8 @@ aegis_status aegis_arena_init(aegis_arena *arena, const aegis_arena_options *opt
 
     size_t first_bytes =
         aegis_i_round_up(AEGIS_I_BLOCK_HEAD + options->capacity_bytes, AEGIS_I_BLOCK_ALIGN);
-    if (options->capacity_bytes != 0 && aegis_i_arena_acquire(arena, first_bytes) == NULL)
-        return fail_init(arena, aegis_i_arena_refusal(arena), options->capacity_bytes);
+    if (options->capacity_bytes != 0 && aegis_i_arena_acquire(arena, first_bytes, &why) == NULL)
+        return fail_init(arena, &why, options->capacity_bytes);
     if (arena->budget != NULL)
         (void)aegis_budget_retain(arena->budget);
     assert(aegis_i_arena_is_valid(arena));
@@ -375,11 +374,11 @@ void aegis_arena_last_error(const aegis_arena *arena, aegis_error *error) {
     error->align_bytes = arena->failed_align_bytes;
     error->limit_bytes = arena->failed_limit_bytes;
     error->in_use_bytes = arena->failed_in_use_bytes;
-    error->refused = error->status == AEGIS_E_LIMIT_EXCEEDED ? arena->failed_budget : NULL;
+    error->refused = arena->failed_budget;
 }
 
 size_t aegis_arena_explain(const aegis_arena *arena, char *buffer, size_t buffer_bytes) {
-    if (arena->failed_status == AEGIS_E_LIMIT_EXCEEDED) {
+    if (arena->failed_budget != NULL) {
         aegis_budget_refusal refusal;
         aegis_budget_get_refusal(arena->failed_budget, arena->failed_bytes, &refusal);
         return aegis_budget_explain(&refusal, buffer, buffer_bytes);

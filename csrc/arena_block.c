@@ -30,20 +30,26 @@ bool aegis_i_arena_is_valid(const aegis_arena *arena) {
            arena->closed_bytes + aegis_i_block_capacity(block) <= arena->capacity_bytes;
 }
 
-void *aegis_i_arena_fail(aegis_arena *arena, aegis_status status, size_t size_bytes,
+void *aegis_i_arena_fail(aegis_arena *arena, const aegis_i_refusal *why, size_t size_bytes,
                          size_t align_bytes) {
-    arena->failed_status = status;
-    arena->failed_bytes = size_bytes;
-    arena->failed_align_bytes = align_bytes;
-    arena->failed_in_use_bytes = aegis_i_arena_used(arena);
-    arena->failed_limit_bytes = status == AEGIS_E_EXHAUSTED ? arena->capacity_bytes : 0;
-    if (status == AEGIS_E_LIMIT_EXCEEDED) {
-        aegis_budget_figures figures;
-        aegis_budget_get_figures(arena->failed_budget, &figures);
-        arena->failed_limit_bytes = figures.limit_bytes;
-        arena->failed_in_use_bytes = figures.used_bytes;
-    }
+    size_t limit_bytes = why->status == AEGIS_E_EXHAUSTED ? arena->capacity_bytes : 0;
+    aegis_error error = {
+        why->status, size_bytes, align_bytes, limit_bytes, aegis_i_arena_used(arena), NULL};
+    aegis_i_explain_refusal(why, &error);
+    arena->failed_status = error.status;
+    arena->failed_bytes = error.requested_bytes;
+    arena->failed_align_bytes = error.align_bytes;
+    arena->failed_limit_bytes = error.limit_bytes;
+    arena->failed_in_use_bytes = error.in_use_bytes;
+    arena->failed_budget = error.refused;
     return NULL;
+}
+
+/* Fails a request that no source was asked for. */
+static void *fail_with(aegis_arena *arena, aegis_status status, size_t size_bytes,
+                       size_t align_bytes) {
+    const aegis_i_refusal why = {status, NULL};
+    return aegis_i_arena_fail(arena, &why, size_bytes, align_bytes);
 }
 
 aegis_arena_block *aegis_i_block_lay(void *memory, size_t total_bytes, bool zeroed,
@@ -80,12 +86,6 @@ static void link_block(aegis_arena *arena, aegis_arena_block *block) {
     arena->last->next = block;
 }
 
-aegis_status aegis_i_arena_refusal(const aegis_arena *arena) {
-    if (arena->failed_budget != NULL)
-        return AEGIS_E_LIMIT_EXCEEDED;
-    return (arena->flags & AEGIS_I_ARENA_FIXED) != 0 ? AEGIS_E_EXHAUSTED : AEGIS_E_OUT_OF_MEMORY;
-}
-
 /* Makes a block of memory that was acquired, and links it. NULL for NULL. */
 static aegis_arena_block *link_acquired(aegis_arena *arena, void *memory, size_t total_bytes,
                                         bool zeroed) {
@@ -100,29 +100,15 @@ static aegis_arena_block *link_acquired(aegis_arena *arena, void *memory, size_t
     return block;
 }
 
-aegis_arena_block *aegis_i_arena_acquire(aegis_arena *arena, size_t total_bytes) {
-    bool zeroed = false;
-    const aegis_source *source = &arena->source;
-    arena->failed_budget = NULL;
-    if ((arena->flags & AEGIS_I_ARENA_LOCAL) != 0) {
-        void *shard = aegis_i_local_acquire(arena, total_bytes, &zeroed);
-        return link_acquired(arena, shard, total_bytes, zeroed);
-    }
-    if (source->acquire == NULL ||
-        aegis_budget_charge(arena->budget, total_bytes, &arena->failed_budget) != AEGIS_OK)
-        return NULL;
-    void *memory = source->acquire(source->context, total_bytes, AEGIS_I_BLOCK_ALIGN, &zeroed);
-    if (memory != NULL && (uintptr_t)memory > AEGIS_I_TOP - total_bytes) {
-        if (source->release != NULL)
-            source->release(source->context, memory, total_bytes, AEGIS_I_BLOCK_ALIGN);
-        memory = NULL;
-    }
-    if (memory == NULL) {
-        (void)aegis_budget_uncharge(arena->budget, total_bytes);
-        /* A pressure function may have failed to allocate from this arena: not our reason. */
-        arena->failed_budget = NULL;
-        return NULL;
-    }
+aegis_arena_block *aegis_i_arena_acquire(aegis_arena *arena, size_t total_bytes,
+                                         aegis_i_refusal *why) {
+    bool zeroed;
+    void *memory;
+    if ((arena->flags & AEGIS_I_ARENA_LOCAL) != 0)
+        memory = aegis_i_local_acquire(arena, total_bytes, &zeroed, why);
+    else
+        memory = aegis_i_acquire(&arena->source, arena->budget, total_bytes, AEGIS_I_BLOCK_ALIGN,
+                                 &zeroed, why);
     return link_acquired(arena, memory, total_bytes, zeroed);
 }
 
@@ -136,10 +122,8 @@ void aegis_i_arena_release(aegis_arena *arena, aegis_arena_block *block) {
         if ((block->flags & AEGIS_I_BLOCK_CALLER) == 0) {
             arena->reserved_bytes -= total_bytes;
             arena->released_count++;
-            if (arena->source.release != NULL)
-                arena->source.release(arena->source.context, block, total_bytes,
-                                      AEGIS_I_BLOCK_ALIGN);
-            (void)aegis_budget_uncharge(arena->budget, total_bytes);
+            aegis_i_give_back(&arena->source, arena->budget, block, total_bytes,
+                              AEGIS_I_BLOCK_ALIGN);
         }
         block = next;
     }
@@ -235,14 +219,14 @@ static aegis_arena_block *find_idle(aegis_arena *arena, size_t need_bytes) {
 
 /* Acquires a block for the request: of the growth step if the request is no larger than the
  * largest step and may be served so, else, or if the source refuses that, of its own size. */
-static aegis_arena_block *acquire_for(aegis_arena *arena, size_t need_bytes) {
+static aegis_arena_block *acquire_for(aegis_arena *arena, size_t need_bytes, aegis_i_refusal *why) {
     size_t exact_bytes = AEGIS_I_BLOCK_HEAD + need_bytes;
     size_t step_bytes = arena->next_block_bytes;
     while (step_bytes < exact_bytes && step_bytes <= arena->max_block_bytes / 2)
         step_bytes *= 2;
     if (step_bytes >= exact_bytes &&
         may_serve(arena, step_bytes - AEGIS_I_BLOCK_HEAD, need_bytes)) {
-        aegis_arena_block *block = aegis_i_arena_acquire(arena, step_bytes);
+        aegis_arena_block *block = aegis_i_arena_acquire(arena, step_bytes, why);
         if (block != NULL) {
             arena->next_block_bytes = step_bytes <= arena->max_block_bytes / 2
                                           ? step_bytes * 2
@@ -250,7 +234,7 @@ static aegis_arena_block *acquire_for(aegis_arena *arena, size_t need_bytes) {
             return block;
         }
     }
-    return aegis_i_arena_acquire(arena, exact_bytes);
+    return aegis_i_arena_acquire(arena, exact_bytes, why);
 }
 
 /* Serves the request from `block`, the head of the idle ones, and decides which of it and the
@@ -283,12 +267,12 @@ static void *place(aegis_arena *arena, aegis_arena_block *block, size_t size_byt
 void *aegis_arena_alloc_slow(aegis_arena *arena, size_t size_bytes, size_t align_bytes,
                              bool zeroed) {
     if ((arena->flags & AEGIS_I_ARENA_LOCAL) != 0 && !aegis_i_local_is_current(arena))
-        return aegis_i_arena_fail(arena, AEGIS_E_INVALID, size_bytes, align_bytes);
+        return fail_with(arena, AEGIS_E_INVALID, size_bytes, align_bytes);
     assert(aegis_i_arena_is_valid(arena));
     /* An alignment that is no constraint here does not narrow the sizes either. */
     size_t excess_bytes = align_bytes > AEGIS_ARENA_ALIGN ? align_bytes - 1 : 0;
     if (!aegis_i_is_power_of_two(align_bytes) || size_bytes > PTRDIFF_MAX - excess_bytes)
-        return aegis_i_arena_fail(arena, AEGIS_E_INVALID_LAYOUT, size_bytes, align_bytes);
+        return fail_with(arena, AEGIS_E_INVALID_LAYOUT, size_bytes, align_bytes);
     align_bytes = aegis_i_max(align_bytes, AEGIS_ARENA_ALIGN);
     bool own_block = (arena->flags & AEGIS_ARENA_OWN_BLOCKS) != 0;
     void *memory = own_block ? NULL : take_from_current(arena, size_bytes, align_bytes, zeroed);
@@ -301,18 +285,21 @@ void *aegis_arena_alloc_slow(aegis_arena *arena, size_t size_bytes, size_t align
     size_t need_bytes =
         aegis_i_round_up(slack_bytes + span_of(arena, size_bytes), AEGIS_ARENA_ALIGN);
     aegis_arena_block *block = NULL;
-    arena->failed_budget = NULL;
+    aegis_i_refusal why = {AEGIS_E_OUT_OF_MEMORY, NULL};
     if (need_bytes <= PTRDIFF_MAX - AEGIS_I_BLOCK_HEAD) {
         if (own_block)
-            block = aegis_i_arena_acquire(arena, AEGIS_I_BLOCK_HEAD + need_bytes);
+            block = aegis_i_arena_acquire(arena, AEGIS_I_BLOCK_HEAD + need_bytes, &why);
         else if ((block = find_idle(arena, need_bytes)) == NULL)
             block = (arena->flags & AEGIS_I_ARENA_LOCAL) != 0 &&
                             aegis_i_local_extend(arena, size_bytes, align_bytes)
                         ? arena->block
-                        : acquire_for(arena, need_bytes);
+                        : acquire_for(arena, need_bytes, &why);
     }
-    if (block == NULL)
-        return aegis_i_arena_fail(arena, aegis_i_arena_refusal(arena), size_bytes, align_bytes);
+    if (block == NULL) {
+        if ((arena->flags & AEGIS_I_ARENA_FIXED) != 0)
+            why.status = AEGIS_E_EXHAUSTED;
+        return aegis_i_arena_fail(arena, &why, size_bytes, align_bytes);
+    }
     memory = block == arena->block
                  ? take_from_current(arena, size_bytes, align_bytes, zeroed)
                  : place(arena, block, size_bytes, align_bytes, need_bytes, zeroed);

@@ -91,7 +91,9 @@ static void set_step(aegis_arena *arena, size_t carved_bytes) {
                                          shared_of(arena)->shard_max_bytes);
 }
 
-void *aegis_i_local_acquire(aegis_arena *arena, size_t total_bytes, bool *zeroed) {
+void *aegis_i_local_acquire(aegis_arena *arena, size_t total_bytes, bool *zeroed,
+                            aegis_i_refusal *why) {
+    *zeroed = false;
     aegis_lock_free_arena_shared *shared = shared_of(arena);
     unsigned char *p = take_tail(shared, total_bytes);
     if (p == NULL) {
@@ -99,7 +101,8 @@ void *aegis_i_local_acquire(aegis_arena *arena, size_t total_bytes, bool *zeroed
         aegis_error error;
         p = aegis_i_shared_take(shared, total_bytes, SHARD_ALIGN, &dirty_bytes, &error);
         if (p == NULL) {
-            arena->failed_budget = error.refused;
+            why->status = error.status;
+            why->budget = error.refused;
             return NULL;
         }
         *zeroed = dirty_bytes == 0;

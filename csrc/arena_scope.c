@@ -164,11 +164,22 @@ static void merge(aegis_arena *to, aegis_arena *from) {
     to->released_count += from->released_count;
 }
 
+/* Gives `to` the error record of `from`. */
+static void copy_record(aegis_arena *to, const aegis_arena *from) {
+    to->failed_bytes = from->failed_bytes;
+    to->failed_align_bytes = from->failed_align_bytes;
+    to->failed_limit_bytes = from->failed_limit_bytes;
+    to->failed_in_use_bytes = from->failed_in_use_bytes;
+    to->failed_budget = from->failed_budget;
+    to->failed_status = from->failed_status;
+}
+
 void aegis_arena_scope_end(aegis_arena *arena, aegis_arena_scope *scope) {
     aegis_arena *inner = &scope->arena;
     aegis_i_arena_free_since(inner, &scope->mark);
     merge(inner, arena);
     end_marks(arena, scope);
+    copy_record(inner, arena);
     inner->flags = end_flags(arena, inner);
     *arena = *inner;
     assert(aegis_i_arena_is_valid(arena));

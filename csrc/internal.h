@@ -75,6 +75,24 @@ AEGIS_I_HIDDEN void aegis_i_text_add(aegis_i_text *text, const char *format, ...
 #define AEGIS_I_DEBUG 1
 #endif
 
+/* Why memory was refused, and by which budget if that is why. */
+typedef struct aegis_i_refusal {
+    aegis_status status;
+    const aegis_budget *budget;
+} aegis_i_refusal;
+
+/* Charges the budget, which may be NULL, and acquires memory from the source: no other code calls
+ * an acquire function. It calls the user's functions (source, pressure), which may use the object
+ * that asks; so it is called with no lock held, and knows nothing of that object. NULL: `why`. */
+AEGIS_I_HIDDEN void *aegis_i_acquire(const aegis_source *source, aegis_budget *budget,
+                                     size_t size_bytes, size_t align_bytes, bool *zeroed,
+                                     aegis_i_refusal *why);
+/* Releases what was acquired so, and takes the charge back. */
+AEGIS_I_HIDDEN void aegis_i_give_back(const aegis_source *source, aegis_budget *budget,
+                                      void *memory, size_t size_bytes, size_t align_bytes);
+/* Writes into an error record why memory was refused; if a budget refused, in its figures. */
+AEGIS_I_HIDDEN void aegis_i_explain_refusal(const aegis_i_refusal *why, aegis_error *error);
+
 /* The head of a block; its usable bytes follow. The block knows no arena, so arenas can move. */
 struct aegis_arena_block {
     aegis_arena_block *next;
@@ -221,14 +239,14 @@ AEGIS_I_HIDDEN void aegis_i_clean(const aegis_arena *arena, aegis_arena_block *b
 /* Wipes freed bytes of the current block that stay below its dirty end, as the flags ask. */
 AEGIS_I_HIDDEN void aegis_i_clean_bytes(const aegis_arena *arena, unsigned char *p,
                                         size_t size_bytes);
-/* Keeps a failure for aegis_arena_last_error; returns NULL. */
-AEGIS_I_HIDDEN void *aegis_i_arena_fail(aegis_arena *arena, aegis_status status, size_t size_bytes,
-                                        size_t align_bytes);
+/* Keeps a failure for aegis_arena_last_error; returns NULL. The only writer of the record, called
+ * when a request has failed for good. */
+AEGIS_I_HIDDEN void *aegis_i_arena_fail(aegis_arena *arena, const aegis_i_refusal *why,
+                                        size_t size_bytes, size_t align_bytes);
 /* Acquires a block of `total_bytes`, head included, and puts it behind `last` as idle.
- * NULL when the source refuses. */
-AEGIS_I_HIDDEN aegis_arena_block *aegis_i_arena_acquire(aegis_arena *arena, size_t total_bytes);
-/* Why the acquire that has just failed did. */
-AEGIS_I_HIDDEN aegis_status aegis_i_arena_refusal(const aegis_arena *arena);
+ * NULL when that is refused: `why` says why. */
+AEGIS_I_HIDDEN aegis_arena_block *aegis_i_arena_acquire(aegis_arena *arena, size_t total_bytes,
+                                                        aegis_i_refusal *why);
 /* Gives every block of the list back, except the caller's. */
 AEGIS_I_HIDDEN void aegis_i_arena_release(aegis_arena *arena, aegis_arena_block *block);
 /* Lays the head of a block over memory of at least AEGIS_I_BLOCK_HEAD bytes. */
@@ -237,7 +255,8 @@ AEGIS_I_HIDDEN aegis_arena_block *aegis_i_block_lay(void *memory, size_t total_b
 /* Whether the shared arena of a local one has not been reset since; reports it otherwise. */
 AEGIS_I_HIDDEN bool aegis_i_local_is_current(const aegis_arena *arena);
 /* Carves a shard out of the shared arena, for aegis_i_arena_acquire. */
-AEGIS_I_HIDDEN void *aegis_i_local_acquire(aegis_arena *arena, size_t total_bytes, bool *zeroed);
+AEGIS_I_HIDDEN void *aegis_i_local_acquire(aegis_arena *arena, size_t total_bytes, bool *zeroed,
+                                           aegis_i_refusal *why);
 /* Makes room in the current shard for a request, by moving its end, if nothing was carved behind
  * it. */
 AEGIS_I_HIDDEN bool aegis_i_local_extend(aegis_arena *arena, size_t size_bytes, size_t align_bytes);

@@ -98,13 +98,13 @@ static unsigned char *take_from(const aegis_lock_free_arena_shared *shared,
  * another thread has brought one meanwhile. */
 static aegis_i_shared_block *grow(aegis_lock_free_arena_shared *shared,
                                   const aegis_i_shared_block *block, size_t need_bytes,
-                                  const aegis_budget **refused) {
+                                  aegis_i_refusal *why) {
     size_t exact_bytes = AEGIS_I_SHARED_HEAD + need_bytes;
     size_t step_bytes = aegis_i_load(&shared->next_block_bytes, memory_order_relaxed);
     while (step_bytes / 4 < exact_bytes && step_bytes <= shared->max_block_bytes / 2)
         step_bytes *= 2;
     step_bytes = aegis_i_max(step_bytes, exact_bytes);
-    aegis_i_shared_block *fresh = aegis_i_shared_acquire(shared, step_bytes, refused);
+    aegis_i_shared_block *fresh = aegis_i_shared_acquire(shared, step_bytes, why);
     if (fresh != NULL) {
         size_t limit_bytes = aegis_i_max(step_bytes, shared->max_block_bytes);
         aegis_i_store(&shared->next_block_bytes,
@@ -114,18 +114,18 @@ static aegis_i_shared_block *grow(aegis_lock_free_arena_shared *shared,
     }
     if (aegis_i_load(&block->next, memory_order_relaxed) != NULL)
         return NULL;
-    return aegis_i_shared_acquire(shared, exact_bytes, refused);
+    return aegis_i_shared_acquire(shared, exact_bytes, why);
 }
 
 /* The block behind `block`, acquired if there is none yet. NULL when that is refused. */
 static aegis_i_shared_block *next_of(aegis_lock_free_arena_shared *shared,
                                      aegis_i_shared_block *block, size_t need_bytes,
-                                     const aegis_budget **refused) {
+                                     aegis_i_refusal *why) {
     /* Acquire pairs with the release that appended the block: its head is written. */
     aegis_i_shared_block *next = aegis_i_load(&block->next, memory_order_acquire);
     if (next != NULL)
         return next;
-    aegis_i_shared_block *fresh = grow(shared, block, need_bytes, refused);
+    aegis_i_shared_block *fresh = grow(shared, block, need_bytes, why);
     if (fresh != NULL) {
         aegis_i_shared_block *tail = block;
         aegis_i_shared_block *behind = NULL;
@@ -162,7 +162,7 @@ static aegis_i_shared_block *find_large(const aegis_lock_free_arena_shared *shar
  * as before the reset find idle ones in whatever order they come, since each takes the smallest
  * that fits. */
 static aegis_i_shared_block *take_large(aegis_lock_free_arena_shared *shared, size_t need_bytes,
-                                        const aegis_budget **refused) {
+                                        aegis_i_refusal *why) {
     aegis_i_shared_block *block;
     while ((block = find_large(shared, need_bytes)) != NULL) {
         uint32_t taken = 0;
@@ -171,7 +171,7 @@ static aegis_i_shared_block *take_large(aegis_lock_free_arena_shared *shared, si
             break;
     }
     if (block == NULL) {
-        block = aegis_i_shared_acquire(shared, AEGIS_I_SHARED_HEAD + need_bytes, refused);
+        block = aegis_i_shared_acquire(shared, AEGIS_I_SHARED_HEAD + need_bytes, why);
         if (block == NULL)
             return NULL;
         aegis_i_shared_block *newest = aegis_i_load(&shared->large, memory_order_relaxed);
@@ -189,9 +189,9 @@ unsigned char *aegis_i_shared_take(aegis_lock_free_arena_shared *shared, size_t 
                                    size_t align_bytes, size_t *dirty_bytes, aegis_error *error) {
     assert(aegis_i_shared_is_valid(shared));
     size_t excess_bytes = align_bytes > AEGIS_ARENA_ALIGN ? align_bytes - 1 : 0;
+    aegis_i_refusal why = {AEGIS_E_INVALID_LAYOUT, NULL};
     if (!aegis_i_is_power_of_two(align_bytes) || size_bytes > PTRDIFF_MAX - excess_bytes)
-        return aegis_i_shared_fail(shared, AEGIS_E_INVALID_LAYOUT, size_bytes, align_bytes, NULL,
-                                   error);
+        return aegis_i_shared_fail(shared, &why, size_bytes, align_bytes, error);
     size_t asked_align_bytes = align_bytes;
     align_bytes = aegis_i_max(align_bytes, AEGIS_ARENA_ALIGN);
     /* The most that the request can take of a new block. Both terms are below PTRDIFF_MAX + 64, so
@@ -200,10 +200,9 @@ unsigned char *aegis_i_shared_take(aegis_lock_free_arena_shared *shared, size_t 
                                                            : align_bytes - AEGIS_ARENA_ALIGN;
     size_t need_bytes =
         aegis_i_round_up(slack_bytes + aegis_i_shared_span(size_bytes), AEGIS_I_BLOCK_ALIGN);
-    const aegis_budget *refused = NULL;
+    why.status = AEGIS_E_OUT_OF_MEMORY;
     if (need_bytes > PTRDIFF_MAX - AEGIS_I_SHARED_HEAD)
-        return aegis_i_shared_fail(shared, AEGIS_E_OUT_OF_MEMORY, size_bytes, asked_align_bytes,
-                                   NULL, error);
+        return aegis_i_shared_fail(shared, &why, size_bytes, asked_align_bytes, error);
     for (;;) {
         /* Acquire pairs with the release below: the head of the block is written. */
         aegis_i_shared_block *block = aegis_i_load(&shared->current, memory_order_acquire);
@@ -211,13 +210,13 @@ unsigned char *aegis_i_shared_take(aegis_lock_free_arena_shared *shared, size_t 
         if (p != NULL)
             return p;
         if (need_bytes > shared->add_limit_bytes) {
-            block = take_large(shared, need_bytes, &refused);
+            block = take_large(shared, need_bytes, &why);
             if (block == NULL)
                 break;
             size_t pad_bytes = aegis_i_padding(aegis_i_shared_start(block), align_bytes);
             return hand_out(block, pad_bytes, size_bytes, dirty_bytes);
         }
-        aegis_i_shared_block *next = next_of(shared, block, need_bytes, &refused);
+        aegis_i_shared_block *next = next_of(shared, block, need_bytes, &why);
         if (next == NULL)
             break;
         /* Release publishes what the acquire in next_of has shown us of the head. That another
@@ -225,8 +224,7 @@ unsigned char *aegis_i_shared_take(aegis_lock_free_arena_shared *shared, size_t 
         (void)aegis_i_cas(&shared->current, &block, next, memory_order_release,
                           memory_order_relaxed);
     }
-    return aegis_i_shared_fail(shared, AEGIS_E_OUT_OF_MEMORY, size_bytes, asked_align_bytes,
-                               refused, error);
+    return aegis_i_shared_fail(shared, &why, size_bytes, asked_align_bytes, error);
 }
 
 bool aegis_i_shared_give_back(aegis_lock_free_arena_shared *shared, unsigned char *from,
@@ -383,7 +381,8 @@ aegis_status aegis_lock_free_arena_defer(const aegis_lock_free_arena *arena,
     aegis_error unwanted;
     error = error != NULL ? error : &unwanted;
     if (function == NULL) {
-        (void)aegis_i_shared_fail(shared, AEGIS_E_INVALID, 0, AEGIS_ARENA_ALIGN, NULL, error);
+        const aegis_i_refusal why = {AEGIS_E_INVALID, NULL};
+        (void)aegis_i_shared_fail(shared, &why, 0, AEGIS_ARENA_ALIGN, error);
         return error->status;
     }
     aegis_arena_deferred *entry =

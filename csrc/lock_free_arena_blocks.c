@@ -14,21 +14,14 @@ bool aegis_i_shared_is_valid(const aegis_lock_free_arena_shared *shared) {
            shared->shard_max_bytes <= shared->max_block_bytes;
 }
 
-unsigned char *aegis_i_shared_fail(const aegis_lock_free_arena_shared *shared, aegis_status status,
-                                   size_t size_bytes, size_t align_bytes,
-                                   const aegis_budget *refused, aegis_error *error) {
-    error->status = refused != NULL ? AEGIS_E_LIMIT_EXCEEDED : status;
+unsigned char *aegis_i_shared_fail(const aegis_lock_free_arena_shared *shared,
+                                   const aegis_i_refusal *why, size_t size_bytes,
+                                   size_t align_bytes, aegis_error *error) {
     error->requested_bytes = size_bytes;
     error->align_bytes = align_bytes;
     error->limit_bytes = 0;
     error->in_use_bytes = aegis_i_load(&shared->reserved_bytes, memory_order_relaxed);
-    error->refused = refused;
-    if (refused != NULL) {
-        aegis_budget_figures figures;
-        aegis_budget_get_figures(refused, &figures);
-        error->limit_bytes = figures.limit_bytes;
-        error->in_use_bytes = figures.used_bytes;
-    }
+    aegis_i_explain_refusal(why, error);
     return NULL;
 }
 
@@ -48,22 +41,12 @@ static aegis_i_shared_block *lay(void *memory, size_t total_bytes, bool zeroed) 
 }
 
 aegis_i_shared_block *aegis_i_shared_acquire(aegis_lock_free_arena_shared *shared,
-                                             size_t total_bytes, const aegis_budget **refused) {
-    const aegis_source *source = &shared->source;
-    bool zeroed = false;
-    *refused = NULL;
-    if (aegis_budget_charge(shared->budget, total_bytes, refused) != AEGIS_OK)
+                                             size_t total_bytes, aegis_i_refusal *why) {
+    bool zeroed;
+    void *memory = aegis_i_acquire(&shared->source, shared->budget, total_bytes,
+                                   AEGIS_I_BLOCK_ALIGN, &zeroed, why);
+    if (memory == NULL)
         return NULL;
-    void *memory = source->acquire(source->context, total_bytes, AEGIS_I_BLOCK_ALIGN, &zeroed);
-    if (memory != NULL && (uintptr_t)memory > AEGIS_I_TOP - total_bytes) {
-        if (source->release != NULL)
-            source->release(source->context, memory, total_bytes, AEGIS_I_BLOCK_ALIGN);
-        memory = NULL;
-    }
-    if (memory == NULL) {
-        (void)aegis_budget_uncharge(shared->budget, total_bytes);
-        return NULL;
-    }
     aegis_i_shared_block *block = lay(memory, total_bytes, zeroed);
     (void)aegis_i_add(&shared->reserved_bytes, total_bytes, memory_order_relaxed);
     (void)aegis_i_add(&shared->capacity_bytes, block->capacity_bytes, memory_order_relaxed);
@@ -80,9 +63,7 @@ static void release(aegis_lock_free_arena_shared *shared, aegis_i_shared_block *
     (void)aegis_i_sub(&shared->capacity_bytes, block->capacity_bytes, memory_order_relaxed);
     (void)aegis_i_sub(&shared->block_count, 1, memory_order_relaxed);
     shared->released_count++;
-    if (shared->source.release != NULL)
-        shared->source.release(shared->source.context, block, total_bytes, AEGIS_I_BLOCK_ALIGN);
-    (void)aegis_budget_uncharge(shared->budget, total_bytes);
+    aegis_i_give_back(&shared->source, shared->budget, block, total_bytes, AEGIS_I_BLOCK_ALIGN);
 }
 
 /* Chooses the limits that follow from the largest growth step. */
@@ -127,15 +108,14 @@ aegis_status aegis_lock_free_arena_init(aegis_lock_free_arena *arena,
     bool valid = capacity_bytes <= PTRDIFF_MAX - AEGIS_I_SHARED_HEAD - AEGIS_I_BLOCK_ALIGN;
     set_limits(shared, options->max_block_bytes, valid ? capacity_bytes : 0);
 
-    const aegis_budget *refused = NULL;
+    aegis_i_refusal why = {AEGIS_E_INVALID_LAYOUT, NULL};
     aegis_i_shared_block *first = NULL;
     if (valid && capacity_bytes != 0)
         first = aegis_i_shared_acquire(
             shared, aegis_i_round_up(capacity_bytes, AEGIS_I_BLOCK_ALIGN) + AEGIS_I_SHARED_HEAD,
-            &refused);
+            &why);
     if (!valid || (capacity_bytes != 0 && first == NULL)) {
-        (void)aegis_i_shared_fail(shared, valid ? AEGIS_E_OUT_OF_MEMORY : AEGIS_E_INVALID_LAYOUT,
-                                  capacity_bytes, AEGIS_ARENA_ALIGN, refused, error);
+        (void)aegis_i_shared_fail(shared, &why, capacity_bytes, AEGIS_ARENA_ALIGN, error);
         free(shared);
         return error->status;
     }

@@ -92,8 +92,10 @@ static bool grow(aegis_pool *pool) {
     aegis_error error;
     uintptr_t entry = aegis_i_slabs_acquire(slabs, slab, &error);
     if (entry == 0) {
+        if (has_free(pool))
+            return true;
         pool->failed = error;
-        return has_free(pool);
+        return false;
     }
     if (has_free(pool) || slabs->directory[slab] != 0) {
         aegis_i_slabs_release(slabs, slab, entry);

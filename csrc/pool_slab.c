@@ -44,21 +44,15 @@ void aegis_i_slabs_fail(const aegis_pool_slabs *slabs, size_t size_bytes, size_t
     }
 }
 
-/* The one place where memory is asked for, and the budget charged. NULL: `error` says why. */
+/* The one place where memory is asked for. NULL: `error` says why. */
 static void *acquire(aegis_pool_slabs *slabs, size_t size_bytes, size_t align_bytes, bool *zeroed,
                      aegis_error *error) {
-    const aegis_source *source = &slabs->source;
-    const aegis_budget *refused = NULL;
-    void *memory = NULL;
-    *zeroed = false;
-    if (source->acquire != NULL &&
-        aegis_budget_charge(slabs->budget, size_bytes, &refused) == AEGIS_OK) {
-        memory = source->acquire(source->context, size_bytes, align_bytes, zeroed);
-        if (memory == NULL)
-            (void)aegis_budget_uncharge(slabs->budget, size_bytes);
-    }
+    aegis_i_refusal why;
+    void *memory =
+        aegis_i_acquire(&slabs->source, slabs->budget, size_bytes, align_bytes, zeroed, &why);
     if (memory == NULL) {
-        aegis_i_slabs_fail(slabs, size_bytes, align_bytes, refused, error);
+        aegis_i_slabs_fail(slabs, size_bytes, align_bytes, why.budget, error);
+        error->status = why.status;
         return NULL;
     }
     count_up(&slabs->reserved_bytes, size_bytes);
@@ -69,12 +63,9 @@ static void *acquire(aegis_pool_slabs *slabs, size_t size_bytes, size_t align_by
 /* The one place where memory goes back. */
 static void give_back(aegis_pool_slabs *slabs, void *memory, size_t size_bytes,
                       size_t align_bytes) {
-    const aegis_source *source = &slabs->source;
     count_down(&slabs->reserved_bytes, size_bytes);
     count_up(&slabs->released_count, 1);
-    if (source->release != NULL)
-        source->release(source->context, memory, size_bytes, align_bytes);
-    (void)aegis_budget_uncharge(slabs->budget, size_bytes);
+    aegis_i_give_back(&slabs->source, slabs->budget, memory, size_bytes, align_bytes);
 }
 
 void *aegis_i_slabs_acquire_beside(aegis_pool_slabs *slabs, size_t size_bytes, size_t align_bytes,

@@ -84,19 +84,18 @@ static inline size_t aegis_i_shared_span(size_t size_bytes) {
 AEGIS_I_HIDDEN bool aegis_i_shared_is_valid(const aegis_lock_free_arena_shared *shared);
 /* Fills in an error record; returns NULL. */
 AEGIS_I_HIDDEN unsigned char *aegis_i_shared_fail(const aegis_lock_free_arena_shared *shared,
-                                                  aegis_status status, size_t size_bytes,
-                                                  size_t align_bytes, const aegis_budget *refused,
-                                                  aegis_error *error);
+                                                  const aegis_i_refusal *why, size_t size_bytes,
+                                                  size_t align_bytes, aegis_error *error);
 /* Allocates. `*dirty_bytes`, unless NULL: how many of the bytes, from the first, may be other than
  * zero; may be more than size_bytes. On failure NULL, and `error`, which is not NULL, says why. */
 AEGIS_I_HIDDEN unsigned char *aegis_i_shared_take(aegis_lock_free_arena_shared *shared,
                                                   size_t size_bytes, size_t align_bytes,
                                                   size_t *dirty_bytes, aegis_error *error);
 /* Acquires a block of `total_bytes`, a multiple of 16, that is in no list yet. NULL when that is
- * refused: by a budget, then it is put into `*refused`, or by the source. */
+ * refused: `why` says why. */
 AEGIS_I_HIDDEN aegis_i_shared_block *aegis_i_shared_acquire(aegis_lock_free_arena_shared *shared,
                                                             size_t total_bytes,
-                                                            const aegis_budget **refused);
+                                                            aegis_i_refusal *why);
 /* Hands out `more_bytes`, a multiple of AEGIS_ARENA_ALIGN, behind `end`, the end of an allocation
  * of the caller's, if it is the last of the current block. `*dirty`: whether they may be other than
  * zero. */

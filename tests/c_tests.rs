@@ -155,6 +155,7 @@ c_tests! {
     buffer_threads_test
     count_limit_test
     cancel_test
+    error_record_test
     lock_free_arena_stress_test
     lock_free_arena_test
     lock_free_pool_test

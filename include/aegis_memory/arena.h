@@ -442,7 +442,8 @@ AEGIS_API const aegis_arena_block *aegis_arena_next_block(const aegis_arena *are
                                                           const aegis_arena_block *previous,
                                                           aegis_arena_block_info *info);
 
-/** Reports why the latest failing request of this arena failed.
+/** Reports why the latest failing request of this arena failed, whatever has succeeded since. An
+ *  arena and those of its scopes have a record each.
  *  @param error  overwritten; its status is AEGIS_OK when none has failed.
  *  Threads:      one owner.
  *  Cost:         O(1).

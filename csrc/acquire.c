@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The one way by which an object of this library gets memory from its source, and the one by which
+ * it gives that back: the budget is charged for just what the object holds. */
+#include "internal.h"
+
+void *aegis_i_acquire(const aegis_source *source, aegis_budget *budget, size_t size_bytes,
+                      size_t align_bytes, bool *zeroed, aegis_i_refusal *why) {
+    why->status = AEGIS_E_OUT_OF_MEMORY;
+    why->budget = NULL;
+    *zeroed = false;
+    if (source->acquire == NULL)
+        return NULL;
+    aegis_status status = aegis_budget_charge(budget, size_bytes, &why->budget);
+    if (status != AEGIS_OK) {
+        why->status = status;
+        return NULL;
+    }
+    void *memory = source->acquire(source->context, size_bytes, align_bytes, zeroed);
+    if (memory != NULL && (uintptr_t)memory > AEGIS_I_TOP - size_bytes) {
+        if (source->release != NULL)
+            source->release(source->context, memory, size_bytes, align_bytes);
+        memory = NULL;
+    }
+    if (memory == NULL)
+        (void)aegis_budget_uncharge(budget, size_bytes);
+    return memory;
+}
+
+void aegis_i_give_back(const aegis_source *source, aegis_budget *budget, void *memory,
+                       size_t size_bytes, size_t align_bytes) {
+    if (source->release != NULL)
+        source->release(source->context, memory, size_bytes, align_bytes);
+    (void)aegis_budget_uncharge(budget, size_bytes);
+}
+
+void aegis_i_explain_refusal(const aegis_i_refusal *why, aegis_error *error) {
+    error->status = why->status;
+    error->refused = why->budget;
+    if (why->budget == NULL)
+        return;
+    aegis_budget_figures figures;
+    aegis_budget_get_figures(why->budget, &figures);
+    error->limit_bytes = figures.limit_bytes;
+    error->in_use_bytes = figures.used_bytes;
+}

@@ -1,0 +1,169 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The record of a failure stays whole until the next failure, whatever succeeds in between, and can
+ * be explained as long as the object lives. */
+#include "support.h"
+
+static aegis_arena new_arena(aegis_budget *budget) {
+    aegis_arena arena;
+    aegis_arena_options options = test_options(256, 0, NULL, NULL, 0);
+    options.budget = budget;
+    CHECK(aegis_arena_init(&arena, &options) == AEGIS_OK);
+    return arena;
+}
+
+/* Demands that the record is that of `size_bytes`, refused by the budget. */
+static void check_refused(const aegis_arena *arena, const aegis_budget *budget, size_t size_bytes) {
+    char text[256];
+    aegis_error error = error_of(arena);
+    CHECK(error.status == AEGIS_E_LIMIT_EXCEEDED && error.refused == budget);
+    CHECK_SIZE(error.requested_bytes, size_bytes);
+    CHECK(error.limit_bytes != 0);
+    CHECK(aegis_arena_explain(arena, text, sizeof text) < sizeof text);
+    CHECK(strncmp(text, "budget 'q' refused ", 19) == 0);
+}
+
+static void record_is_whole_after_later_successes(void) {
+    for (int kind = 0; kind < 3; kind++) {
+        aegis_budget *budget = aegis_budget_new("q", 16384, NULL);
+        aegis_arena plain = new_arena(budget);
+        aegis_lock_free_arena shared;
+        aegis_arena_local local;
+        aegis_lock_free_arena_options options = {0, 0, NULL, budget, NULL};
+        CHECK(aegis_lock_free_arena_init(&shared, &options, NULL) == AEGIS_OK);
+        CHECK(aegis_arena_local_init(&local, &shared, AEGIS_ARENA_NO_DEBUG) == AEGIS_OK);
+        aegis_arena_scope scope;
+        aegis_arena_scope_begin(&plain, &scope);
+        aegis_arena *arena = kind == 0 ? &plain : kind == 1 ? &scope.arena : &local.arena;
+        CHECK(aegis_arena_alloc(arena, 100000) == NULL);
+        check_refused(arena, budget, 100000);
+        for (int i = 0; i < 30; i++) {
+            CHECK(aegis_arena_alloc(arena, 64) != NULL);
+            check_refused(arena, budget, 100000);
+        }
+        if (kind != 2)
+            aegis_arena_reset(arena);
+        check_refused(arena, budget, 100000);
+        /* A failure of another kind takes its place, and says nothing of a budget. */
+        CHECK(aegis_arena_alloc_aligned(arena, 1, 3) == NULL);
+        CHECK(error_of(arena).status == AEGIS_E_INVALID_LAYOUT && error_of(arena).refused == NULL);
+        for (int i = 0; i < 10; i++)
+            CHECK(aegis_arena_alloc(arena, 64) != NULL);
+        CHECK(error_of(arena).status == AEGIS_E_INVALID_LAYOUT && error_of(arena).refused == NULL);
+        aegis_arena_scope_end(&plain, &scope);
+        aegis_arena_local_fini(&local);
+        aegis_arena_fini(&plain);
+        aegis_lock_free_arena_fini(&shared);
+        aegis_budget_destroy(budget);
+    }
+}
+
+static void record_of_an_arena_outlives_its_scopes(void) {
+    aegis_budget *budget = aegis_budget_new("q", 16384, NULL);
+    aegis_arena arena = new_arena(budget);
+    aegis_arena_scope scope;
+    aegis_arena_scope_begin(&arena, &scope);
+    CHECK(aegis_arena_alloc(&arena, 70000) == NULL);
+    CHECK(aegis_arena_alloc_aligned(&scope.arena, 1, 3) == NULL);
+    CHECK(error_of(&scope.arena).status == AEGIS_E_INVALID_LAYOUT);
+    aegis_arena_scope_end(&arena, &scope);
+    check_refused(&arena, budget, 70000);
+    aegis_arena_fini(&arena);
+    aegis_budget_destroy(budget);
+}
+
+/* Used by the pressure function of the tests below. */
+static aegis_arena *pressed;
+static int pressure_count;
+
+static void fail_in_the_growing_arena(void *context, size_t used_bytes, size_t limit_bytes) {
+    (void)context, (void)used_bytes, (void)limit_bytes;
+    pressure_count++;
+    CHECK(aegis_arena_alloc(pressed, 900000) == NULL);
+}
+
+static void failure_nested_in_a_success_is_recorded_whole(void) {
+    aegis_budget *budget = aegis_budget_new("q", 100000, NULL);
+    aegis_arena arena = new_arena(budget);
+    pressed = &arena;
+    pressure_count = 0;
+    CHECK(aegis_budget_on_pressure(budget, 10, fail_in_the_growing_arena, NULL, NULL) == AEGIS_OK);
+    CHECK(aegis_arena_alloc(&arena, 20000) != NULL);
+    CHECK_SIZE(pressure_count, 1);
+    check_refused(&arena, budget, 900000);
+    aegis_arena_fini(&arena);
+    aegis_budget_destroy(budget);
+}
+
+static void pool_record_is_whole_after_later_successes(void) {
+    aegis_budget *budget = aegis_budget_new("q", 64 * 1024, NULL);
+    aegis_pool pool;
+    aegis_pool_options options;
+    memset(&options, 0, sizeof options);
+    options.block_bytes = 4096;
+    options.block_count = 8;
+    options.max_block_count = 32;
+    options.budget = budget;
+    CHECK(aegis_pool_init(&pool, &options) == AEGIS_OK);
+    void *blocks[33];
+    int count = 0;
+    while (count < 33 && (blocks[count] = aegis_pool_alloc(&pool)) != NULL)
+        count++;
+    CHECK(count >= 8 && count < 32);
+    for (int round = 0; round < 3; round++) {
+        aegis_error error;
+        aegis_pool_last_error(&pool, &error);
+        CHECK(error.status == AEGIS_E_LIMIT_EXCEEDED && error.refused == budget);
+        CHECK(error.limit_bytes == 64 * 1024);
+        CHECK(aegis_pool_free(&pool, blocks[--count]) == AEGIS_OK);
+        CHECK((blocks[count++] = aegis_pool_alloc(&pool)) != NULL);
+    }
+    aegis_pool_abandon(&pool);
+    aegis_budget_destroy(budget);
+}
+
+/* A source that frees a block of the pool that grows, and then refuses. */
+static aegis_pool *growing;
+static void *spare;
+static size_t refusals;
+
+static void *free_and_refuse(void *context, size_t size_bytes, size_t align_bytes, bool *zeroed) {
+    (void)context;
+    if (growing == NULL) {
+        aegis_source pages = aegis_source_pages(0);
+        return pages.acquire(pages.context, size_bytes, align_bytes, zeroed);
+    }
+    refusals++;
+    CHECK(aegis_pool_free(growing, spare) == AEGIS_OK);
+    return NULL;
+}
+
+static void pool_request_that_succeeds_records_no_failure(void) {
+    aegis_pool pool;
+    aegis_source pages = aegis_source_pages(0);
+    aegis_source source = {free_and_refuse, pages.release, NULL, pages.context};
+    aegis_pool_options options;
+    memset(&options, 0, sizeof options);
+    options.block_bytes = 4096;
+    options.block_count = 1;
+    options.max_block_count = 2;
+    options.source = &source;
+    growing = NULL;
+    CHECK(aegis_pool_init(&pool, &options) == AEGIS_OK);
+    spare = aegis_pool_alloc(&pool);
+    growing = &pool;
+    CHECK(aegis_pool_alloc(&pool) == spare);
+    CHECK_SIZE(refusals, 1);
+    aegis_error error;
+    aegis_pool_last_error(&pool, &error);
+    CHECK(error.status == AEGIS_OK);
+    aegis_pool_abandon(&pool);
+}
+
+int main(void) {
+    RUN(record_is_whole_after_later_successes);
+    RUN(record_of_an_arena_outlives_its_scopes);
+    RUN(failure_nested_in_a_success_is_recorded_whole);
+    RUN(pool_record_is_whole_after_later_successes);
+    RUN(pool_request_that_succeeds_records_no_failure);
+    return check_finish();
+}
