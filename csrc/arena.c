@@ -212,18 +212,27 @@ static bool resize_latest(aegis_arena *arena, unsigned char *p, size_t old_bytes
     return true;
 }
 
+bool aegis_arena_resize_in_place(aegis_arena *arena, void *memory, size_t old_bytes,
+                                 size_t new_bytes) {
+    assert(aegis_i_arena_is_valid(arena));
+    unsigned char *p = (unsigned char *)memory;
+    if (p == NULL)
+        return false;
+    if (is_latest(arena, p, old_bytes) && resize_latest(arena, p, old_bytes, new_bytes))
+        return true;
+    if (new_bytes > old_bytes)
+        return false;
+    drop_bytes(arena, p, p + new_bytes, old_bytes - new_bytes);
+    return true;
+}
+
 void *aegis_arena_realloc_aligned(aegis_arena *arena, void *memory, size_t old_bytes,
                                   size_t new_bytes, size_t align_bytes) {
     assert(aegis_i_arena_is_valid(arena));
     if (memory == NULL)
         return aegis_arena_alloc_aligned(arena, new_bytes, align_bytes);
-    unsigned char *p = (unsigned char *)memory;
-    if (is_latest(arena, p, old_bytes) && resize_latest(arena, p, old_bytes, new_bytes))
+    if (aegis_arena_resize_in_place(arena, memory, old_bytes, new_bytes))
         return memory;
-    if (new_bytes <= old_bytes) {
-        drop_bytes(arena, p, p + new_bytes, old_bytes - new_bytes);
-        return memory;
-    }
     void *moved = aegis_arena_alloc_aligned(arena, new_bytes, align_bytes);
     if (moved == NULL)
         return NULL;

@@ -339,6 +339,12 @@ static bool resize_last(aegis_lock_free_arena_shared *shared, unsigned char *p, 
     return true;
 }
 
+bool aegis_lock_free_arena_resize_in_place(const aegis_lock_free_arena *arena, void *memory,
+                                           size_t old_bytes, size_t new_bytes) {
+    return memory != NULL &&
+           resize_last(arena->shared, (unsigned char *)memory, old_bytes, new_bytes);
+}
+
 void *aegis_lock_free_arena_realloc_aligned(const aegis_lock_free_arena *arena, void *memory,
                                             size_t old_bytes, size_t new_bytes, size_t align_bytes,
                                             aegis_error *error) {

@@ -77,6 +77,13 @@ void *aegis_locked_arena_alloc_aligned_zeroed(const aegis_locked_arena *arena, s
     return leave(arena, aegis_arena_alloc_slow(enter(arena), size_bytes, align_bytes, true), error);
 }
 
+bool aegis_locked_arena_resize_in_place(const aegis_locked_arena *arena, void *memory,
+                                        size_t old_bytes, size_t new_bytes) {
+    bool resized = aegis_arena_resize_in_place(enter(arena), memory, old_bytes, new_bytes);
+    aegis_i_mutex_unlock(&arena->shared->lock);
+    return resized;
+}
+
 void *aegis_locked_arena_realloc_aligned(const aegis_locked_arena *arena, void *memory,
                                          size_t old_bytes, size_t new_bytes, size_t align_bytes,
                                          aegis_error *error) {

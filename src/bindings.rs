@@ -380,6 +380,14 @@ extern "C" {
     ) -> *mut ::core::ffi::c_void;
 }
 extern "C" {
+    pub fn aegis_arena_resize_in_place(
+        arena: *mut aegis_arena,
+        memory: *mut ::core::ffi::c_void,
+        old_bytes: usize,
+        new_bytes: usize,
+    ) -> bool;
+}
+extern "C" {
     pub fn aegis_arena_realloc_aligned(
         arena: *mut aegis_arena,
         memory: *mut ::core::ffi::c_void,
@@ -578,6 +586,14 @@ extern "C" {
         align_bytes: usize,
         error: *mut aegis_error,
     ) -> *mut ::core::ffi::c_void;
+}
+extern "C" {
+    pub fn aegis_lock_free_arena_resize_in_place(
+        arena: *const aegis_lock_free_arena,
+        memory: *mut ::core::ffi::c_void,
+        old_bytes: usize,
+        new_bytes: usize,
+    ) -> bool;
 }
 extern "C" {
     pub fn aegis_lock_free_arena_realloc_aligned(
@@ -1528,6 +1544,14 @@ extern "C" {
         align_bytes: usize,
         error: *mut aegis_error,
     ) -> *mut ::core::ffi::c_void;
+}
+extern "C" {
+    pub fn aegis_locked_arena_resize_in_place(
+        arena: *const aegis_locked_arena,
+        memory: *mut ::core::ffi::c_void,
+        old_bytes: usize,
+        new_bytes: usize,
+    ) -> bool;
 }
 extern "C" {
     pub fn aegis_locked_arena_realloc_aligned(

@@ -36,12 +36,21 @@ pub struct SourceBlock {
 ///
 /// A panic in one of its functions counts as a refusal. It goes on from the call that led to it, be
 /// it an allocation, a reset or a drop, when that call is done and everything is consistent; of
-/// several in one call the first does. It never comes out of another call. While the thread is
-/// panicking already it ends there, and so it does in a raw call of [`crate::ffi`]. From the drop of
-/// a thread-local variable it can be caught, like any other panic; if it leaves that drop, the
-/// standard library ends the process. All this is true of the other code that an object calls too:
-/// drops of `alloc_static` values and of owners of buffers. Without feature `std` such a panic
-/// aborts.
+/// several in one call the first does. It never comes out of another call.
+///
+/// What a call has got all the same is not lost. After a plain allocation that a smaller block has
+/// served, the panic goes on, and the bytes are the arena's; a collection that grows in an arena
+/// still has its old memory then, and a value of `alloc_static` is in its place. Where the result
+/// has to reach the caller, because it is a block of a pool, a buffer, an arena of a recycler, or an
+/// object that a builder makes, the call returns it, and the panic ends there: it was a refusal that
+/// something else has made good, and the panic hook has reported it.
+///
+/// While the thread is panicking already, a panic ends in the call, and so it does in a raw call of
+/// [`crate::ffi`]. From the drop of a thread-local variable it can be caught, like any other panic;
+/// if it leaves that drop, the standard library ends the process. Without feature `std` it aborts.
+///
+/// All this is true of the other code that an object calls too: drops of `alloc_static` values and
+/// of owners of buffers.
 ///
 /// # Safety
 ///

@@ -144,7 +144,8 @@ mod imp {
     }
 
     /// Calls the core for what leaves nothing to lose, because the object has it: a reset, a plain
-    /// allocation, a drop. A panic that it contains goes on from here, when the core is done.
+    /// allocation, a drop. A panic that it contains goes on from here, when the core is done and
+    /// `core` has put what it got in its place.
     #[inline(always)]
     pub(crate) fn call<R>(core: impl FnOnce() -> R) -> R {
         call_keeping(|_| false, core)

@@ -298,6 +298,19 @@ AEGIS_API inline void *aegis_arena_alloc_aligned(aegis_arena *arena, size_t size
     return p;
 }
 
+/** Resizes an allocation where it is: when it is the latest one and fits, or when it shrinks. The
+ *  source is not called.
+ *  @param memory     what an allocation of this arena returned, or NULL, which is never resized.
+ *  @param old_bytes  the size `memory` was allocated with.
+ *  @param new_bytes  the size wanted; bytes beyond old_bytes are uninitialised.
+ *  @return           whether it was resized.
+ *  On failure:       `memory` is untouched and still good.
+ *  Threads:          one owner.
+ *  Cost:             O(1).
+ */
+AEGIS_API bool aegis_arena_resize_in_place(aegis_arena *arena, void *memory, size_t old_bytes,
+                                           size_t new_bytes);
+
 /** Resizes an allocation: in place when it is the latest one and fits, or when it shrinks;
  *  otherwise its first bytes are copied to a new place. Given memory from before the scope, the
  *  arena of a scope copies to grow and leaves the old bytes as they are.

@@ -128,6 +128,20 @@ AEGIS_API void *aegis_lock_free_arena_alloc_aligned_zeroed(const aegis_lock_free
                                                            size_t size_bytes, size_t align_bytes,
                                                            aegis_error *error);
 
+/** Resizes an allocation where it is: when no thread has allocated from the block since and it
+ * fits, or when it shrinks. The source is not called.
+ *  @param memory     what an allocation of this arena returned, or NULL, which is never resized.
+ *  @param old_bytes  the size `memory` was allocated with.
+ *  @param new_bytes  the size wanted; bytes beyond old_bytes are uninitialised.
+ *  @return           whether it was resized.
+ *  On failure:       `memory` is untouched and still good.
+ *  Threads:          any thread; `memory` is the caller's alone.
+ *  Cost:             O(1).
+ */
+AEGIS_API bool aegis_lock_free_arena_resize_in_place(const aegis_lock_free_arena *arena,
+                                                     void *memory, size_t old_bytes,
+                                                     size_t new_bytes);
+
 /** Resizes an allocation: in place when no thread has allocated from the block since, or when it
  *  shrinks; otherwise its first bytes are copied to a new place.
  *  @param memory       what an allocation of this arena returned, or NULL to allocate.

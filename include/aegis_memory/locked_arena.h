@@ -86,6 +86,15 @@ AEGIS_API void *aegis_locked_arena_alloc_aligned_zeroed(const aegis_locked_arena
                                                         size_t size_bytes, size_t align_bytes,
                                                         aegis_error *error);
 
+/** Resizes an allocation where it is, as aegis_arena_resize_in_place does.
+ *  @param memory  as there; it is the caller's alone.
+ *  @return, On failure: as there.
+ *  Threads:       any thread.
+ *  Cost:          one lock.
+ */
+AEGIS_API bool aegis_locked_arena_resize_in_place(const aegis_locked_arena *arena, void *memory,
+                                                  size_t old_bytes, size_t new_bytes);
+
 /** Resizes an allocation, as aegis_arena_realloc_aligned does.
  *  @param memory  as there; it is the caller's alone.
  *  @return, On failure, Ownership, Threads: as for aegis_locked_arena_alloc.

@@ -200,13 +200,9 @@ unsafe impl Allocate for Arena {
         self.bump_zeroed(size, align)
     }
 
-    unsafe fn resize(&self, p: NonNull<u8>, old: usize, new: usize, align: usize) -> Bytes {
-        let p = p.as_ptr().cast();
-        let p = unwind::call(|| {
-            // SAFETY: the caller vouches for the allocation.
-            unsafe { ffi::aegis_arena_realloc_aligned(self.as_raw(), p, old, new, align) }
-        });
-        NonNull::new(p.cast()).ok_or_else(|| self.refusal())
+    unsafe fn resize_in_place(&self, p: NonNull<u8>, old: usize, new: usize) -> bool {
+        // SAFETY: the caller vouches for the allocation.
+        unsafe { ffi::aegis_arena_resize_in_place(self.as_raw(), p.as_ptr().cast(), old, new) }
     }
 
     unsafe fn give_back(&self, p: NonNull<u8>, size: usize) {

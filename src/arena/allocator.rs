@@ -18,25 +18,6 @@ fn sized(bytes: Bytes, len: usize) -> Memory {
     bytes.map(|p| NonNull::slice_from_raw_parts(p, len)).map_err(|_| AllocError)
 }
 
-/// Resizes; in place if the memory is the latest allocation, or shrinks without more alignment.
-///
-/// # Safety
-///
-/// As for [`Allocator::grow`] and [`Allocator::shrink`].
-unsafe fn resize<A: Allocate>(arena: &A, p: NonNull<u8>, old: Layout, new: Layout) -> Memory {
-    if p.as_ptr() as usize % new.align() == 0 {
-        // SAFETY: the caller vouches that `p` is a live allocation of this arena and layout, and it
-        // has the new alignment.
-        let resized = unsafe { arena.resize(p, old.size(), new.size(), new.align()) };
-        return sized(resized, new.size());
-    }
-    let moved = sized(arena.take(new), new.size())?;
-    let kept = old.size().min(new.size());
-    // SAFETY: two live allocations of at least this many bytes.
-    unsafe { ptr::copy_nonoverlapping(p.as_ptr(), moved.as_ptr().cast(), kept) };
-    Ok(moved)
-}
-
 /// Implements the trait for references to an arena that implements [`Allocate`].
 macro_rules! allocator {
     ($($arena:ty),*) => {$(
@@ -62,12 +43,12 @@ macro_rules! allocator {
 
             unsafe fn grow(&self, p: NonNull<u8>, old: Layout, new: Layout) -> Memory {
                 // SAFETY: the caller keeps this function's contract, which is the same.
-                unsafe { resize(*self, p, old, new) }
+                sized(unsafe { self.resize(p, old.size(), new) }, new.size())
             }
 
             unsafe fn grow_zeroed(&self, p: NonNull<u8>, old: Layout, new: Layout) -> Memory {
                 // SAFETY: the caller keeps this function's contract, which is the same.
-                let memory = unsafe { resize(*self, p, old, new) }?;
+                let memory = sized(unsafe { self.resize(p, old.size(), new) }, new.size())?;
                 // SAFETY: the new end of the allocation is ours, and beyond the old bytes.
                 unsafe {
                     let end = memory.as_ptr().cast::<u8>().add(old.size());
@@ -78,7 +59,7 @@ macro_rules! allocator {
 
             unsafe fn shrink(&self, p: NonNull<u8>, old: Layout, new: Layout) -> Memory {
                 // SAFETY: the caller keeps this function's contract, which is the same.
-                unsafe { resize(*self, p, old, new) }
+                sized(unsafe { self.resize(p, old.size(), new) }, new.size())
             }
         }
     )*};

@@ -27,13 +27,12 @@ pub(super) unsafe trait Allocate {
     /// Zeroed memory; the arena checks size and alignment.
     fn take_zeroed(&self, size: usize, align: usize) -> Bytes;
 
-    /// Resizes an allocation, in place where it can.
+    /// Resizes an allocation where it is, or leaves it as it is. Runs no user code.
     ///
     /// # Safety
     ///
-    /// `p` is a live allocation of this arena with this size and alignment; it is dead unless it is
-    /// returned or the call fails.
-    unsafe fn resize(&self, p: NonNull<u8>, old: usize, new: usize, align: usize) -> Bytes;
+    /// `p` is a live allocation of this arena with this size.
+    unsafe fn resize_in_place(&self, p: NonNull<u8>, old: usize, new: usize) -> bool;
 
     /// Gives an allocation back early.
     ///
@@ -41,6 +40,28 @@ pub(super) unsafe trait Allocate {
     ///
     /// `p` is a live allocation of this arena with this size; it is dead afterwards.
     unsafe fn give_back(&self, p: NonNull<u8>, size: usize);
+
+    /// Resizes an allocation: in place where it can, else into new memory. That is taken before
+    /// anything happens to the old, which is whole when a panic of the block source goes on.
+    ///
+    /// # Safety
+    ///
+    /// `p` is a live allocation of this arena with this size; it is dead unless it is returned or
+    /// the call does not succeed.
+    #[inline]
+    unsafe fn resize(&self, p: NonNull<u8>, old: usize, new: Layout) -> Bytes {
+        let aligned = p.as_ptr() as usize % new.align() == 0;
+        // SAFETY: the caller vouches for the allocation.
+        if aligned && unsafe { self.resize_in_place(p, old, new.size()) } {
+            return Ok(p);
+        }
+        let moved = self.take(new)?;
+        // SAFETY: two live allocations of at least this many bytes.
+        unsafe { ptr::copy_nonoverlapping(p.as_ptr(), moved.as_ptr(), old.min(new.size())) };
+        // SAFETY: the caller vouches for the allocation, which is not used again.
+        unsafe { self.give_back(p, old) };
+        Ok(moved)
+    }
 }
 
 /// Room for `len` of `T`.
@@ -237,11 +258,12 @@ impl<'a, A: Allocate, T> Growing<'a, A, T> {
     }
 
     fn resize(&self, capacity: usize) -> Result<NonNull<MaybeUninit<T>>, AllocError> {
-        let (size, align) = (size_of::<T>(), align_of::<T>());
-        let bytes = capacity.checked_mul(size).ok_or(AllocError::invalid(usize::MAX, align))?;
-        // SAFETY: `start` came from this arena with this capacity and alignment.
-        let p =
-            unsafe { self.arena.resize(self.start.cast(), self.capacity * size, bytes, align) }?;
+        let size = size_of::<T>();
+        let new = Layout::array::<T>(capacity).map_err(|_| {
+            AllocError::invalid(capacity.saturating_mul(size), align_of::<T>().max(ALIGN))
+        })?;
+        // SAFETY: `start` came from this arena with this capacity.
+        let p = unsafe { self.arena.resize(self.start.cast(), self.capacity * size, new) }?;
         Ok(p.cast())
     }
 

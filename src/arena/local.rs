@@ -73,9 +73,9 @@ unsafe impl Allocate for LocalArena<'_> {
         self.arena.take_zeroed(size, align)
     }
 
-    unsafe fn resize(&self, p: NonNull<u8>, old: usize, new: usize, align: usize) -> Bytes {
+    unsafe fn resize_in_place(&self, p: NonNull<u8>, old: usize, new: usize) -> bool {
         // SAFETY: the caller vouches for the allocation.
-        unsafe { self.arena.resize(p, old, new, align) }
+        unsafe { self.arena.resize_in_place(p, old, new) }
     }
 
     unsafe fn give_back(&self, p: NonNull<u8>, size: usize) {

@@ -236,12 +236,9 @@ unsafe impl Allocate for LockedArena {
         })
     }
 
-    unsafe fn resize(&self, p: NonNull<u8>, old: usize, new: usize, align: usize) -> Bytes {
-        let p = p.as_ptr().cast();
+    unsafe fn resize_in_place(&self, p: NonNull<u8>, old: usize, new: usize) -> bool {
         // SAFETY: the caller vouches for the allocation.
-        self.call(|raw, error| unsafe {
-            ffi::aegis_locked_arena_realloc_aligned(raw, p, old, new, align, error).cast()
-        })
+        unsafe { ffi::aegis_locked_arena_resize_in_place(&self.raw, p.as_ptr().cast(), old, new) }
     }
 
     unsafe fn give_back(&self, p: NonNull<u8>, size: usize) {

@@ -236,7 +236,8 @@ impl Buffer {
     ///
     /// # Panics
     ///
-    /// When it would copy a mapped file that was truncated.
+    /// When it would copy a mapped file that was truncated. When the drop of the owner does whose
+    /// bytes were copied: the copy is dropped then.
     pub fn try_into_mut_or_copy(mut self) -> Result<BufferMut, (Self, AllocError)> {
         let mut writer = NO_WRITER;
         let raw: *mut ffi::aegis_buffer = self.raw_mut();

@@ -320,6 +320,31 @@ static void realloc_of_earlier_shrinks_in_place_and_moves_to_grow(void) {
     aegis_arena_fini(&arena);
 }
 
+static void resize_in_place_resizes_what_realloc_would_not_move(void) {
+    aegis_arena arena;
+    aegis_arena_options options = test_options(4096, 0, NULL, NULL, 0);
+    CHECK(aegis_arena_init(&arena, &options) == AEGIS_OK);
+    CHECK(!aegis_arena_resize_in_place(&arena, NULL, 0, 10));
+    unsigned char *p = (unsigned char *)aegis_arena_alloc(&arena, 10);
+    memset(p, 7, 10);
+    CHECK(aegis_arena_resize_in_place(&arena, p, 10, 1000));
+    CHECK(is_filled(p, 7, 10));
+    memset(p, 7, 1000);
+    aegis_arena_stats before = stats_of(&arena);
+    CHECK(!aegis_arena_resize_in_place(&arena, p, 1000, 100000));
+    CHECK(!aegis_arena_resize_in_place(&arena, p, 1000, SIZE_MAX));
+    CHECK_SIZE(stats_of(&arena).used_bytes, before.used_bytes);
+    CHECK_SIZE(stats_of(&arena).acquired_count, before.acquired_count);
+    CHECK(aegis_arena_resize_in_place(&arena, p, 1000, 100));
+    unsigned char *q = (unsigned char *)aegis_arena_alloc(&arena, 10);
+    memset(q, 8, 10);
+    CHECK(!aegis_arena_resize_in_place(&arena, p, 100, 101));
+    CHECK(aegis_arena_resize_in_place(&arena, p, 100, 50));
+    CHECK(is_filled(p, 7, 50) && is_filled(q, 8, 10));
+    check_figures(&arena);
+    aegis_arena_fini(&arena);
+}
+
 static void realloc_aligned_keeps_the_alignment_when_it_moves(void) {
     aegis_arena arena;
     CHECK(aegis_arena_init(&arena, NULL) == AEGIS_OK);
@@ -428,6 +453,7 @@ int main(void) {
     RUN(realloc_of_latest_without_room_moves_with_content);
     RUN(realloc_of_latest_up_to_the_block_end_never_overruns);
     RUN(realloc_of_earlier_shrinks_in_place_and_moves_to_grow);
+    RUN(resize_in_place_resizes_what_realloc_would_not_move);
     RUN(realloc_aligned_keeps_the_alignment_when_it_moves);
     RUN(free_last_reuses_only_the_latest);
     RUN(memdup_and_strdup_copy);

@@ -230,6 +230,26 @@ static void realloc_grows_and_shrinks_in_place_at_the_end_else_moves(void) {
     aegis_lock_free_arena_fini(&arena);
 }
 
+static void resize_in_place_resizes_what_realloc_would_not_move(void) {
+    aegis_lock_free_arena arena = shared_arena(4096, 0, NULL);
+    CHECK(!aegis_lock_free_arena_resize_in_place(&arena, NULL, 0, 10));
+    unsigned char *p = (unsigned char *)aegis_lock_free_arena_alloc(&arena, 10, NULL);
+    memset(p, 3, 10);
+    CHECK(aegis_lock_free_arena_resize_in_place(&arena, p, 10, 1000));
+    memset(p, 3, 1000);
+    aegis_arena_stats before = shared_stats(&arena);
+    CHECK(!aegis_lock_free_arena_resize_in_place(&arena, p, 1000, 100000));
+    CHECK(!aegis_lock_free_arena_resize_in_place(&arena, p, 1000, SIZE_MAX));
+    CHECK_SIZE(shared_stats(&arena).used_bytes, before.used_bytes);
+    CHECK_SIZE(shared_stats(&arena).acquired_count, before.acquired_count);
+    CHECK(aegis_lock_free_arena_resize_in_place(&arena, p, 1000, 100));
+    unsigned char *q = (unsigned char *)aegis_lock_free_arena_alloc_zeroed(&arena, 10, NULL);
+    CHECK(!aegis_lock_free_arena_resize_in_place(&arena, p, 100, 200));
+    CHECK(aegis_lock_free_arena_resize_in_place(&arena, p, 100, 50));
+    CHECK(is_filled(p, 3, 50) && is_filled(q, 0, 10));
+    aegis_lock_free_arena_fini(&arena);
+}
+
 static void free_last_reuses_the_bytes_and_they_are_zeroed_again(void) {
     aegis_lock_free_arena arena = shared_arena(4096, 0, NULL);
     unsigned char *p = (unsigned char *)aegis_lock_free_arena_alloc(&arena, 100, NULL);
@@ -566,6 +586,7 @@ int main(void) {
     RUN(large_requests_in_another_order_acquire_nothing);
     RUN(memory_fresh_from_a_zeroing_source_is_not_cleared);
     RUN(realloc_grows_and_shrinks_in_place_at_the_end_else_moves);
+    RUN(resize_in_place_resizes_what_realloc_would_not_move);
     RUN(free_last_reuses_the_bytes_and_they_are_zeroed_again);
     RUN(copies_are_equal_to_what_was_copied);
     RUN(trim_keeps_what_fits_and_what_is_in_use);

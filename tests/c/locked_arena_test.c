@@ -31,6 +31,10 @@ static void each_form_allocates_as_an_arena_does(void) {
     CHECK(is_aligned(p, 256));
     memset(p, 1, 5);
     CHECK(aegis_locked_arena_realloc_aligned(&arena, p, 5, 50, 256, NULL) == p);
+    CHECK(aegis_locked_arena_resize_in_place(&arena, p, 50, 60));
+    CHECK(!aegis_locked_arena_resize_in_place(&arena, p, 60, 100000));
+    CHECK(!aegis_locked_arena_resize_in_place(&arena, NULL, 0, 8));
+    CHECK(aegis_locked_arena_resize_in_place(&arena, p, 60, 50));
     aegis_locked_arena_free_last(&arena, p, 50);
     q = (unsigned char *)aegis_locked_arena_alloc_aligned_zeroed(&arena, 50, 256, NULL);
     CHECK(q == p && is_filled(q, 0, 50));
