@@ -37,16 +37,32 @@ static void adopt_memory(aegis_arena *arena, unsigned char *memory, size_t memor
     aegis_i_arena_enter(arena, block);
 }
 
-/* What is wrong with the options, and in `*bytes` the size that is. */
-static aegis_status check_options(const aegis_arena_options *options, size_t *bytes) {
+aegis_status aegis_i_arena_refuse(aegis_arena *arena, aegis_status status, uint32_t what,
+                                  size_t asked, size_t allowed) {
+    const aegis_i_refusal why = {status, NULL};
+    (void)aegis_i_arena_fail(arena, &why, asked, AEGIS_ARENA_ALIGN);
+    arena->failed_limit_bytes = allowed;
+    arena->failed_what = what;
+    return status;
+}
+
+/* Checks the options for an arena that is all-zero, and keeps what is wrong with them in it. */
+static aegis_status check_options(aegis_arena *arena, const aegis_arena_options *options) {
     const uint32_t known = AEGIS_ARENA_WIPE | AEGIS_ARENA_FILL | AEGIS_ARENA_GUARD |
                            AEGIS_ARENA_OWN_BLOCKS | AEGIS_ARENA_NO_DEBUG;
-    *bytes = aegis_i_max(options->capacity_bytes, options->memory_bytes);
-    if (options->capacity_bytes > PTRDIFF_MAX - AEGIS_I_BLOCK_HEAD - AEGIS_I_BLOCK_ALIGN ||
-        options->memory_bytes > PTRDIFF_MAX)
-        return AEGIS_E_INVALID_LAYOUT;
-    if ((options->flags & ~known) != 0 || (options->memory != NULL && options->capacity_bytes != 0))
-        return AEGIS_E_INVALID;
+    const size_t most_bytes = PTRDIFF_MAX - AEGIS_I_BLOCK_HEAD - AEGIS_I_BLOCK_ALIGN;
+    if (options->capacity_bytes > most_bytes)
+        return aegis_i_arena_refuse(arena, AEGIS_E_INVALID_LAYOUT, AEGIS_WHAT_BYTES,
+                                    options->capacity_bytes, most_bytes);
+    if (options->memory_bytes > PTRDIFF_MAX)
+        return aegis_i_arena_refuse(arena, AEGIS_E_INVALID_LAYOUT, AEGIS_WHAT_BYTES,
+                                    options->memory_bytes, PTRDIFF_MAX);
+    if ((options->flags & ~known) != 0)
+        return aegis_i_arena_refuse(arena, AEGIS_E_INVALID, AEGIS_WHAT_FLAGS, options->flags,
+                                    known);
+    if (options->memory != NULL && options->capacity_bytes != 0)
+        return aegis_i_arena_refuse(arena, AEGIS_E_INVALID, AEGIS_WHAT_CAPACITY,
+                                    options->capacity_bytes, 0);
     return AEGIS_OK;
 }
 
@@ -95,11 +111,10 @@ aegis_status aegis_arena_init(aegis_arena *arena, const aegis_arena_options *opt
     if (options == NULL)
         options = &defaults;
     memset(arena, 0, sizeof *arena);
-    size_t checked_bytes;
+    aegis_status status = check_options(arena, options);
+    if (status != AEGIS_OK)
+        return status;
     aegis_i_refusal why = {AEGIS_OK, NULL};
-    why.status = check_options(options, &checked_bytes);
-    if (why.status != AEGIS_OK)
-        return fail_init(arena, &why, checked_bytes);
 
     set_flags(arena, options->flags);
     set_steps(arena, options);
@@ -258,7 +273,7 @@ char *aegis_arena_strdup(aegis_arena *arena, const char *text) {
 
 aegis_status aegis_arena_defer(aegis_arena *arena, aegis_arena_defer_fn function, void *context) {
     if (function == NULL)
-        return AEGIS_E_INVALID;
+        return aegis_i_arena_refuse(arena, AEGIS_E_INVALID, AEGIS_WHAT_FUNCTION, 0, 0);
     aegis_arena_deferred *entry = (aegis_arena_deferred *)aegis_arena_alloc(arena, sizeof *entry);
     if (entry == NULL)
         return arena->failed_status;
@@ -378,27 +393,27 @@ const aegis_arena_block *aegis_arena_next_block(const aegis_arena *arena,
 }
 
 void aegis_arena_last_error(const aegis_arena *arena, aegis_error *error) {
-    error->status = arena->failed_status;
-    error->requested_bytes = arena->failed_bytes;
-    error->align_bytes = arena->failed_align_bytes;
-    error->limit_bytes = arena->failed_limit_bytes;
+    aegis_status status = arena->failed_status;
+    uint32_t what = arena->failed_what;
+    if (what != AEGIS_WHAT_BYTES) {
+        (void)aegis_i_error_refuse(error, status, what, arena->failed_bytes,
+                                   arena->failed_limit_bytes);
+        return;
+    }
+    (void)aegis_i_error_bytes(error, status, arena->failed_bytes, arena->failed_align_bytes);
     error->in_use_bytes = arena->failed_in_use_bytes;
+    if (status != AEGIS_E_INVALID_LAYOUT)
+        error->limit_bytes = arena->failed_limit_bytes;
+    else if (arena->failed_limit_bytes != 0)
+        error->allowed = arena->failed_limit_bytes;
     error->refused = arena->failed_budget;
+    /* Bytes are refused so by a local handle that is stale. */
+    if (status == AEGIS_E_INVALID)
+        error->what = AEGIS_WHAT_HANDLE;
 }
 
 size_t aegis_arena_explain(const aegis_arena *arena, char *buffer, size_t buffer_bytes) {
-    if (arena->failed_budget != NULL) {
-        aegis_budget_refusal refusal;
-        aegis_budget_get_refusal(arena->failed_budget, arena->failed_bytes, &refusal);
-        return aegis_budget_explain(&refusal, buffer, buffer_bytes);
-    }
-    aegis_i_text text = {buffer, buffer_bytes, 0};
-    aegis_i_text_add(&text, "%s", aegis_status_message(arena->failed_status));
-    if (arena->failed_status == AEGIS_OK)
-        return text.length;
-    aegis_i_text_add(&text, ": %zu bytes requested at alignment %zu, %zu bytes in use",
-                     arena->failed_bytes, arena->failed_align_bytes, arena->failed_in_use_bytes);
-    if (arena->failed_limit_bytes != 0)
-        aegis_i_text_add(&text, " of %zu", arena->failed_limit_bytes);
-    return text.length;
+    aegis_error error;
+    aegis_arena_last_error(arena, &error);
+    return aegis_error_explain(&error, buffer, buffer_bytes);
 }

@@ -32,11 +32,13 @@ bool aegis_i_arena_is_valid(const aegis_arena *arena) {
 
 void *aegis_i_arena_fail(aegis_arena *arena, const aegis_i_refusal *why, size_t size_bytes,
                          size_t align_bytes) {
-    size_t limit_bytes = why->status == AEGIS_E_EXHAUSTED ? arena->capacity_bytes : 0;
-    aegis_error error = {
-        why->status, size_bytes, align_bytes, limit_bytes, aegis_i_arena_used(arena), NULL};
+    aegis_error error;
+    (void)aegis_i_error_bytes(&error, why->status, size_bytes, align_bytes);
+    error.limit_bytes = why->status == AEGIS_E_EXHAUSTED ? arena->capacity_bytes : 0;
+    error.in_use_bytes = aegis_i_arena_used(arena);
     aegis_i_explain_refusal(why, &error);
     arena->failed_status = error.status;
+    arena->failed_what = AEGIS_WHAT_BYTES;
     arena->failed_bytes = error.requested_bytes;
     arena->failed_align_bytes = error.align_bytes;
     arena->failed_limit_bytes = error.limit_bytes;

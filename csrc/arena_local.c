@@ -157,8 +157,10 @@ aegis_status aegis_arena_local_init(aegis_arena_local *local, const aegis_lock_f
     aegis_source source = {NULL, release_shard, NULL, shared->shared};
     aegis_arena_options options = {0, 0, &source, NULL, 0, NULL, shared->shared->name, flags};
     const uint32_t known = AEGIS_ARENA_FILL | AEGIS_ARENA_GUARD | AEGIS_ARENA_NO_DEBUG;
-    if ((flags & ~known) != 0)
-        options.flags = UINT32_MAX; /* refused by the arena, which keeps the reason */
+    if ((flags & ~known) != 0) {
+        memset(local, 0, sizeof *local);
+        return aegis_i_arena_refuse(&local->arena, AEGIS_E_INVALID, AEGIS_WHAT_FLAGS, flags, known);
+    }
     aegis_status status = aegis_arena_init(&local->arena, &options);
     if (status != AEGIS_OK)
         return status;

@@ -32,15 +32,24 @@ _Static_assert(sizeof(aegis_arena_recycler_shared) % _Alignof(aegis_arena) == 0,
 aegis_status aegis_arena_recycler_init(aegis_arena_recycler *recycler,
                                        const aegis_arena_recycler_options *options) {
     recycler->shared = NULL;
-    if (options == NULL || options->arena.memory != NULL)
+    if (options == NULL)
         return AEGIS_E_INVALID;
-    if (options->max_idle_count >
-        (PTRDIFF_MAX - sizeof(aegis_arena_recycler_shared)) / sizeof(aegis_arena))
-        return AEGIS_E_INVALID_LAYOUT;
-    aegis_arena_recycler_shared *shared = (aegis_arena_recycler_shared *)malloc(
-        sizeof *shared + options->max_idle_count * sizeof(aegis_arena));
+    aegis_error unwanted;
+    aegis_error *error = options->error != NULL ? options->error : &unwanted;
+    if (options->arena.memory != NULL)
+        return aegis_i_error_refuse(error, AEGIS_E_INVALID, AEGIS_WHAT_MEMORY,
+                                    options->arena.memory_bytes, 0);
+    const size_t most_count =
+        (PTRDIFF_MAX - sizeof(aegis_arena_recycler_shared)) / sizeof(aegis_arena);
+    if (options->max_idle_count > most_count)
+        return aegis_i_error_refuse(error, AEGIS_E_INVALID_LAYOUT, AEGIS_WHAT_IDLE_ARENAS,
+                                    options->max_idle_count, most_count);
+    size_t memory_bytes =
+        sizeof(aegis_arena_recycler_shared) + options->max_idle_count * sizeof(aegis_arena);
+    aegis_arena_recycler_shared *shared = (aegis_arena_recycler_shared *)malloc(memory_bytes);
     if (shared == NULL)
-        return AEGIS_E_OUT_OF_MEMORY;
+        return aegis_i_error_bytes(error, AEGIS_E_OUT_OF_MEMORY, memory_bytes,
+                                   _Alignof(aegis_arena_recycler_shared));
     memset(shared, 0, sizeof *shared);
     aegis_i_mutex_init(&shared->lock);
     shared->options = options->arena;

@@ -16,7 +16,7 @@ const char *aegis_status_message(aegis_status status) {
     case AEGIS_E_LIMIT_EXCEEDED:
         return "a memory limit would be exceeded";
     case AEGIS_E_INVALID_LAYOUT:
-        return "invalid layout: the size is above PTRDIFF_MAX or the alignment no power of two";
+        return "a size or number is too large, or an alignment no power of two";
     case AEGIS_E_EXHAUSTED:
         return "the memory of fixed size is exhausted";
     case AEGIS_E_INVALID:

@@ -437,3 +437,7 @@ aegis_status aegis_budget_print(aegis_budget *budget, aegis_budget_print_fn prin
     aegis_i_uncancelled_end(state);
     return AEGIS_OK;
 }
+
+size_t aegis_i_budget_bytes(void) {
+    return sizeof(aegis_budget);
+}

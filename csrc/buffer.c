@@ -195,7 +195,7 @@ aegis_status aegis_buffer_into_mut(aegis_buffer *buffer, aegis_buffer_mut *write
     if (status == AEGIS_OK)
         return AEGIS_OK;
     if (buffer->data == NULL)
-        return aegis_i_buffer_fail(error, AEGIS_E_INVALID, 0, 0);
+        return aegis_i_buffer_refuse(error, AEGIS_E_INVALID, AEGIS_WHAT_HANDLE, 0);
     status = copy_view(buffer, writer, budget, error);
     return status == AEGIS_OK ? aegis_buffer_release(buffer) : status;
 }
@@ -203,7 +203,7 @@ aegis_status aegis_buffer_into_mut(aegis_buffer *buffer, aegis_buffer_mut *write
 aegis_status aegis_buffer_compact(aegis_buffer *buffer, aegis_budget *budget, aegis_error *error) {
     assert(aegis_i_buffer_is_valid(buffer));
     if (buffer->data == NULL)
-        return aegis_i_buffer_fail(error, AEGIS_E_INVALID, 0, 0);
+        return aegis_i_buffer_refuse(error, AEGIS_E_INVALID, AEGIS_WHAT_HANDLE, 0);
     aegis_buffer_owner *owner = buffer->owner;
     if (owner == NULL || buffer->length >= owner->capacity_bytes - buffer->length)
         return AEGIS_OK;
@@ -268,11 +268,15 @@ aegis_status aegis_buffer_mut_reserve(aegis_buffer_mut *writer, size_t additiona
                                       aegis_budget *budget, aegis_error *error) {
     assert(aegis_i_buffer_mut_is_valid(writer));
     if (writer->data == NULL)
-        return aegis_i_buffer_fail(error, AEGIS_E_INVALID, additional_bytes, 0);
+        return aegis_i_buffer_refuse(error, AEGIS_E_INVALID, AEGIS_WHAT_HANDLE, additional_bytes);
     if (additional_bytes <= writer->capacity - writer->length)
         return AEGIS_OK;
-    if (additional_bytes > PTRDIFF_MAX - writer->length)
-        return aegis_i_buffer_fail(error, AEGIS_E_INVALID_LAYOUT, additional_bytes, 0);
+    if (additional_bytes > PTRDIFF_MAX - writer->length) {
+        (void)aegis_i_buffer_fail(error, AEGIS_E_INVALID_LAYOUT, additional_bytes, 1);
+        if (error != NULL)
+            error->allowed = PTRDIFF_MAX - writer->length;
+        return AEGIS_E_INVALID_LAYOUT;
+    }
     size_t needed_bytes = writer->length + additional_bytes;
     if (extend_in_place(writer, needed_bytes))
         return AEGIS_OK;

@@ -53,6 +53,9 @@ static inline unsigned char *aegis_i_buffer_bytes(const void *data) {
 /* Fills in the record of a failure, if one is wanted; returns `status`. */
 AEGIS_I_HIDDEN aegis_status aegis_i_buffer_fail(aegis_error *error, aegis_status status,
                                                 size_t size_bytes, size_t align_bytes);
+/* The same for an argument that cannot be accepted: AEGIS_WHAT_*, with the bytes in question. */
+AEGIS_I_HIDDEN aegis_status aegis_i_buffer_refuse(aegis_error *error, aegis_status status,
+                                                  uint32_t what, size_t size_bytes);
 
 /* O(1) consistency, for asserts. */
 AEGIS_I_HIDDEN bool aegis_i_buffer_is_valid(const aegis_buffer *buffer);

@@ -14,9 +14,17 @@ unsigned char aegis_i_buffer_nothing[1];
 
 aegis_status aegis_i_buffer_fail(aegis_error *error, aegis_status status, size_t size_bytes,
                                  size_t align_bytes) {
-    aegis_error record = {status, size_bytes, align_bytes, 0, 0, NULL};
     if (error != NULL)
-        *error = record;
+        (void)aegis_i_error_bytes(error, status, size_bytes, align_bytes);
+    return status;
+}
+
+aegis_status aegis_i_buffer_refuse(aegis_error *error, aegis_status status, uint32_t what,
+                                   size_t size_bytes) {
+    if (error != NULL) {
+        (void)aegis_i_error_bytes(error, status, size_bytes, 0);
+        error->what = what;
+    }
     return status;
 }
 
@@ -58,15 +66,32 @@ static aegis_status charge(aegis_budget *budget, size_t total_bytes, size_t size
     return status;
 }
 
+/* Says that no capacity fits behind the head at this alignment, a power of two. */
+static aegis_status refuse_align(aegis_error *error, size_t capacity_bytes, size_t align_bytes) {
+    (void)aegis_i_buffer_refuse(error, AEGIS_E_INVALID_LAYOUT, AEGIS_WHAT_ALIGN, capacity_bytes);
+    if (error != NULL) {
+        error->align_bytes = error->asked = align_bytes;
+        error->allowed = align_bytes / 2;
+    }
+    return AEGIS_E_INVALID_LAYOUT;
+}
+
 aegis_status aegis_buffer_mut_alloc(aegis_buffer_mut *writer, size_t capacity_bytes,
                                     size_t align_bytes, aegis_budget *budget, aegis_error *error) {
     memset(writer, 0, sizeof *writer);
     size_t align = aegis_i_max(align_bytes, DEFAULT_ALIGN);
     size_t slack_bytes = align - aegis_i_min(align, AEGIS_I_HEAP_ALIGN);
-    if ((align_bytes & (align_bytes - 1)) != 0 || slack_bytes > PTRDIFF_MAX - HEAP_HEAD ||
-        capacity_bytes > PTRDIFF_MAX - HEAP_HEAD - slack_bytes)
-        return aegis_i_buffer_fail(error, AEGIS_E_INVALID_LAYOUT, capacity_bytes, align_bytes);
-
+    bool odd = (align_bytes & (align_bytes - 1)) != 0;
+    size_t most_bytes = PTRDIFF_MAX - HEAP_HEAD - (odd ? 0 : slack_bytes);
+    if (!odd && slack_bytes > PTRDIFF_MAX - HEAP_HEAD)
+        return refuse_align(error, capacity_bytes, align_bytes);
+    if (odd || capacity_bytes > most_bytes) {
+        (void)aegis_i_buffer_fail(error, AEGIS_E_INVALID_LAYOUT, capacity_bytes,
+                                  odd ? align_bytes : align);
+        if (error != NULL)
+            error->allowed = most_bytes;
+        return AEGIS_E_INVALID_LAYOUT;
+    }
     size_t total_bytes = HEAP_HEAD + slack_bytes + capacity_bytes;
     aegis_status status = charge(budget, total_bytes, capacity_bytes, align, error);
     if (status != AEGIS_OK)
@@ -91,7 +116,7 @@ aegis_status aegis_buffer_copy(aegis_buffer *buffer, const void *data, size_t le
                                aegis_budget *budget, aegis_error *error) {
     memset(buffer, 0, sizeof *buffer);
     if (data == NULL && length != 0)
-        return aegis_i_buffer_fail(error, AEGIS_E_INVALID, length, 0);
+        return aegis_i_buffer_refuse(error, AEGIS_E_INVALID, AEGIS_WHAT_DATA, length);
     aegis_buffer_mut writer;
     aegis_status status = aegis_buffer_mut_alloc(&writer, length, 0, budget, error);
     if (status != AEGIS_OK)
@@ -133,10 +158,12 @@ static void wrapped_release(aegis_buffer_owner *owner) {
 aegis_status aegis_buffer_wrap(aegis_buffer *buffer, const void *data, size_t length,
                                aegis_buffer_release_fn release, void *context, aegis_error *error) {
     memset(buffer, 0, sizeof *buffer);
-    if (release == NULL || (data == NULL && length != 0))
-        return aegis_i_buffer_fail(error, AEGIS_E_INVALID, length, 0);
+    if (release == NULL)
+        return aegis_i_buffer_refuse(error, AEGIS_E_INVALID, AEGIS_WHAT_FUNCTION, length);
+    if (data == NULL && length != 0)
+        return aegis_i_buffer_refuse(error, AEGIS_E_INVALID, AEGIS_WHAT_DATA, length);
     if (length > PTRDIFF_MAX)
-        return aegis_i_buffer_fail(error, AEGIS_E_INVALID_LAYOUT, length, 0);
+        return aegis_i_buffer_fail(error, AEGIS_E_INVALID_LAYOUT, length, 1);
     wrapped_memory *memory = (wrapped_memory *)malloc(sizeof *memory);
     if (memory == NULL)
         return aegis_i_buffer_fail(error, AEGIS_E_OUT_OF_MEMORY, sizeof *memory, 0);
@@ -172,13 +199,14 @@ static bool is_in_scope(const aegis_arena *arena) {
 aegis_status aegis_buffer_from_arena(aegis_buffer *buffer, aegis_arena *arena, const void *data,
                                      size_t length, aegis_error *error) {
     memset(buffer, 0, sizeof *buffer);
-    if (arena->ptr == NULL || (arena->flags & AEGIS_I_ARENA_LOCAL) != 0 ||
-        (data == NULL && length != 0))
-        return aegis_i_buffer_fail(error, AEGIS_E_INVALID, length, 0);
+    if (arena->ptr == NULL || (arena->flags & AEGIS_I_ARENA_LOCAL) != 0)
+        return aegis_i_buffer_refuse(error, AEGIS_E_INVALID, AEGIS_WHAT_HANDLE, length);
+    if (data == NULL && length != 0)
+        return aegis_i_buffer_refuse(error, AEGIS_E_INVALID, AEGIS_WHAT_DATA, length);
     if (length > PTRDIFF_MAX)
-        return aegis_i_buffer_fail(error, AEGIS_E_INVALID_LAYOUT, length, 0);
+        return aegis_i_buffer_fail(error, AEGIS_E_INVALID_LAYOUT, length, 1);
     if (is_in_scope(arena))
-        return aegis_i_buffer_fail(error, AEGIS_E_BUSY, length, 0);
+        return aegis_i_buffer_refuse(error, AEGIS_E_BUSY, AEGIS_WHAT_SCOPE, length);
     arena_memory *memory = (arena_memory *)aegis_arena_alloc(arena, sizeof *memory);
     if (memory == NULL) {
         aegis_error reason;

@@ -9,6 +9,7 @@
 #define _GNU_SOURCE /* condition.h */
 #endif
 
+#include "buffer_internal.h"
 #include "buffer_pool_internal.h"
 #include "harden.h"
 
@@ -151,11 +152,12 @@ static aegis_status make_heap_buffer(aegis_buffer_pool_shared *shared, aegis_buf
                                      size_t capacity_bytes, aegis_error *error) {
     const aegis_pool_slabs *slabs = &shared->classes[0].pool.shared->slabs;
     size_t beside_bytes = sizeof(heap_buffer) + shared->align_bytes;
-    memset(error, 0, sizeof *error);
-    error->requested_bytes = capacity_bytes;
-    error->align_bytes = shared->align_bytes;
-    if (capacity_bytes > PTRDIFF_MAX - beside_bytes)
-        return error->status = AEGIS_E_INVALID_LAYOUT;
+    if (capacity_bytes > PTRDIFF_MAX - beside_bytes) {
+        (void)aegis_i_error_bytes(error, AEGIS_E_INVALID_LAYOUT, capacity_bytes,
+                                  shared->align_bytes);
+        error->allowed = PTRDIFF_MAX - beside_bytes;
+        return error->status;
+    }
     size_t total_bytes = beside_bytes + capacity_bytes;
     const aegis_budget *refused = NULL;
     heap_buffer *buffer = NULL;
@@ -186,22 +188,15 @@ static aegis_status make_heap_buffer(aegis_buffer_pool_shared *shared, aegis_buf
 /* Says that no class is large enough. */
 static void too_large(const aegis_buffer_pool_shared *shared, size_t capacity_bytes,
                       aegis_error *error) {
-    memset(error, 0, sizeof *error);
-    error->status = AEGIS_E_LIMIT_EXCEEDED;
-    error->requested_bytes = capacity_bytes;
-    error->align_bytes = shared->align_bytes;
-    error->limit_bytes = (shared->classes_end - 1)->buffer_bytes;
+    (void)aegis_i_error_bytes(error, AEGIS_E_LIMIT_EXCEEDED, capacity_bytes, shared->align_bytes);
+    error->limit_bytes = error->allowed = (shared->classes_end - 1)->buffer_bytes;
+    error->what = AEGIS_WHAT_BUFFER_BYTES;
 }
 
 /* A handle that was released. */
 static aegis_status no_pool(aegis_buffer_mut *writer, size_t capacity_bytes, aegis_error *error) {
     memset(writer, 0, sizeof *writer);
-    if (error != NULL) {
-        memset(error, 0, sizeof *error);
-        error->status = AEGIS_E_INVALID;
-        error->requested_bytes = capacity_bytes;
-    }
-    return AEGIS_E_INVALID;
+    return aegis_i_buffer_refuse(error, AEGIS_E_INVALID, AEGIS_WHAT_HANDLE, capacity_bytes);
 }
 
 /* All that a request may come to. */

@@ -37,23 +37,51 @@ static size_t max_count_of(const aegis_buffer_class *wanted) {
     return wanted->max_buffer_count != 0 ? wanted->max_buffer_count : wanted->buffer_count;
 }
 
-/* Looks at all that can be wrong with options before any memory is acquired. */
-static aegis_status check_options(const aegis_buffer_pool_options *options) {
-    if (options->classes == NULL || options->class_count == 0 ||
-        options->class_count > AEGIS_BUFFER_MAX_CLASSES || options->when_empty > AEGIS_BUFFER_WAIT)
-        return AEGIS_E_INVALID;
-    size_t last_bytes = 0;
-    for (size_t i = 0; i < options->class_count; i++) {
-        const aegis_buffer_class *wanted = &options->classes[i];
-        if (wanted->buffer_bytes <= last_bytes || wanted->buffer_count == 0 ||
-            max_count_of(wanted) < wanted->buffer_count)
-            return AEGIS_E_INVALID;
-        last_bytes = wanted->buffer_bytes;
-    }
-    for (size_t i = 0; i < options->class_count; i++)
-        if (max_count_of(&options->classes[i]) > PTRDIFF_MAX / AEGIS_I_SLOT_BYTES)
-            return AEGIS_E_INVALID_LAYOUT;
+/* The most buffers of a class: their slots are one piece of memory. */
+static size_t most_buffers(void) {
+    return aegis_i_min(PTRDIFF_MAX / AEGIS_I_SLOT_BYTES, AEGIS_POOL_MAX_BLOCKS);
+}
+
+/* Looks at a class, which must be larger than `last_bytes`. What is wrong is said in `error`. */
+static aegis_status check_class(const aegis_buffer_class *wanted, size_t last_bytes,
+                                aegis_error *error) {
+    size_t max_count = max_count_of(wanted);
+    if (wanted->buffer_bytes <= last_bytes)
+        return aegis_i_error_refuse(error, AEGIS_E_INVALID, AEGIS_WHAT_CLASS_BYTES,
+                                    wanted->buffer_bytes,
+                                    last_bytes < SIZE_MAX ? last_bytes + 1 : SIZE_MAX);
+    if (wanted->buffer_count == 0)
+        return aegis_i_error_refuse(error, AEGIS_E_INVALID, AEGIS_WHAT_BLOCKS, 0, 1);
+    if (max_count < wanted->buffer_count)
+        return aegis_i_error_refuse(error, AEGIS_E_INVALID, AEGIS_WHAT_MAX_BLOCKS, max_count,
+                                    wanted->buffer_count);
+    if (max_count > most_buffers())
+        return aegis_i_error_refuse(error, AEGIS_E_INVALID_LAYOUT,
+                                    wanted->buffer_count > most_buffers() ? AEGIS_WHAT_BLOCKS
+                                                                          : AEGIS_WHAT_MAX_BLOCKS,
+                                    aegis_i_max(wanted->buffer_count, max_count), most_buffers());
     return AEGIS_OK;
+}
+
+/* Looks at all that can be wrong with options before any memory is acquired, and says in `error`
+ * what is. */
+static aegis_status check_options(const aegis_buffer_pool_options *options, aegis_error *error) {
+    size_t class_count = options->classes != NULL ? options->class_count : 0;
+    if (class_count == 0 || class_count > AEGIS_BUFFER_MAX_CLASSES)
+        return aegis_i_error_refuse(error, AEGIS_E_INVALID, AEGIS_WHAT_CLASSES, class_count,
+                                    class_count == 0 ? 1 : AEGIS_BUFFER_MAX_CLASSES);
+    if (options->when_empty > AEGIS_BUFFER_WAIT)
+        return aegis_i_error_refuse(error, AEGIS_E_INVALID, AEGIS_WHAT_POLICY, options->when_empty,
+                                    AEGIS_BUFFER_WAIT);
+    aegis_status status = AEGIS_OK;
+    size_t last_bytes = 0;
+    for (size_t i = 0; status == AEGIS_OK && i < class_count; i++) {
+        status = check_class(&options->classes[i], last_bytes, error);
+        last_bytes = options->classes[i].buffer_bytes;
+        if (status != AEGIS_OK)
+            error->requested_bytes = last_bytes;
+    }
+    return status;
 }
 
 /* Acquires the memory of a class. */
@@ -169,7 +197,7 @@ aegis_status aegis_buffer_pool_init(aegis_buffer_pool *pool,
     aegis_source source = options->source != NULL ? *options->source : aegis_source_pages(0);
     aegis_source unclosed = source;
     unclosed.close = NULL;
-    aegis_status status = error.status = check_options(options);
+    aegis_status status = check_options(options, &error);
     while (status == AEGIS_OK && made_count < options->class_count) {
         status = make_class(&made[made_count], options, &options->classes[made_count], &unclosed,
                             &error);

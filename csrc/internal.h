@@ -59,6 +59,35 @@ AEGIS_I_HIDDEN void aegis_i_report(const char *format, ...) AEGIS_I_FORMAT(1, 2)
 /* Copies a name into `bytes` of room, cut before a UTF-8 continuation byte if it is too long. */
 AEGIS_I_HIDDEN void aegis_i_copy_name(char *to, const char *from, size_t bytes);
 
+/* Fills in the record of a request for bytes. With AEGIS_E_INVALID_LAYOUT, `allowed` says how many
+ * there can be at this alignment, unless the caller knows better. */
+static inline aegis_status aegis_i_error_bytes(aegis_error *error, aegis_status status,
+                                               size_t size_bytes, size_t align_bytes) {
+    size_t excess_bytes = align_bytes > AEGIS_ARENA_ALIGN && aegis_i_is_power_of_two(align_bytes)
+                              ? align_bytes - 1
+                              : 0;
+    memset(error, 0, sizeof *error);
+    error->status = status;
+    error->requested_bytes = error->asked = size_bytes;
+    error->align_bytes = align_bytes;
+    error->allowed = status == AEGIS_E_INVALID_LAYOUT ? PTRDIFF_MAX - excess_bytes : 0;
+    return status;
+}
+
+/* Fills in the record of an argument that cannot be accepted. */
+static inline aegis_status aegis_i_error_refuse(aegis_error *error, aegis_status status,
+                                                uint32_t what, size_t asked, size_t allowed) {
+    memset(error, 0, sizeof *error);
+    error->status = status;
+    error->what = what;
+    error->asked = asked;
+    error->allowed = allowed;
+    return status;
+}
+
+/* The bytes that a budget takes of the C heap, for the error when they are not to be had. */
+AEGIS_I_HIDDEN size_t aegis_i_budget_bytes(void);
+
 /* A text under construction: what does not fit is only counted. */
 typedef struct aegis_i_text {
     char *buffer;
@@ -239,10 +268,13 @@ AEGIS_I_HIDDEN void aegis_i_clean(const aegis_arena *arena, aegis_arena_block *b
 /* Wipes freed bytes of the current block that stay below its dirty end, as the flags ask. */
 AEGIS_I_HIDDEN void aegis_i_clean_bytes(const aegis_arena *arena, unsigned char *p,
                                         size_t size_bytes);
-/* Keeps a failure for aegis_arena_last_error; returns NULL. The only writer of the record, called
- * when a request has failed for good. */
+/* Keeps a failure for aegis_arena_last_error; returns NULL. The only writer of the record of a
+ * request, called when it has failed for good. */
 AEGIS_I_HIDDEN void *aegis_i_arena_fail(aegis_arena *arena, const aegis_i_refusal *why,
                                         size_t size_bytes, size_t align_bytes);
+/* Keeps the refusal of an argument for aegis_arena_last_error, as aegis_i_error_refuse has it. */
+AEGIS_I_HIDDEN aegis_status aegis_i_arena_refuse(aegis_arena *arena, aegis_status status,
+                                                 uint32_t what, size_t asked, size_t allowed);
 /* Acquires a block of `total_bytes`, head included, and puts it behind `last` as idle.
  * NULL when that is refused: `why` says why. */
 AEGIS_I_HIDDEN aegis_arena_block *aegis_i_arena_acquire(aegis_arena *arena, size_t total_bytes,

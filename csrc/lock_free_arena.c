@@ -386,11 +386,8 @@ aegis_status aegis_lock_free_arena_defer(const aegis_lock_free_arena *arena,
     aegis_lock_free_arena_shared *shared = arena->shared;
     aegis_error unwanted;
     error = error != NULL ? error : &unwanted;
-    if (function == NULL) {
-        const aegis_i_refusal why = {AEGIS_E_INVALID, NULL};
-        (void)aegis_i_shared_fail(shared, &why, 0, AEGIS_ARENA_ALIGN, error);
-        return error->status;
-    }
+    if (function == NULL)
+        return aegis_i_error_refuse(error, AEGIS_E_INVALID, AEGIS_WHAT_FUNCTION, 0, 0);
     aegis_arena_deferred *entry =
         (aegis_arena_deferred *)aegis_lock_free_arena_alloc(arena, sizeof *entry, error);
     if (entry == NULL)

@@ -17,9 +17,7 @@ bool aegis_i_shared_is_valid(const aegis_lock_free_arena_shared *shared) {
 unsigned char *aegis_i_shared_fail(const aegis_lock_free_arena_shared *shared,
                                    const aegis_i_refusal *why, size_t size_bytes,
                                    size_t align_bytes, aegis_error *error) {
-    error->requested_bytes = size_bytes;
-    error->align_bytes = align_bytes;
-    error->limit_bytes = 0;
+    (void)aegis_i_error_bytes(error, why->status, size_bytes, align_bytes);
     error->in_use_bytes = aegis_i_load(&shared->reserved_bytes, memory_order_relaxed);
     aegis_i_explain_refusal(why, error);
     return NULL;
@@ -94,9 +92,7 @@ aegis_status aegis_lock_free_arena_init(aegis_lock_free_arena *arena,
     aegis_lock_free_arena_shared *shared =
         (aegis_lock_free_arena_shared *)calloc(1, sizeof *shared);
     if (shared == NULL) {
-        aegis_error none = {AEGIS_E_OUT_OF_MEMORY, sizeof *shared, AEGIS_ARENA_ALIGN, 0, 0, NULL};
-        *error = none;
-        return error->status;
+        return aegis_i_error_bytes(error, AEGIS_E_OUT_OF_MEMORY, sizeof *shared, AEGIS_ARENA_ALIGN);
     }
     atomic_init(&shared->current, &shared->origin);
     atomic_init(&shared->origin.top_bytes, SIZE_MAX);
@@ -105,7 +101,8 @@ aegis_status aegis_lock_free_arena_init(aegis_lock_free_arena *arena,
     if (options->name != NULL)
         aegis_i_copy_name(shared->name, options->name, AEGIS_ARENA_NAME_BYTES);
     size_t capacity_bytes = options->capacity_bytes;
-    bool valid = capacity_bytes <= PTRDIFF_MAX - AEGIS_I_SHARED_HEAD - AEGIS_I_BLOCK_ALIGN;
+    const size_t most_bytes = PTRDIFF_MAX - AEGIS_I_SHARED_HEAD - AEGIS_I_BLOCK_ALIGN;
+    bool valid = capacity_bytes <= most_bytes;
     set_limits(shared, options->max_block_bytes, valid ? capacity_bytes : 0);
 
     aegis_i_refusal why = {AEGIS_E_INVALID_LAYOUT, NULL};
@@ -116,6 +113,8 @@ aegis_status aegis_lock_free_arena_init(aegis_lock_free_arena *arena,
             &why);
     if (!valid || (capacity_bytes != 0 && first == NULL)) {
         (void)aegis_i_shared_fail(shared, &why, capacity_bytes, AEGIS_ARENA_ALIGN, error);
+        if (!valid)
+            error->allowed = most_bytes;
         free(shared);
         return error->status;
     }

@@ -66,9 +66,12 @@ aegis_status aegis_lock_free_pool_init(aegis_lock_free_pool *pool,
     if (options == NULL)
         return AEGIS_E_INVALID;
     if ((options->flags & ~AEGIS_POOL_NO_RACING_FREES) != 0)
-        return aegis_i_pool_refuse(&options->blocks, &error, AEGIS_E_INVALID);
+        return aegis_i_pool_refuse(&options->blocks, &error, AEGIS_E_INVALID, AEGIS_WHAT_FLAGS,
+                                   options->flags, AEGIS_POOL_NO_RACING_FREES);
     if (options->max_cache_count > AEGIS_POOL_MAX_CACHES)
-        return aegis_i_pool_refuse(&options->blocks, &error, AEGIS_E_INVALID_LAYOUT);
+        return aegis_i_pool_refuse(&options->blocks, &error, AEGIS_E_INVALID_LAYOUT,
+                                   AEGIS_WHAT_CACHES, options->max_cache_count,
+                                   AEGIS_POOL_MAX_CACHES);
     size_t reserve_count = options->max_cache_count * AEGIS_POOL_CACHE_BLOCKS;
     size_t head_bytes =
         sizeof(aegis_lock_free_pool_shared) + options->max_cache_count * sizeof(uint32_t);

@@ -16,10 +16,9 @@ aegis_status aegis_locked_arena_init(aegis_locked_arena *arena, const aegis_aren
     arena->shared = NULL;
     aegis_locked_arena_shared *shared = (aegis_locked_arena_shared *)malloc(sizeof *shared);
     if (shared == NULL) {
-        aegis_error none = {AEGIS_E_OUT_OF_MEMORY, sizeof *shared, AEGIS_ARENA_ALIGN, 0, 0, NULL};
-        if (error != NULL)
-            *error = none;
-        return none.status;
+        aegis_error unwanted;
+        return aegis_i_error_bytes(error != NULL ? error : &unwanted, AEGIS_E_OUT_OF_MEMORY,
+                                   sizeof *shared, AEGIS_ARENA_ALIGN);
     }
     aegis_status status = aegis_arena_init(&shared->arena, options);
     if (status != AEGIS_OK) {
@@ -115,12 +114,6 @@ aegis_status aegis_locked_arena_defer(const aegis_locked_arena *arena,
                                       aegis_arena_defer_fn function, void *context,
                                       aegis_error *error) {
     aegis_status status = aegis_arena_defer(enter(arena), function, context);
-    if (status == AEGIS_E_INVALID) {
-        aegis_error invalid = {status, 0, AEGIS_ARENA_ALIGN, 0, 0, NULL};
-        if (error != NULL)
-            *error = invalid;
-        error = NULL;
-    }
     (void)leave(arena, status == AEGIS_OK ? arena->shared : NULL, error);
     return status;
 }

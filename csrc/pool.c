@@ -37,7 +37,8 @@ aegis_status aegis_i_pool_init(aegis_pool *pool, const aegis_pool_options *optio
                                size_t head_bytes) {
     memset(pool, 0, sizeof *pool);
     if (options == NULL)
-        return aegis_i_pool_refuse(options, &pool->failed, AEGIS_E_INVALID);
+        return aegis_i_pool_refuse(options, &pool->failed, AEGIS_E_INVALID, AEGIS_WHAT_OPTIONS, 0,
+                                   0);
     aegis_status status =
         aegis_i_slabs_init(&pool->slabs, options, 0, head_bytes, SIDE_BYTES, &pool->failed);
     if (status != AEGIS_OK)

@@ -71,7 +71,9 @@ aegis_status aegis_pool_cache_init(aegis_pool_cache *cache, const aegis_lock_fre
             bring_reserve(cache);
         } else if (!take_slot(cache, AEGIS_I_SLOT_IDLE)) {
             memset(cache, 0, sizeof *cache);
-            return AEGIS_E_LIMIT_EXCEEDED;
+            return aegis_i_error_refuse(&cache->failed, AEGIS_E_LIMIT_EXCEEDED, AEGIS_WHAT_CACHES,
+                                        (size_t)pool->shared->slot_limit + 1,
+                                        pool->shared->slot_limit);
         }
     }
     cache->grid = pool->shared->slabs.grid;

@@ -30,10 +30,8 @@ static size_t read_count(const size_t *counter) {
 
 void aegis_i_slabs_fail(const aegis_pool_slabs *slabs, size_t size_bytes, size_t align_bytes,
                         const aegis_budget *refused, aegis_error *error) {
-    error->status = refused != NULL ? AEGIS_E_LIMIT_EXCEEDED : AEGIS_E_OUT_OF_MEMORY;
-    error->requested_bytes = size_bytes;
-    error->align_bytes = align_bytes;
-    error->limit_bytes = 0;
+    aegis_status status = refused != NULL ? AEGIS_E_LIMIT_EXCEEDED : AEGIS_E_OUT_OF_MEMORY;
+    (void)aegis_i_error_bytes(error, status, size_bytes, align_bytes);
     error->in_use_bytes = read_count(&slabs->reserved_bytes);
     error->refused = refused;
     if (refused != NULL) {
@@ -100,17 +98,42 @@ static size_t invert_odd(size_t odd) {
     return inverse;
 }
 
+/* The largest power of two that is not above `value`, which is not 0. */
+static size_t floor_power_of_two(size_t value) {
+    while (!aegis_i_is_power_of_two(value))
+        value &= value - 1;
+    return value;
+}
+
+/* The most bytes that a block can have for it and `reserve_count` more to fit into a slab. */
+static size_t most_block_bytes(const aegis_pool_slabs *slabs, size_t reserve_count) {
+    size_t stride_bytes = (PTRDIFF_MAX - slab_align(slabs)) / (1 + reserve_count);
+    stride_bytes &= ~(slabs->align_bytes - 1);
+    return stride_bytes > AEGIS_I_GUARD_BYTES ? stride_bytes - AEGIS_I_GUARD_BYTES : 0;
+}
+
 /* Sets block size, alignment, stride and what follows from them. */
-static aegis_status set_stride(aegis_pool_slabs *slabs, const aegis_pool_options *options) {
+static aegis_status set_stride(aegis_pool_slabs *slabs, const aegis_pool_options *options,
+                               size_t reserve_count, aegis_error *error) {
     size_t block_bytes = options->block_bytes;
     size_t align_bytes = options->align_bytes;
     if (align_bytes == 0)
         align_bytes = block_bytes % 16 == 0 ? 16 : 8;
-    if (!aegis_i_is_power_of_two(align_bytes) || align_bytes > PTRDIFF_MAX / 4 ||
-        block_bytes > PTRDIFF_MAX - AEGIS_I_GUARD_BYTES - align_bytes)
-        return AEGIS_E_INVALID_LAYOUT;
+    if (!aegis_i_is_power_of_two(align_bytes))
+        return aegis_i_error_bytes(error, AEGIS_E_INVALID_LAYOUT, block_bytes, align_bytes);
+    /* So that a slab has room for a block and the reserve, and for its own alignment. */
+    size_t most_align_bytes = floor_power_of_two(PTRDIFF_MAX / (4 + reserve_count));
+    if (align_bytes > most_align_bytes)
+        return aegis_i_error_refuse(error, AEGIS_E_INVALID_LAYOUT, AEGIS_WHAT_ALIGN, align_bytes,
+                                    most_align_bytes);
     slabs->block_bytes = block_bytes;
     slabs->align_bytes = align_bytes;
+    size_t most_bytes = most_block_bytes(slabs, reserve_count);
+    if (block_bytes > most_bytes) {
+        (void)aegis_i_error_bytes(error, AEGIS_E_INVALID_LAYOUT, block_bytes, align_bytes);
+        error->allowed = most_bytes;
+        return error->status;
+    }
     size_t span_bytes = aegis_i_max(block_bytes + AEGIS_I_GUARD_BYTES, 1);
     size_t stride_bytes = aegis_i_round_up(span_bytes, align_bytes);
     slabs->grid.stride_bytes = stride_bytes;
@@ -122,20 +145,48 @@ static aegis_status set_stride(aegis_pool_slabs *slabs, const aegis_pool_options
     return AEGIS_OK;
 }
 
+/* The most blocks that the indices have numbers for, and their side memory room, reserves aside. */
+static size_t most_blocks(size_t slab_count, size_t reserve_count, size_t head_bytes,
+                          size_t side_bytes) {
+    /* What lies beside the blocks' own entries: the head, the directory, and at most 32 bytes of
+     * windows for each slab. */
+    uint64_t room_bytes = PTRDIFF_MAX - 4 * AEGIS_I_META_ALIGN - head_bytes;
+    room_bytes -= slab_count * (sizeof(uintptr_t) + 8 * sizeof(uint32_t));
+    uint64_t index_count = room_bytes / side_bytes;
+    size_t most_count =
+        index_count < AEGIS_POOL_MAX_BLOCKS ? (size_t)index_count : (size_t)AEGIS_POOL_MAX_BLOCKS;
+    return most_count > reserve_count ? most_count - reserve_count : 0;
+}
+
 /* Sets the numbers of blocks and slabs. */
 static aegis_status set_counts(aegis_pool_slabs *slabs, const aegis_pool_options *options,
-                               size_t reserve_count) {
+                               size_t reserve_count, size_t head_bytes, size_t side_bytes,
+                               aegis_error *error) {
     size_t step_count = options->block_count;
     size_t max_count = options->max_block_count != 0 ? options->max_block_count : step_count;
-    if (step_count == 0 || max_count < step_count)
-        return AEGIS_E_INVALID;
-    if (max_count > AEGIS_POOL_MAX_BLOCKS || reserve_count > AEGIS_POOL_MAX_BLOCKS - max_count ||
-        step_count + reserve_count > (PTRDIFF_MAX - slab_align(slabs)) / slabs->grid.stride_bytes)
-        return AEGIS_E_INVALID_LAYOUT;
+    if (step_count == 0)
+        return aegis_i_error_refuse(error, AEGIS_E_INVALID, AEGIS_WHAT_BLOCKS, 0, 1);
+    if (max_count < step_count)
+        return aegis_i_error_refuse(error, AEGIS_E_INVALID, AEGIS_WHAT_MAX_BLOCKS, max_count,
+                                    step_count);
+    size_t slab_count = 1 + (max_count - 1) / step_count;
+    size_t in_slab_count =
+        (PTRDIFF_MAX - slab_align(slabs)) / slabs->grid.stride_bytes - reserve_count;
+    size_t most_count = most_blocks(aegis_i_min(slab_count, AEGIS_I_MAX_SLABS), reserve_count,
+                                    head_bytes, side_bytes);
+    if (step_count > aegis_i_min(in_slab_count, most_count))
+        return aegis_i_error_refuse(error, AEGIS_E_INVALID_LAYOUT, AEGIS_WHAT_BLOCKS, step_count,
+                                    aegis_i_min(in_slab_count, most_count));
+    if (max_count > most_count)
+        return aegis_i_error_refuse(error, AEGIS_E_INVALID_LAYOUT, AEGIS_WHAT_MAX_BLOCKS, max_count,
+                                    most_count);
+    if (slab_count > AEGIS_I_MAX_SLABS)
+        return aegis_i_error_refuse(error, AEGIS_E_INVALID_LAYOUT, AEGIS_WHAT_SLABS, slab_count,
+                                    AEGIS_I_MAX_SLABS);
     slabs->grid.count = step_count + reserve_count;
     slabs->step_count = (uint32_t)step_count;
     slabs->index_limit = (uint32_t)(max_count + reserve_count);
-    slabs->slab_limit = (uint32_t)(1 + (max_count - 1) / step_count);
+    slabs->slab_limit = (uint32_t)slab_count;
     while (((size_t)1 << slabs->window_shift) < step_count * slabs->grid.stride_bytes)
         slabs->window_shift++;
     return AEGIS_OK;
@@ -147,19 +198,16 @@ static aegis_status acquire_meta(aegis_pool_slabs *slabs, size_t head_bytes, siz
                                  aegis_error *error) {
     uint32_t window_count = 1;
     if (slabs->slab_limit > 1) {
-        /* A slab_limit is below 2^31, so this ends at 2^32 at the latest, which is refused. */
+        /* By the bound on slab_limit this ends at 2^31 at the latest. */
         uint64_t wanted_count = (uint64_t)(slabs->slab_limit - 1) * 4;
-        while (window_count != 0 && window_count < wanted_count)
+        while (window_count < wanted_count)
             window_count *= 2;
-        if (window_count == 0)
-            return AEGIS_E_INVALID_LAYOUT;
     }
     uint64_t side_at = (head_bytes + (AEGIS_I_META_ALIGN - 1)) & ~(AEGIS_I_META_ALIGN - 1);
     uint64_t directory_at = (side_at + (uint64_t)slabs->index_limit * side_bytes + 15) & ~15ULL;
     uint64_t windows_at = directory_at + (uint64_t)slabs->slab_limit * sizeof(uintptr_t);
     uint64_t total_bytes = windows_at + (uint64_t)window_count * sizeof(uint32_t);
-    if (total_bytes > PTRDIFF_MAX - AEGIS_I_META_ALIGN)
-        return AEGIS_E_INVALID_LAYOUT;
+    assert(total_bytes <= PTRDIFF_MAX - AEGIS_I_META_ALIGN); /* see most_blocks */
 
     bool zeroed;
     unsigned char *meta =
@@ -184,9 +232,9 @@ aegis_status aegis_i_slabs_init(aegis_pool_slabs *slabs, const aegis_pool_option
     memset(error, 0, sizeof *error);
     slabs->source = options->source != NULL ? *options->source : aegis_source_pages(0);
     slabs->budget = options->budget;
-    aegis_status status = set_stride(slabs, options);
+    aegis_status status = set_stride(slabs, options, reserve_count, error);
     if (status == AEGIS_OK)
-        status = set_counts(slabs, options, reserve_count);
+        status = set_counts(slabs, options, reserve_count, head_bytes, side_bytes, error);
     if (status == AEGIS_OK)
         status = acquire_meta(slabs, head_bytes, side_bytes, error);
     if (status == AEGIS_OK) {
@@ -202,8 +250,9 @@ aegis_status aegis_i_slabs_init(aegis_pool_slabs *slabs, const aegis_pool_option
         status = error->status;
     }
     memset(slabs, 0, sizeof *slabs);
-    if (status != error->status)
-        return aegis_i_pool_refuse(options, error, status);
+    if (error->what != AEGIS_WHAT_BYTES)
+        return aegis_i_pool_refuse(options, error, status, error->what, error->asked,
+                                   error->allowed);
     if (options->error != NULL)
         *options->error = *error;
     return status;

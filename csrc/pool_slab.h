@@ -15,6 +15,13 @@
 /* What the memory beside the slabs is aligned to: two cache lines, which some processors fetch
  * as a pair. */
 #define AEGIS_I_META_ALIGN ((size_t)128)
+/* The most slabs of a pool: their windows are counted with 32 bits and, with 32-bit addresses, take
+ * up less than half of those. */
+#if SIZE_MAX > UINT32_MAX
+#define AEGIS_I_MAX_SLABS ((UINT32_C(1) << 29) + 1)
+#else
+#define AEGIS_I_MAX_SLABS ((UINT32_C(1) << 24) + 1)
+#endif
 /* In a directory entry: the slab is about to go back. */
 #define AEGIS_I_SLAB_CONDEMNED ((uintptr_t)2)
 
@@ -112,19 +119,20 @@ static inline size_t aegis_i_blocks_bytes(const aegis_pool_slabs *slabs, size_t 
 /* Fills in the error record of a request for one block of an exhausted pool. */
 static inline void aegis_i_pool_exhausted(const aegis_pool_slabs *slabs, aegis_error *error,
                                           size_t limit_count, size_t in_use_count) {
-    error->status = AEGIS_E_EXHAUSTED;
-    error->requested_bytes = slabs->block_bytes;
-    error->align_bytes = slabs->align_bytes;
+    (void)aegis_i_error_bytes(error, AEGIS_E_EXHAUSTED, slabs->block_bytes, slabs->align_bytes);
     error->limit_bytes = aegis_i_blocks_bytes(slabs, limit_count);
     error->in_use_bytes = aegis_i_blocks_bytes(slabs, in_use_count);
-    error->refused = NULL;
+    error->what = AEGIS_WHAT_BLOCKS;
+    error->asked = 1;
+    error->allowed = limit_count > in_use_count ? limit_count - in_use_count : 0;
 }
 
-/* Fills in the error record of options that no pool can be made from, and theirs. */
+/* Fills in the error record of options that no pool can be made from, and theirs; as
+ * aegis_i_error_refuse, with the block asked for. */
 static inline aegis_status aegis_i_pool_refuse(const aegis_pool_options *options,
-                                               aegis_error *error, aegis_status status) {
-    memset(error, 0, sizeof *error);
-    error->status = status;
+                                               aegis_error *error, aegis_status status,
+                                               uint32_t what, size_t asked, size_t allowed) {
+    (void)aegis_i_error_refuse(error, status, what, asked, allowed);
     if (options != NULL) {
         error->requested_bytes = options->block_bytes;
         error->align_bytes = options->align_bytes;

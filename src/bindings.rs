@@ -13,6 +13,26 @@ pub const AEGIS_E_INVALID: i32 = -5;
 pub const AEGIS_E_BUSY: i32 = -6;
 pub const AEGIS_E_IO: i32 = -7;
 pub const AEGIS_E_FORKED: i32 = -9;
+pub const AEGIS_WHAT_BYTES: u32 = 0;
+pub const AEGIS_WHAT_ALIGN: u32 = 1;
+pub const AEGIS_WHAT_BLOCKS: u32 = 2;
+pub const AEGIS_WHAT_MAX_BLOCKS: u32 = 3;
+pub const AEGIS_WHAT_SLABS: u32 = 4;
+pub const AEGIS_WHAT_CACHES: u32 = 5;
+pub const AEGIS_WHAT_CLASSES: u32 = 6;
+pub const AEGIS_WHAT_CLASS_BYTES: u32 = 7;
+pub const AEGIS_WHAT_BUFFER_BYTES: u32 = 8;
+pub const AEGIS_WHAT_IDLE_ARENAS: u32 = 9;
+pub const AEGIS_WHAT_CAPACITY: u32 = 10;
+pub const AEGIS_WHAT_MEMORY: u32 = 11;
+pub const AEGIS_WHAT_FLAGS: u32 = 12;
+pub const AEGIS_WHAT_POLICY: u32 = 13;
+pub const AEGIS_WHAT_OPTIONS: u32 = 14;
+pub const AEGIS_WHAT_FUNCTION: u32 = 15;
+pub const AEGIS_WHAT_DATA: u32 = 16;
+pub const AEGIS_WHAT_HANDLE: u32 = 17;
+pub const AEGIS_WHAT_SCOPE: u32 = 18;
+pub const AEGIS_WHAT_LEVELS: u32 = 19;
 pub const AEGIS_BUDGET_UNLIMITED: i32 = -1;
 pub const AEGIS_BUDGET_NAME_BYTES: u32 = 48;
 pub const AEGIS_BUDGET_MAX_DEPTH: u32 = 16;
@@ -63,9 +83,19 @@ pub struct aegis_error {
     pub limit_bytes: usize,
     pub in_use_bytes: usize,
     pub refused: *const aegis_budget,
+    pub asked: usize,
+    pub allowed: usize,
+    pub what: u32,
 }
 extern "C" {
     pub fn aegis_status_message(status: aegis_status) -> *const ::core::ffi::c_char;
+}
+extern "C" {
+    pub fn aegis_error_explain(
+        error: *const aegis_error,
+        buffer: *mut ::core::ffi::c_char,
+        buffer_bytes: usize,
+    ) -> usize;
 }
 extern "C" {
     pub fn aegis_version() -> u32;
@@ -300,6 +330,7 @@ pub struct aegis_arena {
     pub guard_bytes: usize,
     pub name: [::core::ffi::c_char; 24usize],
     pub shared_generation: u64,
+    pub failed_what: u32,
 }
 #[repr(C)]
 #[derive(Debug, Copy, Clone)]
@@ -674,6 +705,7 @@ pub struct aegis_arena_recycler_options {
     pub arena: aegis_arena_options,
     pub max_idle_count: usize,
     pub keep_bytes: usize,
+    pub error: *mut aegis_error,
 }
 #[repr(C)]
 #[derive(Debug)]

@@ -29,7 +29,7 @@ use core::fmt;
 use core::mem::MaybeUninit;
 use core::ptr::{self, NonNull};
 
-use crate::error::{expect, AllocError};
+use crate::error::{expect, AllocError, What};
 use crate::{ffi, unwind};
 
 /// A node in a tree of memory limits; a handle, cheap to clone, usable from any thread.
@@ -162,23 +162,26 @@ impl MemoryBudget {
     ///
     /// # Errors
     ///
-    /// [`AllocError::OutOfMemory`] when the heap refuses the node.
-    ///
-    /// # Panics
-    ///
-    /// When the tree would be more than 16 levels deep.
+    /// [`AllocError::OutOfMemory`] when the heap refuses the node; [`AllocError::Invalid`] when the
+    /// tree would be more than 16 levels deep.
     pub fn try_child(&self, name: &str, limit: usize) -> Result<Self, AllocError> {
-        const LEVELS: u32 = ffi::AEGIS_BUDGET_MAX_DEPTH;
-        assert!(self.figures().level + 1 < LEVELS, "a budget tree is at most {LEVELS} levels deep");
+        const LEVELS: usize = ffi::AEGIS_BUDGET_MAX_DEPTH as usize;
+        // The root has level 0, so the child's is one more and its depth two more.
+        let levels = self.figures().level as usize + 2;
+        if levels > LEVELS {
+            let (what, requested, allowed) = (What::Levels, levels, LEVELS);
+            return Err(AllocError::Invalid { what, requested, allowed });
+        }
         Self::make(name, limit, self.raw.as_ptr())
     }
 
     fn make(name: &str, limit: usize, parent: *mut ffi::aegis_budget) -> Result<Self, AllocError> {
         // SAFETY: a terminated name; the parent is null or alive.
         let raw = unsafe { ffi::aegis_budget_new(c_name(name).as_ptr(), limit, parent) };
-        NonNull::new(raw)
-            .map(|raw| Self { raw })
-            .ok_or(AllocError::OutOfMemory { requested: 0, in_use: 0 })
+        NonNull::new(raw).map(|raw| Self { raw }).ok_or_else(|| {
+            // SAFETY: the call only returns a constant.
+            AllocError::out_of_memory(unsafe { ffi::aegis_i_budget_bytes() }, HEAP_ALIGN, 0)
+        })
     }
 
     /// The C budget, for C code to charge. It is good while a handle is.
@@ -323,6 +326,9 @@ impl MemoryBudget {
         }
     }
 }
+
+/// What the C heap aligns to.
+const HEAP_ALIGN: usize = 2 * core::mem::size_of::<usize>();
 
 unsafe extern "C" fn tell<F: Fn(Pressure)>(context: *mut c_void, used: usize, limit: usize) {
     // SAFETY: the context is the callback's box, alive while the budget is.

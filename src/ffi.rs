@@ -26,3 +26,8 @@ pub(crate) fn is_ok(status: &aegis_status) -> bool {
 pub(crate) fn is_some(memory: &*mut core::ffi::c_void) -> bool {
     !memory.is_null()
 }
+
+extern "C" {
+    /// The bytes that a budget takes of the C heap.
+    pub(crate) fn aegis_i_budget_bytes() -> usize;
+}

@@ -16,4 +16,4 @@ mod sealed;
 pub mod source;
 mod unwind;
 
-pub use error::AllocError;
+pub use error::{AllocError, What};

@@ -5,7 +5,7 @@ mod support;
 
 use aegis_memory::arena::{ArenaRecycler, OwnedRecycledArena};
 use aegis_memory::budget::MemoryBudget;
-use aegis_memory::{ffi, AllocError};
+use aegis_memory::{ffi, AllocError, What};
 use std::future::Future;
 use std::mem::ManuallyDrop;
 use std::pin::Pin;
@@ -91,7 +91,10 @@ fn stock_is_bounded_and_can_be_given_up() {
     recycler.trim(0);
     assert_eq!(recycler.stats().idle_count, 0);
     let impossible = ArenaRecycler::builder().max_idle(usize::MAX).build();
-    assert!(matches!(impossible, Err(AllocError::InvalidLayout { .. })));
+    let named = |error: &AllocError| {
+        matches!(error, AllocError::Invalid { what: What::IdleArenas, requested: usize::MAX, .. })
+    };
+    assert!(impossible.is_err_and(|error| named(&error)));
 }
 
 #[test]

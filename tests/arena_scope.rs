@@ -160,7 +160,7 @@ fn fixed_arena_serves_what_fits_and_refuses_the_rest_by_name() {
         assert_eq!(
             error.to_string(),
             format!(
-                "fixed memory exhausted: 600 bytes requested, {} of {capacity} bytes in use",
+                "fixed memory exhausted: 600 bytes requested at alignment 8, {} of {capacity} bytes in use",
                 before.used_bytes
             )
         );

@@ -221,7 +221,10 @@ fn plain_forms_panic_with_the_words_of_the_error() {
     let arena = aegis_memory::arena::FixedArena::new(&mut memory);
     let text = "x".repeat(2000);
     let says = arena.try_alloc_str(&text).expect_err("too large").to_string();
-    assert!(says.starts_with("fixed memory exhausted: 2000 bytes requested, 0 of "), "{says}");
+    assert!(
+        says.starts_with("fixed memory exhausted: 2000 bytes requested at alignment 8, 0 of "),
+        "{says}"
+    );
     assert_eq!(panic_of(|| arena.alloc_str(&text)), says);
     assert_eq!(panic_of(|| arena.alloc_slice_copy(text.as_bytes())), says);
     assert_eq!(panic_of(|| arena.alloc_slice_clone(text.as_bytes())), says);

@@ -5,7 +5,7 @@ mod support;
 
 use aegis_memory::budget::MemoryBudget;
 use aegis_memory::buffer::{Buffer, BufferMut, BufferPool, BufferPoolBuilder, WhenEmpty};
-use aegis_memory::{ffi, AllocError};
+use aegis_memory::{ffi, AllocError, What};
 use std::collections::HashSet;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -59,7 +59,10 @@ fn get_of_more_than_the_largest_class_names_its_size() {
     let pool = two_classes().build().unwrap();
     let error = pool.get(4097).unwrap_err();
     assert!(
-        matches!(error, AllocError::Exhausted { requested: 4097, capacity: 4096, .. }),
+        matches!(
+            error,
+            AllocError::Invalid { what: What::BufferBytes, requested: 4097, allowed: 4096, .. }
+        ),
         "{error:?}"
     );
     assert!(pool.get(usize::MAX).is_err());
@@ -260,11 +263,12 @@ fn bad_settings_are_refused_by_name() {
     assert!(invalid(build(64, 1, 3)));
     assert!(invalid(build(usize::MAX, 1, 0)));
     assert!(invalid(build(isize::MAX as usize - 64, 2, 0)));
-    assert!(invalid(build(1, usize::MAX, 0)));
-    assert!(matches!(build(64, 0, 0), Err(AllocError::Exhausted { requested: 64, .. })));
-    assert!(matches!(BufferPool::builder().build(), Err(AllocError::Exhausted { .. })));
-    assert!(matches!(BufferPool::try_new(64, 0), Err(AllocError::Exhausted { .. })));
-    assert!(panic_of(|| BufferPool::new(64, 0)).starts_with("fixed memory exhausted"));
+    let wrong = |result: Result<(), AllocError>, about| matches!(result, Err(AllocError::Invalid { what, .. }) if what == about);
+    assert!(wrong(build(1, usize::MAX, 0), What::Blocks));
+    assert!(wrong(build(64, 0, 0), What::Blocks));
+    assert!(wrong(BufferPool::builder().build().map(drop), What::Classes));
+    assert!(wrong(BufferPool::try_new(64, 0).map(drop), What::Blocks));
+    assert!(panic_of(|| BufferPool::new(64, 0)).starts_with("invalid argument: 0 blocks"));
     let budget = MemoryBudget::new("small", 100);
     let error = two_classes().budget(&budget).build().unwrap_err();
     assert!(error.to_string().contains("budget 'small' refused"), "{error}");

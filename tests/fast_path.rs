@@ -161,7 +161,8 @@ fn last_error(arena: &Arena) -> String {
     let (requested, in_use) = (error.requested_bytes, error.in_use_bytes);
     match error.status {
         ffi::AEGIS_E_OUT_OF_MEMORY => {
-            format!("out of memory: {requested} bytes requested, {in_use} bytes in use")
+            let align = error.align_bytes;
+            format!("out of memory: {requested} bytes requested at alignment {align}, {in_use} bytes in use")
         }
         ffi::AEGIS_E_INVALID_LAYOUT => {
             format!("invalid layout: size {requested} with alignment {}", error.align_bytes)

@@ -6,7 +6,7 @@ mod support;
 use aegis_memory::budget::MemoryBudget;
 use aegis_memory::pool::{Block, LockFreePool, LockedPool, Pool, PoolBlock, PoolCache, PoolStats};
 use aegis_memory::source::{BlockSource, Global, Heap, Pages, SourceBlock};
-use aegis_memory::{ffi, AllocError};
+use aegis_memory::{ffi, AllocError, What};
 use proptest::prelude::*;
 use std::alloc::Layout;
 use std::cell::RefCell;
@@ -125,9 +125,12 @@ macro_rules! of_pool {
                 assert!(invalid(build(64, 1, usize::MAX)));
                 assert!(invalid(build(usize::MAX, 1, 0)));
                 assert!(invalid(build(isize::MAX as usize - 64, 2, 0)));
-                assert!(invalid(build(1, usize::MAX, 0)));
-                assert!(invalid(build(0, ffi::AEGIS_POOL_MAX_BLOCKS as usize + 1, 0)));
-                assert!(matches!(build(64, 0, 0), Err(AllocError::Exhausted { .. })));
+                let blocks = |result: Result<(), AllocError>| {
+                    matches!(result, Err(AllocError::Invalid { what: What::Blocks, .. }))
+                };
+                assert!(blocks(build(1, usize::MAX, 0)));
+                assert!(blocks(build(0, ffi::AEGIS_POOL_MAX_BLOCKS as usize + 1, 0)));
+                assert!(blocks(build(64, 0, 0)));
                 let message = panic_of(|| $Pool::new(usize::MAX, 1));
                 let start = format!("invalid layout: size {}", usize::MAX);
                 assert!(message.starts_with(&start), "{message}");

@@ -140,6 +140,8 @@ typedef struct aegis_arena {
     size_t guard_bytes;
     char name[AEGIS_ARENA_NAME_BYTES];
     uint64_t shared_generation;
+    /** AEGIS_WHAT_*: what failed_bytes and failed_limit_bytes count, as `asked` and `allowed`. */
+    uint32_t failed_what;
 } aegis_arena;
 
 /** A place to rewind to. Good until the arena is reset, cleared, trimmed while nothing is
@@ -463,8 +465,8 @@ AEGIS_API const aegis_arena_block *aegis_arena_next_block(const aegis_arena *are
  */
 AEGIS_API void aegis_arena_last_error(const aegis_arena *arena, aegis_error *error);
 
-/** Writes why the latest failing request of this arena failed, as an English sentence. If a budget
- *  refused, it is named, with its largest consumers at this moment.
+/** Writes why the latest failing request of this arena failed, as an English sentence: what
+ *  aegis_error_explain makes of its record.
  *  @param buffer  terminated unless buffer_bytes is 0; cut if it is too small.
  *  @return        the bytes of the whole text, terminator excluded.
  *  Threads:       one owner.

@@ -30,6 +30,8 @@ typedef struct aegis_arena_recycler_options {
     size_t max_idle_count;
     /** What an arena in stock is trimmed to: bytes, block heads included. */
     size_t keep_bytes;
+    /** Says why the recycler could not be made; written then only. NULL: not wanted. */
+    aegis_error *error;
 } aegis_arena_recycler_options;
 
 typedef struct aegis_arena_recycler_shared aegis_arena_recycler_shared;

@@ -88,7 +88,8 @@ typedef int32_t aegis_status;
 #define AEGIS_E_OUT_OF_MEMORY (-1)
 /** A limit set by the caller would have been exceeded. */
 #define AEGIS_E_LIMIT_EXCEEDED (-2)
-/** A size above PTRDIFF_MAX, or an alignment that is not a power of two. */
+/** A size, alignment or number that no object can have: a size above PTRDIFF_MAX, an alignment that
+ *  is not a power of two, more blocks than a pool can hold. */
 #define AEGIS_E_INVALID_LAYOUT (-3)
 /** An object of fixed size has nothing left that would fit. */
 #define AEGIS_E_EXHAUSTED (-4)
@@ -104,7 +105,48 @@ typedef int32_t aegis_status;
 
 struct aegis_budget;
 
-/** Why a request failed, in numbers. */
+/** aegis_error.what: bytes, as `requested_bytes` and `align_bytes` have them. */
+#define AEGIS_WHAT_BYTES 0u
+/** aegis_error.what: an alignment in bytes. */
+#define AEGIS_WHAT_ALIGN 1u
+/** aegis_error.what: blocks of a pool, or buffers of a size class. */
+#define AEGIS_WHAT_BLOCKS 2u
+/** aegis_error.what: the number of blocks or buffers that a pool may grow to. */
+#define AEGIS_WHAT_MAX_BLOCKS 3u
+/** aegis_error.what: slabs that a pool may grow to. */
+#define AEGIS_WHAT_SLABS 4u
+/** aegis_error.what: caches of a pool. */
+#define AEGIS_WHAT_CACHES 5u
+/** aegis_error.what: size classes of a buffer pool. */
+#define AEGIS_WHAT_CLASSES 6u
+/** aegis_error.what: bytes of a size class, which are more than those of the class before. */
+#define AEGIS_WHAT_CLASS_BYTES 7u
+/** aegis_error.what: bytes of a buffer, which the largest size class bounds. */
+#define AEGIS_WHAT_BUFFER_BYTES 8u
+/** aegis_error.what: arenas that a recycler keeps. */
+#define AEGIS_WHAT_IDLE_ARENAS 9u
+/** aegis_error.what: a capacity beside memory of the caller, whose size it is already. */
+#define AEGIS_WHAT_CAPACITY 10u
+/** aegis_error.what: memory of the caller where none can be used; `asked` is its size. */
+#define AEGIS_WHAT_MEMORY 11u
+/** aegis_error.what: flags; `allowed` has the bits of those that are known. */
+#define AEGIS_WHAT_FLAGS 12u
+/** aegis_error.what: what a buffer pool is to do when it is empty. */
+#define AEGIS_WHAT_POLICY 13u
+/** aegis_error.what: options that are NULL. */
+#define AEGIS_WHAT_OPTIONS 14u
+/** aegis_error.what: a function that is NULL. */
+#define AEGIS_WHAT_FUNCTION 15u
+/** aegis_error.what: data that is NULL; `asked` is its length. */
+#define AEGIS_WHAT_DATA 16u
+/** aegis_error.what: an object that was not made, or was released or reset since. */
+#define AEGIS_WHAT_HANDLE 17u
+/** aegis_error.what: an arena with a scope open on it. */
+#define AEGIS_WHAT_SCOPE 18u
+/** aegis_error.what: levels of a tree of budgets. */
+#define AEGIS_WHAT_LEVELS 19u
+
+/** Why a request failed, in numbers: what was asked, and what was allowed. */
 typedef struct aegis_error {
     /** AEGIS_OK when nothing has failed yet. */
     aegis_status status;
@@ -119,6 +161,14 @@ typedef struct aegis_error {
     /** The budget that refused (see budget.h), with AEGIS_E_LIMIT_EXCEEDED; else NULL. Good while
      *  the budget that the object charges is. */
     const struct aegis_budget *refused;
+    /** What was asked for, as `what` counts it: for bytes the same as `requested_bytes`. */
+    size_t asked;
+    /** What could have been asked for: the most, or the least when `asked` is below it. For bytes
+     *  only with AEGIS_E_INVALID_LAYOUT, as the most at this alignment; else 0. For blocks of an
+     *  exhausted pool, what is left. */
+    size_t allowed;
+    /** AEGIS_WHAT_*: what `asked` and `allowed` count. */
+    uint32_t what;
 } aegis_error;
 
 /** Says in English what a status means.
@@ -129,6 +179,16 @@ typedef struct aegis_error {
  *  Cost:          O(1).
  */
 AEGIS_API const char *aegis_status_message(aegis_status status);
+
+/** Writes what a record says, as an English sentence: what was asked for, and what was allowed. If
+ * a budget refused, it is named, with its largest consumers at this moment.
+ *  @param error   not NULL.
+ *  @param buffer  terminated unless buffer_bytes is 0; cut if it is too small.
+ *  @return        the bytes of the whole text, terminator excluded.
+ *  Threads:       any thread, while the budget in the record is good.
+ *  Cost:          O(text + budgets beneath the one that refused).
+ */
+AEGIS_API size_t aegis_error_explain(const aegis_error *error, char *buffer, size_t buffer_bytes);
 
 /** Returns the version of the library that is linked.
  *  @return   major * 10000 + minor * 100 + patch.

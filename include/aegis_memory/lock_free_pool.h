@@ -235,7 +235,7 @@ AEGIS_API void aegis_lock_free_pool_get_stats(const aegis_lock_free_pool *pool,
  *  @param cache  memory for the struct; its content is overwritten.
  *  @param pool   outlives the cache.
  *  @return       AEGIS_OK; AEGIS_E_LIMIT_EXCEEDED when `max_cache_count` caches are open.
- *  On failure:   `cache` is all-zero.
+ *  On failure:   `cache` is all-zero but for its error record.
  *  Ownership:    the caller's; finish it with aegis_pool_cache_fini, whatever becomes of the thread
  *                that used it.
  *  Threads:      any thread, each for a cache of its own.

@@ -38,7 +38,9 @@ extern "C" {
 
 /** Every slab starts at a multiple of this many bytes, or of the blocks' alignment if larger. */
 #define AEGIS_POOL_SLAB_ALIGN 4096
-/** The most blocks a pool can have, growth and reserves included. */
+/** The most blocks a pool can have, growth and reserves of caches included. With 32-bit addresses
+ *  there are fewer, as what lies beside the blocks must find room too: the error says how many.
+ *  Growth is up to 536,870,913 slabs (16,777,217 with 32-bit addresses). */
 #define AEGIS_POOL_MAX_BLOCKS 2147483392
 
 /** How a pool is to be made. Zero fields, `block_count` aside, mean defaults. */
@@ -176,8 +178,9 @@ AEGIS_API inline size_t aegis_pool_grid_find(const aegis_pool_grid *grid, const 
  *  @param pool     memory for the struct; its content is overwritten.
  *  @param options  not NULL; see there.
  *  @return         AEGIS_OK; AEGIS_E_INVALID (no options, no blocks, a maximum below the count);
- *                  AEGIS_E_INVALID_LAYOUT (an alignment that is no power of two, too many blocks
- *                  or bytes); AEGIS_E_OUT_OF_MEMORY; AEGIS_E_LIMIT_EXCEEDED.
+ *                  AEGIS_E_INVALID_LAYOUT (an alignment that is no power of two, too many blocks,
+ *                  slabs or bytes); AEGIS_E_OUT_OF_MEMORY; AEGIS_E_LIMIT_EXCEEDED. The error record
+ *                  says which option it was, what it asked for and what is allowed.
  *  On failure:     `pool` is all-zero but for its error record; the source is not closed.
  *  Ownership:      the caller's; finish it with aegis_pool_fini. `options` may go at once.
  *  Threads:        one owner.
@@ -344,7 +347,8 @@ AEGIS_API void aegis_pool_get_stats(const aegis_pool *pool, aegis_pool_stats *st
 
 /** Reports why the latest failing request of this pool failed.
  *  @param error  overwritten; its status is AEGIS_OK when none has failed. If the pool was
- *                exhausted, all sizes are those of whole blocks; else what was asked for is a whole
+ *                exhausted, it counts blocks, and all sizes are those of whole ones; else what was
+ *                asked for is a whole
  *                slab, and what is in use is all that the pool has reserved or that the budget is
  *                charged with.
  *  Threads:      one owner.

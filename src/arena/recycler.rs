@@ -3,7 +3,7 @@
 
 use alloc::sync::Arc;
 use core::fmt;
-use core::mem::{size_of, ManuallyDrop, MaybeUninit};
+use core::mem::{ManuallyDrop, MaybeUninit};
 use core::ops::Deref;
 use core::ptr;
 
@@ -187,20 +187,19 @@ impl Make for ArenaRecycler {
         options: &ffi::aegis_arena_options,
         stock: Stock,
     ) -> Result<Self, AllocError> {
+        let mut error = MaybeUninit::<ffi::aegis_error>::uninit();
         let options = ffi::aegis_arena_recycler_options {
             arena: *options,
             max_idle_count: stock.max_idle,
             keep_bytes: stock.keep_bytes,
+            error: error.as_mut_ptr(),
         };
         let mut raw = ffi::aegis_arena_recycler { shared: ptr::null_mut() };
         // SAFETY: the caller vouches for the options.
         match unsafe { ffi::aegis_arena_recycler_init(&mut raw, &options) } {
             0 => Ok(Self { raw }),
-            ffi::AEGIS_E_INVALID_LAYOUT => Err(AllocError::invalid(usize::MAX, 8)),
-            _ => Err(AllocError::OutOfMemory {
-                requested: stock.max_idle.saturating_mul(size_of::<ffi::aegis_arena>()),
-                in_use: 0,
-            }),
+            // SAFETY: a core that makes no recycler writes the record.
+            _ => Err(unsafe { AllocError::from_raw(error.assume_init_ref()) }),
         }
     }
 }

@@ -5,12 +5,14 @@
 //! Windows the standard library does, whose paths are wide. What kind of file a refused one is, for
 //! the message, is asked afterwards.
 
+use alloc::format;
 use core::ops::{Bound, RangeBounds};
-use std::fs::{File, FileType};
+use std::fs::{File, FileType, Metadata};
 use std::io::{self, ErrorKind};
 use std::path::Path;
 
 use super::owner::NONE;
+use super::range::Written;
 use super::{io as buffer_io, Buffer};
 use crate::ffi;
 
@@ -56,8 +58,7 @@ impl Buffer {
         // SAFETY: a terminated path; the rest is only written.
         let status =
             unsafe { ffi::aegis_buffer_map_file(&mut raw, c_path.as_ptr(), &mut os_error) };
-        let kind = || std::fs::metadata(path).map(|file| file.file_type());
-        check(status, os_error, kind)?;
+        check(status, os_error, || outside(std::fs::metadata(path), &..))?;
         // SAFETY: the core has made the buffer, whose bytes do not change, as the caller says.
         Ok(unsafe { Self::from_raw(raw) })
     }
@@ -90,7 +91,7 @@ impl Buffer {
     ///   the bytes would change under a `&[u8]`.
     /// - Nobody truncates it meanwhile: touching bytes past its new end is a fault (`SIGBUS`).
     pub unsafe fn map(file: &File, range: impl RangeBounds<u64>) -> io::Result<Self> {
-        let (offset, length) = piece(&range).ok_or(ErrorKind::InvalidInput)?;
+        let (offset, length) = piece(&range).ok_or_else(|| outside(file.metadata(), &range))?;
         let (mut raw, mut os_error) = (NONE, 0);
         // SAFETY: the descriptor is open during the call; the rest is only written.
         let status = unsafe {
@@ -102,7 +103,7 @@ impl Buffer {
                 &mut os_error,
             )
         };
-        check(status, os_error, || file.metadata().map(|file| file.file_type()))?;
+        check(status, os_error, || outside(file.metadata(), &range))?;
         // SAFETY: the core has made the buffer, whose bytes do not change, as the caller says.
         Ok(unsafe { Self::from_raw(raw) })
     }
@@ -130,32 +131,23 @@ impl Buffer {
     }
 }
 
-/// What the core says about a mapping; `kind` is asked what sort of file it has refused.
+/// What the core says about a mapping; `reason` says why it can never be made.
 fn check(
     status: ffi::aegis_status,
     os_error: i32,
-    kind: impl FnOnce() -> io::Result<FileType>,
+    reason: impl FnOnce() -> io::Error,
 ) -> io::Result<()> {
     match status {
         0 => Ok(()),
         ffi::AEGIS_E_IO if os_error != 0 => Err(io::Error::from_raw_os_error(os_error)),
         ffi::AEGIS_E_OUT_OF_MEMORY => Err(ErrorKind::OutOfMemory.into()),
-        ffi::AEGIS_E_INVALID => Err(match kind() {
-            Ok(kind) if !kind.is_file() => refused(name_of(kind)),
-            Ok(_) if os_error == 0 => {
-                io::Error::new(ErrorKind::InvalidInput, "a range that is not inside of the file")
-            }
-            _ => refused("what is no regular file"),
-        }),
-        ffi::AEGIS_E_INVALID_LAYOUT => {
-            Err(io::Error::new(ErrorKind::InvalidInput, "larger than the address space"))
-        }
+        ffi::AEGIS_E_INVALID | ffi::AEGIS_E_INVALID_LAYOUT => Err(reason()),
         _ => Err(ErrorKind::Other.into()),
     }
 }
 
 fn refused(what: &str) -> io::Error {
-    io::Error::new(ErrorKind::InvalidInput, std::format!("{what} cannot be mapped"))
+    io::Error::new(ErrorKind::InvalidInput, format!("{what} cannot be mapped"))
 }
 
 /// A kind of file that is not a regular one.
@@ -175,6 +167,25 @@ fn name_of(kind: FileType) -> &'static str {
         }
     }
     "what is no regular file"
+}
+
+/// The error for a file, or a piece of one, that cannot be mapped whatever the system's state.
+fn outside(data: io::Result<Metadata>, range: &impl RangeBounds<u64>) -> io::Error {
+    let data = match data {
+        Ok(data) => data,
+        Err(error) => return error,
+    };
+    if !data.is_file() {
+        return refused(name_of(data.file_type()));
+    }
+    let range = Written(range.start_bound().cloned(), range.end_bound().cloned());
+    let (len, most) = (data.len(), isize::MAX);
+    let text = if let Some(fault) = range.fault(len) {
+        format!("range {range} {fault} a file of {len} bytes")
+    } else {
+        format!("range {range} of a file of {len} bytes is more than the {most} of a buffer")
+    };
+    io::Error::new(ErrorKind::InvalidInput, text)
 }
 
 /// Offset and length as C takes them: the largest length goes up to the file's end.

@@ -96,7 +96,7 @@ impl BufferPool {
     /// # Errors
     ///
     /// [`AllocError::Exhausted`] when all buffers that would do are out, after waiting if that is
-    /// the policy, and for more bytes than the largest class has: `capacity` says how many.
+    /// the policy; [`AllocError::Invalid`] for more bytes than the largest class has.
     /// [`AllocError::OutOfMemory`] and [`AllocError::LimitExceeded`] when the pool may grow, or
     /// take memory of the heap, and is refused it.
     #[inline]

@@ -74,7 +74,10 @@ impl BufferPoolBuilder {
         let buffer_bytes = buffer_size.max(1);
         let at = self.classes.partition_point(|class| class.buffer_bytes < buffer_bytes);
         let next = self.classes.get(at).map(|class| class.buffer_bytes);
-        assert_ne!(next, Some(buffer_bytes), "a pool has one size class for each size");
+        assert!(
+            next != Some(buffer_bytes),
+            "a pool has one size class for each size, and one of {buffer_bytes} bytes already"
+        );
         let class = ffi::aegis_buffer_class {
             buffer_bytes,
             buffer_count: buffers,
@@ -109,15 +112,11 @@ impl BufferPoolBuilder {
     ///
     /// # Errors
     ///
-    /// [`AllocError::Exhausted`] for a pool without classes, or a class without buffers;
-    /// [`AllocError::InvalidLayout`] for an alignment that is no power of two, and for more bytes
-    /// or buffers than a pool can have; [`AllocError::OutOfMemory`] when the source refuses;
-    /// [`AllocError::LimitExceeded`] when the budget does.
+    /// [`AllocError::Invalid`] for a pool without classes, a class without buffers, and more
+    /// buffers than a class can have; [`AllocError::InvalidLayout`] for an alignment that is no
+    /// power of two, and for more bytes than a buffer can have; [`AllocError::OutOfMemory`] when
+    /// the source refuses; [`AllocError::LimitExceeded`] when the budget does.
     pub fn build(self) -> Result<BufferPool, AllocError> {
-        let empty = self.classes.iter().find(|class| class.buffer_count == 0);
-        if empty.is_some() || self.classes.is_empty() {
-            return Err(AllocError::exhausted(empty.map_or(0, |class| class.buffer_bytes)));
-        }
         let (when_empty, timeout_ns) = match self.when_empty {
             WhenEmpty::Fail => (ffi::AEGIS_BUFFER_FAIL, 0),
             WhenEmpty::Heap => (ffi::AEGIS_BUFFER_HEAP, 0),

@@ -21,7 +21,27 @@ pub(super) fn resolve(range: &impl RangeBounds<usize>, len: usize) -> Option<(us
 }
 
 /// A range as it is written in Rust.
-struct Written(Bound<usize>, Bound<usize>);
+pub(super) struct Written(pub(super) Bound<u64>, pub(super) Bound<u64>);
+
+impl Written {
+    /// What is wrong with it as a range of `len` bytes, if anything.
+    pub(super) fn fault(&self, len: u64) -> Option<&'static str> {
+        let start = match self.0 {
+            Bound::Included(start) => u128::from(start),
+            Bound::Excluded(before) => u128::from(before) + 1,
+            Bound::Unbounded => 0,
+        };
+        let end = match self.1 {
+            Bound::Included(last) => u128::from(last) + 1,
+            Bound::Excluded(end) => u128::from(end),
+            Bound::Unbounded => start.max(len.into()),
+        };
+        if end < start {
+            return Some("ends before it starts, in");
+        }
+        (end > u128::from(len)).then_some("is out of bounds of")
+    }
+}
 
 impl fmt::Display for Written {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -43,8 +63,14 @@ impl fmt::Display for Written {
 #[inline(never)]
 #[track_caller]
 pub(super) fn outside(start: Bound<&usize>, end: Bound<&usize>, len: usize) -> ! {
-    let range = Written(start.cloned(), end.cloned());
-    panic!("range {range} is out of bounds of a buffer of {len} bytes")
+    let wide = |bound: Bound<&usize>| match bound {
+        Bound::Included(&at) => Bound::Included(at as u64),
+        Bound::Excluded(&at) => Bound::Excluded(at as u64),
+        Bound::Unbounded => Bound::Unbounded,
+    };
+    let range = Written(wide(start), wide(end));
+    let fault = range.fault(len as u64).unwrap_or("is not inside");
+    panic!("range {range} {fault} a buffer of {len} bytes")
 }
 
 /// The panic for a place or a number of bytes that is beyond what there is.

@@ -262,7 +262,8 @@ impl BufferMut {
     #[cold]
     #[inline(never)]
     fn full(&self, requested: usize) -> AllocError {
-        AllocError::Exhausted { requested, capacity: self.capacity(), in_use: self.len() }
+        let (capacity, in_use) = (self.capacity(), self.len());
+        AllocError::Exhausted { requested, align: 0, capacity, in_use, blocks: 0 }
     }
 
     /// Drops the bytes behind the first `len`. A writer that has no more is left as it is.

@@ -109,13 +109,11 @@ impl<P: PoolKind> PoolBuilder<P> {
     /// # Errors
     ///
     /// [`AllocError::InvalidLayout`] for an alignment that is no power of two and for more bytes
-    /// or blocks (2,147,483,392) than a pool can have; [`AllocError::Exhausted`] for a pool of no
-    /// blocks; [`AllocError::OutOfMemory`] when the source refuses; [`AllocError::LimitExceeded`]
-    /// when the budget does.
+    /// than a block can have; [`AllocError::Invalid`] for a pool of no blocks, and for more than
+    /// there can be: 2,147,483,392, reserves of caches included, or fewer if they or what lies
+    /// beside them would not fit into the address space; [`AllocError::OutOfMemory`] when the
+    /// source refuses; [`AllocError::LimitExceeded`] when the budget does.
     pub fn build(self) -> Result<P, AllocError> {
-        if self.blocks == 0 {
-            return Err(AllocError::exhausted(self.block_size));
-        }
         let mut error = MaybeUninit::<ffi::aegis_error>::uninit();
         let options = ffi::aegis_pool_options {
             block_bytes: self.block_size,
@@ -157,9 +155,12 @@ impl<P: PoolKind> PoolBuilder<P> {
     }
 
     fn cache_count(&self) -> usize {
-        let default =
-            if self.budget.is_some() { 0 } else { LockFreePool::default_caches(self.blocks) };
-        self.caches.unwrap_or(default)
+        let default = || {
+            let most = self.max_blocks.max(self.blocks);
+            let align = self.align.max(16);
+            LockFreePool::default_caches(self.blocks, most, self.block_size, align)
+        };
+        self.caches.unwrap_or_else(|| if self.budget.is_some() { 0 } else { default() })
     }
 }
 
@@ -167,8 +168,9 @@ impl PoolBuilder<LockFreePool> {
     /// How many caches may be open at a time. For each, 64 more blocks are set aside behind those
     /// of the first slab, so that the pool's capacity can be had whatever caches hold.
     ///
-    /// The default is one for every 64 of `blocks`, but at most 16; and none in a pool with a
-    /// budget, which is charged for what is set aside.
+    /// The default is one for every 64 of `blocks`, but at most 16, and no more than leave room for
+    /// the blocks asked for; and none in a pool with a budget, which is charged for what is set
+    /// aside.
     pub fn caches(self, count: usize) -> Self {
         Self { caches: Some(count), ..self }
     }

@@ -35,13 +35,15 @@ pub(super) unsafe fn append<'a, P: BlockPool, T: BlockByte>(
 ) -> Result<(), AllocError> {
     if blocks.try_reserve(count).is_err() {
         let requested = count.saturating_mul(mem::size_of::<Block<&P, T>>());
-        return Err(AllocError::OutOfMemory { requested, in_use: mem::size_of_val(&**blocks) });
+        let align = mem::align_of::<Block<&P, T>>();
+        return Err(AllocError::out_of_memory(requested, align, mem::size_of_val(&**blocks)));
     }
     let mut taken = Taken { keep: blocks.len(), blocks };
     pool.take_n(KEY, count, zeroed, |memory| {
         // SAFETY: the block has just been taken, and zeroed if need be.
         taken.blocks.push(unsafe { Block::from_raw(pool, memory) });
-    })?;
+    })
+    .map_err(|error| error.of_blocks(count, taken.blocks.len() - taken.keep))?;
     taken.keep = usize::MAX;
     Ok(())
 }

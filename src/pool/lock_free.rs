@@ -4,7 +4,7 @@
 
 use alloc::sync::Arc;
 use core::fmt;
-use core::mem::{ManuallyDrop, MaybeUninit};
+use core::mem::{size_of, ManuallyDrop, MaybeUninit};
 use core::ptr::{self, NonNull};
 
 use super::block::{Block, OwnedPoolBlock, PoolBlock, Source};
@@ -55,9 +55,23 @@ unsafe impl Sync for LockFreePool {}
 pool_methods!(LockFreePool, aegis_lock_free_pool, aegis_lock_free_pool_get_slab);
 
 impl LockFreePool {
-    /// Caches of a pool that was not told how many: their reserves at most double it.
-    pub(super) fn default_caches(blocks: usize) -> usize {
-        (blocks / ffi::AEGIS_POOL_CACHE_BLOCKS as usize).min(16)
+    /// Caches of a pool that was not told how many: their reserves at most double it, and take
+    /// neither numbers nor room from the blocks that it was asked for.
+    pub(super) fn default_caches(
+        blocks: usize,
+        max_blocks: usize,
+        block_size: usize,
+        align: usize,
+    ) -> usize {
+        const RESERVE: usize = ffi::AEGIS_POOL_CACHE_BLOCKS as usize;
+        // What a block takes at most: a checker of memory has a gap behind each.
+        let stride = block_size.saturating_add(align).saturating_add(16);
+        let in_slab = (isize::MAX as usize).saturating_sub(align.max(4096)) / stride;
+        // A link beside each block. What else lies there does not take half of the address space.
+        let beside = isize::MAX as usize / 2 / size_of::<u32>();
+        let numbers = (ffi::AEGIS_POOL_MAX_BLOCKS as usize).min(beside.max(max_blocks));
+        let room = in_slab.saturating_sub(blocks).min(numbers.saturating_sub(max_blocks));
+        (blocks / RESERVE).min(16).min(room / RESERVE)
     }
 
     /// Takes a block of zeroes that keeps the pool alive.

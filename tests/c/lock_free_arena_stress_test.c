@@ -50,7 +50,7 @@ static size_t scale(void) {
 }
 
 static unsigned char *take_direct(worker *self, size_t size, size_t kind) {
-    aegis_error error = {0, 0, 0, 0, 0, NULL};
+    aegis_error error = {0};
     unsigned char *p;
     if (kind == 0) {
         p = (unsigned char *)aegis_lock_free_arena_alloc(&arena, size, &error);
@@ -272,7 +272,7 @@ static void *defer_calls(void *context) {
     worker *self = (worker *)context;
     self->count = self->failed_count = 0;
     for (size_t i = 0; i < ALLOCATIONS; i++) {
-        aegis_error error = {0, 0, 0, 0, 0, NULL};
+        aegis_error error = {0};
         deferred_call *call =
             (deferred_call *)aegis_lock_free_arena_alloc(&arena, sizeof *call, NULL);
         if (call != NULL) {

@@ -58,7 +58,7 @@ static void every_alignment_is_kept_and_larger_ones_only_pad(void) {
 }
 
 static void check_refused(const aegis_lock_free_arena *arena, size_t size, size_t align) {
-    aegis_error error = {0, 0, 0, 0, 0, NULL};
+    aegis_error error = {0};
     aegis_arena_stats before = shared_stats(arena);
     CHECK(aegis_lock_free_arena_alloc_aligned(arena, size, align, &error) == NULL);
     CHECK(error.status == AEGIS_E_INVALID_LAYOUT || error.status == AEGIS_E_OUT_OF_MEMORY);
@@ -310,7 +310,7 @@ static void budget_is_charged_by_block_and_named_when_it_refuses(void) {
     CHECK(aegis_lock_free_arena_init(&arena, &options, NULL) == AEGIS_OK);
     aegis_budget_get_figures(query, &figures);
     CHECK_SIZE(figures.used_bytes, shared_stats(&arena).reserved_bytes);
-    aegis_error error = {0, 0, 0, 0, 0, NULL};
+    aegis_error error = {0};
     while (aegis_lock_free_arena_alloc(&arena, 100, &error) != NULL)
         continue;
     CHECK(error.status == AEGIS_E_LIMIT_EXCEEDED && error.refused == process);
@@ -336,7 +336,7 @@ static void source_failing_at_every_step_changes_nothing(void) {
         atomic_store(&state.fail_from, fail_at);
         aegis_lock_free_arena_options options = {100, 2048, &source, NULL, NULL};
         aegis_lock_free_arena arena;
-        aegis_error error = {0, 0, 0, 0, 0, NULL};
+        aegis_error error = {0};
         size_t failed_count = 0;
         if (aegis_lock_free_arena_init(&arena, &options, &error) != AEGIS_OK) {
             CHECK(arena.shared == NULL && error.status == AEGIS_E_OUT_OF_MEMORY);
@@ -450,7 +450,7 @@ static void deferred_function_may_allocate_and_defer(void) {
 }
 
 static void defer_that_fails_says_why_and_registers_nothing(void) {
-    aegis_error error = {0, 0, 0, 0, 0, NULL};
+    aegis_error error = {0};
     deferring = shared_arena(100, 0, NULL);
     CHECK(aegis_lock_free_arena_defer(&deferring, NULL, NULL, &error) == AEGIS_E_INVALID);
     CHECK(error.status == AEGIS_E_INVALID && error.refused == NULL);
