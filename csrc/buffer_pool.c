@@ -15,6 +15,9 @@
 
 #include <stdlib.h>
 
+/* How long a thread waits before it looks again whether there is memory to grow by. */
+#define SLICE_NS (UINT64_C(10) * 1000 * 1000)
+
 /* The header of a buffer on the C heap, at the start of its memory. */
 typedef struct heap_buffer {
     aegis_buffer_owner owner;
@@ -111,25 +114,54 @@ static uint32_t search_any(aegis_buffer_pool_shared *shared, aegis_i_buffer_clas
     return AEGIS_I_NO_INDEX;
 }
 
-/* Waits for a block. Who is late looks once more. */
-static uint32_t wait_any(aegis_buffer_pool_shared *shared, aegis_i_buffer_class **home,
-                         uint64_t timeout_ns) {
-    uint64_t deadline_ns = aegis_i_deadline_ns(timeout_ns);
+/* Whether blocks of a class that would do may come without a wake-up: it may grow once memory is to
+ * be had again, or its threads may end. */
+static bool is_to_be_polled(const aegis_buffer_pool_shared *shared,
+                            const aegis_i_buffer_class *home) {
+    for (; home != shared->classes_end; home++)
+        if (!aegis_i_buffer_class_wakes(home))
+            return true;
+    return false;
+}
+
+/* Sleeps until a block is found, or until the deadline or, where it is to be looked again, for a
+ * while. */
+static uint32_t sleep_for_block(aegis_buffer_pool_shared *shared, aegis_i_buffer_class **home,
+                                uint64_t deadline_ns) {
+    uint64_t slice_ns = aegis_i_deadline_ns(SLICE_NS);
     uint32_t index;
     /* Acquire and release pair with the addition in aegis_i_buffer_pool_wake. */
     (void)aegis_i_add(&shared->waiters, 1, memory_order_acq_rel);
-    (void)aegis_i_add(&shared->wait_count, 1, memory_order_relaxed);
     (void)aegis_i_mutex_lock(&shared->mutex);
     for (;;) {
-        bool late = deadline_ns != UINT64_MAX && aegis_i_now_ns() >= deadline_ns;
         index = search_any(shared, home);
-        if (index != AEGIS_I_NO_INDEX || late)
+        bool polled = slice_ns < deadline_ns && is_to_be_polled(shared, *home);
+        uint64_t until_ns = polled ? slice_ns : deadline_ns;
+        if (index != AEGIS_I_NO_INDEX || (until_ns != UINT64_MAX && aegis_i_now_ns() >= until_ns))
             break;
-        aegis_i_condition_wait(&shared->came_home, &shared->mutex, deadline_ns);
+        aegis_i_condition_wait(&shared->came_home, &shared->mutex, until_ns);
     }
     aegis_i_mutex_unlock(&shared->mutex);
     /* Relaxed: who sees it too late only looks for waiters in vain. */
     (void)aegis_i_sub(&shared->waiters, 1, memory_order_relaxed);
+    return index;
+}
+
+/* Waits for a block. Whenever it has slept it looks once more, which is also when it may grow a
+ * class: source and budget are called neither under the mutex nor by a thread that is counted as
+ * waiting. `error` is about the last such look. */
+static uint32_t wait_any(aegis_buffer_pool_shared *shared, aegis_i_buffer_class **home,
+                         uint64_t timeout_ns, aegis_error *error) {
+    uint64_t deadline_ns = aegis_i_deadline_ns(timeout_ns);
+    uint32_t index;
+    bool late;
+    (void)aegis_i_add(&shared->wait_count, 1, memory_order_relaxed);
+    do {
+        index = sleep_for_block(shared, home, deadline_ns);
+        late = deadline_ns != UINT64_MAX && aegis_i_now_ns() >= deadline_ns;
+        if (index == AEGIS_I_NO_INDEX)
+            index = take_any(shared, home, error);
+    } while (index == AEGIS_I_NO_INDEX && !late);
     if (index == AEGIS_I_NO_INDEX)
         (void)aegis_i_add(&shared->timeout_count, 1, memory_order_relaxed);
     return index;
@@ -211,7 +243,7 @@ static aegis_status get(aegis_buffer_pool_shared *shared, aegis_buffer_mut *writ
         heap_bytes = home->buffer_bytes;
         uint32_t index = take_any(shared, &home, &failed);
         if (index == AEGIS_I_NO_INDEX && when_empty == AEGIS_BUFFER_WAIT && timeout_ns != 0)
-            index = wait_any(shared, &home, timeout_ns);
+            index = wait_any(shared, &home, timeout_ns, &failed);
         if (index != AEGIS_I_NO_INDEX)
             return hand_out(home, index, writer);
     } else {

@@ -53,7 +53,9 @@
  * the block, since earlier it would have shown the waiter. Or the block goes home, and a
  * read-modify-write of `waiters` follows: if it comes before the waiter's own, the search finds the
  * block, else the waiter is seen. It searches and falls asleep under the mutex, which who wakes it
- * takes too. */
+ * takes too. Nobody wakes it when a budget has room again, or when a thread ends that has parked
+ * blocks out of reach; while a class may grow or has lost its private stripes, it sleeps for short
+ * times only, and in between asks for memory again, outside of the mutex. */
 #if !defined(_WIN32) && !defined(_GNU_SOURCE)
 #define _GNU_SOURCE /* condition.h */
 #endif
@@ -271,15 +273,25 @@ static bool is_full_grown(const aegis_i_buffer_class *home) {
     return aegis_i_load(&blocks->slab_count, memory_order_acquire) == blocks->slabs.slab_limit;
 }
 
+bool aegis_i_buffer_class_wakes(const aegis_i_buffer_class *home) {
+    /* Relaxed: the caller has searched, and sees what it found itself. */
+    return is_full_grown(home) &&
+           aegis_i_load(&home->private_state, memory_order_relaxed) != AEGIS_I_PRIVATE_LOST;
+}
+
 /* Takes from home, which grows if need be. */
 static uint32_t take_growing(aegis_i_buffer_class *home, aegis_error *error) {
     uint32_t index;
     bool clean;
+    _Atomic uint32_t *slab_count = &home->pool.shared->slab_count;
+    uint32_t old_count = aegis_i_load(slab_count, memory_order_relaxed);
     size_t got_count = aegis_i_lock_free_take(home->pool.shared, &index, 1, &clean, error);
     if (got_count != 0)
         count_live(home, &index, 1);
-    /* More blocks than ours may have been made, and others may have parked them. */
-    aegis_i_buffer_pool_wake(home->shared);
+    /* More blocks than ours may have been made, and others may have parked them. Relaxed: a thread
+     * sees what it has added itself. */
+    if (aegis_i_load(slab_count, memory_order_relaxed) != old_count)
+        aegis_i_buffer_pool_wake(home->shared);
     return got_count != 0 ? index : AEGIS_I_NO_INDEX;
 }
 

@@ -182,6 +182,26 @@ fn get_timeout_waits_whatever_the_policy_is() {
 }
 
 #[test]
+fn get_timeout_grows_the_pool_once_the_budget_has_room_again() {
+    let budget = MemoryBudget::new("buffers", 1 << 20);
+    let pool = BufferPool::builder().class_growing(4096, 1, 2).budget(&budget).build().unwrap();
+    let first = pool.get(1).unwrap();
+    let rest = budget.reserve((1 << 20) - budget.used());
+    let error = pool.get_timeout(1, Duration::from_millis(15)).unwrap_err();
+    assert!(matches!(error, AllocError::LimitExceeded { .. }), "{error:?}");
+    thread::scope(|threads| {
+        let waiting = threads.spawn(|| pool.get_timeout(1, Duration::MAX).map(drop));
+        while pool.stats().wait_count < 2 {
+            thread::yield_now();
+        }
+        drop(rest);
+        assert_eq!(waiting.join().unwrap(), Ok(()));
+    });
+    drop(first);
+    assert_eq!(pool.stats().classes[0].capacity, 2);
+}
+
+#[test]
 fn class_grows_up_to_its_maximum() {
     let pool = BufferPool::builder().class_growing(512, 2, 5).class(4096, 1).build().unwrap();
     let class = pool.stats().classes[0];

@@ -26,8 +26,9 @@
  *  until such threads have released a buffer each, or for ever; a debug build reports that.
  *
  *  What happens when all are out is the pool's policy: an error, a buffer from the C heap (charged
- *  to the same budget), or waiting for a time. Who waits is woken when a buffer comes home, in no
- *  particular order.
+ *  to the same budget), or waiting for a time. A thread that waits is woken when a buffer comes
+ *  home, in no particular order. While a class that would do may grow, it asks source and budget
+ *  again every 10 ms, and once more when its time is up.
  *
  *  Bound: 64 bytes for each of `max_buffer_count` buffers, whose pages are touched with first use,
  *  beside what lock_free_pool.h says; 256 bytes for each of 4 to 64 pairs of stripes and class.
@@ -169,9 +170,10 @@ AEGIS_API void aegis_buffer_pool_release(aegis_buffer_pool *pool);
  *                             would do; else as for aegis_pool_last_error.
  *  @return                    AEGIS_OK; AEGIS_E_LIMIT_EXCEEDED for more bytes than the largest
  *                             class has (`limit_bytes` says how many), or when the budget refused;
- *                             AEGIS_E_EXHAUSTED when all buffers that would do are out, and time
- *                             was up if the policy is to wait; AEGIS_E_OUT_OF_MEMORY when growth
- *                             was due, or the C heap asked, in vain; AEGIS_E_INVALID_LAYOUT for
+ *                             AEGIS_E_EXHAUSTED when all buffers that would do are out;
+ *                             AEGIS_E_OUT_OF_MEMORY when growth was due, or the C heap asked, in
+ *                             vain; each of them, if the policy is to wait, when time was up, and
+ *                             as things were then; AEGIS_E_INVALID_LAYOUT for
  *                             more bytes than there can be on the C heap; AEGIS_E_INVALID for no
  *                             pool.
  *  On failure:                `writer` is all-zero.

@@ -108,7 +108,9 @@ impl BufferPool {
     }
 
     /// Takes an empty writer, waiting for one up to a time, whatever the policy is. It never comes
-    /// from the heap. A timeout of 0 does not wait; `Duration::MAX` waits as long as it takes.
+    /// from the heap. A timeout of 0 does not wait; `Duration::MAX` waits as long as it takes. While
+    /// a class that would do may grow, memory is asked for again every 10 ms. The error is how things
+    /// are when time is up.
     ///
     /// # Errors
     ///

@@ -196,6 +196,31 @@ static void a_pool_stays_whose_blocks_are_out_of_reach(void) {
     pthread_join(thread, NULL);
 }
 
+static void *park_and_end(void *unused) {
+    park_all(unused);
+    pthread_barrier_wait(&meeting);
+    while (buffer_pool_stats(&pool).wait_count == 0)
+        usleep(1000);
+    return NULL;
+}
+
+/* Nobody wakes the one that waits: its thread just ends. */
+static void a_waiter_finds_blocks_of_a_thread_that_ends(void) {
+    pthread_t thread;
+    make(BLOCKS);
+    CHECK(pthread_create(&thread, NULL, park_and_end, NULL) == 0);
+    pthread_barrier_wait(&meeting);
+    refuse_barrier();
+    size_t got_count = get_writers(&pool, writers, BLOCKS, 1, NULL);
+    CHECK(got_count < BLOCKS);
+    CHECK(aegis_buffer_pool_get_timeout(&pool, &writers[got_count], 1, AEGIS_WAIT_FOREVER, NULL) ==
+          AEGIS_OK);
+    pthread_join(thread, NULL);
+    release_writers(writers, got_count + 1);
+    aegis_buffer_pool_release(&pool);
+    test_source_check_done(&state);
+}
+
 static _Atomic uint32_t owners[MAX_BLOCKS];
 static atomic_size_t failure_count;
 
@@ -259,6 +284,10 @@ static void without_the_barrier_a_pool_stays_rather_than_going_early(void) {
     in_child(a_pool_stays_whose_blocks_are_out_of_reach);
 }
 
+static void without_the_barrier_a_waiter_finds_blocks_of_a_thread_that_ends(void) {
+    in_child(a_waiter_finds_blocks_of_a_thread_that_ends);
+}
+
 static void without_the_barrier_no_block_is_lost_or_had_twice(void) {
     in_child(no_block_is_lost_or_had_twice);
 }
@@ -277,6 +306,7 @@ int main(void) {
     RUN(without_the_barrier_a_thread_that_comes_back_brings_its_blocks);
     RUN(without_the_barrier_the_last_buffer_ends_the_pool);
     RUN(without_the_barrier_a_pool_stays_rather_than_going_early);
+    RUN(without_the_barrier_a_waiter_finds_blocks_of_a_thread_that_ends);
     RUN(without_the_barrier_no_block_is_lost_or_had_twice);
     return check_finish();
 }

@@ -151,6 +151,122 @@ static void growth_wakes_those_who_wait(void) {
     aegis_budget_destroy(budget);
 }
 
+/* A source that gives nothing for a time. */
+static _Atomic bool is_dry;
+
+static void *acquire_unless_dry(void *context, size_t size_bytes, size_t align_bytes,
+                                bool *zeroed) {
+    const aegis_source *pages = (const aegis_source *)context;
+    return atomic_load(&is_dry) ? NULL
+                                : pages->acquire(pages->context, size_bytes, align_bytes, zeroed);
+}
+
+static void release_to_pages(void *context, void *memory, size_t size_bytes, size_t align_bytes) {
+    const aegis_source *pages = (const aegis_source *)context;
+    pages->release(pages->context, memory, size_bytes, align_bytes);
+}
+
+/* A pool with its one buffer out, a thread that waits for another one, and memory that is to be had
+ * again, which nobody tells the pool. */
+static void wait_for_memory(aegis_budget *budget, const aegis_source *source) {
+    aegis_buffer_class only = {64, 1, 2};
+    aegis_buffer_pool_options options = buffer_pool_options(&only, 1, source);
+    aegis_buffer_pool pool;
+    aegis_buffer_mut writer;
+    waiting_thread waiter;
+    options.when_empty = AEGIS_BUFFER_WAIT;
+    options.timeout_ns = AEGIS_WAIT_FOREVER;
+    options.budget = budget;
+    CHECK(aegis_buffer_pool_init(&pool, &options) == AEGIS_OK);
+    CHECK_SIZE(get_writers(&pool, &writer, 1, 1, NULL), 1);
+    aegis_budget_set_limit(budget, 0);
+    atomic_store(&is_dry, source != NULL);
+    start(&waiter, &pool, 1);
+    aegis_budget_set_limit(budget, AEGIS_BUDGET_UNLIMITED);
+    atomic_store(&is_dry, false);
+    pthread_join(waiter.thread, NULL);
+    CHECK(waiter.status == AEGIS_OK);
+    release_writers(&waiter.writer, 1);
+    release_writers(&writer, 1);
+    aegis_buffer_pool_release(&pool);
+}
+
+static void a_wait_ends_when_memory_is_to_be_had_again(void) {
+    aegis_source pages = aegis_source_pages(0);
+    aegis_source source = {acquire_unless_dry, release_to_pages, NULL, &pages};
+    aegis_budget *budget = aegis_budget_new("buffers", AEGIS_BUDGET_UNLIMITED, NULL);
+    wait_for_memory(budget, NULL);
+    aegis_budget_set_limit(budget, AEGIS_BUDGET_UNLIMITED);
+    wait_for_memory(budget, &source);
+    aegis_budget_destroy(budget);
+}
+
+typedef struct timed_thread {
+    const aegis_buffer_pool *pool;
+    aegis_status status;
+    aegis_error error;
+    aegis_buffer_mut writer;
+    pthread_t thread;
+} timed_thread;
+
+static void *wait_a_while(void *argument) {
+    timed_thread *self = (timed_thread *)argument;
+    self->status =
+        aegis_buffer_pool_get_timeout(self->pool, &self->writer, 1, 100 * NS_PER_MS, &self->error);
+    return NULL;
+}
+
+/* What a waiter that is late is told is how things are then. It began to wait because the budget
+ * refused; then the class has grown to its end, and another thread has that buffer too. */
+static void the_error_of_a_wait_is_that_of_its_last_look(void) {
+    aegis_budget *budget = aegis_budget_new("buffers", AEGIS_BUDGET_UNLIMITED, NULL);
+    aegis_buffer_class only = {64, 1, 2};
+    aegis_buffer_pool pool = waiting_pool(&only, 1, AEGIS_WAIT_FOREVER, budget);
+    aegis_buffer_mut writers[2];
+    timed_thread waiter;
+    memset(&waiter, 0, sizeof waiter);
+    waiter.pool = &pool;
+    CHECK_SIZE(get_writers(&pool, writers, 1, 1, NULL), 1);
+    aegis_budget_set_limit(budget, 0);
+    CHECK(pthread_create(&waiter.thread, NULL, wait_a_while, &waiter) == 0);
+    while (buffer_pool_stats(&pool).wait_count == 0)
+        sched_yield();
+    aegis_budget_set_limit(budget, AEGIS_BUDGET_UNLIMITED);
+    /* If the waiter is faster, it has the buffer, and this thread waits for it. */
+    CHECK(aegis_buffer_pool_get_timeout(&pool, &writers[1], 1, NS_PER_MS, NULL) == AEGIS_OK ||
+          buffer_pool_stats(&pool).classes[0].in_use == 2);
+    pthread_join(waiter.thread, NULL);
+    if (waiter.status == AEGIS_OK) {
+        release_writers(&waiter.writer, 1);
+    } else {
+        CHECK(waiter.status == AEGIS_E_EXHAUSTED && waiter.error.status == AEGIS_E_EXHAUSTED);
+        CHECK(waiter.error.requested_bytes == 64 && waiter.error.refused == NULL);
+        CHECK(waiter.error.limit_bytes == 128 && waiter.error.in_use_bytes == 128);
+        release_writers(&writers[1], 1);
+    }
+    release_writers(writers, 1);
+    aegis_buffer_pool_release(&pool);
+    aegis_budget_destroy(budget);
+}
+
+static void the_budget_that_still_refuses_is_named_when_time_is_up(void) {
+    aegis_budget *budget = aegis_budget_new("buffers", AEGIS_BUDGET_UNLIMITED, NULL);
+    aegis_buffer_class only = {64, 1, 2};
+    aegis_buffer_pool pool = waiting_pool(&only, 1, 25 * NS_PER_MS, budget);
+    aegis_buffer_mut writers[2];
+    aegis_error error;
+    CHECK_SIZE(get_writers(&pool, writers, 1, 1, NULL), 1);
+    aegis_budget_set_limit(budget, 0);
+    CHECK(aegis_buffer_pool_get(&pool, &writers[1], 1, &error) == AEGIS_E_LIMIT_EXCEEDED);
+    CHECK(error.status == AEGIS_E_LIMIT_EXCEEDED && error.refused == budget);
+    CHECK(error.limit_bytes == 0 && error.in_use_bytes != 0);
+    aegis_buffer_pool_stats stats = buffer_pool_stats(&pool);
+    CHECK(stats.wait_count == 1 && stats.timeout_count == 1 && stats.refused_count == 1);
+    release_writers(writers, 1);
+    aegis_buffer_pool_release(&pool);
+    aegis_budget_destroy(budget);
+}
+
 typedef struct hurried_thread {
     const aegis_buffer_pool *pool;
     uint64_t seed;
@@ -237,6 +353,9 @@ int main(void) {
     RUN(buffers_that_come_home_wake_those_who_wait);
     RUN(only_a_buffer_that_is_large_enough_ends_a_wait);
     RUN(growth_wakes_those_who_wait);
+    RUN(a_wait_ends_when_memory_is_to_be_had_again);
+    RUN(the_error_of_a_wait_is_that_of_its_last_look);
+    RUN(the_budget_that_still_refuses_is_named_when_time_is_up);
     RUN(nothing_is_lost_when_time_is_up_as_a_buffer_arrives);
     RUN(no_wake_up_is_lost);
     return check_finish();

@@ -14,6 +14,9 @@
 
 /* What time it is; a wait with a deadline, in the end, lasts until then. */
 extern uint64_t model_now_ns;
+/* So many waits with a deadline end at once; later ones when they are woken, or when nobody can go
+ * on. */
+extern int model_short_waits;
 /* The id of the running thread. */
 uintptr_t model_thread_id(void);
 /* Whether the system executes a barrier; the threads here always see what others have stored. */
@@ -94,12 +97,17 @@ static inline void aegis_i_condition_wait(aegis_i_condition *condition, aegis_i_
     mutex->locked = 0;
     if (deadline_ns == UINT64_MAX) {
         model_wait_while(&condition->wake_count, wake_count);
-    } else {
+    } else if (model_short_waits > 0) {
         /* Woken or not, it is late. */
+        model_short_waits--;
         model_yield();
         model_now_ns = deadline_ns;
+    } else {
+        model_wait_or_idle(&condition->wake_count, wake_count);
+        if (condition->wake_count == wake_count && model_now_ns < deadline_ns)
+            model_now_ns = deadline_ns;
     }
-    (void)aegis_i_mutex_lock(mutex);
+    aegis_i_mutex_lock(mutex);
 }
 
 #endif

@@ -27,6 +27,9 @@ static bool finished[MODEL_MAX_THREADS];
 /* What a thread waits for; NULL for nothing. */
 static const _Atomic uint32_t *awaited[MODEL_MAX_THREADS];
 static uint32_t awaited_values[MODEL_MAX_THREADS];
+/* Whether its wait ends when no other thread can go on, and whether that is so. */
+static bool impatient[MODEL_MAX_THREADS];
+static bool idle;
 static decision path[MAX_STEPS];
 static int path_length;
 static int step;
@@ -46,7 +49,8 @@ void model_check(bool condition, const char *what) {
 /* Whether the thread can go on. */
 static bool is_ready(int thread) {
     return !finished[thread] &&
-           (awaited[thread] == NULL || *awaited[thread] != awaited_values[thread]);
+           (awaited[thread] == NULL || *awaited[thread] != awaited_values[thread] ||
+            (idle && impatient[thread]));
 }
 
 /* The thread that option number `option` stands for. */
@@ -59,15 +63,25 @@ static int thread_of(int option, bool can_go_on) {
     return -1;
 }
 
+static int count_ready(void) {
+    int ready_count = 0;
+    for (int i = 0; i < scenario->thread_count; i++)
+        ready_count += is_ready(i);
+    return ready_count;
+}
+
 /* Takes the next decision: the one of the prefix, or the first option. */
 static int decide(bool can_go_on) {
-    int option_count = 0, left_count = 0;
-    for (int i = 0; i < scenario->thread_count; i++) {
-        option_count += is_ready(i);
+    int left_count = 0;
+    for (int i = 0; i < scenario->thread_count; i++)
         left_count += !finished[i];
-    }
     if (left_count == 0)
         return -1;
+    idle = false;
+    int option_count = count_ready();
+    idle = option_count == 0;
+    if (idle)
+        option_count = count_ready();
     model_check(option_count != 0, "a thread can go on");
     if (can_go_on && preemptions >= scenario->preemption_bound)
         option_count = 1;
@@ -118,6 +132,15 @@ void model_wait_while(const _Atomic uint32_t *word, uint32_t value) {
     awaited[waiting] = NULL;
 }
 
+void model_wait_or_idle(const _Atomic uint32_t *word, uint32_t value) {
+    if (running < 0)
+        return;
+    int waiting = running;
+    impatient[waiting] = true;
+    model_wait_while(word, value);
+    impatient[waiting] = false;
+}
+
 static void run_thread(int number) {
     scenario->thread(number);
     if (scenario->observe != NULL)
@@ -133,6 +156,7 @@ static void run_once(void) {
     for (int i = 0; i < scenario->thread_count; i++) {
         finished[i] = false;
         awaited[i] = NULL;
+        impatient[i] = false;
         getcontext(&contexts[i]);
         contexts[i].uc_stack.ss_sp = stacks[i];
         contexts[i].uc_stack.ss_size = STACK_BYTES;

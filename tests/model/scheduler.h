@@ -32,6 +32,8 @@ typedef struct model_scenario {
 int model_running(void);
 /* Lets the others go on until the word has another value. If all wait, the schedule has failed. */
 void model_wait_while(const _Atomic uint32_t *word, uint32_t value);
+/* The same, but ends when all wait. */
+void model_wait_or_idle(const _Atomic uint32_t *word, uint32_t value);
 /* Explores every schedule; returns how many there were. */
 size_t model_explore(const model_scenario *scenario);
 /* Demands a condition: prints the schedule and ends the program with exit code 1 otherwise. */

@@ -1,0 +1,225 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the models of the buffer pool share: pools, blocks and who has them, a source that spoils
+ * what is given back. Threads 0 and 1 have private stripes, thread 2 shares one with thread 0.
+ * Included by the one file of a model that has `main`. */
+#ifndef MODEL_BUFFER_MODEL_H
+#define MODEL_BUFFER_MODEL_H
+
+#include "buffer_pool_internal.h"
+
+#include "aegis_memory.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define MAX_BLOCKS 8
+#define BLOCK_BYTES 64
+#define FOREVER AEGIS_WAIT_FOREVER
+
+uint64_t model_now_ns;
+int model_short_waits;
+
+static aegis_buffer_pool pools[MODEL_MAX_THREADS];
+/* Written only between atomic operations of the pool, so plain fields are exact. */
+static int owners[MAX_BLOCKS];
+static const unsigned char *bases[MAX_BLOCKS];
+static aegis_buffer_mut writers[MAX_BLOCKS];
+
+uintptr_t model_thread_id(void) {
+    static const uint32_t numbers[MODEL_MAX_THREADS] = {0, 1, AEGIS_I_OWN_NUMBERS};
+    return (uintptr_t)&aegis_i_threads + (model_running() < 0 ? 0 : numbers[model_running()]);
+}
+
+/* The next barriers, so many, are refused. */
+static int refused_barriers;
+
+bool model_barrier(void) {
+    model_yield();
+    if (refused_barriers == 0)
+        return true;
+    refused_barriers--;
+    return false;
+}
+
+/* A thread with a number of its own ends. */
+static inline void end_thread(int number) {
+    if (number < 2)
+        aegis_i_thread_number_return(&aegis_i_threads, (uint32_t)number);
+}
+
+/* A source that forgets everything between two runs. What is given back is spoilt, and must stay
+ * as it is from then on. */
+#define MEMORY_BYTES 32768
+#define SPOILT 0xDD
+static _Alignas(4096) unsigned char memory[MEMORY_BYTES];
+static bool given_back[MEMORY_BYTES];
+static size_t used_bytes;
+static size_t live_bytes;
+static int close_count;
+static bool dry;
+
+static inline void *acquire(void *context, size_t size_bytes, size_t align_bytes, bool *zeroed) {
+    (void)context;
+    size_t at = (used_bytes + align_bytes - 1) & ~(align_bytes - 1);
+    if (dry)
+        return NULL;
+    MODEL_CHECK(at + size_bytes <= MEMORY_BYTES);
+    memset(memory + at, 0, size_bytes);
+    memset(given_back + at, 0, size_bytes);
+    used_bytes = at + size_bytes;
+    live_bytes += size_bytes;
+    *zeroed = true;
+    return memory + at;
+}
+
+static inline void release(void *context, void *piece, size_t size_bytes, size_t align_bytes) {
+    (void)context;
+    (void)align_bytes;
+    size_t at = (size_t)((unsigned char *)piece - memory);
+    MODEL_CHECK(at + size_bytes <= used_bytes && !given_back[at]);
+    memset(piece, SPOILT, size_bytes);
+    memset(given_back + at, true, size_bytes);
+    live_bytes -= size_bytes;
+}
+
+static inline void count_close(void *context) {
+    (void)context;
+    close_count++;
+}
+
+/* Makes a pool, and a handle to it for every thread. */
+static inline void make(size_t count, size_t max_count) {
+    static const aegis_source source = {acquire, release, count_close, NULL};
+    aegis_buffer_class only = {BLOCK_BYTES, count, max_count};
+    aegis_buffer_pool_options options;
+    memset(&options, 0, sizeof options);
+    options.classes = &only;
+    options.class_count = 1;
+    options.align_bytes = BLOCK_BYTES;
+    options.source = &source;
+    used_bytes = live_bytes = 0;
+    dry = false;
+    close_count = 0;
+    model_now_ns = 1;
+    model_short_waits = 3;
+    refused_barriers = 0;
+    aegis_i_threads.own_numbers = 3;
+    memset(bases, 0, sizeof bases);
+    memset(given_back, 0, sizeof given_back);
+    for (int i = 0; i < MAX_BLOCKS; i++)
+        owners[i] = -1;
+    MODEL_CHECK(aegis_buffer_pool_init(&pools[0], &options) == AEGIS_OK);
+    /* Without the system's barrier there would be no private stripes to look at. */
+    MODEL_CHECK(pools[0].shared->classes[0].private_count == 2);
+    MODEL_CHECK(aegis_buffer_pool_retain(&pools[0], &pools[1]) == AEGIS_OK);
+    MODEL_CHECK(aegis_buffer_pool_retain(&pools[0], &pools[2]) == AEGIS_OK);
+}
+
+/* The number of a block, given when it is first seen. */
+static inline size_t id_of(const aegis_buffer_owner *owner) {
+    size_t id = 0;
+    while (id < MAX_BLOCKS && bases[id] != NULL && bases[id] != owner->base)
+        id++;
+    MODEL_CHECK(id < MAX_BLOCKS);
+    bases[id] = owner->base;
+    return id;
+}
+
+static inline void own(int number, const aegis_buffer_mut *writer) {
+    size_t id = id_of(writer->owner);
+    MODEL_CHECK(owners[id] == -1);
+    owners[id] = number;
+    memset(writer->data, number, BLOCK_BYTES);
+}
+
+static inline aegis_status try_get(int number, uint64_t timeout_ns, aegis_buffer_mut *writer) {
+    aegis_status status = timeout_ns == 0 ? aegis_buffer_pool_get(&pools[number], writer, 1, NULL)
+                                          : aegis_buffer_pool_get_timeout(&pools[number], writer, 1,
+                                                                          timeout_ns, NULL);
+    if (status == AEGIS_OK)
+        own(number, writer);
+    return status;
+}
+
+static inline aegis_buffer_mut get(int number) {
+    aegis_buffer_mut writer;
+    MODEL_CHECK(try_get(number, 0, &writer) == AEGIS_OK);
+    return writer;
+}
+
+/* Gives a writer up, whoever took it. */
+static inline void put(aegis_buffer_mut *writer) {
+    size_t id = id_of(writer->owner);
+    for (size_t i = 0; i < BLOCK_BYTES; i++)
+        MODEL_CHECK(writer->data[i] == (unsigned char)owners[id]);
+    owners[id] = -1;
+    MODEL_CHECK(aegis_buffer_mut_release(writer) == AEGIS_OK);
+}
+
+static inline void get_and_put(int number) {
+    aegis_buffer_mut writer = get(number);
+    put(&writer);
+}
+
+/* Demands that all is given back, once, and not touched since. */
+static inline void check_gone(void) {
+    MODEL_CHECK(close_count == 1 && live_bytes == 0);
+    for (size_t i = 0; i < used_bytes; i++)
+        MODEL_CHECK(!given_back[i] || memory[i] == SPOILT);
+}
+
+/* Demands that `count` blocks can be had and no more, and gives all handles up. */
+static inline void drain(size_t count) {
+    aegis_buffer_mut all[MAX_BLOCKS];
+    aegis_buffer_pool_stats stats;
+    aegis_buffer_pool_get_stats(&pools[0], &stats);
+    MODEL_CHECK(stats.classes[0].in_use == 0);
+    for (size_t i = 0; i < count; i++)
+        all[i] = get(0);
+    MODEL_CHECK(aegis_buffer_pool_get(&pools[0], &all[count], 1, NULL) == AEGIS_E_EXHAUSTED);
+    for (size_t i = 0; i < count; i++)
+        put(&all[i]);
+    for (int i = 0; i < MODEL_MAX_THREADS; i++)
+        aegis_buffer_pool_release(&pools[i]);
+    check_gone();
+}
+
+/* Four blocks, of which thread 0 parks what fits in its stripe. */
+static inline void begin_parked(void) {
+    make(4, 0);
+    for (int i = 0; i < 4; i++)
+        writers[i] = get(0);
+    for (int i = 0; i < 4; i++)
+        put(&writers[i]);
+}
+
+/* The end: handles and buffers are given up, and parked, at the same time. */
+static inline void begin_end(void) {
+    make(4, 0);
+    for (int i = 0; i < 3; i++)
+        writers[i] = get(i);
+}
+
+static inline void thread_end(int number) {
+    if (number == 1) {
+        put(&writers[number]);
+        get_and_put(number);
+        aegis_buffer_pool_release(&pools[number]);
+    } else {
+        aegis_buffer_pool_release(&pools[number]);
+        put(&writers[number]);
+    }
+}
+
+/* Explores all of them. */
+static inline int explore(const model_scenario *scenarios, size_t count) {
+    for (size_t i = 0; i < count; i++) {
+        size_t schedule_count = model_explore(&scenarios[i]);
+        printf("%s: %zu schedules of %d threads, at most %d preemptions: none fails\n",
+               scenarios[i].name, schedule_count, scenarios[i].thread_count,
+               scenarios[i].preemption_bound);
+    }
+    return 0;
+}
+
+#endif
