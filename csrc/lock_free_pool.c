@@ -36,6 +36,9 @@ static void back_off(uint32_t *round) {
 }
 
 bool aegis_i_lock_free_is_valid(const aegis_lock_free_pool_shared *shared) {
+    /* The source may call a pool that is being finished, which finds nothing and has nothing. */
+    if (shared->slabs.meta == NULL)
+        return shared->slot_limit == 0 && shared->slabs.slab_limit == 0;
     return aegis_i_slabs_is_valid(&shared->slabs) && shared->links != NULL &&
            shared->nil >= shared->slabs.index_limit &&
            shared->nil == (UINT32_C(1) << shared->index_bits) - 1 &&
@@ -145,7 +148,14 @@ aegis_status aegis_lock_free_pool_fini(aegis_lock_free_pool *pool) {
 void aegis_lock_free_pool_abandon(aegis_lock_free_pool *pool) {
     if (pool == NULL || pool->shared == NULL)
         return;
-    aegis_i_slabs_fini(&pool->shared->slabs);
+    aegis_lock_free_pool_shared *shared = pool->shared;
+    /* Empty before the first slab goes. Relaxed: the pool is this thread's alone. */
+    aegis_i_store(&shared->head, shared->nil, memory_order_relaxed);
+    aegis_i_store(&shared->fresh_count, 0, memory_order_relaxed);
+    aegis_i_store(&shared->slab_count, 0, memory_order_relaxed);
+    shared->slot_limit = 0;
+    shared->reserve_count = 0;
+    aegis_i_slabs_fini(&shared->slabs);
     memset(pool, 0, sizeof *pool);
 }
 
@@ -215,6 +225,18 @@ static size_t take_fresh(aegis_lock_free_pool_shared *shared, uint32_t *indices,
     return got_count;
 }
 
+/* Takes a condemned slab back into use, as the source may want it that is called by a trim, with
+ * which no other thread is here. */
+static bool revive(aegis_lock_free_pool_shared *shared, uint32_t slab) {
+    const uintptr_t *place = &shared->slabs.directory[slab];
+    uintptr_t entry = aegis_i_load((const _Atomic uintptr_t *)place, memory_order_relaxed);
+    if ((entry & AEGIS_I_SLAB_CONDEMNED) == 0)
+        return false;
+    aegis_i_slabs_revive(&shared->slabs, slab);
+    aegis_i_store(&shared->slab_count, slab + 1, memory_order_relaxed);
+    return true;
+}
+
 /* Adds a slab, or finishes what another thread has begun. AEGIS_OK: worth trying again; else
  * `error` says why not. */
 static aegis_status grow(aegis_lock_free_pool_shared *shared, aegis_error *error) {
@@ -226,10 +248,17 @@ static aegis_status grow(aegis_lock_free_pool_shared *shared, aegis_error *error
         return AEGIS_E_EXHAUSTED;
     }
     uintptr_t entry = aegis_i_slabs_entry(slabs, slab);
+    if (entry == 0 && revive(shared, slab))
+        return AEGIS_OK;
     if (entry == 0) {
         entry = aegis_i_slabs_acquire(slabs, slab, error);
         if (entry == 0)
             return aegis_i_slabs_entry(slabs, slab) != 0 ? AEGIS_OK : error->status;
+        /* Another thread was faster, or the source has trimmed the pool. */
+        if (load_slab_count(shared) != slab) {
+            aegis_i_slabs_release(slabs, slab, entry);
+            return AEGIS_OK;
+        }
     }
     uintptr_t installed = aegis_i_slabs_install(slabs, slab, entry);
     if (installed != entry)
@@ -446,13 +475,26 @@ static void forget_blocks(aegis_lock_free_pool_shared *shared, uint32_t limit) {
         atomic_store_explicit(&shared->links[index], 0, memory_order_relaxed);
 }
 
+/* Condemns all slabs from `slab_count` up; the pool is whole after it. */
+static void condemn_from(aegis_lock_free_pool_shared *shared, uint32_t slab_count) {
+    uint32_t fresh = atomic_load_explicit(&shared->fresh_count, memory_order_relaxed);
+    uint32_t old_count = atomic_load_explicit(&shared->slab_count, memory_order_relaxed);
+    uint32_t promised_count = promised(shared, slab_count);
+    shared->old_peak = (uint32_t)peak(shared);
+    forget_blocks(shared, aegis_i_slab_start(&shared->slabs, slab_count));
+    atomic_store_explicit(&shared->fresh_count, fresh < promised_count ? fresh : promised_count,
+                          memory_order_relaxed);
+    atomic_store_explicit(&shared->slab_count, slab_count, memory_order_relaxed);
+    for (uint32_t slab = slab_count; slab < old_count; slab++)
+        aegis_i_slabs_condemn(&shared->slabs, slab);
+    aegis_i_slabs_reindex(&shared->slabs);
+}
+
 void aegis_lock_free_pool_trim(const aegis_lock_free_pool *pool, size_t keep_block_count) {
     aegis_lock_free_pool_shared *shared = pool->shared;
     aegis_pool_slabs *slabs = &shared->slabs;
-    uint32_t fresh = atomic_load_explicit(&shared->fresh_count, memory_order_relaxed);
     uint32_t old_count = atomic_load_explicit(&shared->slab_count, memory_order_relaxed);
     uint32_t slab_count = old_count;
-    size_t old_peak = peak(shared);
     while (slab_count > 1 && promised(shared, slab_count - 1) >= keep_block_count) {
         uint32_t start = aegis_i_slab_start(slabs, slab_count - 1);
         size_t out_count = 0, parked_count = 0;
@@ -461,17 +503,15 @@ void aegis_lock_free_pool_trim(const aegis_lock_free_pool *pool, size_t keep_blo
         if (out_count + parked_count != 0)
             break;
         slab_count--;
-        aegis_i_slabs_remove(slabs, slab_count);
     }
     if (slab_count == old_count)
         return;
-    aegis_i_slabs_reindex(slabs);
-    shared->old_peak = (uint32_t)old_peak;
-    forget_blocks(shared, aegis_i_slab_start(slabs, slab_count));
-    uint32_t promised_count = promised(shared, slab_count);
-    atomic_store_explicit(&shared->fresh_count, fresh < promised_count ? fresh : promised_count,
-                          memory_order_relaxed);
-    atomic_store_explicit(&shared->slab_count, slab_count, memory_order_relaxed);
+    condemn_from(shared, slab_count);
+    for (uint32_t slab = old_count; slab-- > slab_count;) {
+        uintptr_t entry = aegis_i_slabs_take_condemned(slabs, slab);
+        if (entry != 0)
+            aegis_i_slabs_release(slabs, slab, entry);
+    }
     assert(aegis_i_lock_free_is_valid(shared));
 }
 

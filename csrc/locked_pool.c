@@ -1,8 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The pool behind a lock. Each waiting thread has a node, with a condition of its own, on its
- * stack; the nodes form a queue. Who gives a block back while the queue is not empty writes it into
- * the first node and takes that out of the queue, all under the lock: so the block is never free in
- * between, and a waiter that wakes for whatever reason finds it there or knows that it has none. */
+/* The pool behind a lock. No function of the user's is called under it: growth and trimming give
+ * the lock up around the source, and look anew at the pool when they have it back.
+ *
+ * Each thread that finds no block has a node, with a condition of its own, on its stack; the nodes
+ * form a queue. Who has a free block while the queue is not empty, be it one that came back or one
+ * of a new slab, writes it into the first node and takes that out of the queue, all under the lock:
+ * so the block is never free in between, and a waiter that wakes for whatever reason finds it there
+ * or knows that it has none.
+ *
+ * Growth is tried by a thread as it comes, by a waiter once more at its deadline, and in between by
+ * the first of the queue every SLICE_NS: nobody wakes a waiter when a budget or a source recovers.
+ * While one thread is at it the others wait for what comes of it, but no longer than PATIENCE_NS,
+ * for the source may wait for one of them; then the next one tries as well. A thread that is called
+ * back by the source does not wait for itself. A pool that can have no further slab stays so while
+ * a thread waits, as all its blocks are out then: nobody tries, and everybody sleeps. */
 #if !defined(_WIN32) && !defined(_GNU_SOURCE)
 #define _GNU_SOURCE /* clock_gettime, pthread_condattr_setclock */
 #endif
@@ -12,12 +23,28 @@
 #include "harden.h"
 #include "pool_internal.h"
 
+#define SLICE_NS UINT64_C(10000000)
+#define PATIENCE_NS UINT64_C(50000000)
+
 typedef struct waiter {
     struct waiter *next;
     struct waiter *previous;
     void *block;
+    /* Whether the block's bytes are zero. */
+    bool clean;
+    /* Whether it wants to know when a growth has ended. */
+    bool follows_growth;
+    /* Of the queue that it is in. */
+    uint64_t generation;
     aegis_i_condition arrived;
 } waiter;
+
+/* A thread that is acquiring a slab; it lies on its stack. */
+typedef struct growth {
+    struct growth *earlier;
+    uintptr_t thread;
+    uint64_t overdue_ns;
+} growth;
 
 struct aegis_locked_pool_shared {
     aegis_i_mutex mutex;
@@ -25,6 +52,12 @@ struct aegis_locked_pool_shared {
     waiter *first;
     waiter *last;
     size_t waiting_count;
+    /* Those under way, the latest first. */
+    growth *growths;
+    /* Calls that are giving a slab back. */
+    size_t releasing_count;
+    /* Counts the queues: a child process begins with a new one. */
+    uint64_t generation;
 };
 
 /* O(1) consistency, for asserts. Called under the lock. */
@@ -33,13 +66,28 @@ bool aegis_i_locked_pool_is_valid(const aegis_locked_pool_shared *shared) {
     return aegis_i_pool_is_valid(&shared->pool) &&
            (shared->first == NULL) == (shared->waiting_count == 0) &&
            (shared->first == NULL) == (shared->last == NULL) &&
-           (shared->first == NULL || shared->pool.free_count == 0);
+           (shared->first == NULL || !aegis_i_pool_has_free(&shared->pool));
 }
 
+/* False: the lock is not to be had in this process. */
+static bool lock(aegis_locked_pool_shared *shared) {
+    if (!aegis_i_mutex_lock(&shared->mutex))
+        return false;
+    if (aegis_i_mutex_take_adoption(&shared->mutex)) {
+        /* The threads are not in this process, nor are their stacks. */
+        shared->first = shared->last = NULL;
+        shared->waiting_count = 0;
+        shared->growths = NULL;
+        shared->releasing_count = 0;
+        shared->generation++;
+    }
+    assert(aegis_i_locked_pool_is_valid(shared));
+    return true;
+}
+
+/* NULL as `lock` is false. */
 static aegis_locked_pool_shared *enter(const aegis_locked_pool *pool) {
-    (void)aegis_i_mutex_lock(&pool->shared->mutex);
-    assert(aegis_i_locked_pool_is_valid(pool->shared));
-    return pool->shared;
+    return lock(pool->shared) ? pool->shared : NULL;
 }
 
 static void leave(aegis_locked_pool_shared *shared) {
@@ -65,7 +113,10 @@ aegis_status aegis_locked_pool_fini(aegis_locked_pool *pool) {
     if (pool == NULL || pool->shared == NULL)
         return AEGIS_OK;
     aegis_locked_pool_shared *shared = enter(pool);
-    bool busy = shared->pool.free_count != shared->pool.touched_count || shared->first != NULL;
+    if (shared == NULL)
+        return AEGIS_E_FORKED;
+    bool busy = shared->pool.free_count != shared->pool.touched_count || shared->first != NULL ||
+                shared->growths != NULL || shared->releasing_count != 0;
     leave(shared);
     if (busy)
         return AEGIS_E_BUSY;
@@ -76,14 +127,27 @@ aegis_status aegis_locked_pool_fini(aegis_locked_pool *pool) {
 void aegis_locked_pool_abandon(aegis_locked_pool *pool) {
     if (pool == NULL || pool->shared == NULL)
         return;
-    aegis_i_mutex_fini(&pool->shared->mutex);
-    aegis_i_slabs_fini(&pool->shared->pool.slabs);
+    aegis_locked_pool_shared *shared = pool->shared;
+    /* A lock that is not to be had in this process stops nobody: nobody else can be inside. The
+     * slabs are whole at any moment: one that is in the directory is the pool's. */
+    bool locked = lock(shared);
+    aegis_pool_slabs slabs = shared->pool.slabs, rest;
+    memset(&shared->pool, 0, sizeof shared->pool);
+    if (locked)
+        leave(shared);
+    /* The source has called this as the pool was being finished. */
+    if (slabs.meta == NULL)
+        return;
+    aegis_i_slabs_empty(&slabs, &rest);
+    aegis_i_mutex_fini(&shared->mutex);
+    aegis_i_slabs_close(&rest);
     memset(pool, 0, sizeof *pool);
 }
 
 static void enqueue(aegis_locked_pool_shared *shared, waiter *node) {
     node->next = NULL;
     node->previous = shared->last;
+    node->generation = shared->generation;
     if (shared->last != NULL)
         shared->last->next = node;
     else
@@ -102,56 +166,199 @@ static void dequeue(aegis_locked_pool_shared *shared, waiter *node) {
     else
         shared->first = node->next;
     shared->waiting_count--;
+    /* From now on the next one is to try growth. */
+    if (node->previous == NULL && node->next != NULL && aegis_i_pool_can_grow(&shared->pool))
+        aegis_i_condition_signal(&node->next->arrived);
 }
 
-/* Gives a block that is out to the thread that has waited longest. */
-static void hand_over(aegis_locked_pool_shared *shared, void *block) {
-    waiter *node = shared->first;
-    dequeue(shared, node);
-    node->block = block;
-    /* Under the lock: the node is gone once its thread has it. */
-    aegis_i_condition_signal(&node->arrived);
-}
-
-/* Takes a block. Threads that wait, because growth failed before, come first if it succeeds now. */
-static void *take(aegis_locked_pool_shared *shared, bool *clean) {
-    void *block = aegis_i_pool_take(&shared->pool, clean);
-    while (block != NULL && shared->first != NULL) {
-        hand_over(shared, block);
-        block = aegis_i_pool_take(&shared->pool, clean);
+/* Gives free blocks to the threads that wait, those first that have waited longest. */
+static void serve(aegis_locked_pool_shared *shared) {
+    while (shared->first != NULL && aegis_i_pool_has_free(&shared->pool)) {
+        waiter *node = shared->first;
+        dequeue(shared, node);
+        node->block = aegis_i_pool_take_held(&shared->pool, &node->clean);
+        /* Under the lock: the node is gone once its thread has it. */
+        aegis_i_condition_signal(&node->arrived);
     }
-    return block;
 }
 
-/* Waits in the queue until a block is handed over or time is up. */
-static void *wait_in_queue(aegis_locked_pool_shared *shared, uint64_t deadline_ns) {
+/* Gives a slab back that is not installed, outside of the lock. False: the lock is lost. */
+static bool release_slab(aegis_locked_pool_shared *shared, uint32_t slab, uintptr_t entry) {
+    uint64_t generation = shared->generation;
+    shared->releasing_count++;
+    leave(shared);
+    int state = aegis_i_uncancelled_begin();
+    aegis_i_slabs_release(&shared->pool.slabs, slab, entry);
+    aegis_i_uncancelled_end(state);
+    if (!lock(shared))
+        return false;
+    if (shared->generation == generation)
+        shared->releasing_count--;
+    return true;
+}
+
+/* Takes a growth out of the list, unless the list has been forgotten, and wakes who waits for it.
+ */
+static void end_growth(aegis_locked_pool_shared *shared, const growth *ended) {
+    growth **link = &shared->growths;
+    while (*link != NULL && *link != ended)
+        link = &(*link)->earlier;
+    if (*link != NULL)
+        *link = ended->earlier;
+    for (waiter *node = shared->first; node != NULL; node = node->next)
+        if (node->follows_growth)
+            aegis_i_condition_signal(&node->arrived);
+}
+
+/* Adds a slab to a pool that can have one, and serves the queue, in which the caller is. AEGIS_OK:
+ * there was one. AEGIS_E_FORKED: the lock is lost. Any other status: `error` says why not. */
+static aegis_status grow(aegis_locked_pool_shared *shared, aegis_error *error) {
+    if (aegis_i_pool_revive(&shared->pool)) {
+        serve(shared);
+        return AEGIS_OK;
+    }
+    growth own = {shared->growths, aegis_i_thread_self(), aegis_i_now_ns() + PATIENCE_NS};
+    uint32_t slab = aegis_i_pool_next_slab(&shared->pool);
+    shared->growths = &own;
+    leave(shared);
+    int state = aegis_i_uncancelled_begin();
+    uintptr_t entry = aegis_i_slabs_acquire(&shared->pool.slabs, slab, error);
+    aegis_i_uncancelled_end(state);
+    if (!lock(shared)) {
+        if (entry != 0)
+            aegis_i_slabs_release(&shared->pool.slabs, slab, entry);
+        return AEGIS_E_FORKED;
+    }
+    end_growth(shared, &own);
+    bool added = entry != 0 && aegis_i_pool_add_slab(&shared->pool, slab, entry);
+    serve(shared);
+    if (entry == 0)
+        return error->status;
+    return added || release_slab(shared, slab, entry) ? AEGIS_OK : AEGIS_E_FORKED;
+}
+
+/* Whether another thread is acquiring a slab and may well be done soon. */
+static bool is_growing(const aegis_locked_pool_shared *shared, uint64_t now_ns) {
+    return shared->growths != NULL && shared->growths->thread != aegis_i_thread_self() &&
+           now_ns < shared->growths->overdue_ns;
+}
+
+static uint64_t earlier(uint64_t a, uint64_t b) {
+    return a < b ? a : b;
+}
+
+static void fail_exhausted(const aegis_locked_pool_shared *shared, aegis_error *error) {
+    const aegis_pool *inner = &shared->pool;
+    aegis_i_pool_exhausted(&inner->slabs, error, inner->slabs.index_limit,
+                           inner->touched_count - inner->free_count);
+}
+
+/* What a request does that has no block yet: waits, or tries growth. A deadline of 0 is that of a
+ * request that does not wait. Returns AEGIS_OK when it is to be asked again, and else as `obtain`.
+ */
+static aegis_status pursue(aegis_locked_pool_shared *shared, waiter *node, uint64_t deadline_ns,
+                           uint64_t *next_try_ns, aegis_error *error) {
+    uint64_t now_ns = aegis_i_now_ns();
+    bool late = deadline_ns != UINT64_MAX && now_ns >= deadline_ns;
+    uint64_t until_ns = deadline_ns;
+    if (!aegis_i_pool_can_grow(&shared->pool)) {
+        if (late) {
+            fail_exhausted(shared, error);
+            return AEGIS_E_EXHAUSTED;
+        }
+    } else if (is_growing(shared, now_ns) && (!late || deadline_ns == 0)) {
+        node->follows_growth = true;
+        until_ns =
+            earlier(deadline_ns != 0 ? deadline_ns : UINT64_MAX, shared->growths->overdue_ns);
+    } else if (late || *next_try_ns == 0 || (shared->first == node && now_ns >= *next_try_ns)) {
+        aegis_status status = grow(shared, error);
+        if (status == AEGIS_E_FORKED || (status != AEGIS_OK && late))
+            return status;
+        if (status != AEGIS_OK)
+            *next_try_ns = aegis_i_now_ns() + SLICE_NS;
+        return AEGIS_OK;
+    } else if (shared->first == node) {
+        until_ns = earlier(deadline_ns, *next_try_ns);
+    }
+    aegis_i_condition_wait(&node->arrived, &shared->mutex, until_ns);
+    node->follows_growth = false;
+    return AEGIS_OK;
+}
+
+/* Gets a block for a request that has found none free. AEGIS_OK: it is in the node. AEGIS_E_FORKED:
+ * the lock is lost. In any case `error` says why there is none. */
+static aegis_status obtain(aegis_locked_pool_shared *shared, waiter *node, uint64_t timeout_ns,
+                           aegis_error *error) {
+    uint64_t deadline_ns = timeout_ns != 0 ? aegis_i_deadline_ns(timeout_ns) : 0;
+    uint64_t next_try_ns = 0;
+    aegis_status status = AEGIS_OK;
+    memset(node, 0, sizeof *node);
+    if (!aegis_i_condition_init(&node->arrived)) {
+        aegis_i_slabs_fail(&shared->pool.slabs, shared->pool.slabs.block_bytes,
+                           shared->pool.slabs.align_bytes, NULL, error);
+        return error->status;
+    }
+    enqueue(shared, node);
+    while (node->block == NULL && status == AEGIS_OK) {
+        /* In a child process, in whose parent the source was called that forked: a new queue. */
+        if (node->generation != shared->generation)
+            enqueue(shared, node);
+        status = pursue(shared, node, deadline_ns, &next_try_ns, error);
+    }
+    if (status != AEGIS_E_FORKED && node->block != NULL)
+        status = AEGIS_OK;
+    if (status != AEGIS_E_FORKED && node->block == NULL && node->generation == shared->generation)
+        dequeue(shared, node);
+    aegis_i_condition_fini(&node->arrived);
+    return status;
+}
+
+/* Takes a block, or says in `error` why there is none: AEGIS_E_FORKED if the lock is lost. */
+static void *take(aegis_locked_pool_shared *shared, uint64_t timeout_ns, bool *clean,
+                  aegis_error *error) {
     waiter node;
-    node.block = NULL;
-    if (!aegis_i_condition_init(&node.arrived))
+    void *block = aegis_i_pool_take_held(&shared->pool, clean);
+    error->status = AEGIS_OK;
+    if (block != NULL)
+        return block;
+    if (timeout_ns == 0 && !aegis_i_pool_can_grow(&shared->pool)) {
+        fail_exhausted(shared, error);
         return NULL;
-    enqueue(shared, &node);
-    while (node.block == NULL && (deadline_ns == UINT64_MAX || aegis_i_now_ns() < deadline_ns))
-        aegis_i_condition_wait(&node.arrived, &shared->mutex, deadline_ns);
-    if (node.block == NULL)
-        dequeue(shared, &node);
-    aegis_i_condition_fini(&node.arrived);
-    return node.block;
+    }
+    error->status = obtain(shared, &node, timeout_ns, error);
+    *clean = node.clean;
+    return error->status == AEGIS_OK ? node.block : NULL;
+}
+
+/* Says that a pool is lost in this process. */
+static void *fail_forked(const aegis_locked_pool *pool, aegis_error *error) {
+    if (error != NULL) {
+        memset(error, 0, sizeof *error);
+        error->status = AEGIS_E_FORKED;
+        error->requested_bytes = pool->block_bytes;
+        error->align_bytes = pool->shared->pool.slabs.align_bytes;
+    }
+    return NULL;
 }
 
 static void *alloc(const aegis_locked_pool *pool, bool zeroed, uint64_t timeout_ns,
                    aegis_error *error) {
-    uint64_t deadline_ns = timeout_ns != 0 ? aegis_i_deadline_ns(timeout_ns) : 0;
     aegis_locked_pool_shared *shared = enter(pool);
+    aegis_error failed;
     bool clean;
-    void *block = take(shared, &clean);
-    if (block == NULL && timeout_ns != 0)
-        block = wait_in_queue(shared, deadline_ns);
-    if (block == NULL && error != NULL)
-        *error = shared->pool.failed;
+    if (shared == NULL)
+        return fail_forked(pool, error);
+    void *block = take(shared, timeout_ns, &clean, &failed);
+    if (failed.status == AEGIS_E_FORKED)
+        return fail_forked(pool, error);
     leave(shared);
+    if (block == NULL) {
+        if (error != NULL)
+            *error = failed;
+        return NULL;
+    }
     /* The block is ours alone by now. */
-    if (block != NULL)
-        aegis_i_pool_show(&shared->pool.slabs, block, zeroed, clean);
+    aegis_i_pool_show(&shared->pool.slabs, block, zeroed, clean);
     return block;
 }
 
@@ -171,32 +378,30 @@ void *aegis_locked_pool_alloc_timeout(const aegis_locked_pool *pool, uint64_t ti
 size_t aegis_locked_pool_alloc_n(const aegis_locked_pool *pool, void **blocks, size_t count,
                                  aegis_error *error) {
     aegis_locked_pool_shared *shared = enter(pool);
+    aegis_error failed;
     size_t got_count = 0;
-    while (got_count < count) {
+    failed.status = shared != NULL ? AEGIS_OK : AEGIS_E_FORKED;
+    while (failed.status == AEGIS_OK && got_count < count) {
         bool clean;
-        void *block = take(shared, &clean);
-        if (block == NULL) {
-            if (error != NULL)
-                *error = shared->pool.failed;
+        void *block = take(shared, 0, &clean, &failed);
+        if (block == NULL)
             break;
-        }
         aegis_i_pool_show(&shared->pool.slabs, block, false, clean);
         blocks[got_count++] = block;
     }
-    leave(shared);
+    if (failed.status == AEGIS_E_FORKED)
+        (void)fail_forked(pool, &failed);
+    else
+        leave(shared);
+    if (failed.status != AEGIS_OK && error != NULL)
+        *error = failed;
     return got_count;
-}
-
-/* Gives free blocks, which have just come back, to the threads that wait. */
-static void serve(aegis_locked_pool_shared *shared) {
-    while (shared->first != NULL && shared->pool.free_count != 0) {
-        bool clean;
-        hand_over(shared, aegis_i_pool_take(&shared->pool, &clean));
-    }
 }
 
 aegis_status aegis_locked_pool_free(const aegis_locked_pool *pool, void *block) {
     aegis_locked_pool_shared *shared = enter(pool);
+    if (shared == NULL)
+        return AEGIS_E_FORKED;
     aegis_status status = aegis_pool_free(&shared->pool, block);
     serve(shared);
     leave(shared);
@@ -206,6 +411,8 @@ aegis_status aegis_locked_pool_free(const aegis_locked_pool *pool, void *block) 
 aegis_status aegis_locked_pool_free_n(const aegis_locked_pool *pool, void *const *blocks,
                                       size_t count) {
     aegis_locked_pool_shared *shared = enter(pool);
+    if (shared == NULL)
+        return AEGIS_E_FORKED;
     aegis_status status = aegis_pool_free_n(&shared->pool, blocks, count);
     serve(shared);
     leave(shared);
@@ -215,6 +422,8 @@ aegis_status aegis_locked_pool_free_n(const aegis_locked_pool *pool, void *const
 aegis_status aegis_locked_pool_index_of(const aegis_locked_pool *pool, const void *block,
                                         size_t *index) {
     aegis_locked_pool_shared *shared = enter(pool);
+    if (shared == NULL)
+        return AEGIS_E_FORKED;
     aegis_status status = aegis_pool_index_of(&shared->pool, block, index);
     leave(shared);
     return status;
@@ -222,6 +431,8 @@ aegis_status aegis_locked_pool_index_of(const aegis_locked_pool *pool, const voi
 
 void *aegis_locked_pool_address_of(const aegis_locked_pool *pool, size_t index) {
     aegis_locked_pool_shared *shared = enter(pool);
+    if (shared == NULL)
+        return NULL;
     void *block = aegis_pool_address_of(&shared->pool, index);
     leave(shared);
     return block;
@@ -229,6 +440,8 @@ void *aegis_locked_pool_address_of(const aegis_locked_pool *pool, size_t index) 
 
 bool aegis_locked_pool_owns(const aegis_locked_pool *pool, const void *block) {
     aegis_locked_pool_shared *shared = enter(pool);
+    if (shared == NULL)
+        return false;
     bool owns = aegis_pool_owns(&shared->pool, block);
     leave(shared);
     return owns;
@@ -237,6 +450,8 @@ bool aegis_locked_pool_owns(const aegis_locked_pool *pool, const void *block) {
 aegis_status aegis_locked_pool_get_slab(const aegis_locked_pool *pool, size_t slab,
                                         aegis_pool_slab_info *info) {
     aegis_locked_pool_shared *shared = enter(pool);
+    if (shared == NULL)
+        return AEGIS_E_FORKED;
     aegis_status status = aegis_pool_get_slab(&shared->pool, slab, info);
     leave(shared);
     return status;
@@ -244,18 +459,32 @@ aegis_status aegis_locked_pool_get_slab(const aegis_locked_pool *pool, size_t sl
 
 void aegis_locked_pool_trim(const aegis_locked_pool *pool, size_t keep_block_count) {
     aegis_locked_pool_shared *shared = enter(pool);
-    aegis_pool_trim(&shared->pool, keep_block_count);
+    if (shared == NULL)
+        return;
+    uint32_t slab =
+        aegis_i_pool_condemn(&shared->pool, keep_block_count) ? shared->pool.slabs.slab_limit : 0;
+    while (slab > 1) {
+        uintptr_t entry = aegis_i_slabs_take_condemned(&shared->pool.slabs, --slab);
+        if (entry != 0 && !release_slab(shared, slab, entry))
+            return;
+    }
     leave(shared);
 }
 
 void aegis_locked_pool_get_stats(const aegis_locked_pool *pool, aegis_pool_stats *stats) {
     aegis_locked_pool_shared *shared = enter(pool);
+    if (shared == NULL) {
+        aegis_i_slabs_get_stats(&pool->shared->pool.slabs, stats);
+        return;
+    }
     aegis_pool_get_stats(&shared->pool, stats);
     leave(shared);
 }
 
 size_t aegis_locked_pool_waiting(const aegis_locked_pool *pool) {
     aegis_locked_pool_shared *shared = enter(pool);
+    if (shared == NULL)
+        return 0;
     size_t waiting_count = shared->waiting_count;
     leave(shared);
     return waiting_count;

@@ -55,6 +55,10 @@ static inline bool aegis_i_mutex_take_adoption(aegis_i_mutex *mutex) {
     return false;
 }
 
+static inline uintptr_t aegis_i_thread_self(void) {
+    return GetCurrentThreadId();
+}
+
 #else
 
 #include <pthread.h>
@@ -114,6 +118,11 @@ static inline bool aegis_i_mutex_take_adoption(aegis_i_mutex *mutex) {
     bool adopted = mutex->adopted;
     mutex->adopted = false;
     return adopted;
+}
+
+/* What tells this thread from all others that run now, for each copy of this library the same. */
+static inline uintptr_t aegis_i_thread_self(void) {
+    return (uintptr_t)pthread_self();
 }
 
 #endif

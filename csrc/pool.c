@@ -19,6 +19,9 @@ extern inline aegis_status aegis_pool_free(aegis_pool *pool, void *block);
 #define SIDE_BYTES (2 * sizeof(uint32_t))
 
 bool aegis_i_pool_is_valid(const aegis_pool *pool) {
+    /* The source may call a pool that is being finished, which finds nothing and has nothing. */
+    if (pool->slabs.meta == NULL)
+        return pool->capacity == 0 && pool->free_count == 0 && pool->slabs.slab_limit == 0;
     return aegis_i_slabs_is_valid(&pool->slabs) && pool->free_indices != NULL &&
            pool->free_count <= pool->touched_count && pool->fresh_next <= pool->fresh_end &&
            pool->touched_count + (pool->fresh_end - pool->fresh_next) == pool->capacity &&
@@ -68,81 +71,114 @@ aegis_status aegis_pool_fini(aegis_pool *pool) {
 void aegis_pool_abandon(aegis_pool *pool) {
     if (pool == NULL)
         return;
-    if (pool->slabs.meta != NULL)
-        aegis_i_slabs_fini(&pool->slabs);
+    aegis_pool_slabs slabs = pool->slabs;
     memset(pool, 0, sizeof *pool);
+    aegis_i_slabs_fini(&slabs);
 }
 
-/* Whether a block can be had without growth. */
-static bool has_free(const aegis_pool *pool) {
+bool aegis_i_pool_has_free(const aegis_pool *pool) {
     return pool->free_count != 0 || pool->fresh_next != pool->fresh_end;
 }
 
-/* Acquires the first slab that is not held; its blocks become the fresh range. The source, or a
- * budget's pressure function, may use the pool meanwhile: what it leaves free is as good. */
+bool aegis_i_pool_can_grow(const aegis_pool *pool) {
+    return pool->slab_count < pool->slabs.slab_limit;
+}
+
+/* Counts a slab that is held from now on; its blocks become the fresh range. */
+static void count_slab(aegis_pool *pool, uint32_t slab) {
+    pool->slab_count++;
+    pool->fresh_next = aegis_i_slab_start(&pool->slabs, slab);
+    pool->fresh_end = pool->fresh_next + aegis_i_slab_blocks(&pool->slabs, slab);
+    pool->capacity += aegis_i_slab_blocks(&pool->slabs, slab);
+}
+
+uint32_t aegis_i_pool_next_slab(const aegis_pool *pool) {
+    const aegis_pool_slabs *slabs = &pool->slabs;
+    /* Without holes, which a trim may have left, this is the slab already. */
+    uint32_t slab = (uint32_t)pool->slab_count;
+    for (uint32_t i = 1; i < slabs->slab_limit && aegis_i_slab_is_held(slabs, slab); i++)
+        slab = slab + 1 < slabs->slab_limit ? slab + 1 : 1;
+    return slab;
+}
+
+bool aegis_i_pool_revive(aegis_pool *pool) {
+    uint32_t slab = aegis_i_pool_next_slab(pool);
+    if (!aegis_i_slab_is_condemned(&pool->slabs, slab))
+        return false;
+    aegis_i_slabs_revive(&pool->slabs, slab);
+    count_slab(pool, slab);
+    return true;
+}
+
+bool aegis_i_pool_add_slab(aegis_pool *pool, uint32_t slab, uintptr_t entry) {
+    const aegis_pool_slabs *slabs = &pool->slabs;
+    if (aegis_i_pool_has_free(pool) || !aegis_i_pool_can_grow(pool))
+        return false;
+    uint32_t place = slab;
+    if (slabs->directory[slab] != 0)
+        place = aegis_i_pool_next_slab(pool);
+    if (slabs->directory[place] != 0 ||
+        aegis_i_slab_blocks(slabs, place) != aegis_i_slab_blocks(slabs, slab))
+        return false;
+    (void)aegis_i_slabs_install(&pool->slabs, place, entry);
+    count_slab(pool, place);
+    return true;
+}
+
+/* Adds a slab. The source, or a budget's pressure function, may use the pool meanwhile: what it
+ * leaves free is as good. */
 static bool grow(aegis_pool *pool) {
     aegis_pool_slabs *slabs = &pool->slabs;
-    if (pool->slab_count == slabs->slab_limit) {
+    if (!aegis_i_pool_can_grow(pool)) {
         aegis_i_pool_exhausted(slabs, &pool->failed, slabs->index_limit, in_use(pool));
         return false;
     }
-    /* Without holes, which a trim may have left, this is the slab already. */
-    uint32_t slab = (uint32_t)pool->slab_count;
-    while (slabs->directory[slab] != 0)
-        slab = slab + 1 < slabs->slab_limit ? slab + 1 : 1;
+    if (aegis_i_pool_revive(pool))
+        return true;
+    uint32_t slab = aegis_i_pool_next_slab(pool);
     aegis_error error;
     uintptr_t entry = aegis_i_slabs_acquire(slabs, slab, &error);
     if (entry == 0) {
-        if (has_free(pool))
+        if (aegis_i_pool_has_free(pool))
             return true;
         pool->failed = error;
         return false;
     }
-    if (has_free(pool) || slabs->directory[slab] != 0) {
+    if (!aegis_i_pool_add_slab(pool, slab, entry))
         aegis_i_slabs_release(slabs, slab, entry);
-        return true;
-    }
-    (void)aegis_i_slabs_install(slabs, slab, entry);
-    pool->slab_count++;
-    pool->fresh_next = aegis_i_slab_start(slabs, slab);
-    pool->fresh_end = pool->fresh_next + aegis_i_slab_blocks(slabs, slab);
-    pool->capacity += aegis_i_slab_blocks(slabs, slab);
     return true;
 }
 
-/* Takes the index of a block, the latest freed first. `*clean` tells whether its bytes are zero. */
-static bool take_index(aegis_pool *pool, uint32_t *index, bool *clean) {
+/* Takes the index of a block that is free, the latest freed first. `*clean` tells whether its bytes
+ * are zero. */
+static uint32_t take_index(aegis_pool *pool, bool *clean) {
     *clean = false;
-    while (!has_free(pool))
-        if (!grow(pool))
-            return false;
-    if (pool->free_count != 0) {
-        *index = pool->free_indices[--pool->free_count];
-    } else {
-        *index = (uint32_t)pool->fresh_next++;
-        pool->touched_count++;
-        pool->peak_in_use = aegis_i_max(pool->peak_in_use, pool->touched_count);
-        uint32_t slab = aegis_i_slab_of(&pool->slabs, *index);
-        *clean = aegis_i_slab_is_zeroed(pool->slabs.directory[slab]);
-        if (slab == 0 && !AEGIS_I_CHECKED)
-            pool->grid.count = pool->fresh_next;
-    }
-    return true;
+    if (pool->free_count != 0)
+        return pool->free_indices[--pool->free_count];
+    uint32_t index = (uint32_t)pool->fresh_next++;
+    pool->touched_count++;
+    pool->peak_in_use = aegis_i_max(pool->peak_in_use, pool->touched_count);
+    uint32_t slab = aegis_i_slab_of(&pool->slabs, index);
+    *clean = aegis_i_slab_is_zeroed(pool->slabs.directory[slab]);
+    if (slab == 0 && !AEGIS_I_CHECKED)
+        pool->grid.count = pool->fresh_next;
+    return index;
 }
 
-void *aegis_i_pool_take(aegis_pool *pool, bool *clean) {
-    uint32_t index;
-    if (!take_index(pool, &index, clean))
+void *aegis_i_pool_take_held(aegis_pool *pool, bool *clean) {
+    if (!aegis_i_pool_has_free(pool))
         return NULL;
-    return aegis_i_slabs_address(&pool->slabs, index);
+    return aegis_i_slabs_address(&pool->slabs, take_index(pool, clean));
 }
 
 void *aegis_pool_alloc_slow(aegis_pool *pool, bool zeroed) {
     assert(aegis_i_pool_is_valid(pool));
     bool clean;
-    void *block = aegis_i_pool_take(pool, &clean);
-    if (block != NULL)
-        aegis_i_pool_show(&pool->slabs, block, zeroed, clean);
+    while (!aegis_i_pool_has_free(pool))
+        if (!grow(pool))
+            return NULL;
+    void *block = aegis_i_pool_take_held(pool, &clean);
+    aegis_i_pool_show(&pool->slabs, block, zeroed, clean);
     return block;
 }
 
@@ -237,7 +273,8 @@ static void condemn_slab(aegis_pool *pool, uint32_t slab) {
     }
     pool->touched_count -= block_count - fresh_count;
     pool->capacity -= block_count;
-    pool->slabs.directory[slab] |= AEGIS_I_SLAB_CONDEMNED;
+    pool->slab_count--;
+    aegis_i_slabs_condemn(&pool->slabs, slab);
 }
 
 /* Takes the blocks of condemned slabs off the stack. */
@@ -246,7 +283,7 @@ static void drop_condemned_blocks(aegis_pool *pool) {
     size_t kept_count = 0;
     for (size_t i = 0; i < pool->free_count; i++) {
         uint32_t index = pool->free_indices[i];
-        if ((slabs->directory[aegis_i_slab_of(slabs, index)] & AEGIS_I_SLAB_CONDEMNED) != 0)
+        if (aegis_i_slab_is_condemned(slabs, aegis_i_slab_of(slabs, index)))
             continue;
         pool->positions[index] = (uint32_t)kept_count;
         pool->free_indices[kept_count++] = index;
@@ -254,29 +291,35 @@ static void drop_condemned_blocks(aegis_pool *pool) {
     pool->free_count = kept_count;
 }
 
-void aegis_pool_trim(aegis_pool *pool, size_t keep_block_count) {
-    assert(aegis_i_pool_is_valid(pool));
+bool aegis_i_pool_condemn(aegis_pool *pool, size_t keep_block_count) {
     aegis_pool_slabs *slabs = &pool->slabs;
     bool condemned = false;
     for (uint32_t slab = slabs->slab_limit; slab-- > 1;) {
         uint32_t block_count = aegis_i_slab_blocks(slabs, slab);
-        if (slabs->directory[slab] == 0 || pool->capacity - block_count < keep_block_count ||
+        if (!aegis_i_slab_is_held(slabs, slab) || pool->capacity - block_count < keep_block_count ||
             !is_empty(pool, slab))
             continue;
         condemn_slab(pool, slab);
         condemned = true;
     }
-    if (!condemned)
-        return;
-    drop_condemned_blocks(pool);
-    /* The pool is whole now: the source may use it as it takes the slabs back. */
-    for (uint32_t slab = slabs->slab_limit; slab-- > 1;) {
-        if ((slabs->directory[slab] & AEGIS_I_SLAB_CONDEMNED) == 0)
-            continue;
-        pool->slab_count--;
-        aegis_i_slabs_remove(slabs, slab);
+    if (condemned) {
+        drop_condemned_blocks(pool);
+        aegis_i_slabs_reindex(slabs);
     }
-    aegis_i_slabs_reindex(slabs);
+    assert(aegis_i_pool_is_valid(pool));
+    return condemned;
+}
+
+void aegis_pool_trim(aegis_pool *pool, size_t keep_block_count) {
+    assert(aegis_i_pool_is_valid(pool));
+    aegis_pool_slabs *slabs = &pool->slabs;
+    if (!aegis_i_pool_condemn(pool, keep_block_count))
+        return;
+    for (uint32_t slab = slabs->slab_limit; slab-- > 1;) {
+        uintptr_t entry = aegis_i_slabs_take_condemned(slabs, slab);
+        if (entry != 0)
+            aegis_i_slabs_release(slabs, slab, entry);
+    }
     assert(aegis_i_pool_is_valid(pool));
 }
 

@@ -258,16 +258,31 @@ aegis_status aegis_i_slabs_init(aegis_pool_slabs *slabs, const aegis_pool_option
     return status;
 }
 
-void aegis_i_slabs_fini(const aegis_pool_slabs *slabs) {
-    /* The original may lie in the memory that goes back. */
-    aegis_pool_slabs copy = *slabs;
-    for (uint32_t slab = copy.slab_limit; slab-- > 0;)
-        if (copy.directory[slab] != 0)
-            aegis_i_slabs_release(&copy, slab, copy.directory[slab]);
-    give_back(&copy, copy.meta, copy.meta_bytes, AEGIS_I_META_ALIGN);
-    if (copy.source.close != NULL)
-        copy.source.close(copy.source.context);
-    aegis_budget_destroy(copy.budget);
+void aegis_i_slabs_empty(aegis_pool_slabs *slabs, aegis_pool_slabs *rest) {
+    *rest = *slabs;
+    memset(slabs, 0, sizeof *slabs);
+    for (uint32_t slab = rest->slab_limit; slab-- > 0;) {
+        uintptr_t entry = rest->directory[slab];
+        rest->directory[slab] = 0;
+        if (entry != 0)
+            aegis_i_slabs_release(rest, slab, entry);
+    }
+}
+
+void aegis_i_slabs_close(aegis_pool_slabs *rest) {
+    /* The source may have finished a pool that was being finished. */
+    if (rest->meta == NULL)
+        return;
+    give_back(rest, rest->meta, rest->meta_bytes, AEGIS_I_META_ALIGN);
+    if (rest->source.close != NULL)
+        rest->source.close(rest->source.context);
+    aegis_budget_destroy(rest->budget);
+}
+
+void aegis_i_slabs_fini(aegis_pool_slabs *slabs) {
+    aegis_pool_slabs rest;
+    aegis_i_slabs_empty(slabs, &rest);
+    aegis_i_slabs_close(&rest);
 }
 
 bool aegis_i_slabs_is_valid(const aegis_pool_slabs *slabs) {
@@ -283,7 +298,9 @@ bool aegis_i_slabs_is_valid(const aegis_pool_slabs *slabs) {
 
 uintptr_t aegis_i_slabs_entry(const aegis_pool_slabs *slabs, uint32_t slab) {
     /* Acquire pairs with the release in aegis_i_slabs_install: what its source wrote is seen. */
-    return aegis_i_load((const _Atomic uintptr_t *)&slabs->directory[slab], memory_order_acquire);
+    uintptr_t entry =
+        aegis_i_load((const _Atomic uintptr_t *)&slabs->directory[slab], memory_order_acquire);
+    return (entry & AEGIS_I_SLAB_CONDEMNED) == 0 ? entry : 0;
 }
 
 /* Where in the table the search for a window begins. */
@@ -295,10 +312,13 @@ uint32_t aegis_i_slabs_find(const aegis_pool_slabs *slabs, const void *block) {
     size_t slot_index = aegis_pool_grid_find(&slabs->grid, block);
     if (slot_index < slabs->grid.count)
         return (uint32_t)slot_index;
-    if (slabs->slab_limit == 1)
+    /* 0 slabs: the pool is being finished. */
+    if (slabs->slab_limit <= 1)
         return AEGIS_I_NO_INDEX;
     uint32_t at = window_slot(slabs, (uintptr_t)block >> slabs->window_shift);
-    for (;; at = (at + 1) & slabs->window_mask) {
+    /* At most half of the table is in use, so an empty place ends the search; its size does for
+     * certain. */
+    for (uint32_t i = 0; i <= slabs->window_mask; i++, at = (at + 1) & slabs->window_mask) {
         /* Acquire pairs with the release in add_window: the slab's directory entry is seen. */
         uint32_t slab =
             aegis_i_load((const _Atomic uint32_t *)&slabs->windows[at], memory_order_acquire);
@@ -311,6 +331,7 @@ uint32_t aegis_i_slabs_find(const aegis_pool_slabs *slabs, const void *block) {
         if (entry != 0 && slot_index < aegis_i_slab_blocks(slabs, slab))
             return aegis_i_slab_start(slabs, slab) + (uint32_t)slot_index;
     }
+    return AEGIS_I_NO_INDEX;
 }
 
 unsigned char *aegis_i_slabs_address(const aegis_pool_slabs *slabs, size_t index) {
@@ -339,7 +360,7 @@ uintptr_t aegis_i_slabs_acquire(aegis_pool_slabs *slabs, uint32_t slab, aegis_er
 /* Enters a slab under a window, unless it is there already. */
 static void add_window(aegis_pool_slabs *slabs, uint32_t slab, uintptr_t window) {
     uint32_t at = window_slot(slabs, window);
-    for (;; at = (at + 1) & slabs->window_mask) {
+    for (uint32_t i = 0; i <= slabs->window_mask; i++, at = (at + 1) & slabs->window_mask) {
         uint32_t found = 0;
         /* Release pairs with the acquire in aegis_i_slabs_find. */
         if (aegis_i_cas((_Atomic uint32_t *)&slabs->windows[at], &found, slab, memory_order_release,
@@ -347,6 +368,7 @@ static void add_window(aegis_pool_slabs *slabs, uint32_t slab, uintptr_t window)
             found == slab)
             return;
     }
+    assert(false && "the table has two places for each window of each slab held");
 }
 
 static void add_windows(aegis_pool_slabs *slabs, uint32_t slab, uintptr_t entry) {
@@ -374,17 +396,31 @@ void aegis_i_slabs_release(aegis_pool_slabs *slabs, uint32_t slab, uintptr_t ent
     give_back(slabs, aegis_i_slab_base(entry), size_bytes, slab_align(slabs));
 }
 
-void aegis_i_slabs_remove(aegis_pool_slabs *slabs, uint32_t slab) {
+void aegis_i_slabs_condemn(aegis_pool_slabs *slabs, uint32_t slab) {
+    assert(slab != 0 && aegis_i_slab_is_held(slabs, slab));
+    slabs->directory[slab] |= AEGIS_I_SLAB_CONDEMNED;
+}
+
+void aegis_i_slabs_revive(aegis_pool_slabs *slabs, uint32_t slab) {
+    assert(aegis_i_slab_is_condemned(slabs, slab));
+    slabs->directory[slab] = (uintptr_t)aegis_i_slab_base(slabs->directory[slab]);
+    add_windows(slabs, slab, slabs->directory[slab]);
+}
+
+uintptr_t aegis_i_slabs_take_condemned(aegis_pool_slabs *slabs, uint32_t slab) {
+    /* The source may have finished the pool meanwhile. */
+    if (slab >= slabs->slab_limit || !aegis_i_slab_is_condemned(slabs, slab))
+        return 0;
     uintptr_t entry = slabs->directory[slab];
     slabs->directory[slab] = 0;
-    aegis_i_slabs_release(slabs, slab, entry);
+    return entry;
 }
 
 void aegis_i_slabs_reindex(aegis_pool_slabs *slabs) {
     memset(slabs->windows, 0, ((size_t)slabs->window_mask + 1) * sizeof *slabs->windows);
-    for (uint32_t other = 1; other < slabs->slab_limit; other++)
-        if (slabs->directory[other] != 0)
-            add_windows(slabs, other, slabs->directory[other]);
+    for (uint32_t slab = 1; slab < slabs->slab_limit; slab++)
+        if (aegis_i_slab_is_held(slabs, slab))
+            add_windows(slabs, slab, slabs->directory[slab]);
 }
 
 aegis_status aegis_i_slabs_get(const aegis_pool_slabs *slabs, size_t slab,

@@ -3,7 +3,12 @@
  *
  * Indices are dense: slab 0 has [0, first), each further slab the next `step_count`. Entries of
  * the directory and of the window table are read and written atomically, so that a lock-free pool
- * may add slabs while others look up; a slab is removed under exclusive access only. */
+ * may add slabs while others look up; a slab is removed under exclusive access only.
+ *
+ * A slab that goes is condemned first: its entry stays in the directory, but no look-up sees it,
+ * and no other slab gets its number. Only when all that go are condemned does the first one leave
+ * the directory and then go back. So the source, which may use the pool as it takes a slab back,
+ * finds it whole, and growth meanwhile takes a condemned slab back into use. */
 #ifndef AEGIS_MEMORY_POOL_SLAB_H
 #define AEGIS_MEMORY_POOL_SLAB_H
 
@@ -22,7 +27,7 @@
 #else
 #define AEGIS_I_MAX_SLABS ((UINT32_C(1) << 24) + 1)
 #endif
-/* In a directory entry: the slab is about to go back. */
+/* In a directory entry: the slab is condemned. */
 #define AEGIS_I_SLAB_CONDEMNED ((uintptr_t)2)
 
 /* Acquires the side memory and the first slab.
@@ -35,13 +40,17 @@ AEGIS_I_HIDDEN aegis_status aegis_i_slabs_init(aegis_pool_slabs *slabs,
                                                size_t reserve_count, size_t head_bytes,
                                                size_t side_bytes, aegis_error *error);
 /* Gives every slab and then the side memory back, and closes the source. `slabs` may lie in the
- * side memory. */
-AEGIS_I_HIDDEN void aegis_i_slabs_fini(const aegis_pool_slabs *slabs);
+ * side memory. It is all-zero before the first slab goes: look-ups find nothing from then on. */
+AEGIS_I_HIDDEN void aegis_i_slabs_fini(aegis_pool_slabs *slabs);
+/* The same in two steps: gives every slab back, and leaves in `rest` what the second step needs,
+ * which gives the side memory back. */
+AEGIS_I_HIDDEN void aegis_i_slabs_empty(aegis_pool_slabs *slabs, aegis_pool_slabs *rest);
+AEGIS_I_HIDDEN void aegis_i_slabs_close(aegis_pool_slabs *rest);
 /* O(1) consistency, for asserts. */
 AEGIS_I_HIDDEN bool aegis_i_slabs_is_valid(const aegis_pool_slabs *slabs);
 /* The index of the block that starts at the address, or AEGIS_I_NO_INDEX. */
 AEGIS_I_HIDDEN uint32_t aegis_i_slabs_find(const aegis_pool_slabs *slabs, const void *block);
-/* The directory entry of a slab; 0 when it is not held. */
+/* The directory entry of a slab; 0 when it is not held, or condemned. */
 AEGIS_I_HIDDEN uintptr_t aegis_i_slabs_entry(const aegis_pool_slabs *slabs, uint32_t slab);
 /* The block's address, or NULL when its slab is not held or the index is beyond the limit. */
 AEGIS_I_HIDDEN unsigned char *aegis_i_slabs_address(const aegis_pool_slabs *slabs, size_t index);
@@ -55,10 +64,14 @@ AEGIS_I_HIDDEN uintptr_t aegis_i_slabs_install(aegis_pool_slabs *slabs, uint32_t
                                                uintptr_t entry);
 /* Gives the memory of an entry back that is not, or no longer, installed. */
 AEGIS_I_HIDDEN void aegis_i_slabs_release(aegis_pool_slabs *slabs, uint32_t slab, uintptr_t entry);
-/* Uninstalls a slab other than the first and gives it back. Exclusive access only, and
- * aegis_i_slabs_reindex before the next look-up: open addressing cannot delete one entry. */
-AEGIS_I_HIDDEN void aegis_i_slabs_remove(aegis_pool_slabs *slabs, uint32_t slab);
-/* Makes the window table anew from the slabs held. */
+/* Condemns a slab other than the first. Exclusive access only, and aegis_i_slabs_reindex before the
+ * next look-up: open addressing cannot delete one entry. */
+AEGIS_I_HIDDEN void aegis_i_slabs_condemn(aegis_pool_slabs *slabs, uint32_t slab);
+/* Takes a condemned slab back into use; its bytes count as dirty. Exclusive access only. */
+AEGIS_I_HIDDEN void aegis_i_slabs_revive(aegis_pool_slabs *slabs, uint32_t slab);
+/* Uninstalls a slab if it is condemned, and returns what aegis_i_slabs_release wants; else 0. */
+AEGIS_I_HIDDEN uintptr_t aegis_i_slabs_take_condemned(aegis_pool_slabs *slabs, uint32_t slab);
+/* Makes the window table anew from the slabs held. Exclusive access only. */
 AEGIS_I_HIDDEN void aegis_i_slabs_reindex(aegis_pool_slabs *slabs);
 /* Reports a slab; the public get_slab functions. */
 AEGIS_I_HIDDEN aegis_status aegis_i_slabs_get(const aegis_pool_slabs *slabs, size_t slab,
@@ -98,6 +111,16 @@ static inline uint32_t aegis_i_slab_blocks(const aegis_pool_slabs *slabs, uint32
         return (uint32_t)slabs->grid.count;
     uint32_t left_count = slabs->index_limit - aegis_i_slab_start(slabs, slab);
     return left_count < slabs->step_count ? left_count : slabs->step_count;
+}
+
+/* Under exclusive access. */
+static inline bool aegis_i_slab_is_condemned(const aegis_pool_slabs *slabs, uint32_t slab) {
+    return (slabs->directory[slab] & AEGIS_I_SLAB_CONDEMNED) != 0;
+}
+
+/* Whether a slab is held and not condemned. Under exclusive access. */
+static inline bool aegis_i_slab_is_held(const aegis_pool_slabs *slabs, uint32_t slab) {
+    return slabs->directory[slab] != 0 && !aegis_i_slab_is_condemned(slabs, slab);
 }
 
 /* Whether the slab of an entry was zeroed by the source. */

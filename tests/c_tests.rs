@@ -161,9 +161,11 @@ c_tests! {
     lock_free_arena_test
     lock_free_pool_test
     locked_arena_test
+    locked_pool_growth_test
     locked_pool_test
     poison_test
     pool_cache_test
+    pool_nested_test
     pool_stress_test
     pool_test
     source_test

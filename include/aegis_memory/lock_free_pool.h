@@ -24,6 +24,14 @@
  *  `capacity` blocks can always be had, whatever caches park; without caches no more than that.
  *  Beside the slabs: 4 bytes a block, 16 to 40 a further slab, 512 fixed.
  *
+ *  The source may use the pool as it gives it a slab, or takes one back during a trim: the slab is
+ *  out of all look-ups and counts by then. A pool that the source calls as it is being finished has
+ *  no blocks.
+ *
+ *  After a fork the pool works in the child process, wherever other threads were stopped. Blocks
+ *  that these had out or in their caches stay out there, as do the few that they were taking or
+ *  giving back. A cache works if its thread was not inside of a call on it.
+ *
  *  The struct is a handle: all shared state is out of line. It and a cache may be moved with
  *  memcpy while no thread is inside a call. An all-zero struct is not ready for use, but the fini
  *  functions accept it.

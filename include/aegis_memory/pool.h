@@ -20,8 +20,13 @@
  *  slabs held, were never handed out.
  *  Bound: 8 bytes beside each of `max_block_count` blocks; 16 to 40 beside each further slab.
  *
- *  One thread owns a pool at a time. An all-zero aegis_pool is not ready for use, but
- *  aegis_pool_fini accepts it.
+ *  The source may use the pool as it gives it a slab or takes one back, which is out of all
+ *  look-ups and counts by then; so may a pressure function of the budget. A pool that the source
+ *  calls as it is being finished has no blocks.
+ *
+ *  One thread owns a pool at a time. After a fork a child process may use its copy if the owner is
+ *  the thread that forked, or was not inside of a call. An all-zero aegis_pool is not ready for
+ * use, but aegis_pool_fini accepts it.
  */
 #ifndef AEGIS_MEMORY_POOL_H
 #define AEGIS_MEMORY_POOL_H

@@ -172,28 +172,6 @@ static void bulk_free_serves_several_waiting_threads(void) {
     CHECK(aegis_locked_pool_fini(&pool) == AEGIS_OK);
 }
 
-/* Growth that failed before succeeds for a later caller: who waits comes first. */
-static void growth_serves_waiting_threads_first(void) {
-    aegis_source source = test_source_get(&state, true);
-    aegis_locked_pool pool;
-    aegis_pool_options options = pool_options(64, 1, 3, &source);
-    CHECK(aegis_locked_pool_init(&pool, &options) == AEGIS_OK);
-    void *block = aegis_locked_pool_alloc(&pool, NULL);
-    state.fail_at = state.asked_count + 1;
-    waiting_thread waiter;
-    start(&waiter, &pool, AEGIS_WAIT_FOREVER);
-    wait_for_waiters(&pool, 1);
-    void *second = aegis_locked_pool_alloc(&pool, NULL);
-    pthread_join(waiter.thread, NULL);
-    CHECK(waiter.block != NULL && second != NULL && second != waiter.block);
-    CHECK_SIZE(locked_stats(&pool).in_use, 3);
-    CHECK(aegis_locked_pool_free(&pool, block) == AEGIS_OK);
-    CHECK(aegis_locked_pool_free(&pool, second) == AEGIS_OK);
-    CHECK(aegis_locked_pool_free(&pool, waiter.block) == AEGIS_OK);
-    CHECK(aegis_locked_pool_fini(&pool) == AEGIS_OK);
-    test_source_check_done(&state);
-}
-
 /* One waiter, most often in the middle of the queue, gives up; the others are served in order. */
 static void a_thread_whose_time_is_up_leaves_the_queue_whole(void) {
     aegis_locked_pool pool = make(1);
@@ -273,7 +251,6 @@ int main(void) {
     RUN(oom_at_every_step_leaves_the_pool_as_it_was);
     RUN(waiting_threads_are_served_in_order);
     RUN(bulk_free_serves_several_waiting_threads);
-    RUN(growth_serves_waiting_threads_first);
     RUN(a_thread_whose_time_is_up_leaves_the_queue_whole);
     RUN(nothing_is_lost_when_time_is_up_as_a_block_arrives);
     return check_finish();

@@ -66,6 +66,10 @@ static inline void aegis_i_mutex_unlock(aegis_i_mutex *mutex) {
     mutex->locked = 0;
 }
 
+static inline uintptr_t aegis_i_thread_self(void) {
+    return model_thread_number();
+}
+
 static inline bool aegis_i_condition_init(aegis_i_condition *condition) {
     condition->wake_count = 0;
     return true;
