@@ -30,6 +30,8 @@ fn compile_core(include: &Path) {
     core.include(include)
         .std("c11")
         .flag_if_supported("-fvisibility=hidden")
+        // The core is a part of what it is linked into, which does not export it.
+        .define("AEGIS_STATIC", None)
         // A user's CFLAGS may ask for link-time optimisation, whose objects rustc cannot link.
         .flag_if_supported("-fno-lto");
     let mut files: Vec<_> = fs::read_dir("csrc")
@@ -54,7 +56,9 @@ fn generate_bindings(include: &Path) {
     bindgen::Builder::default()
         .header(include.join("aegis_memory.h").display().to_string())
         .clang_arg(format!("-I{}", include.display()))
+        // A function without the mark is hidden, and would be left out.
         .clang_arg("-fvisibility=hidden")
+        .clang_arg("-DAEGIS_SHARED=")
         .allowlist_item("(aegis|AEGIS)_.*")
         // C99 inline functions have an external definition in the core, so they can be called.
         .generate_inline_functions(true)

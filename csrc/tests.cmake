@@ -41,6 +41,12 @@ foreach(file IN LISTS example_files)
     aegis_add_program(example_${name} "${file}" aegis_memory)
 endforeach()
 
+# Headers, exports.txt and both libraries name the same functions, and the static one exports none.
+if(UNIX AND NOT APPLE)
+    add_test(NAME exports COMMAND "${root}/tests/exports" "$<TARGET_FILE:aegis_memory_shared>"
+             "$<TARGET_FILE:aegis_memory>")
+endif()
+
 # Each public header compiles alone, as C11 and as C++11. The compilers are called as they are,
 # so that no flag of the build hides a fault.
 if(NOT MSVC)

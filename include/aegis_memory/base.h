@@ -31,15 +31,21 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* The export mark. AEGIS_SHARED: a Windows program uses the DLL; AEGIS_BUILD: we are the DLL. */
+/* The mark of every public function. AEGIS_SHARED: the library is the shared one, whose functions
+ * are exported; with AEGIS_BUILD we are it, else we use it. AEGIS_STATIC: it is the static one, and
+ * what it is linked into exports none of its functions, nor C++'s copies of the inline ones; so a
+ * process may have several plugins with a copy each, even of different versions. Without either the
+ * compiler's own settings hold, which link with whichever library there is. */
 #if defined(_WIN32) && defined(AEGIS_SHARED)
 #if defined(AEGIS_BUILD)
 #define AEGIS_API __declspec(dllexport)
 #else
 #define AEGIS_API __declspec(dllimport)
 #endif
-#elif defined(__GNUC__)
+#elif defined(__GNUC__) && defined(AEGIS_SHARED)
 #define AEGIS_API __attribute__((visibility("default")))
+#elif defined(__GNUC__) && !defined(_WIN32) && defined(AEGIS_STATIC)
+#define AEGIS_API __attribute__((visibility("hidden")))
 #else
 #define AEGIS_API
 #endif

@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The C core as build.rs compiles it exports nothing: all its functions are hidden, so what the
+//! crate is linked into keeps them to itself. They are those of `csrc/exports.txt`, as the bindings
+//! are.
+//!
+//! After a header change, and with fresh bindings, `AEGIS_BLESS=1 cargo test --test exports` writes
+//! the list anew.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::{env, fs};
+
+const BINDINGS: &str = include_str!("../src/bindings.rs");
+const HEAD: &str = "# SPDX-License-Identifier: Apache-2.0\n\
+                    # What the shared library exports: every public function, one a line, sorted.\n";
+
+/// The functions that the bindings name.
+fn bound() -> BTreeSet<&'static str> {
+    let names = BINDINGS.split("pub fn ").skip(1).filter_map(|text| text.split('(').next());
+    names.filter(|name| name.starts_with("aegis_")).collect()
+}
+
+#[test]
+fn list_names_what_the_bindings_do() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("csrc/exports.txt");
+    let names = bound().into_iter().map(|name| format!("{name}\n"));
+    let fresh = HEAD.to_owned() + &names.collect::<String>();
+    if env::var_os("AEGIS_BLESS").is_some() {
+        fs::write(&path, &fresh).expect("csrc/exports.txt can be written");
+    }
+    let kept = fs::read_to_string(&path).expect("csrc/exports.txt can be read");
+    assert_eq!(kept, fresh, "csrc/exports.txt is stale: run this test with AEGIS_BLESS=1");
+}
+
+/// Columns of `readelf -sW`: number, value, size, type, binding, visibility, section, name.
+#[cfg(target_os = "linux")]
+#[test]
+fn every_symbol_of_the_core_is_hidden() {
+    let library = concat!(env!("OUT_DIR"), "/libaegis_memory.a");
+    let output = std::process::Command::new("readelf")
+        .args(["-sW", library])
+        .output()
+        .expect("readelf comes with the linker");
+    assert!(output.status.success(), "readelf cannot read {library}");
+    let text = String::from_utf8_lossy(&output.stdout);
+    let mut public = BTreeSet::new();
+    for line in text.lines() {
+        let columns: Vec<&str> = line.split_whitespace().collect();
+        let &[_, _, _, _, "GLOBAL" | "WEAK", visibility, section, name] = &columns[..] else {
+            continue;
+        };
+        if section == "UND" || !name.starts_with("aegis_") {
+            continue;
+        }
+        assert!(matches!(visibility, "HIDDEN" | "INTERNAL"), "{name} is {visibility}");
+        if !name.starts_with("aegis_i_") {
+            public.insert(name);
+        }
+    }
+    assert_eq!(public, bound(), "the bindings and {library} differ");
+}
