@@ -272,8 +272,6 @@ fn every_call_of_buffers_and_their_pools() {
     check_drop(DROP, owned);
     check(DROP, owned, Buffer::clear);
     check(DROP, owned, |buffer| *buffer = Buffer::new());
-    check(DROP, owned, |buffer| _ = std::mem::take(buffer).into_mut());
-    check(DROP, owned, |buffer| _ = std::mem::take(buffer).try_into_mut_or_copy());
     check(DROP, |switch| owned(switch).slice(..1), Buffer::compact);
     check(DROP, |switch| BufferChain::from(owned(switch)), |chain| chain.advance(5));
     check_drop(DROP, |switch| BufferChain::from([owned(switch), Buffer::from("static")]));

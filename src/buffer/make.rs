@@ -236,13 +236,13 @@ impl Buffer {
     ///
     /// # Panics
     ///
-    /// When it would copy a mapped file that was truncated. When the drop of the owner does whose
-    /// bytes were copied: the copy is dropped then.
+    /// When it would copy a mapped file that was truncated. A panic in the drop of the owner whose
+    /// bytes were copied ends here: the copy is returned.
     pub fn try_into_mut_or_copy(mut self) -> Result<BufferMut, (Self, AllocError)> {
         let mut writer = NO_WRITER;
         let raw: *mut ffi::aegis_buffer = self.raw_mut();
-        // The owner of what was copied may panic: then the copy is dropped.
-        let result = unwind::call(|| {
+        // The owner of what was copied may panic, but the copy is there.
+        let result = unwind::call_keeping(Result::is_ok, || {
             // SAFETY: `self` is a handle, all-zero afterwards if the call succeeds.
             unsafe {
                 ask(|error| ffi::aegis_buffer_into_mut(raw, &mut writer, ptr::null_mut(), error))
