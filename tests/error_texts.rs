@@ -315,7 +315,7 @@ fn files_say_what_was_asked_and_what_was_allowed() {
         says(&file, (Included(1001), Unbounded)) => ["range 1001.. is out of bounds of a file of 1000 bytes"];
         says(&file, (Unbounded, Included(u64::MAX))) => ["range ..={} is out of bounds of a file of 1000 bytes", u64::MAX];
         says(&file, (Included(7), Excluded(3))) => ["range 7..3 ends before it starts, in a file of 1000 bytes"];
-        says(&directory, (Unbounded, Unbounded)) => ["what is no regular file cannot be mapped"];
+        says(&directory, (Unbounded, Unbounded)) => ["a directory cannot be mapped"];
     }
 }
 
