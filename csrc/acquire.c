@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The one way by which an object of this library gets memory from its source, and the one by which
- * it gives that back: the budget is charged for just what the object holds. */
+ * it gives that back: the budget is charged for just what the object holds, and no object sees
+ * memory that is not aligned as it asked or that reaches into the headroom (see the invariants in
+ * arena.h).
+ */
 #include "internal.h"
 
 void *aegis_i_acquire(const aegis_source *source, aegis_budget *budget, size_t size_bytes,
@@ -16,14 +19,16 @@ void *aegis_i_acquire(const aegis_source *source, aegis_budget *budget, size_t s
         return NULL;
     }
     void *memory = source->acquire(source->context, size_bytes, align_bytes, zeroed);
-    if (memory != NULL && (uintptr_t)memory > AEGIS_I_TOP - size_bytes) {
-        if (source->release != NULL)
-            source->release(source->context, memory, size_bytes, align_bytes);
-        memory = NULL;
-    }
-    if (memory == NULL)
+    if (memory == NULL) {
         (void)aegis_budget_uncharge(budget, size_bytes);
-    return memory;
+        return NULL;
+    }
+    bool aligned = aegis_i_padding((const unsigned char *)memory, align_bytes) == 0;
+    if (aligned && (uintptr_t)memory <= AEGIS_I_TOP - size_bytes)
+        return memory;
+    aegis_i_give_back(source, budget, memory, size_bytes, align_bytes);
+    why->status = aligned ? AEGIS_E_OUT_OF_MEMORY : AEGIS_E_SOURCE;
+    return NULL;
 }
 
 void aegis_i_give_back(const aegis_source *source, aegis_budget *budget, void *memory,

@@ -235,6 +235,8 @@ static aegis_arena_block *acquire_for(aegis_arena *arena, size_t need_bytes, aeg
                                           : aegis_i_max(step_bytes, arena->max_block_bytes);
             return block;
         }
+        if (why->status == AEGIS_E_SOURCE)
+            return NULL;
     }
     return aegis_i_arena_acquire(arena, exact_bytes, why);
 }

@@ -26,6 +26,7 @@ static aegis_arena *stock(aegis_arena_recycler_shared *shared) {
     return (aegis_arena *)(void *)(shared + 1);
 }
 
+_Static_assert(_Alignof(aegis_arena_recycler_shared) <= AEGIS_I_HEAP_ALIGN, "malloc aligns so");
 _Static_assert(sizeof(aegis_arena_recycler_shared) % _Alignof(aegis_arena) == 0,
                "the stock behind the struct is aligned");
 

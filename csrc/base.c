@@ -25,6 +25,8 @@ const char *aegis_status_message(aegis_status status) {
         return "still in use";
     case AEGIS_E_IO:
         return "the operating system refused an operation on a file";
+    case AEGIS_E_SOURCE:
+        return "the block source broke its contract: its memory is not aligned as asked";
     case AEGIS_E_FORKED:
         return "the object was in use by another thread when the process forked";
     default:

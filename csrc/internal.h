@@ -28,8 +28,16 @@
 #define AEGIS_I_FORMAT(text, values)
 #endif
 
-/* What malloc and calloc align to everywhere we run: two pointers. */
+/* What malloc and calloc align memory of 16 bytes and more to, everywhere we run. The standard's
+ * promise, max_align_t, is more than some keep (the GNU C library for 32-bit x86 before 2.26, the
+ * Windows C library for 32 bits with gcc's max_align_t); two pointers would be more than it
+ * promises on some others. So it is the lesser of the two. */
+#if defined(_WIN32)
 #define AEGIS_I_HEAP_ALIGN (2 * sizeof(void *))
+#else
+#define AEGIS_I_HEAP_ALIGN                                                                         \
+    (_Alignof(max_align_t) < 2 * sizeof(void *) ? _Alignof(max_align_t) : 2 * sizeof(void *))
+#endif
 
 static inline bool aegis_i_is_power_of_two(size_t value) {
     return value != 0 && (value & (value - 1)) == 0;

@@ -112,7 +112,7 @@ static aegis_i_shared_block *grow(aegis_lock_free_arena_shared *shared,
                       memory_order_relaxed);
         return fresh;
     }
-    if (aegis_i_load(&block->next, memory_order_relaxed) != NULL)
+    if (why->status == AEGIS_E_SOURCE || aegis_i_load(&block->next, memory_order_relaxed) != NULL)
         return NULL;
     return aegis_i_shared_acquire(shared, exact_bytes, why);
 }

@@ -81,6 +81,8 @@ static void set_limits(aegis_lock_free_arena_shared *shared, size_t max_bytes,
     atomic_init(&shared->next_block_bytes, aegis_i_min(step_bytes, max_bytes));
 }
 
+_Static_assert(_Alignof(aegis_lock_free_arena_shared) <= AEGIS_I_HEAP_ALIGN, "calloc aligns so");
+
 aegis_status aegis_lock_free_arena_init(aegis_lock_free_arena *arena,
                                         const aegis_lock_free_arena_options *options,
                                         aegis_error *error) {

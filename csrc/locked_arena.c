@@ -11,6 +11,8 @@ struct aegis_locked_arena_shared {
     aegis_arena arena;
 };
 
+_Static_assert(_Alignof(aegis_locked_arena_shared) <= AEGIS_I_HEAP_ALIGN, "malloc aligns so");
+
 aegis_status aegis_locked_arena_init(aegis_locked_arena *arena, const aegis_arena_options *options,
                                      aegis_error *error) {
     arena->shared = NULL;

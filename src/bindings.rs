@@ -12,6 +12,7 @@ pub const AEGIS_E_EXHAUSTED: i32 = -4;
 pub const AEGIS_E_INVALID: i32 = -5;
 pub const AEGIS_E_BUSY: i32 = -6;
 pub const AEGIS_E_IO: i32 = -7;
+pub const AEGIS_E_SOURCE: i32 = -8;
 pub const AEGIS_E_FORKED: i32 = -9;
 pub const AEGIS_WHAT_BYTES: u32 = 0;
 pub const AEGIS_WHAT_ALIGN: u32 = 1;

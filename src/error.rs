@@ -69,6 +69,15 @@ pub enum AllocError {
         /// Bytes asked for.
         requested: usize,
     },
+    /// The block source broke its contract: the memory it gave is not aligned as asked, and went
+    /// back to it.
+    #[non_exhaustive]
+    BadSource {
+        /// Bytes asked for.
+        requested: usize,
+        /// Alignment asked for.
+        align: usize,
+    },
     /// A setting or an argument that is never accepted, such as a pool of no blocks.
     #[non_exhaustive]
     Invalid {
@@ -204,6 +213,7 @@ impl AllocError {
                 in_use,
                 blocks: u32::from(what == Some(What::Blocks)),
             },
+            (ffi::AEGIS_E_SOURCE, _) => Self::BadSource { requested, align },
             (ffi::AEGIS_E_FORKED, _) => Self::Forked { requested },
             (_, Some(what)) => Self::Invalid { what, requested: raw.asked, allowed: raw.allowed },
             (ffi::AEGIS_E_INVALID_LAYOUT, None) => {
@@ -247,6 +257,10 @@ impl AllocError {
                 if blocks != 0 {
                     (raw.what, raw.asked) = (ffi::AEGIS_WHAT_BLOCKS, blocks as usize);
                 }
+            }
+            Self::BadSource { requested, align } => {
+                raw.status = ffi::AEGIS_E_SOURCE;
+                (raw.requested_bytes, raw.align_bytes) = (requested, align);
             }
             Self::Forked { requested } => {
                 (raw.status, raw.requested_bytes) = (ffi::AEGIS_E_FORKED, requested);

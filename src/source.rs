@@ -32,6 +32,9 @@ pub struct SourceBlock {
 
 /// A supplier of blocks.
 ///
+/// Memory that is not aligned as asked is given back at once, and the request fails with
+/// [`AllocError::BadSource`](crate::AllocError::BadSource).
+///
 /// # Panics
 ///
 /// A panic in one of its functions counts as a refusal. It goes on from the call that led to it, be

@@ -139,6 +139,7 @@ c_tests! {
     arena_scope_reset_test
     arena_scope_test
     arena_test
+    bad_source_test
     base_test
     budget_sum_test
     budget_test

@@ -4,8 +4,12 @@
 
 mod support;
 
-use aegis_memory::arena::Arena;
+use aegis_memory::arena::{Arena, LockFreeArena, LockedArena};
+use aegis_memory::pool::Pool;
+use aegis_memory::source::{BlockSource, SourceBlock};
 use aegis_memory::AllocError;
+use std::alloc::Layout;
+use std::ptr::NonNull;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::Arc;
 use support::{Act, TestSource};
@@ -252,4 +256,87 @@ mod panicking {
         log.assert_finished();
         Arena::new(64).clear();
     }
+}
+
+/// A source that keeps its promise of alignment only when told to.
+struct Misaligned {
+    inner: TestSource,
+    keeps: Arc<AtomicUsize>,
+}
+
+/// Room before the block, so that it can be given at a wrong place.
+fn with_room(layout: Layout) -> Layout {
+    Layout::from_size_align(layout.size() + layout.align(), layout.align()).expect("no overflow")
+}
+
+// SAFETY: not while `keeps` is 0: that such blocks are refused is what is tested. Others are the
+// inner source's, as large as asked.
+unsafe impl BlockSource for Misaligned {
+    fn acquire(&self, layout: Layout) -> Option<SourceBlock> {
+        let SourceBlock { memory, zeroed } = self.inner.acquire(with_room(layout))?;
+        let off = if self.keeps.load(SeqCst) != 0 { 0 } else { layout.align() / 2 };
+        // SAFETY: there is room for one alignment more.
+        let memory = unsafe { NonNull::new_unchecked(memory.as_ptr().add(off)) };
+        Some(SourceBlock { memory, zeroed })
+    }
+
+    unsafe fn release(&self, memory: NonNull<u8>, layout: Layout) {
+        let off = memory.as_ptr() as usize % layout.align();
+        // SAFETY: undoes what `acquire` did.
+        unsafe {
+            let start = NonNull::new_unchecked(memory.as_ptr().sub(off));
+            self.inner.release(start, with_room(layout));
+        }
+    }
+}
+
+fn misaligned() -> (Misaligned, Arc<AtomicUsize>, Arc<support::Log>) {
+    let (inner, log) = TestSource::new();
+    let keeps = Arc::<AtomicUsize>::default();
+    (Misaligned { inner, keeps: keeps.clone() }, keeps, log)
+}
+
+#[track_caller]
+fn assert_bad(error: &AllocError, requested: usize) {
+    assert!(matches!(error, AllocError::BadSource { requested: r, .. } if *r == requested));
+    assert!(error.to_string().contains("block source"), "{error}");
+}
+
+#[test]
+fn misaligned_block_is_refused_by_every_arena_and_given_back() {
+    fn check<A>(
+        build: impl Fn(Misaligned) -> A,
+        try_alloc: impl for<'a> Fn(&'a A, usize) -> Result<&'a mut [u8], AllocError>,
+    ) {
+        let (source, keeps, log) = misaligned();
+        let arena = build(source);
+        for size in [10, 5000] {
+            assert_bad(&try_alloc(&arena, size).expect_err("the block is misaligned"), size);
+            assert_eq!(log.live_blocks.load(SeqCst), 0);
+        }
+        assert_eq!(log.requests.load(SeqCst), 2, "each request asks once");
+        keeps.store(1, SeqCst);
+        assert!(try_alloc(&arena, 5000).expect("aligned now").iter().all(|&b| b == 0));
+        drop(arena);
+        log.assert_finished();
+    }
+    let plain = |source| Arena::builder().source(source).build().expect("no block yet");
+    check(plain, |arena, size| arena.try_alloc(size));
+    let locked = |source| LockedArena::builder().source(source).build().expect("no block yet");
+    check(locked, |arena, size| arena.try_alloc(size));
+    let free = |source| LockFreeArena::builder().source(source).build().expect("no block yet");
+    check(free, |arena, size| arena.try_alloc(size));
+}
+
+#[test]
+fn misaligned_memory_builds_no_arena_and_no_pool() {
+    let (source, _, log) = misaligned();
+    let error = Arena::builder().capacity(100).source(source).build().expect_err("misaligned");
+    assert_bad(&error, 100);
+    log.assert_finished();
+    let (source, _, log) = misaligned();
+    let error =
+        Pool::builder().block_size(64).blocks(8).source(source).build().expect_err("misaligned");
+    assert!(matches!(error, AllocError::BadSource { .. }), "{error}");
+    log.assert_finished();
 }

@@ -214,7 +214,7 @@ typedef struct aegis_arena_block_info {
  *  @param options  NULL means all defaults.
  *  @return         AEGIS_OK, AEGIS_E_INVALID_LAYOUT (capacity or memory size above PTRDIFF_MAX),
  *                  AEGIS_E_INVALID (an unknown flag, or memory and a capacity),
- *                  AEGIS_E_OUT_OF_MEMORY, AEGIS_E_LIMIT_EXCEEDED.
+ *                  AEGIS_E_OUT_OF_MEMORY, AEGIS_E_LIMIT_EXCEEDED, AEGIS_E_SOURCE.
  *  On failure:     `arena` is all-zero but for its error record; the source is not closed, and the
  *                  record is good while the budget is.
  *  Ownership:      the caller's; finish it with aegis_arena_fini. `options` may go at once, the
@@ -360,8 +360,8 @@ AEGIS_API char *aegis_arena_strdup(aegis_arena *arena, const char *text);
 /** Registers a function to run when the arena is reset, rewound past this point or finished.
  *  Functions run newest first, each exactly once, and may allocate from the arena.
  *  @param context  handed to `function`.
- *  @return         AEGIS_OK, AEGIS_E_OUT_OF_MEMORY, AEGIS_E_EXHAUSTED, or AEGIS_E_INVALID when
- *                  `function` is NULL.
+ *  @return         AEGIS_OK; AEGIS_E_INVALID when `function` is NULL; else why the arena could
+ *                  not allocate.
  *  On failure:     nothing is registered.
  *  Threads:        one owner.
  *  Cost:           one small allocation in the arena.

@@ -106,6 +106,9 @@ typedef int32_t aegis_status;
 #define AEGIS_E_BUSY (-6)
 /** The operating system refused an operation on a file. */
 #define AEGIS_E_IO (-7)
+/** The block source broke its contract: its memory is not aligned as asked. It was given back. A
+ *  call that may fail with AEGIS_E_OUT_OF_MEMORY for want of a source's memory may fail so too. */
+#define AEGIS_E_SOURCE (-8)
 /** The object was in use by another thread when the process forked: see the rules above. */
 #define AEGIS_E_FORKED (-9)
 

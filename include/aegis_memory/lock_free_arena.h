@@ -72,7 +72,7 @@ typedef struct aegis_lock_free_arena {
  *  @param options  NULL means all defaults.
  *  @param error    overwritten on failure; NULL if the reason is not wanted.
  *  @return         AEGIS_OK, AEGIS_E_INVALID_LAYOUT (a capacity above PTRDIFF_MAX),
- *                  AEGIS_E_OUT_OF_MEMORY, AEGIS_E_LIMIT_EXCEEDED.
+ *                  AEGIS_E_OUT_OF_MEMORY, AEGIS_E_LIMIT_EXCEEDED, AEGIS_E_SOURCE.
  *  On failure:     `arena` is all-zero; the source is not closed.
  *  Ownership:      the caller's; finish it with aegis_lock_free_arena_fini.
  *  Threads:        one, before any other uses the arena.

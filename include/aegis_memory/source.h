@@ -18,7 +18,9 @@ extern "C" {
 /** A supplier of blocks. Copied by value into the object that uses it. */
 typedef struct aegis_source {
     /** Returns `size_bytes` bytes (never 0) aligned to `align_bytes` (a power of two), or NULL.
-     *  `*zeroed` is false on entry; set it true if every byte returned is zero. */
+     *  `*zeroed` is false on entry; set it true if every byte returned is zero. Memory that is not
+     *  aligned so is given back at once, and the request fails with AEGIS_E_SOURCE. Beware of
+     *  malloc: on 32-bit systems it often aligns to 8 bytes, and objects ask for 16 and more. */
     void *(*acquire)(void *context, size_t size_bytes, size_t align_bytes, bool *zeroed);
     /** Takes back what `acquire` returned, with the same size and alignment. NULL: never. */
     void (*release)(void *context, void *memory, size_t size_bytes, size_t align_bytes);
@@ -40,7 +42,8 @@ typedef struct aegis_region {
     size_t used_bytes;
 } aegis_region;
 
-/** Returns the C heap as a source. Its blocks are zeroed (calloc) up to 16 bytes' alignment.
+/** Returns the C heap as a source. Its blocks are zeroed (calloc) up to the alignment that malloc
+ *  keeps everywhere: 16 bytes with 64-bit addresses, 8 with 32.
  *  @return   a source without state.
  *  Threads:  any thread; the source may be shared.
  *  Cost:     O(1).

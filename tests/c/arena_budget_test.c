@@ -11,18 +11,17 @@ typedef struct counting {
 
 static void *counting_acquire(void *context, size_t size_bytes, size_t align_bytes, bool *zeroed) {
     counting *state = (counting *)context;
-    (void)align_bytes;
-    *zeroed = true;
+    aegis_source heap = aegis_source_heap();
     if (state->refusing)
         return NULL;
     state->live_bytes += size_bytes;
-    return calloc(1, size_bytes);
+    return heap.acquire(heap.context, size_bytes, align_bytes, zeroed);
 }
 
 static void counting_release(void *context, void *memory, size_t size_bytes, size_t align_bytes) {
-    (void)align_bytes;
+    aegis_source heap = aegis_source_heap();
     ((counting *)context)->live_bytes -= size_bytes;
-    free(memory);
+    heap.release(heap.context, memory, size_bytes, align_bytes);
 }
 
 static size_t used(const aegis_budget *budget) {

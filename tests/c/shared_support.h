@@ -43,9 +43,9 @@ static inline void *shared_source_acquire(void *context, size_t size_bytes, size
     if ((each != 0 && number % each == 0) || (from != 0 && number >= from) ||
         size_bytes > (size_t)1 << 30)
         return NULL;
-    /* Multiples of 16 bytes at 16: what malloc gives. */
     CHECK_SIZE(size_bytes % align_bytes, 0);
-    void *memory = malloc(size_bytes);
+    aegis_source heap = aegis_source_heap();
+    void *memory = heap.acquire(heap.context, size_bytes, align_bytes, zeroed);
     if (memory == NULL)
         return NULL;
     memset(memory, source->zeroing ? 0 : TEST_SOURCE_FILL, size_bytes);
@@ -58,9 +58,9 @@ static inline void *shared_source_acquire(void *context, size_t size_bytes, size
 static inline void shared_source_release(void *context, void *memory, size_t size_bytes,
                                          size_t align_bytes) {
     shared_source *source = (shared_source *)context;
-    (void)align_bytes;
+    aegis_source heap = aegis_source_heap();
     memset(memory, 0xDD, size_bytes);
-    free(memory);
+    heap.release(heap.context, memory, size_bytes, align_bytes);
     atomic_fetch_sub(&source->live_count, 1);
     atomic_fetch_sub(&source->live_bytes, size_bytes);
 }
