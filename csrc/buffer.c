@@ -57,7 +57,10 @@ aegis_status aegis_i_buffer_unref(aegis_buffer_owner *owner) {
         /* Acquire pairs with the same decrement by the others. */
         (void)aegis_i_load(references, memory_order_acquire);
     }
-    owner->release(owner);
+    if (aegis_i_buffer_owner_is_plain(owner))
+        owner->release(owner);
+    else
+        aegis_buffer_owner_release(owner);
     return AEGIS_OK;
 }
 

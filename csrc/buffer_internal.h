@@ -16,6 +16,9 @@
 
 /* aegis_buffer_owner.flags: the owner is an aegis_i_file_owner. */
 #define AEGIS_I_BUFFER_FILE (UINT32_C(1) << 31)
+/* aegis_buffer_owner.flags: the release function is not the library's. (The Rust wrapper has the
+ * bit below for itself: the header is followed by the mark of the copy that made it.) */
+#define AEGIS_I_BUFFER_FOREIGN (UINT32_C(1) << 30)
 
 /* The owner of a file's mapping, as far as every copy of this library in the process knows it: what
  * lies behind is known to the copy that made it, whose functions these are. */
@@ -23,6 +26,12 @@ typedef struct aegis_i_file_owner {
     aegis_buffer_owner owner;
     aegis_status (*check)(const struct aegis_i_file_owner *owner);
 } aegis_i_file_owner;
+
+/* Whether the release function calls nobody's code but the library's: that of memory which the
+ * library has allocated to be written. */
+static inline bool aegis_i_buffer_owner_is_plain(const aegis_buffer_owner *owner) {
+    return owner->flags == AEGIS_BUFFER_WRITABLE;
+}
 
 static inline _Atomic size_t *aegis_i_references(aegis_buffer_owner *owner) {
     return (_Atomic size_t *)&owner->references;

@@ -137,6 +137,7 @@ aegis_buffer aegis_buffer_from_static(const void *data, size_t length) {
 aegis_buffer aegis_buffer_adopt(aegis_buffer_owner *owner) {
     owner->base = aegis_i_buffer_bytes(owner->base);
     owner->flags &= AEGIS_BUFFER_WRITABLE;
+    owner->flags |= AEGIS_I_BUFFER_FOREIGN;
     aegis_buffer buffer = {owner->base, owner->capacity_bytes, owner};
     return buffer;
 }

@@ -863,6 +863,9 @@ extern "C" {
     pub fn aegis_buffer_release(buffer: *mut aegis_buffer) -> aegis_status;
 }
 extern "C" {
+    pub fn aegis_buffer_owner_release(owner: *mut aegis_buffer_owner);
+}
+extern "C" {
     pub fn aegis_buffer_slice(
         buffer: *const aegis_buffer,
         start: usize,

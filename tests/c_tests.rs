@@ -149,6 +149,7 @@ c_tests! {
     buffer_model_test
     buffer_mut_test
     buffer_pool_barrier_test
+    buffer_nesting_test
     buffer_pool_stress_test
     buffer_pool_test
     buffer_pool_wait_test

@@ -48,7 +48,13 @@ typedef struct aegis_buffer_owner {
     size_t references;
     /** Frees the memory and the owner itself. Called exactly once, by the thread that gives the
      *  last reference up, outside of any lock of this library: it may use any pool or buffer.
-     *  `references` is 0 then. */
+     *  `references` is 0 then.
+     *
+     *  It is called before the call that gave the reference up returns, unless that is made inside
+     *  of 16 such functions already, each called by the one before. Then the owner waits, and the
+     *  outermost of these calls releases it before it returns, after those that wait already. So
+     *  owners may be nested as deep as memory goes: the stack is not used up. What a release
+     *  function frees after it has released a buffer must not hold that buffer's owner. */
     void (*release)(struct aegis_buffer_owner *owner);
     /** The memory. */
     unsigned char *base;
@@ -82,7 +88,7 @@ typedef struct aegis_iovec {
     size_t length;
 } aegis_iovec;
 
-/** Frees bytes that were lent to the library. */
+/** Frees bytes that were lent to the library: see `release` of aegis_buffer_owner. */
 typedef void (*aegis_buffer_release_fn)(void *context);
 
 /* -- making buffers -- */
@@ -129,7 +135,7 @@ AEGIS_API aegis_status aegis_buffer_wrap(aegis_buffer *buffer, const void *data,
 /** Makes a view whose header is the caller's too, so that nothing is allocated.
  *  @param owner   all fields set, `references` to 1. The view takes that reference over. A `base`
  *                 that is NULL, of no bytes, is replaced by an address, and bits of `flags` that
- *                 are the library's are cleared.
+ *                 are the library's are set by it.
  *  @return        a view of all of the owner's memory.
  *  Ownership:     the owner is freed by its own release function.
  *  Threads:       any thread.
@@ -225,6 +231,14 @@ AEGIS_API aegis_status aegis_buffer_retain(const aegis_buffer *buffer, aegis_buf
  *  Cost:          one decrement, none for the only reference; and that of the release function.
  */
 AEGIS_API aegis_status aegis_buffer_release(aegis_buffer *buffer);
+
+/** Releases an owner that has no reference left: what giving the last one up comes to. For bindings
+ *  that count references themselves; nothing else calls it.
+ *  @param owner  `references` is 0, and the caller has given the last one up.
+ *  Threads:      any thread.
+ *  Cost:         that of the release function, and of those that wait.
+ */
+AEGIS_API void aegis_buffer_owner_release(aegis_buffer_owner *owner);
 
 /** Makes a view of a part.
  *  @param start  the first byte.

@@ -5,28 +5,34 @@ use ::bytes::buf::UninitSlice;
 use ::bytes::{Buf, BufMut, Bytes};
 
 use super::make::TRUNCATED;
+use super::owner;
 use super::{range, Buffer, BufferChain, BufferMut};
 
 impl From<Buffer> for Bytes {
     /// The same memory, without a copy. `Bytes` allocates a small header, none for bytes that live
-    /// for ever.
+    /// for ever. A buffer that was made from a `Bytes` gives that back, or the part of it that it
+    /// shows: turning the two into each other again and again piles nothing up.
     fn from(buffer: Buffer) -> Self {
         let raw = buffer.raw();
         if raw.owner.is_null() {
             // SAFETY: bytes without an owner live for ever (buffer.h).
             return Self::from_static(unsafe { core::slice::from_raw_parts(raw.data, raw.length) });
         }
-        Self::from_owner(buffer)
+        match owner::bytes_of(&buffer) {
+            Some(bytes) => bytes.slice_ref(&buffer),
+            None => Self::from_owner(buffer),
+        }
     }
 }
 
 impl From<Bytes> for Buffer {
-    /// The same memory, without a copy; a header is allocated.
+    /// The same memory, without a copy; a header is allocated. A `Bytes` does not tell what it was
+    /// made from, so one made from a buffer is kept whole.
     fn from(bytes: Bytes) -> Self {
         if bytes.is_empty() {
             return Self::new();
         }
-        Self::from_owner(bytes)
+        owner::of_bytes(bytes)
     }
 }
 

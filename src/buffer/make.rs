@@ -106,6 +106,10 @@ impl Buffer {
     ///
     /// `as_ref` is called once, when the owner is in its place, so that an array will do.
     ///
+    /// An owner may own buffers in turn, as deep as memory goes. Of owners dropped inside of each
+    /// other's drops the first 16 are dropped at once; those deeper down wait for the outermost
+    /// drop, which drops them before it returns, in the order in which they were given up.
+    ///
     /// # Panics
     ///
     /// When `as_ref` does; the owner is dropped then. A panic in the owner's drop goes on in the

@@ -4,6 +4,8 @@
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
+#[cfg(feature = "bytes")]
+use core::mem::align_of;
 use core::mem::ManuallyDrop;
 use core::ptr::{self, addr_of_mut};
 use core::sync::atomic::{AtomicUsize, Ordering};
@@ -95,10 +97,18 @@ unsafe fn release_writer(owner: *mut Owner) {
 #[inline(always)]
 unsafe fn free(owner: *mut Owner) {
     // SAFETY: nobody else frees the header.
-    let release = unsafe { (*owner).release };
-    if let Some(release) = release {
-        // SAFETY: called once, without handles left (buffer.h).
-        unwind::call(|| unsafe { release(owner) });
+    let (release, flags) = unsafe { ((*owner).release, (*owner).flags) };
+    match release {
+        // Memory that the library has allocated to be written: freeing it calls nobody else's code
+        // but, with the last buffer of a pool, its source.
+        Some(release) if flags == ffi::AEGIS_BUFFER_WRITABLE => {
+            // SAFETY: called once, without handles left (buffer.h).
+            unwind::call(|| unsafe { release(owner) });
+        }
+        // The core sees to it that owners of owners do not use the stack up.
+        // SAFETY: as above.
+        Some(_) => unwind::call(|| unsafe { ffi::aegis_buffer_owner_release(owner) }),
+        None => {}
     }
 }
 
@@ -157,6 +167,63 @@ unsafe extern "C" fn release_vec(owner: *mut Owner) {
 struct Owned<T> {
     head: Owner,
     value: T,
+}
+
+/// In the flags of an owner: behind the header lies the [`MARK`] of the copy of this crate that made
+/// it (buffer_internal.h keeps the bit free). Copies agree on that and on nothing behind it.
+#[cfg(feature = "bytes")]
+const MARKED: u32 = 1 << 29;
+
+/// The address tells this copy of the crate from others in the process, other versions for one,
+/// whose types are not ours.
+#[cfg(feature = "bytes")]
+static MARK: AtomicUsize = AtomicUsize::new(0);
+
+/// A value that an owner of this copy can be asked for again.
+#[cfg(feature = "bytes")]
+#[repr(C)]
+struct Marked<T> {
+    mark: &'static AtomicUsize,
+    value: T,
+}
+
+// So the mark lies right behind the header.
+#[cfg(feature = "bytes")]
+const _: () = assert!(align_of::<Marked<::bytes::Bytes>>() <= align_of::<Owner>());
+
+#[cfg(feature = "bytes")]
+impl<T: AsRef<[u8]>> AsRef<[u8]> for Marked<T> {
+    fn as_ref(&self) -> &[u8] {
+        self.value.as_ref()
+    }
+}
+
+/// A view of a `Bytes`, which [`bytes_of`] finds again.
+#[cfg(feature = "bytes")]
+pub(super) fn of_bytes(value: ::bytes::Bytes) -> Buffer {
+    let buffer = of_value(Marked { mark: &MARK, value });
+    // SAFETY: the header is ours alone as yet.
+    unsafe { (*buffer.raw().owner).flags |= MARKED };
+    buffer
+}
+
+/// The `Bytes` that a buffer is a view of, if this copy of the crate made its owner from one.
+#[cfg(feature = "bytes")]
+pub(super) fn bytes_of(buffer: &Buffer) -> Option<&::bytes::Bytes> {
+    let owner = buffer.raw().owner;
+    // SAFETY: alive, by the handle; the flags are not written while there are handles.
+    if owner.is_null() || unsafe { (*owner).flags } & MARKED == 0 {
+        return None;
+    }
+    // SAFETY: the address of a mark lies behind the header, whichever copy wrote it.
+    let mark = unsafe { *owner.add(1).cast::<*const AtomicUsize>() };
+    if !ptr::eq(mark, &MARK) {
+        return None;
+    }
+    // SAFETY: the flag and this copy's mark are on what `of_bytes` makes, and on nothing else. It
+    // stays as it is as long as there are handles.
+    let owned = unsafe { &*owner.cast::<Owned<Marked<::bytes::Bytes>>>() };
+    Some(&owned.value.value)
 }
 
 /// A view of what `value` derefs to once it is in its place.
