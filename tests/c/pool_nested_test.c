@@ -179,9 +179,8 @@ static void act_nested(void) {
 
 static void *acquire(void *context, size_t size_bytes, size_t align_bytes, bool *zeroed) {
     (void)context;
-    (void)zeroed;
     if (!is_slab(size_bytes, align_bytes))
-        return malloc(size_bytes);
+        return aegis_source_heap().acquire(NULL, size_bytes, align_bytes, zeroed);
     act_nested();
     if (used_count == PLACES || random_below(&seed, 10) == 0)
         return NULL;
@@ -196,7 +195,7 @@ static void *acquire(void *context, size_t size_bytes, size_t align_bytes, bool 
 static void release(void *context, void *memory, size_t size_bytes, size_t align_bytes) {
     (void)context;
     if (!is_slab(size_bytes, align_bytes)) {
-        free(memory);
+        aegis_source_heap().release(NULL, memory, size_bytes, align_bytes);
         return;
     }
     size_t place = (size_t)((unsigned char *)memory - range) / PLACE_BYTES;
