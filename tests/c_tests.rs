@@ -148,15 +148,15 @@ c_tests! {
     buffer_memory_test
     buffer_model_test
     buffer_mut_test
-    buffer_pool_barrier_test
     buffer_nesting_test
+    buffer_pool_barrier_test
     buffer_pool_stress_test
     buffer_pool_test
     buffer_pool_wait_test
     buffer_test
     buffer_threads_test
-    count_limit_test
     cancel_test
+    count_limit_test
     error_record_test
     error_test
     lock_free_arena_stress_test

@@ -180,7 +180,10 @@ fn outside(data: io::Result<Metadata>, range: &impl RangeBounds<u64>) -> io::Err
     }
     let range = Written(range.start_bound().cloned(), range.end_bound().cloned());
     let (len, most) = (data.len(), isize::MAX);
-    let text = if let Some(fault) = range.fault(len) {
+    // A file that the system makes up says that it has no bytes.
+    let text = if len == 0 {
+        format!("range {range} is not inside of the file")
+    } else if let Some(fault) = range.fault(len) {
         format!("range {range} {fault} a file of {len} bytes")
     } else {
         format!("range {range} of a file of {len} bytes is more than the {most} of a buffer")
