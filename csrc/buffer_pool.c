@@ -157,6 +157,13 @@ static uint32_t wait_any(aegis_buffer_pool_shared *shared, aegis_i_buffer_class 
     bool late;
     (void)aegis_i_add(&shared->wait_count, 1, memory_order_relaxed);
     do {
+        if (!aegis_i_buffer_pool_adopt(shared)) {
+            memset(error, 0, sizeof *error);
+            error->status = AEGIS_E_FORKED;
+            error->requested_bytes = (*home)->buffer_bytes;
+            error->align_bytes = shared->align_bytes;
+            return AEGIS_I_NO_INDEX;
+        }
         index = sleep_for_block(shared, home, deadline_ns);
         late = deadline_ns != UINT64_MAX && aegis_i_now_ns() >= deadline_ns;
         if (index == AEGIS_I_NO_INDEX)

@@ -28,6 +28,16 @@
  * later one succeeds. What can not be emptied at the pool's end stays counted, and so keeps the
  * pool: it goes when these threads bring a last buffer each, or never.
  *
+ * After a fork the child has one thread, and the stripes as they were. A thread says that it is
+ * inside, of either kind of stripe, by the number of its process. One of another process does not
+ * exist here: a flag of it is taken over, and a private stripe of it is not waited for. What the
+ * stripe held may have been half moved, so those blocks are lost; they stay counted, and the pool
+ * stays with them, as with all that such threads had in hand. A private stripe that nobody was
+ * inside of is whole, and is emptied like any other. Its number is never given to another thread,
+ * which would enter without a look at what it was. The mutex guards nothing that could be half
+ * changed, so the first thread of the child that would wait or wake makes it anew, with the
+ * condition, and forgets the waiters.
+ *
  * What a spinning thread waits for: a flag, which is held over a few instructions, over a wait for
  * who is inside of a private stripe, again a few instructions, and over a call of membarrier(2),
  * which returns; nobody calls anything else, or waits for anything else, inside. A thread that has
@@ -63,15 +73,31 @@
 #include "buffer_pool_internal.h"
 #include "harden.h"
 
-static bool try_flag(aegis_i_stripe *stripe) {
-    uint32_t taken = 0;
+/* Takes the flag of a thread that does not exist in this process. Its stripe was half changed, so
+ * the blocks in there are lost. */
+static AEGIS_I_COLD bool take_over(aegis_i_stripe *stripe, uint32_t process, uint32_t taken) {
+    /* Acquire for the sake of form: that thread released nothing, and the fork came between. */
+    if (taken == process || taken == AEGIS_I_STRIPE_ENDED ||
+        !aegis_i_cas(&stripe->taken, &taken, process, memory_order_acquire, memory_order_relaxed))
+        return false;
+    aegis_i_store(&stripe->count, 0, memory_order_relaxed);
+    stripe->calm_count = 0;
+    return true;
+}
+
+static bool try_flag(aegis_i_stripe *stripe, uint32_t *taken) {
+    uint32_t process = AEGIS_I_PROCESS();
+    *taken = 0;
     /* Acquire pairs with the release in leave_shared. */
-    return aegis_i_cas(&stripe->taken, &taken, 1, memory_order_acquire, memory_order_relaxed);
+    return aegis_i_cas(&stripe->taken, taken, process, memory_order_acquire,
+                       memory_order_relaxed) ||
+           take_over(stripe, process, *taken);
 }
 
 static void take_flag(aegis_i_stripe *stripe) {
-    for (uint32_t round = 0; !try_flag(stripe); round++)
-        AEGIS_I_SPIN_PAUSE(&stripe->taken, 1, round);
+    uint32_t taken;
+    for (uint32_t round = 0; !try_flag(stripe, &taken); round++)
+        AEGIS_I_SPIN_PAUSE(&stripe->taken, taken, round);
 }
 
 static void leave_shared(aegis_i_stripe *stripe) {
@@ -99,10 +125,27 @@ static void move_home(aegis_i_buffer_class *home, aegis_i_stripe *stripe, uint32
     if (count == 0)
         return;
     aegis_i_lock_free_put(home->pool.shared, stripe->items, count);
+    /* A model forks here too, where blocks are in two places. */
+    AEGIS_I_YIELD();
     memmove(stripe->items, stripe->items + count, left_count * sizeof *stripe->items);
     aegis_i_store(&stripe->count, left_count, memory_order_relaxed);
     /* Relaxed: whatever ends what this thread still has releases. */
     (void)aegis_i_sub(&home->shared->live, count, memory_order_relaxed);
+}
+
+/* Waits, after a barrier, for a thread that is inside of its private stripe. One that does not
+ * exist in this process is inside for ever, and has lost the blocks in there. */
+static void wait_for_thread(aegis_i_stripe *stripe) {
+    uint32_t process = AEGIS_I_PROCESS();
+    uint32_t inside;
+    /* Acquire pairs with the release in aegis_i_stripe_leave_private. */
+    for (uint32_t round = 0;
+         (inside = aegis_i_load(&stripe->inside, memory_order_acquire)) == process; round++)
+        AEGIS_I_SPIN_PAUSE(&stripe->inside, process, round);
+    if (inside == 0)
+        return;
+    aegis_i_store(&stripe->count, 0, memory_order_relaxed);
+    aegis_i_store(&stripe->inside, 0, memory_order_relaxed);
 }
 
 /* Moves all that a private stripe parks home. False: its thread may be inside, for there was no
@@ -113,10 +156,7 @@ static bool empty_private(aegis_i_buffer_class *home, uint32_t number, bool barr
     bool borrow = !barrier && !own;
     if (borrow && !aegis_i_thread_number_borrow(home->threads, number))
         return false;
-    /* Acquire pairs with the release in aegis_i_stripe_leave_private. */
-    for (uint32_t round = 0; barrier && aegis_i_load(&stripe->inside, memory_order_acquire) != 0;
-         round++)
-        AEGIS_I_SPIN_PAUSE(&stripe->inside, 1, round);
+    wait_for_thread(stripe);
     move_home(home, stripe, aegis_i_load(&stripe->count, memory_order_relaxed));
     if (borrow)
         aegis_i_thread_number_return(home->threads, number);
@@ -128,11 +168,14 @@ static bool empty_private(aegis_i_buffer_class *home, uint32_t number, bool barr
 static void close_private(aegis_i_buffer_class *home) {
     uint64_t full = 0;
     for (uint32_t i = 0; i < home->private_count; i++) {
-        /* Acquire pairs with the release in empty_own: what its thread has moved home is there. */
-        if (aegis_i_load(&home->stripes[i].taken, memory_order_acquire) == AEGIS_I_STRIPE_CLOSED)
+        aegis_i_stripe *stripe = &home->stripes[i];
+        /* Acquire pairs with the release in empty_own: what its thread has moved home is there. A
+         * closed stripe that is not empty was closed by a thread of a parent process. */
+        if (aegis_i_load(&stripe->taken, memory_order_acquire) == AEGIS_I_STRIPE_CLOSED &&
+            aegis_i_load(&stripe->count, memory_order_relaxed) == 0)
             continue;
         full |= UINT64_C(1) << i;
-        aegis_i_store(&home->stripes[i].taken, AEGIS_I_STRIPE_CLOSED, memory_order_relaxed);
+        aegis_i_store(&stripe->taken, AEGIS_I_STRIPE_CLOSED, memory_order_relaxed);
     }
     if (full == 0)
         return;
@@ -187,8 +230,9 @@ static aegis_i_stripe *enter(aegis_i_buffer_class *home) {
     if (has_private &&
         aegis_i_load(&home->stripes[number].taken, memory_order_relaxed) == AEGIS_I_STRIPE_LEFT)
         empty_own(home, &home->stripes[number]);
+    uint32_t taken;
     stripe = shared_stripe(home, id);
-    if (!try_flag(stripe))
+    if (!try_flag(stripe, &taken))
         return NULL;
     if (has_private && ++stripe->calm_count >= AEGIS_I_CALM_COUNT) {
         stripe->calm_count = 0;
@@ -357,9 +401,22 @@ static void give_back(aegis_buffer_owner *owner) {
     give_back_slow(home, index);
 }
 
+bool aegis_i_buffer_pool_adopt(aegis_buffer_pool_shared *shared) {
+    uint32_t whose = aegis_i_process_claim(&shared->process);
+    if (whose != AEGIS_I_PROCESS_CLAIM)
+        return whose == AEGIS_I_PROCESS_THIS;
+    /* The mutex guards nothing that could be half changed. Relaxed: see aegis_i_process_settle. */
+    aegis_i_store(&shared->waiters, 0, memory_order_relaxed);
+    aegis_i_mutex_init(&shared->mutex);
+    bool made = aegis_i_condition_init(&shared->came_home);
+    aegis_i_process_settle(&shared->process, made);
+    return made;
+}
+
 void aegis_i_buffer_pool_wake(aegis_buffer_pool_shared *shared) {
     /* Acquire and release pair with the waiter's own addition: see above. */
-    if (aegis_i_add(&shared->waiters, 0, memory_order_acq_rel) == 0)
+    if (aegis_i_add(&shared->waiters, 0, memory_order_acq_rel) == 0 ||
+        !aegis_i_buffer_pool_adopt(shared))
         return;
     (void)aegis_i_mutex_lock(&shared->mutex);
     aegis_i_condition_broadcast(&shared->came_home);
@@ -376,6 +433,9 @@ size_t aegis_i_buffer_class_close(aegis_i_buffer_class *home) {
     /* Relaxed: the flags order it. */
     if (aegis_i_load(&home->private_state, memory_order_relaxed) != AEGIS_I_PRIVATE_CLOSED)
         close_private(home);
+    /* For good: not even a child process, in which this thread may not exist, takes them over. */
+    for (uint32_t i = 0; i <= home->stripe_mask; i++)
+        aegis_i_store(&shared_stripe(home, i)->taken, AEGIS_I_STRIPE_ENDED, memory_order_relaxed);
     for (uint32_t i = 0; i < home->private_count; i++)
         left_count += aegis_i_load(&home->stripes[i].count, memory_order_relaxed);
     return left_count;

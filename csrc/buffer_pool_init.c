@@ -169,6 +169,7 @@ static aegis_buffer_pool_shared *make_shared(const aegis_buffer_pool_options *op
         return NULL;
     }
     aegis_i_mutex_init(&shared->mutex);
+    atomic_init(&shared->process, AEGIS_I_PROCESS());
     shared->when_empty = options->when_empty;
     shared->timeout_ns = options->timeout_ns;
     shared->class_count = options->class_count;
@@ -229,7 +230,9 @@ void aegis_i_buffer_pool_free(aegis_buffer_pool_shared *shared) {
         made[i].slots = shared->classes[i].slots;
         made[i].max_count = shared->classes[i].max_count;
     }
-    aegis_i_condition_fini(&shared->came_home);
+    /* In a child process threads of its parent may wait, for good. */
+    if (aegis_i_buffer_pool_adopt(shared))
+        aegis_i_condition_fini(&shared->came_home);
     aegis_i_mutex_fini(&shared->mutex);
     aegis_i_slabs_release_beside(&made[0].pool.shared->slabs, shared, memory_bytes,
                                  AEGIS_I_META_ALIGN);

@@ -24,6 +24,8 @@
 #define AEGIS_I_STRIPE_OPEN UINT32_C(0)
 #define AEGIS_I_STRIPE_CLOSED UINT32_C(1)
 #define AEGIS_I_STRIPE_LEFT UINT32_C(2)
+/* What a shared stripe is when the last handle was given up: no number of a process. */
+#define AEGIS_I_STRIPE_ENDED UINT32_MAX
 
 /* States of all private stripes of a class: closed and empty; in use; closed for good, and those in
  * AEGIS_I_STRIPE_LEFT may not be empty. */
@@ -33,9 +35,10 @@
 
 /* A magazine of free buffers. Only who is inside uses it; others may read `count`. */
 typedef struct aegis_i_stripe {
-    /* A shared stripe: 1 while a thread is inside. A private one: AEGIS_I_STRIPE_*. */
+    /* A shared stripe: the number of the process while one of its threads is inside, and
+     * AEGIS_I_STRIPE_ENDED in the end. A private one: its state. */
     _Alignas(AEGIS_I_META_ALIGN) _Atomic uint32_t taken;
-    /* A private stripe: 1 while its thread is inside, or looks whether it may be. */
+    /* A private stripe: the process while its thread is inside, or looks whether it may be. */
     _Atomic uint32_t inside;
     _Atomic uint32_t count;
     /* A shared stripe: how often it stood in for a private one that was closed. */
@@ -98,6 +101,9 @@ struct aegis_buffer_pool_shared {
     _Atomic uint64_t wait_count;
     _Atomic uint64_t timeout_count;
     _Atomic uint64_t refused_count;
+    /* The process whose threads `waiters`, the mutex and the condition are about, as
+     * aegis_i_process_claim has it. */
+    _Atomic uint32_t process;
     aegis_i_mutex mutex;
     aegis_i_condition came_home;
 };
@@ -113,6 +119,8 @@ AEGIS_I_HIDDEN bool aegis_i_buffer_class_wakes(const aegis_i_buffer_class *home)
 /* Keeps all threads out of the stripes for good and moves what they park home. Returns how many
  * blocks were left, with threads that nothing is known of. */
 AEGIS_I_HIDDEN size_t aegis_i_buffer_class_close(aegis_i_buffer_class *home);
+/* Makes what threads wait with anew if that is of a parent process. False: it could not be made. */
+AEGIS_I_HIDDEN bool aegis_i_buffer_pool_adopt(aegis_buffer_pool_shared *shared);
 /* Wakes the threads that wait, if there are any. */
 AEGIS_I_HIDDEN void aegis_i_buffer_pool_wake(aegis_buffer_pool_shared *shared);
 /* Gives up 1 of what keeps the pool, and frees it with the last: the caller's last touch. */
@@ -126,7 +134,7 @@ AEGIS_I_HIDDEN bool aegis_i_buffer_pool_is_valid(const aegis_buffer_pool_shared 
 static inline void aegis_i_stripe_begin(aegis_i_stripe *stripe) {
     /* Relaxed, and no more than the compiler is kept from moving the load up that follows: the
      * barrier in close_private does the rest. */
-    aegis_i_store(&stripe->inside, 1, memory_order_relaxed);
+    aegis_i_store(&stripe->inside, AEGIS_I_PROCESS_CACHED(), memory_order_relaxed);
     atomic_signal_fence(memory_order_seq_cst);
 }
 

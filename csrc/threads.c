@@ -111,11 +111,14 @@ bool aegis_i_barrier(void) {
 uintptr_t aegis_i_thread_id_new(void) {
     uint64_t state = get_barrier_state();
     _Atomic uint64_t *own_numbers = &aegis_i_threads.own_numbers;
+    /* Relaxed: it changes only in a child process, before that has a second thread. */
+    uint64_t lost = aegis_i_load(&aegis_i_threads.lost_numbers, memory_order_relaxed);
     /* Acquire, here and below, pairs with the release in give_number_back. */
     uint64_t taken = aegis_i_load(own_numbers, memory_order_acquire);
-    while (state >= KEY && taken != UINT64_MAX) {
+    (void)aegis_i_process();
+    while (state >= KEY && aegis_i_process_cached() != 0 && (taken | lost) != UINT64_MAX) {
         uint32_t number = 0;
-        while ((taken >> number & 1) != 0)
+        while (((taken | lost) >> number & 1) != 0)
             number++;
         if (!aegis_i_cas_weak(own_numbers, &taken, taken | UINT64_C(1) << number,
                               memory_order_acquire, memory_order_acquire))
@@ -224,6 +227,18 @@ static void keep_process(void) {
     aegis_i_store(&aegis_i_process_kept, (uint32_t)getpid(), memory_order_relaxed);
 }
 
+/* In a child process, by its one thread: the numbers of all others are lost. */
+static void begin_process(void) {
+    uintptr_t number = aegis_i_thread_number(&aegis_i_threads, aegis_i_thread_id_kept);
+    uint64_t own = number < AEGIS_I_OWN_NUMBERS ? UINT64_C(1) << number : 0;
+    uint64_t taken = aegis_i_load(&aegis_i_threads.own_numbers, memory_order_relaxed);
+    uint64_t lost = aegis_i_load(&aegis_i_threads.lost_numbers, memory_order_relaxed);
+    /* All relaxed: there is nobody else. */
+    aegis_i_store(&aegis_i_threads.lost_numbers, lost | (taken & ~own), memory_order_relaxed);
+    aegis_i_store(&aegis_i_threads.own_numbers, taken & own, memory_order_relaxed);
+    keep_process();
+}
+
 /* The number is kept only by a process whose children are told to keep theirs. Not with
  * pthread_once, which some systems leave hanging in a child of a process that forks meanwhile: in
  * such a child nobody registers the handler any more, and the system is asked each time. */
@@ -235,7 +250,7 @@ uint32_t aegis_i_process(void) {
     uint32_t none = 0;
     /* Relaxed, here and below: the number is all there is. The handler is there before it. */
     if (aegis_i_cas(&registered, &none, 1, memory_order_relaxed, memory_order_relaxed) &&
-        pthread_atfork(NULL, NULL, keep_process) == 0)
+        pthread_atfork(NULL, NULL, begin_process) == 0)
         keep_process();
     return (uint32_t)getpid();
 }
@@ -243,7 +258,7 @@ uint32_t aegis_i_process(void) {
 #endif
 
 uint32_t aegis_i_process_claim(_Atomic uint32_t *process) {
-    uint32_t self = aegis_i_process();
+    uint32_t self = AEGIS_I_PROCESS();
     for (uint32_t round = 0;; round++) {
         /* Acquire, here and below, pairs with the release in aegis_i_process_settle. */
         uint32_t seen = aegis_i_load(process, memory_order_acquire);
@@ -262,7 +277,7 @@ uint32_t aegis_i_process_claim(_Atomic uint32_t *process) {
 }
 
 void aegis_i_process_settle(_Atomic uint32_t *process, bool whole) {
-    uint32_t self = aegis_i_process();
+    uint32_t self = AEGIS_I_PROCESS();
     /* Release pairs with the acquire in aegis_i_process_claim and in aegis_i_mutex_lock: what was
      * done under the claim is seen. */
     aegis_i_store(process, whole ? self : self | AEGIS_I_PROCESS_LOST, memory_order_release);

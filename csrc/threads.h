@@ -6,9 +6,10 @@
  * copy has a table, which its ids lie in: that of the table plus n is the copy's id number n. One
  * whose number is below AEGIS_I_OWN_NUMBERS belongs to one thread at a time; when that thread ends,
  * another may get it, and sees all that the first one did. Such ids are given out only where the
- * barrier can be had, and as long as there are any. As many more tell threads apart as a rule. An
- * object that gives something to each thread by its number keeps the table of the copy that made
- * it: to threads that run another copy's code it gives nothing, as their ids lie elsewhere. */
+ * barrier can be had and the process knows its number, and as long as there are any. As many more
+ * tell threads apart as a rule. An object that gives something to each thread by its number keeps
+ * the table of the copy that made it: to threads that run another copy's code it gives nothing, as
+ * their ids lie elsewhere. */
 #ifndef AEGIS_MEMORY_THREADS_H
 #define AEGIS_MEMORY_THREADS_H
 
@@ -24,6 +25,8 @@
 #define AEGIS_I_THREAD_ID_KEPT() aegis_i_thread_id_kept
 #define AEGIS_I_SPIN_PAUSE(word, value, round) aegis_i_spin_pause(round)
 #define AEGIS_I_BARRIER() aegis_i_barrier()
+#define AEGIS_I_PROCESS() aegis_i_process_now()
+#define AEGIS_I_PROCESS_CACHED() aegis_i_process_cached()
 #endif
 
 #if defined(_MSC_VER) && !defined(__clang__)
@@ -35,6 +38,9 @@
 typedef struct aegis_i_thread_table {
     /* A bit for each of the first numbers that a thread has, or has borrowed. */
     _Alignas(2 * AEGIS_I_OWN_NUMBERS) _Atomic uint64_t own_numbers;
+    /* Those of threads that a parent process had: no thread here gets one, but it can be borrowed.
+     */
+    _Atomic uint64_t lost_numbers;
 } aegis_i_thread_table;
 
 _Static_assert(sizeof(aegis_i_thread_table) == 2 * AEGIS_I_OWN_NUMBERS, "all ids lie in the table");
@@ -84,6 +90,12 @@ extern AEGIS_I_HIDDEN _Atomic uint32_t aegis_i_process_kept;
 static inline uint32_t aegis_i_process_cached(void) {
     /* Relaxed: it changes only in a child process, before that has a second thread. */
     return aegis_i_load(&aegis_i_process_kept, memory_order_relaxed);
+}
+
+/* The number of this process, sooner. */
+static inline uint32_t aegis_i_process_now(void) {
+    uint32_t cached = aegis_i_process_cached();
+    return AEGIS_UNLIKELY(cached == 0) ? aegis_i_process() : cached;
 }
 
 /* Keeps this thread from being cancelled at a cancellation point until aegis_i_uncancelled_end,

@@ -150,6 +150,7 @@ c_tests! {
     buffer_mut_test
     buffer_nesting_test
     buffer_pool_barrier_test
+    buffer_pool_fork_test
     buffer_pool_stress_test
     buffer_pool_test
     buffer_pool_wait_test

@@ -25,6 +25,10 @@
  *  28 for each such thread and class. If the last handle is given up meanwhile, the pool stays
  *  until such threads have released a buffer each, or for ever; a debug build reports that.
  *
+ *  In a child of a fork the pool works, whatever the parent's other threads were doing. The buffers
+ *  that they had, or were moving between a stripe and the pool behind, are not free there, and keep
+ *  the pool; those that wait are forgotten.
+ *
  *  What happens when all are out is the pool's policy: an error, a buffer from the C heap (charged
  *  to the same budget), or waiting for a time. A thread that waits is woken when a buffer comes
  *  home, in no particular order. While a class that would do may grow, it asks source and budget

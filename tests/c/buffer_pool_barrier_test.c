@@ -196,6 +196,25 @@ static void a_pool_stays_whose_blocks_are_out_of_reach(void) {
     pthread_join(thread, NULL);
 }
 
+static void find_all_blocks(void) {
+    refuse_barrier();
+    CHECK_SIZE(get_writers(&pool, writers, BLOCKS + 1, 1, NULL), BLOCKS);
+    release_writers(writers, BLOCKS);
+}
+
+/* In a child of this process its thread does not exist. */
+static void blocks_of_a_thread_that_a_fork_left_behind_are_found(void) {
+    pthread_t thread;
+    make(BLOCKS);
+    CHECK(pthread_create(&thread, NULL, park_and_stay, NULL) == 0);
+    pthread_barrier_wait(&meeting);
+    in_child(find_all_blocks);
+    pthread_barrier_wait(&meeting);
+    pthread_join(thread, NULL);
+    aegis_buffer_pool_release(&pool);
+    test_source_check_done(&state);
+}
+
 static void *park_and_end(void *unused) {
     park_all(unused);
     pthread_barrier_wait(&meeting);
@@ -288,6 +307,10 @@ static void without_the_barrier_a_waiter_finds_blocks_of_a_thread_that_ends(void
     in_child(a_waiter_finds_blocks_of_a_thread_that_ends);
 }
 
+static void without_the_barrier_a_child_process_finds_all_blocks(void) {
+    in_child(blocks_of_a_thread_that_a_fork_left_behind_are_found);
+}
+
 static void without_the_barrier_no_block_is_lost_or_had_twice(void) {
     in_child(no_block_is_lost_or_had_twice);
 }
@@ -307,6 +330,7 @@ int main(void) {
     RUN(without_the_barrier_the_last_buffer_ends_the_pool);
     RUN(without_the_barrier_a_pool_stays_rather_than_going_early);
     RUN(without_the_barrier_a_waiter_finds_blocks_of_a_thread_that_ends);
+    RUN(without_the_barrier_a_child_process_finds_all_blocks);
     RUN(without_the_barrier_no_block_is_lost_or_had_twice);
     return check_finish();
 }

@@ -21,11 +21,15 @@ extern int model_short_waits;
 uintptr_t model_thread_id(void);
 /* Whether the system executes a barrier; the threads here always see what others have stored. */
 bool model_barrier(void);
+/* The number of the process. */
+uint32_t model_process(void);
 
 #define AEGIS_I_THREAD_ID() model_thread_id()
 #define AEGIS_I_THREAD_ID_KEPT() model_thread_id()
 #define AEGIS_I_SPIN_PAUSE(word, value, round) ((void)(round), model_wait_while((word), (value)))
 #define AEGIS_I_BARRIER() model_barrier()
+#define AEGIS_I_PROCESS() model_process()
+#define AEGIS_I_PROCESS_CACHED() model_process()
 #define AEGIS_I_STRIPE_COUNT 2
 #define AEGIS_I_STRIPE_ITEMS 2
 #define AEGIS_I_CALM_COUNT 1
@@ -46,7 +50,7 @@ static inline void aegis_i_mutex_fini(aegis_i_mutex *mutex) {
     MODEL_CHECK(mutex->locked == 0);
 }
 
-/* No scenario forks. */
+/* A mutex that is used after a fork was made anew. */
 static inline bool aegis_i_mutex_lock(aegis_i_mutex *mutex) {
     model_yield();
     MODEL_CHECK(mutex->locked <= 1);

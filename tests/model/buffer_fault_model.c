@@ -1,12 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The buffer pool under the systematic scheduler when the system is against it: it refuses the
- * barrier, or memory for a time. What is out of reach then comes back, nothing is lost, nothing has
- * two owners, and the pool never goes too early. */
+ * barrier, or memory for a time, or the process forks. What is out of reach then comes back,
+ * nothing is lost, nothing has two owners, and the pool never goes too early. */
 #include "buffer_model.h"
+
+/* Blocks with which two threads fill a stripe each, and one more. */
+#define FILLING (2 * AEGIS_I_STRIPE_ITEMS + 2)
 
 /* Whether the last handle is there, and whether it was when the last block was given back. */
 static bool handle_left;
 static bool last_parked;
+static size_t used_at_begin;
 
 /* The system refuses the barrier. What a thread has parked that has not come back is not to be had,
  * but nothing is lost, and nothing has two owners. */
@@ -140,6 +144,131 @@ static void end_end_for_waiter(void) {
     drain(2);
 }
 
+/* In a child, which has thread 0 alone: takes all blocks there are. None is one that a thread has
+ * which does not exist here. */
+static void take_all(void) {
+    aegis_buffer_mut all[MAX_BLOCKS];
+    size_t got_count = 0;
+    while (try_get(0, 0, &all[got_count]) == AEGIS_OK)
+        got_count++;
+    /* A wait ends when its time is up. */
+    if (got_count != 0)
+        MODEL_CHECK(try_get(0, 10, &all[got_count]) == AEGIS_E_EXHAUSTED);
+    for (size_t i = 0; i < got_count; i++)
+        put(&all[i]);
+}
+
+/* The process forks while others get and put. */
+static void thread_fork(int number) {
+    if (number == 0) {
+        aegis_buffer_mut first = get(number);
+        fork_process();
+        take_all();
+        put(&first);
+        take_all();
+    } else {
+        get_and_put(number);
+        get_and_put(number);
+    }
+}
+
+/* What the other threads had keeps the pool, as their handles do. */
+static void end_fork(void) {
+    aegis_buffer_pool_release(&pools[0]);
+    MODEL_CHECK(close_count == 0 && live_bytes == used_at_begin);
+}
+
+static void begin_fork(void) {
+    begin_parked();
+    used_at_begin = live_bytes;
+}
+
+/* It forks while others move blocks home from stripes that are full. Thread 0 keeps some. */
+static void begin_fork_full(void) {
+    make(MAX_BLOCKS, 0);
+    used_at_begin = live_bytes;
+    for (int i = 0; i < MAX_BLOCKS; i++)
+        writers[i] = get(0);
+}
+
+static void thread_fork_full(int number) {
+    if (number == 0) {
+        model_yield();
+        fork_process();
+        take_all();
+        put(&writers[0]);
+        take_all();
+        return;
+    }
+    for (int i = number; i <= FILLING; i += 2)
+        put(&writers[i]);
+}
+
+/* It forks while others search, wait and wake. */
+static void begin_fork_waiting(void) {
+    make(2, 0);
+    used_at_begin = live_bytes;
+    writers[0] = get(0);
+    writers[1] = get(1);
+}
+
+static void thread_fork_waiting(int number) {
+    aegis_buffer_mut writer;
+    if (number == 0) {
+        model_yield();
+        fork_process();
+        put(&writers[0]);
+        MODEL_CHECK(try_get(number, FOREVER, &writer) == AEGIS_OK);
+        put(&writer);
+        take_all();
+    } else if (number == 1) {
+        MODEL_CHECK(try_get(number, FOREVER, &writer) == AEGIS_OK);
+        put(&writer);
+    } else {
+        put(&writers[1]);
+    }
+}
+
+/* It forks when the last handle is given up, or while others bring the last buffers home: the pool
+ * goes in the child if its blocks are all there. */
+static void begin_fork_end(void) {
+    make(3, 0);
+    used_at_begin = live_bytes;
+    for (int i = 0; i < 3; i++)
+        writers[i] = get(0);
+    aegis_buffer_pool_release(&pools[1]);
+    aegis_buffer_pool_release(&pools[2]);
+}
+
+static void thread_fork_end(int number) {
+    if (number != 0) {
+        put(&writers[number]);
+        return;
+    }
+    aegis_buffer_pool_release(&pools[0]);
+    last_parked = owners[1] != -1 || owners[2] != -1;
+    fork_process();
+    put(&writers[0]);
+}
+
+static void end_fork_end(void) {
+    if (close_count != 0)
+        check_gone();
+    else
+        MODEL_CHECK(last_parked || live_bytes == used_at_begin);
+}
+
+/* The same without other threads: nothing is lost. */
+static void thread_fork_alone(int number) {
+    if (number != 0)
+        return;
+    put(&writers[1]);
+    aegis_buffer_pool_release(&pools[0]);
+    fork_process();
+    put(&writers[0]);
+    put(&writers[2]);
+}
+
 int main(void) {
     static const model_scenario scenarios[] = {
         {"refused barrier", begin_refused, thread_refused, end_refused, 3, 2},
@@ -148,6 +277,11 @@ int main(void) {
         {"refused barrier, the third", begin_third, thread_third, end_third, 2, 3},
         {"memory comes", begin_memory_comes, thread_memory_comes, end_memory_comes, 2, 3},
         {"end for a waiter", begin_end_for_waiter, thread_end_for_waiter, end_end_for_waiter, 2, 2},
+        {"fork", begin_fork, thread_fork, end_fork, 3, 2},
+        {"fork with full stripes", begin_fork_full, thread_fork_full, end_fork, 3, 2},
+        {"fork while others wait", begin_fork_waiting, thread_fork_waiting, end_fork, 3, 2},
+        {"fork at the end", begin_fork_end, thread_fork_end, end_fork_end, 3, 2},
+        {"fork after the end", begin_fork_end, thread_fork_alone, check_gone, 2, 2},
     };
     return explore(scenarios, sizeof scenarios / sizeof *scenarios);
 }

@@ -12,7 +12,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#define MAX_BLOCKS 8
+#define MAX_BLOCKS 16
 #define BLOCK_BYTES 64
 #define FOREVER AEGIS_WAIT_FOREVER
 
@@ -39,6 +39,21 @@ bool model_barrier(void) {
         return true;
     refused_barriers--;
     return false;
+}
+
+static uint32_t process = 1;
+
+uint32_t model_process(void) {
+    return process;
+}
+
+/* The process forks, and from here on it is the child that is looked at. */
+static inline void fork_process(void) {
+    uint64_t own = UINT64_C(1) << model_running();
+    process++;
+    model_end_others();
+    aegis_i_threads.lost_numbers = aegis_i_threads.own_numbers & ~own;
+    aegis_i_threads.own_numbers &= own;
 }
 
 /* A thread with a number of its own ends. */
@@ -103,7 +118,9 @@ static inline void make(size_t count, size_t max_count) {
     model_now_ns = 1;
     model_short_waits = 3;
     refused_barriers = 0;
+    process = 1;
     aegis_i_threads.own_numbers = 3;
+    aegis_i_threads.lost_numbers = 0;
     memset(bases, 0, sizeof bases);
     memset(given_back, 0, sizeof given_back);
     for (int i = 0; i < MAX_BLOCKS; i++)

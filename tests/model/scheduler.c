@@ -141,6 +141,11 @@ void model_wait_or_idle(const _Atomic uint32_t *word, uint32_t value) {
     impatient[waiting] = false;
 }
 
+void model_end_others(void) {
+    for (int i = 0; i < scenario->thread_count; i++)
+        finished[i] = i != running;
+}
+
 static void run_thread(int number) {
     scenario->thread(number);
     if (scenario->observe != NULL)

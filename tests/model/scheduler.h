@@ -34,6 +34,8 @@ int model_running(void);
 void model_wait_while(const _Atomic uint32_t *word, uint32_t value);
 /* The same, but ends when all wait. */
 void model_wait_or_idle(const _Atomic uint32_t *word, uint32_t value);
+/* Ends all other threads where they are. */
+void model_end_others(void);
 /* Explores every schedule; returns how many there were. */
 size_t model_explore(const model_scenario *scenario);
 /* Demands a condition: prints the schedule and ends the program with exit code 1 otherwise. */
