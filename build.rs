@@ -15,9 +15,9 @@ fn main() {
         println!("cargo:rerun-if-changed={dir}");
     }
     println!("cargo:include={}", include.display());
-    // For tests/c_tests.rs, which compiles C as we do here.
-    for name in ["TARGET", "HOST"] {
-        let value = env::var(name).expect("cargo sets TARGET and HOST");
+    // For tests/c_tests.rs, which compiles C as we do here, and tests/arena_debug.rs.
+    for name in ["TARGET", "HOST", "PROFILE"] {
+        let value = env::var(name).expect("cargo sets TARGET, HOST and PROFILE");
         println!("cargo:rustc-env=AEGIS_{name}={value}");
     }
     compile_core(&include);
@@ -41,8 +41,9 @@ fn compile_core(include: &Path) {
         .collect();
     files.sort();
     core.files(files);
-    if env::var("PROFILE").as_deref() != Ok("debug") {
-        core.define("NDEBUG", None);
+    let is_dev = env::var("PROFILE").as_deref() == Ok("debug");
+    if is_dev || env::var_os("CARGO_FEATURE_DEBUG").is_some() {
+        core.define("AEGIS_DEBUG", None);
     }
     if env::var_os("CARGO_FEATURE_VALGRIND").is_some() {
         core.define("AEGIS_VALGRIND", None);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The status texts, the version, reports, and text building. */
 #include "aegis_memory/base.h"
+#include "harden.h"
 #include "threads.h"
 
 #include <stdarg.h>
@@ -36,6 +37,17 @@ const char *aegis_status_message(aegis_status status) {
 
 uint32_t aegis_version(void) {
     return AEGIS_VERSION_MAJOR * 10000 + AEGIS_VERSION_MINOR * 100 + AEGIS_VERSION_PATCH;
+}
+
+uint32_t aegis_build_flags(void) {
+    uint32_t flags = AEGIS_I_DEBUG ? AEGIS_BUILD_DEBUG : 0;
+#if defined(AEGIS_I_ASAN)
+    flags |= AEGIS_BUILD_ASAN;
+#endif
+#if defined(AEGIS_VALGRIND)
+    flags |= AEGIS_BUILD_VALGRIND;
+#endif
+    return flags;
 }
 
 static void report_to_stderr(const char *message) {

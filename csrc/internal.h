@@ -6,6 +6,15 @@
 
 #include "aegis_memory/arena.h"
 
+/* AEGIS_DEBUG, an option of its own, turns on guards, fill patterns, reports of misuse and the
+ * asserts. NDEBUG says nothing here: whether it is set by default depends on the build system. */
+#undef NDEBUG
+#if defined(AEGIS_DEBUG) && AEGIS_DEBUG
+#define AEGIS_I_DEBUG 1
+#else
+#define AEGIS_I_DEBUG 0
+#define NDEBUG
+#endif
 #include <assert.h>
 
 /* Internal functions have external linkage between our files, none outside. */
@@ -105,12 +114,6 @@ typedef struct aegis_i_text {
 
 AEGIS_I_HIDDEN void aegis_i_text_add(aegis_i_text *text, const char *format, ...)
     AEGIS_I_FORMAT(2, 3);
-
-#if defined(NDEBUG)
-#define AEGIS_I_DEBUG 0
-#else
-#define AEGIS_I_DEBUG 1
-#endif
 
 /* Why memory was refused, and by which budget if that is why. */
 typedef struct aegis_i_refusal {

@@ -34,6 +34,9 @@ pub const AEGIS_WHAT_DATA: u32 = 16;
 pub const AEGIS_WHAT_HANDLE: u32 = 17;
 pub const AEGIS_WHAT_SCOPE: u32 = 18;
 pub const AEGIS_WHAT_LEVELS: u32 = 19;
+pub const AEGIS_BUILD_DEBUG: u32 = 1;
+pub const AEGIS_BUILD_ASAN: u32 = 2;
+pub const AEGIS_BUILD_VALGRIND: u32 = 4;
 pub const AEGIS_BUDGET_UNLIMITED: i32 = -1;
 pub const AEGIS_BUDGET_NAME_BYTES: u32 = 48;
 pub const AEGIS_BUDGET_MAX_DEPTH: u32 = 16;
@@ -100,6 +103,9 @@ extern "C" {
 }
 extern "C" {
     pub fn aegis_version() -> u32;
+}
+extern "C" {
+    pub fn aegis_build_flags() -> u32;
 }
 pub type aegis_report_fn = ::core::option::Option<
     unsafe extern "C" fn(message: *const ::core::ffi::c_char),

@@ -9,6 +9,7 @@ extern crate std;
 pub mod arena;
 pub mod budget;
 pub mod buffer;
+mod build_flags;
 mod error;
 pub mod ffi;
 pub mod pool;
@@ -16,4 +17,5 @@ mod sealed;
 pub mod source;
 mod unwind;
 
+pub use build_flags::{build_flags, is_debug, BuildFlags};
 pub use error::{AllocError, What};

@@ -168,9 +168,20 @@ fn overrun_of_a_guarded_arena_is_reported_by_name() {
 }
 
 #[test]
+fn debug_is_on_in_the_dev_profile_and_with_the_feature_only() {
+    let expected = cfg!(feature = "debug") || env!("AEGIS_PROFILE") == "debug";
+    let flags = aegis_memory::build_flags();
+    assert_eq!((flags.debug, aegis_memory::is_debug()), (expected, expected), "{flags:?}");
+    assert_eq!(flags.asan || flags.valgrind, is_checked(), "{flags:?}");
+    let arena = Arena::new(100);
+    let (first, second) = (arena.alloc(8).as_ptr() as usize, arena.alloc(8).as_ptr() as usize);
+    assert_eq!(second - first == 8, !expected && !is_checked());
+}
+
+#[test]
 fn overrun_is_reported_by_default_in_debug_builds_only() {
     let report = report_of("overrun_by_default");
-    assert!(is_checked() || report.contains(OVERRUN) == cfg!(debug_assertions), "{report}");
+    assert!(is_checked() || report.contains(OVERRUN) == aegis_memory::is_debug(), "{report}");
     let report = report_of("overrun_without_guard");
     assert!(is_checked() || report.is_empty(), "{report}");
 }

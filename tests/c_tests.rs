@@ -37,7 +37,8 @@ fn compiler() -> cc::Tool {
         .expect("a C compiler is installed")
 }
 
-/// The compiler at work in a new directory of this name, with the flags of all C files.
+/// The compiler at work in a new directory of this name, with the flags of all C files. They make a
+/// debug build, whatever the profile is.
 fn command(name: &str) -> (Command, PathBuf) {
     let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join("c_tests").join(name);
     fs::create_dir_all(&dir).expect("the directory can be made");
@@ -46,9 +47,9 @@ fn command(name: &str) -> (Command, PathBuf) {
     command.current_dir(&dir);
     let include = root().join("include");
     if tool.is_like_msvc() {
-        command.arg("/std:c11").arg(format!("/I{}", include.display()));
+        command.args(["/std:c11", "/DAEGIS_DEBUG"]).arg(format!("/I{}", include.display()));
     } else {
-        command.arg("-std=c11").arg("-I").arg(include).args(WARNINGS);
+        command.args(["-std=c11", "-DAEGIS_DEBUG"]).arg("-I").arg(include).args(WARNINGS);
     }
     (command, dir)
 }

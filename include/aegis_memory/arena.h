@@ -47,7 +47,7 @@ extern "C" {
  *  and its kin then cost O(bytes in use). */
 #define AEGIS_ARENA_WIPE 1u
 /** aegis_arena_options.flags: fill uninitialised memory with 0xA5 when it is handed out and with
- *  0xDF when it is freed. Every allocation takes the slow path. On in debug builds. */
+ *  0xDF when it is freed. Every allocation takes the slow path. On in debug builds: see base.h. */
 #define AEGIS_ARENA_FILL 2u
 /** aegis_arena_options.flags: put guard bytes behind each allocation and report those found changed
  *  at reset, rewind and fini. Every allocation takes the slow path. On in debug builds. */

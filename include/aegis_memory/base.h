@@ -9,8 +9,9 @@
  *  - Every size is a number of bytes unless its name says otherwise. Size 0 is legal.
  *  - Objects are plain structs. The caller may move them with memcpy; nothing in them points
  *    back into them. Fields are readable for the inline functions' sake and private otherwise.
- *  - Nothing in the library aborts or unwinds, or prints, except that a debug build (one without
- *    NDEBUG) reports a mistake of its user: see aegis_set_report.
+ *  - Nothing in the library aborts or unwinds, or prints, except that a debug build reports a
+ *    mistake of its user: see aegis_set_report. A debug build is a library that was compiled with
+ *    AEGIS_DEBUG, as aegis_build_flags tells; NDEBUG says nothing. Structs are the same in each.
  *  - After a fork the child has the objects of the parent but only one thread. An object that no
  *    other thread was inside of at that moment works in the child; so do lock-free forms and
  *    budgets' charges at any moment. Another one works or fails at once with AEGIS_E_FORKED, and
@@ -205,6 +206,19 @@ AEGIS_API size_t aegis_error_explain(const aegis_error *error, char *buffer, siz
  *  Cost:     O(1).
  */
 AEGIS_API uint32_t aegis_version(void);
+
+/** aegis_build_flags: guards, fill patterns, reports and internal checks are compiled in. */
+#define AEGIS_BUILD_DEBUG 1u
+/** aegis_build_flags: AddressSanitizer is told of every allocation. */
+#define AEGIS_BUILD_ASAN 2u
+/** aegis_build_flags: Valgrind's memcheck is told of every allocation. */
+#define AEGIS_BUILD_VALGRIND 4u
+
+/** Says how the library that is linked was built.
+ *  @return   AEGIS_BUILD_*, or 0 for a library that checks nothing and costs nothing beside its
+ * work. Unknown flags are those of a later version. Threads:  any thread. Cost:     O(1).
+ */
+AEGIS_API uint32_t aegis_build_flags(void);
 
 /** Told of a mistake that the library has found in the use of its memory. */
 typedef void (*aegis_report_fn)(const char *message);

@@ -140,13 +140,13 @@ impl<A: Hardened> ArenaBuilder<A> {
     }
 
     /// Fills uninitialised memory with 0xA5 when it is handed out and with 0xDF when it is freed.
-    /// On in debug builds. Every allocation takes the slow path.
+    /// On in [debug builds](crate::is_debug). Every allocation takes the slow path.
     pub fn debug_fill(self, on: bool) -> Self {
         self.flag(ffi::AEGIS_ARENA_FILL, on)
     }
 
     /// Puts guard bytes behind each allocation and reports those found changed at a reset. On in
-    /// debug builds. Every allocation takes the slow path.
+    /// [debug builds](crate::is_debug). Every allocation takes the slow path.
     pub fn debug_guard(self, on: bool) -> Self {
         self.flag(ffi::AEGIS_ARENA_GUARD, on)
     }
@@ -157,7 +157,7 @@ impl<A: Hardened> ArenaBuilder<A> {
         self.flag(ffi::AEGIS_ARENA_OWN_BLOCKS, on)
     }
 
-    /// Leaves out what a debug build turns on by itself.
+    /// Leaves out what a [debug build](crate::is_debug) turns on by itself.
     pub fn no_debug(self) -> Self {
         self.flag(ffi::AEGIS_ARENA_NO_DEBUG, true)
     }

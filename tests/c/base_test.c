@@ -49,10 +49,26 @@ static void version_of_library_equals_version_of_headers(void) {
                AEGIS_VERSION_MAJOR * 10000 + AEGIS_VERSION_MINOR * 100 + AEGIS_VERSION_PATCH);
 }
 
+static void build_flags_are_known_and_tell_what_an_arena_gets(void) {
+    uint32_t flags = aegis_build_flags();
+    CHECK((flags & ~(AEGIS_BUILD_DEBUG | AEGIS_BUILD_ASAN | AEGIS_BUILD_VALGRIND)) == 0);
+#if defined(TEST_ASAN)
+    CHECK((flags & AEGIS_BUILD_ASAN) != 0);
+#endif
+    aegis_arena arena;
+    CHECK(default_arena_init(&arena) == AEGIS_OK);
+    unsigned char *first = (unsigned char *)aegis_arena_alloc(&arena, 8);
+    unsigned char *second = (unsigned char *)aegis_arena_alloc(&arena, 8);
+    CHECK(first != NULL && second != NULL);
+    CHECK((second - first == 8) == (flags == 0));
+    aegis_arena_fini(&arena);
+}
+
 int main(void) {
     RUN(status_message_of_each_status_is_its_own_text);
     RUN(status_message_of_no_status_is_a_fixed_text);
     RUN(status_ok_is_zero_and_errors_are_negative);
     RUN(version_of_library_equals_version_of_headers);
+    RUN(build_flags_are_known_and_tell_what_an_arena_gets);
     return check_finish();
 }

@@ -7,12 +7,8 @@
 #include "shared_support.h"
 
 #define OWNER_BYTES 32
-/* What a mistake is reported as: once in a debug build, else not. The core is compiled likewise. */
-#if defined(NDEBUG)
-#define ONE_REPORT 0
-#else
-#define ONE_REPORT 1
-#endif
+/* How often a mistake is reported: once in a debug build, else not. */
+#define ONE_REPORT (aegis_build_flags() & AEGIS_BUILD_DEBUG)
 
 /* An owner that outlives its release. Its memory is the bytes 0, 1, 2 and so on. */
 typedef struct test_owner {
