@@ -73,7 +73,11 @@ aegis_status aegis_arena_recycler_fini(aegis_arena_recycler *recycler) {
     if (recycler == NULL || recycler->shared == NULL)
         return AEGIS_OK;
     aegis_arena_recycler_shared *shared = recycler->shared;
-    if (shared->stats.out_count != 0)
+    if (!aegis_i_mutex_lock(&shared->lock))
+        return AEGIS_E_FORKED;
+    bool busy = shared->stats.out_count != 0;
+    aegis_i_mutex_unlock(&shared->lock);
+    if (busy)
         return AEGIS_E_BUSY;
     aegis_arena_recycler_trim(recycler, 0);
     aegis_budget_destroy(shared->options.budget);
@@ -85,23 +89,25 @@ aegis_status aegis_arena_recycler_fini(aegis_arena_recycler *recycler) {
     return AEGIS_OK;
 }
 
-/* Says that as many arenas are out as can be counted. */
-static aegis_status refuse(aegis_arena *arena, aegis_error *error) {
+/* Says that as many arenas are out as can be counted, or that the stock is lost in this process. */
+static aegis_status refuse(aegis_arena *arena, aegis_status status, aegis_error *error) {
     memset(arena, 0, sizeof *arena);
-    arena->failed_status = AEGIS_E_EXHAUSTED;
+    arena->failed_status = status;
+    arena->failed_align_bytes = AEGIS_ARENA_ALIGN;
     if (error != NULL)
         aegis_arena_last_error(arena, error);
-    return AEGIS_E_EXHAUSTED;
+    return status;
 }
 
 aegis_status aegis_arena_recycler_get(const aegis_arena_recycler *recycler, aegis_arena *arena,
                                       aegis_error *error) {
     aegis_arena_recycler_shared *shared = recycler->shared;
-    (void)aegis_i_mutex_lock(&shared->lock);
+    if (!aegis_i_mutex_lock(&shared->lock))
+        return refuse(arena, AEGIS_E_FORKED, error);
     /* One more would be counted as none, and the end of the recycler not refused. */
     if (shared->stats.out_count == SIZE_MAX) {
         aegis_i_mutex_unlock(&shared->lock);
-        return refuse(arena, error);
+        return refuse(arena, AEGIS_E_EXHAUSTED, error);
     }
     bool found = shared->stats.idle_count != 0;
     if (found) {
@@ -120,10 +126,11 @@ aegis_status aegis_arena_recycler_get(const aegis_arena_recycler *recycler, aegi
         return AEGIS_OK;
     if (error != NULL)
         aegis_arena_last_error(arena, error);
-    (void)aegis_i_mutex_lock(&shared->lock);
-    shared->stats.made_count--;
-    shared->stats.out_count--;
-    aegis_i_mutex_unlock(&shared->lock);
+    if (aegis_i_mutex_lock(&shared->lock)) {
+        shared->stats.made_count--;
+        shared->stats.out_count--;
+        aegis_i_mutex_unlock(&shared->lock);
+    }
     return status;
 }
 
@@ -133,12 +140,14 @@ void aegis_arena_recycler_put(const aegis_arena_recycler *recycler, aegis_arena 
         return;
     aegis_arena_reset(arena);
     aegis_arena_trim(arena, shared->keep_bytes);
-    (void)aegis_i_mutex_lock(&shared->lock);
-    bool room = shared->stats.idle_count < shared->max_idle_count;
-    if (room)
-        stock(shared)[shared->stats.idle_count++] = *arena;
-    shared->stats.out_count--;
-    aegis_i_mutex_unlock(&shared->lock);
+    bool room = false;
+    if (aegis_i_mutex_lock(&shared->lock)) {
+        room = shared->stats.idle_count < shared->max_idle_count;
+        if (room)
+            stock(shared)[shared->stats.idle_count++] = *arena;
+        shared->stats.out_count--;
+        aegis_i_mutex_unlock(&shared->lock);
+    }
     if (room)
         memset(arena, 0, sizeof *arena);
     else
@@ -149,7 +158,8 @@ void aegis_arena_recycler_trim(const aegis_arena_recycler *recycler, size_t keep
     aegis_arena_recycler_shared *shared = recycler->shared;
     for (;;) {
         aegis_arena surplus;
-        (void)aegis_i_mutex_lock(&shared->lock);
+        if (!aegis_i_mutex_lock(&shared->lock))
+            return;
         bool some = shared->stats.idle_count > keep_count;
         if (some)
             surplus = stock(shared)[--shared->stats.idle_count];
@@ -162,7 +172,9 @@ void aegis_arena_recycler_trim(const aegis_arena_recycler *recycler, size_t keep
 
 void aegis_arena_recycler_get_stats(const aegis_arena_recycler *recycler,
                                     aegis_arena_recycler_stats *stats) {
-    (void)aegis_i_mutex_lock(&recycler->shared->lock);
+    memset(stats, 0, sizeof *stats);
+    if (!aegis_i_mutex_lock(&recycler->shared->lock))
+        return;
     *stats = recycler->shared->stats;
     aegis_i_mutex_unlock(&recycler->shared->lock);
 }

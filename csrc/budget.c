@@ -9,7 +9,10 @@
  *
  * The tree's shape is under the locks: a node's lock guards its list of children, and locks are
  * taken from parent to child. A node leaves its parent's list under the parent's lock before it is
- * freed, so whoever holds that lock may read the children. */
+ * freed, so whoever holds that lock may read the children.
+ *
+ * In a child process a list may be lost that another thread had under its lock at the fork. Nobody
+ * ever reads it again then, nor the links of its nodes: so a node of it is freed as it is. */
 #include "aegis_memory/budget.h"
 #include "budget_internal.h"
 
@@ -42,9 +45,13 @@ aegis_budget *aegis_budget_new(const char *name, size_t limit_bytes, aegis_budge
     if (parent == NULL)
         return budget;
 
+    if (!aegis_i_mutex_lock(&parent->lock)) {
+        aegis_i_mutex_fini(&budget->lock);
+        free(budget);
+        return NULL;
+    }
     (void)aegis_budget_retain(parent);
     budget->level = parent->level + 1;
-    (void)aegis_i_mutex_lock(&parent->lock);
     budget->previous_sibling = parent->last_child;
     if (parent->last_child != NULL)
         parent->last_child->next_sibling = budget;
@@ -80,7 +87,8 @@ static bool drop_reference(aegis_budget *budget) {
 
 static void unlink_from_parent(aegis_budget *budget) {
     aegis_budget *parent = budget->parent;
-    (void)aegis_i_mutex_lock(&parent->lock);
+    if (!aegis_i_mutex_lock(&parent->lock))
+        return;
     if (budget->previous_sibling != NULL)
         budget->previous_sibling->next_sibling = budget->next_sibling;
     else
@@ -308,7 +316,8 @@ static size_t snapshot(aegis_budget *budget, uint32_t depth, aegis_budget_figure
         figures[count].depth = depth;
     }
     count++;
-    (void)aegis_i_mutex_lock(&budget->lock);
+    if (!aegis_i_mutex_lock(&budget->lock))
+        return count;
     for (aegis_budget *child = budget->first_child; child != NULL; child = child->next_sibling)
         count = snapshot(child, depth + 1, figures, capacity, count);
     aegis_i_mutex_unlock(&budget->lock);
@@ -338,14 +347,16 @@ static void note_consumer(aegis_budget_refusal *refusal, const aegis_budget_figu
 static void note_direct(aegis_budget *budget, uint32_t depth, aegis_budget_refusal *refusal) {
     aegis_budget_figures figures;
     size_t beneath_bytes = 0;
-    (void)aegis_i_mutex_lock(&budget->lock);
+    bool locked = aegis_i_mutex_lock(&budget->lock);
     aegis_budget_get_figures(budget, &figures);
-    for (aegis_budget *child = budget->first_child; child != NULL; child = child->next_sibling) {
+    for (aegis_budget *child = locked ? budget->first_child : NULL; child != NULL;
+         child = child->next_sibling) {
         size_t used_bytes = aegis_i_load(&child->used_bytes, memory_order_relaxed);
         beneath_bytes += aegis_i_min(used_bytes, SIZE_MAX - beneath_bytes);
         note_direct(child, depth + 1, refusal);
     }
-    aegis_i_mutex_unlock(&budget->lock);
+    if (locked)
+        aegis_i_mutex_unlock(&budget->lock);
     /* The figures are read one by one, so the parts may for once be more than the whole. */
     size_t direct_bytes =
         figures.used_bytes > beneath_bytes ? figures.used_bytes - beneath_bytes : 0;

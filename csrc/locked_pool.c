@@ -300,14 +300,17 @@ static aegis_status obtain(aegis_locked_pool_shared *shared, waiter *node, uint6
     }
     enqueue(shared, node);
     while (node->block == NULL && status == AEGIS_OK) {
-        /* In a child process, in whose parent the source was called that forked: a new queue. */
-        if (node->generation != shared->generation)
-            enqueue(shared, node);
         status = pursue(shared, node, deadline_ns, &next_try_ns, error);
+        /* In a child process, in whose parent the source was called that forked: a new queue. */
+        if (status != AEGIS_E_FORKED && node->block == NULL &&
+            node->generation != shared->generation) {
+            enqueue(shared, node);
+            serve(shared);
+        }
     }
     if (status != AEGIS_E_FORKED && node->block != NULL)
         status = AEGIS_OK;
-    if (status != AEGIS_E_FORKED && node->block == NULL && node->generation == shared->generation)
+    if (status != AEGIS_E_FORKED && node->block == NULL)
         dequeue(shared, node);
     aegis_i_condition_fini(&node->arrived);
     return status;

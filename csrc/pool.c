@@ -96,14 +96,21 @@ uint32_t aegis_i_pool_next_slab(const aegis_pool *pool) {
     const aegis_pool_slabs *slabs = &pool->slabs;
     /* Without holes, which a trim may have left, this is the slab already. */
     uint32_t slab = (uint32_t)pool->slab_count;
-    for (uint32_t i = 1; i < slabs->slab_limit && aegis_i_slab_is_held(slabs, slab); i++)
+    for (uint32_t i = 0; i < slabs->slab_limit; i++) {
+        if (slabs->directory[slab] == 0)
+            return slab;
         slab = slab + 1 < slabs->slab_limit ? slab + 1 : 1;
-    return slab;
+    }
+    return 0;
 }
 
 bool aegis_i_pool_revive(aegis_pool *pool) {
-    uint32_t slab = aegis_i_pool_next_slab(pool);
-    if (!aegis_i_slab_is_condemned(&pool->slabs, slab))
+    uint32_t slab = pool->slabs.slab_limit;
+    if (aegis_i_pool_next_slab(pool) != 0)
+        return false;
+    while (--slab != 0 && !aegis_i_slab_is_condemned(&pool->slabs, slab))
+        continue;
+    if (slab == 0)
         return false;
     aegis_i_slabs_revive(&pool->slabs, slab);
     count_slab(pool, slab);
@@ -117,8 +124,7 @@ bool aegis_i_pool_add_slab(aegis_pool *pool, uint32_t slab, uintptr_t entry) {
     uint32_t place = slab;
     if (slabs->directory[slab] != 0)
         place = aegis_i_pool_next_slab(pool);
-    if (slabs->directory[place] != 0 ||
-        aegis_i_slab_blocks(slabs, place) != aegis_i_slab_blocks(slabs, slab))
+    if (place == 0 || aegis_i_slab_blocks(slabs, place) != aegis_i_slab_blocks(slabs, slab))
         return false;
     (void)aegis_i_slabs_install(&pool->slabs, place, entry);
     count_slab(pool, place);

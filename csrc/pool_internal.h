@@ -14,12 +14,12 @@ AEGIS_I_HIDDEN void *aegis_i_pool_take_held(aegis_pool *pool, bool *clean);
 AEGIS_I_HIDDEN bool aegis_i_pool_has_free(const aegis_pool *pool);
 /* Whether the pool may have another slab. If not, all it can hold is held. */
 AEGIS_I_HIDDEN bool aegis_i_pool_can_grow(const aegis_pool *pool);
-/* Growth, by a pool that can grow and has no free block, is one of these: a condemned slab is taken
- * back into use, if there is one, and the call returns true; */
+/* Growth, by a pool that can grow and has no free block, is one of these: if all the slabs that are
+ * not held are condemned, one of them is taken back into use, and the call returns true; */
 AEGIS_I_HIDDEN bool aegis_i_pool_revive(aegis_pool *pool);
 /* or a slab of this number is acquired, */
 AEGIS_I_HIDDEN uint32_t aegis_i_pool_next_slab(const aegis_pool *pool);
-/* and added. False when it is not needed any more, or another has its place: it is to be released.
+/* and added. False when it is not needed any more, or others have its place: it is to be released.
  */
 AEGIS_I_HIDDEN bool aegis_i_pool_add_slab(aegis_pool *pool, uint32_t slab, uintptr_t entry);
 /* Condemns the slabs that a trim gives back; false when there are none. The pool is whole after it,

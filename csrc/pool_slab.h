@@ -8,7 +8,7 @@
  * A slab that goes is condemned first: its entry stays in the directory, but no look-up sees it,
  * and no other slab gets its number. Only when all that go are condemned does the first one leave
  * the directory and then go back. So the source, which may use the pool as it takes a slab back,
- * finds it whole, and growth meanwhile takes a condemned slab back into use. */
+ * finds it whole. Growth meanwhile takes a condemned slab back into use if it needs its number. */
 #ifndef AEGIS_MEMORY_POOL_SLAB_H
 #define AEGIS_MEMORY_POOL_SLAB_H
 

@@ -161,6 +161,7 @@ c_tests! {
     count_limit_test
     error_record_test
     error_test
+    fork_test
     lock_free_arena_stress_test
     lock_free_arena_test
     lock_free_pool_test

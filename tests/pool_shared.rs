@@ -389,3 +389,43 @@ fn no_block_is_lost_when_a_waiter_gives_up_as_it_arrives() {
         }
     });
 }
+
+/// No lock is held while a pressure callback runs: it may take a block of the pool that grows.
+#[test]
+fn pressure_callback_takes_a_block_of_the_locked_pool_that_grows() {
+    let budget = MemoryBudget::new("pool", 1 << 20);
+    let builder = LockedPool::builder().block_size(4096).blocks(1).max_blocks(8).budget(&budget);
+    let pool = Arc::new(builder.build().unwrap());
+    let (taken, blocks) = channel();
+    let inner = Arc::downgrade(&pool);
+    let percent = budget.stats().used_bytes * 100 / (1 << 20) + 1;
+    budget.on_pressure(percent as u32, move |_| {
+        if let Some(block) = inner.upgrade().and_then(|pool| pool.alloc_owned().ok()) {
+            taken.send(block).unwrap();
+        }
+    });
+    let mine: Vec<_> = (0..7).map(|_| pool.alloc().unwrap()).collect();
+    let theirs = blocks.try_recv().expect("the callback has run and got a block");
+    assert_eq!(pool.stats().in_use, mine.len() + 1);
+    drop((mine, theirs));
+    assert_eq!(pool.stats().in_use, 0);
+}
+
+/// Nobody wakes a waiter when a budget has room again: it finds out by itself.
+#[test]
+fn waiting_thread_gets_a_block_once_the_budget_has_room_again() {
+    let budget = MemoryBudget::new("pool", 1 << 20);
+    let builder = LockedPool::builder().block_size(4096).blocks(1).max_blocks(2).budget(&budget);
+    let pool = builder.build().unwrap();
+    let first = pool.alloc().unwrap();
+    let rest = budget.reserve((1 << 20) - budget.stats().used_bytes);
+    thread::scope(|threads| {
+        let waiter = threads.spawn(|| pool.alloc_timeout(Duration::MAX).map(|block| block.len()));
+        while pool.waiting() == 0 {
+            thread::yield_now();
+        }
+        drop(rest);
+        assert_eq!(waiter.join().unwrap(), Ok(4096));
+    });
+    drop(first);
+}

@@ -9,6 +9,11 @@
  *  Bound: the stock holds at most `max_idle_count` arenas of at most `keep_bytes` each. There may
  *  be any number of arenas out; those put back beyond the stock's bound are finished.
  *
+ *  After a fork the recycler works in the child process if no other thread was moving an arena into
+ *  the stock or out of it at that moment. Else aegis_arena_recycler_get and _fini return
+ *  AEGIS_E_FORKED there, arenas put back are finished, and the figures are 0. Arenas that other
+ *  threads had out stay out.
+ *
  *  All-zero is not ready for use, but aegis_arena_recycler_fini accepts it.
  */
 #ifndef AEGIS_MEMORY_ARENA_RECYCLER_H
@@ -68,7 +73,7 @@ AEGIS_API aegis_status aegis_arena_recycler_init(aegis_arena_recycler *recycler,
 
 /** Finishes every arena in stock, then closes the source.
  *  @param recycler  NULL and all-zero are accepted. All-zero afterwards.
- *  @return          AEGIS_OK; AEGIS_E_BUSY when arenas are out.
+ *  @return          AEGIS_OK; AEGIS_E_BUSY when arenas are out; AEGIS_E_FORKED.
  *  On failure:      nothing changed.
  *  Threads:         one, after all others are done with it.
  *  Cost:            O(blocks).
@@ -78,11 +83,10 @@ AEGIS_API aegis_status aegis_arena_recycler_fini(aegis_arena_recycler *recycler)
 /** Hands out an arena: from stock, else a new one.
  *  @param arena  memory for the struct; its content is overwritten.
  *  @param error  overwritten on failure; NULL if the reason is not wanted.
- *  @return       as aegis_arena_init; AEGIS_E_EXHAUSTED when SIZE_MAX arenas are out.
- *  On failure:   `arena` is all-zero but for its error record.
- *  Ownership:    the caller's, until aegis_arena_recycler_put of it, or of wherever it was moved.
- *  Threads:      any thread.
- *  Cost:         one lock; O(1), and at most one acquire for a new arena.
+ *  @return       as aegis_arena_init; AEGIS_E_EXHAUSTED when SIZE_MAX arenas are out;
+ * AEGIS_E_FORKED. On failure:   `arena` is all-zero but for its error record. Ownership:    the
+ * caller's, until aegis_arena_recycler_put of it, or of wherever it was moved. Threads:      any
+ * thread. Cost:         one lock; O(1), and at most one acquire for a new arena.
  */
 AEGIS_API aegis_status aegis_arena_recycler_get(const aegis_arena_recycler *recycler,
                                                 aegis_arena *arena, aegis_error *error);

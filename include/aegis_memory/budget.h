@@ -13,6 +13,11 @@
  *  or count in a peak or a pressure; never the reverse: no charge brings a counter above its limit,
  *  not even for a moment, and none wraps.
  *
+ *  After a fork charges, releases, limits and figures work in the child process, wherever other
+ *  threads were stopped; what these had charged, or were charging, stays charged there. If one of
+ *  them was looking at a budget's children, or making or ending one, they are lost to the child:
+ *  reports on that budget leave them out, and no more can be made beneath it.
+ *
  *  A budget lives as long as a handle to it, a child of it, or an object that charges it: each
  *  holds a reference. All functions may be called from any thread.
  */
@@ -75,7 +80,8 @@ typedef void (*aegis_budget_print_fn)(void *context, const char *line);
  *  @param name         a terminated string, copied; NULL means "".
  *  @param limit_bytes  AEGIS_BUDGET_UNLIMITED for none; 0 refuses every charge but 0.
  *  @param parent       NULL for a root. The new budget holds a reference to it.
- *  @return             the budget; NULL without memory or when it would be too deep.
+ *  @return             the budget; NULL without memory, when it would be too deep, or when the
+ *                      parent's children are lost in this process (see above).
  *  Ownership:          the caller's; give it up with aegis_budget_destroy.
  *  Threads:            any thread.
  *  Cost:               one allocation on the C heap, one lock.

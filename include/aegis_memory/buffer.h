@@ -23,6 +23,9 @@
  *  Threads: a handle belongs to one thread at a time, and may be handed to any. Views of the same
  *  bytes may be used, retained and released by several threads at once.
  *
+ *  After a fork the child process has copies of all bytes, and the handles of the thread that
+ * forked work there. References that other threads held stay counted.
+ *
  *  Invariants: `data .. data + length` (a writer: `+ capacity`) lies inside the owner's memory; a
  *  view without an owner has bytes that live for ever. The ranges of writers never overlap each
  *  other or a view.

@@ -30,6 +30,11 @@
  *  8 bytes; a larger one, in a shared block, only the padding. Each of several threads that find a
  *  block full at the same time may acquire one. Every block has a head of 64 bytes.
  *
+ *  After a fork the arena works in the child process, wherever other threads were stopped: what
+ * they were allocating is used up until the reset. A block that another thread was acquiring is
+ * lost to the child. If another thread was resetting or finishing the arena, the child may not use
+ * it.
+ *
  *  The struct is a handle: all shared state is out of line, on the C heap. It may be moved with
  *  memcpy while no thread is inside a call. An all-zero struct is not ready for use, but
  *  aegis_lock_free_arena_fini accepts it.

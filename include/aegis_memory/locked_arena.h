@@ -7,8 +7,13 @@
  *  lock-free arena (lock_free_arena.h) is faster under contention.
  *
  *  Reset, trim, clear and fini have the arena alone, as there: no other thread is in a call, and
- *  what the others did happens before. They do not take the lock, so a deferred function may
+ *  what the others did happens before. They do not hold the lock, so a deferred function may
  *  allocate.
+ *
+ *  After a fork the arena works in the child process if no other thread was inside of a call on it
+ *  at that moment. Else it is lost there: what returns a status or an error record fails with
+ *  AEGIS_E_FORKED, figures are 0, nothing is freed, deferred functions do not run, and
+ *  aegis_locked_arena_fini gives up the handle alone. What was allocated before can still be used.
  *
  *  The struct is a handle: the arena and the lock are out of line, on the C heap. An all-zero
  *  struct is not ready for use, but aegis_locked_arena_fini accepts it.

@@ -5,6 +5,9 @@
  *
  *  Three are built in: the C heap, anonymous pages of the operating system, and a region of
  *  memory that the caller supplies. A user's own is a struct filled in by hand.
+ *
+ *  After a fork the built-in ones work in the child process. Another one must see to that itself: a
+ *  lock of its own may be held by a thread that the child does not have.
  */
 #ifndef AEGIS_MEMORY_SOURCE_H
 #define AEGIS_MEMORY_SOURCE_H

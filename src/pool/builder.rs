@@ -89,7 +89,7 @@ impl<P: PoolKind> PoolBuilder<P> {
 
     /// Where slabs come from. The default is [`Pages`](crate::source::Pages).
     ///
-    /// A [`LockedPool`](super::LockedPool) calls it with its lock held.
+    /// The pool's lock, where it has one, is not held while the source is called: it may use the pool.
     pub fn source<S: BlockSource + 'static>(self, source: S) -> Self {
         Self { source: Some(OwnedSource::new(source)), ..self }
     }
@@ -98,8 +98,8 @@ impl<P: PoolKind> PoolBuilder<P> {
     /// slabs, the side arrays (at most 8 bytes a block), and the reserves of caches. See
     /// [`crate::budget`].
     ///
-    /// A [`LockedPool`](super::LockedPool) charges it with its lock held: a pressure callback must
-    /// not use that pool.
+    /// The pool's lock, where it has one, is not held while a pressure callback is called: it may use
+    /// the pool.
     pub fn budget(self, budget: &MemoryBudget) -> Self {
         Self { budget: Some(budget.clone()), ..self }
     }

@@ -22,6 +22,9 @@ use crate::{ffi, unwind};
 /// A pool for any number of threads behind a lock: `Send` and `Sync`. Choose it to wait for blocks,
 /// or to give slabs back while others work.
 ///
+/// After a fork the pool works in the child process, or is lost there if another thread was inside of
+/// a call at that moment: requests then fail with [`AllocError::Forked`], and figures are 0.
+///
 /// # Examples
 ///
 /// ```
@@ -65,7 +68,7 @@ impl LockedPool {
     ///
     /// # Errors
     ///
-    /// As [`alloc`](Self::alloc), when time is up.
+    /// As [`alloc`](Self::alloc), when time is up: what the last attempt met, made at that moment.
     pub fn alloc_timeout(&self, timeout: Duration) -> Result<PoolBlock<'_, Self>, AllocError> {
         Ok(wait(self, timeout)?.cleared())
     }
@@ -204,7 +207,11 @@ impl Source for LockedPool {
     unsafe fn give_back(&self, _: Key, memory: NonNull<u8>) {
         // SAFETY: any thread may give back; the core checks the block.
         let status = unsafe { ffi::aegis_locked_pool_free(&self.raw, memory.as_ptr().cast()) };
-        debug_assert_eq!(status, ffi::AEGIS_OK as ffi::aegis_status, "a block that was not out");
+        // A pool that is lost in a child process keeps its blocks.
+        debug_assert!(
+            status == ffi::AEGIS_OK as ffi::aegis_status || status == ffi::AEGIS_E_FORKED,
+            "a block that was not out"
+        );
     }
 
     fn take_n(

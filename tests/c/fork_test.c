@@ -1,0 +1,531 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Objects in child processes. Threads use one object of each kind without a pause while the main
+ * thread forks; each child then makes every call there is. It must end, which an alarm of its own
+ * sees to, and each call must do what it says or fail with AEGIS_E_FORKED, always the same of the
+ * two on one object. What is lock-free must work. */
+#if !defined(_GNU_SOURCE)
+#define _GNU_SOURCE /* alarm, sched_yield */
+#endif
+#include "pool_support.h"
+
+#include <stdatomic.h>
+
+#if defined(TEST_ASAN)
+#define TEST_CAN_FORK_BESIDE_THREADS 0
+#else
+#define TEST_CAN_FORK_BESIDE_THREADS 1
+#endif
+#if defined(__SANITIZE_THREAD__)
+#define TEST_CAN_START_THREADS_IN_CHILD 0
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define TEST_CAN_START_THREADS_IN_CHILD 0
+#endif
+#endif
+#if !defined(TEST_CAN_START_THREADS_IN_CHILD)
+#define TEST_CAN_START_THREADS_IN_CHILD 1
+#endif
+
+#if defined(_WIN32)
+
+static void nothing_forks_here(void) {
+    CHECK(aegis_status_message(AEGIS_E_FORKED) != NULL);
+}
+
+int main(void) {
+    RUN(nothing_forks_here);
+    return check_finish();
+}
+
+#else
+
+#include <pthread.h>
+#include <sched.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define NS_PER_MS UINT64_C(1000000)
+#define THREADS 4
+#define CHILDREN scaled(50)
+#define NAMES 64
+
+/* One object of each kind. */
+static aegis_budget *budget;
+static aegis_budget *kept_child;
+static aegis_locked_pool locked_pool;
+static aegis_lock_free_pool lock_free_pool;
+static aegis_locked_arena locked_arena;
+static aegis_lock_free_arena lock_free_arena;
+static aegis_arena_recycler recycler;
+static atomic_bool stopping;
+
+static void make_all(void) {
+    budget = aegis_budget_new("all", (size_t)1 << 30, NULL);
+    kept_child = aegis_budget_new("kept", (size_t)1 << 29, budget);
+    aegis_pool_options blocks = pool_options(64, 4, 64, NULL);
+    blocks.budget = kept_child;
+    CHECK(aegis_locked_pool_init(&locked_pool, &blocks) == AEGIS_OK);
+    aegis_lock_free_pool_options shared_blocks = lock_free_options(64, 8, 1024, THREADS + 2, NULL);
+    shared_blocks.blocks.budget = kept_child;
+    CHECK(aegis_lock_free_pool_init(&lock_free_pool, &shared_blocks) == AEGIS_OK);
+    aegis_arena_options arena;
+    memset(&arena, 0, sizeof arena);
+    CHECK(aegis_locked_arena_init(&locked_arena, &arena, NULL) == AEGIS_OK);
+    aegis_arena_recycler_options stock;
+    memset(&stock, 0, sizeof stock);
+    stock.max_idle_count = 4;
+    stock.keep_bytes = 4096;
+    CHECK(aegis_arena_recycler_init(&recycler, &stock) == AEGIS_OK);
+    aegis_lock_free_arena_options shared;
+    memset(&shared, 0, sizeof shared);
+    CHECK(aegis_lock_free_arena_init(&lock_free_arena, &shared, NULL) == AEGIS_OK);
+}
+
+static void finish_all(void) {
+    CHECK(aegis_locked_pool_fini(&locked_pool) == AEGIS_OK);
+    CHECK(aegis_lock_free_pool_fini(&lock_free_pool) == AEGIS_OK);
+    aegis_locked_arena_fini(&locked_arena);
+    aegis_lock_free_arena_fini(&lock_free_arena);
+    CHECK(aegis_arena_recycler_fini(&recycler) == AEGIS_OK);
+    aegis_budget_destroy(kept_child);
+    aegis_budget_destroy(budget);
+}
+
+static void print_nowhere(void *context, const char *line) {
+    (void)context;
+    (void)line;
+}
+
+/* What a thread of the parent does all the time. */
+static void *hammer(void *argument) {
+    uint64_t seed = (uint64_t)(uintptr_t)argument;
+    aegis_pool_cache cache;
+    CHECK(aegis_pool_cache_init(&cache, &lock_free_pool) == AEGIS_OK);
+    for (size_t round = 0; !atomic_load(&stopping); round++) {
+        void *blocks[8];
+        size_t count = aegis_locked_pool_alloc_n(&locked_pool, blocks, 8, NULL);
+        (void)aegis_locked_pool_free_n(&locked_pool, blocks, count);
+        void *block = aegis_locked_pool_alloc_timeout(&locked_pool, 100000, NULL);
+        if (block != NULL)
+            (void)aegis_locked_pool_free(&locked_pool, block);
+        if (random_below(&seed, 8) == 0)
+            aegis_locked_pool_trim(&locked_pool, 0);
+        void *memory = aegis_locked_arena_alloc(&locked_arena, 24, NULL);
+        if (memory != NULL)
+            aegis_locked_arena_free_last(&locked_arena, memory, 24);
+        aegis_arena arena;
+        if (aegis_arena_recycler_get(&recycler, &arena, NULL) == AEGIS_OK) {
+            (void)aegis_arena_alloc(&arena, 8);
+            aegis_arena_recycler_put(&recycler, &arena);
+        }
+        aegis_budget *child = aegis_budget_new("child", 4096, budget);
+        if (aegis_budget_charge(child, 16, NULL) == AEGIS_OK)
+            (void)aegis_budget_uncharge(child, 16);
+        aegis_budget_destroy(child);
+        aegis_budget_figures figures[4];
+        (void)aegis_budget_snapshot(budget, figures, 4);
+        block = aegis_pool_cache_alloc(&cache);
+        if (block != NULL)
+            (void)aegis_pool_cache_free(&cache, block);
+        if (random_below(&seed, 16) == 0) {
+            aegis_pool_cache_flush(&cache);
+            (void)aegis_lock_free_arena_alloc(&lock_free_arena, 40, NULL);
+        }
+    }
+    aegis_pool_cache_fini(&cache);
+    return NULL;
+}
+
+static size_t report_count;
+
+static void count_report(const char *message) {
+    CHECK(strstr(message, "fork") != NULL);
+    report_count++;
+}
+
+/* Whether an object is lost: every call says the same. A debug build reports it once. */
+typedef struct fate {
+    bool known;
+    bool lost;
+} fate;
+
+static fate begin(void) {
+    fate object = {false, false};
+    report_count = 0;
+    return object;
+}
+
+static void note(fate *object, bool forked) {
+    CHECK(!object->known || object->lost == forked);
+    object->known = true;
+    object->lost = forked;
+    CHECK(report_count <= (size_t)forked);
+}
+
+static void use_locked_pool(void) {
+    fate object = begin();
+    aegis_error error;
+    void *blocks[4];
+    size_t index;
+    aegis_pool_slab_info slab;
+    aegis_pool_stats stats;
+    void *block = aegis_locked_pool_alloc(&locked_pool, &error);
+    note(&object, block == NULL);
+    CHECK(block != NULL || error.status == AEGIS_E_FORKED);
+    void *waited = aegis_locked_pool_alloc_timeout(&locked_pool, 5 * NS_PER_MS, &error);
+    note(&object, waited == NULL);
+    CHECK(waited != NULL || error.status == AEGIS_E_FORKED);
+    void *zeroed = aegis_locked_pool_alloc_zeroed(&locked_pool, NULL);
+    note(&object, zeroed == NULL);
+    CHECK(zeroed == NULL || is_filled(zeroed, 0, 64));
+    size_t count = aegis_locked_pool_alloc_n(&locked_pool, blocks, 4, &error);
+    note(&object, count == 0);
+    CHECK(count == 4 || error.status == AEGIS_E_FORKED);
+    note(&object, aegis_locked_pool_index_of(&locked_pool, block, &index) == AEGIS_E_FORKED);
+    note(&object, aegis_locked_pool_address_of(&locked_pool, 0) == NULL);
+    note(&object, !aegis_locked_pool_owns(&locked_pool, block));
+    note(&object, aegis_locked_pool_get_slab(&locked_pool, 0, &slab) == AEGIS_E_FORKED);
+    aegis_locked_pool_get_stats(&locked_pool, &stats);
+    note(&object, stats.capacity == 0);
+    CHECK_SIZE(aegis_locked_pool_waiting(&locked_pool), 0);
+    note(&object, aegis_locked_pool_free(&locked_pool, block) == AEGIS_E_FORKED);
+    note(&object, aegis_locked_pool_free(&locked_pool, waited) == AEGIS_E_FORKED);
+    note(&object, aegis_locked_pool_free(&locked_pool, zeroed) == AEGIS_E_FORKED);
+    if (count != 0)
+        CHECK(aegis_locked_pool_free_n(&locked_pool, blocks, count) == AEGIS_OK);
+    aegis_locked_pool_trim(&locked_pool, 0);
+    /* Blocks that other threads had out are out here. */
+    aegis_status status = aegis_locked_pool_fini(&locked_pool);
+    note(&object, status == AEGIS_E_FORKED);
+    CHECK(status == AEGIS_OK || status == AEGIS_E_BUSY || status == AEGIS_E_FORKED);
+    aegis_locked_pool_abandon(&locked_pool);
+}
+
+static void run_nothing(void *context) {
+    (void)context;
+}
+
+static void use_locked_arena(void) {
+    fate object = begin();
+    aegis_error error;
+    aegis_arena_stats stats;
+    void *memory = aegis_locked_arena_alloc(&locked_arena, 24, &error);
+    note(&object, memory == NULL);
+    CHECK(memory != NULL || error.status == AEGIS_E_FORKED);
+    note(&object, aegis_locked_arena_alloc_zeroed(&locked_arena, 24, NULL) == NULL);
+    note(&object, aegis_locked_arena_alloc_aligned(&locked_arena, 24, 64, NULL) == NULL);
+    note(&object, aegis_locked_arena_alloc_aligned_zeroed(&locked_arena, 24, 64, NULL) == NULL);
+    note(&object, aegis_locked_arena_memdup(&locked_arena, "text", 5, NULL) == NULL);
+    char *text = aegis_locked_arena_strdup(&locked_arena, "text", NULL);
+    note(&object, text == NULL);
+    text = (char *)aegis_locked_arena_realloc_aligned(&locked_arena, text, text != NULL ? 5 : 0,
+                                                      500, 8, &error);
+    note(&object, text == NULL);
+    CHECK(text != NULL || error.status == AEGIS_E_FORKED);
+    aegis_locked_arena_free_last(&locked_arena, text, 500);
+    aegis_status status = aegis_locked_arena_defer(&locked_arena, run_nothing, NULL, &error);
+    note(&object, status == AEGIS_E_FORKED);
+    CHECK(status == AEGIS_OK || error.status == AEGIS_E_FORKED);
+    aegis_locked_arena_get_stats(&locked_arena, &stats);
+    note(&object, stats.reserved_bytes == 0);
+    aegis_locked_arena_reset(&locked_arena);
+    aegis_locked_arena_trim(&locked_arena, 0);
+    aegis_locked_arena_clear(&locked_arena);
+    note(&object, aegis_locked_arena_alloc(&locked_arena, 24, NULL) == NULL);
+    aegis_locked_arena_fini(&locked_arena);
+}
+
+static void use_recycler(void) {
+    fate object = begin();
+    aegis_arena arena;
+    aegis_error error;
+    aegis_arena_recycler_stats stats;
+    aegis_status status = aegis_arena_recycler_get(&recycler, &arena, &error);
+    note(&object, status == AEGIS_E_FORKED);
+    CHECK(status == AEGIS_OK || error.status == AEGIS_E_FORKED);
+    if (status == AEGIS_OK) {
+        CHECK(aegis_arena_alloc(&arena, 100) != NULL);
+        aegis_arena_recycler_put(&recycler, &arena);
+    }
+    aegis_arena_recycler_get_stats(&recycler, &stats);
+    note(&object, stats.made_count == 0);
+    aegis_arena_recycler_trim(&recycler, 0);
+    status = aegis_arena_recycler_fini(&recycler);
+    note(&object, status == AEGIS_E_FORKED);
+    CHECK(status == AEGIS_OK || status == AEGIS_E_BUSY || status == AEGIS_E_FORKED);
+}
+
+static void use_budget(void) {
+    aegis_budget_figures figures[NAMES];
+    aegis_budget_refusal refusal;
+    const aegis_budget *refused = NULL;
+    char text[512];
+    CHECK(aegis_budget_charge(kept_child, 4096, NULL) == AEGIS_OK);
+    CHECK(aegis_budget_charge(kept_child, SIZE_MAX / 4, &refused) == AEGIS_E_LIMIT_EXCEEDED);
+    CHECK(refused == kept_child);
+    CHECK(aegis_budget_uncharge(kept_child, 4096) == AEGIS_OK);
+    CHECK(aegis_budget_snapshot(budget, figures, NAMES) >= 1);
+    aegis_budget_get_refusal(budget, 1, &refusal);
+    CHECK(aegis_budget_explain(&refusal, text, sizeof text) != 0);
+    CHECK(aegis_budget_print(budget, print_nowhere, NULL) == AEGIS_OK);
+    for (size_t i = 0; i < 3; i++) {
+        aegis_budget *child = aegis_budget_new("of the child", 4096, budget);
+        if (child != NULL)
+            CHECK(aegis_budget_charge(child, 1, NULL) == AEGIS_OK &&
+                  aegis_budget_uncharge(child, 1) == AEGIS_OK);
+        aegis_budget_destroy(child);
+    }
+}
+
+static void use_lock_free_forms(void) {
+    aegis_pool_cache cache;
+    aegis_pool_stats stats;
+    aegis_error error;
+    void *block = aegis_lock_free_pool_alloc(&lock_free_pool, &error);
+    CHECK(block != NULL);
+    CHECK(aegis_lock_free_pool_free(&lock_free_pool, block) == AEGIS_OK);
+    CHECK(aegis_pool_cache_init(&cache, &lock_free_pool) == AEGIS_OK);
+    block = aegis_pool_cache_alloc(&cache);
+    CHECK(block != NULL && aegis_pool_cache_free(&cache, block) == AEGIS_OK);
+    aegis_pool_cache_fini(&cache);
+    aegis_lock_free_pool_trim(&lock_free_pool, 0);
+    aegis_lock_free_pool_get_stats(&lock_free_pool, &stats);
+    CHECK(stats.capacity != 0);
+
+    aegis_arena_local local;
+    aegis_arena_stats figures;
+    CHECK(aegis_lock_free_arena_alloc(&lock_free_arena, 100, &error) != NULL);
+    CHECK(aegis_arena_local_init(&local, &lock_free_arena, 0) == AEGIS_OK);
+    CHECK(aegis_arena_alloc(&local.arena, 100) != NULL);
+    aegis_arena_local_fini(&local);
+    aegis_lock_free_arena_get_stats(&lock_free_arena, &figures);
+    CHECK(figures.used_bytes != 0);
+    aegis_lock_free_arena_reset(&lock_free_arena);
+    CHECK(aegis_lock_free_arena_alloc(&lock_free_arena, 100, &error) != NULL);
+}
+
+static void *use_locked_pool_with_others(void *lost_count) {
+    aegis_error error;
+    for (size_t i = 0; i < 20; i++) {
+        void *block = aegis_locked_pool_alloc(&locked_pool, &error);
+        if (block != NULL)
+            CHECK(aegis_locked_pool_free(&locked_pool, block) == AEGIS_OK);
+        else
+            atomic_fetch_add((atomic_size_t *)lost_count, error.status == AEGIS_E_FORKED);
+        CHECK(block != NULL || error.status == AEGIS_E_FORKED);
+    }
+    return NULL;
+}
+
+/* All of them decide at once what has become of the pool, and agree on it. */
+static void use_locked_pool_by_threads(void) {
+    pthread_t threads[THREADS];
+    atomic_size_t lost_count;
+    atomic_init(&lost_count, 0);
+    for (size_t i = 0; i < THREADS; i++)
+        CHECK(pthread_create(&threads[i], NULL, use_locked_pool_with_others, &lost_count) == 0);
+    for (size_t i = 0; i < THREADS; i++)
+        CHECK(pthread_join(threads[i], NULL) == 0);
+    CHECK(atomic_load(&lost_count) == 0 || atomic_load(&lost_count) == THREADS * (size_t)20);
+}
+
+static void use_all(void) {
+    use_lock_free_forms();
+    use_budget();
+    use_locked_arena();
+    use_recycler();
+    use_locked_pool();
+}
+
+/* Forks, and demands that the child ends by itself and finds no fault. */
+static void run_in_child(void (*run)(void)) {
+    /* What is buffered would be printed twice. */
+    fflush(stdout);
+    pid_t child = fork();
+    if (child == 0) {
+        check_failures = 0;
+        (void)aegis_set_report(count_report);
+        alarm(10);
+        run();
+        _exit(check_failures != 0);
+    }
+    int status = -1;
+    CHECK(child > 0 && waitpid(child, &status, 0) == child);
+    CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+}
+
+static void use_all_in_child_of_child(void) {
+    run_in_child(use_all);
+    use_all();
+}
+
+/* The child's objects belong to it by the time it forks again. */
+static void use_all_and_fork(void) {
+    void *block = aegis_locked_pool_alloc(&locked_pool, NULL);
+    use_budget();
+    run_in_child(use_all);
+    if (block != NULL)
+        CHECK(aegis_locked_pool_free(&locked_pool, block) == AEGIS_OK);
+    use_all();
+}
+
+static void run_beside_threads(void (*run)(void)) {
+    pthread_t threads[THREADS];
+    make_all();
+    atomic_store(&stopping, false);
+    for (size_t i = 0; i < THREADS; i++)
+        CHECK(pthread_create(&threads[i], NULL, hammer, (void *)(uintptr_t)(i + 1)) == 0);
+    for (size_t i = 0; i < CHILDREN; i++) {
+        sched_yield();
+        run_in_child(run);
+    }
+    atomic_store(&stopping, true);
+    for (size_t i = 0; i < THREADS; i++)
+        CHECK(pthread_join(threads[i], NULL) == 0);
+    finish_all();
+}
+
+static void child_of_a_process_with_threads_never_hangs(void) {
+    run_beside_threads(use_all);
+}
+
+static void child_of_a_child_never_hangs(void) {
+    run_beside_threads(use_all_in_child_of_child);
+    run_beside_threads(use_all_and_fork);
+}
+
+static void threads_of_a_child_agree_on_what_is_lost(void) {
+    run_beside_threads(use_locked_pool_by_threads);
+}
+
+static void *wait_for_block(void *block) {
+    *(void **)block = aegis_locked_pool_alloc_timeout(&locked_pool, AEGIS_WAIT_FOREVER, NULL);
+    return NULL;
+}
+
+static void serve_nobody_but_this_thread(void) {
+    CHECK_SIZE(aegis_locked_pool_waiting(&locked_pool), 0);
+    CHECK(aegis_locked_pool_alloc_timeout(&locked_pool, NS_PER_MS, NULL) == NULL);
+}
+
+static void waiting_threads_are_forgotten_in_a_child(void) {
+    aegis_pool_options options = pool_options(64, 1, 0, NULL);
+    CHECK(aegis_locked_pool_init(&locked_pool, &options) == AEGIS_OK);
+    void *block = aegis_locked_pool_alloc(&locked_pool, NULL);
+    void *waited = NULL;
+    pthread_t waiter;
+    CHECK(pthread_create(&waiter, NULL, wait_for_block, &waited) == 0);
+    while (aegis_locked_pool_waiting(&locked_pool) != 1)
+        sched_yield();
+    /* With the waiter asleep nobody is inside, unless it is on its way there. */
+    for (int i = 0; i < 100; i++)
+        sched_yield();
+    run_in_child(serve_nobody_but_this_thread);
+    CHECK(aegis_locked_pool_free(&locked_pool, block) == AEGIS_OK);
+    CHECK(pthread_join(waiter, NULL) == 0);
+    CHECK(waited == block);
+    CHECK(aegis_locked_pool_free(&locked_pool, waited) == AEGIS_OK);
+    CHECK(aegis_locked_pool_fini(&locked_pool) == AEGIS_OK);
+}
+
+static aegis_source pages;
+static bool forking;
+static pid_t forked;
+
+static void fork_here(void) {
+    if (!forking)
+        return;
+    forking = false;
+    forked = fork();
+    if (forked == 0) {
+        check_failures = 0;
+        alarm(10);
+    }
+}
+
+static void *forking_acquire(void *context, size_t size_bytes, size_t align_bytes, bool *zeroed) {
+    fork_here();
+    return pages.acquire(context, size_bytes, align_bytes, zeroed);
+}
+
+static void forking_release(void *context, void *memory, size_t size_bytes, size_t align_bytes) {
+    fork_here();
+    pages.release(context, memory, size_bytes, align_bytes);
+}
+
+static void forking_pressure(void *context, size_t used_bytes, size_t limit_bytes) {
+    (void)context;
+    (void)used_bytes;
+    (void)limit_bytes;
+    fork_here();
+}
+
+/* Ends the child, and the parent's waiting for it. */
+static void meet(void) {
+    int status = -1;
+    if (forked == 0)
+        _exit(check_failures != 0);
+    CHECK(forked > 0 && waitpid(forked, &status, 0) == forked);
+    CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+}
+
+/* The call goes on in both processes. */
+static void source_that_forks_serves_parent_and_child(void) {
+    pages = aegis_source_pages(0);
+    aegis_source source = {forking_acquire, forking_release, NULL, pages.context};
+    aegis_pool_options options = pool_options(64, 1, 4, &source);
+    CHECK(aegis_locked_pool_init(&locked_pool, &options) == AEGIS_OK);
+    void *blocks[2] = {aegis_locked_pool_alloc(&locked_pool, NULL), NULL};
+    forking = true;
+    blocks[1] = aegis_locked_pool_alloc_timeout(&locked_pool, AEGIS_WAIT_FOREVER, NULL);
+    CHECK(blocks[1] != NULL);
+    CHECK_SIZE(locked_stats(&locked_pool).in_use, 2);
+    CHECK_SIZE(aegis_locked_pool_waiting(&locked_pool), 0);
+    CHECK(aegis_locked_pool_free_n(&locked_pool, blocks, 2) == AEGIS_OK);
+    if (forked == 0)
+        CHECK(aegis_locked_pool_fini(&locked_pool) == AEGIS_OK);
+    meet();
+    forking = true;
+    aegis_locked_pool_trim(&locked_pool, 0);
+    CHECK_SIZE(locked_stats(&locked_pool).slab_count, 1);
+    CHECK(aegis_locked_pool_fini(&locked_pool) == AEGIS_OK);
+    meet();
+}
+
+static void pressure_function_that_forks_serves_parent_and_child(void) {
+    budget = aegis_budget_new("all", (size_t)1 << 20, NULL);
+    aegis_pool_options options = pool_options(64, 1, 4, NULL);
+    options.budget = budget;
+    CHECK(aegis_locked_pool_init(&locked_pool, &options) == AEGIS_OK);
+    void *blocks[4];
+    aegis_budget_figures figures;
+    aegis_budget_get_figures(budget, &figures);
+    aegis_budget_set_limit(budget, figures.used_bytes * 2);
+    CHECK(aegis_budget_on_pressure(budget, 51, forking_pressure, NULL, NULL) == AEGIS_OK);
+    forking = true;
+    size_t count = aegis_locked_pool_alloc_n(&locked_pool, blocks, 4, NULL);
+    CHECK(!forking && count >= 2);
+    CHECK(aegis_locked_pool_free_n(&locked_pool, blocks, count) == AEGIS_OK);
+    CHECK(aegis_locked_pool_fini(&locked_pool) == AEGIS_OK);
+    aegis_budget_get_figures(budget, &figures);
+    CHECK_SIZE(figures.used_bytes, 0);
+    aegis_budget_destroy(budget);
+    meet();
+}
+
+int main(void) {
+    RUN(waiting_threads_are_forgotten_in_a_child);
+    RUN(source_that_forks_serves_parent_and_child);
+    RUN(pressure_function_that_forks_serves_parent_and_child);
+    /* AddressSanitizer's heap can hang in a child of a process with threads, and ThreadSanitizer
+     * does not let such a child have threads. */
+    if (TEST_CAN_FORK_BESIDE_THREADS) {
+        RUN(child_of_a_process_with_threads_never_hangs);
+        RUN(child_of_a_child_never_hangs);
+        if (TEST_CAN_START_THREADS_IN_CHILD)
+            RUN(threads_of_a_child_agree_on_what_is_lost);
+    }
+    return check_finish();
+}
+
+#endif
