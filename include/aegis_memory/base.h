@@ -215,8 +215,10 @@ AEGIS_API uint32_t aegis_version(void);
 #define AEGIS_BUILD_VALGRIND 4u
 
 /** Says how the library that is linked was built.
- *  @return   AEGIS_BUILD_*, or 0 for a library that checks nothing and costs nothing beside its
- * work. Unknown flags are those of a later version. Threads:  any thread. Cost:     O(1).
+ *  @return   AEGIS_BUILD_*; 0 for a library without checks beside its work. A later version may
+ *            have flags that are not listed here.
+ *  Threads:  any thread.
+ *  Cost:     O(1).
  */
 AEGIS_API uint32_t aegis_build_flags(void);
 
