@@ -134,8 +134,13 @@ aegis_status aegis_arena_init(aegis_arena *arena, const aegis_arena_options *opt
 
     size_t first_bytes =
         aegis_i_round_up(AEGIS_I_BLOCK_HEAD + options->capacity_bytes, AEGIS_I_BLOCK_ALIGN);
-    if (options->capacity_bytes != 0 && aegis_i_arena_acquire(arena, first_bytes, &why) == NULL)
-        return fail_init(arena, &why, options->capacity_bytes);
+    if (options->capacity_bytes != 0) {
+        bool zeroed;
+        void *first = aegis_i_arena_acquire(arena, first_bytes, &zeroed, &why);
+        if (first == NULL)
+            return fail_init(arena, &why, options->capacity_bytes);
+        (void)aegis_i_arena_add(arena, first, first_bytes, zeroed);
+    }
     if (arena->budget != NULL)
         (void)aegis_budget_retain(arena->budget);
     assert(aegis_i_arena_is_valid(arena));
@@ -193,20 +198,27 @@ static void drop_bytes(const aegis_arena *arena, unsigned char *p, unsigned char
     AEGIS_I_HIDE(from, size_bytes);
 }
 
-void aegis_arena_free_last(aegis_arena *arena, void *memory, size_t size_bytes) {
-    if (memory == NULL)
-        return;
+void aegis_i_arena_free_last(aegis_arena *arena, void *memory, size_t size_bytes,
+                             aegis_i_damage *damage) {
     if (is_latest(arena, (unsigned char *)memory, size_bytes)) {
         aegis_i_arena_sync_block(arena);
-        aegis_i_guard_drop(arena, (unsigned char *)memory, size_bytes);
+        aegis_i_guard_drop(arena, (unsigned char *)memory, size_bytes, damage);
         aegis_i_arena_set_ptr(arena, (unsigned char *)memory);
     }
     drop_bytes(arena, (unsigned char *)memory, (unsigned char *)memory, size_bytes);
 }
 
+void aegis_arena_free_last(aegis_arena *arena, void *memory, size_t size_bytes) {
+    if (memory == NULL)
+        return;
+    aegis_i_damage damage = {AEGIS_I_INTACT, 0, 0};
+    aegis_i_arena_free_last(arena, memory, size_bytes, &damage);
+    aegis_i_guard_report(arena, &damage);
+}
+
 /* Resizes the latest allocation where it is. False when the block has no room for it. */
-static bool resize_latest(aegis_arena *arena, unsigned char *p, size_t old_bytes,
-                          size_t new_bytes) {
+static bool resize_latest(aegis_arena *arena, unsigned char *p, size_t old_bytes, size_t new_bytes,
+                          aegis_i_damage *damage) {
     size_t room_bytes = (size_t)(aegis_i_arena_end(arena) - p);
     if (new_bytes > room_bytes)
         return false;
@@ -214,7 +226,7 @@ static bool resize_latest(aegis_arena *arena, unsigned char *p, size_t old_bytes
     if (span_bytes > room_bytes)
         return false;
     aegis_i_arena_sync_block(arena);
-    aegis_i_guard_drop(arena, p, old_bytes);
+    aegis_i_guard_drop(arena, p, old_bytes, damage);
     if (new_bytes > old_bytes) {
         aegis_i_show_fresh(arena, p + old_bytes, new_bytes - old_bytes);
     } else {
@@ -227,13 +239,10 @@ static bool resize_latest(aegis_arena *arena, unsigned char *p, size_t old_bytes
     return true;
 }
 
-bool aegis_arena_resize_in_place(aegis_arena *arena, void *memory, size_t old_bytes,
-                                 size_t new_bytes) {
+bool aegis_i_arena_resize(aegis_arena *arena, unsigned char *p, size_t old_bytes, size_t new_bytes,
+                          aegis_i_damage *damage) {
     assert(aegis_i_arena_is_valid(arena));
-    unsigned char *p = (unsigned char *)memory;
-    if (p == NULL)
-        return false;
-    if (is_latest(arena, p, old_bytes) && resize_latest(arena, p, old_bytes, new_bytes))
+    if (is_latest(arena, p, old_bytes) && resize_latest(arena, p, old_bytes, new_bytes, damage))
         return true;
     if (new_bytes > old_bytes)
         return false;
@@ -241,9 +250,17 @@ bool aegis_arena_resize_in_place(aegis_arena *arena, void *memory, size_t old_by
     return true;
 }
 
+bool aegis_arena_resize_in_place(aegis_arena *arena, void *memory, size_t old_bytes,
+                                 size_t new_bytes) {
+    aegis_i_damage damage = {AEGIS_I_INTACT, 0, 0};
+    bool resized = memory != NULL && aegis_i_arena_resize(arena, (unsigned char *)memory, old_bytes,
+                                                          new_bytes, &damage);
+    aegis_i_guard_report(arena, &damage);
+    return resized;
+}
+
 void *aegis_arena_realloc_aligned(aegis_arena *arena, void *memory, size_t old_bytes,
                                   size_t new_bytes, size_t align_bytes) {
-    assert(aegis_i_arena_is_valid(arena));
     if (memory == NULL)
         return aegis_arena_alloc_aligned(arena, new_bytes, align_bytes);
     if (aegis_arena_resize_in_place(arena, memory, old_bytes, new_bytes))
@@ -277,10 +294,7 @@ aegis_status aegis_arena_defer(aegis_arena *arena, aegis_arena_defer_fn function
     aegis_arena_deferred *entry = (aegis_arena_deferred *)aegis_arena_alloc(arena, sizeof *entry);
     if (entry == NULL)
         return arena->failed_status;
-    entry->next = arena->deferred;
-    entry->function = function;
-    entry->context = context;
-    arena->deferred = entry;
+    aegis_i_arena_chain_deferred(arena, entry, function, context);
     return AEGIS_OK;
 }
 

@@ -9,7 +9,12 @@
  * A choice that would close a block whose unused end, with all ends closed before it, made up a
  * quarter of the blocks in use is not taken; a block of the request's own size leaves no end, so
  * there always is a choice. The same requests after a reset meet the same idle blocks in the same
- * order and pass the same test, so they acquire nothing. */
+ * order and pass the same test, so they acquire nothing.
+ *
+ * An allocation has three steps, so that one behind a lock can give the lock back for the second,
+ * the only one that calls the user's functions: serve it from what is held, or say which block is
+ * wanted; acquire that; receive it and serve the request. Between the steps the arena may change:
+ * functions of the user that run in the second may use it, as other threads may. */
 #include "harden.h"
 #include "internal.h"
 
@@ -47,13 +52,6 @@ void *aegis_i_arena_fail(aegis_arena *arena, const aegis_i_refusal *why, size_t 
     return NULL;
 }
 
-/* Fails a request that no source was asked for. */
-static void *fail_with(aegis_arena *arena, aegis_status status, size_t size_bytes,
-                       size_t align_bytes) {
-    const aegis_i_refusal why = {status, NULL};
-    return aegis_i_arena_fail(arena, &why, size_bytes, align_bytes);
-}
-
 aegis_arena_block *aegis_i_block_lay(void *memory, size_t total_bytes, bool zeroed,
                                      uint32_t flags) {
     aegis_arena_block *block = (aegis_arena_block *)memory;
@@ -88,11 +86,14 @@ static void link_block(aegis_arena *arena, aegis_arena_block *block) {
     arena->last->next = block;
 }
 
-/* Makes a block of memory that was acquired, and links it. NULL for NULL. */
-static aegis_arena_block *link_acquired(aegis_arena *arena, void *memory, size_t total_bytes,
-                                        bool zeroed) {
-    if (memory == NULL)
-        return NULL;
+void *aegis_i_arena_acquire(const aegis_arena *arena, size_t total_bytes, bool *zeroed,
+                            aegis_i_refusal *why) {
+    return aegis_i_acquire(&arena->source, arena->budget, total_bytes, AEGIS_I_BLOCK_ALIGN, zeroed,
+                           why);
+}
+
+aegis_arena_block *aegis_i_arena_add(aegis_arena *arena, void *memory, size_t total_bytes,
+                                     bool zeroed) {
     aegis_arena_block *block =
         aegis_i_block_lay(memory, total_bytes, zeroed, aegis_i_arena_block_flags(arena));
     arena->reserved_bytes += total_bytes;
@@ -100,18 +101,6 @@ static aegis_arena_block *link_acquired(aegis_arena *arena, void *memory, size_t
     arena->acquired_count++;
     link_block(arena, block);
     return block;
-}
-
-aegis_arena_block *aegis_i_arena_acquire(aegis_arena *arena, size_t total_bytes,
-                                         aegis_i_refusal *why) {
-    bool zeroed;
-    void *memory;
-    if ((arena->flags & AEGIS_I_ARENA_LOCAL) != 0)
-        memory = aegis_i_local_acquire(arena, total_bytes, &zeroed, why);
-    else
-        memory = aegis_i_acquire(&arena->source, arena->budget, total_bytes, AEGIS_I_BLOCK_ALIGN,
-                                 &zeroed, why);
-    return link_acquired(arena, memory, total_bytes, zeroed);
 }
 
 void aegis_i_arena_release(aegis_arena *arena, aegis_arena_block *block) {
@@ -153,19 +142,18 @@ static size_t span_of(const aegis_arena *arena, size_t size_bytes) {
 
 /* Allocates from the current block, or returns NULL. What the fast paths do, for any request and
  * any arena. */
-static void *take_from_current(aegis_arena *arena, size_t size_bytes, size_t align_bytes,
-                               bool zeroed) {
+static void *take_from_current(aegis_arena *arena, const aegis_i_request *request) {
     unsigned char *p = arena->ptr;
     size_t room_bytes = (size_t)(aegis_i_arena_end(arena) - p);
-    size_t pad_bytes = aegis_i_padding(p, align_bytes);
-    if (pad_bytes > room_bytes || room_bytes - pad_bytes < size_bytes)
+    size_t pad_bytes = aegis_i_padding(p, request->align_bytes);
+    if (pad_bytes > room_bytes || room_bytes - pad_bytes < request->size_bytes)
         return NULL;
-    size_t span_bytes = span_of(arena, size_bytes);
+    size_t span_bytes = span_of(arena, request->size_bytes);
     if (room_bytes - pad_bytes < span_bytes)
         return NULL;
     p += pad_bytes;
     aegis_i_arena_set_ptr(arena, p + span_bytes);
-    return hand_out(arena, p, size_bytes, arena->dirty_end, zeroed);
+    return hand_out(arena, p, request->size_bytes, arena->dirty_end, request->zeroed);
 }
 
 /* Whether a request of `need_bytes` may be served from a block of `capacity_bytes`: whether the
@@ -219,35 +207,33 @@ static aegis_arena_block *find_idle(aegis_arena *arena, size_t need_bytes) {
     return block;
 }
 
-/* Acquires a block for the request: of the growth step if the request is no larger than the
- * largest step and may be served so, else, or if the source refuses that, of its own size. */
-static aegis_arena_block *acquire_for(aegis_arena *arena, size_t need_bytes, aegis_i_refusal *why) {
-    size_t exact_bytes = AEGIS_I_BLOCK_HEAD + need_bytes;
+/* Says which block the request wants: of the growth step if the request is no larger than the
+ * largest step and may be served so, else of its own size. */
+static void want_block(const aegis_arena *arena, aegis_i_request *request) {
+    size_t exact_bytes = AEGIS_I_BLOCK_HEAD + request->need_bytes;
     size_t step_bytes = arena->next_block_bytes;
     while (step_bytes < exact_bytes && step_bytes <= arena->max_block_bytes / 2)
         step_bytes *= 2;
-    if (step_bytes >= exact_bytes &&
-        may_serve(arena, step_bytes - AEGIS_I_BLOCK_HEAD, need_bytes)) {
-        aegis_arena_block *block = aegis_i_arena_acquire(arena, step_bytes, why);
-        if (block != NULL) {
-            arena->next_block_bytes = step_bytes <= arena->max_block_bytes / 2
-                                          ? step_bytes * 2
-                                          : aegis_i_max(step_bytes, arena->max_block_bytes);
-            return block;
-        }
-        if (why->status == AEGIS_E_SOURCE)
-            return NULL;
-    }
-    return aegis_i_arena_acquire(arena, exact_bytes, why);
+    request->grows = (arena->flags & AEGIS_ARENA_OWN_BLOCKS) == 0 && step_bytes >= exact_bytes &&
+                     may_serve(arena, step_bytes - AEGIS_I_BLOCK_HEAD, request->need_bytes);
+    request->block_bytes = request->grows ? step_bytes : exact_bytes;
+}
+
+/* Sets the growth step that follows one of `step_bytes`. */
+static void grow_step(aegis_arena *arena, size_t step_bytes) {
+    size_t next_bytes = step_bytes <= arena->max_block_bytes / 2
+                            ? step_bytes * 2
+                            : aegis_i_max(step_bytes, arena->max_block_bytes);
+    /* Others may have gone further while the block was being acquired. */
+    arena->next_block_bytes = aegis_i_max(arena->next_block_bytes, next_bytes);
 }
 
 /* Serves the request from `block`, the head of the idle ones, and decides which of it and the
  * current block stays current. */
-static void *place(aegis_arena *arena, aegis_arena_block *block, size_t size_bytes,
-                   size_t align_bytes, size_t need_bytes, bool zeroed) {
+static void *place(aegis_arena *arena, aegis_arena_block *block, const aegis_i_request *request) {
     size_t capacity_bytes = aegis_i_block_capacity(block);
     size_t room_bytes = (size_t)(aegis_i_arena_end(arena) - arena->ptr);
-    size_t rest_bytes = capacity_bytes - need_bytes;
+    size_t rest_bytes = capacity_bytes - request->need_bytes;
     arena->last = block;
     if (rest_bytes > room_bytes) {
         aegis_i_arena_sync_block(arena);
@@ -255,12 +241,12 @@ static void *place(aegis_arena *arena, aegis_arena_block *block, size_t size_byt
         arena->closed_bytes += aegis_i_block_capacity(arena->block);
         arena->wasted_bytes += room_bytes;
         aegis_i_arena_enter(arena, block);
-        return take_from_current(arena, size_bytes, align_bytes, zeroed);
+        return take_from_current(arena, request);
     }
     unsigned char *p = aegis_i_block_start(block);
-    p += aegis_i_padding(p, align_bytes);
-    void *memory = hand_out(arena, p, size_bytes, block->dirty_end, zeroed);
-    block->top = aegis_i_block_start(block) + need_bytes;
+    p += aegis_i_padding(p, request->align_bytes);
+    void *memory = hand_out(arena, p, request->size_bytes, block->dirty_end, request->zeroed);
+    block->top = aegis_i_block_start(block) + request->need_bytes;
     if (block->top > block->dirty_end)
         block->dirty_end = block->top;
     arena->closed_bytes += capacity_bytes;
@@ -268,45 +254,124 @@ static void *place(aegis_arena *arena, aegis_arena_block *block, size_t size_byt
     return memory;
 }
 
-void *aegis_arena_alloc_slow(aegis_arena *arena, size_t size_bytes, size_t align_bytes,
-                             bool zeroed) {
+/* Serves the request from a block that has room for it: the current one, or the head of the idle
+ * ones. */
+static void *serve_from(aegis_arena *arena, aegis_arena_block *block,
+                        const aegis_i_request *request) {
+    void *memory =
+        block == arena->block ? take_from_current(arena, request) : place(arena, block, request);
+    assert(memory != NULL && aegis_i_arena_is_valid(arena));
+    return memory;
+}
+
+/* Serves the request from the blocks held, but for the current one, or returns NULL. */
+static void *serve_from_idle(aegis_arena *arena, const aegis_i_request *request) {
+    if ((arena->flags & AEGIS_ARENA_OWN_BLOCKS) != 0)
+        return NULL;
+    aegis_arena_block *block = find_idle(arena, request->need_bytes);
+    if (block != NULL)
+        return serve_from(arena, block, request);
+    if ((arena->flags & AEGIS_I_ARENA_LOCAL) != 0 &&
+        aegis_i_local_extend(arena, request->size_bytes, request->align_bytes))
+        return take_from_current(arena, request);
+    return NULL;
+}
+
+/* Fails the request for good. */
+static void *fail(aegis_arena *arena, aegis_i_request *request, aegis_i_refusal why) {
+    request->block_bytes = 0;
+    if ((arena->flags & AEGIS_I_ARENA_FIXED) != 0 && why.status == AEGIS_E_OUT_OF_MEMORY)
+        why.status = AEGIS_E_EXHAUSTED;
+    return aegis_i_arena_fail(arena, &why, request->size_bytes, request->align_bytes);
+}
+
+static void *fail_with(aegis_arena *arena, aegis_i_request *request, aegis_status status) {
+    aegis_i_refusal why = {status, NULL};
+    return fail(arena, request, why);
+}
+
+void *aegis_i_arena_serve(aegis_arena *arena, aegis_i_request *request) {
+    size_t size_bytes = request->size_bytes;
+    size_t align_bytes = request->align_bytes;
+    request->block_bytes = 0;
     if ((arena->flags & AEGIS_I_ARENA_LOCAL) != 0 && !aegis_i_local_is_current(arena))
-        return fail_with(arena, AEGIS_E_INVALID, size_bytes, align_bytes);
+        return fail_with(arena, request, AEGIS_E_INVALID);
     assert(aegis_i_arena_is_valid(arena));
     /* An alignment that is no constraint here does not narrow the sizes either. */
     size_t excess_bytes = align_bytes > AEGIS_ARENA_ALIGN ? align_bytes - 1 : 0;
     if (!aegis_i_is_power_of_two(align_bytes) || size_bytes > PTRDIFF_MAX - excess_bytes)
-        return fail_with(arena, AEGIS_E_INVALID_LAYOUT, size_bytes, align_bytes);
-    align_bytes = aegis_i_max(align_bytes, AEGIS_ARENA_ALIGN);
-    bool own_block = (arena->flags & AEGIS_ARENA_OWN_BLOCKS) != 0;
-    void *memory = own_block ? NULL : take_from_current(arena, size_bytes, align_bytes, zeroed);
+        return fail_with(arena, request, AEGIS_E_INVALID_LAYOUT);
+    request->align_bytes = align_bytes = aegis_i_max(align_bytes, AEGIS_ARENA_ALIGN);
+    void *memory =
+        (arena->flags & AEGIS_ARENA_OWN_BLOCKS) != 0 ? NULL : take_from_current(arena, request);
     if (memory != NULL)
         return memory;
 
     /* The most the request can take of a new block. Both terms are below
      * PTRDIFF_MAX + 64, so the sum does not wrap. */
     size_t slack_bytes = align_bytes > AEGIS_I_BLOCK_ALIGN ? align_bytes - AEGIS_I_BLOCK_ALIGN : 0;
-    size_t need_bytes =
+    request->need_bytes =
         aegis_i_round_up(slack_bytes + span_of(arena, size_bytes), AEGIS_ARENA_ALIGN);
+    if (request->need_bytes > PTRDIFF_MAX - AEGIS_I_BLOCK_HEAD)
+        return fail_with(arena, request, AEGIS_E_OUT_OF_MEMORY);
+    memory = serve_from_idle(arena, request);
+    if (memory == NULL)
+        want_block(arena, request);
+    return memory;
+}
+
+/* The block that the request wanted was refused: says which other one it wants, or fails it. */
+static void *refused(aegis_arena *arena, aegis_i_request *request, const aegis_i_refusal *why) {
+    if (request->grows && why->status != AEGIS_E_SOURCE) {
+        request->grows = false;
+        request->block_bytes = AEGIS_I_BLOCK_HEAD + request->need_bytes;
+        return NULL;
+    }
+    return fail(arena, request, *why);
+}
+
+void *aegis_i_arena_receive(aegis_arena *arena, aegis_i_request *request, void *memory, bool zeroed,
+                            const aegis_i_refusal *why) {
     aegis_arena_block *block = NULL;
-    aegis_i_refusal why = {AEGIS_E_OUT_OF_MEMORY, NULL};
-    if (need_bytes <= PTRDIFF_MAX - AEGIS_I_BLOCK_HEAD) {
-        if (own_block)
-            block = aegis_i_arena_acquire(arena, AEGIS_I_BLOCK_HEAD + need_bytes, &why);
-        else if ((block = find_idle(arena, need_bytes)) == NULL)
-            block = (arena->flags & AEGIS_I_ARENA_LOCAL) != 0 &&
-                            aegis_i_local_extend(arena, size_bytes, align_bytes)
-                        ? arena->block
-                        : acquire_for(arena, need_bytes, &why);
+    if (memory != NULL) {
+        block = aegis_i_arena_add(arena, memory, request->block_bytes, zeroed);
+        if (request->grows)
+            grow_step(arena, request->block_bytes);
     }
-    if (block == NULL) {
-        if ((arena->flags & AEGIS_I_ARENA_FIXED) != 0)
-            why.status = AEGIS_E_EXHAUSTED;
-        return aegis_i_arena_fail(arena, &why, size_bytes, align_bytes);
+    void *served = NULL;
+    bool own_block = (arena->flags & AEGIS_ARENA_OWN_BLOCKS) != 0;
+    if (own_block && block != NULL)
+        served = serve_from(arena, block, request);
+    else if (!own_block && (served = take_from_current(arena, request)) == NULL) {
+        if (block != NULL &&
+            may_serve(arena, request->block_bytes - AEGIS_I_BLOCK_HEAD, request->need_bytes))
+            served = serve_from(arena, block, request);
+        else
+            served = serve_from_idle(arena, request);
     }
-    memory = block == arena->block
-                 ? take_from_current(arena, size_bytes, align_bytes, zeroed)
-                 : place(arena, block, size_bytes, align_bytes, need_bytes, zeroed);
-    assert(memory != NULL && aegis_i_arena_is_valid(arena));
+    if (served != NULL) {
+        request->block_bytes = 0;
+        return served;
+    }
+    if (block == NULL)
+        return refused(arena, request, why);
+    /* So much has changed meanwhile that the block would leave too large an end: it stays idle. */
+    request->grows = false;
+    request->block_bytes = AEGIS_I_BLOCK_HEAD + request->need_bytes;
+    return NULL;
+}
+
+void *aegis_arena_alloc_slow(aegis_arena *arena, size_t size_bytes, size_t align_bytes,
+                             bool zeroed) {
+    aegis_i_request request = {size_bytes, align_bytes, 0, 0, zeroed, false};
+    void *memory = aegis_i_arena_serve(arena, &request);
+    while (request.block_bytes != 0) {
+        bool block_zeroed;
+        aegis_i_refusal why;
+        void *block = (arena->flags & AEGIS_I_ARENA_LOCAL) != 0
+                          ? aegis_i_local_acquire(arena, request.block_bytes, &block_zeroed, &why)
+                          : aegis_i_arena_acquire(arena, request.block_bytes, &block_zeroed, &why);
+        memory = aegis_i_arena_receive(arena, &request, block, block_zeroed, &why);
+    }
     return memory;
 }

@@ -66,22 +66,32 @@ static bool is_intact(const unsigned char *bytes, size_t count) {
     return true;
 }
 
-/* Reports what is wrong with a guard. Returns the one before it, if that is still known. */
-static aegis_arena_guard *inspect(const aegis_arena *arena, const aegis_arena_guard *guard) {
+/* Says what is wrong with a guard. Returns the one before it, if that is still known. */
+static aegis_arena_guard *inspect(const aegis_arena_guard *guard, aegis_i_damage *damage) {
     if (!is_sealed(guard)) {
         /* The overrun reached the fields: they cannot be believed. */
-        aegis_i_report("arena '%s': an allocation was overrun by %d bytes or more", arena->name,
-                       PATTERN_BYTES);
+        damage->kind = AEGIS_I_OVERRUN_FAR;
         return NULL;
     }
     size_t padding = aegis_i_round_up(guard->size_bytes, AEGIS_ARENA_ALIGN) - guard->size_bytes;
-    if (!is_intact(guard->pattern - padding, PATTERN_BYTES + padding))
-        aegis_i_report("arena '%s': allocation %llu, of %zu bytes, was overrun", arena->name,
-                       (unsigned long long)guard->number, guard->size_bytes);
+    damage->kind = is_intact(guard->pattern - padding, PATTERN_BYTES + padding) ? AEGIS_I_INTACT
+                                                                                : AEGIS_I_OVERRUN;
+    damage->size_bytes = guard->size_bytes;
+    damage->number = guard->number;
     return guard->previous;
 }
 
-void aegis_i_guard_drop(aegis_arena *arena, unsigned char *p, size_t size_bytes) {
+void aegis_i_guard_report(const aegis_arena *arena, const aegis_i_damage *damage) {
+    if (damage->kind == AEGIS_I_OVERRUN_FAR)
+        aegis_i_report("arena '%s': an allocation was overrun by %d bytes or more", arena->name,
+                       PATTERN_BYTES);
+    else if (damage->kind == AEGIS_I_OVERRUN)
+        aegis_i_report("arena '%s': allocation %llu, of %zu bytes, was overrun", arena->name,
+                       (unsigned long long)damage->number, damage->size_bytes);
+}
+
+void aegis_i_guard_drop(aegis_arena *arena, unsigned char *p, size_t size_bytes,
+                        aegis_i_damage *damage) {
     const aegis_arena_guard *wanted = guard_of(p, size_bytes);
     /* Allocations in blocks of their own may be newer than the latest one of the current block. */
     aegis_arena_guard *newer = NULL;
@@ -90,7 +100,7 @@ void aegis_i_guard_drop(aegis_arena *arena, unsigned char *p, size_t size_bytes)
         newer = guard;
     if (guard == NULL || guard != wanted)
         return;
-    aegis_arena_guard *previous = inspect(arena, guard);
+    aegis_arena_guard *previous = inspect(guard, damage);
     if (newer == NULL) {
         arena->guards = previous;
     } else {
@@ -103,8 +113,10 @@ void aegis_i_guard_drop(aegis_arena *arena, unsigned char *p, size_t size_bytes)
 void aegis_i_guard_check(aegis_arena *arena, uint64_t kept) {
     /* A number that cannot be believed is inspected, whatever it is. */
     while (arena->guards != NULL && (arena->guards->number > kept || !is_sealed(arena->guards))) {
-        arena->guards = inspect(arena, arena->guards);
+        aegis_i_damage damage;
+        arena->guards = inspect(arena->guards, &damage);
         arena->guards_bytes -= sizeof *arena->guards;
+        aegis_i_guard_report(arena, &damage);
     }
     if (arena->guards == NULL)
         arena->guards_bytes = 0;

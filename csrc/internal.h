@@ -229,6 +229,15 @@ struct aegis_arena_deferred {
     void *context;
 };
 
+/* Fills in an entry, which lies in the arena, and makes it the newest. */
+static inline void aegis_i_arena_chain_deferred(aegis_arena *arena, aegis_arena_deferred *entry,
+                                                aegis_arena_defer_fn function, void *context) {
+    entry->next = arena->deferred;
+    entry->function = function;
+    entry->context = context;
+    arena->deferred = entry;
+}
+
 /* Leaves the arena without blocks; its other fields are untouched. */
 AEGIS_I_HIDDEN void aegis_i_arena_forget_blocks(aegis_arena *arena);
 /* Runs what was deferred after `stop`, newest first. */
@@ -262,8 +271,33 @@ static inline void aegis_i_arena_set_ptr(aegis_arena *arena, unsigned char *ptr)
 }
 /* Writes the guard behind an allocation and chains it. */
 AEGIS_I_HIDDEN void aegis_i_guard_set(aegis_arena *arena, unsigned char *p, size_t size_bytes);
-/* Takes the guard of an allocation off and checks it. */
-AEGIS_I_HIDDEN void aegis_i_guard_drop(aegis_arena *arena, unsigned char *p, size_t size_bytes);
+/* How far an allocation was overrun: not at all, into its guard, or beyond what the guard knows. */
+typedef enum aegis_i_overrun {
+    AEGIS_I_INTACT,
+    AEGIS_I_OVERRUN,
+    AEGIS_I_OVERRUN_FAR
+} aegis_i_overrun;
+
+/* What was found of an allocation, to be reported. */
+typedef struct aegis_i_damage {
+    aegis_i_overrun kind;
+    size_t size_bytes;
+    uint64_t number;
+} aegis_i_damage;
+
+/* Takes the guard of an allocation off and checks it. What is found is the caller's to report, by
+ * the user's function, with no lock held. */
+AEGIS_I_HIDDEN void aegis_i_guard_drop(aegis_arena *arena, unsigned char *p, size_t size_bytes,
+                                       aegis_i_damage *damage);
+/* Reports an overrun, if it is one. */
+AEGIS_I_HIDDEN void aegis_i_guard_report(const aegis_arena *arena, const aegis_i_damage *damage);
+/* As aegis_arena_free_last, except that damage is for the caller to report. */
+AEGIS_I_HIDDEN void aegis_i_arena_free_last(aegis_arena *arena, void *memory, size_t size_bytes,
+                                            aegis_i_damage *damage);
+/* Resizes an allocation where it is, if it shrinks or is the latest one and fits. False: it must be
+ * moved. */
+AEGIS_I_HIDDEN bool aegis_i_arena_resize(aegis_arena *arena, unsigned char *p, size_t old_bytes,
+                                         size_t new_bytes, aegis_i_damage *damage);
 /* Checks and drops the guards with numbers above `kept`, reporting each that was changed. */
 AEGIS_I_HIDDEN void aegis_i_guard_check(aegis_arena *arena, uint64_t kept);
 /* Moves the guards of `from`, which are newer, into `to`. */
@@ -286,10 +320,35 @@ AEGIS_I_HIDDEN void *aegis_i_arena_fail(aegis_arena *arena, const aegis_i_refusa
 /* Keeps the refusal of an argument for aegis_arena_last_error, as aegis_i_error_refuse has it. */
 AEGIS_I_HIDDEN aegis_status aegis_i_arena_refuse(aegis_arena *arena, aegis_status status,
                                                  uint32_t what, size_t asked, size_t allowed);
-/* Acquires a block of `total_bytes`, head included, and puts it behind `last` as idle.
- * NULL when that is refused: `why` says why. */
-AEGIS_I_HIDDEN aegis_arena_block *aegis_i_arena_acquire(aegis_arena *arena, size_t total_bytes,
-                                                        aegis_i_refusal *why);
+/* An allocation under way: see arena_block.c. Begins as {size, alignment, 0, 0, zeroed, false}. */
+typedef struct aegis_i_request {
+    size_t size_bytes;
+    /* As asked for, until it is found valid and raised to AEGIS_ARENA_ALIGN. */
+    size_t align_bytes;
+    /* The most that it takes of a new block. */
+    size_t need_bytes;
+    /* The block that is wanted, head included. 0: the request is done, well or not. */
+    size_t block_bytes;
+    /* Whether its bytes must be zero. */
+    bool zeroed;
+    /* Whether that block is of the growth step. */
+    bool grows;
+} aegis_i_request;
+
+/* The first step of an allocation: serves it from the blocks held. NULL: a block is wanted, or the
+ * request has failed and the arena's record says why. */
+AEGIS_I_HIDDEN void *aegis_i_arena_serve(aegis_arena *arena, aegis_i_request *request);
+/* The second: asks the source for memory, `*zeroed` if all of it is zero. NULL: `why` says why. It
+ * reads only what does not change between init and fini: the arena may be in use meanwhile. */
+AEGIS_I_HIDDEN void *aegis_i_arena_acquire(const aegis_arena *arena, size_t total_bytes,
+                                           bool *zeroed, aegis_i_refusal *why);
+/* The third: takes the memory over, or the refusal, and serves the request. As for the first, NULL
+ * may mean that another block is wanted. */
+AEGIS_I_HIDDEN void *aegis_i_arena_receive(aegis_arena *arena, aegis_i_request *request,
+                                           void *memory, bool zeroed, const aegis_i_refusal *why);
+/* Makes a block of memory that was acquired, and puts it behind `last` as idle. */
+AEGIS_I_HIDDEN aegis_arena_block *aegis_i_arena_add(aegis_arena *arena, void *memory,
+                                                    size_t total_bytes, bool zeroed);
 /* Gives every block of the list back, except the caller's. */
 AEGIS_I_HIDDEN void aegis_i_arena_release(aegis_arena *arena, aegis_arena_block *block);
 /* Lays the head of a block over memory of at least AEGIS_I_BLOCK_HEAD bytes. */
@@ -297,7 +356,7 @@ AEGIS_I_HIDDEN aegis_arena_block *aegis_i_block_lay(void *memory, size_t total_b
                                                     uint32_t flags);
 /* Whether the shared arena of a local one has not been reset since; reports it otherwise. */
 AEGIS_I_HIDDEN bool aegis_i_local_is_current(const aegis_arena *arena);
-/* Carves a shard out of the shared arena, for aegis_i_arena_acquire. */
+/* Carves a shard out of the shared arena: what aegis_i_arena_acquire is to other arenas. */
 AEGIS_I_HIDDEN void *aegis_i_local_acquire(aegis_arena *arena, size_t total_bytes, bool *zeroed,
                                            aegis_i_refusal *why);
 /* Makes room in the current shard for a request, by moving its end, if nothing was carved behind

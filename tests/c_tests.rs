@@ -165,6 +165,7 @@ c_tests! {
     lock_free_arena_stress_test
     lock_free_arena_test
     lock_free_pool_test
+    locked_arena_calls_test
     locked_arena_test
     locked_pool_growth_test
     locked_pool_test

@@ -3,8 +3,12 @@
  *  The bump arena behind the platform's mutex: every function of arena.h that allocates, from any
  *  thread. It packs as densely as an aegis_arena, resizes in place, and runs deferred functions.
  *
- *  Every allocation takes the lock for as long as it takes to find room, the source included. A
- *  lock-free arena (lock_free_arena.h) is faster under contention.
+ *  Every allocation takes the lock for as long as it takes to find room. While a block is acquired
+ *  the lock is free: other threads go on, and the source and functions told of pressure may use the
+ *  arena. So the source may be called by several threads at once, and two that need room may bring
+ *  a block each; the one that is not needed stays for later. At a limit, a request may be refused
+ *  while another thread is just bringing a block. A lock-free arena (lock_free_arena.h) is faster
+ *  under contention.
  *
  *  Reset, trim, clear and fini have the arena alone, as there: no other thread is in a call, and
  *  what the others did happens before. They do not hold the lock, so a deferred function may
@@ -37,7 +41,8 @@ typedef struct aegis_locked_arena {
 
 /** Makes an arena.
  *  @param arena    memory for the struct; its content is overwritten.
- *  @param options  as for aegis_arena_init. The source is called under the lock only.
+ *  @param options  as for aegis_arena_init. The source may be called by any thread, also by several
+ *                  at once.
  *  @param error    overwritten on failure; NULL if the reason is not wanted.
  *  @return         as aegis_arena_init.
  *  On failure:     `arena` is all-zero; the source is not closed.

@@ -19,7 +19,8 @@ use crate::{ffi, unwind};
 /// An [`Arena`](super::Arena) behind the platform's lock, for any number of threads: `Send` and
 /// `Sync`. It packs as densely as one, resizes in place, and has every form of allocation.
 ///
-/// Each allocation takes the lock to find room, not to fill it: closures run outside of it. Under
+/// Each allocation takes the lock to find room, not to fill it: closures run outside of it. So do
+/// block sources and budgets' pressure callbacks, which may use the arena themselves. Under
 /// contention a [`LockFreeArena`](super::LockFreeArena) is faster.
 ///
 /// # Examples

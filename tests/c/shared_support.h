@@ -25,6 +25,8 @@ const char *__tsan_default_options(void) {
 
 typedef struct shared_source {
     bool zeroing;
+    /* Blocks need not be multiples of their alignment, as those of a lock-free arena are. */
+    bool any_size;
     /* Every `fail_each`-th acquire fails, and each after `fail_from`; 0 never. */
     atomic_size_t fail_each;
     atomic_size_t fail_from;
@@ -43,7 +45,8 @@ static inline void *shared_source_acquire(void *context, size_t size_bytes, size
     if ((each != 0 && number % each == 0) || (from != 0 && number >= from) ||
         size_bytes > (size_t)1 << 30)
         return NULL;
-    CHECK_SIZE(size_bytes % align_bytes, 0);
+    if (!source->any_size)
+        CHECK_SIZE(size_bytes % align_bytes, 0);
     aegis_source heap = aegis_source_heap();
     void *memory = heap.acquire(heap.context, size_bytes, align_bytes, zeroed);
     if (memory == NULL)
