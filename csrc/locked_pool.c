@@ -11,8 +11,9 @@
  * Growth is tried by a thread as it comes, by a waiter once more at its deadline, and in between by
  * the first of the queue every SLICE_NS: nobody wakes a waiter when a budget or a source recovers.
  * While one thread is at it the others wait for what comes of it, but no longer than PATIENCE_NS,
- * for the source may wait for one of them; then the next one tries as well. A thread that is called
- * back by the source does not wait for itself. A pool that can have no further slab stays so while
+ * for the source may wait for one of them; then the next one tries as well, and each of them once
+ * this has gone on for ten times as long. A thread that the source calls back does not wait for
+ * itself. A pool that can have no further slab stays so while
  * a thread waits, as all its blocks are out then: nobody tries, and everybody sleeps. */
 #if !defined(_WIN32) && !defined(_GNU_SOURCE)
 #define _GNU_SOURCE /* clock_gettime, pthread_condattr_setclock */
@@ -36,6 +37,8 @@ typedef struct waiter {
     bool follows_growth;
     /* Of the queue that it is in. */
     uint64_t generation;
+    /* From then on it does not wait for other threads' growths any more. */
+    uint64_t impatient_ns;
     aegis_i_condition arrived;
 } waiter;
 
@@ -131,6 +134,9 @@ void aegis_locked_pool_abandon(aegis_locked_pool *pool) {
     /* A lock that is not to be had in this process stops nobody: nobody else can be inside. The
      * slabs are whole at any moment: one that is in the directory is the pool's. */
     bool locked = lock(shared);
+    if (AEGIS_I_DEBUG && locked && shared->first != NULL)
+        aegis_i_report("a locked pool was abandoned while %zu threads wait for a block",
+                       shared->waiting_count);
     aegis_pool_slabs slabs = shared->pool.slabs, rest;
     memset(&shared->pool, 0, sizeof shared->pool);
     if (locked)
@@ -238,9 +244,10 @@ static aegis_status grow(aegis_locked_pool_shared *shared, aegis_error *error) {
 }
 
 /* Whether another thread is acquiring a slab and may well be done soon. */
-static bool is_growing(const aegis_locked_pool_shared *shared, uint64_t now_ns) {
+static bool is_growing(const aegis_locked_pool_shared *shared, const waiter *node,
+                       uint64_t now_ns) {
     return shared->growths != NULL && shared->growths->thread != aegis_i_thread_self() &&
-           now_ns < shared->growths->overdue_ns;
+           now_ns < shared->growths->overdue_ns && now_ns < node->impatient_ns;
 }
 
 static uint64_t earlier(uint64_t a, uint64_t b) {
@@ -266,7 +273,7 @@ static aegis_status pursue(aegis_locked_pool_shared *shared, waiter *node, uint6
             fail_exhausted(shared, error);
             return AEGIS_E_EXHAUSTED;
         }
-    } else if (is_growing(shared, now_ns) && (!late || deadline_ns == 0)) {
+    } else if (is_growing(shared, node, now_ns) && (!late || deadline_ns == 0)) {
         node->follows_growth = true;
         until_ns =
             earlier(deadline_ns != 0 ? deadline_ns : UINT64_MAX, shared->growths->overdue_ns);
@@ -293,6 +300,7 @@ static aegis_status obtain(aegis_locked_pool_shared *shared, waiter *node, uint6
     uint64_t next_try_ns = 0;
     aegis_status status = AEGIS_OK;
     memset(node, 0, sizeof *node);
+    node->impatient_ns = aegis_i_now_ns() + 10 * PATIENCE_NS;
     if (!aegis_i_condition_init(&node->arrived)) {
         aegis_i_slabs_fail(&shared->pool.slabs, shared->pool.slabs.block_bytes,
                            shared->pool.slabs.align_bytes, NULL, error);
@@ -316,14 +324,11 @@ static aegis_status obtain(aegis_locked_pool_shared *shared, waiter *node, uint6
     return status;
 }
 
-/* Takes a block, or says in `error` why there is none: AEGIS_E_FORKED if the lock is lost. */
-static void *take(aegis_locked_pool_shared *shared, uint64_t timeout_ns, bool *clean,
-                  aegis_error *error) {
+/* Takes a block for a request that has found none free. NULL: `error` says why, AEGIS_E_FORKED that
+ * the lock is lost. */
+static AEGIS_I_COLD void *take_slow(aegis_locked_pool_shared *shared, uint64_t timeout_ns,
+                                    bool *clean, aegis_error *error) {
     waiter node;
-    void *block = aegis_i_pool_take_held(&shared->pool, clean);
-    error->status = AEGIS_OK;
-    if (block != NULL)
-        return block;
     if (timeout_ns == 0 && !aegis_i_pool_can_grow(&shared->pool)) {
         fail_exhausted(shared, error);
         return NULL;
@@ -351,9 +356,12 @@ static void *alloc(const aegis_locked_pool *pool, bool zeroed, uint64_t timeout_
     bool clean;
     if (shared == NULL)
         return fail_forked(pool, error);
-    void *block = take(shared, timeout_ns, &clean, &failed);
-    if (failed.status == AEGIS_E_FORKED)
-        return fail_forked(pool, error);
+    void *block = aegis_i_pool_take_held(&shared->pool, &clean);
+    if (AEGIS_UNLIKELY(block == NULL)) {
+        block = take_slow(shared, timeout_ns, &clean, &failed);
+        if (block == NULL && failed.status == AEGIS_E_FORKED)
+            return fail_forked(pool, error);
+    }
     leave(shared);
     if (block == NULL) {
         if (error != NULL)
@@ -386,7 +394,9 @@ size_t aegis_locked_pool_alloc_n(const aegis_locked_pool *pool, void **blocks, s
     failed.status = shared != NULL ? AEGIS_OK : AEGIS_E_FORKED;
     while (failed.status == AEGIS_OK && got_count < count) {
         bool clean;
-        void *block = take(shared, 0, &clean, &failed);
+        void *block = aegis_i_pool_take_held(&shared->pool, &clean);
+        if (block == NULL)
+            block = take_slow(shared, 0, &clean, &failed);
         if (block == NULL)
             break;
         aegis_i_pool_show(&shared->pool.slabs, block, false, clean);

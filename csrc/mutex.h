@@ -115,9 +115,10 @@ static inline void aegis_i_mutex_unlock(aegis_i_mutex *mutex) {
 
 /* Under the lock: whether the mutex was adopted since the object under it last asked. */
 static inline bool aegis_i_mutex_take_adoption(aegis_i_mutex *mutex) {
-    bool adopted = mutex->adopted;
+    if (!AEGIS_UNLIKELY(mutex->adopted))
+        return false;
     mutex->adopted = false;
-    return adopted;
+    return true;
 }
 
 /* What tells this thread from all others that run now, for each copy of this library the same. */

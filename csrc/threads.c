@@ -248,12 +248,20 @@ uint32_t aegis_i_process(void) {
     if (kept != 0)
         return kept;
     uint32_t none = 0;
-    /* Relaxed, here and below: the number is all there is. The handler is there before it. */
+    /* Relaxed, here and above: the number is all there is. The handlers are there before it. */
     if (aegis_i_cas(&registered, &none, 1, memory_order_relaxed, memory_order_relaxed) &&
         pthread_atfork(NULL, NULL, begin_process) == 0)
         keep_process();
     return (uint32_t)getpid();
 }
+
+#if defined(__GNUC__)
+/* As the library is loaded, so that our handler comes before those of the program: a handler of the
+ * program's then finds in the child that the objects know their process. */
+static void __attribute__((constructor)) register_early(void) {
+    (void)aegis_i_process();
+}
+#endif
 
 #endif
 

@@ -513,7 +513,27 @@ static void pressure_function_that_forks_serves_parent_and_child(void) {
     meet();
 }
 
+static atomic_bool using_in_handler;
+
+/* Runs in the child before the library's own handler, which was registered later. */
+static void use_pool_in_handler(void) {
+    if (!atomic_load(&using_in_handler))
+        return;
+    alarm(10);
+    (void)aegis_set_report(NULL);
+    void *block = aegis_locked_pool_alloc(&locked_pool, NULL);
+    if (block != NULL)
+        CHECK(aegis_locked_pool_free(&locked_pool, block) == AEGIS_OK);
+}
+
+static void handler_of_the_user_may_use_a_pool_in_the_child(void) {
+    atomic_store(&using_in_handler, true);
+    run_beside_threads(use_all);
+    atomic_store(&using_in_handler, false);
+}
+
 int main(void) {
+    CHECK(pthread_atfork(NULL, NULL, use_pool_in_handler) == 0);
     RUN(waiting_threads_are_forgotten_in_a_child);
     RUN(source_that_forks_serves_parent_and_child);
     RUN(pressure_function_that_forks_serves_parent_and_child);
@@ -522,6 +542,7 @@ int main(void) {
     if (TEST_CAN_FORK_BESIDE_THREADS) {
         RUN(child_of_a_process_with_threads_never_hangs);
         RUN(child_of_a_child_never_hangs);
+        RUN(handler_of_the_user_may_use_a_pool_in_the_child);
         if (TEST_CAN_START_THREADS_IN_CHILD)
             RUN(threads_of_a_child_agree_on_what_is_lost);
     }
