@@ -124,6 +124,14 @@ static bool is_to_be_polled(const aegis_buffer_pool_shared *shared,
     return false;
 }
 
+/* A thread is cancelled while it waits, and has the lock. */
+static void give_up(void *context) {
+    aegis_buffer_pool_shared *shared = (aegis_buffer_pool_shared *)context;
+    aegis_i_mutex_unlock(&shared->mutex);
+    /* Relaxed: as in sleep_for_block. */
+    (void)aegis_i_sub(&shared->waiters, 1, memory_order_relaxed);
+}
+
 /* Sleeps until a block is found, or until the deadline or, where it is to be looked again, for a
  * while. */
 static uint32_t sleep_for_block(aegis_buffer_pool_shared *shared, aegis_i_buffer_class **home,
@@ -139,7 +147,7 @@ static uint32_t sleep_for_block(aegis_buffer_pool_shared *shared, aegis_i_buffer
         uint64_t until_ns = polled ? slice_ns : deadline_ns;
         if (index != AEGIS_I_NO_INDEX || (until_ns != UINT64_MAX && aegis_i_now_ns() >= until_ns))
             break;
-        aegis_i_condition_wait(&shared->came_home, &shared->mutex, until_ns);
+        aegis_i_condition_wait(&shared->came_home, &shared->mutex, until_ns, give_up, shared);
     }
     aegis_i_mutex_unlock(&shared->mutex);
     /* Relaxed: who sees it too late only looks for waiters in vain. */

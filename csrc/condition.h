@@ -11,6 +11,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+/* What a thread does that is cancelled in a wait: see aegis_i_condition_wait. */
+typedef void (*aegis_i_give_up_fn)(void *context);
+
 #if defined(_WIN32)
 
 typedef CONDITION_VARIABLE aegis_i_condition;
@@ -39,7 +42,10 @@ static inline uint64_t aegis_i_now_ns(void) {
 
 /* Waits until signalled, or until about `deadline_ns`; may return early. */
 static inline void aegis_i_condition_wait(aegis_i_condition *condition, aegis_i_mutex *mutex,
-                                          uint64_t deadline_ns) {
+                                          uint64_t deadline_ns, aegis_i_give_up_fn give_up,
+                                          void *context) {
+    (void)give_up; /* Threads are not cancelled here. */
+    (void)context;
     DWORD wait_ms = INFINITE;
     if (deadline_ns != UINT64_MAX) {
         uint64_t now_ns = aegis_i_now_ns();
@@ -110,17 +116,31 @@ static inline void aegis_i_condition_wait_until(aegis_i_condition *condition, ae
 #endif
 }
 
-/* Waits until signalled, or until about `deadline_ns`; may return early. No cancellation point: a
- * thread that ended here would leave the mutex locked, and its place in a queue on a stack that is
- * gone. */
-static inline void aegis_i_condition_wait(aegis_i_condition *condition, aegis_i_mutex *mutex,
-                                          uint64_t deadline_ns) {
-    int state = aegis_i_uncancelled_begin();
+static inline void aegis_i_condition_wait_native(aegis_i_condition *condition, aegis_i_mutex *mutex,
+                                                 uint64_t deadline_ns) {
     if (deadline_ns == UINT64_MAX)
         (void)pthread_cond_wait(condition, &mutex->native);
     else
         aegis_i_condition_wait_until(condition, mutex, deadline_ns);
-    aegis_i_uncancelled_end(state);
+}
+
+/* Waits until signalled, or until about `deadline_ns`; may return early. With a function `give_up`
+ * this is a cancellation point: a thread that is cancelled here calls that function, with the mutex
+ * locked, and ends. The function unlocks the mutex, and takes out of the object what the thread has
+ * put into it, such as its place in a queue: the thread's stack is gone afterwards. Without, the
+ * thread acts on a cancellation later. */
+static inline void aegis_i_condition_wait(aegis_i_condition *condition, aegis_i_mutex *mutex,
+                                          uint64_t deadline_ns, aegis_i_give_up_fn give_up,
+                                          void *context) {
+    if (give_up == NULL) {
+        int state = aegis_i_uncancelled_begin();
+        aegis_i_condition_wait_native(condition, mutex, deadline_ns);
+        aegis_i_uncancelled_end(state);
+        return;
+    }
+    pthread_cleanup_push(give_up, context);
+    aegis_i_condition_wait_native(condition, mutex, deadline_ns);
+    pthread_cleanup_pop(0);
 }
 
 #endif

@@ -260,6 +260,27 @@ static void fail_exhausted(const aegis_locked_pool_shared *shared, aegis_error *
                            inner->touched_count - inner->free_count);
 }
 
+/* What a thread has put into the pool that waits. */
+typedef struct place {
+    aegis_locked_pool_shared *shared;
+    waiter *node;
+} place;
+
+/* A thread is cancelled while it waits, and has the lock. A block that it has just got is the next
+ * thread's. */
+static void give_up(void *context) {
+    place *mine = (place *)context;
+    aegis_locked_pool_shared *shared = mine->shared;
+    if (mine->node->block != NULL) {
+        (void)aegis_pool_free(&shared->pool, mine->node->block);
+        serve(shared);
+    } else if (mine->node->generation == shared->generation) {
+        dequeue(shared, mine->node);
+    }
+    aegis_i_condition_fini(&mine->node->arrived);
+    leave(shared);
+}
+
 /* What a request does that has no block yet: waits, or tries growth. A deadline of 0 is that of a
  * request that does not wait. Returns AEGIS_OK when it is to be asked again, and else as `obtain`.
  */
@@ -287,7 +308,10 @@ static aegis_status pursue(aegis_locked_pool_shared *shared, waiter *node, uint6
     } else if (shared->first == node) {
         until_ns = earlier(deadline_ns, *next_try_ns);
     }
-    aegis_i_condition_wait(&node->arrived, &shared->mutex, until_ns);
+    place mine = {shared, node};
+    /* A request that does not wait for blocks may have others in hand already. */
+    aegis_i_condition_wait(&node->arrived, &shared->mutex, until_ns,
+                           deadline_ns != 0 ? give_up : NULL, &mine);
     node->follows_growth = false;
     return AEGIS_OK;
 }

@@ -19,11 +19,13 @@
  *    A debug build reports it. What other threads had in hand stays out; threads that waited are
  *    forgotten. That is said of fork() as POSIX has it, which runs the handlers of pthread_atfork;
  *    a child of vfork() or of a bare system call may not use the library.
- *  - No call is a cancellation point, above all none that waits: a thread that is cancelled in one
- *    acts on that at its next cancellation point after the call. This holds for the deferred
- *    cancellation that threads have at first, not for PTHREAD_CANCEL_ASYNCHRONOUS, with which no
- *    call of the library may be made; and a function of the user's that the library calls, such as
- *    a source, must not end its thread.
+ *  - A call that waits for a block or a buffer is a cancellation point while it waits. A thread
+ *    that is cancelled there leaves the queue, gives a block that it has just got to the next one,
+ *    and holds no lock when it ends. No other call is a cancellation point: the thread acts on the
+ *    cancellation after it. This holds for the deferred cancellation that threads have at first,
+ *    not for PTHREAD_CANCEL_ASYNCHRONOUS, with which no call of the library may be made. A function
+ *    of the user's that the library calls, such as a source, must not end its thread; nor may a
+ *    thread be cancelled in Rust code, which does not allow it.
  */
 #ifndef AEGIS_MEMORY_BASE_H
 #define AEGIS_MEMORY_BASE_H

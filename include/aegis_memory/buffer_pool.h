@@ -89,7 +89,8 @@ typedef struct aegis_buffer_pool_options {
     aegis_budget *budget;
     /** AEGIS_BUFFER_FAIL, _HEAP or _WAIT. */
     uint32_t when_empty;
-    /** AEGIS_BUFFER_WAIT: how long at most; 0 does not wait, AEGIS_WAIT_FOREVER has no end. */
+    /** AEGIS_BUFFER_WAIT: how long at most; 0 does not wait, AEGIS_WAIT_FOREVER has no end. A
+     *  thread may be cancelled while it waits. */
     uint64_t timeout_ns;
     /** Says why the pool could not be made; written then only. NULL: not wanted. */
     aegis_error *error;

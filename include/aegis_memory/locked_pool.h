@@ -106,8 +106,9 @@ AEGIS_API void *aegis_locked_pool_alloc_zeroed(const aegis_locked_pool *pool, ae
  *  @param timeout_ns  how long to wait at most; 0 does not wait, AEGIS_WAIT_FOREVER has no end.
  *  @param error       overwritten on failure with what the last attempt met, which is made when
  * time is up; NULL if the reason is not wanted.
- *  @return, On failure, Ownership, Threads: as for aegis_locked_pool_alloc, when time is up.
- *  Cost:              as aegis_locked_pool_alloc, and the waiting.
+ *  @return, On failure, Ownership, Threads: as for aegis_locked_pool_alloc, when time is up. A
+ * thread may be cancelled while it waits. Cost:              as aegis_locked_pool_alloc, and the
+ * waiting.
  */
 AEGIS_API void *aegis_locked_pool_alloc_timeout(const aegis_locked_pool *pool, uint64_t timeout_ns,
                                                 aegis_error *error);

@@ -99,8 +99,14 @@ static inline uint64_t aegis_i_deadline_ns(uint64_t timeout_ns) {
     return timeout_ns != UINT64_MAX ? model_now_ns + timeout_ns : UINT64_MAX;
 }
 
+typedef void (*aegis_i_give_up_fn)(void *context);
+
+/* No thread is cancelled here. */
 static inline void aegis_i_condition_wait(aegis_i_condition *condition, aegis_i_mutex *mutex,
-                                          uint64_t deadline_ns) {
+                                          uint64_t deadline_ns, aegis_i_give_up_fn give_up,
+                                          void *context) {
+    (void)give_up;
+    (void)context;
     uint32_t wake_count = condition->wake_count;
     mutex->locked = 0;
     if (deadline_ns == UINT64_MAX) {
