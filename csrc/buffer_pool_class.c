@@ -5,7 +5,7 @@
  * the thread with its number (threads.h), which enters and leaves it with plain stores; a shared
  * one is entered with a compare-and-swap. Threads without a number use the shared ones only, and so
  * do all that call by way of another copy of this library than the one that made the pool: its
- * numbers are others. Nobody waits for a stripe but who searches, and that in order: first all
+ * numbers are others. Only a thread that searches waits for a stripe, and that in order: first all
  * shared stripes, whose flags it keeps meanwhile, then home, then the private ones. Those it
  * closes: it says so in each, has all threads execute a barrier, and waits for those that are
  * inside. A thread that comes later sees that its stripe is closed; one that came before has been
@@ -25,7 +25,7 @@
  * lives and has not come back. Each later search tries a barrier again as long as a stripe is
  * marked; it first sets the marked ones to closed, so a thread that empties its own is inside while
  * it does, and is waited for. After a barrier that was refused the stripes stay closed, unless a
- * later one succeeds. What can not be emptied at the pool's end stays counted, and so keeps the
+ * later one succeeds. What cannot be emptied at the pool's end stays counted, and so keeps the
  * pool: it goes when these threads bring a last buffer each, or never.
  *
  * After a fork the child has one thread, and the stripes as they were. A thread says that it is
@@ -39,9 +39,9 @@
  * condition, and forgets the waiters.
  *
  * What a spinning thread waits for: a flag, which is held over a few instructions, over a wait for
- * who is inside of a private stripe, again a few instructions, and over a call of membarrier(2),
- * which returns; nobody calls anything else, or waits for anything else, inside. A thread that has
- * spun for long sleeps in between, so that one of lower priority gets on.
+ * the threads inside of private stripes, again a few instructions each, and over a call of
+ * membarrier(2), which returns. No thread calls or waits for anything else inside. A thread that
+ * has spun for long sleeps in between, so that one of lower priority gets on.
  *
  * How long the pool lives. `live` counts the blocks that are not at home, out and parked alike,
  * buffers on the C heap, and 1 for all handles together. Who brings it to 0 frees the pool. It

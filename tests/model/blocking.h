@@ -71,7 +71,7 @@ static inline void aegis_i_mutex_unlock(aegis_i_mutex *mutex) {
 }
 
 static inline uintptr_t aegis_i_thread_self(void) {
-    return model_thread_number();
+    return model_thread_id();
 }
 
 static inline bool aegis_i_condition_init(aegis_i_condition *condition) {
