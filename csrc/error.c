@@ -121,6 +121,9 @@ size_t aegis_error_explain(const aegis_error *error, char *buffer, size_t buffer
         explain_argument(&text, error);
     else if (error->status == AEGIS_E_INVALID_LAYOUT)
         explain_layout(&text, error);
+    else if (error->status == AEGIS_E_IO)
+        aegis_i_text_add(&text, "the mapped file was truncated: %zu bytes were to be copied",
+                         error->requested_bytes);
     else if (error->status == AEGIS_E_OUT_OF_MEMORY)
         explain_bytes(&text, error, "out of memory");
     else if (error->status == AEGIS_E_EXHAUSTED)

@@ -78,6 +78,12 @@ pub enum AllocError {
         /// Alignment asked for.
         align: usize,
     },
+    /// The file behind a mapping was truncated, so that a copy of the mapped bytes cannot be made.
+    #[non_exhaustive]
+    Truncated {
+        /// Bytes to be copied.
+        requested: usize,
+    },
     /// A setting or an argument that is never accepted, such as a pool of no blocks.
     #[non_exhaustive]
     Invalid {
@@ -214,6 +220,7 @@ impl AllocError {
                 blocks: u32::from(what == Some(What::Blocks)),
             },
             (ffi::AEGIS_E_SOURCE, _) => Self::BadSource { requested, align },
+            (ffi::AEGIS_E_IO, _) => Self::Truncated { requested },
             (ffi::AEGIS_E_FORKED, _) => Self::Forked { requested },
             (_, Some(what)) => Self::Invalid { what, requested: raw.asked, allowed: raw.allowed },
             (ffi::AEGIS_E_INVALID_LAYOUT, None) => {
@@ -261,6 +268,9 @@ impl AllocError {
             Self::BadSource { requested, align } => {
                 raw.status = ffi::AEGIS_E_SOURCE;
                 (raw.requested_bytes, raw.align_bytes) = (requested, align);
+            }
+            Self::Truncated { requested } => {
+                (raw.status, raw.requested_bytes) = (ffi::AEGIS_E_IO, requested);
             }
             Self::Forked { requested } => {
                 (raw.status, raw.requested_bytes) = (ffi::AEGIS_E_FORKED, requested);

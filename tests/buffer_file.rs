@@ -6,6 +6,7 @@
 mod support;
 
 use aegis_memory::buffer::{Buffer, BufferChain};
+use aegis_memory::AllocError;
 use std::fs::{self, File};
 use std::io::{BufRead, ErrorKind, Read};
 use std::ops::Bound;
@@ -125,8 +126,12 @@ fn truncated_file_is_found_out_before_its_bytes_are_copied() {
     let file = File::options().write(true).open(&temporary.0).unwrap();
     file.set_len(100).unwrap();
     assert_eq!(buffer.check_file().unwrap_err().kind(), ErrorKind::UnexpectedEof);
-    assert_eq!(panic_of(|| part.compact()), "the mapped file was truncated");
-    assert_eq!(panic_of(|| buffer.into_mut()), "the mapped file was truncated");
+    let text = |bytes| format!("the mapped file was truncated: {bytes} bytes were to be copied");
+    assert_eq!(part.try_compact().unwrap_err().to_string(), text(10));
+    assert_eq!(panic_of(|| part.compact()), text(10));
+    let (buffer, error) = buffer.try_into_mut_or_copy().unwrap_err();
+    assert!(matches!(error, AllocError::Truncated { requested: 50_000, .. }), "{error:?}");
+    assert_eq!(panic_of(|| buffer.into_mut()), text(50_000));
     file.set_len(50_000).unwrap();
     part.check_file().unwrap();
     part.compact();
@@ -159,7 +164,10 @@ fn chain_with_a_truncated_part_is_found_out_before_it_is_copied() {
         [part(), Buffer::from("x"), map.slice(..20), part()].into(),
     ];
     for chain in chains {
-        assert_eq!(panic_of(|| chain.clone().try_into_buffer().is_ok()), TRUNCATED);
+        let (kept, error) = chain.clone().try_into_buffer().unwrap_err();
+        assert!(matches!(error, AllocError::Truncated { .. }), "{error:?}");
+        assert_eq!(kept.len(), chain.len());
+        assert!(panic_of(|| chain.clone().into_buffer().len()).starts_with(TRUNCATED));
         let mut rest = chain.clone();
         let error = rest.write_vectored_to(&mut Vec::new()).unwrap_err();
         assert_eq!((error.kind(), rest.len()), (ErrorKind::UnexpectedEof, chain.len()));

@@ -363,7 +363,9 @@ fn every_status_of_the_header_has_a_text_of_its_own() {
         let length =
             unsafe { ffi::aegis_error_explain(&raw, says.as_mut_ptr().cast(), says.len()) };
         let says = std::str::from_utf8(&says[..length]).expect("a sentence in ASCII");
-        assert!(status == 0 || says.contains("4096") && says.contains("64"), "{status}: {says}");
+        // A copy of a file's bytes is of no alignment.
+        let whole = says.contains("4096") && (says.contains("64") || status == ffi::AEGIS_E_IO);
+        assert!(status == 0 || whole, "{status}: {says}");
     }
 }
 

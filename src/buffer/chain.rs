@@ -5,7 +5,6 @@
 use alloc::collections::{vec_deque, VecDeque};
 use core::{fmt, ptr};
 
-use super::make::TRUNCATED;
 use super::{range, Buffer, BufferMut};
 use crate::error::{expect, AllocError};
 
@@ -150,11 +149,8 @@ impl BufferChain {
     ///
     /// # Errors
     ///
-    /// The chain, with the same bytes, and why there was no memory for a copy.
-    ///
-    /// # Panics
-    ///
-    /// When it would copy a mapped file that was truncated.
+    /// The chain, with the same bytes, and why there was no memory for a copy, or
+    /// [`AllocError::Truncated`] for a mapped file that was truncated.
     pub fn try_into_buffer(mut self) -> Result<Buffer, (Self, AllocError)> {
         let mut whole = self.parts.pop_front().unwrap_or_default();
         while let Some(part) = self.parts.pop_front() {
@@ -167,9 +163,12 @@ impl BufferChain {
             return Ok(whole);
         }
         self.parts.push_front(whole);
+        if !self.is_whole(self.len) {
+            let truncated = AllocError::Truncated { requested: self.len };
+            return Err((self, truncated));
+        }
         match BufferMut::try_with_capacity(self.len) {
             Ok(mut copy) => {
-                assert!(self.is_whole(self.len), "{TRUNCATED}");
                 self.iter().for_each(|part| copy.extend_from_slice(part));
                 Ok(copy.freeze())
             }

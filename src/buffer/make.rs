@@ -25,11 +25,6 @@ pub(super) const TRUNCATED: &str = "the mapped file was truncated";
 /// Calls the core for memory, and says why there was none. Inside `unwind::call` or
 /// `unwind::call_keeping`: the call may run user code.
 ///
-/// # Panics
-///
-/// For what [`AllocError`] has no words for: a mapped file that was truncated, and an arena with a
-/// scope open. Both are broken promises of the program.
-///
 /// # Safety
 ///
 /// The function writes the record when it fails, and the budget in it is alive for this call.
@@ -39,8 +34,6 @@ pub(super) unsafe fn ask(
     let mut error = MaybeUninit::<ffi::aegis_error>::uninit();
     match function(error.as_mut_ptr()) {
         0 => Ok(()),
-        ffi::AEGIS_E_IO => panic!("{TRUNCATED}"),
-        ffi::AEGIS_E_BUSY => panic!("the arena has a scope open"),
         // SAFETY: the caller vouches for record and budget.
         _ => Err(unsafe { AllocError::from_raw(error.assume_init_ref()) }),
     }
@@ -236,12 +229,9 @@ impl Buffer {
     ///
     /// # Errors
     ///
-    /// The buffer, unchanged, and why there was no memory for a copy.
-    ///
-    /// # Panics
-    ///
-    /// When it would copy a mapped file that was truncated. A panic in the drop of the owner whose
-    /// bytes were copied ends here: the copy is returned.
+    /// The buffer, unchanged, and why there was no memory for a copy, or
+    /// [`AllocError::Truncated`]. A panic in the drop of the owner whose bytes were copied ends here:
+    /// the copy is returned.
     pub fn try_into_mut_or_copy(mut self) -> Result<BufferMut, (Self, AllocError)> {
         let mut writer = NO_WRITER;
         let raw: *mut ffi::aegis_buffer = self.raw_mut();
@@ -288,11 +278,8 @@ impl Buffer {
     ///
     /// # Errors
     ///
-    /// [`AllocError::OutOfMemory`] when the heap refuses; the buffer is unchanged.
-    ///
-    /// # Panics
-    ///
-    /// When it would copy a mapped file that was truncated.
+    /// [`AllocError::OutOfMemory`] when the heap refuses, [`AllocError::Truncated`] for a mapped file
+    /// that was truncated; the buffer is unchanged.
     pub fn try_compact(&mut self) -> Result<(), AllocError> {
         let raw: *mut ffi::aegis_buffer = self.raw_mut();
         // The owner of what was copied may panic.
