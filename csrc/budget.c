@@ -15,6 +15,7 @@
  * ever reads it again then, nor the links of its nodes: so a node of it is freed as it is. */
 #include "aegis_memory/budget.h"
 #include "budget_internal.h"
+#include "threads.h"
 
 #include <stdio.h>
 #include <stdlib.h>

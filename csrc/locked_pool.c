@@ -23,6 +23,7 @@
 #include "condition.h"
 #include "harden.h"
 #include "pool_internal.h"
+#include "threads.h"
 
 #define SLICE_NS UINT64_C(10000000)
 #define PATIENCE_NS UINT64_C(50000000)
