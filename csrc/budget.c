@@ -4,12 +4,12 @@
  * A counter is changed only by compare-and-swap from a value that leaves room, so it never exceeds
  * the limit it was compared with, and none ever wraps. Of a charge that is under way or a release
  * that is, the ancestors are the last to be without: at every moment a budget has in use at least
- * what those beneath it have together. So who finds a charge at a leaf finds it further up too. The
- * counters order nothing but themselves and are relaxed.
+ * what those beneath it have together. So a thread that finds a charge at a leaf finds it further
+ * up too. The counters order nothing but themselves and are relaxed.
  *
  * The tree's shape is under the locks: a node's lock guards its list of children, and locks are
  * taken from parent to child. A node leaves its parent's list under the parent's lock before it is
- * freed, so whoever holds that lock may read the children.
+ * freed, so a thread that holds that lock may read the children.
  *
  * In a child process a list may be lost that another thread had under its lock at the fork. Nobody
  * ever reads it again then, nor the links of its nodes: so a node of it is freed as it is. */
@@ -263,7 +263,7 @@ aegis_status aegis_budget_uncharge(aegis_budget *budget, size_t size_bytes) {
     } while (!aegis_i_cas_weak(&budget->used_bytes, &used_bytes, used_bytes - size_bytes,
                                memory_order_relaxed, memory_order_relaxed));
     /* What was charged here was charged to every ancestor too. One has less only after a release
-     * that should have been made further down: it then comes to 0. Nobody is told: whoever releases
+     * that should have been made further down: it then comes to 0. Nobody is told, as the caller
      * may be in the middle of a change of its own. */
     for (aegis_budget *node = budget->parent; node != NULL; node = node->parent)
         (void)subtract(node, size_bytes);

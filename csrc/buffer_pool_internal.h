@@ -114,7 +114,7 @@ AEGIS_I_HIDDEN uint32_t aegis_i_buffer_class_take(aegis_i_buffer_class *home, ae
  * or lay in private stripes of a class that has lost them. Calls neither the source nor the budget.
  */
 AEGIS_I_HIDDEN uint32_t aegis_i_buffer_class_search(aegis_i_buffer_class *home);
-/* Whether every block that can come to a search wakes those who wait. */
+/* Whether every block that can come to a search wakes the threads that wait. */
 AEGIS_I_HIDDEN bool aegis_i_buffer_class_wakes(const aegis_i_buffer_class *home);
 /* Keeps all threads out of the stripes for good and moves what they park home. Returns how many
  * blocks were left, with threads that nothing is known of. */

@@ -16,8 +16,8 @@
  * source is asked.
  *
  *  One thread owns an arena at a time. After a fork a child process may use its copy if the owner
- * is the thread that forked, or was not inside of a call. An all-zero aegis_arena is not ready for
- *  use, but aegis_arena_fini accepts it.
+ *  is the thread that forked, or was not inside of a call. An all-zero aegis_arena is not ready
+ *  for use, but aegis_arena_fini accepts it.
  */
 #ifndef AEGIS_MEMORY_ARENA_H
 #define AEGIS_MEMORY_ARENA_H

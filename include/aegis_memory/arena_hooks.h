@@ -9,8 +9,7 @@
  *
  *  All memory is aligned to 16 bytes. Freeing reclaims only the latest allocation; the rest goes
  *  at the arena's reset. Each function takes the arena as `void *`, so that it fits the hook's type
- *  without a cast. One owner thread, as for the arena, and the same after a
- *  fork.
+ *  without a cast. One owner thread, as for the arena, and the same after a fork.
  */
 #ifndef AEGIS_MEMORY_ARENA_HOOKS_H
 #define AEGIS_MEMORY_ARENA_HOOKS_H

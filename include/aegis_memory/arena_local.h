@@ -22,7 +22,7 @@
  *  earlier shards are smaller than the requests that they had no room for.
  *
  *  After a fork a handle works in the child process if its thread is the one that forked, or was
- * not inside of a call on it; a new one can be made in any case.
+ *  not inside of a call on it; a new one can be made in any case.
  *
  *  Use after a reset of the shared arena: every build refuses the next shard with AEGIS_E_INVALID;
  *  a debug build refuses every allocation, and reports it.

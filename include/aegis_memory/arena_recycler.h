@@ -84,9 +84,11 @@ AEGIS_API aegis_status aegis_arena_recycler_fini(aegis_arena_recycler *recycler)
  *  @param arena  memory for the struct; its content is overwritten.
  *  @param error  overwritten on failure; NULL if the reason is not wanted.
  *  @return       as aegis_arena_init; AEGIS_E_EXHAUSTED when SIZE_MAX arenas are out;
- * AEGIS_E_FORKED. On failure:   `arena` is all-zero but for its error record. Ownership:    the
- * caller's, until aegis_arena_recycler_put of it, or of wherever it was moved. Threads:      any
- * thread. Cost:         one lock; O(1), and at most one acquire for a new arena.
+ *                AEGIS_E_FORKED.
+ *  On failure:   `arena` is all-zero but for its error record.
+ *  Ownership:    the caller's, until aegis_arena_recycler_put of it, or of wherever it was moved.
+ *  Threads:      any thread.
+ *  Cost:         one lock; O(1), and at most one acquire for a new arena.
  */
 AEGIS_API aegis_status aegis_arena_recycler_get(const aegis_arena_recycler *recycler,
                                                 aegis_arena *arena, aegis_error *error);

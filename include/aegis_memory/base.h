@@ -193,7 +193,7 @@ typedef struct aegis_error {
 AEGIS_API const char *aegis_status_message(aegis_status status);
 
 /** Writes what a record says, as an English sentence: what was asked for, and what was allowed. If
- * a budget refused, it is named, with its largest consumers at this moment.
+ *  a budget refused, it is named, with its largest consumers at this moment.
  *  @param error   not NULL.
  *  @param buffer  terminated unless buffer_bytes is 0; cut if it is too small.
  *  @return        the bytes of the whole text, terminator excluded.

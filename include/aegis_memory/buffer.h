@@ -24,7 +24,7 @@
  *  bytes may be used, retained and released by several threads at once.
  *
  *  After a fork the child process has copies of all bytes, and the handles of the thread that
- * forked work there. References that other threads held stay counted.
+ *  forked work there. References that other threads held stay counted.
  *
  *  Invariants: `data .. data + length` (a writer: `+ capacity`) lies inside the owner's memory; a
  *  view without an owner has bytes that live for ever. The ranges of writers never overlap each
@@ -168,23 +168,25 @@ AEGIS_API aegis_status aegis_buffer_from_arena(aegis_buffer *buffer, aegis_arena
  *  The bytes are the file's: if somebody writes to the file they may change, and if somebody
  *  truncates it, touching those past its new end is a fault (SIGBUS) as with any mapping. Map files
  *  that nobody changes, or ask aegis_buffer_check_file first. The calls that copy the bytes of a
- * view, aegis_buffer_into_mut and aegis_buffer_compact, do ask, and so refuse what would fault.
- * Those that take plain bytes (aegis_buffer_copy, aegis_buffer_mut_append) cannot. No call is safe
- * from a truncation between the answer and the copy.
+ *  view, aegis_buffer_into_mut and aegis_buffer_compact, do ask, and so refuse what would fault.
+ *  Those that take plain bytes (aegis_buffer_copy, aegis_buffer_mut_append) cannot. No call is safe
+ *  from a truncation between the answer and the copy.
  *  A file that says it is empty is read, and so is one that the system does not map (ENODEV): files
  *  that it makes up, of /proc and /sys, are such. If bytes come, the view is of a copy of all of
- * them on the C heap, and holds no file. It is refused beyond 64 MiB.
+ *  them on the C heap, and holds no file. It is refused beyond 64 MiB.
  *  @param buffer    overwritten.
  *  @param path      a terminated path, as the C library takes it. What is no regular file is
- * neither opened nor waited for.
+ *                   neither opened nor waited for.
  *  @param os_error  set on failure to the system's error number (errno; GetLastError on Windows), 0
  *                   when there is none. With AEGIS_E_INVALID it names what is no regular file:
- * EISDIR for a directory, ESPIPE for a pipe or a socket, ENODEV for a device or anything else; 0 on
- * Windows. NULL if it is not wanted.
+ *                   EISDIR for a directory, ESPIPE for a pipe or a socket, ENODEV for a device or
+ *                   anything else; 0 on Windows. NULL if it is not wanted.
  *  @return          AEGIS_OK; AEGIS_E_IO when the system refused, and with EFBIG for a file that
- * must be read and is too large; AEGIS_E_INVALID for what is no regular file; AEGIS_E_OUT_OF_MEMORY
- * for the header; AEGIS_E_INVALID_LAYOUT for a file larger than the address space. On failure:
- * `buffer` is all-zero. Ownership:       the view holds the mapping and one file descriptor.
+ *                   must be read and is too large; AEGIS_E_INVALID for what is no regular file;
+ *                   AEGIS_E_OUT_OF_MEMORY for the header, or for a copy; AEGIS_E_INVALID_LAYOUT
+ *                   for a file larger than the address space.
+ *  On failure:      `buffer` is all-zero.
+ *  Ownership:       the view holds the mapping and one file descriptor.
  *  Threads:         any thread.
  *  Cost:            system calls; pages are read when they are first touched.
  */
@@ -203,8 +205,8 @@ AEGIS_API aegis_status aegis_buffer_map_descriptor(aegis_buffer *buffer, intptr_
                                                    uint64_t offset, size_t length, int *os_error);
 
 /** Tells whether a mapped file is still as long as the mapping. Only the length is looked at: a
- * file that was truncated and has grown again is long enough, touching its bytes is no fault, but
- * those past the truncation are what was written since, or zero.
+ *  file that was truncated and has grown again is long enough, touching its bytes is no fault, but
+ *  those past the truncation are what was written since, or zero.
  *  @return   AEGIS_OK, also for no buffer or one of any other kind; AEGIS_E_IO when the file was
  *            truncated, or when the system does not tell.
  *            By the time the caller acts on it, that may be old.

@@ -31,9 +31,9 @@
  *  block full at the same time may acquire one. Every block has a head of 64 bytes.
  *
  *  After a fork the arena works in the child process, wherever other threads were stopped: what
- * they were allocating is used up until the reset. A block that another thread was acquiring is
- * lost to the child. If another thread was resetting or finishing the arena, the child may not use
- * it.
+ *  they were allocating is used up until the reset. A block that another thread was acquiring is
+ *  lost to the child. If another thread was resetting or finishing the arena, the child may not
+ *  use it.
  *
  *  The struct is a handle: all shared state is out of line, on the C heap. It may be moved with
  *  memcpy while no thread is inside a call. An all-zero struct is not ready for use, but
@@ -134,7 +134,7 @@ AEGIS_API void *aegis_lock_free_arena_alloc_aligned_zeroed(const aegis_lock_free
                                                            aegis_error *error);
 
 /** Resizes an allocation where it is: when no thread has allocated from the block since and it
- * fits, or when it shrinks. The source is not called.
+ *  fits, or when it shrinks. The source is not called.
  *  @param memory     what an allocation of this arena returned, or NULL, which is never resized.
  *  @param old_bytes  the size `memory` was allocated with.
  *  @param new_bytes  the size wanted; bytes beyond old_bytes are uninitialised.

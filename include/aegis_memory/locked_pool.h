@@ -6,8 +6,9 @@
  *  aegis_locked_pool_alloc_timeout waits when no block is left. A block given back goes straight
  *  to the thread that has waited longest, and no thread that comes later can take it on the way. A
  *  thread whose time is up as a block arrives returns that block. A block that growth makes goes
- * the same way, whichever thread has tried it. While threads wait, and the pool may still grow, the
- *  first of them tries it again every 10 ms, and each of them once more when its time is up.
+ *  the same way, whichever thread has made the pool grow. While threads wait, and the pool may
+ *  still grow, the first of them tries to make it grow every 10 ms, and each of them once more when
+ *  its time is up.
  *
  *  The lock is not held while the source, or a pressure function of the budget, is called: it may
  *  use the pool, wait for threads that do, and take its time. It is called by one thread at a time
@@ -17,9 +18,9 @@
  *
  *  After a fork the pool works in the child process, without the threads that waited for it, if no
  *  other thread was inside of a call on it at that moment; a thread that waits, or is in the
- * source, is not inside. Else AEGIS_E_FORKED is the status of every call in the child, and those
- * without one find nothing and do nothing; only aegis_locked_pool_abandon gives its memory back. A
- * slab that another thread was acquiring or giving back is lost to the child.
+ *  source, is not inside. Else AEGIS_E_FORKED is the status of every call in the child, and those
+ *  without one find nothing and do nothing; only aegis_locked_pool_abandon gives its memory back. A
+ *  slab that another thread was acquiring or giving back is lost to the child.
  *
  *  Choose it over the lock-free pool to wait for blocks, or to give slabs back while others work.
  *
@@ -90,7 +91,7 @@ AEGIS_API void aegis_locked_pool_abandon(aegis_locked_pool *pool);
  *  Ownership:    the caller's until it is given back, by whatever thread.
  *  Threads:      any thread.
  *  Cost:         O(1) under the lock; when the pool grows, an acquire outside of it, or the wait
- * for that of another thread.
+ *                for that of another thread.
  */
 AEGIS_API void *aegis_locked_pool_alloc(const aegis_locked_pool *pool, aegis_error *error);
 
@@ -105,10 +106,10 @@ AEGIS_API void *aegis_locked_pool_alloc_zeroed(const aegis_locked_pool *pool, ae
  *  in the order in which they came.
  *  @param timeout_ns  how long to wait at most; 0 does not wait, AEGIS_WAIT_FOREVER has no end.
  *  @param error       overwritten on failure with what the last attempt met, which is made when
- * time is up; NULL if the reason is not wanted.
+ *                     time is up; NULL if the reason is not wanted.
  *  @return, On failure, Ownership, Threads: as for aegis_locked_pool_alloc, when time is up. A
- * thread may be cancelled while it waits. Cost:              as aegis_locked_pool_alloc, and the
- * waiting.
+ *                     thread may be cancelled while it waits.
+ *  Cost:              as aegis_locked_pool_alloc, and the waiting.
  */
 AEGIS_API void *aegis_locked_pool_alloc_timeout(const aegis_locked_pool *pool, uint64_t timeout_ns,
                                                 aegis_error *error);

@@ -26,7 +26,7 @@
  *
  *  One thread owns a pool at a time. After a fork a child process may use its copy if the owner is
  *  the thread that forked, or was not inside of a call. An all-zero aegis_pool is not ready for
- * use, but aegis_pool_fini accepts it.
+ *  use, but aegis_pool_fini accepts it.
  */
 #ifndef AEGIS_MEMORY_POOL_H
 #define AEGIS_MEMORY_POOL_H
@@ -353,9 +353,8 @@ AEGIS_API void aegis_pool_get_stats(const aegis_pool *pool, aegis_pool_stats *st
 /** Reports why the latest failing request of this pool failed.
  *  @param error  overwritten; its status is AEGIS_OK when none has failed. If the pool was
  *                exhausted, it counts blocks, and all sizes are those of whole ones; else what was
- *                asked for is a whole
- *                slab, and what is in use is all that the pool has reserved or that the budget is
- *                charged with.
+ *                asked for is a whole slab, and what is in use is all that the pool has reserved or
+ *                that the budget is charged with.
  *  Threads:      one owner.
  *  Cost:         O(1).
  */
