@@ -384,6 +384,11 @@ size_t aegis_budget_explain(const aegis_budget_refusal *refusal, char *buffer,
     aegis_i_text_add(&text, "budget '%s' refused %zu bytes: limit %zu bytes, %zu bytes in use",
                      refusal->budget.name, refusal->requested_bytes, refusal->budget.limit_bytes,
                      refusal->budget.used_bytes);
+    /* The bytes asked for would fit, so they are not the whole reason. */
+    if (refusal->budget.used_bytes <= refusal->budget.limit_bytes &&
+        refusal->requested_bytes <= refusal->budget.limit_bytes - refusal->budget.used_bytes)
+        aegis_i_text_add(&text, " (what goes with the bytes is charged too, and use may have "
+                                "fallen since)");
     for (size_t i = 0; i < refusal->consumer_count; i++)
         aegis_i_text_add(&text, "%s'%s' %zu bytes", i == 0 ? "; largest: " : ", ",
                          refusal->consumers[i].name, refusal->consumers[i].used_bytes);

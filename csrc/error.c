@@ -28,6 +28,9 @@ static void explain_bytes(aegis_i_text *text, const aegis_error *error, const ch
     aegis_i_text_add(text, "%s: %zu bytes requested", what, error->requested_bytes);
     if (error->align_bytes != 0)
         aegis_i_text_add(text, " at alignment %zu", error->align_bytes);
+    /* Nobody can look into an object that is lost. */
+    if (error->status == AEGIS_E_FORKED)
+        return;
     aegis_i_text_add(text, ", %zu ", error->in_use_bytes);
     if (error->status == AEGIS_E_EXHAUSTED || error->limit_bytes != 0)
         aegis_i_text_add(text, "of %zu ", error->limit_bytes);

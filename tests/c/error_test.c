@@ -419,6 +419,37 @@ static void every_status_and_every_what_makes_a_sentence(void) {
     }
 }
 
+static void object_lost_at_a_fork_does_not_say_what_is_in_use(void) {
+    aegis_error error = {0};
+    char text[TEXT_BYTES];
+    error.status = AEGIS_E_FORKED;
+    error.requested_bytes = error.asked = 100;
+    error.align_bytes = 8;
+    (void)aegis_error_explain(&error, text, sizeof text);
+    CHECK(strcmp(text, "the object was in use by another thread when the process forked: 100 bytes "
+                       "requested at alignment 8") == 0);
+}
+
+static void refusal_of_bytes_that_would_fit_says_what_else_is_charged(void) {
+    static const char *const tail = " (what goes with the bytes is charged too, and use may have "
+                                    "fallen since)";
+    aegis_budget *budget = aegis_budget_new("query", 100, NULL);
+    aegis_arena_options options = {0, 0, NULL, NULL, 0, budget, NULL, 0};
+    aegis_arena arena;
+    char text[TEXT_BYTES], wanted[TEXT_BYTES];
+    CHECK(aegis_arena_init(&arena, &options) == AEGIS_OK);
+    for (size_t bytes = 99; bytes <= 101; bytes++) {
+        CHECK(aegis_arena_alloc(&arena, bytes) == NULL);
+        (void)aegis_arena_explain(&arena, text, sizeof text);
+        (void)snprintf(wanted, sizeof wanted,
+                       "budget 'query' refused %zu bytes: limit 100 bytes, 0 bytes in use%s", bytes,
+                       bytes <= 100 ? tail : "");
+        CHECK(strcmp(text, wanted) == 0);
+    }
+    aegis_arena_fini(&arena);
+    aegis_budget_destroy(budget);
+}
+
 static void budget_that_refused_is_named(void) {
     aegis_budget *budget = aegis_budget_new("query", 100, NULL);
     aegis_buffer_mut writer;
@@ -441,6 +472,8 @@ int main(void) {
     RUN(recycler_names_what_was_asked_and_allowed);
     RUN(explain_cuts_and_counts_as_other_texts_do);
     RUN(every_status_and_every_what_makes_a_sentence);
+    RUN(object_lost_at_a_fork_does_not_say_what_is_in_use);
+    RUN(refusal_of_bytes_that_would_fit_says_what_else_is_charged);
     RUN(budget_that_refused_is_named);
     return check_finish();
 }
