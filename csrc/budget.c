@@ -458,3 +458,10 @@ aegis_status aegis_budget_print(aegis_budget *budget, aegis_budget_print_fn prin
 size_t aegis_i_budget_bytes(void) {
     return sizeof(aegis_budget);
 }
+
+bool aegis_i_budget_is_lost(aegis_budget *budget) {
+    if (!aegis_i_mutex_lock(&budget->lock))
+        return true;
+    aegis_i_mutex_unlock(&budget->lock);
+    return false;
+}

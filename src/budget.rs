@@ -163,7 +163,8 @@ impl MemoryBudget {
     /// # Errors
     ///
     /// [`AllocError::OutOfMemory`] when the heap refuses the node; [`AllocError::Invalid`] when the
-    /// tree would be more than 16 levels deep.
+    /// tree would be more than 16 levels deep; [`AllocError::Forked`] in a child process when another
+    /// thread was looking at or changing this budget's children as the process forked.
     pub fn try_child(&self, name: &str, limit: usize) -> Result<Self, AllocError> {
         const LEVELS: usize = ffi::AEGIS_BUDGET_MAX_DEPTH as usize;
         // The root has level 0, so the child's is one more and its depth two more.
@@ -180,7 +181,12 @@ impl MemoryBudget {
         let raw = unsafe { ffi::aegis_budget_new(c_name(name).as_ptr(), limit, parent) };
         NonNull::new(raw).map(|raw| Self { raw }).ok_or_else(|| {
             // SAFETY: the call only returns a constant.
-            AllocError::out_of_memory(unsafe { ffi::aegis_i_budget_bytes() }, HEAP_ALIGN, 0)
+            let requested = unsafe { ffi::aegis_i_budget_bytes() };
+            // SAFETY: the parent is alive, if there is one.
+            if !parent.is_null() && unsafe { ffi::aegis_i_budget_is_lost(parent) } {
+                return AllocError::Forked { requested };
+            }
+            AllocError::out_of_memory(requested, HEAP_ALIGN, 0)
         })
     }
 
@@ -356,7 +362,7 @@ pub(crate) unsafe fn limit_exceeded(
         ffi::aegis_budget_get_refusal(budget.as_ptr(), requested, raw.as_mut_ptr());
         raw.assume_init()
     };
-    let mut text = [0_u8; 512];
+    let mut text = [0_u8; 640];
     // SAFETY: the buffer has room for as many bytes as are named.
     let length = unsafe { ffi::aegis_budget_explain(&raw, text.as_mut_ptr().cast(), text.len()) };
     let budget = BudgetStats::from_raw(&raw.budget);
