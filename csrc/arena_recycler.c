@@ -93,7 +93,6 @@ aegis_status aegis_arena_recycler_fini(aegis_arena_recycler *recycler) {
 static aegis_status refuse(aegis_arena *arena, aegis_status status, aegis_error *error) {
     memset(arena, 0, sizeof *arena);
     arena->failed_status = status;
-    arena->failed_align_bytes = AEGIS_ARENA_ALIGN;
     if (error != NULL)
         aegis_arena_last_error(arena, error);
     return status;

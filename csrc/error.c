@@ -23,9 +23,13 @@ static void explain_layout(aegis_i_text *text, const aegis_error *error) {
 }
 
 /* What was asked for in bytes, and how many are in use. An alignment of 0 means that none was asked
- * for. */
+ * for; without bytes too, that the request was for something else, such as an arena of a recycler.
+ */
 static void explain_bytes(aegis_i_text *text, const aegis_error *error, const char *what) {
-    aegis_i_text_add(text, "%s: %zu bytes requested", what, error->requested_bytes);
+    aegis_i_text_add(text, "%s", what);
+    if (error->requested_bytes == 0 && error->align_bytes == 0)
+        return;
+    aegis_i_text_add(text, ": %zu bytes requested", error->requested_bytes);
     if (error->align_bytes != 0)
         aegis_i_text_add(text, " at alignment %zu", error->align_bytes);
     /* Nobody can look into an object that is lost. */

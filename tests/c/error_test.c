@@ -419,7 +419,7 @@ static void every_status_and_every_what_makes_a_sentence(void) {
     }
 }
 
-static void object_lost_at_a_fork_does_not_say_what_is_in_use(void) {
+static void object_lost_at_a_fork_says_only_what_is_known(void) {
     aegis_error error = {0};
     char text[TEXT_BYTES];
     error.status = AEGIS_E_FORKED;
@@ -428,6 +428,9 @@ static void object_lost_at_a_fork_does_not_say_what_is_in_use(void) {
     (void)aegis_error_explain(&error, text, sizeof text);
     CHECK(strcmp(text, "the object was in use by another thread when the process forked: 100 bytes "
                        "requested at alignment 8") == 0);
+    error.requested_bytes = error.asked = error.align_bytes = 0;
+    (void)aegis_error_explain(&error, text, sizeof text);
+    CHECK(strcmp(text, aegis_status_message(AEGIS_E_FORKED)) == 0);
 }
 
 static void refusal_of_bytes_that_would_fit_says_what_else_is_charged(void) {
@@ -472,7 +475,7 @@ int main(void) {
     RUN(recycler_names_what_was_asked_and_allowed);
     RUN(explain_cuts_and_counts_as_other_texts_do);
     RUN(every_status_and_every_what_makes_a_sentence);
-    RUN(object_lost_at_a_fork_does_not_say_what_is_in_use);
+    RUN(object_lost_at_a_fork_says_only_what_is_known);
     RUN(refusal_of_bytes_that_would_fit_says_what_else_is_charged);
     RUN(budget_that_refused_is_named);
     return check_finish();
