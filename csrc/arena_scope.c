@@ -172,6 +172,7 @@ static void copy_record(aegis_arena *to, const aegis_arena *from) {
     to->failed_in_use_bytes = from->failed_in_use_bytes;
     to->failed_budget = from->failed_budget;
     to->failed_status = from->failed_status;
+    to->failed_what = from->failed_what;
 }
 
 void aegis_arena_scope_end(aegis_arena *arena, aegis_arena_scope *scope) {

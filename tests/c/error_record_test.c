@@ -71,6 +71,28 @@ static void record_of_an_arena_outlives_its_scopes(void) {
     aegis_budget_destroy(budget);
 }
 
+/* What of an argument is refused is in the record as what of a number of bytes is. */
+static void end_of_a_scope_takes_over_nothing_of_the_scopes_record(void) {
+    for (int outer_argument = 0; outer_argument < 2; outer_argument++) {
+        aegis_arena arena = new_arena(NULL);
+        aegis_arena_scope scope;
+        aegis_arena_scope_begin(&arena, &scope);
+        aegis_arena *of_argument = outer_argument ? &arena : &scope.arena;
+        aegis_arena *of_bytes = outer_argument ? &scope.arena : &arena;
+        CHECK(aegis_arena_defer(of_argument, NULL, NULL) == AEGIS_E_INVALID);
+        CHECK(aegis_arena_alloc_aligned(of_bytes, 1, 3) == NULL);
+        aegis_error before = error_of(&arena);
+        CHECK(before.what == (outer_argument ? AEGIS_WHAT_FUNCTION : AEGIS_WHAT_BYTES));
+        aegis_arena_scope_end(&arena, &scope);
+        aegis_error after = error_of(&arena);
+        CHECK(after.status == before.status && after.what == before.what);
+        CHECK_SIZE(after.asked, before.asked);
+        CHECK_SIZE(after.allowed, before.allowed);
+        CHECK_SIZE(after.requested_bytes, before.requested_bytes);
+        aegis_arena_fini(&arena);
+    }
+}
+
 /* Used by the pressure function of the tests below. */
 static aegis_arena *pressed;
 static int pressure_count;
@@ -162,6 +184,7 @@ static void pool_request_that_succeeds_records_no_failure(void) {
 int main(void) {
     RUN(record_is_whole_after_later_successes);
     RUN(record_of_an_arena_outlives_its_scopes);
+    RUN(end_of_a_scope_takes_over_nothing_of_the_scopes_record);
     RUN(failure_nested_in_a_success_is_recorded_whole);
     RUN(pool_record_is_whole_after_later_successes);
     RUN(pool_request_that_succeeds_records_no_failure);
