@@ -194,6 +194,8 @@ static void free_heap_buffer(aegis_buffer_owner *owner) {
     aegis_i_buffer_pool_drop(shared);
 }
 
+void (*const aegis_i_buffer_free_heap)(aegis_buffer_owner *owner) = free_heap_buffer;
+
 /* Makes a buffer on the C heap, which keeps the pool as a block does that is out. */
 static aegis_status make_heap_buffer(aegis_buffer_pool_shared *shared, aegis_buffer_mut *writer,
                                      size_t capacity_bytes, aegis_error *error) {
@@ -219,7 +221,8 @@ static aegis_status make_heap_buffer(aegis_buffer_pool_shared *shared, aegis_buf
     }
     unsigned char *base = (unsigned char *)(buffer + 1);
     base += aegis_i_padding(base, shared->align_bytes);
-    aegis_buffer_owner owner = {1, free_heap_buffer, base, capacity_bytes, AEGIS_BUFFER_WRITABLE};
+    aegis_buffer_owner owner = {1, shared->free_heap_buffer, base, capacity_bytes,
+                                AEGIS_BUFFER_WRITABLE};
     buffer->owner = owner;
     buffer->shared = shared;
     buffer->charged_bytes = total_bytes;

@@ -241,8 +241,6 @@ static aegis_i_stripe *enter(aegis_i_buffer_class *home) {
     return stripe;
 }
 
-static void give_back(aegis_buffer_owner *owner);
-
 /* Counts blocks that have left their home, and fills in the headers of those that never had. */
 static void count_live(aegis_i_buffer_class *home, const uint32_t *indices, size_t count) {
     /* Relaxed: handing the blocks on, by a flag or by the caller, orders this before they return.
@@ -253,7 +251,7 @@ static void count_live(aegis_i_buffer_class *home, const uint32_t *indices, size
         if (slot->home != NULL)
             continue;
         slot->home = home;
-        slot->owner.release = give_back;
+        slot->owner.release = home->give_back;
         slot->owner.base = aegis_i_slabs_address(&home->pool.shared->slabs, indices[i]);
         slot->owner.capacity_bytes = home->buffer_bytes;
         slot->owner.flags = AEGIS_BUFFER_WRITABLE;
@@ -400,6 +398,8 @@ static void give_back(aegis_buffer_owner *owner) {
     }
     give_back_slow(home, index);
 }
+
+void (*const aegis_i_buffer_give_back)(aegis_buffer_owner *owner) = give_back;
 
 bool aegis_i_buffer_pool_adopt(aegis_buffer_pool_shared *shared) {
     uint32_t whose = aegis_i_process_claim(&shared->process);

@@ -138,6 +138,7 @@ static void lay_class(aegis_buffer_pool_shared *shared, size_t i, const unfinish
     home->buffer_bytes = made->pool.block_bytes;
     home->stripes = (aegis_i_stripe *)(void *)(shared + 1) + i * (private_count + stripe_count);
     home->threads = &aegis_i_threads;
+    home->give_back = aegis_i_buffer_give_back;
     home->private_count = private_count;
     home->slots = made->slots;
     home->shared = shared;
@@ -176,6 +177,7 @@ static aegis_buffer_pool_shared *make_shared(const aegis_buffer_pool_options *op
     shared->classes_end = shared->classes + options->class_count;
     shared->align_bytes = slabs->align_bytes;
     shared->budget = options->budget;
+    shared->free_heap_buffer = aegis_i_buffer_free_heap;
     shared->close = source->close;
     shared->close_context = source->context;
     shared->memory_bytes = memory_bytes;

@@ -65,6 +65,9 @@ struct aegis_i_buffer_class {
     /* Of the copy of this library that made the pool: a private stripe belongs to the thread with
      * its number in there. */
     aegis_i_thread_table *threads;
+    /* Of the same copy: what blocks are released by, whichever copy hands them out first. Another
+     * one may be unloaded before they are. */
+    void (*give_back)(aegis_buffer_owner *owner);
     aegis_i_buffer_slot *slots;
     aegis_buffer_pool_shared *shared;
     uint32_t private_count;
@@ -88,6 +91,8 @@ struct aegis_buffer_pool_shared {
     aegis_i_buffer_class classes[AEGIS_BUFFER_MAX_CLASSES];
     size_t align_bytes;
     aegis_budget *budget;
+    /* As give_back of a class, for buffers on the C heap. */
+    void (*free_heap_buffer)(aegis_buffer_owner *owner);
     void (*close)(void *context);
     void *close_context;
     size_t memory_bytes;
@@ -108,6 +113,9 @@ struct aegis_buffer_pool_shared {
     aegis_i_condition came_home;
 };
 
+/* The release functions of this copy of the library. */
+extern AEGIS_I_HIDDEN void (*const aegis_i_buffer_give_back)(aegis_buffer_owner *owner);
+extern AEGIS_I_HIDDEN void (*const aegis_i_buffer_free_heap)(aegis_buffer_owner *owner);
 /* Takes a block, from any place and by growth. AEGIS_I_NO_INDEX: `error` says why. */
 AEGIS_I_HIDDEN uint32_t aegis_i_buffer_class_take(aegis_i_buffer_class *home, aegis_error *error);
 /* Looks for a free block everywhere. AEGIS_I_NO_INDEX: at one moment all that were made were out,

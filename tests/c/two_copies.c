@@ -42,8 +42,10 @@ static void find(void *library, const char *name, void *function) {
     memcpy(function, &address, sizeof address);
 }
 
+static void *second_library;
+
 static void load_second(const char *path) {
-    void *library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+    void *library = second_library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
     if (library == NULL) {
         fprintf(stderr, "%s\n", dlerror());
         exit(2);
@@ -170,6 +172,46 @@ static void a_truncated_file_is_noticed_by_the_other_copy(void) {
     CHECK(close(file) == 0 && unlink(path) == 0);
 }
 
+static aegis_buffer_pool lent;
+
+/* Has a buffer on the C heap and all blocks of a pool handed out by the second copy; the heap's and
+ * one of the pool's are kept in `kept`, the others go back by that copy. */
+static void *use_second(void *argument) {
+    aegis_buffer_mut *kept = (aegis_buffer_mut *)argument;
+    aegis_buffer_mut writers[BLOCKS];
+    for (size_t i = 0; i < BLOCKS; i++)
+        CHECK(copies[1].pool_get(&lent, &writers[i], 1, NULL) == AEGIS_OK);
+    CHECK(copies[1].pool_get(&lent, &kept[1], 1, NULL) == AEGIS_OK);
+    kept[0] = writers[0];
+    for (size_t i = 1; i < BLOCKS; i++)
+        CHECK(copies[1].release_writer(&writers[i]) == AEGIS_OK);
+    return NULL;
+}
+
+/* The last test: the second copy is not there after it. */
+static void a_pool_does_without_a_copy_that_has_used_it_and_was_unloaded(void) {
+    aegis_buffer_class only = {BLOCK_BYTES, BLOCKS, 0};
+    test_source state;
+    aegis_source source = test_source_get(&state, true);
+    aegis_buffer_pool_options options = buffer_pool_options(&only, 1, &source);
+    aegis_buffer_mut kept[2], writers[BLOCKS - 1];
+    pthread_t thread;
+    options.when_empty = AEGIS_BUFFER_HEAP;
+    CHECK(copies[0].pool_init(&lent, &options) == AEGIS_OK);
+    CHECK(pthread_create(&thread, NULL, use_second, kept) == 0);
+    CHECK(pthread_join(thread, NULL) == 0);
+    CHECK(dlclose(second_library) == 0);
+    for (size_t i = 0; i < BLOCKS - 1; i++)
+        CHECK(copies[0].pool_get(&lent, &writers[i], 1, NULL) == AEGIS_OK);
+    CHECK_SIZE(buffer_pool_stats(&lent).heap_count, 1);
+    for (size_t i = 0; i < BLOCKS - 1; i++)
+        CHECK(copies[0].release_writer(&writers[i]) == AEGIS_OK);
+    for (size_t i = 0; i < 2; i++)
+        CHECK(copies[0].release_writer(&kept[i]) == AEGIS_OK);
+    copies[0].pool_release(&lent);
+    test_source_check_done(&state);
+}
+
 int main(int argument_count, char **arguments) {
     if (argument_count != 2) {
         fprintf(stderr, "usage: %s SHARED_LIBRARY\n", arguments[0]);
@@ -181,5 +223,6 @@ int main(int argument_count, char **arguments) {
     RUN(a_block_has_one_owner_when_copies_share_a_pool);
     RUN(waiting_ends_when_copies_share_a_pool_of_few_blocks);
     RUN(a_truncated_file_is_noticed_by_the_other_copy);
+    RUN(a_pool_does_without_a_copy_that_has_used_it_and_was_unloaded);
     return check_finish();
 }
