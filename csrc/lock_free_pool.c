@@ -27,6 +27,9 @@
 #define AEGIS_I_TAG_STEP UINT64_C(1)
 #endif
 
+/* What a pool is once its own state is given back to the source, which may call it then. */
+static aegis_lock_free_pool_shared finished;
+
 /* Waits a while, longer each time up to the limit, so that one of the racing threads gets on. */
 static void back_off(uint32_t *round) {
     for (uint32_t i = 0; i < UINT32_C(1) << *round; i++)
@@ -149,13 +152,19 @@ void aegis_lock_free_pool_abandon(aegis_lock_free_pool *pool) {
     if (pool == NULL || pool->shared == NULL)
         return;
     aegis_lock_free_pool_shared *shared = pool->shared;
+    aegis_pool_slabs rest;
+    /* The source has called this as the pool was being finished. */
+    if (shared->slabs.meta == NULL)
+        return;
     /* Empty before the first slab goes. Relaxed: the pool is this thread's alone. */
     aegis_i_store(&shared->head, shared->nil, memory_order_relaxed);
     aegis_i_store(&shared->fresh_count, 0, memory_order_relaxed);
     aegis_i_store(&shared->slab_count, 0, memory_order_relaxed);
     shared->slot_limit = 0;
     shared->reserve_count = 0;
-    aegis_i_slabs_fini(&shared->slabs);
+    aegis_i_slabs_empty(&shared->slabs, &rest);
+    pool->shared = &finished;
+    aegis_i_slabs_close(&rest);
     memset(pool, 0, sizeof *pool);
 }
 

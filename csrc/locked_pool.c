@@ -64,6 +64,9 @@ struct aegis_locked_pool_shared {
     uint64_t generation;
 };
 
+/* What a pool is once its own state is given back to the source, which may call it then. */
+static aegis_locked_pool_shared finished = {.mutex = AEGIS_I_MUTEX_INITIALIZER};
+
 /* O(1) consistency, for asserts. Called under the lock. */
 AEGIS_I_HIDDEN bool aegis_i_locked_pool_is_valid(const aegis_locked_pool_shared *shared);
 bool aegis_i_locked_pool_is_valid(const aegis_locked_pool_shared *shared) {
@@ -146,6 +149,7 @@ void aegis_locked_pool_abandon(aegis_locked_pool *pool) {
     if (slabs.meta == NULL)
         return;
     aegis_i_slabs_empty(&slabs, &rest);
+    pool->shared = &finished;
     aegis_i_mutex_fini(&shared->mutex);
     aegis_i_slabs_close(&rest);
     memset(pool, 0, sizeof *pool);
@@ -354,7 +358,9 @@ static aegis_status obtain(aegis_locked_pool_shared *shared, waiter *node, uint6
 static AEGIS_I_COLD void *take_slow(aegis_locked_pool_shared *shared, uint64_t timeout_ns,
                                     bool *clean, aegis_error *error) {
     waiter node;
-    if (timeout_ns == 0 && !aegis_i_pool_can_grow(&shared->pool)) {
+    /* A pool that is being finished never has blocks again. */
+    if ((timeout_ns == 0 || shared->pool.slabs.meta == NULL) &&
+        !aegis_i_pool_can_grow(&shared->pool)) {
         fail_exhausted(shared, error);
         return NULL;
     }

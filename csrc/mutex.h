@@ -33,6 +33,9 @@ typedef struct aegis_i_mutex {
     SRWLOCK native;
 } aegis_i_mutex;
 
+#define AEGIS_I_MUTEX_INITIALIZER                                                                  \
+    { SRWLOCK_INIT }
+
 static inline void aegis_i_mutex_init(aegis_i_mutex *mutex) {
     InitializeSRWLock(&mutex->native);
 }
@@ -70,6 +73,10 @@ typedef struct aegis_i_mutex {
     /* Under the lock: it was adopted, and the object under it has not asked yet. */
     bool adopted;
 } aegis_i_mutex;
+
+/* Of no process yet: the first one that locks it adopts it. */
+#define AEGIS_I_MUTEX_INITIALIZER                                                                  \
+    { PTHREAD_MUTEX_INITIALIZER, 0, false }
 
 /* A plain mutex: none of the platform's calls can fail on one that is used correctly. */
 static inline void aegis_i_mutex_init(aegis_i_mutex *mutex) {

@@ -26,7 +26,7 @@
  *
  *  The source may use the pool as it gives it a slab, or takes one back during a trim: the slab is
  *  out of all look-ups and counts by then. A pool that the source calls as it is being finished has
- *  no blocks.
+ *  no blocks; it calls it by the very handle that is being finished.
  *
  *  After a fork the pool works in the child process, wherever other threads were stopped. Blocks
  *  that these had out or in their caches stay out there, as do the few that they were taking or

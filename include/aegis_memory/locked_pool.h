@@ -14,7 +14,8 @@
  *  use the pool, wait for threads that do, and take its time. It is called by one thread at a time
  *  that wants a block, the others waiting for what comes of it, or by several once that has taken
  *  50 ms; a trim may call it beside them. It must accept calls from all threads that use the pool.
- *  A pool that the source calls as it is being finished has no blocks.
+ *  A pool that the source calls as it is being finished has no blocks, and no thread waits for one;
+ *  it calls it by the very handle that is being finished.
  *
  *  After a fork the pool works in the child process, without the threads that waited for it, if no
  *  other thread was inside of a call on it at that moment; a thread that waits, or is in the

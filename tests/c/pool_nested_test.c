@@ -195,7 +195,9 @@ static void *acquire(void *context, size_t size_bytes, size_t align_bytes, bool 
 static void release(void *context, void *memory, size_t size_bytes, size_t align_bytes) {
     (void)context;
     if (!is_slab(size_bytes, align_bytes)) {
+        memset(memory, 0xDD, size_bytes);
         aegis_source_heap().release(NULL, memory, size_bytes, align_bytes);
+        act_nested();
         return;
     }
     size_t place = (size_t)((unsigned char *)memory - range) / PLACE_BYTES;
@@ -221,6 +223,9 @@ static void act(void) {
         aegis_error error;
         CHECK(tested->alloc(&error) == NULL && error.status == AEGIS_E_EXHAUSTED);
         CHECK(tested->free(range) == AEGIS_E_INVALID);
+        if (tested == &locked_form)
+            CHECK(aegis_locked_pool_alloc_timeout(&locked, AEGIS_WAIT_FOREVER, &error) == NULL);
+        CHECK(error.status == AEGIS_E_EXHAUSTED && tested->fini() == AEGIS_OK);
         tested->trim(0);
     } else if (what < 9) {
         aegis_error error;

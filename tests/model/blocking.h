@@ -42,6 +42,9 @@ typedef struct aegis_i_condition {
     _Atomic uint32_t wake_count;
 } aegis_i_condition;
 
+#define AEGIS_I_MUTEX_INITIALIZER                                                                  \
+    { 0 }
+
 static inline void aegis_i_mutex_init(aegis_i_mutex *mutex) {
     mutex->locked = 0;
 }
