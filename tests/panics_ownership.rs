@@ -6,12 +6,13 @@
 mod support;
 
 use aegis_memory::arena::{Arena, ArenaRecycler, LockFreeArena, LockedArena};
-use aegis_memory::buffer::{Buffer, BufferMut, BufferPool, WhenEmpty};
+use aegis_memory::buffer::{Buffer, BufferChain, BufferMut, BufferPool, WhenEmpty};
 use aegis_memory::pool::{LockFreePool, LockedPool, Pool, TypedPool};
+use std::io::Read;
 use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::Arc;
-use support::panics::{bystanders, Switch, CLOSE, NOTHING, RELEASE};
+use support::panics::{bystanders, Switch, CLOSE, DROP, NOTHING, RELEASE};
 use support::{message_of, panic_of, Act, TestSource};
 
 /// Does the work with a source whose n-th request panics, for every n up to the first without a
@@ -419,6 +420,71 @@ fn writer_that_has_moved_has_its_bytes_when_the_panic_of_its_old_memory_goes_on(
         assert_eq!(panic_of(|| writer.unsplit(back)), message);
         switch.set(NOTHING);
         assert!(writer.starts_with(b"frontb") && writer.len() == 105);
+        bystanders();
+    }
+}
+
+/// "ab", "cd" and "ef" with the owner of the first, or of the first two, panicking when dropped.
+fn chain(switch: &Switch, panicking: usize) -> BufferChain {
+    struct Owner(Switch, &'static [u8], bool);
+    impl AsRef<[u8]> for Owner {
+        fn as_ref(&self) -> &[u8] {
+            self.1
+        }
+    }
+    impl Drop for Owner {
+        fn drop(&mut self) {
+            drop(self.2.then(|| self.0.value()));
+        }
+    }
+    let parts = [&b"ab"[..], b"cd", b"ef"].into_iter().enumerate();
+    let owner = |(i, bytes)| Owner(switch.clone(), bytes, i < panicking);
+    parts.map(|part| Buffer::from_owner(owner(part))).collect()
+}
+
+#[test]
+fn chain_loses_nothing_to_the_panics_of_the_owners_of_its_buffers() {
+    for panicking in [1, 2] {
+        let switch = Switch::default();
+        let chain = || {
+            switch.set(NOTHING);
+            let chain = chain(&switch, panicking);
+            switch.set(DROP);
+            chain
+        };
+        assert_eq!(chain().into_buffer(), "abcdef");
+
+        let mut front = chain();
+        assert_eq!(panic_of(|| front.advance(5)), "drop");
+        assert_eq!((front.len(), front), (1, BufferChain::from(Buffer::from("f"))));
+
+        let (mut read, mut into) = (chain(), [0; 5]);
+        assert_eq!((read.read(&mut into).unwrap(), &into), (5, b"abcde"));
+        assert_eq!(read, "f");
+        let mut all = String::new();
+        assert_eq!((chain().read_to_string(&mut all).unwrap(), &*all), (6, "abcdef"));
+
+        let (mut written, mut out) = (chain(), Vec::new());
+        assert_eq!(panic_of(|| written.write_vectored_to(&mut out).is_ok()), "drop");
+        assert!(written.is_empty() && out == b"abcdef");
+        switch.set(NOTHING);
+        bystanders();
+    }
+}
+
+#[cfg(feature = "bytes")]
+#[test]
+fn bytes_taken_from_a_chain_are_not_lost_to_the_panics_of_the_owners_of_its_buffers() {
+    use bytes::Buf;
+    for panicking in [1, 2] {
+        let switch = Switch::default();
+        let (mut copied, mut sliced) = (chain(&switch, panicking), chain(&switch, panicking));
+        let mut into = [0; 5];
+        switch.set(DROP);
+        assert_eq!(copied.copy_to_bytes(5), &b"abcde"[..]);
+        assert_eq!(panic_of(|| Buf::copy_to_slice(&mut sliced, &mut into)), "drop");
+        switch.set(NOTHING);
+        assert!(into == *b"abcde" && copied == "f" && sliced == "f");
         bystanders();
     }
 }

@@ -3,10 +3,11 @@
 //! length of all is kept beside them. Vectored input and output are in `io.rs`.
 
 use alloc::collections::{vec_deque, VecDeque};
-use core::{fmt, ptr};
+use core::{fmt, mem, ptr};
 
-use super::{range, Buffer, BufferMut};
+use super::{owner, range, Buffer, BufferMut};
 use crate::error::{expect, AllocError};
+use crate::unwind;
 
 /// Several buffers as one logical value, such as a message of header and payload.
 ///
@@ -78,19 +79,24 @@ impl BufferChain {
     ///
     /// When `count` is larger than the length.
     #[track_caller]
-    pub fn advance(&mut self, mut count: usize) {
+    pub fn advance(&mut self, count: usize) {
         if count > self.len {
             range::beyond("an advance by", count, "a chain of", self.len);
         }
+        unwind::call(|| self.skip(count));
+    }
+
+    /// Drops the first `count` bytes, of which there are as many. Inside `unwind::call`: the owner of
+    /// a buffer that is used up may panic.
+    pub(super) fn skip(&mut self, mut count: usize) {
         while let Some(front) = self.parts.front_mut().filter(|_| count != 0) {
             let step = count.min(front.len());
             count -= step;
             self.len -= step;
             if step < front.len() {
                 front.advance(step);
-            } else {
-                // Last of all: an owner's drop may panic, and must find the chain whole.
-                self.parts.pop_front();
+            } else if let Some(used_up) = self.parts.pop_front() {
+                owner::drop_inside(used_up);
             }
         }
     }
@@ -105,6 +111,17 @@ impl BufferChain {
             left = left.saturating_sub(part.len());
             asked = owner;
             whole
+        })
+    }
+
+    /// The first `len` bytes, in pieces.
+    #[cfg(feature = "bytes")]
+    pub(super) fn pieces(&self, len: usize) -> impl Iterator<Item = &[u8]> {
+        let mut left = len;
+        self.iter().map_while(move |part| {
+            let piece = &part[..left.min(part.len())];
+            left -= piece.len();
+            (!piece.is_empty()).then_some(piece)
         })
     }
 
@@ -170,6 +187,9 @@ impl BufferChain {
         match BufferMut::try_with_capacity(self.len) {
             Ok(mut copy) => {
                 self.iter().for_each(|part| copy.extend_from_slice(part));
+                let parts = mem::take(&mut self.parts);
+                // Their owners may panic, but the copy is there.
+                unwind::call_keeping(|()| true, || parts.into_iter().for_each(owner::drop_inside));
                 Ok(copy.freeze())
             }
             Err(error) => Err((self, error)),

@@ -7,6 +7,7 @@ use ::bytes::{Buf, BufMut, Bytes};
 use super::make::TRUNCATED;
 use super::owner;
 use super::{range, Buffer, BufferChain, BufferMut};
+use crate::unwind;
 
 impl From<Buffer> for Bytes {
     /// The same memory, without a copy. `Bytes` allocates a small header, none for bytes that live
@@ -98,13 +99,11 @@ impl Buf for BufferChain {
         }
         assert!(self.is_whole(into.len()), "{TRUNCATED}");
         let mut done = 0;
-        while done < into.len() {
-            let front = self.front();
-            let count = front.len().min(into.len() - done);
-            into[done..done + count].copy_from_slice(&front[..count]);
-            done += count;
-            BufferChain::advance(self, count);
+        for piece in self.pieces(into.len()) {
+            into[done..done + piece.len()].copy_from_slice(piece);
+            done += piece.len();
         }
+        BufferChain::advance(self, done);
     }
 
     /// Copies only what lies in more than one buffer. Panics also if that is of a mapped file that
@@ -119,7 +118,9 @@ impl Buf for BufferChain {
         }
         let mut copy = BufferMut::with_capacity(len);
         assert!(self.is_whole(len), "{TRUNCATED}");
-        copy.put(self.take(len));
+        self.pieces(len).for_each(|piece| copy.extend_from_slice(piece));
+        // The owners of what was copied may panic, but the copy is there.
+        unwind::call_keeping(|()| true, || self.skip(len));
         copy.freeze().into()
     }
 }

@@ -13,6 +13,7 @@ use std::io::{self, BufRead, ErrorKind, IoSlice, IoSliceMut, Read, Write};
 
 use super::make::TRUNCATED;
 use super::{range, Buffer, BufferChain, BufferMut};
+use crate::unwind;
 
 /// Buffers in one vectored write: enough that the system call's own cost does not matter, few
 /// enough for the stack, and below what any system takes (`IOV_MAX`, 1024 on most).
@@ -55,20 +56,23 @@ impl BufRead for Buffer {
 /// of a mapped file that was truncated; nothing is taken then.
 impl Read for BufferChain {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        let mut done = 0;
-        while done < into.len() && !self.is_empty() {
-            if !self.is_whole(1) {
-                // What was read before the end of a file is not lost: the next call says so.
-                whole(done != 0)?;
-                break;
+        // What was read is not lost to a panic of the owner of a buffer that is used up.
+        unwind::call_keeping(Result::is_ok, || {
+            let mut done = 0;
+            while done < into.len() && !self.is_empty() {
+                if !self.is_whole(1) {
+                    // Nor to the end of a file: the next call says so.
+                    whole(done != 0)?;
+                    break;
+                }
+                let front = self.front();
+                let count = front.len().min(into.len() - done);
+                into[done..done + count].copy_from_slice(&front[..count]);
+                self.skip(count);
+                done += count;
             }
-            let front = self.front();
-            let count = front.len().min(into.len() - done);
-            into[done..done + count].copy_from_slice(&front[..count]);
-            self.advance(count);
-            done += count;
-        }
-        Ok(done)
+            Ok(done)
+        })
     }
 }
 

@@ -298,6 +298,14 @@ impl Drop for Buffer {
     }
 }
 
+/// Drops a view inside of `unwind::call`: a panic of the owner goes on when that is done, and so
+/// does not cut short what is being done with several views.
+pub(super) fn drop_inside(buffer: Buffer) {
+    let mut raw = buffer.into_raw();
+    // SAFETY: a handle, not used again.
+    unsafe { ffi::aegis_buffer_release(&mut raw) };
+}
+
 impl Drop for BufferMut {
     #[inline]
     fn drop(&mut self) {
