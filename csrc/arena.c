@@ -313,7 +313,11 @@ void aegis_arena_fini(aegis_arena *arena) {
     if (AEGIS_I_DEBUG && scope_open)
         aegis_i_report("arena '%s' finished with a scope open", arena->name);
     aegis_i_arena_free_since(arena, NULL);
-    aegis_i_arena_release(arena, arena->first);
+    aegis_arena_block *list = arena->first;
+    aegis_i_arena_forget_blocks(arena);
+    /* The source finds an arena without blocks, which gets no more. */
+    arena->source.acquire = NULL;
+    aegis_i_arena_release(arena, list);
     aegis_budget_destroy(arena->budget);
     if (arena->source.close != NULL && !scope_open)
         arena->source.close(arena->source.context);
@@ -343,10 +347,12 @@ void aegis_i_arena_trim_unused(aegis_arena *arena, size_t keep_bytes) {
     aegis_arena_block *list = arena->first;
     aegis_i_guard_check(arena, 0);
     aegis_i_arena_sync_block(arena);
-    aegis_i_arena_release(arena, split_off(&list, keep_bytes));
+    aegis_arena_block *released = split_off(&list, keep_bytes);
     aegis_i_arena_forget_blocks(arena);
     if (list != NULL)
         aegis_i_arena_enter(arena, list);
+    /* Last: the source may use the arena as it takes them back. */
+    aegis_i_arena_release(arena, released);
 }
 
 void aegis_arena_trim(aegis_arena *arena, size_t keep_bytes) {

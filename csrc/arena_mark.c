@@ -22,9 +22,11 @@ static void hide_free(const aegis_arena *arena) {
         AEGIS_I_HIDE(aegis_i_block_start(block), aegis_i_block_capacity(block));
 }
 
-/* Makes `block` current at `ptr`; the blocks behind `last` become idle. */
-static void go_back(aegis_arena *arena, aegis_arena_block *block, unsigned char *ptr,
-                    aegis_arena_block *last) {
+/* Makes `block` current at `ptr`; the blocks behind `last` become idle, or are returned, to be
+ * released, if each allocation has one of its own. */
+static aegis_arena_block *go_back(aegis_arena *arena, aegis_arena_block *block, unsigned char *ptr,
+                                  aegis_arena_block *last) {
+    aegis_arena_block *freed_list = NULL;
     aegis_i_arena_sync_block(arena);
     if ((arena->flags & (AEGIS_ARENA_WIPE | AEGIS_ARENA_FILL)) != 0) {
         aegis_i_clean(arena, block, ptr);
@@ -38,21 +40,25 @@ static void go_back(aegis_arena *arena, aegis_arena_block *block, unsigned char 
     arena->dirty_end = block->dirty_end;
     aegis_i_arena_set_ptr(arena, ptr);
     if ((arena->flags & AEGIS_ARENA_OWN_BLOCKS) != 0) {
-        aegis_arena_block *freed = last->next;
+        freed_list = last->next;
         last->next = NULL;
-        aegis_i_arena_release(arena, freed);
     }
     hide_free(arena);
+    return freed_list;
 }
 
 /* Frees everything; what was deferred has run. */
 static void free_all(aegis_arena *arena) {
     if (arena->guards != NULL)
         aegis_i_guard_check(arena, 0);
-    if (arena->first != NULL)
+    if (arena->first == NULL)
+        return;
+    aegis_arena_block *freed =
         go_back(arena, arena->first, aegis_i_block_start(arena->first), arena->first);
     arena->closed_bytes = arena->wasted_bytes = 0;
-    if (arena->first != NULL && (arena->flags & AEGIS_ARENA_OWN_BLOCKS) != 0)
+    aegis_i_arena_release(arena, freed);
+    /* The source may have allocated as it took those back. */
+    if ((arena->flags & AEGIS_ARENA_OWN_BLOCKS) != 0 && aegis_i_arena_is_unused(arena))
         aegis_i_arena_trim_unused(arena, 0);
 }
 
@@ -63,9 +69,10 @@ void aegis_i_arena_free_since(aegis_arena *arena, const aegis_arena_mark *mark) 
         return;
     }
     aegis_i_guard_check(arena, mark->guard_count);
-    go_back(arena, mark->block, mark->ptr, mark->last);
+    aegis_arena_block *freed = go_back(arena, mark->block, mark->ptr, mark->last);
     arena->closed_bytes = mark->closed_bytes;
     arena->wasted_bytes = mark->wasted_bytes;
+    aegis_i_arena_release(arena, freed);
 }
 
 /* The counter that numbers come from. */

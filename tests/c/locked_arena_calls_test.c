@@ -153,6 +153,53 @@ static void source_may_use_the_arena(void) {
     }
 }
 
+static void release_and_use(void *context, void *memory, size_t size_bytes, size_t align_bytes) {
+    /* First, so that it is found out if the arena hands it out again. */
+    memset(memory, 0x5A, size_bytes);
+    shared_source_release(context, memory, size_bytes, align_bytes);
+    if (depth != 0)
+        return;
+    depth = 1;
+    atomic_fetch_add(&call_count, 1);
+    unsigned char *p = (unsigned char *)aegis_locked_arena_alloc(&shared, 700, NULL);
+    if (p != NULL)
+        memset(p, 7, 700);
+    depth = 0;
+}
+
+static void source_may_use_the_arena_as_it_takes_blocks_back(void) {
+    for (int way = 0; way < 6; way++) {
+        bool own = way >= 3;
+        aegis_source source = shared_source_get(&state, true);
+        source.release = release_and_use;
+        state.any_size = true;
+        init(&source, NULL, own ? AEGIS_ARENA_OWN_BLOCKS : 0);
+        for (size_t i = 0; i < 50; i++)
+            CHECK(aegis_locked_arena_alloc(&shared, 900, NULL) != NULL);
+        if (way % 3 == 0) {
+            aegis_locked_arena_reset(&shared);
+            aegis_locked_arena_trim(&shared, 0);
+        } else if (way % 3 == 1) {
+            aegis_locked_arena_clear(&shared);
+        }
+        CHECK((atomic_load(&call_count) != 0) == (way % 3 != 2));
+        unsigned char *kept[50];
+        for (size_t i = 0; i < 50; i++) {
+            kept[i] = (unsigned char *)aegis_locked_arena_alloc(&shared, 900, NULL);
+            CHECK(kept[i] != NULL);
+            memset(kept[i], (int)i, 900);
+        }
+        for (size_t i = 0; i < 50; i++)
+            CHECK(is_filled(kept[i], (unsigned char)i, 900));
+        aegis_arena_stats stats;
+        aegis_locked_arena_get_stats(&shared, &stats);
+        CHECK_SIZE(stats.reserved_bytes, atomic_load(&state.live_bytes));
+        CHECK_SIZE(stats.block_count, atomic_load(&state.live_count));
+        finish();
+        shared_source_check_done(&state);
+    }
+}
+
 static void block_that_is_not_needed_any_more_stays_for_later(void) {
     aegis_source source = using_source();
     init(&source, NULL, 0);
@@ -261,6 +308,7 @@ int main(void) {
     (void)alarm(120);
     RUN(pressure_function_may_use_the_arena);
     RUN(source_may_use_the_arena);
+    RUN(source_may_use_the_arena_as_it_takes_blocks_back);
     RUN(block_that_is_not_needed_any_more_stays_for_later);
     RUN(report_function_may_use_the_arena);
     RUN(threads_go_on_while_the_source_uses_the_arena);
