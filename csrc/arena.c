@@ -312,11 +312,12 @@ void aegis_arena_fini(aegis_arena *arena) {
     bool scope_open = aegis_i_arena_leave_scopes(arena);
     if (AEGIS_I_DEBUG && scope_open)
         aegis_i_report("arena '%s' finished with a scope open", arena->name);
+    aegis_i_arena_run_deferred(arena, NULL);
+    /* From now on the source finds an arena that gets no more, nor has what it takes back. */
+    arena->source.acquire = NULL;
     aegis_i_arena_free_since(arena, NULL);
     aegis_arena_block *list = arena->first;
     aegis_i_arena_forget_blocks(arena);
-    /* The source finds an arena without blocks, which gets no more. */
-    arena->source.acquire = NULL;
     aegis_i_arena_release(arena, list);
     aegis_budget_destroy(arena->budget);
     if (arena->source.close != NULL && !scope_open)
