@@ -177,6 +177,8 @@ static void copy_record(aegis_arena *to, const aegis_arena *from) {
 
 void aegis_arena_scope_end(aegis_arena *arena, aegis_arena_scope *scope) {
     aegis_arena *inner = &scope->arena;
+    if (AEGIS_I_DEBUG && (arena->scope != inner || (inner->flags & AEGIS_I_ARENA_OUTER) != 0))
+        aegis_i_report("arena '%s': a scope ended before one that began later", arena->name);
     aegis_i_arena_free_since(inner, &scope->mark);
     merge(inner, arena);
     end_marks(arena, scope);

@@ -302,6 +302,31 @@ static void fini_of_a_scopes_arena_is_reported_in_a_debug_build(void) {
     (void)aegis_set_report(usual);
 }
 
+static void scope_that_ends_out_of_turn_is_reported_in_a_debug_build(void) {
+    aegis_report_fn usual = aegis_set_report(count_report);
+    aegis_arena plain;
+    CHECK(default_arena_init(&plain) == AEGIS_OK);
+    bool debug = (plain.flags & AEGIS_ARENA_FILL) != 0;
+    aegis_arena_scope first, second;
+    aegis_arena_scope_begin(&plain, &first);
+    aegis_arena_scope_begin(&plain, &second);
+    report_count = 0;
+    aegis_arena_scope_end(&plain, &second);
+    CHECK_SIZE(report_count, 0);
+    aegis_arena_scope_begin(&plain, &second);
+    if (debug) {
+        /* Both structs stay where they are, so that what is left of the first may be looked at. */
+        aegis_arena_scope_end(&plain, &first);
+        CHECK_SIZE(report_count, 1);
+        aegis_arena_scope_end(&plain, &second);
+    } else {
+        aegis_arena_scope_end(&plain, &second);
+        aegis_arena_scope_end(&plain, &first);
+    }
+    aegis_arena_fini(&plain);
+    (void)aegis_set_report(usual);
+}
+
 static void scopes_of_an_arena_finished_too_early_can_be_finished(void) {
     aegis_report_fn usual = aegis_set_report(NULL);
     aegis_budget *budget = aegis_budget_new("b", 1 << 20, NULL);
@@ -339,6 +364,7 @@ int main(void) {
     RUN(earlier_scope_still_knows_its_floor_when_a_later_one_ends);
     RUN(scopes_of_any_depth_are_known_as_such);
     RUN(fini_of_a_scopes_arena_is_reported_in_a_debug_build);
+    RUN(scope_that_ends_out_of_turn_is_reported_in_a_debug_build);
     RUN(scopes_of_an_arena_finished_too_early_can_be_finished);
     return check_finish();
 }
