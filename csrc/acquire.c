@@ -13,11 +13,8 @@ void *aegis_i_acquire(const aegis_source *source, aegis_budget *budget, size_t s
     *zeroed = false;
     if (source->acquire == NULL)
         return NULL;
-    aegis_status status = aegis_budget_charge(budget, size_bytes, &why->budget);
-    if (status != AEGIS_OK) {
-        why->status = status;
+    if (aegis_i_budget_charge(budget, size_bytes, why) != AEGIS_OK)
         return NULL;
-    }
     void *memory = source->acquire(source->context, size_bytes, align_bytes, zeroed);
     if (memory == NULL) {
         (void)aegis_budget_uncharge(budget, size_bytes);
@@ -43,8 +40,6 @@ void aegis_i_explain_refusal(const aegis_i_refusal *why, aegis_error *error) {
     error->refused = why->budget;
     if (why->budget == NULL)
         return;
-    aegis_budget_figures figures;
-    aegis_budget_get_figures(why->budget, &figures);
-    error->limit_bytes = figures.limit_bytes;
-    error->in_use_bytes = figures.used_bytes;
+    error->limit_bytes = why->limit_bytes;
+    error->in_use_bytes = why->in_use_bytes;
 }

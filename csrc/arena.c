@@ -39,7 +39,7 @@ static void adopt_memory(aegis_arena *arena, unsigned char *memory, size_t memor
 
 aegis_status aegis_i_arena_refuse(aegis_arena *arena, aegis_status status, uint32_t what,
                                   size_t asked, size_t allowed) {
-    const aegis_i_refusal why = {status, NULL};
+    const aegis_i_refusal why = {status, NULL, 0, 0};
     (void)aegis_i_arena_fail(arena, &why, asked, AEGIS_ARENA_ALIGN);
     arena->failed_limit_bytes = allowed;
     arena->failed_what = what;
@@ -114,7 +114,7 @@ aegis_status aegis_arena_init(aegis_arena *arena, const aegis_arena_options *opt
     aegis_status status = check_options(arena, options);
     if (status != AEGIS_OK)
         return status;
-    aegis_i_refusal why = {AEGIS_OK, NULL};
+    aegis_i_refusal why = {AEGIS_OK, NULL, 0, 0};
 
     set_flags(arena, options->flags);
     set_steps(arena, options);

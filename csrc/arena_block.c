@@ -286,7 +286,7 @@ static void *fail(aegis_arena *arena, aegis_i_request *request, aegis_i_refusal 
 }
 
 static void *fail_with(aegis_arena *arena, aegis_i_request *request, aegis_status status) {
-    aegis_i_refusal why = {status, NULL};
+    aegis_i_refusal why = {status, NULL, 0, 0};
     return fail(arena, request, why);
 }
 

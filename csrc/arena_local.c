@@ -103,6 +103,8 @@ void *aegis_i_local_acquire(aegis_arena *arena, size_t total_bytes, bool *zeroed
         if (p == NULL) {
             why->status = error.status;
             why->budget = error.refused;
+            why->limit_bytes = error.limit_bytes;
+            why->in_use_bytes = error.in_use_bytes;
             return NULL;
         }
         *zeroed = dirty_bytes == 0;

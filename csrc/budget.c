@@ -166,13 +166,17 @@ typedef struct way {
 } way;
 
 /* Looks at each budget from `budget` up. Returns the first that has no room, or NULL. */
-static inline aegis_budget *look(way *up, aegis_budget *budget, size_t size_bytes) {
+static inline aegis_budget *look(way *up, aegis_budget *budget, size_t size_bytes,
+                                 aegis_i_refusal *why) {
     size_t i = 0;
     for (; budget != NULL; budget = budget->parent, i++) {
         size_t limit_bytes = aegis_i_load(&budget->limit_bytes, memory_order_relaxed);
         size_t used_bytes = aegis_i_load(&budget->used_bytes, memory_order_relaxed);
-        if (size_bytes > limit_bytes || used_bytes > limit_bytes - size_bytes)
+        if (size_bytes > limit_bytes || used_bytes > limit_bytes - size_bytes) {
+            why->limit_bytes = limit_bytes;
+            why->in_use_bytes = used_bytes;
             break;
+        }
         up->budgets[i] = budget;
         up->most_bytes[i] = limit_bytes - size_bytes;
         up->used_bytes[i] = used_bytes;
@@ -222,25 +226,25 @@ static AEGIS_I_COLD void take_back(const way *up, size_t first, size_t size_byte
                   aegis_i_min(up->used_bytes[i] + size_bytes, left_bytes[i]));
 }
 
-aegis_status aegis_budget_charge(aegis_budget *budget, size_t size_bytes,
-                                 const aegis_budget **refused) {
+aegis_status aegis_i_budget_charge(aegis_budget *budget, size_t size_bytes, aegis_i_refusal *why) {
     way up;
     /* Asked first, so that a charge that does not fit disturbs nobody; only a race for the last
      * bytes is decided by the additions. */
-    aegis_budget *full = look(&up, budget, size_bytes);
+    aegis_budget *full = look(&up, budget, size_bytes, why);
     if (full == NULL) {
         size_t i = up.count;
         while (i != 0 && add(&up, i - 1, size_bytes))
             i--;
         if (i != 0) {
             full = up.budgets[i - 1];
+            why->limit_bytes = up.most_bytes[i - 1] + size_bytes;
+            why->in_use_bytes = up.used_bytes[i - 1];
             take_back(&up, i, size_bytes);
         }
     }
     if (full != NULL) {
-        if (refused != NULL)
-            *refused = full;
-        return AEGIS_E_LIMIT_EXCEEDED;
+        why->budget = full;
+        return why->status = AEGIS_E_LIMIT_EXCEEDED;
     }
     /* Peaks only now: a refused charge leaves none. All of them before anybody is told. */
     bool watched = false;
@@ -251,6 +255,15 @@ aegis_status aegis_budget_charge(aegis_budget *budget, size_t size_bytes,
     for (size_t i = 0; watched && i < up.count; i++)
         tell_rise(up.budgets[i], up.used_bytes[i], up.used_bytes[i] + size_bytes);
     return AEGIS_OK;
+}
+
+aegis_status aegis_budget_charge(aegis_budget *budget, size_t size_bytes,
+                                 const aegis_budget **refused) {
+    aegis_i_refusal why;
+    aegis_status status = aegis_i_budget_charge(budget, size_bytes, &why);
+    if (status != AEGIS_OK && refused != NULL)
+        *refused = why.budget;
+    return status;
 }
 
 aegis_status aegis_budget_uncharge(aegis_budget *budget, size_t size_bytes) {

@@ -51,18 +51,13 @@ static void heap_release(aegis_buffer_owner *owner) {
 /* Charges the budget; says in `error` which one refused. */
 static aegis_status charge(aegis_budget *budget, size_t total_bytes, size_t size_bytes,
                            size_t align_bytes, aegis_error *error) {
-    const aegis_budget *refused = NULL;
-    aegis_status status = aegis_budget_charge(budget, total_bytes, &refused);
+    aegis_i_refusal why;
+    aegis_status status = aegis_i_budget_charge(budget, total_bytes, &why);
     if (status == AEGIS_OK)
         return AEGIS_OK;
     (void)aegis_i_buffer_fail(error, status, size_bytes, align_bytes);
-    if (error != NULL) {
-        aegis_budget_figures figures;
-        aegis_budget_get_figures(refused, &figures);
-        error->limit_bytes = figures.limit_bytes;
-        error->in_use_bytes = figures.used_bytes;
-        error->refused = refused;
-    }
+    if (error != NULL)
+        aegis_i_explain_refusal(&why, error);
     return status;
 }
 

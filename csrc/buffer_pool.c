@@ -208,15 +208,15 @@ static aegis_status make_heap_buffer(aegis_buffer_pool_shared *shared, aegis_buf
         return error->status;
     }
     size_t total_bytes = beside_bytes + capacity_bytes;
-    const aegis_budget *refused = NULL;
+    aegis_i_refusal why = {AEGIS_E_OUT_OF_MEMORY, NULL, 0, 0};
     heap_buffer *buffer = NULL;
-    if (aegis_budget_charge(shared->budget, total_bytes, &refused) == AEGIS_OK) {
+    if (aegis_i_budget_charge(shared->budget, total_bytes, &why) == AEGIS_OK) {
         buffer = (heap_buffer *)malloc(total_bytes);
         if (buffer == NULL)
             (void)aegis_budget_uncharge(shared->budget, total_bytes);
     }
     if (buffer == NULL) {
-        aegis_i_slabs_fail(slabs, total_bytes, shared->align_bytes, refused, error);
+        aegis_i_slabs_fail(slabs, total_bytes, shared->align_bytes, &why, error);
         return error->status;
     }
     unsigned char *base = (unsigned char *)(buffer + 1);

@@ -117,11 +117,18 @@ typedef struct aegis_i_text {
 AEGIS_I_HIDDEN void aegis_i_text_add(aegis_i_text *text, const char *format, ...)
     AEGIS_I_FORMAT(2, 3);
 
-/* Why memory was refused, and by which budget if that is why. */
+/* Why memory was refused, and by which budget if that is why, with the figures that the charge
+ * met: they may be others by the time that somebody asks. */
 typedef struct aegis_i_refusal {
     aegis_status status;
     const aegis_budget *budget;
+    size_t limit_bytes;
+    size_t in_use_bytes;
 } aegis_i_refusal;
+
+/* As aegis_budget_charge; a refusal is written into `why`, which is else left as it is. */
+AEGIS_I_HIDDEN aegis_status aegis_i_budget_charge(aegis_budget *budget, size_t size_bytes,
+                                                  aegis_i_refusal *why);
 
 /* Charges the budget, which may be NULL, and acquires memory from the source: no other code calls
  * an acquire function. It calls the user's functions (source, pressure), which may use the object

@@ -29,17 +29,11 @@ static size_t read_count(const size_t *counter) {
 }
 
 void aegis_i_slabs_fail(const aegis_pool_slabs *slabs, size_t size_bytes, size_t align_bytes,
-                        const aegis_budget *refused, aegis_error *error) {
-    aegis_status status = refused != NULL ? AEGIS_E_LIMIT_EXCEEDED : AEGIS_E_OUT_OF_MEMORY;
-    (void)aegis_i_error_bytes(error, status, size_bytes, align_bytes);
+                        const aegis_i_refusal *why, aegis_error *error) {
+    (void)aegis_i_error_bytes(error, AEGIS_E_OUT_OF_MEMORY, size_bytes, align_bytes);
     error->in_use_bytes = read_count(&slabs->reserved_bytes);
-    error->refused = refused;
-    if (refused != NULL) {
-        aegis_budget_figures figures;
-        aegis_budget_get_figures(refused, &figures);
-        error->limit_bytes = figures.limit_bytes;
-        error->in_use_bytes = figures.used_bytes;
-    }
+    if (why != NULL)
+        aegis_i_explain_refusal(why, error);
 }
 
 /* The one place where memory is asked for. NULL: `error` says why. */
@@ -49,8 +43,7 @@ static void *acquire(aegis_pool_slabs *slabs, size_t size_bytes, size_t align_by
     void *memory =
         aegis_i_acquire(&slabs->source, slabs->budget, size_bytes, align_bytes, zeroed, &why);
     if (memory == NULL) {
-        aegis_i_slabs_fail(slabs, size_bytes, align_bytes, why.budget, error);
-        error->status = why.status;
+        aegis_i_slabs_fail(slabs, size_bytes, align_bytes, &why, error);
         return NULL;
     }
     count_up(&slabs->reserved_bytes, size_bytes);

@@ -86,9 +86,9 @@ AEGIS_I_HIDDEN void *aegis_i_slabs_acquire_beside(aegis_pool_slabs *slabs, size_
 /* Gives it back; before the slabs are finished. */
 AEGIS_I_HIDDEN void aegis_i_slabs_release_beside(aegis_pool_slabs *slabs, void *memory,
                                                  size_t size_bytes, size_t align_bytes);
-/* Says why the source, or the budget `refused`, has refused. */
+/* Says why memory was refused: `why`, or, if that is NULL, by the system. */
 AEGIS_I_HIDDEN void aegis_i_slabs_fail(const aegis_pool_slabs *slabs, size_t size_bytes,
-                                       size_t align_bytes, const aegis_budget *refused,
+                                       size_t align_bytes, const aegis_i_refusal *why,
                                        aegis_error *error);
 /* Fills in the figures that depend on the slabs alone; the rest is zero. */
 AEGIS_I_HIDDEN void aegis_i_slabs_get_stats(const aegis_pool_slabs *slabs, aegis_pool_stats *stats);

@@ -154,10 +154,78 @@ static void refusal_after_a_wrong_release_counts_nothing_twice(void) {
     aegis_budget_destroy(root);
 }
 
+#define PIECE_BYTES ((size_t)60000)
+#define PIECE_LIMIT ((size_t)100000)
+
+static aegis_budget *shared_budget;
+static atomic_size_t refused_count;
+static atomic_size_t contradiction_count;
+
+/* Acquires a piece by a kind of object that has the number, and gives it back. The record of a
+ * refusal shows another's piece, which can be gone by the time that it is written. */
+static aegis_status use_piece(size_t number, aegis_error *error) {
+    aegis_status status = AEGIS_OK;
+    aegis_source heap = aegis_source_heap();
+    if (number == 0) {
+        aegis_buffer_mut writer;
+        status = aegis_buffer_mut_alloc(&writer, PIECE_BYTES, 16, shared_budget, error);
+        if (status == AEGIS_OK)
+            (void)aegis_buffer_mut_release(&writer);
+    } else if (number == 1) {
+        aegis_arena arena;
+        aegis_arena_options options = {PIECE_BYTES, 0, &heap, NULL, 0, shared_budget, NULL, 0};
+        status = aegis_arena_init(&arena, &options);
+        aegis_arena_last_error(&arena, error);
+        aegis_arena_fini(&arena);
+    } else if (number == 2) {
+        aegis_lock_free_arena arena;
+        aegis_lock_free_arena_options options = {PIECE_BYTES, 0, &heap, shared_budget, NULL};
+        status = aegis_lock_free_arena_init(&arena, &options, error);
+        aegis_lock_free_arena_fini(&arena);
+    } else {
+        aegis_locked_pool pool;
+        aegis_pool_options options;
+        memset(&options, 0, sizeof options);
+        options.block_bytes = PIECE_BYTES;
+        options.block_count = 1;
+        options.source = &heap;
+        options.budget = shared_budget;
+        options.error = error;
+        status = aegis_locked_pool_init(&pool, &options);
+        (void)aegis_locked_pool_fini(&pool);
+    }
+    return status;
+}
+
+static void *use_pieces(void *argument) {
+    size_t number = *(const size_t *)argument;
+    for (size_t i = 0; i < (size_t)4 * TEST_CHARGES; i++) {
+        aegis_error error;
+        if (use_piece(number, &error) == AEGIS_OK)
+            continue;
+        atomic_fetch_add(&refused_count, 1);
+        if (error.status != AEGIS_E_LIMIT_EXCEEDED || error.limit_bytes != PIECE_LIMIT ||
+            error.in_use_bytes < PIECE_LIMIT / 4)
+            atomic_fetch_add(&contradiction_count, 1);
+    }
+    return NULL;
+}
+
+static void refusal_shows_the_use_that_it_met(void) {
+    shared_budget = aegis_budget_new("shared", PIECE_LIMIT, NULL);
+    run_all(use_pieces);
+    printf("%zu of %zu refusals contradict themselves\n", atomic_load(&contradiction_count),
+           atomic_load(&refused_count));
+    CHECK_SIZE(atomic_load(&contradiction_count), 0);
+    CHECK_SIZE(used(shared_budget), 0);
+    aegis_budget_destroy(shared_budget);
+}
+
 int main(void) {
     RUN(racing_charges_beyond_size_max_can_all_be_released);
     RUN(wrong_releases_disturb_no_charge);
     RUN(release_at_the_wrong_budget_leaves_no_use_behind);
     RUN(refusal_after_a_wrong_release_counts_nothing_twice);
+    RUN(refusal_shows_the_use_that_it_met);
     return check_finish();
 }
