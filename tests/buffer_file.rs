@@ -213,11 +213,17 @@ fn bytes_of_a_truncated_file_are_not_copied_by_buf() {
     let mut buffer = map.slice(65_536..);
     assert_eq!(panic_of(|| Buf::copy_to_slice(&mut buffer, &mut [0; 64])), TRUNCATED);
     Buf::copy_to_slice(&mut buffer, &mut []);
+    assert_eq!(panic_of(|| buffer.try_copy_to_slice(&mut [0; 64])), TRUNCATED);
+    assert!(buffer.try_copy_to_slice(&mut [0; 131_073]).is_err());
     assert_eq!((buffer.len(), buffer.copy_to_bytes(100).len()), (131_072, 100), "not copied");
     let mut chain: BufferChain = [Buffer::from("head"), map.slice(65_536..)].into();
     assert_eq!(panic_of(|| chain.copy_to_bytes(5)), TRUNCATED);
     assert_eq!(panic_of(|| Buf::copy_to_slice(&mut chain, &mut [0; 64])), TRUNCATED);
+    assert_eq!(panic_of(|| chain.try_copy_to_slice(&mut [0; 64])), TRUNCATED);
+    assert!(chain.try_copy_to_slice(&mut vec![0; 131_077]).is_err());
     let mut head = [0; 4];
+    chain.clone().try_copy_to_slice(&mut head).unwrap();
+    assert_eq!((head, chain.len()), (*b"head", 131_076));
     Buf::copy_to_slice(&mut chain, &mut head);
     assert_eq!((&head, chain.len()), (b"head", 131_072), "nothing was taken before");
 }

@@ -169,8 +169,9 @@ AEGIS_API aegis_status aegis_buffer_from_arena(aegis_buffer *buffer, aegis_arena
  *  truncates it, touching those past its new end is a fault (SIGBUS) as with any mapping. Map files
  *  that nobody changes, or ask aegis_buffer_check_file first. The calls that copy the bytes of a
  *  view, aegis_buffer_into_mut and aegis_buffer_compact, do ask, and so refuse what would fault.
- *  Those that take plain bytes (aegis_buffer_copy, aegis_buffer_mut_append) cannot. No call is safe
- *  from a truncation between the answer and the copy.
+ *  Those that take plain bytes (aegis_buffer_copy, aegis_buffer_mut_append) cannot, and a view of
+ *  the same bytes by another owner (aegis_buffer_wrap) knows of no file. No call is safe from a
+ *  truncation between the answer and the copy.
  *  A file that says it is empty is read, and so is one that the system does not map (ENODEV): files
  *  that it makes up, of /proc and /sys, are such. If bytes come, the view is of a copy of all of
  *  them on the C heap, and holds no file. It is refused beyond 64 MiB.

@@ -116,9 +116,12 @@ impl Buffer {
     /// [`BufferChain::into_buffer`](super::BufferChain::into_buffer), reading through
     /// [`std::io::Read`] and [`BufRead`](std::io::BufRead),
     /// [`BufferChain::write_vectored_to`](super::BufferChain::write_vectored_to), and `Buf`'s
-    /// `copy_to_slice` and `copy_to_bytes`. What lends or looks at a plain slice cannot ask:
-    /// dereferencing, comparing, hashing, `Buf`'s `chunk`, and whatever is given the slice. Nor does
-    /// asking help when the file is truncated between the answer and the copy.
+    /// `copy_to_slice`, `try_copy_to_slice` and `copy_to_bytes`. What lends or looks at a plain slice
+    /// cannot ask: dereferencing, comparing, hashing, `Buf`'s `chunk`, and whatever is given the
+    /// slice or reads by `chunk`, as `Buf`'s `get_u8` and its like and `BufMut`'s `put` do. A buffer
+    /// of another kind that has this one as its owner knows of no file: one of
+    /// [`from_owner`](Self::from_owner), or of a `Bytes` that was made from this. Nor does asking help
+    /// when the file is truncated between the answer and the copy.
     ///
     /// Only lengths are compared. A file that was truncated and has grown again passes; touching its
     /// bytes is no fault, but those past the truncation are what was written since, or zero.

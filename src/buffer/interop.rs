@@ -2,7 +2,7 @@
 //! The `bytes` crate: buffers to `Bytes` and back without a copy, `Buf` and `BufMut`.
 
 use ::bytes::buf::UninitSlice;
-use ::bytes::{Buf, BufMut, Bytes};
+use ::bytes::{Buf, BufMut, Bytes, TryGetError};
 
 use super::make::TRUNCATED;
 use super::owner;
@@ -37,6 +37,14 @@ impl From<Bytes> for Buffer {
     }
 }
 
+/// Whether there are as many bytes as are asked for.
+fn has(available: usize, requested: usize) -> Result<(), TryGetError> {
+    if requested > available {
+        return Err(TryGetError { requested, available });
+    }
+    Ok(())
+}
+
 impl Buf for Buffer {
     #[inline]
     fn remaining(&self) -> usize {
@@ -62,6 +70,14 @@ impl Buf for Buffer {
         assert!(self.is_whole(into.len()), "{TRUNCATED}");
         into.copy_from_slice(&self[..into.len()]);
         Buffer::advance(self, into.len());
+    }
+
+    /// Panics for a mapped file that was truncated.
+    #[track_caller]
+    fn try_copy_to_slice(&mut self, into: &mut [u8]) -> Result<(), TryGetError> {
+        has(self.len(), into.len())?;
+        Buf::copy_to_slice(self, into);
+        Ok(())
     }
 
     /// Does not copy.
@@ -104,6 +120,14 @@ impl Buf for BufferChain {
             done += piece.len();
         }
         BufferChain::advance(self, done);
+    }
+
+    /// Panics for a mapped file that was truncated; nothing is taken then.
+    #[track_caller]
+    fn try_copy_to_slice(&mut self, into: &mut [u8]) -> Result<(), TryGetError> {
+        has(self.len(), into.len())?;
+        Buf::copy_to_slice(self, into);
+        Ok(())
     }
 
     /// Copies only what lies in more than one buffer. Panics also if that is of a mapped file that
