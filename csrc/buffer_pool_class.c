@@ -441,8 +441,17 @@ size_t aegis_i_buffer_class_close(aegis_i_buffer_class *home) {
     return left_count;
 }
 
+static void release_pool(aegis_buffer_owner *end) {
+    void *shared = (unsigned char *)(void *)end - offsetof(aegis_buffer_pool_shared, end);
+    aegis_i_buffer_pool_free((aegis_buffer_pool_shared *)shared);
+}
+
 void aegis_i_buffer_pool_drop(aegis_buffer_pool_shared *shared) {
     /* Release and acquire pair with each other: who frees sees what all others did. */
-    if (aegis_i_sub(&shared->live, 1, memory_order_acq_rel) == 1)
-        aegis_i_buffer_pool_free(shared);
+    if (aegis_i_sub(&shared->live, 1, memory_order_acq_rel) != 1)
+        return;
+    /* Its source may hold the last buffer of another pool, and so on: on a bounded stack. */
+    aegis_buffer_owner end = {0, release_pool, NULL, 0, 0};
+    shared->end = end;
+    aegis_buffer_owner_release(&shared->end);
 }

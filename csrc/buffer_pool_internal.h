@@ -96,6 +96,8 @@ struct aegis_buffer_pool_shared {
     void (*close)(void *context);
     void *close_context;
     size_t memory_bytes;
+    /* How the pool is freed, written when that is due. */
+    aegis_buffer_owner end;
 
     /* What keeps the pool: the blocks that are not in the lock-free pools, buffers on the C heap,
      * and 1 for all handles together. */

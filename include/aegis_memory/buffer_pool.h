@@ -159,7 +159,8 @@ AEGIS_API aegis_status aegis_buffer_pool_retain(const aegis_buffer_pool *pool,
                                                 aegis_buffer_pool *copy);
 
 /** Gives a handle up. The pool is gone with the last one, or, if buffers are out then, when the
- *  last of them comes home.
+ *  last of them comes home: at once, except deep inside of release functions, where it waits as an
+ *  owner does (buffer.h).
  *  @param pool  NULL and all-zero are accepted. All-zero afterwards.
  *  Threads:     any thread.
  *  Cost:        O(1); the last one O(stripes) and a system call, and O(slabs) when the pool goes.

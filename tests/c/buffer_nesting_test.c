@@ -12,6 +12,7 @@
 
 #define LEVELS ((size_t)200000)
 #define ARENA_LEVELS ((size_t)50000)
+#define POOL_LEVELS ((size_t)5000)
 #define STACK_BYTES ((size_t)256 * 1024)
 /* Release functions that run inside of each other. */
 #define DEPTH 16
@@ -81,13 +82,38 @@ static aegis_buffer arena_around(const aegis_buffer *inner) {
     return view;
 }
 
+/* A pool that has given its only buffer, and whose source holds the view inside. */
+static aegis_buffer pool_around(const aegis_buffer *inner) {
+    aegis_buffer_class only = {16, 1, 1};
+    aegis_buffer_pool_options options;
+    aegis_buffer_pool pool;
+    aegis_buffer_mut writer;
+    aegis_source source = aegis_source_heap();
+    aegis_buffer *context = (aegis_buffer *)malloc(sizeof *context);
+    *context = *inner;
+    source.close = release_inner;
+    source.context = context;
+    memset(&options, 0, sizeof options);
+    options.classes = &only;
+    options.class_count = 1;
+    options.align_bytes = 16;
+    options.source = &source;
+    CHECK(aegis_buffer_pool_init(&pool, &options) == AEGIS_OK);
+    CHECK(aegis_buffer_pool_get(&pool, &writer, 5, NULL) == AEGIS_OK);
+    CHECK(aegis_buffer_mut_append(&writer, "bytes", 5) == AEGIS_OK);
+    aegis_buffer_pool_release(&pool);
+    return aegis_buffer_mut_freeze(&writer);
+}
+
 static aegis_buffer any_around(const aegis_buffer *inner) {
     static size_t number;
-    switch (number++ % 3) {
+    switch (number++ % 4) {
     case 0:
         return wrap_around(inner);
     case 1:
         return adopt_around(inner);
+    case 2:
+        return pool_around(inner);
     default:
         return arena_around(inner);
     }
@@ -137,8 +163,12 @@ static void arenas_nested_deep_are_each_finished_once(void) {
     expect_each_released_once(arena_around, ARENA_LEVELS);
 }
 
+static void pools_whose_sources_hold_buffers_of_pools_are_each_freed_once(void) {
+    expect_each_released_once(pool_around, POOL_LEVELS);
+}
+
 static void owners_of_all_kinds_nested_deep_are_each_released_once(void) {
-    expect_each_released_once(any_around, ARENA_LEVELS);
+    expect_each_released_once(any_around, POOL_LEVELS);
 }
 
 /* -- every way to give a reference up -- */
@@ -302,6 +332,7 @@ int main(void) {
     RUN(wrapped_owners_nested_deep_are_each_released_once);
     RUN(adopted_owners_nested_deep_are_each_released_once);
     RUN(arenas_nested_deep_are_each_finished_once);
+    RUN(pools_whose_sources_hold_buffers_of_pools_are_each_freed_once);
     RUN(owners_of_all_kinds_nested_deep_are_each_released_once);
     RUN(every_way_to_give_a_reference_up_releases_nested_owners);
     RUN(sixteen_levels_are_released_before_the_call_returns);
