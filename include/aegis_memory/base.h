@@ -12,13 +12,17 @@
  *  - Nothing in the library aborts or unwinds, or prints, except that a debug build reports a
  *    mistake of its user: see aegis_set_report. A debug build is a library that was compiled with
  *    AEGIS_DEBUG, as aegis_build_flags tells; NDEBUG says nothing. Structs are the same in each.
+ *  - No lock of the library is held while a function of the user's runs: a source's, one told of
+ *    pressure, a deferred one, the release function of an owner. What such a function may do with
+ *    the object that calls it is said where it is declared.
  *  - After a fork the child has the objects of the parent but only one thread. An object that no
- *    other thread was inside of at that moment works in the child; so do lock-free forms and
- *    budgets' charges at any moment. Another one works or fails at once with AEGIS_E_FORKED, and
- *    goes on failing: what the other thread was doing is half done in the child's copy, for good.
- *    A debug build reports it. What other threads had in hand stays out; threads that waited are
- *    forgotten. That is said of fork() as POSIX has it, which runs the handlers of pthread_atfork;
- *    a child of vfork() or of a bare system call may not use the library.
+ *    other thread was inside of at that moment works in the child. So do lock-free forms, buffer
+ *    pools and budgets' charges, whatever other threads were doing. Any other object that one was
+ *    inside of fails at once with AEGIS_E_FORKED, and goes on failing: what that thread was doing
+ *    is half done in the child's copy, for good. A debug build reports it. What other threads had
+ *    in hand stays out; threads that waited are forgotten. All this holds for fork() as POSIX has
+ *    it, which runs the handlers of pthread_atfork; a child of vfork() or of a bare system call
+ *    may not use the library.
  *  - A call that waits for a block or a buffer is a cancellation point while it waits. A thread
  *    that is cancelled there leaves the queue, gives a block that it has just got to the next one,
  *    and holds no lock when it ends. No other call is a cancellation point: the thread acts on the
