@@ -16,13 +16,13 @@
  *    pressure, a deferred one, the release function of an owner. What such a function may do with
  *    the object that calls it is said where it is declared.
  *  - After a fork the child has the objects of the parent but only one thread. An object that no
- *    other thread was inside of at that moment works in the child. So do lock-free forms, buffer
- *    pools and budgets' charges, whatever other threads were doing. Any other object that one was
- *    inside of fails at once with AEGIS_E_FORKED, and goes on failing: what that thread was doing
- *    is half done in the child's copy, for good. A debug build reports it. What other threads had
- *    in hand stays out; threads that waited are forgotten. All this holds for fork() as POSIX has
- *    it, which runs the handlers of pthread_atfork; a child of vfork() or of a bare system call
- *    may not use the library.
+ *    other thread was inside of at that moment works in the child. So do budgets' charges, buffer
+ *    pools, and lock-free forms unless a thread had one alone, to reset it, say. Any other object
+ *    that a thread was inside of is half changed in the child's copy, for good. One behind a lock
+ *    fails at once with AEGIS_E_FORKED, and goes on failing; a debug build reports it. One with a
+ *    single owner must not be used. What other threads had in hand stays out; threads that waited
+ *    are forgotten. All this holds for fork() as POSIX has it, which runs the handlers of
+ *    pthread_atfork; a child of vfork() or of a bare system call may not use the library.
  *  - A call that waits for a block or a buffer is a cancellation point while it waits. A thread
  *    that is cancelled there leaves the queue, gives a block that it has just got to the next one,
  *    and holds no lock when it ends. No other call is a cancellation point: the thread acts on the
