@@ -32,8 +32,9 @@ fn compile_core(include: &Path) {
         .flag_if_supported("-fvisibility=hidden")
         // The core is a part of what it is linked into, which does not export it.
         .define("AEGIS_STATIC", None)
-        // A user's CFLAGS may ask for link-time optimisation, whose objects rustc cannot link.
+        // The compiler's command may ask for link-time optimisation, and so may a user's CFLAGS.
         .flag_if_supported("-fno-lto");
+    refuse_lto();
     let mut files: Vec<_> = fs::read_dir("csrc")
         .expect("the package has csrc")
         .map(|entry| entry.expect("csrc can be read").path())
@@ -49,6 +50,20 @@ fn compile_core(include: &Path) {
         core.define("AEGIS_VALGRIND", None);
     }
     core.compile("aegis_memory");
+}
+
+/// Takes link-time optimisation, whose objects rustc cannot link, out of a user's CFLAGS. These stand
+/// behind the flags that `cc` is given here, so they are changed themselves.
+fn refuse_lto() {
+    let target = env::var("TARGET").expect("cargo sets TARGET");
+    let of_target = [format!("CFLAGS_{target}"), format!("CFLAGS_{}", target.replace('-', "_"))];
+    let general = ["TARGET_CFLAGS", "HOST_CFLAGS", "CFLAGS"].map(String::from);
+    for name in of_target.into_iter().chain(general) {
+        match env::var(&name) {
+            Ok(flags) if flags.contains("-flto") => env::set_var(name, flags + " -fno-lto"),
+            _ => {}
+        }
+    }
 }
 
 #[cfg(feature = "bindgen")]
