@@ -97,6 +97,9 @@ void aegis_arena_scope_begin(aegis_arena *arena, aegis_arena_scope *scope) {
     assert(aegis_i_arena_is_valid(arena));
     scope->mark = aegis_arena_get_mark(arena);
     scope->arena = *arena;
+    /* Its record is its own: nothing has failed yet. */
+    scope->arena.failed_status = AEGIS_OK;
+    scope->arena.failed_what = AEGIS_WHAT_BYTES;
     begin_marks(arena, scope);
     aegis_i_arena_forget_blocks(arena);
     arena->capacity_bytes = arena->reserved_bytes = arena->block_count = 0;

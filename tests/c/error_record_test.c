@@ -76,7 +76,10 @@ static void end_of_a_scope_takes_over_nothing_of_the_scopes_record(void) {
     for (int outer_argument = 0; outer_argument < 2; outer_argument++) {
         aegis_arena arena = new_arena(NULL);
         aegis_arena_scope scope;
+        CHECK(aegis_arena_defer(&arena, NULL, NULL) == AEGIS_E_INVALID);
         aegis_arena_scope_begin(&arena, &scope);
+        CHECK(error_of(&scope.arena).status == AEGIS_OK);
+        CHECK(error_of(&scope.arena).what == AEGIS_WHAT_BYTES);
         aegis_arena *of_argument = outer_argument ? &arena : &scope.arena;
         aegis_arena *of_bytes = outer_argument ? &scope.arena : &arena;
         CHECK(aegis_arena_defer(of_argument, NULL, NULL) == AEGIS_E_INVALID);
