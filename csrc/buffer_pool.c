@@ -150,7 +150,7 @@ static uint32_t sleep_for_block(aegis_buffer_pool_shared *shared, aegis_i_buffer
         aegis_i_condition_wait(&shared->came_home, &shared->mutex, until_ns, give_up, shared);
     }
     aegis_i_mutex_unlock(&shared->mutex);
-    /* Relaxed: who sees it too late only looks for waiters in vain. */
+    /* Relaxed: a thread that sees it too late only looks for waiters in vain. */
     (void)aegis_i_sub(&shared->waiters, 1, memory_order_relaxed);
     return index;
 }
@@ -166,10 +166,8 @@ static uint32_t wait_any(aegis_buffer_pool_shared *shared, aegis_i_buffer_class 
     (void)aegis_i_add(&shared->wait_count, 1, memory_order_relaxed);
     do {
         if (!aegis_i_buffer_pool_adopt(shared)) {
-            memset(error, 0, sizeof *error);
-            error->status = AEGIS_E_FORKED;
-            error->requested_bytes = (*home)->buffer_bytes;
-            error->align_bytes = shared->align_bytes;
+            (void)aegis_i_error_bytes(error, AEGIS_E_FORKED, (*home)->buffer_bytes,
+                                      shared->align_bytes);
             return AEGIS_I_NO_INDEX;
         }
         index = sleep_for_block(shared, home, deadline_ns);

@@ -3,10 +3,10 @@
  * the lock up around the source, and look anew at the pool when they have it back.
  *
  * Each thread that finds no block has a node, with a condition of its own, on its stack; the nodes
- * form a queue. Who has a free block while the queue is not empty, be it one that came back or one
- * of a new slab, writes it into the first node and takes that out of the queue, all under the lock:
- * so the block is never free in between, and a waiter that wakes for whatever reason finds it there
- * or knows that it has none.
+ * form a queue. A thread that has a free block while the queue is not empty, one that came back or
+ * one of a new slab, writes it into the first node and takes that out of the queue, all under the
+ * lock: so the block is never free in between, and a waiter that wakes for whatever reason finds it
+ * there or knows that it has none.
  *
  * Growth is tried by a thread as it comes, by a waiter once more at its deadline, and in between by
  * the first of the queue every SLICE_NS: nobody wakes a waiter when a budget or a source recovers.
@@ -208,8 +208,8 @@ static bool release_slab(aegis_locked_pool_shared *shared, uint32_t slab, uintpt
     return true;
 }
 
-/* Takes a growth out of the list, unless the list has been forgotten, and wakes who waits for it.
- */
+/* Takes a growth out of the list, unless the list has been forgotten, and wakes the
+ * threads that wait for it. */
 static void end_growth(aegis_locked_pool_shared *shared, const growth *ended) {
     growth **link = &shared->growths;
     while (*link != NULL && *link != ended)
@@ -371,12 +371,9 @@ static AEGIS_I_COLD void *take_slow(aegis_locked_pool_shared *shared, uint64_t t
 
 /* Says that a pool is lost in this process. */
 static void *fail_forked(const aegis_locked_pool *pool, aegis_error *error) {
-    if (error != NULL) {
-        memset(error, 0, sizeof *error);
-        error->status = AEGIS_E_FORKED;
-        error->requested_bytes = pool->block_bytes;
-        error->align_bytes = pool->shared->pool.slabs.align_bytes;
-    }
+    if (error != NULL)
+        (void)aegis_i_error_bytes(error, AEGIS_E_FORKED, pool->block_bytes,
+                                  pool->shared->pool.slabs.align_bytes);
     return NULL;
 }
 

@@ -409,8 +409,8 @@ AEGIS_API void aegis_arena_scope_begin(aegis_arena *arena, aegis_arena_scope *sc
 
 /** Ends a scope: frees all that it allocated, whatever was done with its arena, and merges what
  *  `arena` acquired in between.
- *  @param scope  the latest one begun on this arena that has not ended; those begun on its own arena
- *                have. A debug build reports another one.
+ *  @param scope  the latest one begun on this arena that has not ended; those begun on its own
+ *                arena have. A debug build reports another one.
  *  Threads:      one owner.
  *  Cost:         O(1), and O(blocks) for blocks that `arena` acquired during the scope.
  */
