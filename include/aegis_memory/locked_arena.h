@@ -12,8 +12,8 @@
  *
  *  Reset, trim, clear and fini have the arena alone, as there: no other thread is in a call, and
  *  what the others did happens before. They do not hold the lock, so a deferred function may
- *  allocate, and so may the source as it takes a block back; but an arena that is being finished has
- *  no blocks left by then, and gets none.
+ *  allocate, and so may the source as it takes a block back; but an arena that is being finished
+ *  has no blocks left by then, and gets none.
  *
  *  After a fork the arena works in the child process if no other thread was inside of a call on it
  *  at that moment. Else it is lost there: what returns a status or an error record fails with
