@@ -81,6 +81,7 @@ static const aegis_i_abi_entry table[] = {
     FIELD(aegis_arena, stamps),
     FIELD(aegis_arena, stale_count),
     FIELD(aegis_arena, stale),
+    FIELD(aegis_arena, stale_nodes),
     FIELD(aegis_arena, source),
     FIELD(aegis_arena, budget),
     FIELD(aegis_arena, guards),

@@ -5,12 +5,18 @@
  * that never goes back, and that an arena shares with its scopes while they are open. A reset, a
  * trim that may move the first block, and each border of a scope give the arena a new generation,
  * which its older marks do not have. A rewind makes the marks between its own and the latest stale:
- * a span of numbers, kept in a short stack in rising order. A rewind further back swallows the
- * spans above it, so there is one for each mark in use that others were dropped behind. What falls
- * out at the bottom of a full stack goes unnoticed; to know all would take memory without bound,
- * as any selection of the marks made so far can be stale. */
+ * a span of numbers, kept in a stack in rising order. A rewind further back swallows the spans
+ * above it, so there is one for each mark in use that others were dropped behind. The stack begins
+ * in the struct and goes on in the arena's own memory: a span is put where the rewind has gone back
+ * to, so that its memory is freed just when the span is swallowed. If there is no room, two spans
+ * become one, and the good marks between them are refused. */
 #include "harden.h"
 #include "internal.h"
+
+struct aegis_arena_stale_node {
+    aegis_arena_stale_node *older;
+    aegis_arena_stale_span span;
+};
 
 /* Tells the checkers that nothing of the current block above `ptr` and of the idle blocks is
  * handed out. Costs nothing, not even the walk, without a checker. */
@@ -64,6 +70,8 @@ static void free_all(aegis_arena *arena) {
 
 void aegis_i_arena_free_since(aegis_arena *arena, const aegis_arena_mark *mark) {
     aegis_i_arena_run_deferred(arena, mark != NULL ? mark->deferred : NULL);
+    /* Before the memory goes that some of the spans are in. */
+    aegis_i_arena_forget_marks(arena, mark != NULL ? mark->stamp : 0);
     if (mark == NULL || mark->block == NULL) {
         free_all(arena);
         return;
@@ -81,6 +89,10 @@ static uint64_t *stamps_of(aegis_arena *arena) {
 }
 
 void aegis_i_arena_forget_marks(aegis_arena *arena, uint64_t stamp) {
+    while (arena->stale_nodes != NULL && arena->stale_nodes->span.after >= stamp)
+        arena->stale_nodes = arena->stale_nodes->older;
+    if (arena->stale_nodes != NULL)
+        return; /* Those in the struct are older. */
     while (arena->stale_count != 0 && arena->stale[arena->stale_count - 1].after >= stamp)
         arena->stale_count--;
 }
@@ -91,18 +103,43 @@ void aegis_i_arena_renew(aegis_arena *arena) {
     arena->generation = ++*stamps_of(arena);
 }
 
-/* Makes the marks that were taken after the one with this number stale. */
+/* Puts the newest span into the arena's memory. Not by way of the source, which could use the arena
+ * meanwhile. False: no block has room. */
+static bool add_node(aegis_arena *arena, aegis_arena_stale_span span) {
+    aegis_i_request request = {
+        sizeof(aegis_arena_stale_node), AEGIS_ARENA_ALIGN, 0, 0, false, false};
+    aegis_arena_stale_node *node = (aegis_arena_stale_node *)aegis_i_arena_serve(arena, &request);
+    if (node == NULL)
+        return false;
+    node->older = arena->stale_nodes;
+    node->span = span;
+    arena->stale_nodes = node;
+    return true;
+}
+
+/* Makes the marks that were taken after the one with this number stale. The spans that begin there
+ * or later are forgotten already. */
 static void retire_marks(aegis_arena *arena, uint64_t stamp) {
-    uint64_t latest = *stamps_of(arena);
-    if (stamp == latest)
+    aegis_arena_stale_span span = {stamp, *stamps_of(arena)};
+    aegis_arena_stale_span *spans = arena->stale;
+    bool full = arena->stale_count == AEGIS_ARENA_STALE_SPANS;
+    if (span.after == span.last || (full && add_node(arena, span)))
         return;
-    aegis_i_arena_forget_marks(arena, stamp);
-    if (arena->stale_count == AEGIS_ARENA_STALE_SPANS) {
-        arena->stale_count--;
-        memmove(&arena->stale[0], &arena->stale[1], arena->stale_count * sizeof arena->stale[0]);
+    if (arena->stale_nodes != NULL) {
+        /* The two newest: what is in the struct stays older. */
+        arena->stale_nodes->span.last = span.last;
+        return;
     }
-    aegis_arena_stale_span span = {stamp, latest};
-    arena->stale[arena->stale_count++] = span;
+    if (full) {
+        /* The two oldest. */
+        spans[1].after = spans[0].after;
+        memmove(&spans[0], &spans[1], --arena->stale_count * sizeof spans[0]);
+    }
+    spans[arena->stale_count++] = span;
+}
+
+static bool is_in(uint64_t stamp, const aegis_arena_stale_span *span) {
+    return stamp > span->after && stamp <= span->last;
 }
 
 static bool is_good(const aegis_arena *arena, const aegis_arena_mark *mark) {
@@ -111,9 +148,12 @@ static bool is_good(const aegis_arena *arena, const aegis_arena_mark *mark) {
     if (mark->generation != arena->generation)
         return false;
     for (size_t i = 0; i < arena->stale_count; i++)
-        if (mark->stamp > arena->stale[i].after && mark->stamp <= arena->stale[i].last)
+        if (is_in(mark->stamp, &arena->stale[i]))
             return false;
-    return true;
+    const aegis_arena_stale_node *node = arena->stale_nodes;
+    while (node != NULL && !is_in(mark->stamp, &node->span))
+        node = node->older;
+    return node == NULL;
 }
 
 aegis_arena_mark aegis_arena_get_mark(aegis_arena *arena) {

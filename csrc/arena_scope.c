@@ -52,6 +52,7 @@ static void begin_marks(aegis_arena *arena, aegis_arena_scope *scope) {
     scope->arena.generation = ++*arena->stamps;
     arena->generation = ++*arena->stamps;
     arena->stale_count = 0;
+    arena->stale_nodes = NULL;
 }
 
 /* Suspended marks of the outer arena, now in `inner`, are good again, but for a reset. */

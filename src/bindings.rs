@@ -296,6 +296,11 @@ pub struct aegis_arena_stale_span {
     pub last: u64,
 }
 #[repr(C)]
+#[derive(Debug)]
+pub struct aegis_arena_stale_node {
+    _unused: [u8; 0],
+}
+#[repr(C)]
 #[derive(Debug, Copy, Clone)]
 pub struct aegis_arena {
     pub ptr: *mut ::core::ffi::c_uchar,
@@ -322,6 +327,7 @@ pub struct aegis_arena {
     pub stamps: *mut u64,
     pub stale_count: usize,
     pub stale: [aegis_arena_stale_span; 8usize],
+    pub stale_nodes: *mut aegis_arena_stale_node,
     pub source: aegis_source,
     pub budget: *mut aegis_budget,
     pub guards: *mut aegis_arena_guard,

@@ -87,7 +87,7 @@ typedef struct aegis_arena_options {
     uint32_t flags;
 } aegis_arena_options;
 
-/** How many spans of stale marks an arena remembers: see aegis_arena_rewind. */
+/** How many spans of stale marks an arena keeps in its struct: see aegis_arena_rewind. */
 #define AEGIS_ARENA_STALE_SPANS 8
 
 /** Marks made stale by a rewind: those numbered above `after`, up to `last`. */
@@ -95,6 +95,8 @@ typedef struct aegis_arena_stale_span {
     uint64_t after;
     uint64_t last;
 } aegis_arena_stale_span;
+
+typedef struct aegis_arena_stale_node aegis_arena_stale_node;
 
 /** A bump arena. See the invariants above; `ptr` and `limit` stay the first two fields. */
 typedef struct aegis_arena {
@@ -126,6 +128,8 @@ typedef struct aegis_arena {
     uint64_t *stamps;
     size_t stale_count;
     aegis_arena_stale_span stale[AEGIS_ARENA_STALE_SPANS];
+    /* Further spans, newer than those, in the arena's memory; the newest first. */
+    aegis_arena_stale_node *stale_nodes;
     aegis_source source;
     aegis_budget *budget;
     aegis_arena_guard *guards;
@@ -381,13 +385,14 @@ AEGIS_API aegis_arena_mark aegis_arena_get_mark(aegis_arena *arena);
 /** Frees everything allocated since the mark; runs what was deferred since, newest first. The mark
  *  stays good. Blocks are kept for reuse.
  *  @param mark  of this arena.
- *  @return      AEGIS_OK; AEGIS_E_INVALID when the mark is good no longer. Of marks that a rewind
- *               has made stale, the latest AEGIS_ARENA_STALE_SPANS runs are known: if more good
- *               marks than that have stale ones behind them, those behind the oldest may be taken
- *               for good.
+ *  @return      AEGIS_OK; AEGIS_E_INVALID when the mark is good no longer. The marks between a good
+ *               one and the next that a rewind has made stale are a run; if there are more than
+ *               AEGIS_ARENA_STALE_SPANS runs, each further one takes 24 bytes of the arena behind
+ *               the mark rewound to. Where the blocks held have no room for that, some good marks
+ *               are refused, but never the one rewound to.
  *  On failure:  nothing changed.
  *  Threads:     one owner.
- *  Cost:        O(1) and the deferred functions.
+ *  Cost:        O(1), O(runs) if there are many, and the deferred functions.
  */
 AEGIS_API aegis_status aegis_arena_rewind(aegis_arena *arena, const aegis_arena_mark *mark);
 

@@ -20,6 +20,7 @@ pub(super) fn raw_budget(budget: Option<&MemoryBudget>) -> *mut ffi::aegis_budge
 }
 
 /// What is said of a mapped file that was truncated.
+#[cfg(any(feature = "std", feature = "bytes"))]
 pub(super) const TRUNCATED: &str = "the mapped file was truncated";
 
 /// Calls the core for memory, and says why there was none. Inside `unwind::call` or
