@@ -13,6 +13,8 @@ fn programs_that_break_a_promise_do_not_compile() {
     // drop glue is refused when its code is generated.
     programs.pass("tests/compile_pass/*.rs");
     programs.compile_fail("tests/compile_fail/*.rs");
+    #[cfg(feature = "std")]
+    programs.compile_fail("tests/compile_fail/std/*.rs");
     #[cfg(feature = "allocator-api2")]
     programs.compile_fail("tests/compile_fail/allocator/*.rs");
 }

@@ -18,9 +18,11 @@ use crate::unwind;
 ///
 /// let mut message: BufferChain = [Buffer::from("head"), Buffer::from("body")].into();
 /// assert_eq!(message, "headbody");
+/// # #[cfg(feature = "std")] {
 /// let mut sent = Vec::new();
 /// message.write_vectored_to(&mut sent)?;
 /// assert!(message.is_empty() && sent == b"headbody");
+/// # }
 /// # Ok::<(), std::io::Error>(())
 /// ```
 #[derive(Clone, Default)]
