@@ -30,8 +30,8 @@ static void hide_free(const aegis_arena *arena) {
 
 /* Makes `block` current at `ptr`; the blocks behind `last` become idle, or are returned, to be
  * released, if each allocation has one of its own. */
-static aegis_arena_block *go_back(aegis_arena *arena, aegis_arena_block *block, unsigned char *ptr,
-                                  aegis_arena_block *last) {
+static inline aegis_arena_block *go_back(aegis_arena *arena, aegis_arena_block *block,
+                                         unsigned char *ptr, aegis_arena_block *last) {
     aegis_arena_block *freed_list = NULL;
     aegis_i_arena_sync_block(arena);
     if ((arena->flags & (AEGIS_ARENA_WIPE | AEGIS_ARENA_FILL)) != 0) {
@@ -62,16 +62,20 @@ static void free_all(aegis_arena *arena) {
     aegis_arena_block *freed =
         go_back(arena, arena->first, aegis_i_block_start(arena->first), arena->first);
     arena->closed_bytes = arena->wasted_bytes = 0;
+    if ((arena->flags & AEGIS_ARENA_OWN_BLOCKS) == 0)
+        return;
     aegis_i_arena_release(arena, freed);
     /* The source may have allocated as it took those back. */
-    if ((arena->flags & AEGIS_ARENA_OWN_BLOCKS) != 0 && aegis_i_arena_is_unused(arena))
+    if (aegis_i_arena_is_unused(arena))
         aegis_i_arena_trim_unused(arena, 0);
 }
 
 void aegis_i_arena_free_since(aegis_arena *arena, const aegis_arena_mark *mark) {
-    aegis_i_arena_run_deferred(arena, mark != NULL ? mark->deferred : NULL);
+    if (arena->deferred != NULL)
+        aegis_i_arena_run_deferred(arena, mark != NULL ? mark->deferred : NULL);
     /* Before the memory goes that some of the spans are in. */
-    aegis_i_arena_forget_marks(arena, mark != NULL ? mark->stamp : 0);
+    if (arena->stale_count != 0)
+        aegis_i_arena_forget_marks(arena, mark != NULL ? mark->stamp : 0);
     if (mark == NULL || mark->block == NULL) {
         free_all(arena);
         return;
@@ -99,7 +103,8 @@ void aegis_i_arena_forget_marks(aegis_arena *arena, uint64_t stamp) {
 
 void aegis_i_arena_renew(aegis_arena *arena) {
     const aegis_arena_mark *floor = aegis_i_arena_floor(arena);
-    aegis_i_arena_forget_marks(arena, floor != NULL ? floor->stamp : 0);
+    if (arena->stale_count != 0)
+        aegis_i_arena_forget_marks(arena, floor != NULL ? floor->stamp : 0);
     arena->generation = ++*stamps_of(arena);
 }
 
