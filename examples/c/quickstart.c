@@ -68,10 +68,11 @@ static bool fail(const char *path, size_t line, const char *what) {
 static void *need(void *bytes, const memory *m) {
     if (bytes != NULL)
         return bytes;
-    aegis_error error = {AEGIS_E_OUT_OF_MEMORY, 0, 0, 0, 0, NULL};
+    char reason[256];
+    (void)snprintf(reason, sizeof reason, "%s", aegis_status_message(AEGIS_E_OUT_OF_MEMORY));
     if (m->arena != NULL)
-        aegis_arena_last_error(m->arena, &error);
-    fprintf(stderr, "quickstart: %s\n", aegis_status_message(error.status));
+        (void)aegis_arena_explain(m->arena, reason, sizeof reason);
+    fprintf(stderr, "quickstart: %s\n", reason);
     exit(1);
 }
 
