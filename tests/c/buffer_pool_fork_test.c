@@ -156,10 +156,10 @@ static void use_as_a_grandchild(void) {
 static void use_as_a_child(void) {
     pthread_t threads[CHILD_THREADS + 1];
     take_all();
-    for (size_t i = 0; i < CHILD_THREADS; i++)
+    for (size_t i = 0; i + 1 <= CHILD_THREADS; i++)
         demand(pthread_create(&threads[i], NULL, hammer_for_a_while, (void *)(i + 77)) == 0);
     demand(child_succeeds(use_as_a_grandchild));
-    for (size_t i = 0; i < CHILD_THREADS; i++)
+    for (size_t i = 0; i + 1 <= CHILD_THREADS; i++)
         pthread_join(threads[i], NULL);
     take_all();
     for (size_t i = 0; i < HELD; i++)
