@@ -38,9 +38,11 @@ fn pressure_callback_allocates_from_the_locked_arena_that_grows() {
         let held = Held::default();
         let told = Arc::new(AtomicUsize::new(0));
         let budget = MemoryBudget::new("q", 1 << 20);
-        let (in_callback, count) = (held.clone(), told.clone());
+        // Weak, or the arena would keep itself by its budget.
+        let (in_callback, count) = (Arc::downgrade(&held), told.clone());
         budget.on_pressure(1, move |_| {
-            let arena = in_callback.get().expect("built without a block");
+            let held = in_callback.upgrade().expect("in use");
+            let arena = held.get().expect("built without a block");
             arena.alloc_str("told").make_ascii_uppercase();
             *arena.alloc_static(vec![1]) = vec![2];
             assert!(arena.alloc(50_000).iter().all(|&byte| byte == 0));
