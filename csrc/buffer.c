@@ -42,7 +42,7 @@ aegis_status aegis_i_buffer_unref(aegis_buffer_owner *owner) {
     if (owner == NULL)
         return AEGIS_OK;
     _Atomic size_t *references = aegis_i_references(owner);
-    /* Acquire pairs with the decrement below, by those who had a reference before. */
+    /* Acquire pairs with the decrement below, by the threads that had a reference before. */
     size_t seen = aegis_i_load(references, memory_order_acquire);
     if (AEGIS_UNLIKELY(seen == 0))
         return report_dead_owner(owner);

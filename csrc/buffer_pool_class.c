@@ -44,28 +44,29 @@
  * has spun for long sleeps in between, so that one of lower priority gets on.
  *
  * How long the pool lives. `live` counts the blocks that are not at home, out and parked alike,
- * buffers on the C heap, and 1 for all handles together. Who brings it to 0 frees the pool. It
- * never gets there early:
+ * buffers on the C heap, and 1 for all handles together. The thread that brings it to 0 frees the
+ * pool. It never gets there early:
  * - A block leaves its home in a call on a handle, whose 1 is counted; `live` grows before the
  *   block is parked or handed out, so before anybody can bring it back.
- * - A block that goes home is counted until it is there. Who moves others home on the way still
- *   has its own block, or a handle, which is counted; so that subtraction is never the last.
+ * - A block that goes home is counted until it is there. A thread that moves others home on the way
+ *   still has its own block, or a handle, which is counted; so that subtraction is never the last.
  * - A block that is parked instead stays counted, and its thread touches the pool no more once it
  *   has left the stripe: only then can others get at the block.
- * - Who gives up the last handle takes all flags and closes the private stripes for good, moves
- *   what they park home, and then takes the handles' 1 off. Until then that keeps the pool for
- *   whoever is still inside a stripe, and from then on nobody gets into one.
+ * - The thread that gives up the last handle takes all flags and closes the private stripes for
+ *   good, moves what they park home, and then takes the handles' 1 off. Until then that keeps the
+ *   pool for a thread still inside a stripe, and from then on no thread gets into one.
  * Each subtraction that may be the last acquires and releases, and a thread that parked released
- * the stripe to who closed it: so who frees the pool sees all that others did with it.
+ * the stripe to the thread that closed it: so the thread that frees the pool sees all that others
+ * did with it.
  *
- * Waiting. A waiter adds itself to `waiters` and then searches. Who brings a block either parks it,
- * having read inside the stripe that nobody waits: the search gets at the stripe later and finds
- * the block, since earlier it would have shown the waiter. Or the block goes home, and a
+ * Waiting. A waiter adds itself to `waiters` and then searches. A thread that brings a block either
+ * parks it, having read inside the stripe that no thread waits: the search gets at the stripe later
+ * and finds the block, since earlier it would have shown the waiter. Or the block goes home, and a
  * read-modify-write of `waiters` follows: if it comes before the waiter's own, the search finds the
- * block, else the waiter is seen. It searches and falls asleep under the mutex, which who wakes it
- * takes too. Nobody wakes it when a budget has room again, or when a thread ends that has parked
- * blocks out of reach; while a class may grow or has lost its private stripes, it sleeps for short
- * times only, and in between asks for memory again, outside of the mutex. */
+ * block, else the waiter is seen. It searches and falls asleep under the mutex, which the thread
+ * that wakes it takes too. No thread wakes it when a budget has room again, or when a thread ends
+ * that has parked blocks out of reach; while a class may grow or has lost its private stripes, it
+ * sleeps for short times only, and in between asks for memory again, outside of the mutex. */
 #if !defined(_WIN32) && !defined(_GNU_SOURCE)
 #define _GNU_SOURCE /* condition.h */
 #endif
@@ -447,7 +448,7 @@ static void release_pool(aegis_buffer_owner *end) {
 }
 
 void aegis_i_buffer_pool_drop(aegis_buffer_pool_shared *shared) {
-    /* Release and acquire pair with each other: who frees sees what all others did. */
+    /* Release and acquire pair: the thread that frees the pool sees what all others did. */
     if (aegis_i_sub(&shared->live, 1, memory_order_acq_rel) != 1)
         return;
     /* Its source may hold the last buffer of another pool, and so on: on a bounded stack. */

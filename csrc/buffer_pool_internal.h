@@ -33,7 +33,8 @@
 #define AEGIS_I_PRIVATE_OPEN UINT32_C(1)
 #define AEGIS_I_PRIVATE_LOST UINT32_C(2)
 
-/* A magazine of free buffers. Only who is inside uses it; others may read `count`. */
+/* A magazine of free buffers. Only the thread inside of the stripe uses it; others may
+ * read `count`. */
 typedef struct aegis_i_stripe {
     /* A shared stripe: the number of the process while one of its threads is inside, and
      * AEGIS_I_STRIPE_ENDED in the end. A private one: its state. */

@@ -13,8 +13,8 @@
  * While one thread is at it the others wait for what comes of it, but no longer than PATIENCE_NS,
  * for the source may wait for one of them; then the next one tries as well, and each of them once
  * this has gone on for ten times as long. A thread that the source calls back does not wait for
- * itself. A pool that can have no further slab stays so while
- * a thread waits, as all its blocks are out then: nobody tries, and everybody sleeps. */
+ * itself. A pool that can have no further slab stays so while a thread waits, as all its blocks are
+ * out then: no thread tries, and all sleep. */
 #if !defined(_WIN32) && !defined(_GNU_SOURCE)
 #define _GNU_SOURCE /* clock_gettime, pthread_condattr_setclock */
 #endif

@@ -41,7 +41,7 @@
 extern "C" {
 #endif
 
-/** aegis_buffer_owner.flags: the memory may be written by who has the only reference. */
+/** aegis_buffer_owner.flags: the holder of the only reference may write the memory. */
 #define AEGIS_BUFFER_WRITABLE 1u
 
 /** What keeps a piece of memory. Whoever makes one sets all fields; `references` is only touched

@@ -21,7 +21,7 @@ use crate::ffi;
 ///
 /// ```
 /// use aegis_memory::arena::FixedArena;
-/// use core::mem::{ManuallyDrop, MaybeUninit};
+/// use core::mem::MaybeUninit;
 ///
 /// let mut memory = [MaybeUninit::<u8>::uninit(); 1024];
 /// let mut arena = FixedArena::new(&mut memory);

@@ -213,8 +213,8 @@ impl LockFreeArena {
     /// # Safety
     ///
     /// - `raw` points to an arena made by `aegis_lock_free_arena_init` that is neither moved, nor
-    ///   reset, trimmed, cleared or finished while `'a` lasts, and C
-    ///   neither frees nor resizes what Rust has allocated.
+    ///   reset, trimmed, cleared or finished while `'a` lasts, and C neither frees nor resizes what
+    ///   Rust has allocated.
     /// - Its source may be used from any thread, and its deferred functions may run on any.
     pub unsafe fn borrow_raw<'a>(raw: *const ffi::aegis_lock_free_arena) -> &'a Self {
         // SAFETY: `LockFreeArena` is a transparent wrapper, and the caller vouches for the rest.

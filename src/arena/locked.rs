@@ -186,8 +186,8 @@ impl LockedArena {
     /// # Safety
     ///
     /// - `raw` points to an arena made by `aegis_locked_arena_init` that is neither moved, nor reset,
-    ///   trimmed, cleared or finished while `'a` lasts, and C
-    ///   neither frees nor resizes what Rust has allocated.
+    ///   trimmed, cleared or finished while `'a` lasts, and C neither frees nor resizes what Rust has
+    ///   allocated.
     /// - Its source may be used from any thread, and its deferred functions may run on any.
     pub unsafe fn borrow_raw<'a>(raw: *const ffi::aegis_locked_arena) -> &'a Self {
         // SAFETY: `LockedArena` is a transparent wrapper, and the caller vouches for the rest.

@@ -228,7 +228,7 @@ impl Make for LockFreePool {
         let options = ffi::aegis_lock_free_pool_options {
             blocks: *options,
             max_cache_count: caches,
-            // A block has one owner, who gives it back once.
+            // A block has one owner, a value that gives it back once.
             flags: ffi::AEGIS_POOL_NO_RACING_FREES,
         };
         let mut raw = MaybeUninit::<ffi::aegis_lock_free_pool>::uninit();
