@@ -3,9 +3,13 @@
 //! block is stamped by its one owner.
 
 use aegis_memory::budget::MemoryBudget;
-use aegis_memory::pool::{Block, BlockPool, LockFreePool, LockedPool, OwnedPoolBlock, PoolBlock};
+use aegis_memory::pool::{
+    Block, BlockPool, LockFreePool, LockedPool, OwnedPoolBlock, Pool, PoolBlock,
+};
 use aegis_memory::AllocError;
 use std::ops::{Deref, DerefMut};
+use std::ptr::NonNull;
+use std::rc::Rc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::mpsc::{channel, sync_channel};
 use std::sync::{Arc, Barrier};
@@ -326,6 +330,32 @@ fn owned_blocks_keep_their_pool_alive_on_other_threads() {
     outlive(Arc::new(LockFreePool::new(64, 3)), |pool| pool.alloc_owned());
     outlive(Arc::new(LockedPool::new(64, 3)), |pool| pool.alloc_owned());
     outlive(Arc::new(LockedPool::new(64, 3)), |pool| pool.alloc_owned_timeout(Duration::ZERO));
+}
+
+/// A block that goes away and comes back leaves its pool with as many owners as before.
+macro_rules! into_raw_gives_the_pool_up {
+    ($($name:ident: $Counted:ident<$Pool:ident>;)+) => {
+        $(#[test]
+        fn $name() {
+            let pool = $Counted::new($Pool::new(64, 2));
+            let mut block = pool.alloc_owned().unwrap();
+            block[0] = 9;
+            let memory: NonNull<[u8]> = block.into_raw();
+            assert_eq!(($Counted::strong_count(&pool), pool.in_use()), (1, 1));
+            // SAFETY: from `into_raw` of this pool's block, which nobody else has.
+            let block = unsafe { Block::<_, u8>::from_raw(pool.clone(), memory.cast()) };
+            assert_eq!((block[0], $Counted::strong_count(&pool)), (9, 2));
+            drop(block);
+            assert_eq!(pool.in_use(), 0);
+            assert!($Counted::try_unwrap(pool).is_ok());
+        })+
+    };
+}
+
+into_raw_gives_the_pool_up! {
+    into_raw_of_a_pool_block_gives_the_pool_up: Rc<Pool>;
+    into_raw_of_a_lock_free_block_gives_the_pool_up: Arc<LockFreePool>;
+    into_raw_of_a_locked_block_gives_the_pool_up: Arc<LockedPool>;
 }
 
 #[test]

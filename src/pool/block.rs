@@ -6,7 +6,7 @@
 
 use alloc::sync::Arc;
 use core::fmt;
-use core::mem::{self, ManuallyDrop, MaybeUninit};
+use core::mem::{ManuallyDrop, MaybeUninit};
 use core::ops::{Deref, DerefMut};
 use core::ptr::{self, NonNull};
 
@@ -123,9 +123,12 @@ where
 
     /// Gives the handle up; the block stays out. For C code, which gives it back with the free
     /// function of the pool, or for [`from_raw`](Self::from_raw).
+    ///
+    /// A handle that owns its pool, an [`OwnedPoolBlock`], gives that up too: the memory is good as
+    /// long as another owner keeps the pool alive.
     pub fn into_raw(self) -> NonNull<[T]> {
         let memory = self.slice();
-        mem::forget(self);
+        drop(self.parts());
         memory
     }
 
