@@ -231,6 +231,10 @@ size_t aegis_buffer_iovecs(const aegis_buffer *buffers, size_t count, aegis_iove
 
 /* -- writers -- */
 
+/* The most that a writer is given of the capacity of the memory that it was a part of, when it
+ * moves to memory of its own. */
+#define INHERITED_BYTES ((size_t)64 << 10)
+
 aegis_status aegis_buffer_mut_release(aegis_buffer_mut *writer) {
     aegis_buffer_owner *owner = writer->owner;
     if (AEGIS_UNLIKELY(owner == NULL))
@@ -251,13 +255,17 @@ aegis_status aegis_buffer_mut_append(aegis_buffer_mut *writer, const void *data,
     return AEGIS_OK;
 }
 
-/* Gives a writer that has its memory for itself all of it, if that holds `needed_bytes`. */
+/* Gives a writer that has its memory for itself all of it, if that holds `needed_bytes`. The bytes
+ * move only when at least as much room is won as is moved: a window that slides over the memory a
+ * little at a time would otherwise be moved each time. */
 static bool extend_in_place(aegis_buffer_mut *writer, size_t needed_bytes) {
     const aegis_buffer_owner *owner = writer->owner;
     if (needed_bytes > owner->capacity_bytes || !aegis_i_buffer_owner_is_unique(owner))
         return false;
     size_t offset = (size_t)(writer->data - owner->base);
     if (needed_bytes > owner->capacity_bytes - offset) {
+        if (offset < writer->length)
+            return false;
         memmove(owner->base, writer->data, writer->length);
         writer->data = owner->base;
         offset = 0;
@@ -265,6 +273,20 @@ static bool extend_in_place(aegis_buffer_mut *writer, size_t needed_bytes) {
     writer->capacity = owner->capacity_bytes - offset;
     assert(aegis_i_buffer_mut_is_valid(writer));
     return true;
+}
+
+/* Makes an empty writer that takes over from `writer`: of twice its capacity, or of that of the
+ * memory it is a part of, so that a writer which is split again and again does not begin small each
+ * time. If that is refused, of as much as is needed. */
+static aegis_status alloc_larger(const aegis_buffer_mut *writer, size_t needed_bytes,
+                                 aegis_buffer_mut *larger, aegis_budget *budget,
+                                 aegis_error *error) {
+    size_t wanted_bytes = aegis_i_max(2 * writer->capacity,
+                                      aegis_i_min(writer->owner->capacity_bytes, INHERITED_BYTES));
+    if (wanted_bytes > needed_bytes &&
+        aegis_buffer_mut_alloc(larger, wanted_bytes, 0, budget, NULL) == AEGIS_OK)
+        return AEGIS_OK;
+    return aegis_buffer_mut_alloc(larger, needed_bytes, 0, budget, error);
 }
 
 aegis_status aegis_buffer_mut_reserve(aegis_buffer_mut *writer, size_t additional_bytes,
@@ -285,8 +307,7 @@ aegis_status aegis_buffer_mut_reserve(aegis_buffer_mut *writer, size_t additiona
         return AEGIS_OK;
 
     aegis_buffer_mut larger;
-    aegis_status status = aegis_buffer_mut_alloc(
-        &larger, aegis_i_max(2 * writer->capacity, needed_bytes), 0, budget, error);
+    aegis_status status = alloc_larger(writer, needed_bytes, &larger, budget, error);
     if (status != AEGIS_OK)
         return status;
     (void)aegis_buffer_mut_append(&larger, writer->data, writer->length);

@@ -231,6 +231,38 @@ fn reserve_stays_where_there_is_room_and_moves_where_not() {
 }
 
 #[test]
+fn window_that_slides_moves_no_more_bytes_than_go_through_it() {
+    for (window, step) in [(1, 1), (100, 1), (4096, 7), (65536, 100)] {
+        let mut writer = writer(window, &vec![1; window]);
+        let (mut moved, mut appended) = (0, window);
+        while appended < 30 * window {
+            drop(writer.split_to(step));
+            let place = writer.as_ptr();
+            writer.reserve(step);
+            moved += if place == writer.as_ptr() { 0 } else { writer.len() };
+            writer.extend_from_slice(&vec![1; step]);
+            appended += step;
+        }
+        assert!(moved <= appended, "{moved} of {appended} bytes moved, window {window}");
+    }
+}
+
+#[test]
+fn codec_whose_frames_are_kept_takes_new_memory_once_a_capacity() {
+    let mut writer = BufferMut::with_capacity(1024);
+    let (mut frames, mut allocations) = (Vec::new(), 0);
+    for _ in 0..1000 {
+        let end = writer.as_ptr_range().start as usize + writer.capacity();
+        writer.reserve(16);
+        allocations += usize::from(writer.as_ptr() as usize + writer.capacity() != end);
+        writer.extend_from_slice(&[1; 16]);
+        frames.push(writer.split().freeze());
+    }
+    assert_eq!(allocations, 16_000 / 1024);
+    assert!(frames.iter().all(|frame| **frame == [1; 16]));
+}
+
+#[test]
 fn reserve_that_fails_changes_nothing() {
     let mut writer = writer(8, b"bytes");
     let data = writer.as_ptr();

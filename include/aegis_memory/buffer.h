@@ -373,9 +373,15 @@ AEGIS_API aegis_status aegis_buffer_mut_append(aegis_buffer_mut *writer, const v
                                                size_t length);
 
 /** Makes room for more bytes behind those written. If nobody else has a handle to the memory and it
- *  is large enough, the writer gets all behind it, and what is before by moving the bytes to the
- *  memory's beginning when that is needed. Else the bytes move to new memory on the C heap, of at
- *  least twice the capacity and aligned to 16.
+ *  is large enough, the writer gets all behind it; and what is before, by moving the bytes to the
+ *  memory's beginning, when that wins at least as much room as there are bytes to move. Else the
+ *  bytes move to new memory on the C heap, aligned to 16: of twice the capacity, or of as much as
+ *  the old memory has in all up to 64 KiB, or of what is needed, whichever is most; of just what is
+ *  needed if more is refused.
+ *
+ *  So a writer that is filled at its end and split at its front, without a use of what is split
+ *  off, moves no more bytes in all than were appended to it and those that it began with. One whose
+ *  split-off bytes are kept takes new memory once for each 64 KiB, or for each old capacity.
  *  @param additional_bytes  how many more than `length` the capacity is to have.
  *  @param budget            charged for new memory; NULL: none.
  *  @param error             overwritten on failure; NULL if the reason is not wanted.
@@ -383,7 +389,7 @@ AEGIS_API aegis_status aegis_buffer_mut_append(aegis_buffer_mut *writer, const v
  *                           why there was no memory.
  *  On failure:              nothing changed.
  *  Threads:                 one owner.
- *  Cost:                    O(1), or O(length) and at most one allocation.
+ *  Cost:                    O(1), or O(length) and at most one allocation; amortised O(1) a byte.
  */
 AEGIS_API aegis_status aegis_buffer_mut_reserve(aegis_buffer_mut *writer, size_t additional_bytes,
                                                 aegis_budget *budget, aegis_error *error);

@@ -278,19 +278,27 @@ impl BufferMut {
         self.raw.length = 0;
     }
 
-    /// Makes room for `additional` bytes behind those written: in the same memory if it has as much
-    /// and nobody else a part of it, else in new memory on the C heap, of at least twice the capacity.
+    /// Makes room for `additional` bytes behind those written, as [`try_reserve`](Self::try_reserve).
     ///
     /// # Panics
     ///
-    /// When [`try_reserve`](Self::try_reserve) fails.
+    /// When `try_reserve` fails.
     #[track_caller]
     pub fn reserve(&mut self, additional: usize) {
         expect(self.try_reserve(additional));
     }
 
-    /// Makes room for `additional` bytes behind those written: in the same memory if it has as much
-    /// and nobody else a part of it, else in new memory on the C heap, of at least twice the capacity.
+    /// Makes room for `additional` bytes behind those written.
+    ///
+    /// That is in the same memory if nobody else has a part of it and it has as much room: behind the
+    /// bytes, or, with what is before them, by moving them when that wins at least as much room as
+    /// there are bytes to move. Else it is in new memory on the C heap: of twice the capacity, or of
+    /// as much as the old memory has in all up to 64 KiB, or of what is needed, whichever is most; of
+    /// just what is needed if more is refused.
+    ///
+    /// So a buffer that is filled at its end and [split](Self::split_to) at its front moves no more
+    /// bytes in all than were written to it, and a codec whose frames are kept by others takes new
+    /// memory once for each 64 KiB or each old capacity.
     ///
     /// # Errors
     ///

@@ -331,12 +331,15 @@ static void reserve(void) {
     CHECK(aegis_buffer_mut_reserve(&h->writer, additional_bytes, budget, NULL) == AEGIS_OK);
     if (needed_bytes <= h->capacity)
         return;
-    if (m->references != 1 || needed_bytes > m->capacity) {
+    bool fits_behind = needed_bytes <= m->capacity - h->offset;
+    if (m->references != 1 || needed_bytes > m->capacity ||
+        (!fits_behind && h->offset < h->length)) {
         size_t capacity = needed_bytes > 2 * h->capacity ? needed_bytes : 2 * h->capacity;
+        capacity = capacity > m->capacity ? capacity : m->capacity;
         model_move_to_heap(h, WRITER, h->writer.data, capacity);
         return;
     }
-    if (needed_bytes > m->capacity - h->offset) {
+    if (!fits_behind) {
         memmove(m->content, m->content + h->offset, h->length);
         h->offset = 0;
     }

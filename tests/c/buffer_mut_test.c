@@ -145,27 +145,108 @@ static void writers_that_do_not_meet_stay_apart(void) {
 }
 
 static void reserve_uses_all_of_the_memory_when_alone(void) {
-    aegis_buffer_mut writer = writer_in_the_middle();
+    aegis_buffer_mut writer = writer_in_the_middle(), front;
     CHECK(aegis_buffer_mut_reserve(&writer, 5, NULL, NULL) == AEGIS_OK);
     CHECK(writer.data == state.memory + 3 && writer.capacity == 12);
     /* Behind are bytes enough. */
     CHECK(aegis_buffer_mut_reserve(&writer, OWNER_BYTES - 3 - 7, NULL, NULL) == AEGIS_OK);
     CHECK(writer.data == state.memory + 3 && writer.capacity == OWNER_BYTES - 3);
-    /* With those before it. */
-    CHECK(aegis_buffer_mut_reserve(&writer, OWNER_BYTES - 7, NULL, NULL) == AEGIS_OK);
+    /* With those before them, of which there are as many as there are bytes to move. */
+    CHECK(aegis_buffer_mut_split_to(&writer, 2, &front) == AEGIS_OK);
+    CHECK(aegis_buffer_mut_release(&front) == AEGIS_OK);
+    CHECK(aegis_buffer_mut_reserve(&writer, OWNER_BYTES - 5, NULL, NULL) == AEGIS_OK);
     CHECK(writer.data == state.memory && writer.capacity == OWNER_BYTES);
-    CHECK(writer.length == 7 && memcmp(writer.data, "abcdefg", 7) == 0);
+    CHECK(writer.length == 5 && memcmp(writer.data, "cdefg", 5) == 0);
     CHECK_SIZE(state.owner.references, 1);
     /* Not enough at all. */
-    CHECK(aegis_buffer_mut_reserve(&writer, OWNER_BYTES - 6, NULL, NULL) == AEGIS_OK);
+    CHECK(aegis_buffer_mut_reserve(&writer, OWNER_BYTES - 4, NULL, NULL) == AEGIS_OK);
     CHECK(writer.owner != &state.owner && is_aligned(writer.data, 16));
-    CHECK(writer.length == 7 && memcmp(writer.data, "abcdefg", 7) == 0);
+    CHECK(writer.length == 5 && memcmp(writer.data, "cdefg", 5) == 0);
     CHECK_SIZE(writer.capacity, 2 * OWNER_BYTES);
     CHECK_SIZE(state.release_count, 1);
     CHECK(aegis_buffer_mut_reserve(&writer, 1000, NULL, NULL) == AEGIS_OK);
-    CHECK_SIZE(writer.capacity, 1007);
-    CHECK(memcmp(writer.data, "abcdefg", 7) == 0);
+    CHECK_SIZE(writer.capacity, 1005);
+    CHECK(memcmp(writer.data, "cdefg", 5) == 0);
     CHECK(aegis_buffer_mut_release(&writer) == AEGIS_OK);
+}
+
+/* Appends, drops from the front and makes room at random. `moved` counts the bytes that this moves,
+ * and `appended` those that went through. */
+static void slide(uint64_t *random, size_t window_bytes, size_t *moved, size_t *appended) {
+    static const unsigned char bytes[64] = {0};
+    aegis_buffer_mut writer;
+    CHECK(aegis_buffer_mut_alloc(&writer, window_bytes, 0, NULL, NULL) == AEGIS_OK);
+    *moved = *appended = 0;
+    while (*appended < 40 * window_bytes) {
+        size_t length = 1 + random_below(random, sizeof bytes);
+        const unsigned char *place = writer.data;
+        CHECK(aegis_buffer_mut_reserve(&writer, length, NULL, NULL) == AEGIS_OK);
+        *moved += writer.data != place ? writer.length : 0;
+        CHECK(aegis_buffer_mut_append(&writer, bytes, length) == AEGIS_OK);
+        *appended += length;
+        while (writer.length > window_bytes) {
+            aegis_buffer_mut front;
+            size_t at = 1 + random_below(random, writer.length - window_bytes);
+            CHECK(aegis_buffer_mut_split_to(&writer, at, &front) == AEGIS_OK);
+            CHECK(aegis_buffer_mut_release(&front) == AEGIS_OK);
+        }
+    }
+    CHECK(writer.owner->capacity_bytes <= 4 * (window_bytes + sizeof bytes));
+    CHECK(aegis_buffer_mut_release(&writer) == AEGIS_OK);
+}
+
+static void sliding_window_moves_no_more_bytes_than_go_through_it(void) {
+    uint64_t random = 7;
+    for (size_t window_bytes = 1; window_bytes <= 20000; window_bytes = window_bytes * 3 + 1) {
+        size_t moved, appended;
+        slide(&random, window_bytes, &moved, &appended);
+        CHECK(moved <= appended);
+    }
+}
+
+/* The loop of a codec: fill, split off what is complete, make room again. */
+static void split_writer_takes_as_much_memory_as_it_had(void) {
+    aegis_buffer_mut writer;
+    aegis_buffer frames[1000];
+    size_t count = 0;
+    CHECK(aegis_buffer_mut_alloc(&writer, 1024, 0, NULL, NULL) == AEGIS_OK);
+    for (size_t i = 0; i < 1000; i++) {
+        aegis_buffer_mut frame;
+        const aegis_buffer_owner *owner = writer.owner;
+        CHECK(aegis_buffer_mut_reserve(&writer, 16, NULL, NULL) == AEGIS_OK);
+        count += writer.owner != owner;
+        CHECK(aegis_buffer_mut_append(&writer, "sixteen bytes ..", 16) == AEGIS_OK);
+        CHECK(aegis_buffer_mut_split_to(&writer, 16, &frame) == AEGIS_OK);
+        frames[i] = aegis_buffer_mut_freeze(&frame);
+    }
+    CHECK_SIZE(count, 16000 / 1024);
+    for (size_t i = 0; i < 1000; i++)
+        CHECK(aegis_buffer_release(&frames[i]) == AEGIS_OK);
+    CHECK(aegis_buffer_mut_release(&writer) == AEGIS_OK);
+}
+
+/* A small part of a large piece of memory does not take as large a piece again. */
+static void split_writer_takes_up_to_64_kib(void) {
+    aegis_buffer_mut writer, part;
+    CHECK(aegis_buffer_mut_alloc(&writer, (size_t)1 << 20, 0, NULL, NULL) == AEGIS_OK);
+    CHECK(aegis_buffer_mut_split_off(&writer, ((size_t)1 << 20) - 10, &part) == AEGIS_OK);
+    CHECK(aegis_buffer_mut_reserve(&part, 11, NULL, NULL) == AEGIS_OK);
+    CHECK_SIZE(part.capacity, (size_t)64 << 10);
+    CHECK(aegis_buffer_mut_release(&part) == AEGIS_OK);
+    CHECK(aegis_buffer_mut_release(&writer) == AEGIS_OK);
+}
+
+static void reserve_takes_what_is_needed_when_more_is_refused(void) {
+    aegis_budget *budget = aegis_budget_new("tight", 400, NULL);
+    aegis_buffer_mut writer, part;
+    CHECK(aegis_buffer_mut_alloc(&writer, 1000, 0, NULL, NULL) == AEGIS_OK);
+    CHECK(aegis_buffer_mut_split_off(&writer, 990, &part) == AEGIS_OK);
+    CHECK(aegis_buffer_mut_reserve(&part, 100, budget, NULL) == AEGIS_OK);
+    CHECK_SIZE(part.capacity, 100);
+    CHECK(aegis_buffer_mut_release(&part) == AEGIS_OK);
+    CHECK(aegis_buffer_mut_release(&writer) == AEGIS_OK);
+    CHECK_SIZE(budget_used(budget), 0);
+    aegis_budget_destroy(budget);
 }
 
 static void reserve_beside_another_handle_leaves_the_memory(void) {
@@ -234,6 +315,10 @@ int main(void) {
     RUN(split_off_cuts_at_every_byte_and_in_the_room);
     RUN(writers_that_do_not_meet_stay_apart);
     RUN(reserve_uses_all_of_the_memory_when_alone);
+    RUN(sliding_window_moves_no_more_bytes_than_go_through_it);
+    RUN(split_writer_takes_as_much_memory_as_it_had);
+    RUN(split_writer_takes_up_to_64_kib);
+    RUN(reserve_takes_what_is_needed_when_more_is_refused);
     RUN(reserve_beside_another_handle_leaves_the_memory);
     RUN(refused_reserve_changes_nothing_and_says_why);
     RUN(writer_that_was_given_up_is_inert_and_reported);
