@@ -110,45 +110,71 @@ aegis_status aegis_buffer_release(aegis_buffer *buffer) {
     return aegis_i_buffer_unref(owner);
 }
 
-/* The part of a view, without a reference of its own. */
+/* The part of a view, without a reference of its own. One of no bytes needs none. */
 static aegis_buffer part_of(const aegis_buffer *buffer, size_t start, size_t end) {
     aegis_buffer part = {buffer->data + start, end - start, buffer->owner};
     assert(aegis_i_buffer_is_valid(&part));
-    return part;
+    return start != end ? part : aegis_buffer_from_static(NULL, 0);
 }
 
 aegis_status aegis_buffer_slice(const aegis_buffer *buffer, size_t start, size_t end,
                                 aegis_buffer *part) {
     assert(aegis_i_buffer_is_valid(buffer));
     bool narrows = part == buffer;
+    bool needs_reference = start != end;
+    aegis_buffer_owner *owner = buffer->owner;
     aegis_status status = AEGIS_E_INVALID;
     if (buffer->data != NULL && start <= end && end <= buffer->length)
-        status = narrows ? AEGIS_OK : aegis_i_buffer_ref(buffer->owner);
-    if (status == AEGIS_OK)
-        *part = part_of(buffer, start, end);
-    else if (!narrows)
-        *part = no_buffer;
-    return status;
+        status = needs_reference && !narrows ? aegis_i_buffer_ref(owner) : AEGIS_OK;
+    if (status != AEGIS_OK) {
+        if (!narrows)
+            *part = no_buffer;
+        return status;
+    }
+    *part = part_of(buffer, start, end);
+    return narrows && !needs_reference ? aegis_i_buffer_unref(owner) : AEGIS_OK;
+}
+
+/* Cuts a view at `at`, which is at most its length; `front` or `back` is the view itself. The one
+ * reference does for both parts if one has no bytes. */
+static aegis_status split(const aegis_buffer *buffer, size_t at, aegis_buffer *front,
+                          aegis_buffer *back) {
+    aegis_buffer whole = *buffer;
+    bool needs_two = at != 0 && at != whole.length;
+    aegis_status status = needs_two ? aegis_i_buffer_ref(whole.owner) : AEGIS_OK;
+    if (status != AEGIS_OK)
+        return status;
+    *front = part_of(&whole, 0, at);
+    *back = part_of(&whole, at, whole.length);
+    return whole.length == 0 ? aegis_i_buffer_unref(whole.owner) : AEGIS_OK;
 }
 
 aegis_status aegis_buffer_split_to(aegis_buffer *buffer, size_t at, aegis_buffer *front) {
-    aegis_status status = aegis_buffer_slice(buffer, 0, at, front);
-    if (status == AEGIS_OK)
-        *buffer = part_of(buffer, at, buffer->length);
-    return status;
+    assert(aegis_i_buffer_is_valid(buffer));
+    *front = no_buffer;
+    if (buffer->data == NULL || at > buffer->length)
+        return AEGIS_E_INVALID;
+    return split(buffer, at, front, buffer);
 }
 
 aegis_status aegis_buffer_split_off(aegis_buffer *buffer, size_t at, aegis_buffer *back) {
-    aegis_status status = aegis_buffer_slice(buffer, at, buffer->length, back);
-    if (status == AEGIS_OK)
-        buffer->length = at;
-    return status;
+    assert(aegis_i_buffer_is_valid(buffer));
+    *back = no_buffer;
+    if (buffer->data == NULL || at > buffer->length)
+        return AEGIS_E_INVALID;
+    return split(buffer, at, buffer, back);
 }
 
 aegis_status aegis_buffer_unsplit(aegis_buffer *buffer, aegis_buffer *back) {
     assert(aegis_i_buffer_is_valid(buffer) && aegis_i_buffer_is_valid(back));
     if (buffer->data == NULL || back->data == NULL || buffer == back)
         return AEGIS_E_INVALID;
+    if (buffer->length == 0) {
+        aegis_buffer empty = *buffer;
+        *buffer = *back;
+        *back = no_buffer;
+        return aegis_buffer_release(&empty);
+    }
     if (back->length != 0) {
         if (buffer->owner == NULL || buffer->owner != back->owner ||
             buffer->data + buffer->length != back->data)
@@ -320,7 +346,10 @@ aegis_buffer aegis_buffer_mut_freeze(aegis_buffer_mut *writer) {
     assert(aegis_i_buffer_mut_is_valid(writer));
     aegis_buffer buffer = {writer->data, writer->length, writer->owner};
     *writer = no_writer;
-    return buffer;
+    if (buffer.data == NULL || buffer.length != 0)
+        return buffer;
+    (void)aegis_i_buffer_unref(buffer.owner);
+    return aegis_buffer_from_static(NULL, 0);
 }
 
 /* Cuts a writer at `at`, which is at most its capacity. */

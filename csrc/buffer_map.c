@@ -10,8 +10,8 @@
  * what the thread has in hand.
  *
  * A mapping begins at a multiple of the system's step, so one of a piece begins up to a step before
- * it. A piece of 0 bytes has no mapping, only the descriptor. The systems differ in six small
- * functions; what they fail with is in `*os_error`. */
+ * it. The view of a piece of 0 bytes holds nothing. The systems differ in six small functions;
+ * what they fail with is in `*os_error`. */
 #if !defined(_WIN32) && !defined(_GNU_SOURCE)
 #define _GNU_SOURCE /* F_DUPFD_CLOEXEC, O_CLOEXEC */
 #endif
@@ -352,6 +352,8 @@ static aegis_status map_own(aegis_buffer *buffer, intptr_t file, uint64_t offset
     if (status == AEGIS_OK) {
         *buffer = aegis_buffer_adopt(&memory->head.owner);
         memory->head.owner.flags |= AEGIS_I_BUFFER_FILE;
+        if (buffer->length == 0)
+            (void)aegis_buffer_slice(buffer, 0, 0, buffer);
     } else {
         free(memory);
     }
@@ -391,10 +393,8 @@ static aegis_status read_piece(aegis_buffer *buffer, intptr_t file, uint64_t off
     status = read_up_to(&writer, file, is_bounded ? offset + length : UINT64_MAX, os_error);
     if (status == AEGIS_OK)
         status = piece_length(writer.length, offset, &length);
-    if (status != AEGIS_OK || length == 0) {
+    if (status != AEGIS_OK) {
         (void)aegis_buffer_mut_release(&writer);
-        if (status == AEGIS_OK)
-            *buffer = aegis_buffer_from_static(NULL, 0);
         return status;
     }
     *buffer = aegis_buffer_mut_freeze(&writer);

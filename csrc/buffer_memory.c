@@ -112,6 +112,10 @@ aegis_status aegis_buffer_copy(aegis_buffer *buffer, const void *data, size_t le
     memset(buffer, 0, sizeof *buffer);
     if (data == NULL && length != 0)
         return aegis_i_buffer_refuse(error, AEGIS_E_INVALID, AEGIS_WHAT_DATA, length);
+    if (length == 0) {
+        *buffer = aegis_buffer_from_static(NULL, 0);
+        return AEGIS_OK;
+    }
     aegis_buffer_mut writer;
     aegis_status status = aegis_buffer_mut_alloc(&writer, length, 0, budget, error);
     if (status != AEGIS_OK)
@@ -203,6 +207,11 @@ aegis_status aegis_buffer_from_arena(aegis_buffer *buffer, aegis_arena *arena, c
         return aegis_i_buffer_fail(error, AEGIS_E_INVALID_LAYOUT, length, 1);
     if (is_in_scope(arena))
         return aegis_i_buffer_refuse(error, AEGIS_E_BUSY, AEGIS_WHAT_SCOPE, length);
+    if (length == 0) {
+        *buffer = aegis_buffer_from_static(NULL, 0);
+        aegis_arena_fini(arena);
+        return AEGIS_OK;
+    }
     arena_memory *memory = (arena_memory *)aegis_arena_alloc(arena, sizeof *memory);
     if (memory == NULL) {
         aegis_error reason;

@@ -100,12 +100,24 @@ fn vec_string_and_box_are_not_copied_and_empty_ones_need_nothing() {
     assert_eq!(Buffer::from(text).as_ptr(), data);
     for empty in [Buffer::from(Vec::new()), Buffer::from(String::new()), Buffer::default()] {
         assert!(empty.is_empty() && !empty.is_unique());
-        // SAFETY: reads a field of a live buffer.
-        assert!(unsafe { (*empty.as_raw()).owner.is_null() });
     }
-    let spare = Buffer::from(Vec::with_capacity(100));
-    assert!(spare.is_empty() && spare.is_unique());
-    assert_eq!(spare.try_into_mut().unwrap().capacity(), 100);
+    let mut vec = Vec::with_capacity(100);
+    vec.push(b'1');
+    assert_eq!(Buffer::from(vec).try_into_mut().unwrap().capacity(), 100);
+}
+
+#[test]
+fn parts_of_a_split_at_either_end_join_again() {
+    for at in [0, 9] {
+        let mut front = Buffer::from(b"frame one".to_vec());
+        let back = front.split_off(at);
+        front.try_unsplit(back).unwrap();
+        assert!(front == "frame one" && front.is_unique());
+        let mut back = front;
+        let mut front = back.split_to(at);
+        front.try_unsplit(back).unwrap();
+        assert!(front == "frame one" && front.is_unique());
+    }
 }
 
 #[test]
@@ -318,9 +330,9 @@ fn truncate_advance_and_clear_narrow() {
     assert_eq!(buffer, "34567");
     let (owner, drops) = Counted::new(b"owned");
     let mut buffer = Buffer::from_owner(owner);
-    buffer.truncate(0);
+    buffer.truncate(1);
     assert_eq!(drops.load(SeqCst), 0, "the handle is kept");
-    buffer.clear();
+    buffer.truncate(0);
     assert_eq!((drops.load(SeqCst), buffer.is_empty()), (1, true));
 }
 

@@ -227,15 +227,10 @@ impl World {
             Op::SliceRef(_, start, end) => {
                 let end = end.min(model.len());
                 let start = start.min(end);
-                // An empty part gives up the owner here, and keeps it in C.
-                (start != end).then(|| {
-                    assert_eq!(
-                        // SAFETY: a live handle.
-                        unsafe { ffi::aegis_buffer_slice(raw(c), start, end, &mut made) },
-                        0
-                    );
-                    (rust.slice_ref(&rust[start..end]), model[start..end].to_vec())
-                })
+                // SAFETY: a live handle.
+                let status = unsafe { ffi::aegis_buffer_slice(raw(c), start, end, &mut made) };
+                assert_eq!(status, 0);
+                Some((rust.slice_ref(&rust[start..end]), model[start..end].to_vec()))
             }
             Op::SplitTo(_, at) => {
                 // SAFETY: a live handle.

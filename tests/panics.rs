@@ -264,13 +264,22 @@ fn every_call_of_buffers_and_their_pools() {
     // The last handle to the pool.
     let page = |switch: &Switch| pool(switch).get(1).unwrap();
     check_drop(RELEASE, page);
-    check_drop(CLOSE, |switch| page(switch).freeze());
+    let written = |switch: &Switch| {
+        let mut page = page(switch);
+        page.extend_from_slice(b"bytes");
+        page
+    };
+    check_drop(CLOSE, |switch| written(switch).freeze());
+    // With nothing written the page goes back at once.
+    check(CLOSE, |switch| Some(page(switch)), |page| _ = page.take().unwrap().freeze());
     check(RELEASE, page, |writer| writer.reserve(1000));
     check(CLOSE, page, |writer| _ = writer.try_reserve(1000));
 
     let owned = |switch: &Switch| Buffer::from_owner(switch.value());
     check_drop(DROP, owned);
     check(DROP, owned, Buffer::clear);
+    check(DROP, owned, |buffer| buffer.truncate(0));
+    check(DROP, owned, |buffer| buffer.advance(buffer.len()));
     check(DROP, owned, |buffer| *buffer = Buffer::new());
     check(DROP, |switch| owned(switch).slice(..1), Buffer::compact);
     check(DROP, |switch| BufferChain::from(owned(switch)), |chain| chain.advance(5));

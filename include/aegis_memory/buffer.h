@@ -16,6 +16,10 @@
  *  already; releasing decrements; and the one that takes the last reference away acquires, so that
  *  it sees what all others did with the bytes.
  *
+ *  A view of no bytes holds nothing: what narrows, splits or freezes to none gives the reference
+ *  up. Only a view that aegis_buffer_wrap or aegis_buffer_adopt makes of no bytes keeps its owner,
+ *  until it is narrowed, split, joined or released, so that no owner is freed before they return.
+ *
  *  Handles are values: copying the struct moves the handle, and the copy that is not used any more
  *  must not be released. A handle that was released or moved out of is all-zero, which is inert:
  *  it has no bytes, and releasing it again is AEGIS_E_INVALID, reported in debug builds.
@@ -106,7 +110,7 @@ AEGIS_API aegis_buffer aegis_buffer_from_static(const void *data, size_t length)
 
 /** Makes a view of a copy of bytes, on the C heap.
  *  @param buffer  overwritten.
- *  @param data    not NULL unless `length` is 0.
+ *  @param data    not NULL unless `length` is 0. Of no bytes nothing is allocated.
  *  @param budget  charged for the copy and its header until it is freed; NULL: none.
  *  @param error   overwritten on failure; NULL if the reason is not wanted.
  *  @return        AEGIS_OK; AEGIS_E_OUT_OF_MEMORY, AEGIS_E_LIMIT_EXCEEDED, AEGIS_E_INVALID_LAYOUT;
@@ -151,7 +155,8 @@ AEGIS_API aegis_buffer aegis_buffer_adopt(aegis_buffer_owner *owner);
  *  @param buffer  overwritten.
  *  @param arena   an arena that no scope is open on and nobody else uses; not that of a scope nor
  *                 a local one (arena_local.h), whose memory is another's. All-zero afterwards.
- *  @param data    bytes in the arena, or that live for ever; not NULL unless `length` is 0.
+ *  @param data    bytes in the arena, or that live for ever; not NULL unless `length` is 0. Of no
+ *                 bytes nothing is kept: the arena is finished at once.
  *  @param error   overwritten on failure; NULL if the reason is not wanted.
  *  @return        AEGIS_OK; AEGIS_E_INVALID without data, or for an arena that is all-zero or
  *                 local; AEGIS_E_INVALID_LAYOUT; AEGIS_E_BUSY during a scope; or why the arena had
@@ -246,15 +251,15 @@ AEGIS_API aegis_status aegis_buffer_release(aegis_buffer *buffer);
  */
 AEGIS_API void aegis_buffer_owner_release(aegis_buffer_owner *owner);
 
-/** Makes a view of a part.
+/** Makes a view of a part. One of no bytes holds nothing.
  *  @param start  the first byte.
  *  @param end    one past the last byte: start <= end <= length.
- *  @param part   overwritten; may be `buffer`, which is then narrowed.
+ *  @param part   overwritten; may be `buffer`, which is then narrowed, and released if to no bytes.
  *  @return       AEGIS_OK; AEGIS_E_INVALID for no buffer or a range outside of it;
  *                AEGIS_E_LIMIT_EXCEEDED as for aegis_buffer_retain.
  *  On failure:   `part` is all-zero unless it is `buffer`, which is unchanged.
  *  Threads:      any thread.
- *  Cost:         one relaxed increment, none to narrow.
+ *  Cost:         one relaxed increment, none to narrow nor for no bytes.
  */
 AEGIS_API aegis_status aegis_buffer_slice(const aegis_buffer *buffer, size_t start, size_t end,
                                           aegis_buffer *part);
@@ -264,7 +269,7 @@ AEGIS_API aegis_status aegis_buffer_slice(const aegis_buffer *buffer, size_t sta
  *  @return      as aegis_buffer_slice.
  *  On failure:  `front` is all-zero and `buffer` unchanged.
  *  Threads:     any thread.
- *  Cost:        one relaxed increment.
+ *  Cost:        one relaxed increment, none if a part has no bytes.
  */
 AEGIS_API aegis_status aegis_buffer_split_to(aegis_buffer *buffer, size_t at, aegis_buffer *front);
 
@@ -276,7 +281,7 @@ AEGIS_API aegis_status aegis_buffer_split_off(aegis_buffer *buffer, size_t at, a
 
 /** Joins two views that lie side by side in the same memory. Of bytes that live for ever nobody can
  *  say that they do, so such views do not join.
- *  @param buffer  the bytes before; grows by `back`.
+ *  @param buffer  the bytes before; grows by `back`. An empty one joins whatever is behind it.
  *  @param back    the bytes behind; not `buffer`; all-zero afterwards. An empty one always joins.
  *  @return        AEGIS_OK; AEGIS_E_INVALID for no buffer, when they do not meet or have different
  *                 owners, or none.
@@ -395,10 +400,10 @@ AEGIS_API aegis_status aegis_buffer_mut_reserve(aegis_buffer_mut *writer, size_t
                                                 aegis_budget *budget, aegis_error *error);
 
 /** Turns a writer into a view of the bytes written.
- *  @param writer  all-zero afterwards.
+ *  @param writer  all-zero afterwards; released if no bytes were written.
  *  @return        the view, all-zero for no buffer.
  *  Threads:       one owner.
- *  Cost:          O(1).
+ *  Cost:          O(1), or that of aegis_buffer_mut_release.
  */
 AEGIS_API aegis_buffer aegis_buffer_mut_freeze(aegis_buffer_mut *writer);
 

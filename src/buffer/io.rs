@@ -8,11 +8,11 @@
 //! of a chain than one table has.
 
 use alloc::vec::Vec;
-use core::mem::MaybeUninit;
+use core::mem::{self, MaybeUninit};
 use std::io::{self, BufRead, ErrorKind, IoSlice, IoSliceMut, Read, Write};
 
 use super::make::TRUNCATED;
-use super::{range, Buffer, BufferChain, BufferMut};
+use super::{owner, range, Buffer, BufferChain, BufferMut};
 use crate::unwind;
 
 /// Buffers in one vectored write: enough that the system call's own cost does not matter, few
@@ -35,7 +35,12 @@ impl Read for Buffer {
         let count = self.len().min(into.len());
         whole(self.is_whole(count))?;
         into[..count].copy_from_slice(&self[..count]);
-        self.advance(count);
+        if count < self.len() {
+            self.advance(count);
+        } else {
+            // What was read is not lost to a panic of the owner.
+            unwind::call_keeping(|()| true, || owner::drop_inside(mem::take(self)));
+        }
         Ok(count)
     }
 }

@@ -96,7 +96,7 @@ impl Buffer {
     }
 
     /// A view of the bytes that `owner` has, without a copy. The owner is dropped with the last
-    /// handle, on whichever thread that is.
+    /// handle, on whichever thread that is; one that has no bytes, at once.
     ///
     /// `as_ref` is called once, when the owner is in its place, so that an array will do.
     ///
@@ -126,8 +126,8 @@ impl Buffer {
         owner::of_value(owner)
     }
 
-    /// A view of bytes in an arena, which the buffer takes over and drops with the last handle.
-    /// The header is allocated in the arena too.
+    /// A view of bytes in an arena, which the buffer takes over and drops with the last handle; if
+    /// there are no bytes, at once. The header is allocated in the arena too.
     ///
     /// # Panics
     ///
@@ -151,8 +151,8 @@ impl Buffer {
         expect(Self::try_from_arena(arena, make))
     }
 
-    /// A view of bytes in an arena, which the buffer takes over and drops with the last handle.
-    /// The header is allocated in the arena too.
+    /// A view of bytes in an arena, which the buffer takes over and drops with the last handle; if
+    /// there are no bytes, at once. The header is allocated in the arena too.
     ///
     /// # Errors
     ///
@@ -161,7 +161,8 @@ impl Buffer {
     /// # Panics
     ///
     /// When `make` does; the arena is dropped then. When C had left a scope open on the arena. A
-    /// panic in the drop of one of the arena's values goes on in the drop of the last handle.
+    /// panic in the drop of one of the arena's values goes on in the drop of the last handle; it ends
+    /// here when there are no bytes.
     pub fn try_from_arena(
         arena: Arena,
         make: impl for<'a> FnOnce(&'a Arena) -> &'a [u8],
@@ -293,7 +294,7 @@ impl Buffer {
 
 impl From<Vec<u8>> for Buffer {
     /// The vector's bytes, without a copy; its spare capacity is kept for
-    /// [`try_into_mut`](Buffer::try_into_mut).
+    /// [`try_into_mut`](Buffer::try_into_mut). A vector without bytes is dropped.
     fn from(vec: Vec<u8>) -> Self {
         owner::of_vec(vec)
     }

@@ -137,7 +137,7 @@ pub(super) unsafe fn is_writable(owner: *mut Owner) -> bool {
 
 /// A view of a vector's bytes, without a copy. The header is all that is allocated.
 pub(super) fn of_vec(vec: Vec<u8>) -> Buffer {
-    if vec.capacity() == 0 {
+    if vec.is_empty() {
         return Buffer::new();
     }
     let mut vec = ManuallyDrop::new(vec);
@@ -255,6 +255,9 @@ where
         (*owner).capacity_bytes = length;
     }
     buffer.set(data, length);
+    if length == 0 {
+        buffer.clear();
+    }
     buffer
 }
 

@@ -145,7 +145,8 @@ impl BufferPool {
     }
 
     /// The number of the block that a buffer of this pool lies in: its place in
-    /// [`io_blocks`](Self::io_blocks). `None` for a buffer that is in no block of this pool.
+    /// [`io_blocks`](Self::io_blocks). `None` for a buffer that is in no block of this pool, as one
+    /// of no bytes is.
     pub fn id_of(&self, buffer: &Buffer) -> Option<usize> {
         self.id_of_owner(buffer.raw().owner)
     }

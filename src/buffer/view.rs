@@ -2,7 +2,7 @@
 //! The immutable view: narrowing, splitting and joining, all in constant time and inlined. The
 //! rules are those of `aegis_memory/buffer.h`; a test holds both equal.
 
-use core::mem::ManuallyDrop;
+use core::mem::{self, ManuallyDrop};
 use core::ops::RangeBounds;
 use core::ptr::addr_of;
 
@@ -14,7 +14,7 @@ use crate::ffi;
 ///
 /// It derefs to `[u8]`. A clone is one relaxed increment, a part costs the same, and nothing is
 /// copied. The memory is freed, on whichever thread, with the last handle to it, so a small part
-/// keeps all of it: see [`compact`](Self::compact).
+/// keeps all of it: see [`compact`](Self::compact). A view of no bytes keeps nothing.
 ///
 /// # Examples
 ///
@@ -169,6 +169,9 @@ impl Buffer {
     #[track_caller]
     pub fn split_to(&mut self, at: usize) -> Self {
         self.check("a split at", at);
+        if at == self.len() {
+            return mem::take(self);
+        }
         let front = self.part(0, at);
         self.skip(at);
         front
@@ -184,6 +187,9 @@ impl Buffer {
     #[track_caller]
     pub fn split_off(&mut self, at: usize) -> Self {
         self.check("a split at", at);
+        if at == 0 {
+            return mem::take(self);
+        }
         let back = self.part(at, self.len());
         self.raw.length = at;
         back
@@ -192,6 +198,9 @@ impl Buffer {
     /// Drops the bytes behind the first `len`. A buffer that is no longer is left as it is.
     #[inline]
     pub fn truncate(&mut self, len: usize) {
+        if len == 0 {
+            return self.clear();
+        }
         self.raw.length = self.len().min(len);
     }
 
@@ -204,6 +213,9 @@ impl Buffer {
     #[track_caller]
     pub fn advance(&mut self, count: usize) {
         self.check("an advance by", count);
+        if count == self.len() {
+            return self.clear();
+        }
         self.skip(count);
     }
 
@@ -213,8 +225,8 @@ impl Buffer {
         *self = Self::new();
     }
 
-    /// Joins a view that begins in the same memory where this one ends. An empty one always joins,
-    /// and others of bytes that live for ever do not.
+    /// Joins a view that begins in the same memory where this one ends. An empty one always joins, and
+    /// an empty one is always joined; others of bytes that live for ever do not.
     ///
     /// # Errors
     ///
@@ -230,6 +242,10 @@ impl Buffer {
     /// ```
     #[inline]
     pub fn try_unsplit(&mut self, back: Self) -> Result<(), Self> {
+        if self.is_empty() {
+            *self = back;
+            return Ok(());
+        }
         let meets = self.raw.owner == back.raw.owner
             && self.raw.data.wrapping_add(self.len()) == back.raw.data
             // Two of static bytes may lie side by side by chance: they are not one object.
@@ -315,10 +331,13 @@ impl Buffer {
         self.raw.length = length;
     }
 
-    /// A view of `start..end`, which is inside.
+    /// A view of `start..end`, which is inside. One of no bytes needs no reference.
     #[inline(always)]
     fn part(&self, start: usize, end: usize) -> Self {
         debug_assert!(start <= end && end <= self.len());
+        if start == end {
+            return Self::new();
+        }
         // SAFETY: `self` is a handle.
         unsafe { owner::retain(self.raw.owner) };
         // SAFETY: `start` is inside.

@@ -334,10 +334,14 @@ impl BufferMut {
         unsafe { ask(|error| ffi::aegis_buffer_mut_reserve(raw, additional, budget, error)) }
     }
 
-    /// Turns the writer into a view of the bytes written. Nothing is copied or counted.
+    /// Turns the writer into a view of the bytes written. Nothing is copied or counted. A writer
+    /// without bytes is dropped, room and all.
     #[inline]
     #[must_use]
     pub fn freeze(self) -> Buffer {
+        if self.is_empty() {
+            return Buffer::new();
+        }
         let ffi::aegis_buffer_mut { data, length, owner, .. } = self.into_raw();
         // SAFETY: the handle is passed on, and the bytes are not written any more.
         unsafe { Buffer::from_raw(ffi::aegis_buffer { data, length, owner }) }

@@ -36,6 +36,8 @@ typedef struct handle {
 } handle;
 
 static memory memories[SLOTS + 1];
+/* What a view of no bytes is of. */
+static memory nothing;
 static handle handles[SLOTS];
 static uint64_t random_state;
 static unsigned char next_byte;
@@ -79,15 +81,20 @@ static memory *model_new(unsigned char *base, size_t capacity, bool writable) {
     return m;
 }
 
-static void model_release(memory *m) {
-    m->references--;
-    if (m->lent)
-        CHECK_SIZE(m->release_count, m->references == 0 ? 1 : 0);
-}
-
 static void model_drop(handle *h) {
     h->is = NONE;
-    model_release(h->of);
+    h->of->references--;
+}
+
+/* Makes a handle a view of part of its memory. One of no bytes gives the memory up. */
+static void model_view(handle *h, memory *of, size_t offset, size_t length) {
+    if (length == 0) {
+        nothing.references++;
+        model_set(h, VIEW, &nothing, 0, 0, 0);
+        of->references--;
+        return;
+    }
+    model_set(h, VIEW, of, offset, length, 0);
 }
 
 /* What a copy on the heap leaves of a handle. */
@@ -96,7 +103,7 @@ static void model_move_to_heap(handle *h, kind is, unsigned char *base, size_t c
     memory *m = model_new(base, capacity, true);
     memcpy(m->content, old->content + h->offset, h->length);
     model_set(h, is, m, 0, h->length, capacity);
-    model_release(old);
+    old->references--;
 }
 
 static void check_handle(const handle *h) {
@@ -121,6 +128,9 @@ static bool overlaps(const handle *a, const handle *b) {
 }
 
 static void check_all(void) {
+    for (size_t i = 0; i < sizeof memories / sizeof *memories; i++)
+        if (memories[i].lent)
+            CHECK_SIZE(memories[i].release_count, memories[i].references == 0 ? 1 : 0);
     for (size_t i = 0; i < SLOTS; i++) {
         if (handles[i].is == NONE)
             continue;
@@ -156,9 +166,10 @@ static void make(void) {
         break;
     case 1:
         CHECK(aegis_buffer_copy(&h->view, bytes, length, budget, NULL) == AEGIS_OK);
-        m = model_new(h->view.owner->base, length, true);
+        m = model_new((unsigned char *)(uintptr_t)h->view.data, length, true);
         memcpy(m->content, bytes, length);
-        break;
+        model_view(h, m, 0, length);
+        return;
     case 2:
         m = model_new(m->lent_bytes, length, false);
         m->lent = true;
@@ -198,7 +209,7 @@ static void slice(void) {
     if (!good)
         return;
     from->of->references += to != from;
-    model_set(to, VIEW, from->of, from->offset + start, end - start, 0);
+    model_view(to, from->of, from->offset + start, end - start);
 }
 
 static void split_view(void) {
@@ -212,9 +223,10 @@ static void split_view(void) {
     CHECK(status == (good ? AEGIS_OK : AEGIS_E_INVALID));
     if (!good)
         return;
-    h->of->references++;
-    model_set(gives_front ? part : h, VIEW, h->of, offset, at, 0);
-    model_set(gives_front ? h : part, VIEW, h->of, offset + at, length - at, 0);
+    memory *m = h->of;
+    m->references++;
+    model_view(gives_front ? part : h, m, offset, at);
+    model_view(gives_front ? h : part, m, offset + at, length - at);
 }
 
 static void split_writer(void) {
@@ -243,11 +255,17 @@ static void unsplit_views(void) {
         return;
     bool meets = front->of == back->of && front->offset + front->length == back->offset &&
                  !front->of->eternal;
-    bool good = front != back && (back->length == 0 || meets);
+    bool good = front != back && (front->length == 0 || back->length == 0 || meets);
     aegis_status status = aegis_buffer_unsplit(&front->view, &back->view);
     CHECK(status == (good ? AEGIS_OK : AEGIS_E_INVALID));
     if (!good)
         return;
+    if (front->length == 0) {
+        front->of->references--;
+        model_set(front, VIEW, back->of, back->offset, back->length, 0);
+        back->is = NONE;
+        return;
+    }
     front->length += back->length;
     model_drop(back);
 }
@@ -292,7 +310,7 @@ static void freeze(void) {
         return;
     h->view = aegis_buffer_mut_freeze(&h->writer);
     CHECK(is_no_writer(&h->writer));
-    model_set(h, VIEW, h->of, h->offset, h->length, 0);
+    model_view(h, h->of, h->offset, h->length);
 }
 
 static void compact(void) {
@@ -355,6 +373,9 @@ static void buffers_are_what_the_model_says(void) {
     size_t steps = STEPS * (text != NULL ? (size_t)strtoul(text, NULL, 10) : 100) / 100;
     size_t kept_failures = (size_t)check_failures;
     budget = aegis_budget_new("model", AEGIS_BUDGET_UNLIMITED, NULL);
+    nothing.base = (unsigned char *)(uintptr_t)aegis_buffer_from_static(NULL, 0).data;
+    nothing.eternal = true;
+    nothing.references = 1;
     for (uint64_t seed = 1; seed <= 5; seed++) {
         random_state = seed * UINT64_C(0x9E3779B97F4A7C15);
         for (size_t step = 0; step < steps; step++) {
@@ -373,6 +394,7 @@ static void buffers_are_what_the_model_says(void) {
             if (handles[i].is != NONE)
                 model_drop(&handles[i]);
         }
+        check_all();
         CHECK_SIZE(budget_used(budget), 0);
     }
     aegis_budget_destroy(budget);

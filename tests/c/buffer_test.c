@@ -79,8 +79,8 @@ static void slice_is_every_range_inside_and_none_outside(void) {
             CHECK(is_same_buffer(&view, &before));
             if (start <= end && end <= 10) {
                 CHECK(status == AEGIS_OK && holds(&part, state.memory + 3 + start, end - start));
-                CHECK(part.data == state.memory + 3 + start);
-                CHECK_SIZE(state.owner.references, 2);
+                CHECK(start == end ? part.owner == NULL : part.data == state.memory + 3 + start);
+                CHECK_SIZE(state.owner.references, start == end ? 1 : 2);
                 CHECK(aegis_buffer_release(&part) == AEGIS_OK);
             } else {
                 CHECK(status == AEGIS_E_INVALID && is_no_buffer(&part));
@@ -107,14 +107,76 @@ static void slice_of_the_handle_itself_narrows_without_a_reference(void) {
     CHECK_SIZE(state.release_count, 1);
 }
 
+static void view_of_no_bytes_holds_nothing(void) {
+    for (int way = 0; way < 6; way++) {
+        aegis_buffer view = test_owner_adopt(&state, AEGIS_BUFFER_WRITABLE), part = view;
+        aegis_buffer_mut writer;
+        switch (way) {
+        case 0:
+            CHECK(aegis_buffer_slice(&view, 3, 3, &view) == AEGIS_OK);
+            break;
+        case 1:
+            CHECK(aegis_buffer_slice(&view, 3, 3, &part) == AEGIS_OK && part.owner == NULL);
+            CHECK(aegis_buffer_release(&view) == AEGIS_OK);
+            view = part;
+            break;
+        case 2:
+            CHECK(aegis_buffer_split_to(&view, OWNER_BYTES, &part) == AEGIS_OK);
+            CHECK_SIZE(state.owner.references, 1);
+            CHECK(aegis_buffer_release(&part) == AEGIS_OK);
+            break;
+        case 3:
+            CHECK(aegis_buffer_split_off(&view, 0, &part) == AEGIS_OK);
+            CHECK_SIZE(state.owner.references, 1);
+            CHECK(aegis_buffer_release(&part) == AEGIS_OK);
+            break;
+        case 4:
+            CHECK(aegis_buffer_try_into_mut(&view, &writer) == AEGIS_OK);
+            writer.length = 0;
+            view = aegis_buffer_mut_freeze(&writer);
+            break;
+        default:
+            CHECK(aegis_buffer_slice(&view, 0, 0, &part) == AEGIS_OK);
+            CHECK(aegis_buffer_slice(&view, 5, 5, &view) == AEGIS_OK);
+            CHECK(aegis_buffer_unsplit(&part, &view) == AEGIS_OK);
+            view = part;
+        }
+        CHECK(view.data != NULL && view.length == 0 && view.owner == NULL);
+        CHECK_SIZE(state.release_count, 1);
+        CHECK(aegis_buffer_release(&view) == AEGIS_OK);
+    }
+}
+
+/* An owner of no bytes is not freed before the call that takes it over returns. */
+static void owner_of_no_bytes_is_kept_until_its_view_is_given_up(void) {
+    for (int way = 0; way < 4; way++) {
+        aegis_buffer_owner owner = {1, test_owner_release, state.memory, 0, 0};
+        state.owner = owner;
+        state.release_count = 0;
+        aegis_buffer view = aegis_buffer_adopt(&state.owner), part = view;
+        CHECK(view.owner == &state.owner && state.release_count == 0);
+        if (way == 1)
+            CHECK(aegis_buffer_slice(&view, 0, 0, &view) == AEGIS_OK);
+        if (way == 2)
+            CHECK(aegis_buffer_split_to(&view, 0, &part) == AEGIS_OK && part.owner == NULL);
+        if (way == 3) {
+            part = aegis_buffer_from_static("abc", 3);
+            CHECK(aegis_buffer_unsplit(&view, &part) == AEGIS_OK && holds(&view, "abc", 3));
+        }
+        CHECK_SIZE(state.release_count, way == 0 ? 0 : 1);
+        CHECK(aegis_buffer_release(&view) == AEGIS_OK);
+        CHECK_SIZE(state.release_count, 1);
+    }
+}
+
 static void split_at_every_point_and_unsplit_gives_the_whole_back(void) {
     aegis_buffer view = test_owner_adopt(&state, 0), part;
     aegis_buffer whole = view;
     for (size_t at = 0; at <= OWNER_BYTES; at++) {
         CHECK(aegis_buffer_split_to(&view, at, &part) == AEGIS_OK);
-        CHECK(holds(&part, state.memory, at) && part.data == state.memory);
+        CHECK(holds(&part, state.memory, at) && (at == 0 || part.data == state.memory));
         CHECK(holds(&view, state.memory + at, OWNER_BYTES - at));
-        CHECK_SIZE(state.owner.references, 2);
+        CHECK_SIZE(state.owner.references, at == 0 || at == OWNER_BYTES ? 1 : 2);
         CHECK(aegis_buffer_unsplit(&part, &view) == AEGIS_OK && is_no_buffer(&view));
         CHECK(is_same_buffer(&part, &whole));
         CHECK_SIZE(state.owner.references, 1);
@@ -282,7 +344,7 @@ static void compact_copies_less_than_half_of_the_memory(void) {
         bool copied = view.owner != &state.owner;
         CHECK(copied == (length < OWNER_BYTES / 2));
         CHECK_SIZE(state.release_count, copied ? 1 : 0);
-        CHECK(aegis_buffer_is_unique(&view));
+        CHECK(aegis_buffer_is_unique(&view) == (length != 0));
         CHECK(aegis_buffer_release(&view) == AEGIS_OK);
         CHECK_SIZE(state.release_count, 1);
     }
@@ -326,6 +388,8 @@ int main(void) {
     RUN(adopted_owner_without_memory_has_an_address);
     RUN(slice_is_every_range_inside_and_none_outside);
     RUN(slice_of_the_handle_itself_narrows_without_a_reference);
+    RUN(view_of_no_bytes_holds_nothing);
+    RUN(owner_of_no_bytes_is_kept_until_its_view_is_given_up);
     RUN(split_at_every_point_and_unsplit_gives_the_whole_back);
     RUN(views_that_do_not_meet_stay_apart);
     RUN(handle_that_was_given_up_is_inert_and_reported);
