@@ -8,7 +8,9 @@
 //! `ROUND` each, and the time is that of both side by side. What is made goes through `black_box`.
 //! Other rivals are in `benches/compare/`.
 
+use std::collections::VecDeque;
 use std::hint::black_box;
+use std::io::Read;
 use std::sync::{Arc, Barrier};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -102,6 +104,16 @@ fn split_to(criterion: &mut Criterion) {
     group.finish();
 }
 
+fn case_mut<T>(group: &mut BenchmarkGroup<'_, WallTime>, name: &str, mut work: impl FnMut() -> T) {
+    group.bench_function(name, |bencher| {
+        bencher.iter(|| {
+            for _ in 0..ROUND {
+                black_box(work());
+            }
+        });
+    });
+}
+
 /// A writer made, frozen and dropped: what a message costs whatever its length.
 fn freeze(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("make 64 bytes, freeze, drop");
@@ -125,6 +137,41 @@ fn freeze(criterion: &mut Criterion) {
         let mut vec = Vec::with_capacity(64);
         vec.extend_from_slice(black_box(&[7; 64]));
         Arc::<[u8]>::from(vec)
+    });
+    group.finish();
+}
+
+/// A full window that slides by a byte, and a buffer filled by reads of 100 bytes.
+fn fill(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("slide a full window of 64 KiB");
+    let mut window = BufferMut::with_capacity(1 << 16);
+    window.resize(1 << 16, 1);
+    case_mut(&mut group, "BufferMut", || {
+        drop(black_box(window.split_to(1)));
+        window.reserve(1);
+        window.extend_from_slice(black_box(&[1]));
+    });
+    let mut window: VecDeque<u8> = vec![1; 1 << 16].into();
+    case_mut(&mut group, "VecDeque<u8>", || {
+        window.push_back(black_box(1));
+        window.pop_front()
+    });
+    group.finish();
+    let mut group = criterion.benchmark_group("100 bytes of a reader, 64 KiB of room");
+    let input = [7; 100];
+    let mut page = BufferMut::with_capacity(1 << 16);
+    case_mut(&mut group, "BufferMut::read_from", || {
+        if page.remaining_capacity() < input.len() {
+            page.clear();
+        }
+        page.read_from(&mut black_box(&input[..])).expect("a slice is read")
+    });
+    let (mut vec, mut at) = (vec![0; 1 << 16], 0);
+    case_mut(&mut group, "Read::read into a Vec<u8>", || {
+        if vec.len() - at < input.len() {
+            at = 0;
+        }
+        at += black_box(&input[..]).read(&mut vec[at..]).expect("a slice is read");
     });
     group.finish();
 }
@@ -185,6 +232,6 @@ fn short() -> Criterion {
 criterion_group! {
     name = benches;
     config = short();
-    targets = clone_and_drop, slice, split_to, freeze, get, two_threads
+    targets = clone_and_drop, slice, split_to, freeze, fill, get, two_threads
 }
 criterion_main!(benches);

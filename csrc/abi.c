@@ -167,6 +167,7 @@ static const aegis_i_abi_entry table[] = {
     FIELD(aegis_buffer_mut, length),
     FIELD(aegis_buffer_mut, capacity),
     FIELD(aegis_buffer_mut, owner),
+    FIELD(aegis_buffer_mut, initialized),
     STRUCT(aegis_iovec),
     FIELD(aegis_iovec, base),
     FIELD(aegis_iovec, length),

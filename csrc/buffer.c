@@ -84,13 +84,14 @@ bool aegis_i_buffer_mut_is_valid(const aegis_buffer_mut *writer) {
     if (writer->data == NULL)
         return writer->length == 0 && writer->capacity == 0 && writer->owner == NULL;
     return writer->owner != NULL && writer->length <= writer->capacity &&
+           writer->initialized <= writer->capacity &&
            range_is_valid(writer->owner, writer->data, writer->capacity);
 }
 
 /* -- views -- */
 
 static const aegis_buffer no_buffer = {NULL, 0, NULL};
-static const aegis_buffer_mut no_writer = {NULL, 0, 0, NULL};
+static const aegis_buffer_mut no_writer = {NULL, 0, 0, NULL, 0};
 
 static aegis_status report_no_buffer(void) {
     if (AEGIS_I_DEBUG)
@@ -199,7 +200,7 @@ aegis_status aegis_buffer_try_into_mut(aegis_buffer *buffer, aegis_buffer_mut *w
         return AEGIS_E_BUSY;
     size_t offset = (size_t)(buffer->data - owner->base);
     aegis_buffer_mut made = {owner->base + offset, buffer->length, owner->capacity_bytes - offset,
-                             owner};
+                             owner, 0};
     *writer = made;
     *buffer = no_buffer;
     assert(aegis_i_buffer_mut_is_valid(writer));
@@ -294,6 +295,7 @@ static bool extend_in_place(aegis_buffer_mut *writer, size_t needed_bytes) {
             return false;
         memmove(owner->base, writer->data, writer->length);
         writer->data = owner->base;
+        writer->initialized = 0;
         offset = 0;
     }
     writer->capacity = owner->capacity_bytes - offset;
@@ -359,9 +361,11 @@ static aegis_status cut(const aegis_buffer_mut *writer, size_t at, aegis_buffer_
     if (status != AEGIS_OK)
         return status;
     size_t front_length = aegis_i_min(writer->length, at);
-    aegis_buffer_mut before = {writer->data, front_length, at, writer->owner};
+    size_t front_initialized = aegis_i_min(writer->initialized, at);
+    aegis_buffer_mut before = {writer->data, front_length, at, writer->owner, front_initialized};
     aegis_buffer_mut behind = {writer->data + at, writer->length - front_length,
-                               writer->capacity - at, writer->owner};
+                               writer->capacity - at, writer->owner,
+                               writer->initialized - front_initialized};
     *front = before;
     *back = behind;
     assert(aegis_i_buffer_mut_is_valid(front) && aegis_i_buffer_mut_is_valid(back));
@@ -394,6 +398,8 @@ aegis_status aegis_buffer_mut_unsplit(aegis_buffer_mut *writer, aegis_buffer_mut
         if (writer->owner != back->owner || writer->data + writer->capacity != back->data ||
             (writer->length != writer->capacity && back->length != 0))
             return AEGIS_E_INVALID;
+        if (aegis_i_max(writer->length, writer->initialized) == writer->capacity)
+            writer->initialized = writer->capacity + back->initialized;
         writer->length += back->length;
         writer->capacity += back->capacity;
     }

@@ -102,7 +102,7 @@ aegis_status aegis_buffer_mut_alloc(aegis_buffer_mut *writer, size_t capacity_by
     memory->owner = owner;
     memory->budget = budget != NULL ? aegis_budget_retain(budget) : NULL;
     memory->total_bytes = total_bytes;
-    aegis_buffer_mut made = {base, 0, capacity_bytes, &memory->owner};
+    aegis_buffer_mut made = {base, 0, capacity_bytes, &memory->owner, 0};
     *writer = made;
     return AEGIS_OK;
 }

@@ -69,6 +69,7 @@ static aegis_status hand_out(aegis_i_buffer_class *home, uint32_t index, aegis_b
     writer->length = 0;
     writer->capacity = owner->capacity_bytes;
     writer->owner = owner;
+    writer->initialized = 0;
     return AEGIS_OK;
 }
 
@@ -228,7 +229,7 @@ static aegis_status make_heap_buffer(aegis_buffer_pool_shared *shared, aegis_buf
     (void)aegis_i_add(&shared->live, 1, memory_order_relaxed);
     (void)aegis_i_add(&shared->heap_count, 1, memory_order_relaxed);
     (void)aegis_i_add(&shared->heap_bytes, total_bytes, memory_order_relaxed);
-    aegis_buffer_mut made = {base, 0, capacity_bytes, &buffer->owner};
+    aegis_buffer_mut made = {base, 0, capacity_bytes, &buffer->owner, 0};
     *writer = made;
     return AEGIS_OK;
 }

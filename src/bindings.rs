@@ -799,6 +799,7 @@ pub struct aegis_buffer_mut {
     pub length: usize,
     pub capacity: usize,
     pub owner: *mut aegis_buffer_owner,
+    pub initialized: usize,
 }
 #[repr(C)]
 #[derive(Debug, Copy, Clone)]

@@ -85,7 +85,7 @@ rust_table! {
     aegis_arena_recycler_stats { idle_count, out_count, made_count, reused_count }
     aegis_buffer_owner { references, release, base, capacity_bytes, flags }
     aegis_buffer { data, length, owner }
-    aegis_buffer_mut { data, length, capacity, owner }
+    aegis_buffer_mut { data, length, capacity, owner, initialized }
     aegis_iovec { base, length }
     aegis_pool_options { block_bytes, block_count, max_block_count, align_bytes, source, budget, error }
     aegis_pool_grid { base, stride_bytes, inverse, count, rotate }

@@ -68,9 +68,9 @@ fn one_of_each(bytes: &'static [u8]) -> Vec<(&'static str, Buffer)> {
 }
 
 #[test]
-fn handle_is_three_words_and_writer_four() {
+fn handle_is_three_words_and_writer_five() {
     assert_eq!(size_of::<Buffer>(), 3 * size_of::<usize>());
-    assert_eq!(size_of::<BufferMut>(), 4 * size_of::<usize>());
+    assert_eq!(size_of::<BufferMut>(), 5 * size_of::<usize>());
 }
 
 #[test]

@@ -5,12 +5,18 @@
 use aegis_memory::buffer::{Buffer, BufferChain, BufferMut};
 use aegis_memory::ffi;
 use proptest::prelude::*;
+use std::mem::MaybeUninit;
 use std::ptr;
 
 const NONE: ffi::aegis_buffer =
     ffi::aegis_buffer { data: ptr::null(), length: 0, owner: ptr::null_mut() };
-const NO_WRITER: ffi::aegis_buffer_mut =
-    ffi::aegis_buffer_mut { data: ptr::null_mut(), length: 0, capacity: 0, owner: ptr::null_mut() };
+const NO_WRITER: ffi::aegis_buffer_mut = ffi::aegis_buffer_mut {
+    data: ptr::null_mut(),
+    length: 0,
+    capacity: 0,
+    owner: ptr::null_mut(),
+    initialized: 0,
+};
 
 #[derive(Clone, Debug)]
 enum Op {
@@ -34,6 +40,7 @@ enum Op {
     Change(usize, usize, u8),
     Resize(usize, usize, u8),
     Reserve(usize, usize),
+    Initialize(usize, usize),
 }
 
 fn op() -> impl Strategy<Value = Op> {
@@ -62,6 +69,7 @@ fn op() -> impl Strategy<Value = Op> {
         2 => (i(), at(), any::<u8>()).prop_map(|(i, at, byte)| Op::Change(i, at, byte)),
         1 => (i(), at(), any::<u8>()).prop_map(|(i, at, byte)| Op::Resize(i, at, byte)),
         1 => (i(), at()).prop_map(|(i, at)| Op::Reserve(i, at)),
+        2 => (i(), at()).prop_map(|(i, at)| Op::Initialize(i, at)),
     ]
 }
 
@@ -139,6 +147,7 @@ impl World {
             // SAFETY: live writers.
             let (rust, c) = unsafe { (&*rust.as_raw(), &*c.as_raw()) };
             assert_eq!((rust.length, rust.capacity), (c.length, c.capacity));
+            assert_eq!(rust.initialized, c.initialized);
             assert_eq!(place(rust.data, rust.owner), place(c.data, c.owner));
         }
         let chain: BufferChain = self.views.iter().map(|view| view.rust.clone()).collect();
@@ -348,7 +357,8 @@ impl World {
         | &Op::Extend(i, _)
         | &Op::Change(i, ..)
         | &Op::Resize(i, ..)
-        | &Op::Reserve(i, _)) = op
+        | &Op::Reserve(i, _)
+        | &Op::Initialize(i, _)) = op
         else {
             return;
         };
@@ -426,6 +436,14 @@ impl World {
                 let status =
                     unsafe { ffi::aegis_buffer_mut_reserve(c, additional, none, ptr::null_mut()) };
                 assert_eq!(status, 0);
+            }
+            Op::Initialize(_, count) => {
+                let count = count.min(rust.remaining_capacity());
+                for writer in [rust, c] {
+                    writer.spare_capacity_mut()[..count].fill(MaybeUninit::new(9));
+                    // SAFETY: a live writer, of which so many bytes have been stored.
+                    unsafe { (*writer.as_raw()).initialized = writer.len() + count };
+                }
             }
             _ => unreachable!("handled above"),
         }

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Writers: capacity and alignment, filling, splitting, growing, freezing, `std::io` and `fmt`.
+//! Writers: capacity and alignment, filling, splitting, growing, freezing, `io::Write` and `fmt`.
 #![cfg(feature = "std")]
 
 mod support;
 
 use aegis_memory::budget::MemoryBudget;
-use aegis_memory::buffer::{read_vectored, Buffer, BufferMut};
+use aegis_memory::buffer::{Buffer, BufferMut};
 use aegis_memory::{ffi, AllocError};
 use std::fmt;
-use std::io::{self, ErrorKind, IoSlice, Read, Write};
+use std::io::{ErrorKind, IoSlice, Write};
 use std::ptr;
 use support::panic_of;
 
@@ -302,57 +302,6 @@ fn fmt_write_takes_all_of_a_piece_or_nothing() {
     assert_eq!(writer, "12-34");
 }
 
-/// Reads as it is told: how many bytes it claims, or an error.
-struct Claims(Result<usize, ErrorKind>);
-
-impl Read for Claims {
-    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        assert!(into.iter().all(|&byte| byte == 0), "the room is cleared");
-        Ok(self.0?)
-    }
-}
-
-#[test]
-fn read_from_appends_one_read() {
-    let mut input = &b"123456789"[..];
-    let mut writer = writer(8, b"head");
-    assert_eq!(writer.read_from(&mut input).unwrap(), 4);
-    assert_eq!((&*writer, input), (&b"head1234"[..], &b"56789"[..]));
-    assert_eq!(writer.read_from(&mut input).unwrap(), 0, "without room");
-    writer.clear();
-    assert_eq!(writer.read_from(&mut input).unwrap(), 5);
-    assert_eq!(writer.read_from(&mut input).unwrap(), 0, "at the end");
-    assert_eq!(writer, "56789");
-}
-
-#[test]
-fn read_from_a_reader_that_fails_or_lies_appends_nothing() {
-    let mut writer = writer(8, b"head");
-    writer.spare_capacity_mut().iter_mut().for_each(|byte| _ = byte.write(9));
-    let error = writer.read_from(&mut Claims(Err(ErrorKind::TimedOut))).unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::TimedOut);
-    let message = panic_of(|| writer.read_from(&mut Claims(Ok(5))));
-    assert_eq!(message, "a reader's claim of 5 is out of bounds of a room of 4 bytes");
-    assert_eq!(writer, "head");
-    writer.read_from(&mut Claims(Ok(2))).unwrap();
-    assert_eq!(writer, b"head\0\0", "what the reader did not write is no old byte");
-}
-
-#[test]
-fn read_vectored_fills_one_after_the_other() {
-    let mut input = &b"0123456789abcdef"[..];
-    let mut writers = [writer(4, b"x"), writer(2, b"yz"), writer(8, b""), writer(8, b"w")];
-    assert_eq!(read_vectored(&mut input, &mut writers).unwrap(), 16);
-    let texts: Vec<_> = writers.iter().map(|writer| &**writer).collect();
-    assert_eq!(texts, [&b"x012"[..], b"yz", b"3456789a", b"wbcdef"]);
-    assert_eq!(read_vectored(&mut input, &mut writers).unwrap(), 0);
-    assert_eq!(read_vectored(&mut &b"x"[..], &mut []).unwrap(), 0);
-    let message = panic_of(|| read_vectored(&mut Claims(Ok(3)), &mut writers));
-    assert_eq!(message, "a reader's claim of 3 is out of bounds of a room of 2 bytes");
-    assert!(read_vectored(&mut Claims(Err(ErrorKind::TimedOut)), &mut writers).is_err());
-    assert_eq!(writers[3], "wbcdef");
-}
-
 #[test]
 fn writers_compare_as_their_bytes_and_with_views() {
     let (mut a, b) = (writer(8, b"abc"), writer(4, b"abd"));
@@ -382,6 +331,7 @@ fn raw_writer_comes_back_and_c_can_append_meanwhile() {
         length: 0,
         capacity: 0,
         owner: ptr::null_mut(),
+        initialized: 0,
     };
     // SAFETY: room for a writer, no budget, no error wanted.
     let status =

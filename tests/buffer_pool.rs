@@ -378,7 +378,7 @@ fn pool_goes_to_c_and_comes_back() {
 
 fn aegis_writer() -> ffi::aegis_buffer_mut {
     let (data, owner) = (std::ptr::null_mut(), std::ptr::null_mut());
-    ffi::aegis_buffer_mut { data, length: 0, capacity: 0, owner }
+    ffi::aegis_buffer_mut { data, length: 0, capacity: 0, owner, initialized: 0 }
 }
 
 #[cfg(feature = "serde")]

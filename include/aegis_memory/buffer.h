@@ -87,6 +87,11 @@ typedef struct aegis_buffer_mut {
     size_t capacity;
     /** Never NULL in a buffer. */
     aegis_buffer_owner *owner;
+    /** Bytes from `data` on that hold values, written or not: room that was cleared once, so that
+     *  code which may look at it need not have it cleared again. Whoever stores bytes behind
+     *  `length` may say so here. At most `capacity`. It may be less than `length`, whose bytes hold
+     *  values whatever it says. */
+    size_t initialized;
 } aegis_buffer_mut;
 
 /** A piece of memory for vectored I/O: laid out as the system's struct iovec, where it has one. */

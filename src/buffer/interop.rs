@@ -169,7 +169,8 @@ unsafe impl BufMut for BufferMut {
 
     #[inline]
     fn chunk_mut(&mut self) -> &mut UninitSlice {
-        UninitSlice::uninit(self.spare_capacity_mut())
+        // Safe code cannot store bytes that are not initialised through the slice.
+        UninitSlice::uninit(self.room_mut())
     }
 
     /// Appends all bytes of a source. As the default, but that a source which claims to have bytes

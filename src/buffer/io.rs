@@ -2,7 +2,7 @@
 //! `std::io`: buffers and chains are read from the front, writers are written to; many at a time
 //! with vectored calls.
 //!
-//! A [`Read`] is safe code and may look at the memory it is given, so room is cleared before a
+//! A [`Read`] is safe code and may look at the memory it is given, so room is cleared before the first
 //! reader gets it, and a count that it cannot have read is a panic. What a count is held against is
 //! known before the call: a reader may change the table that it is given, and a writer sees no more
 //! of a chain than one table has.
@@ -10,6 +10,11 @@
 use alloc::vec::Vec;
 use core::mem::{self, MaybeUninit};
 use std::io::{self, BufRead, ErrorKind, IoSlice, IoSliceMut, Read, Write};
+#[cfg(unix)]
+use std::{
+    ffi::{c_int, c_void},
+    os::fd::{AsFd, AsRawFd},
+};
 
 use super::make::TRUNCATED;
 use super::{owner, range, Buffer, BufferChain, BufferMut};
@@ -18,6 +23,12 @@ use crate::unwind;
 /// Buffers in one vectored write: enough that the system call's own cost does not matter, few
 /// enough for the stack, and below what any system takes (`IOV_MAX`, 1024 on most).
 const BATCH: usize = 64;
+
+#[cfg(unix)]
+extern "C" {
+    /// The C library's, which the standard library is linked to.
+    fn read(file: c_int, into: *mut c_void, size: usize) -> isize;
+}
 
 /// `Err` when the bytes are those of a mapped file that was truncated.
 pub(super) fn whole(is_whole: bool) -> io::Result<()> {
@@ -119,7 +130,12 @@ impl Write for BufferMut {
 
 impl BufferMut {
     /// Appends what one call of `read` yields, at most what there is room for, and says how many
-    /// bytes that were: 0 at the end, or without room. The room is cleared before.
+    /// bytes that were: 0 at the end, or without room.
+    ///
+    /// Room is cleared before a reader sees it for the first time, and only then: many small reads
+    /// cost what they read. So a reader that claims more than it has stored leaves zeroes, or what an
+    /// earlier reader of the same room has stored. See [`read_from_fd`](Self::read_from_fd) for what
+    /// needs nothing cleared.
     ///
     /// # Errors
     ///
@@ -141,33 +157,71 @@ impl BufferMut {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn read_from<R: Read + ?Sized>(&mut self, reader: &mut R) -> io::Result<usize> {
-        let count = reader.read(self.cleared_room())?;
+        let count = reader.read(self.initialized_room())?;
         self.claim(count);
         Ok(count)
     }
 
-    /// The room, zeroed.
-    fn cleared_room(&mut self) -> &mut [u8] {
-        let room = self.spare_capacity_mut();
-        room.fill(MaybeUninit::new(0));
+    /// Appends what one `read(2)` of a file, pipe or socket yields, at most what there is room for,
+    /// and says how many bytes that were: 0 at the end, or without room. The system stores the bytes,
+    /// so no room is cleared.
+    ///
+    /// # Errors
+    ///
+    /// What the system says, [`ErrorKind::Interrupted`] and [`ErrorKind::WouldBlock`] included;
+    /// nothing is appended.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use aegis_memory::buffer::BufferPool;
+    /// use std::fs::File;
+    ///
+    /// let mut page = BufferPool::new(4096, 1).get(4096)?;
+    /// page.read_from_fd(&File::open("Cargo.toml")?)?;
+    /// assert!(page.starts_with(b"[package]"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[cfg(unix)]
+    pub fn read_from_fd(&mut self, file: impl AsFd) -> io::Result<usize> {
+        // More than some systems accept, and than any reads at once.
+        const MOST: usize = c_int::MAX as usize - 1;
+        let file = file.as_fd();
+        let room = self.room_mut();
+        let (into, most) = (room.as_mut_ptr(), room.len().min(MOST));
+        // SAFETY: the descriptor is borrowed, and there is room for as many bytes.
+        let count = unsafe { read(file.as_raw_fd(), into.cast(), most) };
+        let count = usize::try_from(count).map_err(|_| io::Error::last_os_error())?;
+        // SAFETY: the system has stored that many bytes behind those written.
+        unsafe { self.set_len(self.len() + count) };
+        Ok(count)
+    }
+
+    /// The room, every byte of it initialised.
+    fn initialized_room(&mut self) -> &mut [u8] {
+        let begun = self.raw().initialized.saturating_sub(self.len());
+        let room = self.room_mut();
+        // Bytes below are so already.
+        room[begun..].fill(MaybeUninit::new(0));
         let room: *mut [MaybeUninit<u8>] = room;
-        // SAFETY: every byte has just been written, and the borrow is that of `self`.
+        self.raw_mut().initialized = self.capacity();
+        // SAFETY: every byte was written at some time, and the borrow is that of `self`.
         unsafe { &mut *(room as *mut [u8]) }
     }
 
-    /// Counts `count` bytes of a cleared room as written.
+    /// Counts `count` bytes of an initialised room as written.
     fn claim(&mut self, count: usize) {
         if count > self.remaining_capacity() {
             let room = self.remaining_capacity();
             range::beyond("a reader's claim of", count, "a room of", room);
         }
-        // SAFETY: there is room, which was cleared.
+        // SAFETY: there is room, which is initialised.
         unsafe { self.set_len(self.len() + count) };
     }
 }
 
 /// Fills several writers with one vectored read, each to its capacity before the next gets bytes,
-/// and says how many bytes were read. Their room is cleared before.
+/// and says how many bytes were read. Their room is initialised as in [`BufferMut::read_from`].
 ///
 /// # Errors
 ///
@@ -193,7 +247,7 @@ pub fn read_vectored<R: Read + ?Sized>(
     writers: &mut [BufferMut],
 ) -> io::Result<usize> {
     let mut rooms: Vec<_> =
-        writers.iter_mut().map(|writer| IoSliceMut::new(writer.cleared_room())).collect();
+        writers.iter_mut().map(|writer| IoSliceMut::new(writer.initialized_room())).collect();
     let room = rooms.iter().map(|room| room.len()).fold(0, usize::saturating_add);
     // The reader may leave less in the table than was there: `IoSliceMut::advance_slices` does.
     let count = reader.read_vectored(&mut rooms)?;

@@ -278,8 +278,13 @@ pub(super) const NONE: ffi::aegis_buffer =
     ffi::aegis_buffer { data: ptr::null(), length: 0, owner: ptr::null_mut() };
 
 /// What the C core fills in: no writer yet.
-pub(super) const NO_WRITER: ffi::aegis_buffer_mut =
-    ffi::aegis_buffer_mut { data: ptr::null_mut(), length: 0, capacity: 0, owner: ptr::null_mut() };
+pub(super) const NO_WRITER: ffi::aegis_buffer_mut = ffi::aegis_buffer_mut {
+    data: ptr::null_mut(),
+    length: 0,
+    capacity: 0,
+    owner: ptr::null_mut(),
+    initialized: 0,
+};
 
 impl Clone for Buffer {
     /// Another handle to the same bytes: one relaxed increment.

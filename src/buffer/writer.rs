@@ -160,6 +160,14 @@ impl BufferMut {
     /// [`set_len`](Self::set_len).
     #[inline]
     pub fn spare_capacity_mut(&mut self) -> &mut [MaybeUninit<u8>] {
+        // The caller may store bytes that are not initialised.
+        self.raw.initialized = self.raw.initialized.min(self.raw.length);
+        self.room_mut()
+    }
+
+    /// The same, for what stores no bytes that are not initialised.
+    #[inline]
+    pub(super) fn room_mut(&mut self) -> &mut [MaybeUninit<u8>] {
         let room = self.remaining_capacity();
         // SAFETY: the length is at most the capacity.
         let end = unsafe { self.raw.data.add(self.raw.length) };
@@ -368,7 +376,8 @@ impl BufferMut {
     /// - `raw` was made by the C library or [`into_raw`](Self::into_raw), is not all-zero and not
     ///   released.
     /// - No copy of the struct is used or released afterwards.
-    /// - Its first `length` bytes are initialised, and nobody else uses those up to its capacity.
+    /// - Its first `length` and its first `initialized` bytes are initialised, and nobody else uses
+    ///   those up to its capacity.
     /// - Its owner may be released on any thread.
     #[inline]
     pub const unsafe fn from_raw(raw: ffi::aegis_buffer_mut) -> Self {
@@ -381,7 +390,8 @@ impl BufferMut {
     ///
     /// - `raw` points to a writer that is not all-zero, and is neither used nor released by anyone
     ///   else while `'a` lasts.
-    /// - Its first `length` bytes are initialised, and nobody else uses those up to its capacity.
+    /// - Its first `length` and its first `initialized` bytes are initialised, and nobody else uses
+    ///   those up to its capacity.
     /// - Its owner may be released on any thread.
     #[inline]
     pub unsafe fn borrow_raw<'a>(raw: *mut ffi::aegis_buffer_mut) -> &'a mut Self {

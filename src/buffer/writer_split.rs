@@ -37,6 +37,7 @@ impl BufferMut {
         raw.data = unsafe { raw.data.add(at) };
         raw.length -= at;
         raw.capacity -= at;
+        raw.initialized = raw.initialized.saturating_sub(at);
         front
     }
 
@@ -79,6 +80,7 @@ impl BufferMut {
         let raw = self.raw_mut();
         raw.length -= length;
         raw.capacity = at;
+        raw.initialized = raw.initialized.min(at);
         back
     }
 
@@ -100,10 +102,13 @@ impl BufferMut {
         if !meets {
             return Err(back);
         }
-        let (length, capacity) = (back.len(), back.capacity());
+        let back = *back.raw();
         let raw = self.raw_mut();
-        raw.length += length;
-        raw.capacity += capacity;
+        if raw.length.max(raw.initialized) == raw.capacity {
+            raw.initialized = raw.capacity + back.initialized;
+        }
+        raw.length += back.length;
+        raw.capacity += back.capacity;
         Ok(())
     }
 
@@ -133,10 +138,10 @@ impl BufferMut {
         unsafe { owner::retain(raw.owner) };
         // SAFETY: `start` is inside.
         let data = unsafe { raw.data.add(start) };
+        let initialized = raw.initialized.saturating_sub(start).min(capacity);
+        let part = ffi::aegis_buffer_mut { data, length, capacity, owner: raw.owner, initialized };
         // SAFETY: a handle with the reference just counted; the caller sees to it that no other
         // writer has the range.
-        unsafe {
-            Self::from_raw(ffi::aegis_buffer_mut { data, length, capacity, owner: raw.owner })
-        }
+        unsafe { Self::from_raw(part) }
     }
 }

@@ -31,7 +31,7 @@ static void heap_memory_is_aligned_as_asked(void) {
 }
 
 static void expect_no_memory(size_t capacity, size_t align, aegis_status expected) {
-    aegis_buffer_mut writer = {NULL, 1, 1, NULL};
+    aegis_buffer_mut writer = {NULL, 1, 1, NULL, 1};
     aegis_error error;
     CHECK(aegis_buffer_mut_alloc(&writer, capacity, align, NULL, &error) == expected);
     CHECK(is_no_writer(&writer));

@@ -116,7 +116,7 @@ static void expect_apart(aegis_buffer_mut *front, aegis_buffer_mut *back) {
 }
 
 static void writers_that_do_not_meet_stay_apart(void) {
-    aegis_buffer_mut a = test_owner_writer(&state), b, c, none = {NULL, 0, 0, NULL};
+    aegis_buffer_mut a = test_owner_writer(&state), b, c, none = {NULL, 0, 0, NULL, 0};
     aegis_buffer_mut stranger = test_owner_writer(&other_state), empty;
     CHECK(aegis_buffer_mut_split_off(&a, 10, &b) == AEGIS_OK);
     CHECK(aegis_buffer_mut_split_off(&b, 10, &c) == AEGIS_OK);

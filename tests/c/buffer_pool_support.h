@@ -49,7 +49,7 @@ static inline void release_writers(aegis_buffer_mut *writers, size_t count) {
 
 static inline bool is_no_writer(const aegis_buffer_mut *writer) {
     return writer->data == NULL && writer->length == 0 && writer->capacity == 0 &&
-           writer->owner == NULL;
+           writer->owner == NULL && writer->initialized == 0;
 }
 
 #endif

@@ -46,7 +46,7 @@ static inline bool is_no_buffer(const aegis_buffer *buffer) {
 
 static inline bool is_no_writer(const aegis_buffer_mut *writer) {
     return writer->data == NULL && writer->length == 0 && writer->capacity == 0 &&
-           writer->owner == NULL;
+           writer->owner == NULL && writer->initialized == 0;
 }
 
 static inline bool is_same_buffer(const aegis_buffer *a, const aegis_buffer *b) {
@@ -55,7 +55,7 @@ static inline bool is_same_buffer(const aegis_buffer *a, const aegis_buffer *b) 
 
 static inline bool is_same_writer(const aegis_buffer_mut *a, const aegis_buffer_mut *b) {
     return a->data == b->data && a->length == b->length && a->capacity == b->capacity &&
-           a->owner == b->owner;
+           a->owner == b->owner && a->initialized == b->initialized;
 }
 
 /* Whether the view is of exactly these bytes of the text. */
