@@ -3,8 +3,8 @@
  *
  * The chain holds the blocks in use, up to `last`, then the idle ones. A request that does not fit
  * takes the first idle block that may serve it, else a new one: of the growth step, which doubles
- * up to a maximum, or of just its own size. Of the block at hand and the block found, the one with
- * more room left stays current and the other is closed.
+ * up to a maximum, if several such requests fit into it, or of just its own size. Of the block at
+ * hand and the block found, the one with more room left stays current and the other is closed.
  *
  * A choice that would close a block whose unused end, with all ends closed before it, made up a
  * quarter of the blocks in use is not taken; a block of the request's own size leaves no end, so
@@ -207,20 +207,23 @@ static aegis_arena_block *find_idle(aegis_arena *arena, size_t need_bytes) {
     return block;
 }
 
-/* Says which block the request wants: of the growth step if the request is no larger than the
- * largest step and may be served so, else of its own size. */
+/* Says which block the request wants: of the growth step if that suits it and may serve it, else of
+ * its own size. Shards are a part of a block that is there, so theirs may be larger: it doubles as
+ * long as the request does not fit. */
 static void want_block(const aegis_arena *arena, aegis_i_request *request) {
+    bool local = (arena->flags & AEGIS_I_ARENA_LOCAL) != 0;
     size_t exact_bytes = AEGIS_I_BLOCK_HEAD + request->need_bytes;
     size_t step_bytes = arena->next_block_bytes;
-    while (step_bytes < exact_bytes && step_bytes <= arena->max_block_bytes / 2)
+    while (local && step_bytes < exact_bytes && step_bytes <= arena->max_block_bytes / 2)
         step_bytes *= 2;
-    request->grows = (arena->flags & AEGIS_ARENA_OWN_BLOCKS) == 0 && step_bytes >= exact_bytes &&
-                     may_serve(arena, step_bytes - AEGIS_I_BLOCK_HEAD, request->need_bytes);
+    request->grows =
+        (arena->flags & AEGIS_ARENA_OWN_BLOCKS) == 0 &&
+        (local ? step_bytes >= exact_bytes : aegis_i_step_suits(step_bytes, exact_bytes)) &&
+        may_serve(arena, step_bytes - AEGIS_I_BLOCK_HEAD, request->need_bytes);
     request->block_bytes = request->grows ? step_bytes : exact_bytes;
 }
 
-/* Sets the growth step that follows one of `step_bytes`. */
-static void grow_step(aegis_arena *arena, size_t step_bytes) {
+void aegis_i_arena_grow_step(aegis_arena *arena, size_t step_bytes) {
     size_t next_bytes = step_bytes <= arena->max_block_bytes / 2
                             ? step_bytes * 2
                             : aegis_i_max(step_bytes, arena->max_block_bytes);
@@ -334,9 +337,11 @@ void *aegis_i_arena_receive(aegis_arena *arena, aegis_i_request *request, void *
                             const aegis_i_refusal *why) {
     aegis_arena_block *block = NULL;
     if (memory != NULL) {
-        block = aegis_i_arena_add(arena, memory, request->block_bytes, zeroed);
         if (request->grows)
-            grow_step(arena, request->block_bytes);
+            aegis_i_arena_grow_step(arena, request->block_bytes);
+        else if (aegis_i_moves_step(arena->reserved_bytes, request->block_bytes))
+            aegis_i_arena_grow_step(arena, arena->next_block_bytes);
+        block = aegis_i_arena_add(arena, memory, request->block_bytes, zeroed);
     }
     void *served = NULL;
     bool own_block = (arena->flags & AEGIS_ARENA_OWN_BLOCKS) != 0;

@@ -37,8 +37,8 @@ static void take_outer_blocks(aegis_arena *arena, aegis_arena *from) {
         arena->capacity_bytes += capacity_bytes;
         arena->reserved_bytes += block->total_bytes;
         arena->block_count++;
-        size_t step_bytes = aegis_i_min(block->total_bytes, arena->max_block_bytes / 2) * 2;
-        arena->next_block_bytes = aegis_i_max(arena->next_block_bytes, step_bytes);
+        if (block->total_bytes >= arena->next_block_bytes)
+            aegis_i_arena_grow_step(arena, arena->next_block_bytes);
     }
 }
 

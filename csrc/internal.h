@@ -168,6 +168,26 @@ struct aegis_arena_block {
 #define AEGIS_I_BLOCK_HEAD                                                                         \
     ((sizeof(aegis_arena_block) + AEGIS_I_BLOCK_ALIGN - 1) & ~(AEGIS_I_BLOCK_ALIGN - 1))
 
+/* The largest block, head included, that is not always of its request's own size. */
+#define AEGIS_I_SHARED_BLOCK_MAX ((size_t)64 << 10)
+
+/* Whether a request may have a block of the growth step, head included, of which it takes
+ * `exact_bytes`: whether several such requests fit, or the block is hardly larger than the request.
+ * A block of the request's own size is the other choice, so no request reserves much more than it
+ * asks for; several in one block spare the source as many calls. */
+static inline bool aegis_i_step_suits(size_t step_bytes, size_t exact_bytes) {
+    if (exact_bytes <= step_bytes / 4 && exact_bytes <= AEGIS_I_SHARED_BLOCK_MAX)
+        return true;
+    return exact_bytes <= step_bytes &&
+           step_bytes - exact_bytes <= exact_bytes / 16 + AEGIS_ARENA_MIN_BLOCK;
+}
+
+/* Whether a request that got a block of its own size moves the growth step on: by itself it says
+ * nothing of what follows, but another one of as much does. */
+static inline bool aegis_i_moves_step(size_t reserved_bytes, size_t exact_bytes) {
+    return exact_bytes <= AEGIS_I_SHARED_BLOCK_MAX && exact_bytes <= reserved_bytes;
+}
+
 /* No block ends above: see the invariants in arena.h. With 64-bit addresses that is the lower half
  * of the address space, so that an address and a valid size add up without wrapping. */
 #if UINTPTR_MAX > UINT32_MAX
@@ -371,6 +391,8 @@ AEGIS_I_HIDDEN void *aegis_i_local_acquire(aegis_arena *arena, size_t total_byte
 /* Makes room in the current shard for a request, by moving its end, if nothing was carved behind
  * it. */
 AEGIS_I_HIDDEN bool aegis_i_local_extend(aegis_arena *arena, size_t size_bytes, size_t align_bytes);
+/* Sets the growth step that follows one of `step_bytes`. */
+AEGIS_I_HIDDEN void aegis_i_arena_grow_step(aegis_arena *arena, size_t step_bytes);
 /* Makes `block`, idle and behind `last`, the current one of an arena that has none. */
 AEGIS_I_HIDDEN void aegis_i_arena_enter(aegis_arena *arena, aegis_arena_block *block);
 /* Records in the current block, which there must be, what the arena knows of it. */

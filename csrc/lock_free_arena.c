@@ -93,28 +93,43 @@ static unsigned char *take_from(const aegis_lock_free_arena_shared *shared,
     return offset_bytes != SIZE_MAX ? hand_out(block, offset_bytes, size_bytes, dirty_bytes) : NULL;
 }
 
-/* Acquires the block that is to follow: large enough for four such requests, so that the end of the
- * one before it is small beside it; if that is refused, of just the size of the request, unless
- * another thread has brought one meanwhile. */
+/* Sets the growth step that follows one of `step_bytes`. Several threads may do so at once. */
+static void move_step(aegis_lock_free_arena_shared *shared, size_t step_bytes) {
+    size_t limit_bytes = aegis_i_max(step_bytes, shared->max_block_bytes);
+    size_t next_bytes = aegis_i_min(aegis_i_min(step_bytes, PTRDIFF_MAX / 2) * 2, limit_bytes);
+    aegis_i_store(&shared->next_block_bytes, next_bytes, memory_order_relaxed);
+}
+
+/* Whether a request that `block` has no room for goes on along the chain: to the block that
+ * follows, or, if there is none, to a new one of the growth step. Four such requests or more must
+ * fit into that one, so that the end of the block before is small beside it; before the first block
+ * there is no such end. */
+static bool may_follow(const aegis_lock_free_arena_shared *shared,
+                       const aegis_i_shared_block *block, size_t need_bytes) {
+    if (need_bytes > shared->add_limit_bytes)
+        return false;
+    if (aegis_i_load(&block->next, memory_order_relaxed) != NULL)
+        return true;
+    size_t exact_bytes = AEGIS_I_SHARED_HEAD + need_bytes;
+    size_t step_bytes = aegis_i_load(&shared->next_block_bytes, memory_order_relaxed);
+    return exact_bytes <= step_bytes / 4 ||
+           (block == &shared->origin && aegis_i_step_suits(step_bytes, exact_bytes));
+}
+
+/* Acquires the block that is to follow: of the growth step; if that is refused, of just the size of
+ * the request, unless another thread has brought one meanwhile. */
 static aegis_i_shared_block *grow(aegis_lock_free_arena_shared *shared,
                                   const aegis_i_shared_block *block, size_t need_bytes,
                                   aegis_i_refusal *why) {
-    size_t exact_bytes = AEGIS_I_SHARED_HEAD + need_bytes;
     size_t step_bytes = aegis_i_load(&shared->next_block_bytes, memory_order_relaxed);
-    while (step_bytes / 4 < exact_bytes && step_bytes <= shared->max_block_bytes / 2)
-        step_bytes *= 2;
-    step_bytes = aegis_i_max(step_bytes, exact_bytes);
     aegis_i_shared_block *fresh = aegis_i_shared_acquire(shared, step_bytes, why);
     if (fresh != NULL) {
-        size_t limit_bytes = aegis_i_max(step_bytes, shared->max_block_bytes);
-        aegis_i_store(&shared->next_block_bytes,
-                      aegis_i_min(aegis_i_min(step_bytes, PTRDIFF_MAX / 2) * 2, limit_bytes),
-                      memory_order_relaxed);
+        move_step(shared, step_bytes);
         return fresh;
     }
     if (why->status == AEGIS_E_SOURCE || aegis_i_load(&block->next, memory_order_relaxed) != NULL)
         return NULL;
-    return aegis_i_shared_acquire(shared, exact_bytes, why);
+    return aegis_i_shared_acquire(shared, AEGIS_I_SHARED_HEAD + need_bytes, why);
 }
 
 /* The block behind `block`, acquired if there is none yet. NULL when that is refused. */
@@ -140,14 +155,27 @@ static aegis_i_shared_block *next_of(aegis_lock_free_arena_shared *shared,
     return aegis_i_load(&block->next, memory_order_acquire);
 }
 
-/* The smallest idle block of its own that a request may have; NULL if there is none. */
-static aegis_i_shared_block *find_large(const aegis_lock_free_arena_shared *shared,
-                                        size_t need_bytes) {
+/* The first idle block of its own that is not taken, as far as this thread sees. */
+static aegis_i_shared_block *first_untaken(aegis_lock_free_arena_shared *shared) {
+    aegis_i_shared_block *begun = aegis_i_load(&shared->large_untaken, memory_order_relaxed);
+    aegis_i_shared_block *block = begun;
+    while (block != NULL && aegis_i_load(&block->taken, memory_order_relaxed) != 0)
+        block = aegis_i_load(&block->next, memory_order_relaxed);
+    /* A thread that is late may set it back, to a block from which the way leads here again. */
+    if (block != begun)
+        aegis_i_store(&shared->large_untaken, block, memory_order_relaxed);
+    return block;
+}
+
+/* The smallest idle block of its own with room for `need_bytes`, and for no more than `most_bytes`;
+ * NULL if there is none. */
+static aegis_i_shared_block *find_large(aegis_lock_free_arena_shared *shared, size_t need_bytes,
+                                        size_t most_bytes) {
     aegis_i_shared_block *best = NULL;
-    aegis_i_shared_block *block = shared->large_idle;
+    aegis_i_shared_block *block = first_untaken(shared);
     for (; block != NULL; block = aegis_i_load(&block->next, memory_order_relaxed)) {
         size_t capacity_bytes = block->capacity_bytes;
-        if (capacity_bytes < need_bytes || capacity_bytes / 4 > need_bytes ||
+        if (capacity_bytes < need_bytes || capacity_bytes > most_bytes ||
             (best != NULL && best->capacity_bytes <= capacity_bytes) ||
             aegis_i_load(&block->taken, memory_order_relaxed) != 0)
             continue;
@@ -158,30 +186,43 @@ static aegis_i_shared_block *find_large(const aegis_lock_free_arena_shared *shar
     return best;
 }
 
-/* Gives a large request a block of its own: an idle one, else a new one. Requests of the same sizes
- * as before the reset find idle ones in whatever order they come, since each takes the smallest
- * that fits. */
-static aegis_i_shared_block *take_large(aegis_lock_free_arena_shared *shared, size_t need_bytes,
-                                        aegis_i_refusal *why) {
+/* Takes an idle block of its own for a request; NULL if there is none. Requests of the same sizes
+ * as before the reset find theirs: in whatever order they come if each has a block of its own,
+ * since each takes the smallest that fits; and if some of a size were served from the chain, those
+ * that were not came before them, when the growth step was smaller. */
+static aegis_i_shared_block *take_idle(aegis_lock_free_arena_shared *shared, size_t need_bytes) {
+    size_t most_bytes = need_bytes;
+    if (need_bytes > shared->add_limit_bytes)
+        most_bytes = aegis_i_min(need_bytes, PTRDIFF_MAX / 4) * 4;
     aegis_i_shared_block *block;
-    while ((block = find_large(shared, need_bytes)) != NULL) {
+    while ((block = find_large(shared, need_bytes, most_bytes)) != NULL) {
         uint32_t taken = 0;
         /* It orders nothing: what was in the block is from before the reset. */
-        if (aegis_i_cas(&block->taken, &taken, 1, memory_order_relaxed, memory_order_relaxed))
-            break;
+        if (aegis_i_cas(&block->taken, &taken, 1, memory_order_relaxed, memory_order_relaxed)) {
+            aegis_i_store(&block->used_bytes, need_bytes, memory_order_relaxed);
+            return block;
+        }
     }
-    if (block == NULL) {
-        block = aegis_i_shared_acquire(shared, AEGIS_I_SHARED_HEAD + need_bytes, why);
-        if (block == NULL)
-            return NULL;
-        aegis_i_shared_block *newest = aegis_i_load(&shared->large, memory_order_relaxed);
-        do {
-            aegis_i_store(&block->next, newest, memory_order_relaxed);
-            /* Release pairs with the acquire in the walk of aegis_lock_free_arena_get_stats. */
-        } while (!aegis_i_cas_weak(&shared->large, &newest, block, memory_order_release,
-                                   memory_order_relaxed));
-    }
+    return NULL;
+}
+
+/* Acquires a block of its own for a request. */
+static aegis_i_shared_block *acquire_large(aegis_lock_free_arena_shared *shared, size_t need_bytes,
+                                           aegis_i_refusal *why) {
+    size_t exact_bytes = AEGIS_I_SHARED_HEAD + need_bytes;
+    size_t reserved_bytes = aegis_i_load(&shared->reserved_bytes, memory_order_relaxed);
+    aegis_i_shared_block *block = aegis_i_shared_acquire(shared, exact_bytes, why);
+    if (block == NULL)
+        return NULL;
+    if (aegis_i_moves_step(reserved_bytes, exact_bytes))
+        move_step(shared, aegis_i_load(&shared->next_block_bytes, memory_order_relaxed));
     aegis_i_store(&block->used_bytes, need_bytes, memory_order_relaxed);
+    aegis_i_shared_block *newest = aegis_i_load(&shared->large, memory_order_relaxed);
+    do {
+        aegis_i_store(&block->next, newest, memory_order_relaxed);
+        /* Release pairs with the acquire in the walk of aegis_lock_free_arena_get_stats. */
+    } while (!aegis_i_cas_weak(&shared->large, &newest, block, memory_order_release,
+                               memory_order_relaxed));
     return block;
 }
 
@@ -209,14 +250,15 @@ unsigned char *aegis_i_shared_take(aegis_lock_free_arena_shared *shared, size_t 
         unsigned char *p = take_from(shared, block, size_bytes, align_bytes, dirty_bytes);
         if (p != NULL)
             return p;
-        if (need_bytes > shared->add_limit_bytes) {
-            block = take_large(shared, need_bytes, &why);
-            if (block == NULL)
-                break;
-            size_t pad_bytes = aegis_i_padding(aegis_i_shared_start(block), align_bytes);
-            return hand_out(block, pad_bytes, size_bytes, dirty_bytes);
+        bool follows = may_follow(shared, block, need_bytes);
+        aegis_i_shared_block *own = take_idle(shared, need_bytes);
+        if (own == NULL && !follows)
+            own = acquire_large(shared, need_bytes, &why);
+        if (own != NULL) {
+            size_t pad_bytes = aegis_i_padding(aegis_i_shared_start(own), align_bytes);
+            return hand_out(own, pad_bytes, size_bytes, dirty_bytes);
         }
-        aegis_i_shared_block *next = next_of(shared, block, need_bytes, &why);
+        aegis_i_shared_block *next = follows ? next_of(shared, block, need_bytes, &why) : NULL;
         if (next == NULL)
             break;
         /* Release publishes what the acquire in next_of has shown us of the head. That another

@@ -75,7 +75,9 @@ static void set_limits(aegis_lock_free_arena_shared *shared, size_t max_bytes,
         aegis_i_max(aegis_i_min(first_bytes, PTRDIFF_MAX / 2) * 2, AEGIS_ARENA_MIN_BLOCK);
     shared->max_block_bytes = max_bytes;
     /* With 32-bit addresses an offset could wrap when 16,384 threads overshot at once. */
-    shared->add_limit_bytes = aegis_i_min(max_bytes / 4 - AEGIS_I_SHARED_HEAD, SIZE_MAX >> 15);
+    shared->add_limit_bytes =
+        aegis_i_min(aegis_i_min(max_bytes / 4, AEGIS_I_SHARED_BLOCK_MAX), SIZE_MAX >> 15) -
+        AEGIS_I_SHARED_HEAD;
     shared->shard_max_bytes =
         aegis_i_min(max_bytes / 8, AEGIS_ARENA_LOCAL_MAX_SHARD) & ~(AEGIS_I_SHARED_HEAD - 1);
     atomic_init(&shared->next_block_bytes, aegis_i_min(step_bytes, max_bytes));
@@ -196,6 +198,7 @@ static void retire_large(aegis_lock_free_arena_shared *shared) {
         aegis_i_store(&last->next, oldest_first, memory_order_relaxed);
     else
         shared->large_idle = oldest_first;
+    aegis_i_store(&shared->large_untaken, shared->large_idle, memory_order_relaxed);
     aegis_i_store(&shared->large, NULL, memory_order_relaxed);
 }
 
@@ -279,6 +282,7 @@ static void trim_large(aegis_lock_free_arena_shared *shared, size_t keep_bytes) 
             shared->large_idle = block;
         kept = block;
     }
+    aegis_i_store(&shared->large_untaken, shared->large_idle, memory_order_relaxed);
 }
 
 void aegis_lock_free_arena_trim(aegis_lock_free_arena *arena, size_t keep_bytes) {

@@ -40,7 +40,8 @@ _Static_assert(sizeof(aegis_i_shared_block) <= 64, "a head is a cache line");
 struct aegis_lock_free_arena_shared {
     /* Read by every allocation, written when a block is full. */
     _Atomic(aegis_i_shared_block *) current;
-    /* A larger request does not add to an offset, so that no offset can wrap: see take_by_add. */
+    /* A larger request does not add to an offset, so that no offset can wrap: see take_by_add. One
+     * that finds no room gets a block of its own. */
     size_t add_limit_bytes;
     size_t max_block_bytes;
     size_t shard_max_bytes;
@@ -57,6 +58,8 @@ struct aegis_lock_free_arena_shared {
     _Atomic(aegis_i_shared_block *) large;
     /* Such blocks from before the reset, oldest first: the list does not change in between. */
     aegis_i_shared_block *large_idle;
+    /* One of them, or NULL: all before it are taken. */
+    _Atomic(aegis_i_shared_block *) large_untaken;
     /* What is to run at the reset, newest first: only pushed to. */
     _Atomic(aegis_arena_deferred *) deferred;
     /* Unused ends of shards: see arena_local.c. 0 where there is none. */

@@ -4,7 +4,7 @@
 
 mod support;
 
-use aegis_memory::arena::{Arena, ArenaStats};
+use aegis_memory::arena::{Arena, ArenaStats, LockFreeArena, LockedArena};
 use aegis_memory::AllocError;
 use std::alloc::Layout;
 use support::{panic_of, TestSource};
@@ -211,4 +211,42 @@ fn plain_forms_panic_with_the_words_of_the_error() {
     let layout = Layout::from_size_align(MAX - 500, 1).expect("a layout");
     let text = arena.try_alloc_layout(layout).expect_err("too large").to_string();
     assert_eq!(panic_of(|| arena.alloc_layout(layout)), text);
+}
+
+/// Large and small requests of one arena, and what it has reserved after each.
+#[track_caller]
+fn assert_reserves_little<A>(arena: A, alloc: impl Fn(&A, usize), reserved: impl Fn(&A) -> usize) {
+    let mut bound = 0;
+    for size in [10, 1 << 20, 10, 65_536, 300_000, 10, 1 << 18] {
+        alloc(&arena, size);
+        // 128: the shard of a local arena has a head and an alignment of its own.
+        bound += size + size / 10 + 1024 + 128;
+        assert!(reserved(&arena) <= bound, "{} after {size} bytes", reserved(&arena));
+    }
+}
+
+#[test]
+fn no_request_reserves_much_more_than_it_asks_for() {
+    assert_reserves_little(
+        Arena::default(),
+        |arena, size| _ = arena.alloc(size),
+        |arena| arena.stats().reserved_bytes,
+    );
+    assert_reserves_little(
+        LockedArena::builder().build().unwrap(),
+        |arena, size| _ = arena.alloc(size),
+        |arena| arena.stats().reserved_bytes,
+    );
+    let shared = LockFreeArena::builder().build().unwrap();
+    assert_reserves_little(
+        &shared,
+        |arena, size| _ = arena.alloc(size),
+        |arena| arena.stats().reserved_bytes,
+    );
+    let shared = LockFreeArena::builder().build().unwrap();
+    assert_reserves_little(
+        shared.local(),
+        |arena, size| _ = arena.alloc(size),
+        |_| shared.stats().reserved_bytes,
+    );
 }

@@ -137,6 +137,7 @@ c_tests! {
     arena_memory_test
     arena_model_test
     arena_recycler_test
+    arena_reserve_test
     arena_scope_reset_test
     arena_scope_test
     arena_test

@@ -219,7 +219,7 @@ mod panicking {
         let (source, log) = TestSource::new();
         let source = source.releasing(|n| if n % 2 == 0 { Act::Panic } else { Act::Give });
         let arena = Arena::builder().source(source).build().expect("no block yet");
-        (0..6).for_each(|_| _ = arena.alloc(100_000));
+        (0..5).for_each(|_| _ = arena.alloc(100_000));
         (arena, log)
     }
 

@@ -70,7 +70,10 @@ typedef void (*aegis_arena_defer_fn)(void *context);
 typedef struct aegis_arena_options {
     /** Usable bytes of the first block, acquired at once. 0: the first use acquires a block. */
     size_t capacity_bytes;
-    /** The largest growth step. 0: AEGIS_ARENA_MAX_BLOCK. Larger requests get their own block. */
+    /** The largest growth step: new blocks double up to it. 0: AEGIS_ARENA_MAX_BLOCK. A request
+     *  that finds no room and is larger than a quarter of the step, or than 64 KiB, gets a block of
+     *  its own size unless one of the step is hardly larger. So no request reserves more than 1.1
+     *  times its size and AEGIS_ARENA_MIN_BLOCK, but for smaller ones that share a step's block. */
     size_t max_block_bytes;
     /** Where blocks come from, copied. NULL: the C heap, or nowhere if `memory` is set. */
     const aegis_source *source;

@@ -11,7 +11,7 @@
  *  (aegis_arena_reset and aegis_arena_fini on `local.arena` free it earlier, for reuse by all.)
  *
  *  Shards start at 1 KiB, double up to 8 KiB, and then grow with what the handle has had, to at
- *  most 128 KiB or an eighth of the shared arena's growth step. While nothing is carved behind a
+ *  most 32 KiB or an eighth of the shared arena's growth step. While nothing is carved behind a
  *  shard, it grows in place by as much, instead of giving way to another. A larger request is taken
  *  from the shared arena as it is.
  *
@@ -38,8 +38,8 @@
 extern "C" {
 #endif
 
-/** The largest shard, in bytes (128 KiB). */
-#define AEGIS_ARENA_LOCAL_MAX_SHARD 131072
+/** The largest shard, in bytes (32 KiB). */
+#define AEGIS_ARENA_LOCAL_MAX_SHARD 32768
 /** The first shard, in bytes. */
 #define AEGIS_ARENA_LOCAL_MIN_SHARD 1024
 

@@ -11,8 +11,8 @@
  *  What may block:
  *  - With room in the block, and an alignment of at most 16, an allocation is one atomic addition:
  *    wait-free where the processor has one (x86-64, AArch64 with LSE), else lock-free.
- *  - A larger alignment, a request above a quarter of the largest growth step, resizing, and
- *    registering a function use compare-and-swap: lock-free.
+ *  - A larger alignment, a request above 64 KiB or a quarter of the largest growth step, resizing,
+ *    and registering a function use compare-and-swap: lock-free.
  *  - So is the way to the next block, as far as it is ours: whatever other threads do or wherever
  *    they are stopped, some thread gets on. The source that is asked for a block may lock or wait,
  *    and so may what a budget calls on pressure; meanwhile the others are not held up.
@@ -53,8 +53,8 @@ extern "C" {
 typedef struct aegis_lock_free_arena_options {
     /** Usable bytes of the first block, acquired at once. 0: the first use acquires a block. */
     size_t capacity_bytes;
-    /** The largest growth step. 0: AEGIS_ARENA_MAX_BLOCK. At least AEGIS_ARENA_MIN_BLOCK. A request
-     *  above a quarter of it that does not fit gets a block of its own. */
+    /** The largest growth step: see aegis_arena_options. 0: AEGIS_ARENA_MAX_BLOCK. At least
+     *  AEGIS_ARENA_MIN_BLOCK. */
     size_t max_block_bytes;
     /** Where blocks come from, copied. Any thread that allocates may call it, several at once.
      *  NULL: the C heap. */

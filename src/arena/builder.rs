@@ -83,8 +83,11 @@ impl<A: ArenaKind> ArenaBuilder<A> {
         Self { capacity: bytes, ..self }
     }
 
-    /// The size that growth by doubling stops at. A larger request gets a block of its own.
-    /// 0 means the default, 4 MiB.
+    /// The growth step that doubling stops at. 0 means the default, 4 MiB.
+    ///
+    /// A request that finds no room and is larger than a quarter of the step, or than 64 KiB, gets a
+    /// block of its own size unless one of the step is hardly larger. So no request reserves more than
+    /// 1.1 times its size and 1 KiB, but for smaller ones that share the block of a step.
     pub fn max_block(self, bytes: usize) -> Self {
         Self { max_block: bytes, ..self }
     }

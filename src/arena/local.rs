@@ -17,7 +17,7 @@ use crate::error::{expect, AllocError};
 use crate::{ffi, unwind};
 
 /// A thread's own handle to a [`LockFreeArena`], from [`LockFreeArena::local`]. It carves shards of
-/// up to 128 KiB out of the shared arena and allocates from them as fast as an [`Arena`], whose
+/// up to 32 KiB out of the shared arena and allocates from them as fast as an [`Arena`], whose
 /// inlined code it is.
 ///
 /// What its own methods allocate borrows the shared arena, so it outlives the handle. The handle

@@ -240,8 +240,8 @@ static void trim_keeps_the_memory_of_a_deferred_call(void) {
 
 static void trim_keeps_a_closed_block_that_holds_nothing(void) {
     aegis_arena arena = arena_with(100, 4096);
-    void *p = aegis_arena_alloc(&arena, 1000);
-    aegis_arena_free_last(&arena, p, 1000);
+    void *p = aegis_arena_alloc(&arena, 120);
+    aegis_arena_free_last(&arena, p, 120);
     CHECK_SIZE(stats_of(&arena).used_bytes, 0);
     aegis_arena_mark mark = aegis_arena_get_mark(&arena);
     aegis_arena_trim(&arena, 0);

@@ -544,8 +544,8 @@ static void go_beyond_4_gib(size_t capacity_bytes, size_t max_block_bytes, size_
         CHECK(stats.capacity_bytes >= HUGE_TOTAL);
         CHECK_SIZE(stats.reserved_bytes, stats.capacity_bytes + 64 * stats.block_count);
         CHECK_SIZE(stats.acquired_count, block_count);
-        if (block_count < HUGE_PIECES) {
-            /* The latest piece is resized in place, beyond 4 GiB where one block has them all. */
+        if (block_count == 1) {
+            /* The latest piece is resized in place, beyond 4 GiB. */
             unsigned char *p = pieces[HUGE_PIECES - 1];
             CHECK(aegis_lock_free_arena_realloc_aligned(&arena, p, HUGE_BYTES, 8, 8, NULL) == p);
             CHECK_SIZE(shared_stats(&arena).used_bytes, stats.used_bytes - (HUGE_BYTES - 8));
@@ -564,8 +564,8 @@ static void arena_goes_beyond_4_gib_in_one_block(void) {
     go_beyond_4_gib(HUGE_TOTAL + ((size_t)1 << 20), (size_t)1 << 30, 1);
 }
 
-static void arena_goes_beyond_4_gib_in_a_chain_of_blocks(void) {
-    go_beyond_4_gib(0, (size_t)1 << 30, HUGE_PIECES / 4);
+static void arena_goes_beyond_4_gib_in_a_block_and_blocks_of_one_request(void) {
+    go_beyond_4_gib(HUGE_TOTAL / 4 + ((size_t)1 << 20), (size_t)1 << 30, 1 + HUGE_PIECES * 3 / 4);
 }
 
 static void arena_goes_beyond_4_gib_in_blocks_of_one_request(void) {
@@ -597,7 +597,7 @@ int main(void) {
     RUN(defer_that_fails_says_why_and_registers_nothing);
 #if UINTPTR_MAX > UINT32_MAX
     RUN(arena_goes_beyond_4_gib_in_one_block);
-    RUN(arena_goes_beyond_4_gib_in_a_chain_of_blocks);
+    RUN(arena_goes_beyond_4_gib_in_a_block_and_blocks_of_one_request);
     RUN(arena_goes_beyond_4_gib_in_blocks_of_one_request);
 #endif
     return check_finish();

@@ -1,0 +1,217 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* How much memory requests make an arena of any form reserve: each no more than 1.1 times its size
+ * plus one smallest block, so that no request just above a step costs twice its size. Small
+ * requests that go on have blocks that double beyond that, of which they use up the one before. */
+#include "aegis_memory/arena_local.h"
+#include "aegis_memory/locked_arena.h"
+#include "shared_support.h"
+
+/* The forms, each as what makes it, allocates, resets and finishes it. */
+static aegis_arena plain;
+static aegis_locked_arena locked;
+static aegis_lock_free_arena lock_free;
+static aegis_arena_local local;
+
+/* A heap that counts. */
+static size_t asked_count, live_bytes;
+
+static void *counted_acquire(void *context, size_t size_bytes, size_t align_bytes, bool *zeroed) {
+    (void)context;
+    aegis_source heap = aegis_source_heap();
+    asked_count++;
+    live_bytes += size_bytes;
+    return heap.acquire(heap.context, size_bytes, align_bytes, zeroed);
+}
+
+static void counted_release(void *context, void *memory, size_t size_bytes, size_t align_bytes) {
+    (void)context;
+    aegis_source heap = aegis_source_heap();
+    live_bytes -= size_bytes;
+    heap.release(heap.context, memory, size_bytes, align_bytes);
+}
+
+static const aegis_source counted = {counted_acquire, counted_release, NULL, NULL};
+
+static void plain_init(void) {
+    aegis_arena_options options = {0, 0, &counted, NULL, 0, NULL, "plain", 0};
+    CHECK(aegis_arena_init(&plain, &options) == AEGIS_OK);
+}
+
+static void *plain_alloc(size_t size_bytes) {
+    return aegis_arena_alloc(&plain, size_bytes);
+}
+
+static void plain_reset(void) {
+    aegis_arena_reset(&plain);
+}
+
+static void plain_fini(void) {
+    aegis_arena_fini(&plain);
+}
+
+/* In a scope, which acquires the same blocks for its outer arena. */
+static aegis_arena_scope scope;
+
+static void scoped_init(void) {
+    plain_init();
+    aegis_arena_scope_begin(&plain, &scope);
+}
+
+static void *scoped_alloc(size_t size_bytes) {
+    return aegis_arena_alloc(&scope.arena, size_bytes);
+}
+
+static void scoped_reset(void) {
+    aegis_arena_scope_end(&plain, &scope);
+    aegis_arena_scope_begin(&plain, &scope);
+}
+
+static void scoped_fini(void) {
+    aegis_arena_scope_end(&plain, &scope);
+    aegis_arena_fini(&plain);
+}
+
+static void locked_init(void) {
+    aegis_arena_options options = {0, 0, &counted, NULL, 0, NULL, "locked", 0};
+    CHECK(aegis_locked_arena_init(&locked, &options, NULL) == AEGIS_OK);
+}
+
+static void *locked_alloc(size_t size_bytes) {
+    return aegis_locked_arena_alloc(&locked, size_bytes, NULL);
+}
+
+static void locked_reset(void) {
+    aegis_locked_arena_reset(&locked);
+}
+
+static void locked_fini(void) {
+    aegis_locked_arena_fini(&locked);
+}
+
+static void lock_free_init(void) {
+    lock_free = shared_arena(0, 0, &counted);
+}
+
+static void *lock_free_alloc(size_t size_bytes) {
+    return aegis_lock_free_arena_alloc(&lock_free, size_bytes, NULL);
+}
+
+static void lock_free_reset(void) {
+    aegis_lock_free_arena_reset(&lock_free);
+}
+
+static void lock_free_fini(void) {
+    aegis_lock_free_arena_fini(&lock_free);
+}
+
+static void local_init(void) {
+    lock_free_init();
+    CHECK(aegis_arena_local_init(&local, &lock_free, 0) == AEGIS_OK);
+}
+
+static void *local_alloc(size_t size_bytes) {
+    return aegis_arena_alloc(&local.arena, size_bytes);
+}
+
+static void local_reset(void) {
+    aegis_arena_local_fini(&local);
+    aegis_lock_free_arena_reset(&lock_free);
+    CHECK(aegis_arena_local_init(&local, &lock_free, 0) == AEGIS_OK);
+}
+
+static void local_fini(void) {
+    aegis_arena_local_fini(&local);
+    lock_free_fini();
+}
+
+typedef struct form {
+    const char *name;
+    /* The smallest block, and for a local arena the alignment of its shard and one head more. */
+    size_t smallest_bytes;
+    void (*init)(void);
+    void *(*alloc)(size_t size_bytes);
+    void (*reset)(void);
+    void (*fini)(void);
+} form;
+
+static const form forms[] = {
+    {"Arena", AEGIS_ARENA_MIN_BLOCK, plain_init, plain_alloc, plain_reset, plain_fini},
+    {"scope", AEGIS_ARENA_MIN_BLOCK, scoped_init, scoped_alloc, scoped_reset, scoped_fini},
+    {"LockedArena", AEGIS_ARENA_MIN_BLOCK, locked_init, locked_alloc, locked_reset, locked_fini},
+    {"LockFreeArena", AEGIS_ARENA_MIN_BLOCK, lock_free_init, lock_free_alloc, lock_free_reset,
+     lock_free_fini},
+    {"LocalArena", AEGIS_ARENA_MIN_BLOCK + 128, local_init, local_alloc, local_reset, local_fini},
+};
+
+#define FORMS (sizeof forms / sizeof *forms)
+
+/* Orders of requests: L of the size, s of 10 bytes. */
+static const char *const orders[] = {"L", "sL", "Ls", "sLs", "LL", "LLs", "sLsL", "LsLs", "ssLss"};
+
+static void expect_bound(const form *tested, const char *order, size_t size_bytes) {
+    asked_count = 0;
+    tested->init();
+    size_t bound_bytes = 0;
+    for (const char *kind = order; *kind != '\0'; kind++) {
+        size_t request_bytes = *kind == 'L' ? size_bytes : 10;
+        bound_bytes += request_bytes + request_bytes / 10 + tested->smallest_bytes;
+        CHECK(tested->alloc(request_bytes) != NULL);
+        if (live_bytes > bound_bytes)
+            fprintf(stderr, "    %s: %u bytes in order %s reserve %u\n", tested->name,
+                    (unsigned)size_bytes, order, (unsigned)live_bytes);
+        CHECK(live_bytes <= bound_bytes);
+    }
+    /* The same requests again find what they need. */
+    size_t acquired_count = asked_count;
+    for (int round = 0; round < 3; round++) {
+        tested->reset();
+        for (const char *kind = order; *kind != '\0'; kind++)
+            CHECK(tested->alloc(*kind == 'L' ? size_bytes : 10) != NULL);
+    }
+    CHECK_SIZE(asked_count, acquired_count);
+    tested->fini();
+    CHECK_SIZE(live_bytes, 0);
+}
+
+static void request_of_any_size_reserves_little_more_in_any_order(void) {
+    static const size_t offsets[] = {0, 1, 8, 16, 40, 48, 56, 64, 100, 500};
+    for (size_t f = 0; f < FORMS; f++)
+        for (size_t o = 0; o < sizeof orders / sizeof *orders; o++)
+            for (size_t size_bytes = 128; size_bytes <= (size_t)8 << 20; size_bytes *= 2)
+                for (size_t i = 0; i < sizeof offsets / sizeof *offsets; i++) {
+                    expect_bound(&forms[f], orders[o], size_bytes + offsets[i]);
+                    expect_bound(&forms[f], orders[o],
+                                 size_bytes - (offsets[i] < 60 ? offsets[i] : 60));
+                }
+}
+
+static void large_requests_reserve_little_more_however_many_there_are(void) {
+    for (size_t f = 0; f < FORMS; f++) {
+        expect_bound(&forms[f], "LLLLLLLLLLLLLLLLLLLL", (size_t)64 << 10);
+        expect_bound(&forms[f], "LsLsLsLsLsLsLsLsLsLs", 300000);
+    }
+}
+
+/* Blocks are shared all the same where many requests of a size come: the source is asked seldom. */
+static void many_requests_of_a_size_share_blocks(void) {
+    static const size_t sizes[] = {16, 500, 1000, 1100, 4096, 5000, 30000, 60000};
+    for (size_t f = 0; f < FORMS; f++)
+        for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+            asked_count = 0;
+            forms[f].init();
+            for (int k = 0; k < 1000; k++)
+                CHECK(forms[f].alloc(sizes[i]) != NULL);
+            size_t used_bytes = 1000 * (sizes[i] + 50);
+            CHECK(live_bytes <= 2 * used_bytes + used_bytes / 4);
+            CHECK(asked_count <= 40);
+            forms[f].fini();
+            CHECK_SIZE(live_bytes, 0);
+        }
+}
+
+int main(void) {
+    RUN(request_of_any_size_reserves_little_more_in_any_order);
+    RUN(large_requests_reserve_little_more_however_many_there_are);
+    RUN(many_requests_of_a_size_share_blocks);
+    return check_finish();
+}
