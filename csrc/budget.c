@@ -472,6 +472,10 @@ size_t aegis_i_budget_bytes(void) {
     return sizeof(aegis_budget);
 }
 
+size_t aegis_i_budget_watcher_bytes(void) {
+    return sizeof(aegis_i_watcher);
+}
+
 bool aegis_i_budget_is_lost(aegis_budget *budget) {
     if (!aegis_i_mutex_lock(&budget->lock))
         return true;

@@ -104,6 +104,8 @@ static inline aegis_status aegis_i_error_refuse(aegis_error *error, aegis_status
 
 /* The bytes that a budget takes of the C heap, for the error when they are not to be had. */
 AEGIS_I_HIDDEN size_t aegis_i_budget_bytes(void);
+/* The same for a function that is told of pressure. */
+AEGIS_I_HIDDEN size_t aegis_i_budget_watcher_bytes(void);
 /* Whether the budget's children are lost in this process, so that no more can be made. */
 AEGIS_I_HIDDEN bool aegis_i_budget_is_lost(aegis_budget *budget);
 

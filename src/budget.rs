@@ -20,17 +20,25 @@
 //! # Ok::<(), aegis_memory::AllocError>(())
 //! ```
 
-use alloc::borrow::ToOwned;
+mod name;
+mod refusal;
+
 use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::ffi::{c_char, c_void, CStr};
-use core::fmt;
+use core::fmt::{self, Write};
 use core::mem::MaybeUninit;
 use core::ptr::{self, NonNull};
 
 use crate::error::{expect, AllocError, What};
-use crate::{ffi, unwind};
+use crate::{ffi, heap, unwind};
+
+pub(crate) use name::c_name;
+use name::write_lossy;
+pub use name::BudgetName;
+pub(crate) use refusal::limit_exceeded;
+pub use refusal::BudgetRefusal;
 
 /// A node in a tree of memory limits; a handle, cheap to clone, usable from any thread.
 ///
@@ -45,12 +53,12 @@ unsafe impl Send for MemoryBudget {}
 unsafe impl Sync for MemoryBudget {}
 
 /// The figures of one budget, in bytes.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct BudgetStats {
     /// Its name, cut to 47 bytes.
-    pub name: String,
+    pub name: BudgetName,
     /// Charged now, to it and its descendants.
     pub used_bytes: usize,
     /// The largest use so far.
@@ -61,20 +69,6 @@ pub struct BudgetStats {
     pub depth: u32,
     /// Its distance from the root, which has 0.
     pub level: u32,
-}
-
-/// Why a budget refused a charge.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct BudgetRefusal {
-    /// The budget that refused: the one charged or an ancestor of it.
-    pub budget: BudgetStats,
-    /// Bytes charged to it directly, not through a child.
-    pub direct_bytes: usize,
-    /// The up to three largest budgets beneath it, however deep, largest first. Their `used_bytes`
-    /// is what is charged to them directly, not through a child.
-    pub consumers: Vec<BudgetStats>,
-    text: String,
 }
 
 /// Use has risen to a threshold: what a callback of [`MemoryBudget::on_pressure`] is told.
@@ -95,25 +89,10 @@ pub struct Reservation {
     bytes: usize,
 }
 
-/// A name as C takes it: cut at a NUL or to what the core would keep.
-pub(crate) fn c_name(name: &str) -> [c_char; ffi::AEGIS_BUDGET_NAME_BYTES as usize] {
-    let mut buffer = [0; ffi::AEGIS_BUDGET_NAME_BYTES as usize];
-    let mut length = name.find('\0').unwrap_or(name.len()).min(buffer.len() - 1);
-    while !name.is_char_boundary(length) {
-        length -= 1;
-    }
-    for (to, from) in buffer.iter_mut().zip(&name.as_bytes()[..length]) {
-        *to = *from as c_char;
-    }
-    buffer
-}
-
 impl BudgetStats {
     fn from_raw(raw: &ffi::aegis_budget_figures) -> Self {
-        // SAFETY: the core terminates every name.
-        let name = unsafe { CStr::from_ptr(raw.name.as_ptr()) };
         Self {
-            name: name.to_string_lossy().into_owned(),
+            name: BudgetName::from_raw(&raw.name),
             used_bytes: raw.used_bytes,
             peak_bytes: raw.peak_bytes,
             limit_bytes: raw.limit_bytes,
@@ -224,7 +203,7 @@ impl MemoryBudget {
 
     /// Its name, cut to 47 bytes.
     pub fn name(&self) -> String {
-        self.stats().name
+        self.stats().name.into()
     }
 
     /// Bytes charged now, to it and its descendants.
@@ -286,8 +265,27 @@ impl MemoryBudget {
     ///
     /// # Panics
     ///
-    /// When `percent` is not in 1 to 100, or memory for the entry cannot be had.
+    /// When `percent` is not in 1 to 100, or [`try_on_pressure`](Self::try_on_pressure) fails.
+    #[track_caller]
     pub fn on_pressure<F>(&self, percent: u32, callback: F)
+    where
+        F: Fn(Pressure) + Send + Sync + 'static,
+    {
+        expect(self.try_on_pressure(percent, callback).map_err(|(_, error)| error));
+    }
+
+    /// Calls `callback` when use rises to `percent` of the limit, as
+    /// [`on_pressure`](Self::on_pressure) says.
+    ///
+    /// # Errors
+    ///
+    /// The callback, and [`AllocError::OutOfMemory`] when there is no memory for it or its entry.
+    ///
+    /// # Panics
+    ///
+    /// When `percent` is not in 1 to 100.
+    #[track_caller]
+    pub fn try_on_pressure<F>(&self, percent: u32, callback: F) -> Result<(), (F, AllocError)>
     where
         F: Fn(Pressure) + Send + Sync + 'static,
     {
@@ -295,7 +293,7 @@ impl MemoryBudget {
             (1..=100).contains(&percent),
             "a pressure threshold of {percent} % is not in 1..=100"
         );
-        let context = Box::into_raw(Box::new(callback));
+        let context = Box::into_raw(heap::try_box(callback)?);
         // SAFETY: `tell` and `forget` fit the context, which the budget frees once.
         let status = unsafe {
             ffi::aegis_budget_on_pressure(
@@ -306,11 +304,14 @@ impl MemoryBudget {
                 context.cast(),
             )
         };
-        if status != ffi::AEGIS_OK as ffi::aegis_status {
-            // SAFETY: nothing was registered, so the box is still ours.
-            drop(unsafe { Box::from_raw(context) });
-            panic!("out of memory: a pressure callback could not be registered");
+        if status == ffi::AEGIS_OK as ffi::aegis_status {
+            return Ok(());
         }
+        // SAFETY: nothing was registered, so the box is still ours.
+        let callback = *unsafe { Box::from_raw(context) };
+        // SAFETY: the call only returns a constant.
+        let requested = unsafe { ffi::aegis_i_budget_watcher_bytes() };
+        Err((callback, AllocError::out_of_memory(requested, HEAP_ALIGN, 0)))
     }
 
     /// The figures of this budget and its descendants, parents first.
@@ -347,66 +348,38 @@ unsafe extern "C" fn forget<F>(context: *mut c_void) {
     unwind::swallow(|| drop(unsafe { Box::from_raw(context.cast::<F>()) }));
 }
 
-/// The error for a charge that `budget` has just refused.
-///
-/// # Safety
-///
-/// `budget` is alive.
-pub(crate) unsafe fn limit_exceeded(
-    budget: NonNull<ffi::aegis_budget>,
-    requested: usize,
-) -> AllocError {
-    let mut raw = MaybeUninit::uninit();
-    // SAFETY: the caller vouches for the budget; the call writes the whole record.
-    let raw: ffi::aegis_budget_refusal = unsafe {
-        ffi::aegis_budget_get_refusal(budget.as_ptr(), requested, raw.as_mut_ptr());
-        raw.assume_init()
-    };
-    let mut text = [0_u8; 640];
-    // SAFETY: the buffer has room for as many bytes as are named.
-    let length = unsafe { ffi::aegis_budget_explain(&raw, text.as_mut_ptr().cast(), text.len()) };
-    let budget = BudgetStats::from_raw(&raw.budget);
-    AllocError::LimitExceeded {
-        requested,
-        limit: budget.limit_bytes,
-        in_use: budget.used_bytes,
-        refusal: Box::new(BudgetRefusal {
-            budget,
-            direct_bytes: raw.direct_bytes,
-            consumers: raw.consumers[..raw.consumer_count]
-                .iter()
-                .map(BudgetStats::from_raw)
-                .collect(),
-            text: String::from_utf8_lossy(&text[..length.min(text.len() - 1)]).into_owned(),
-        }),
-    }
-}
-
-impl fmt::Display for BudgetRefusal {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.text)
-    }
-}
-
 impl fmt::Display for MemoryBudget {
     /// The tree from this budget down, a line each: name, use as a bar and in figures, peak, limit.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        /// The text so far, or `None` when there was no memory for it.
+        struct Lines(Option<String>);
+        impl Write for Lines {
+            fn write_str(&mut self, text: &str) -> fmt::Result {
+                let lines = self.0.as_mut().ok_or(fmt::Error)?;
+                if lines.try_reserve(text.len()).is_err() {
+                    self.0 = None;
+                    return Err(fmt::Error);
+                }
+                lines.push_str(text);
+                Ok(())
+            }
+        }
         unsafe extern "C" fn push(lines: *mut c_void, line: *const c_char) {
             // SAFETY: the context is `lines` below, and the line is terminated.
-            let (lines, line) = unsafe { (&mut *lines.cast::<String>(), CStr::from_ptr(line)) };
-            if !lines.is_empty() {
-                lines.push('\n');
-            }
-            lines.push_str(&line.to_string_lossy());
+            let (lines, line) = unsafe { (&mut *lines.cast::<Lines>(), CStr::from_ptr(line)) };
+            let is_first = lines.0.as_ref().is_some_and(String::is_empty);
+            let separator = if is_first { "" } else { "\n" };
+            // What fails is kept in `lines`.
+            _ = lines.write_str(separator).and_then(|()| write_lossy(lines, line.to_bytes()));
         }
-        let mut lines = String::new();
-        let context: *mut String = &mut lines;
+        let mut lines = Lines(Some(String::new()));
+        let context: *mut Lines = &mut lines;
         // SAFETY: the budget is alive, and `push` fits the context.
         let status = unsafe { ffi::aegis_budget_print(self.as_raw(), Some(push), context.cast()) };
-        if status != ffi::AEGIS_OK as ffi::aegis_status {
-            lines = "(no memory to draw the budget)".to_owned();
+        match lines.0 {
+            Some(lines) if status == ffi::AEGIS_OK as ffi::aegis_status => f.write_str(&lines),
+            _ => f.write_str("(no memory to draw the budget)"),
         }
-        f.write_str(&lines)
     }
 }
 

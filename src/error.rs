@@ -35,8 +35,8 @@ pub enum AllocError {
         limit: usize,
         /// Bytes charged to that budget.
         in_use: usize,
-        /// The budget, and what is beneath it.
-        refusal: Box<BudgetRefusal>,
+        /// The budget, and what is beneath it; `None` when there was no memory for this record.
+        refusal: Option<Box<BudgetRefusal>>,
     },
     /// The size is too large or the alignment is not a power of two.
     #[non_exhaustive]
@@ -286,8 +286,12 @@ impl AllocError {
 
 impl fmt::Display for AllocError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Self::LimitExceeded { refusal, .. } = self {
-            return write!(f, "memory limit exceeded: {refusal}");
+        if let Self::LimitExceeded { requested, limit, in_use, refusal } = self {
+            f.write_str("memory limit exceeded: ")?;
+            return match refusal {
+                Some(refusal) => refusal.fmt(f),
+                None => write!(f, "{requested} bytes requested, {in_use} of {limit} bytes in use"),
+            };
         }
         let (raw, mut text) = (self.to_raw(), [0_u8; 256]);
         // SAFETY: the record has no budget, and the buffer room for as many bytes as are named.

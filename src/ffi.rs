@@ -30,6 +30,8 @@ pub(crate) fn is_some(memory: &*mut core::ffi::c_void) -> bool {
 extern "C" {
     /// The bytes that a budget takes of the C heap.
     pub(crate) fn aegis_i_budget_bytes() -> usize;
+    /// The bytes that a function told of pressure takes of the C heap.
+    pub(crate) fn aegis_i_budget_watcher_bytes() -> usize;
     /// Whether a budget's children are lost in this process.
     pub(crate) fn aegis_i_budget_is_lost(budget: *mut aegis_budget) -> bool;
 }

@@ -12,10 +12,13 @@ pub mod buffer;
 mod build_flags;
 mod error;
 pub mod ffi;
+mod heap;
 pub mod pool;
 mod sealed;
+mod short_list;
 pub mod source;
 mod unwind;
 
 pub use build_flags::{build_flags, is_debug, BuildFlags};
 pub use error::{AllocError, What};
+pub use short_list::ShortList;

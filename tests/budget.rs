@@ -37,6 +37,7 @@ fn refusal_names_budget_and_largest_consumers_and_changes_nothing() {
     else {
         panic!("{error:?}");
     };
+    let refusal = refusal.as_ref().expect("memory for the record");
     let names: Vec<_> = refusal.consumers.iter().map(|c| c.name.as_str()).collect();
     assert_eq!(names, ["q4", "q3", "q2"]);
     assert_eq!((children[0].used(), children[0].peak(), db.peak()), (0, 0, 1000));
@@ -168,11 +169,37 @@ fn snapshot_lists_parents_first() {
     let _b = root.child("b", 100);
     let _a1 = a.child("a1", 10);
     let _held = a.reserve(7);
-    let figures: Vec<_> =
-        root.snapshot().into_iter().map(|s| (s.name, s.depth, s.level, s.used_bytes)).collect();
+    let figures: Vec<_> = root
+        .snapshot()
+        .iter()
+        .map(|s| (s.name.to_string(), s.depth, s.level, s.used_bytes))
+        .collect();
     let expected = [("root", 0, 0, 7), ("a", 1, 1, 7), ("a1", 2, 2, 0), ("b", 1, 1, 0)];
     assert_eq!(figures, expected.map(|(name, d, l, used)| (name.to_owned(), d, l, used)));
     assert_eq!(a.snapshot()[1].depth, 1);
+}
+
+#[test]
+fn name_made_by_c_is_text_whatever_its_bytes() {
+    let named = |name: &std::ffi::CStr| {
+        // SAFETY: a terminated name, and no parent.
+        let raw = unsafe { aegis_memory::ffi::aegis_budget_new(name.as_ptr(), 1, ptr::null_mut()) };
+        let raw = NonNull::new(raw).expect("memory for a budget");
+        // SAFETY: a live budget, whose first reference is given up here.
+        unsafe {
+            let budget = MemoryBudget::from_raw(raw);
+            aegis_memory::ffi::aegis_budget_destroy(raw.as_ptr());
+            budget.stats().name
+        }
+    };
+    assert_eq!(named(c_str(b"caf\xe9!\0")), "caf\u{fffd}!");
+    // Each bad byte becomes three: what does not fit is left out.
+    assert_eq!(named(c_str(&[[0xff; 40].as_slice(), b"\0"].concat())), "\u{fffd}".repeat(15));
+    assert_eq!(format!("{:>6}|", named(c_str(b"name\0"))), "  name|");
+}
+
+fn c_str(bytes: &[u8]) -> &std::ffi::CStr {
+    std::ffi::CStr::from_bytes_with_nul(bytes).expect("terminated")
 }
 
 #[cfg(feature = "serde")]
@@ -338,7 +365,7 @@ fn arena_refused_by_an_ancestor_says_so_and_recovers() {
     let mut arena = Arena::builder().budget(&query).name("plan").build().unwrap();
     let before = (arena.alloc(10 << 10).len(), query.used());
     let error = arena.try_alloc(100 << 10).unwrap_err();
-    let AllocError::LimitExceeded { requested, refusal, .. } = &error else {
+    let AllocError::LimitExceeded { requested, refusal: Some(refusal), .. } = &error else {
         panic!("{error:?}");
     };
     assert_eq!(*requested, 100 << 10);

@@ -99,14 +99,14 @@ fn arenas_say_what_was_asked_and_what_was_allowed() {
 /// The words of a budget's refusal, in which the budget's own figures are.
 fn refusal<T>(budget: &str, result: Result<T, AllocError>) -> String {
     match result.err().expect("the call fails") {
-        AllocError::LimitExceeded { limit, in_use, refusal, .. } => {
+        AllocError::LimitExceeded { limit, in_use, refusal: Some(refusal), .. } => {
             let says = refusal.to_string();
             let tail = format!(" bytes: limit {limit} bytes, {in_use} bytes in use");
             assert!(says.starts_with(&format!("budget '{budget}' refused ")), "{says}");
             assert!(says.contains(&tail), "{says}");
             says
         }
-        other => panic!("{other}"),
+        other => panic!("{other:?}"),
     }
 }
 

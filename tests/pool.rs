@@ -177,6 +177,7 @@ macro_rules! of_pool {
                 else {
                     panic!("{error}");
                 };
+                let refusal = refusal.expect("memory for the record");
                 let slab_bytes = 4 * pool.stats().stride_bytes;
                 assert_eq!((requested, limit, in_use), (slab_bytes, 64 << 10, database.used()));
                 assert_eq!(refusal.budget.name, "database");

@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The figures of a pool of buffers.
 
-use alloc::vec::Vec;
-
 use crate::ffi;
+use crate::short_list::ShortList;
 
 /// The figures of one size class of a [`BufferPool`](super::BufferPool), in buffers unless a name
 /// says bytes.
@@ -29,7 +28,7 @@ pub struct BufferClassStats {
 #[non_exhaustive]
 pub struct BufferPoolStats {
     /// One entry a size class, smallest first.
-    pub classes: Vec<BufferClassStats>,
+    pub classes: ShortList<BufferClassStats, { ffi::AEGIS_BUFFER_MAX_CLASSES as usize }>,
     /// Requests that ever got memory of the C heap instead.
     pub heap_count: u64,
     /// Bytes of the C heap that are out now.
@@ -54,7 +53,7 @@ impl BufferPoolStats {
             parked: raw.parked,
         };
         Self {
-            classes: raw.classes[..raw.class_count].iter().map(class).collect(),
+            classes: ShortList::of(raw.classes[..raw.class_count].iter().map(class)),
             heap_count: raw.heap_count,
             heap_bytes: raw.heap_bytes,
             wait_count: raw.wait_count,

@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Why a budget refused. The record holds all that it says in itself, so that one allocation, which
+//! may fail, is enough for it.
+
+use core::fmt;
+use core::mem::MaybeUninit;
+use core::ptr::NonNull;
+
+use super::name::{c_name, write_lossy};
+use super::BudgetStats;
+use crate::error::AllocError;
+use crate::short_list::ShortList;
+use crate::{ffi, heap};
+
+/// The most consumers that a refusal names.
+const CONSUMERS: usize = 3;
+
+/// Why a budget refused a charge.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct BudgetRefusal {
+    /// The budget that refused: the one charged or an ancestor of it.
+    pub budget: BudgetStats,
+    /// Bytes charged to it directly, not through a child.
+    pub direct_bytes: usize,
+    /// The up to three largest budgets beneath it, however deep, largest first. Their `used_bytes`
+    /// is what is charged to them directly, not through a child.
+    pub consumers: ShortList<BudgetStats, CONSUMERS>,
+    requested_bytes: usize,
+}
+
+/// The error for a charge that `budget` has just refused. Without memory for the record the error
+/// has none.
+///
+/// # Safety
+///
+/// `budget` is alive.
+pub(crate) unsafe fn limit_exceeded(
+    budget: NonNull<ffi::aegis_budget>,
+    requested: usize,
+) -> AllocError {
+    let mut raw = MaybeUninit::uninit();
+    // SAFETY: the caller vouches for the budget; the call writes the whole record.
+    let raw: ffi::aegis_budget_refusal = unsafe {
+        ffi::aegis_budget_get_refusal(budget.as_ptr(), requested, raw.as_mut_ptr());
+        raw.assume_init()
+    };
+    let consumers = &raw.consumers[..raw.consumer_count];
+    let record = BudgetRefusal {
+        budget: BudgetStats::from_raw(&raw.budget),
+        direct_bytes: raw.direct_bytes,
+        consumers: ShortList::of(consumers.iter().map(BudgetStats::from_raw)),
+        requested_bytes: requested,
+    };
+    AllocError::LimitExceeded {
+        requested,
+        limit: raw.budget.limit_bytes,
+        in_use: raw.budget.used_bytes,
+        refusal: heap::try_box(record).ok(),
+    }
+}
+
+/// The figures as the core has them.
+fn figures_of(stats: &BudgetStats) -> ffi::aegis_budget_figures {
+    ffi::aegis_budget_figures {
+        name: c_name(&stats.name),
+        used_bytes: stats.used_bytes,
+        peak_bytes: stats.peak_bytes,
+        limit_bytes: stats.limit_bytes,
+        depth: stats.depth,
+        level: stats.level,
+    }
+}
+
+impl fmt::Display for BudgetRefusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut raw = ffi::aegis_budget_refusal {
+            budget: figures_of(&self.budget),
+            requested_bytes: self.requested_bytes,
+            direct_bytes: self.direct_bytes,
+            consumer_count: self.consumers.len(),
+            consumers: [figures_of(&BudgetStats::default()); CONSUMERS],
+        };
+        for (to, from) in raw.consumers.iter_mut().zip(&self.consumers) {
+            *to = figures_of(from);
+        }
+        let mut text = [0_u8; 640];
+        // SAFETY: the buffer has room for as many bytes as are named.
+        let length =
+            unsafe { ffi::aegis_budget_explain(&raw, text.as_mut_ptr().cast(), text.len()) };
+        write_lossy(f, &text[..length.min(text.len() - 1)])
+    }
+}
