@@ -19,7 +19,8 @@ use core::alloc::Layout;
 use core::ffi::c_void;
 use core::ptr::{self, NonNull};
 
-use crate::{ffi, unwind};
+use crate::error::AllocError;
+use crate::{ffi, heap, unwind};
 
 /// Memory that a [`BlockSource`] gives.
 #[derive(Clone, Copy, Debug)]
@@ -33,7 +34,7 @@ pub struct SourceBlock {
 /// A supplier of blocks.
 ///
 /// Memory that is not aligned as asked is given back at once, and the request fails with
-/// [`AllocError::BadSource`](crate::AllocError::BadSource).
+/// [`AllocError::BadSource`].
 ///
 /// # Panics
 ///
@@ -210,23 +211,29 @@ unsafe impl<A: allocator_api2::alloc::Allocator + Send + Sync> BlockSource for F
     }
 }
 
+/// What a builder was told of a source: nothing, which stands for the object's default, a source, or
+/// one that there was no memory for, which `build` then says.
+pub(crate) type ChosenSource = Result<Option<OwnedSource>, AllocError>;
+
+/// A chosen source as the C core takes it: null for the default.
+pub(crate) fn raw_source(source: &Option<OwnedSource>) -> *const ffi::aegis_source {
+    source.as_ref().map_or(ptr::null(), |source| &source.0)
+}
+
 /// A source as the C core takes it. It is closed unless an object takes it, whereupon this is
 /// forgotten.
 pub(crate) struct OwnedSource(ffi::aegis_source);
 
 impl OwnedSource {
-    /// Boxes the source; `close` drops the box.
-    pub(crate) fn new<S: BlockSource + 'static>(source: S) -> Self {
-        Self(ffi::aegis_source {
+    /// Boxes the source; `close` drops the box. Without memory for a box the source is dropped here.
+    pub(crate) fn try_new<S: BlockSource + 'static>(source: S) -> Result<Self, AllocError> {
+        let source = heap::try_box(source).map_err(|(_, error)| error)?;
+        Ok(Self(ffi::aegis_source {
             acquire: Some(acquire::<S>),
             release: Some(release::<S>),
             close: Some(close::<S>),
-            context: Box::into_raw(Box::new(source)).cast(),
-        })
-    }
-
-    pub(crate) fn as_raw(&self) -> *const ffi::aegis_source {
-        &self.0
+            context: Box::into_raw(source).cast(),
+        }))
     }
 }
 

@@ -9,7 +9,7 @@ use super::{Arena, ArenaRecycler, LockedArena};
 use crate::budget::{c_name, MemoryBudget};
 use crate::error::AllocError;
 use crate::sealed::{Key, KEY};
-use crate::source::{BlockSource, OwnedSource};
+use crate::source::{raw_source, BlockSource, ChosenSource, OwnedSource};
 use crate::{ffi, unwind};
 
 /// What a builder makes: [`Arena`], [`LockFreeArena`](super::LockFreeArena), [`LockedArena`] or
@@ -53,7 +53,7 @@ pub struct Stock {
 pub struct ArenaBuilder<A = Arena> {
     capacity: usize,
     max_block: usize,
-    source: Option<OwnedSource>,
+    source: ChosenSource,
     budget: Option<MemoryBudget>,
     name: Option<[c_char; ffi::AEGIS_BUDGET_NAME_BYTES as usize]>,
     flags: u32,
@@ -66,7 +66,7 @@ impl<A: ArenaKind> Default for ArenaBuilder<A> {
         Self {
             capacity: 0,
             max_block: 0,
-            source: None,
+            source: Ok(None),
             budget: None,
             name: None,
             flags: 0,
@@ -92,9 +92,10 @@ impl<A: ArenaKind> ArenaBuilder<A> {
         Self { max_block: bytes, ..self }
     }
 
-    /// Where blocks come from. The default is [`Heap`](crate::source::Heap).
+    /// Where blocks come from. The default is [`Heap`](crate::source::Heap). A source that there is no
+    /// memory to keep is dropped, and [`build`](Self::build) fails.
     pub fn source<S: BlockSource + 'static>(self, source: S) -> Self {
-        Self { source: Some(OwnedSource::new(source)), ..self }
+        Self { source: OwnedSource::try_new(source).map(Some), ..self }
     }
 
     /// Charges every block to a budget, which the arena keeps alive. See [`crate::budget`].
@@ -115,11 +116,11 @@ impl<A: ArenaKind> ArenaBuilder<A> {
     /// [`AllocError::OutOfMemory`] when the source refuses, [`AllocError::LimitExceeded`] when the
     /// budget does.
     pub fn build(self) -> Result<A, AllocError> {
-        let source = self.source.as_ref().map_or(ptr::null(), OwnedSource::as_raw);
+        let source = self.source?;
         let options = ffi::aegis_arena_options {
             capacity_bytes: self.capacity,
             max_block_bytes: self.max_block,
-            source,
+            source: raw_source(&source),
             memory: ptr::null_mut(),
             memory_bytes: 0,
             budget: self.budget.as_ref().map_or(ptr::null_mut(), MemoryBudget::as_raw),
@@ -130,7 +131,7 @@ impl<A: ArenaKind> ArenaBuilder<A> {
         let arena =
             unwind::call_keeping(Result::is_ok, || unsafe { A::make(KEY, &options, self.stock) })?;
         // The arena closes the source now.
-        core::mem::forget(self.source);
+        core::mem::forget(source);
         Ok(arena)
     }
 }

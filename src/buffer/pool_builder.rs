@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Pools of buffers with several sizes or other than default settings.
 
-use alloc::vec::Vec;
 use core::mem::{self, MaybeUninit};
 use core::ptr;
 use core::time::Duration;
@@ -11,7 +10,7 @@ use super::pool::nanoseconds;
 use super::BufferPool;
 use crate::budget::MemoryBudget;
 use crate::error::AllocError;
-use crate::source::{BlockSource, OwnedSource};
+use crate::source::{raw_source, BlockSource, ChosenSource, OwnedSource};
 use crate::{ffi, unwind};
 
 /// What a request to a pool comes to when every buffer that would do is out.
@@ -28,23 +27,30 @@ pub enum WhenEmpty {
     Wait(Duration),
 }
 
+/// The most size classes of a pool.
+const MOST_CLASSES: usize = ffi::AEGIS_BUFFER_MAX_CLASSES as usize;
+
 /// Settings of a pool to be made. From [`BufferPool::builder`].
 #[must_use = "build() makes the pool"]
 pub struct BufferPoolBuilder {
-    /// In ascending order.
-    classes: Vec<ffi::aegis_buffer_class>,
+    /// The first `class_count` are set, in ascending order.
+    classes: [ffi::aegis_buffer_class; MOST_CLASSES],
+    class_count: usize,
     align: usize,
-    source: Option<OwnedSource>,
+    source: ChosenSource,
     budget: Option<MemoryBudget>,
     when_empty: WhenEmpty,
 }
 
 impl BufferPoolBuilder {
     pub(super) fn new() -> Self {
+        let none =
+            ffi::aegis_buffer_class { buffer_bytes: 0, buffer_count: 0, max_buffer_count: 0 };
         Self {
-            classes: Vec::new(),
+            classes: [none; MOST_CLASSES],
+            class_count: 0,
             align: 0,
-            source: None,
+            source: Ok(None),
             budget: None,
             when_empty: WhenEmpty::Fail,
         }
@@ -69,21 +75,23 @@ impl BufferPoolBuilder {
     /// As [`class`](Self::class).
     #[track_caller]
     pub fn class_growing(mut self, buffer_size: usize, buffers: usize, max_buffers: usize) -> Self {
-        const MOST: usize = ffi::AEGIS_BUFFER_MAX_CLASSES as usize;
-        assert!(self.classes.len() < MOST, "a pool has at most {MOST} size classes");
+        let count = self.class_count;
+        assert!(count < MOST_CLASSES, "a pool has at most {MOST_CLASSES} size classes");
         let buffer_bytes = buffer_size.max(1);
-        let at = self.classes.partition_point(|class| class.buffer_bytes < buffer_bytes);
-        let next = self.classes.get(at).map(|class| class.buffer_bytes);
+        let set = &self.classes[..count];
+        let at = set.partition_point(|class| class.buffer_bytes < buffer_bytes);
+        let next = set.get(at).map(|class| class.buffer_bytes);
         assert!(
             next != Some(buffer_bytes),
             "a pool has one size class for each size, and one of {buffer_bytes} bytes already"
         );
-        let class = ffi::aegis_buffer_class {
+        self.classes.copy_within(at..count, at + 1);
+        self.classes[at] = ffi::aegis_buffer_class {
             buffer_bytes,
             buffer_count: buffers,
             max_buffer_count: max_buffers.max(buffers),
         };
-        self.classes.insert(at, class);
+        self.class_count += 1;
         self
     }
 
@@ -92,9 +100,10 @@ impl BufferPoolBuilder {
         Self { align: bytes, ..self }
     }
 
-    /// Where memory comes from. The default is [`Pages`](crate::source::Pages).
+    /// Where memory comes from. The default is [`Pages`](crate::source::Pages). A source that there is
+    /// no memory to keep is dropped, and [`build`](Self::build) fails.
     pub fn source<S: BlockSource + 'static>(self, source: S) -> Self {
-        Self { source: Some(OwnedSource::new(source)), ..self }
+        Self { source: OwnedSource::try_new(source).map(Some), ..self }
     }
 
     /// Charges a budget, which the pool keeps alive, for all of the pool's memory and for what
@@ -122,12 +131,13 @@ impl BufferPoolBuilder {
             WhenEmpty::Heap => (ffi::AEGIS_BUFFER_HEAP, 0),
             WhenEmpty::Wait(timeout) => (ffi::AEGIS_BUFFER_WAIT, nanoseconds(timeout)),
         };
+        let source = self.source?;
         let mut error = MaybeUninit::<ffi::aegis_error>::uninit();
         let options = ffi::aegis_buffer_pool_options {
             classes: self.classes.as_ptr(),
-            class_count: self.classes.len(),
+            class_count: self.class_count,
             align_bytes: self.align,
-            source: self.source.as_ref().map_or(ptr::null(), OwnedSource::as_raw),
+            source: raw_source(&source),
             budget: raw_budget(self.budget.as_ref()),
             when_empty,
             timeout_ns,
@@ -144,7 +154,7 @@ impl BufferPoolBuilder {
             return Err(unsafe { AllocError::from_raw(error.assume_init_ref()) });
         }
         // The pool closes the source now.
-        mem::forget(self.source);
+        mem::forget(source);
         // SAFETY: the core has made the pool, and this is its first handle.
         Ok(unsafe { BufferPool::from_raw(raw) })
     }

@@ -11,7 +11,7 @@ use super::{LockFreePool, PoolStats, TypedPool};
 use crate::budget::MemoryBudget;
 use crate::error::AllocError;
 use crate::sealed::{Key, KEY};
-use crate::source::{BlockSource, OwnedSource};
+use crate::source::{raw_source, BlockSource, ChosenSource, OwnedSource};
 use crate::{ffi, unwind};
 
 /// A pool that owns its blocks: [`Pool`](super::Pool), [`LockFreePool`] or
@@ -46,7 +46,7 @@ pub struct PoolBuilder<P> {
     max_blocks: usize,
     align: usize,
     caches: Option<usize>,
-    source: Option<OwnedSource>,
+    source: ChosenSource,
     budget: Option<MemoryBudget>,
     makes: PhantomData<fn() -> P>,
 }
@@ -59,7 +59,7 @@ impl<P: PoolKind> PoolBuilder<P> {
             max_blocks: 0,
             align: 0,
             caches: None,
-            source: None,
+            source: Ok(None),
             budget: None,
             makes: PhantomData,
         }
@@ -87,11 +87,12 @@ impl<P: PoolKind> PoolBuilder<P> {
         Self { align: bytes, ..self }
     }
 
-    /// Where slabs come from. The default is [`Pages`](crate::source::Pages).
+    /// Where slabs come from. The default is [`Pages`](crate::source::Pages). A source that there is no
+    /// memory to keep is dropped, and [`build`](Self::build) fails.
     ///
     /// The pool's lock, where it has one, is not held while the source is called: it may use the pool.
     pub fn source<S: BlockSource + 'static>(self, source: S) -> Self {
-        Self { source: Some(OwnedSource::new(source)), ..self }
+        Self { source: OwnedSource::try_new(source).map(Some), ..self }
     }
 
     /// Charges a budget, which the pool keeps alive, for all that comes from the source: whole
@@ -114,24 +115,26 @@ impl<P: PoolKind> PoolBuilder<P> {
     /// beside them would not fit into the address space; [`AllocError::OutOfMemory`] when the
     /// source refuses; [`AllocError::LimitExceeded`] when the budget does.
     pub fn build(self) -> Result<P, AllocError> {
+        let caches = self.cache_count();
+        let source = self.source?;
         let mut error = MaybeUninit::<ffi::aegis_error>::uninit();
         let options = ffi::aegis_pool_options {
             block_bytes: self.block_size,
             block_count: self.blocks,
             max_block_count: self.max_blocks.max(self.blocks),
             align_bytes: self.align,
-            source: self.source.as_ref().map_or(ptr::null(), OwnedSource::as_raw),
+            source: raw_source(&source),
             budget: self.budget.as_ref().map_or(ptr::null_mut(), MemoryBudget::as_raw),
             error: error.as_mut_ptr(),
         };
         let made = unwind::call_keeping(Option::is_some, || {
             // SAFETY: the source, if any, is copied, and its context lives until it is closed.
-            unsafe { P::make(KEY, &options, self.cache_count()) }
+            unsafe { P::make(KEY, &options, caches) }
         });
         match made {
             Some(pool) => {
                 // The pool closes the source now.
-                mem::forget(self.source);
+                mem::forget(source);
                 Ok(pool)
             }
             None => {
