@@ -39,6 +39,8 @@ mod interop;
 #[cfg(feature = "std")]
 mod io;
 mod make;
+#[cfg(all(feature = "std", any(unix, windows)))]
+mod map_error;
 mod owner;
 mod pool;
 mod pool_builder;
@@ -52,6 +54,8 @@ mod writer_split;
 pub use chain::BufferChain;
 #[cfg(feature = "std")]
 pub use io::read_vectored;
+#[cfg(all(feature = "std", any(unix, windows)))]
+pub use map_error::MapError;
 pub use pool::{BufferPool, IoBlock};
 pub use pool_builder::{BufferPoolBuilder, WhenEmpty};
 pub use stats::{BufferClassStats, BufferPoolStats};

@@ -5,7 +5,7 @@
 
 mod support;
 
-use aegis_memory::buffer::{Buffer, BufferChain};
+use aegis_memory::buffer::{Buffer, BufferChain, MapError};
 use aegis_memory::AllocError;
 use std::fs::{self, File};
 use std::io::{BufRead, ErrorKind, Read};
@@ -86,7 +86,7 @@ fn empty_files_and_pieces_are_empty_buffers() {
 #[test]
 #[allow(clippy::reversed_empty_ranges)]
 fn what_cannot_be_mapped_is_refused_with_its_reason() {
-    let kind = |result: std::io::Result<Buffer>| result.unwrap_err().kind();
+    let kind = |result: Result<Buffer, MapError>| result.unwrap_err().kind();
     let temporary = Temporary::new("refused", b"0123456789");
     let missing = temporary.0.with_extension("missing");
     // SAFETY: nothing is mapped.

@@ -53,14 +53,35 @@ impl BufferChain {
     ///
     /// # Panics
     ///
-    /// When the chain would have more than `usize::MAX` bytes.
+    /// As [`try_push`](Self::try_push), and when that fails.
     #[track_caller]
     pub fn push(&mut self, buffer: Buffer) {
+        expect(self.try_push(buffer).map_err(|(_, error)| error));
+    }
+
+    /// Adds a buffer at the end. An empty one is dropped.
+    ///
+    /// # Errors
+    ///
+    /// The buffer, and [`AllocError::OutOfMemory`] when there is no memory for another one.
+    ///
+    /// # Panics
+    ///
+    /// When the chain would have more than `usize::MAX` bytes.
+    #[track_caller]
+    pub fn try_push(&mut self, buffer: Buffer) -> Result<(), (Buffer, AllocError)> {
         let len = self.len.checked_add(buffer.len());
-        self.len = len.expect("a chain has at most usize::MAX bytes");
+        let len = len.expect("a chain has at most usize::MAX bytes");
         if !buffer.is_empty() {
+            if self.parts.try_reserve(1).is_err() {
+                let (requested, align) = (mem::size_of::<Buffer>(), mem::align_of::<Buffer>());
+                let in_use = self.parts.len() * requested;
+                return Err((buffer, AllocError::out_of_memory(requested, align, in_use)));
+            }
             self.parts.push_back(buffer);
         }
+        self.len = len;
+        Ok(())
     }
 
     /// The buffers, none of which is empty.

@@ -2,15 +2,19 @@
 //! Files as buffers: read-only mappings, whose pages are read when they are first touched.
 //!
 //! On Unix the core opens a path itself: it waits for no writer of a pipe and opens no device. On
-//! Windows the standard library does, whose paths are wide. What kind of file a refused one is, for
-//! the message, is asked afterwards.
+//! Windows the standard library does, whose paths are wide; it ends the process without memory for
+//! one. What kind of file a refused one is, for the message, is asked afterwards.
 
-use alloc::format;
+#[cfg(unix)]
+use alloc::vec::Vec;
+#[cfg(unix)]
+use core::ffi::CStr;
 use core::ops::{Bound, RangeBounds};
 use std::fs::{File, FileType, Metadata};
 use std::io::{self, ErrorKind};
 use std::path::Path;
 
+use super::map_error::{MapError, Reason};
 use super::owner::NONE;
 use super::range::Written;
 use super::{io as buffer_io, Buffer};
@@ -24,10 +28,11 @@ impl Buffer {
     ///
     /// # Errors
     ///
-    /// What the system says; [`ErrorKind::InvalidInput`] for what is no regular file, which the
-    /// message names (a directory, a pipe, a socket, a device) and which is neither opened nor waited
-    /// for, for a path with a zero byte, and for a file larger than the address space. A file that
-    /// must be read is too large (`EFBIG`) with more than 64 MiB.
+    /// What the system says; [`ErrorKind::OutOfMemory`]; [`ErrorKind::InvalidInput`] for what is no
+    /// regular file, which is neither opened nor waited for, for a path with a zero byte, and for a
+    /// file larger than the address space. The message names what is no regular file (a directory, a
+    /// pipe, a socket, a device) if the path has at most 255 bytes. A file that must be read is too
+    /// large (`EFBIG`) with more than 64 MiB.
     ///
     /// # Safety
     ///
@@ -45,32 +50,43 @@ impl Buffer {
     /// assert!(text.starts_with(b"[package]"));
     /// # Ok::<(), std::io::Error>(())
     /// ```
-    pub unsafe fn map_file(path: impl AsRef<Path>) -> io::Result<Self> {
+    pub unsafe fn map_file(path: impl AsRef<Path>) -> Result<Self, MapError> {
         // SAFETY: the caller vouches for the file.
         unsafe { Self::map_path(path.as_ref()) }
     }
 
     #[cfg(unix)]
-    unsafe fn map_path(path: &Path) -> io::Result<Self> {
+    unsafe fn map_path(path: &Path) -> Result<Self, MapError> {
         use std::os::unix::ffi::OsStrExt;
-        let c_path = std::ffi::CString::new(path.as_os_str().as_bytes())?;
+        let path_bytes = path.as_os_str().as_bytes();
+        let mut c_path = Vec::new();
+        c_path.try_reserve_exact(path_bytes.len() + 1).map_err(|_| ErrorKind::OutOfMemory)?;
+        c_path.extend_from_slice(path_bytes);
+        c_path.push(0);
+        let c_path = CStr::from_bytes_with_nul(&c_path).map_err(|_| Reason::ZeroInPath)?;
         let (mut raw, mut os_error) = (NONE, 0);
         // SAFETY: a terminated path; the rest is only written.
         let status =
             unsafe { ffi::aegis_buffer_map_file(&mut raw, c_path.as_ptr(), &mut os_error) };
-        check(status, os_error, || outside(std::fs::metadata(path), &..))?;
+        check(status, os_error, || {
+            // To ask about a longer path the standard library would allocate.
+            if path_bytes.len() > SHORT_PATH {
+                return Reason::NotRegular(NO_REGULAR_FILE).into();
+            }
+            outside(std::fs::metadata(path), &..)
+        })?;
         // SAFETY: the core has made the buffer, whose bytes do not change, as the caller says.
         Ok(unsafe { Self::from_raw(raw) })
     }
 
     #[cfg(windows)]
-    unsafe fn map_path(path: &Path) -> io::Result<Self> {
+    unsafe fn map_path(path: &Path) -> Result<Self, MapError> {
         let file = File::open(path).map_err(|error| {
             // Which cannot be opened like this: the system says that access is denied.
             if path.is_dir() {
-                refused("a directory")
+                Reason::NotRegular("a directory").into()
             } else {
-                error
+                MapError::from(error)
             }
         })?;
         // SAFETY: the caller vouches for the file.
@@ -90,7 +106,7 @@ impl Buffer {
     /// - Nobody, in this or any other process, changes the file's content while there are handles:
     ///   the bytes would change under a `&[u8]`.
     /// - Nobody truncates it meanwhile: touching bytes past its new end is a fault (`SIGBUS`).
-    pub unsafe fn map(file: &File, range: impl RangeBounds<u64>) -> io::Result<Self> {
+    pub unsafe fn map(file: &File, range: impl RangeBounds<u64>) -> Result<Self, MapError> {
         let (offset, length) = piece(&range).ok_or_else(|| outside(file.metadata(), &range))?;
         let (mut raw, mut os_error) = (NONE, 0);
         // SAFETY: the descriptor is open during the call; the rest is only written.
@@ -138,20 +154,23 @@ impl Buffer {
 fn check(
     status: ffi::aegis_status,
     os_error: i32,
-    reason: impl FnOnce() -> io::Error,
-) -> io::Result<()> {
+    reason: impl FnOnce() -> MapError,
+) -> Result<(), MapError> {
     match status {
         0 => Ok(()),
-        ffi::AEGIS_E_IO if os_error != 0 => Err(io::Error::from_raw_os_error(os_error)),
+        ffi::AEGIS_E_IO if os_error != 0 => Err(io::Error::from_raw_os_error(os_error).into()),
         ffi::AEGIS_E_OUT_OF_MEMORY => Err(ErrorKind::OutOfMemory.into()),
         ffi::AEGIS_E_INVALID | ffi::AEGIS_E_INVALID_LAYOUT => Err(reason()),
         _ => Err(ErrorKind::Other.into()),
     }
 }
 
-fn refused(what: &str) -> io::Error {
-    io::Error::new(ErrorKind::InvalidInput, format!("{what} cannot be mapped"))
-}
+const NO_REGULAR_FILE: &str = "what is no regular file";
+
+/// Bytes of a path that the standard library hands to the system without an allocation: fewer than
+/// the 384 that it has room for on the stack.
+#[cfg(unix)]
+const SHORT_PATH: usize = 255;
 
 /// A kind of file that is not a regular one.
 fn name_of(kind: FileType) -> &'static str {
@@ -169,29 +188,20 @@ fn name_of(kind: FileType) -> &'static str {
             return "a device";
         }
     }
-    "what is no regular file"
+    NO_REGULAR_FILE
 }
 
 /// The error for a file, or a piece of one, that cannot be mapped whatever the system's state.
-fn outside(data: io::Result<Metadata>, range: &impl RangeBounds<u64>) -> io::Error {
+fn outside(data: io::Result<Metadata>, range: &impl RangeBounds<u64>) -> MapError {
     let data = match data {
         Ok(data) => data,
-        Err(error) => return error,
+        Err(error) => return error.into(),
     };
     if !data.is_file() {
-        return refused(name_of(data.file_type()));
+        return Reason::NotRegular(name_of(data.file_type())).into();
     }
     let range = Written(range.start_bound().cloned(), range.end_bound().cloned());
-    let (len, most) = (data.len(), isize::MAX);
-    // A file that the system makes up says that it has no bytes.
-    let text = if len == 0 {
-        format!("range {range} is not inside of the file")
-    } else if let Some(fault) = range.fault(len) {
-        format!("range {range} {fault} a file of {len} bytes")
-    } else {
-        format!("range {range} of a file of {len} bytes is more than the {most} of a buffer")
-    };
-    io::Error::new(ErrorKind::InvalidInput, text)
+    Reason::Range(range, data.len()).into()
 }
 
 /// Offset and length as C takes them: the largest length goes up to the file's end.

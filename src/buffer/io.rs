@@ -16,7 +16,6 @@ use std::{
     os::fd::{AsFd, AsRawFd},
 };
 
-use super::make::TRUNCATED;
 use super::{owner, range, Buffer, BufferChain, BufferMut};
 use crate::unwind;
 
@@ -30,12 +29,13 @@ extern "C" {
     fn read(file: c_int, into: *mut c_void, size: usize) -> isize;
 }
 
-/// `Err` when the bytes are those of a mapped file that was truncated.
+/// `Err` when the bytes are those of a mapped file that was truncated. Without a text of its own, for
+/// which `io::Error` would have to allocate.
 pub(super) fn whole(is_whole: bool) -> io::Result<()> {
     if is_whole {
         Ok(())
     } else {
-        Err(io::Error::new(ErrorKind::UnexpectedEof, TRUNCATED))
+        Err(ErrorKind::UnexpectedEof.into())
     }
 }
 
@@ -225,7 +225,8 @@ impl BufferMut {
 ///
 /// # Errors
 ///
-/// What the reader says; nothing is appended.
+/// What the reader says, and [`ErrorKind::OutOfMemory`] when there is no memory for the table of the
+/// writers; nothing is appended.
 ///
 /// # Panics
 ///
@@ -246,8 +247,11 @@ pub fn read_vectored<R: Read + ?Sized>(
     reader: &mut R,
     writers: &mut [BufferMut],
 ) -> io::Result<usize> {
-    let mut rooms: Vec<_> =
-        writers.iter_mut().map(|writer| IoSliceMut::new(writer.initialized_room())).collect();
+    let mut rooms = Vec::new();
+    if rooms.try_reserve_exact(writers.len()).is_err() {
+        return Err(ErrorKind::OutOfMemory.into());
+    }
+    rooms.extend(writers.iter_mut().map(|writer| IoSliceMut::new(writer.initialized_room())));
     let room = rooms.iter().map(|room| room.len()).fold(0, usize::saturating_add);
     // The reader may leave less in the table than was there: `IoSliceMut::advance_slices` does.
     let count = reader.read_vectored(&mut rooms)?;

@@ -20,7 +20,7 @@ pub(super) fn raw_budget(budget: Option<&MemoryBudget>) -> *mut ffi::aegis_budge
 }
 
 /// What is said of a mapped file that was truncated.
-#[cfg(any(feature = "std", feature = "bytes"))]
+#[cfg(feature = "bytes")]
 pub(super) const TRUNCATED: &str = "the mapped file was truncated";
 
 /// Calls the core for memory, and says why there was none. Inside `unwind::call` or
@@ -106,8 +106,9 @@ impl Buffer {
     ///
     /// # Panics
     ///
-    /// When `as_ref` does; the owner is dropped then. A panic in the owner's drop goes on in the
-    /// drop of the last handle; without feature `std` it aborts.
+    /// When [`try_from_owner`](Self::try_from_owner) fails, or `as_ref` panics; the owner is dropped
+    /// then. A panic in the owner's drop goes on in the drop of the last handle; without feature
+    /// `std` it aborts.
     ///
     /// # Examples
     ///
@@ -119,11 +120,39 @@ impl Buffer {
     /// let buffer = Buffer::from_owner(shared.clone());
     /// assert_eq!(buffer.as_ptr(), shared.as_ptr());
     /// ```
+    #[track_caller]
     pub fn from_owner<T>(owner: T) -> Self
     where
         T: AsRef<[u8]> + Send + Sync + 'static,
     {
+        expect(Self::try_from_owner(owner).map_err(|(_, error)| error))
+    }
+
+    /// A view of the bytes that `owner` has, as [`from_owner`](Self::from_owner) makes it.
+    ///
+    /// # Errors
+    ///
+    /// The owner, and [`AllocError::OutOfMemory`] when there is no memory to keep it in.
+    ///
+    /// # Panics
+    ///
+    /// When `as_ref` does; the owner is dropped then.
+    pub fn try_from_owner<T>(owner: T) -> Result<Self, (T, AllocError)>
+    where
+        T: AsRef<[u8]> + Send + Sync + 'static,
+    {
         owner::of_value(owner)
+    }
+
+    /// A view of a vector's bytes, without a copy; its spare capacity is kept for
+    /// [`try_into_mut`](Self::try_into_mut). A vector without bytes is dropped. The plain form is
+    /// `Buffer::from`.
+    ///
+    /// # Errors
+    ///
+    /// The vector, and [`AllocError::OutOfMemory`] when there is no memory for the header.
+    pub fn try_from_vec(vec: Vec<u8>) -> Result<Self, (Vec<u8>, AllocError)> {
+        owner::of_vec(vec)
     }
 
     /// A view of bytes in an arena, which the buffer takes over and drops with the last handle; if
@@ -295,20 +324,25 @@ impl Buffer {
 impl From<Vec<u8>> for Buffer {
     /// The vector's bytes, without a copy; its spare capacity is kept for
     /// [`try_into_mut`](Buffer::try_into_mut). A vector without bytes is dropped.
+    ///
+    /// # Panics
+    ///
+    /// When [`try_from_vec`](Buffer::try_from_vec) fails.
+    #[track_caller]
     fn from(vec: Vec<u8>) -> Self {
-        owner::of_vec(vec)
+        expect(Self::try_from_vec(vec).map_err(|(_, error)| error))
     }
 }
 
 impl From<Box<[u8]>> for Buffer {
     fn from(bytes: Box<[u8]>) -> Self {
-        owner::of_vec(bytes.into_vec())
+        bytes.into_vec().into()
     }
 }
 
 impl From<String> for Buffer {
     fn from(text: String) -> Self {
-        owner::of_vec(text.into_bytes())
+        text.into_bytes().into()
     }
 }
 
@@ -338,6 +372,6 @@ impl From<BufferMut> for Buffer {
 
 impl FromIterator<u8> for Buffer {
     fn from_iter<I: IntoIterator<Item = u8>>(bytes: I) -> Self {
-        owner::of_vec(bytes.into_iter().collect())
+        bytes.into_iter().collect::<Vec<u8>>().into()
     }
 }

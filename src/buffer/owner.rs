@@ -11,7 +11,10 @@ use core::ptr::{self, addr_of_mut};
 use core::sync::atomic::{AtomicUsize, Ordering};
 
 use super::{Buffer, BufferMut};
-use crate::{ffi, unwind};
+#[cfg(feature = "bytes")]
+use crate::error::expect;
+use crate::error::AllocError;
+use crate::{ffi, heap, unwind};
 
 /// The C header of a piece of memory.
 pub(super) type Owner = ffi::aegis_buffer_owner;
@@ -135,24 +138,29 @@ pub(super) unsafe fn is_writable(owner: *mut Owner) -> bool {
     unsafe { (*owner).flags & ffi::AEGIS_BUFFER_WRITABLE != 0 }
 }
 
-/// A view of a vector's bytes, without a copy. The header is all that is allocated.
-pub(super) fn of_vec(vec: Vec<u8>) -> Buffer {
+/// A view of a vector's bytes, without a copy. The header is all that is allocated; without memory
+/// for it the vector is returned, and why.
+pub(super) fn of_vec(vec: Vec<u8>) -> Result<Buffer, (Vec<u8>, AllocError)> {
     if vec.is_empty() {
-        return Buffer::new();
+        return Ok(Buffer::new());
     }
     let mut vec = ManuallyDrop::new(vec);
     let length = vec.len();
-    let owner = Box::into_raw(Box::new(Owner {
+    let header = heap::try_box(Owner {
         references: 1,
         release: Some(release_vec),
         base: vec.as_mut_ptr(),
         capacity_bytes: vec.capacity(),
         flags: ffi::AEGIS_BUFFER_WRITABLE,
-    }));
+    });
+    let owner = match header {
+        Ok(header) => Box::into_raw(header),
+        Err((_, error)) => return Err((ManuallyDrop::into_inner(vec), error)),
+    };
     // SAFETY: the header is ours.
     let data = unsafe { (*owner).base };
     // SAFETY: the vector's bytes live until `release_vec`, and the one reference is the view's.
-    unsafe { Buffer::from_raw(ffi::aegis_buffer { data, length, owner }) }
+    Ok(unsafe { Buffer::from_raw(ffi::aegis_buffer { data, length, owner }) })
 }
 
 unsafe extern "C" fn release_vec(owner: *mut Owner) {
@@ -200,8 +208,10 @@ impl<T: AsRef<[u8]>> AsRef<[u8]> for Marked<T> {
 
 /// A view of a `Bytes`, which [`bytes_of`] finds again.
 #[cfg(feature = "bytes")]
+#[track_caller]
 pub(super) fn of_bytes(value: ::bytes::Bytes) -> Buffer {
-    let buffer = of_value(Marked { mark: &MARK, value });
+    let made = of_value(Marked { mark: &MARK, value });
+    let buffer = expect(made.map_err(|(_, error)| error));
     // SAFETY: the header is ours alone as yet.
     unsafe { (*buffer.raw().owner).flags |= MARKED };
     buffer
@@ -226,12 +236,13 @@ pub(super) fn bytes_of(buffer: &Buffer) -> Option<&::bytes::Bytes> {
     Some(&owned.value.value)
 }
 
-/// A view of what `value` derefs to once it is in its place.
-pub(super) fn of_value<T>(value: T) -> Buffer
+/// A view of what `value` derefs to once it is in its place. Without memory for that place the value
+/// is returned, and why.
+pub(super) fn of_value<T>(value: T) -> Result<Buffer, (T, AllocError)>
 where
     T: AsRef<[u8]> + Send + Sync + 'static,
 {
-    let owned = Box::into_raw(Box::new(Owned {
+    let place = heap::try_box(Owned {
         head: Owner {
             references: 1,
             release: Some(release_value::<T>),
@@ -240,7 +251,8 @@ where
             flags: 0,
         },
         value,
-    }));
+    });
+    let owned = Box::into_raw(place.map_err(|(owned, error)| (owned.value, error))?);
     let owner: *mut Owner = owned.cast();
     // From here on the box is the handle's, which frees it if `as_ref` panics.
     // SAFETY: the one reference is this handle's; it has no bytes yet.
@@ -258,7 +270,7 @@ where
     if length == 0 {
         buffer.clear();
     }
-    buffer
+    Ok(buffer)
 }
 
 unsafe extern "C" fn release_value<T>(owner: *mut Owner) {

@@ -21,6 +21,7 @@ pub(super) fn resolve(range: &impl RangeBounds<usize>, len: usize) -> Option<(us
 }
 
 /// A range as it is written in Rust.
+#[derive(Debug)]
 pub(super) struct Written(pub(super) Bound<u64>, pub(super) Bound<u64>);
 
 impl Written {
