@@ -1,0 +1,420 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Rust's heap is exhausted: each allocation of every public call that returns a `Result` or an
+//! `Option` fails in turn. No call ends the process, each says what it wanted, and nothing is lost
+//! or leaked. C's heap is another one, whose refusals `tests/failing_source.rs` and the tests in C make.
+//!
+//! The tables name the public functions, and the last test finds those in the source that are in no
+//! table. What is `quiet` in a table allocates nothing on Rust's heap at all.
+
+#[path = "support/failing_heap.rs"]
+mod failing_heap;
+#[path = "support/fallible_calls.rs"]
+mod fallible_calls;
+#[path = "support/out_of_memory_buffers.rs"]
+mod out_of_memory_buffers;
+#[path = "support/out_of_memory_pools.rs"]
+mod out_of_memory_pools;
+
+use aegis_memory::arena::{
+    Arena, ArenaBuilder, ArenaKind, ArenaRecycler, FixedArena, LockFreeArena, LockedArena,
+};
+use aegis_memory::budget::{MemoryBudget, Reservation};
+use aegis_memory::source::{BlockSource, Global, Heap, Pages, SourceBlock};
+use aegis_memory::AllocError;
+use failing_heap::{Probe, Row, Text};
+use std::alloc::Layout;
+use std::collections::BTreeSet;
+use std::fmt;
+use std::mem::{size_of, MaybeUninit};
+use std::ptr::NonNull;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::Arc;
+
+/// Counts how often it is dropped. As a source it gives memory of Rust's heap.
+pub(crate) struct Counted(Arc<AtomicUsize>, [u8; 24]);
+
+impl Counted {
+    pub(crate) fn new() -> (Self, Arc<AtomicUsize>) {
+        let drops = Arc::default();
+        (Self::with(&drops), drops)
+    }
+
+    pub(crate) fn with(drops: &Arc<AtomicUsize>) -> Self {
+        Self(Arc::clone(drops), [7; 24])
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.fetch_add(1, SeqCst);
+    }
+}
+
+impl AsRef<[u8]> for Counted {
+    fn as_ref(&self) -> &[u8] {
+        &self.1
+    }
+}
+
+// SAFETY: the global allocator's blocks.
+unsafe impl BlockSource for Counted {
+    fn acquire(&self, layout: Layout) -> Option<SourceBlock> {
+        Global.acquire(layout)
+    }
+
+    unsafe fn release(&self, memory: NonNull<u8>, layout: Layout) {
+        // SAFETY: the caller's contract is the same.
+        unsafe { Global.release(memory, layout) }
+    }
+}
+
+/// A budget that refuses every charge, the one above it that does, and what it is full of.
+pub(crate) fn full() -> (MemoryBudget, MemoryBudget, Reservation) {
+    let root = MemoryBudget::new("root", 100);
+    let full = root.child("full", MemoryBudget::UNLIMITED);
+    let held = full.reserve(100);
+    (full, root, held)
+}
+
+/// Calls something on every form of arena, first out of a source and then under a budget that
+/// refuses.
+macro_rules! on_every_arena {
+    ($probe:ident, |$arena:ident| $call:expr) => {
+        on_every_arena!(of $probe, Arena, |$arena| $call);
+        on_every_arena!(of $probe, LockFreeArena, |$arena| $call);
+        on_every_arena!(of $probe, LockedArena, |$arena| $call);
+        let shared = LockFreeArena::builder().source(Global).build().expect("no block yet");
+        let $arena = shared.local();
+        _ = $probe.may_fail(|| $call.map(|_| ()));
+        let (full, _root, _held) = full();
+        let shared = LockFreeArena::builder().budget(&full).build().expect("no block yet");
+        let $arena = shared.local();
+        _ = $probe.fails(|| $call.map(|_| ())).expect_err("the budget refuses");
+    };
+    (of $probe:ident, $Arena:ident, |$arena:ident| $call:expr) => {
+        let $arena = $Arena::builder().source(Global).build().expect("no block yet");
+        _ = $probe.may_fail(|| $call.map(|_| ()));
+        let (full, _root, _held) = full();
+        let $arena = $Arena::builder().budget(&full).build().expect("no block yet");
+        _ = $probe.fails(|| $call.map(|_| ())).expect_err("the budget refuses");
+    };
+}
+
+/// Builds with a source, and with a budget that refuses.
+fn build<A: ArenaKind>(probe: &Probe, builder: impl Fn() -> ArenaBuilder<A>) {
+    let (source, drops) = Counted::new();
+    drop(probe.fails(|| builder().source(source).capacity(5000).build()));
+    assert_eq!(drops.load(SeqCst), 1, "the source is dropped once");
+    let (full, _root, _held) = full();
+    let (source, drops) = Counted::new();
+    let refused = probe.fails(|| builder().budget(&full).capacity(5000).source(source).build());
+    assert_eq!((refused.is_err(), drops.load(SeqCst)), (true, 1));
+}
+
+fn arenas() -> Vec<Row> {
+    macro_rules! row {
+        ($($covers:literal),+; $run:expr) => { Row { covers: &[$($covers),+], run: $run } };
+    }
+    vec![
+        row!("arena.rs try_new", "arena/lock_free.rs try_new", "arena/locked.rs try_new"; |probe| {
+            drop(probe.quiet(|| (Arena::try_new(9), LockFreeArena::try_new(9))));
+            drop(probe.quiet(|| LockedArena::try_new(9)));
+        }),
+        row!("arena/builder.rs build"; |probe| {
+            build(probe, Arena::builder);
+            build(probe, LockFreeArena::builder);
+            build(probe, LockedArena::builder);
+            // The first arena is made when it is asked for.
+            let (source, drops) = Counted::new();
+            drop(probe.fails(|| ArenaRecycler::builder().max_idle(1).source(source).build()));
+            assert_eq!(drops.load(SeqCst), 1, "the source is dropped once");
+        }),
+        row!("arena/methods.rs try_alloc"; |probe| {
+            on_every_arena!(probe, |arena| arena.try_alloc(9000));
+        }),
+        row!("arena/methods.rs try_alloc_uninit"; |probe| {
+            on_every_arena!(probe, |arena| arena.try_alloc_uninit(9000));
+        }),
+        row!("arena/methods.rs try_alloc_aligned"; |probe| {
+            on_every_arena!(probe, |arena| arena.try_alloc_aligned(9, 4096));
+        }),
+        row!("arena/methods.rs try_alloc_layout"; |probe| {
+            on_every_arena!(probe, |arena| arena.try_alloc_layout(Layout::new::<[u64; 9]>()));
+        }),
+        row!("arena/methods.rs try_alloc_value"; |probe| {
+            on_every_arena!(probe, |arena| arena.try_alloc_value([1_u64; 9]));
+        }),
+        row!("arena/methods.rs try_alloc_with"; |probe| {
+            on_every_arena!(probe, |arena| arena.try_alloc_with(|| [1_u64; 9]));
+        }),
+        row!("arena/methods.rs try_alloc_boxed"; |probe| {
+            let drops = Arc::new(AtomicUsize::new(0));
+            let value = || Counted::with(&drops);
+            on_every_arena!(probe, |arena| arena.try_alloc_boxed(value()));
+            assert_eq!(drops.load(SeqCst), 8, "each is dropped once");
+        }),
+        row!("arena/methods.rs try_alloc_slice_copy"; |probe| {
+            on_every_arena!(probe, |arena| arena.try_alloc_slice_copy(&[7_u16; 900]));
+        }),
+        row!("arena/methods.rs try_alloc_slice_clone"; |probe| {
+            on_every_arena!(probe, |arena| arena.try_alloc_slice_clone(&[7_u16; 900]));
+        }),
+        row!("arena/methods.rs try_alloc_slice_fill"; |probe| {
+            on_every_arena!(probe, |arena| arena.try_alloc_slice_fill(900, 7_u16));
+        }),
+        row!("arena/methods.rs try_alloc_slice_fill_with"; |probe| {
+            on_every_arena!(probe, |arena| arena.try_alloc_slice_fill_with(900, |i| i));
+        }),
+        row!("arena/methods.rs try_alloc_slice_from_iter"; |probe| {
+            let items = || (0..20_000_u32).filter(|i| i % 2 == 0);
+            on_every_arena!(probe, |arena| arena.try_alloc_slice_from_iter(items()));
+        }),
+        row!("arena/methods.rs try_alloc_slice_uninit"; |probe| {
+            on_every_arena!(probe, |arena| arena.try_alloc_slice_uninit::<u64>(900));
+        }),
+        row!("arena/methods.rs try_alloc_str"; |probe| {
+            on_every_arena!(probe, |arena| arena.try_alloc_str("a text"));
+        }),
+        row!("arena/methods.rs try_alloc_fmt"; |probe| {
+            on_every_arena!(probe, |arena| arena.try_alloc_fmt(format_args!("{:9000}", 7)));
+        }),
+        row!("arena/alloc.rs try_alloc_static", "arena/lock_free.rs try_alloc_static",
+             "arena/locked.rs try_alloc_static"; |probe| {
+            let drops = Arc::new(AtomicUsize::new(0));
+            let value = || Counted::with(&drops);
+            {
+                on_every_arena!(probe, |arena| arena.try_alloc_static(value()));
+            }
+            assert_eq!(drops.load(SeqCst), 8, "each is dropped once");
+        }),
+        row!("arena/recycler.rs try_get", "arena/recycler.rs try_get_owned"; |probe| {
+            let recycler = || ArenaRecycler::builder().capacity(5000).max_idle(1);
+            let owned = |builder: ArenaBuilder<ArenaRecycler>| Arc::new(builder.build().unwrap());
+            let some = owned(recycler().source(Global));
+            drop(probe.fails(|| some.try_get()));
+            some.trim(0);
+            drop(probe.fails(|| some.try_get_owned()));
+            let (full, root, _held) = full();
+            root.set_limit(MemoryBudget::UNLIMITED);
+            let none = owned(recycler().budget(&full));
+            root.set_limit(0);
+            drop(probe.fails(|| none.try_get()));
+            assert!(probe.fails(|| none.try_get_owned()).is_err());
+        }),
+        row!("arena.rs fmt", "arena/boxed.rs fmt", "arena/fixed.rs fmt", "arena/layout.rs fmt",
+             "arena/local.rs fmt", "arena/lock_free.rs fmt", "arena/locked.rs fmt",
+             "arena/recycler.rs fmt"; |probe| {
+            let (mut memory, arena) = ([MaybeUninit::uninit(); 100], Arena::new(9));
+            let (fixed, boxed) = (FixedArena::new(&mut memory), arena.alloc_boxed(7));
+            let (shared, locked) = (LockFreeArena::new(9), LockedArena::new(9));
+            let (local, recycler) = (shared.local(), ArenaRecycler::new(1, 9));
+            let out = recycler.get();
+            probe.quiet(|| Text::of(format_args!("{arena:?}{boxed:?}{boxed}{fixed:?}{local:?}")));
+            probe.quiet(|| Text::of(format_args!("{shared:?}{locked:?}{recycler:?}{out:?}")));
+            probe.quiet(|| Text::of(format_args!("{}", arena.layout())));
+        }),
+        #[cfg(feature = "allocator-api2")]
+        row!("arena/allocator.rs allocate", "arena/allocator.rs allocate_zeroed",
+             "arena/allocator.rs grow", "arena/allocator.rs grow_zeroed",
+             "arena/allocator.rs shrink"; |probe| {
+            use allocator_api2::alloc::Allocator;
+            let [small, large] = [1000, 90_000].map(|n| Layout::from_size_align(n, 8).unwrap());
+            on_every_arena!(probe, |arena| (&arena).allocate(small));
+            on_every_arena!(probe, |arena| (&arena).allocate_zeroed(small));
+            let budget = MemoryBudget::new("vector", MemoryBudget::UNLIMITED);
+            let arena = Arena::builder().budget(&budget).build().expect("no block yet");
+            let memory = (&arena).allocate(small).expect("no limit").cast();
+            let later = (&arena).allocate(small).expect("no limit").cast();
+            budget.set_limit(budget.used());
+            // SAFETY: a live allocation with this layout, which a refusal leaves as it is.
+            let result = probe.fails(|| unsafe { (&arena).grow(memory, small, large) });
+            assert!(result.is_err());
+            // SAFETY: as above.
+            let result = probe.fails(|| unsafe { (&arena).grow_zeroed(memory, small, large) });
+            assert!(result.is_err());
+            let smaller = Layout::from_size_align(10, 8).unwrap();
+            // SAFETY: a live allocation with this layout.
+            assert!(probe.quiet(|| unsafe { (&arena).shrink(later, small, smaller) }).is_ok());
+        }),
+    ]
+}
+
+fn budgets_and_sources() -> Vec<Row> {
+    macro_rules! row {
+        ($($covers:literal),+; $run:expr) => { Row { covers: &[$($covers),+], run: $run } };
+    }
+    vec![
+        row!("budget.rs try_new", "budget.rs try_child"; |probe| {
+            let root = probe.quiet(|| MemoryBudget::try_new("root", 10)).expect("C's heap");
+            drop(probe.quiet(|| root.try_child("child", 10)));
+        }),
+        row!("budget.rs try_reserve"; |probe| {
+            let (full, _root, _held) = full();
+            assert!(probe.fails(|| full.try_reserve(1)).is_err());
+            full.set_limit(50);
+            assert!(probe.fails(|| full.try_reserve(1)).is_err());
+        }),
+        row!("budget.rs try_on_pressure"; |probe| {
+            let (counted, drops) = Counted::new();
+            let budget = MemoryBudget::new("budget", 10);
+            let callback = move |_| assert!(counted.0.load(SeqCst) == 0);
+            let refused = probe.fails(|| budget.try_on_pressure(50, callback));
+            drop(budget.reserve(9));
+            assert_eq!(drops.load(SeqCst), 0, "it is the budget's, or given back");
+            if let Err((callback, _)) = refused {
+                budget.on_pressure(50, callback);
+            }
+            drop(budget);
+            assert_eq!(drops.load(SeqCst), 1);
+        }),
+        row!("budget.rs fmt", "budget/name.rs fmt", "budget/refusal.rs fmt", "error.rs fmt",
+             "short_list.rs fmt"; |probe| {
+            let (full, root, _held) = full();
+            let error = full.try_reserve(7).expect_err("it is full");
+            let AllocError::LimitExceeded { refusal: Some(refusal), .. } = &error else {
+                panic!("{error:?}");
+            };
+            let [name, consumers] = [refusal.budget.name, refusal.consumers[0].name];
+            assert!(name == "root" && consumers == "full");
+            let says = probe.quiet(|| Text::of(format_args!("{error}")));
+            assert!(says.as_str().contains("budget 'root' refused 7 bytes"));
+            probe.quiet(|| Text::of(format_args!("{refusal}{refusal:?}{name}{name:?}{error:?}")));
+            probe.quiet(|| Text::of(format_args!("{root:?}{:?}", refusal.consumers)));
+        }),
+        row!("budget.rs fmt"; |probe| {
+            // A picture that there is no memory for says so.
+            let (_full, root, _held) = full();
+            let drawn = probe.may_fail(|| Ok::<_, fmt::Error>(Text::of(format_args!("{root}"))));
+            let drawn = drawn.expect("it says so");
+            let no_memory = drawn.as_str() == "(no memory to draw the budget)";
+            assert!(no_memory || (drawn.as_str().contains("full") && drawn.as_str().len() > 100));
+        }),
+        row!("source.rs acquire"; |probe| {
+            let layout = Layout::new::<[u64; 9]>();
+            let take = |source: &dyn BlockSource| source.acquire(layout).ok_or(fmt::Error);
+            let give = |source: &dyn BlockSource, block: SourceBlock| {
+                // SAFETY: taken from this source with this layout, and not used again.
+                unsafe { source.release(block.memory, layout) }
+            };
+            let counted = Arc::new(Counted::new().0);
+            let own: [&dyn BlockSource; 3] = [&Global, &&Global, &counted];
+            for source in own {
+                if let Ok(block) = probe.fails(|| take(source)) {
+                    give(source, block);
+                }
+            }
+            let others: [&dyn BlockSource; 2] = [&Heap, &Pages::new()];
+            for source in others {
+                give(source, probe.quiet(|| take(source)).expect("C's heap or a page"));
+            }
+            #[cfg(feature = "allocator-api2")]
+            {
+                let source = aegis_memory::source::FromAllocator(allocator_api2::alloc::Global);
+                if let Ok(block) = probe.fails(|| take(&source)) {
+                    give(&source, block);
+                }
+            }
+        }),
+    ]
+}
+
+#[test]
+fn arenas_fail_without_memory_and_lose_nothing() {
+    arenas().iter().for_each(Row::run);
+}
+
+#[test]
+fn budgets_and_sources_fail_without_memory_and_lose_nothing() {
+    budgets_and_sources().iter().for_each(Row::run);
+}
+
+#[test]
+fn pools_fail_without_memory_and_lose_nothing() {
+    out_of_memory_pools::rows().iter().for_each(Row::run);
+}
+
+#[test]
+fn buffers_fail_without_memory_and_lose_nothing() {
+    out_of_memory_buffers::rows().iter().for_each(Row::run);
+}
+
+#[test]
+fn an_error_is_four_sizes_and_what_it_is() {
+    assert!(size_of::<AllocError>() <= 4 * size_of::<usize>() + 2 * size_of::<u32>());
+}
+
+/// What is in no table, and why.
+const EXEMPT: &[(&str, &[&str])] = &[
+    (
+        "of a sealed trait: nobody outside calls it, and the tables go through it",
+        &[
+            "arena/builder.rs make",
+            "arena/lock_free.rs make",
+            "arena/locked.rs make",
+            "arena/recycler.rs make",
+            "pool/cache.rs take",
+            "pool/lock_free.rs make",
+            "pool/lock_free.rs take",
+            "pool/lock_free.rs take_n",
+            "pool/locked.rs make",
+            "pool/locked.rs take",
+            "pool/locked.rs take_n",
+            "pool/one_owner.rs make",
+            "pool/one_owner.rs take",
+        ],
+    ),
+    (
+        "calls the serializer and nothing else",
+        &["budget/name.rs serialize", "short_list.rs serialize"],
+    ),
+    ("of a type that is private; the text of `MapError` goes through it", &["buffer/range.rs fmt"]),
+];
+
+#[test]
+fn every_public_fallible_function_is_in_a_table() {
+    let rows = [
+        arenas(),
+        budgets_and_sources(),
+        out_of_memory_pools::rows(),
+        out_of_memory_buffers::rows(),
+    ];
+    let tables = rows.iter().flatten().flat_map(|row| row.covers).copied();
+    let exempt = EXEMPT.iter().flat_map(|(_, names)| *names).copied();
+    let listed: BTreeSet<String> = tables.chain(exempt).map(String::from).collect();
+    let found = fallible_calls::fallible_calls();
+    let missing: Vec<_> = found.difference(&listed).collect();
+    // What a feature that is off brings is in no table.
+    let off = |name: &&String| {
+        (!cfg!(feature = "std") && name.starts_with("buffer/"))
+            || (!cfg!(feature = "allocator-api2") && name.starts_with("arena/allocator.rs"))
+            || (!cfg!(feature = "bytes") && name.starts_with("buffer/interop.rs"))
+    };
+    let missing: Vec<_> = missing.into_iter().filter(|name| !off(name)).collect();
+    assert!(missing.is_empty(), "in no table: {missing:#?}");
+    let gone: Vec<_> = listed.difference(&found).collect();
+    assert!(gone.is_empty(), "in a table and not in the source: {gone:#?}");
+}
+
+#[test]
+fn reader_of_the_source_finds_public_and_trait_functions_only() {
+    let calls = fallible_calls::calls_of(
+        r#"
+        type Memory = Result<u8, ()>;
+        pub fn plain() -> Result<u8, ()> { let x = "}"; }
+        pub unsafe fn long<T>(
+            with: impl Fn(&'static str) -> u8, // -> {
+        ) -> io::Result<()>
+        where
+            T: Fn(u8) -> u8,
+        { '{' }
+        pub const fn maybe() -> Option<u8> { '\'' }
+        pub(crate) fn inner() -> Option<u8> {}
+        fn private() -> Option<u8> { pub fn nested() -> Option<u8> {} }
+        pub fn callback(f: impl Fn() -> Option<u8>) {}
+        pub fn callback_where<F>(f: F) where F: Fn() -> Option<u8> {}
+        impl<A> Trait for &A { fn method(&self) -> Memory {} unsafe fn none(&self) -> u8 {} }
+        impl<A> Type<A> { fn own(&self) -> Memory {} pub fn open(&self) -> Memory {} }
+        "#,
+    );
+    assert_eq!(Vec::from_iter(calls), ["long", "maybe", "method", "open", "plain"]);
+}

@@ -1,0 +1,139 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The table of `tests/out_of_memory.rs` for pools.
+
+use aegis_memory::budget::MemoryBudget;
+use aegis_memory::pool::{LockFreePool, LockedPool, Pool, PoolBuilder, PoolKind, TypedPool};
+use aegis_memory::source::Global;
+use std::rc::Rc;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::failing_heap::{Probe, Row, Text};
+use crate::{full, Counted};
+
+fn build_pool<P: PoolKind>(probe: &Probe, builder: impl Fn() -> PoolBuilder<P>) {
+    let (source, drops) = Counted::new();
+    drop(probe.fails(|| builder().block_size(64).blocks(4).source(source).build()));
+    assert_eq!(drops.load(SeqCst), 1, "the source is dropped once");
+    let (full, _root, _held) = full();
+    let refused = probe.fails(|| builder().block_size(64).blocks(4).budget(&full).build());
+    assert!(refused.is_err());
+    drop(probe.fails(|| builder().blocks(4).source(Global).build_typed::<u64>()));
+    drop(probe.fails(|| builder().blocks(4).budget(&full).build_typed::<u64>()));
+}
+
+/// A pool that is asked for one block more than its budget lets it have.
+fn used_up<P: PoolKind>(builder: PoolBuilder<P>, budget: &MemoryBudget) -> P {
+    let builder = builder.block_size(64).blocks(1).max_blocks(8).budget(budget);
+    let pool = builder.build().expect("the first slab");
+    budget.set_limit(budget.used());
+    pool
+}
+
+macro_rules! on_every_pool {
+    ($probe:ident, |$pool:ident| $call:expr) => {
+        on_every_pool!(of $probe, Pool, |$pool| $call);
+        on_every_pool!(of $probe, LockFreePool, |$pool| $call);
+        on_every_pool!(of $probe, LockedPool, |$pool| $call);
+    };
+    (of $probe:ident, $Pool:ident, |$pool:ident| $call:expr) => {
+        let builder = || $Pool::builder().block_size(64).blocks(1).max_blocks(8);
+        let $pool = builder().source(Global).build().expect("the first slab");
+        let held = $pool.alloc().expect("the first block");
+        _ = $probe.may_fail(|| $call.map(drop));
+        drop(held);
+        let budget = MemoryBudget::new("pool", MemoryBudget::UNLIMITED);
+        let $pool = used_up($Pool::builder(), &budget);
+        let held = $pool.alloc().expect("the first block");
+        _ = $probe.fails(|| $call.map(drop)).expect_err("the budget refuses");
+        drop(held);
+    };
+}
+
+pub fn rows() -> Vec<Row> {
+    macro_rules! row {
+        ($($covers:literal),+; $run:expr) => { Row { covers: &[$($covers),+], run: $run } };
+    }
+    vec![
+        row!("pool/methods.rs try_new", "pool/typed.rs try_new", "pool/methods.rs slab"; |probe| {
+            let pool = probe.quiet(|| Pool::try_new(64, 4)).expect("pages");
+            assert!(probe.quiet(|| pool.slab(0)).is_some());
+            drop(probe.quiet(|| (LockFreePool::try_new(64, 4), LockedPool::try_new(64, 4))));
+            drop(probe.quiet(|| TypedPool::<u64>::try_new(4)));
+        }),
+        row!("pool/builder.rs build", "pool/builder.rs build_typed"; |probe| {
+            build_pool(probe, Pool::builder);
+            build_pool(probe, LockFreePool::builder);
+            build_pool(probe, LockedPool::builder);
+        }),
+        row!("pool/methods.rs alloc"; |probe| {
+            on_every_pool!(probe, |pool| pool.alloc());
+        }),
+        row!("pool/methods.rs alloc_uninit"; |probe| {
+            on_every_pool!(probe, |pool| pool.alloc_uninit());
+        }),
+        row!("pool/bulk.rs alloc_n"; |probe| {
+            on_every_pool!(probe, |pool| {
+                let mut blocks = Vec::new();
+                pool.alloc_n(7, &mut blocks).map(|()| blocks)
+            });
+        }),
+        row!("pool/bulk.rs alloc_uninit_n"; |probe| {
+            on_every_pool!(probe, |pool| {
+                let mut blocks = Vec::new();
+                pool.alloc_uninit_n(7, &mut blocks).map(|()| blocks)
+            });
+        }),
+        row!("pool/one_owner.rs alloc_owned", "pool/lock_free.rs alloc_owned",
+             "pool/locked.rs alloc_owned", "pool/locked.rs alloc_owned_timeout",
+             "pool/locked.rs alloc_timeout", "pool/locked.rs alloc_uninit_timeout"; |probe| {
+            let budget = || MemoryBudget::new("pool", MemoryBudget::UNLIMITED);
+            let budgets = [budget(), budget(), budget()];
+            let pool = Rc::new(used_up(Pool::builder(), &budgets[0]));
+            let held = pool.alloc();
+            assert!(probe.fails(|| pool.alloc_owned()).is_err() && held.is_ok());
+            let pool = Arc::new(used_up(LockFreePool::builder(), &budgets[1]));
+            let held = pool.alloc();
+            assert!(probe.fails(|| pool.alloc_owned()).is_err() && held.is_ok());
+            let pool = Arc::new(used_up(LockedPool::builder(), &budgets[2]));
+            let held = pool.alloc();
+            let soon = Duration::from_micros(1);
+            assert!(probe.fails(|| pool.alloc_owned()).is_err() && held.is_ok());
+            assert!(probe.fails(|| pool.alloc_owned_timeout(soon)).is_err());
+            assert!(probe.fails(|| pool.alloc_timeout(soon)).is_err());
+            assert!(probe.fails(|| pool.alloc_uninit_timeout(soon)).is_err());
+        }),
+        row!("pool/cache.rs alloc", "pool/cache.rs alloc_uninit"; |probe| {
+            let budget = MemoryBudget::new("pool", MemoryBudget::UNLIMITED);
+            let pool = used_up(LockFreePool::builder().caches(1), &budget);
+            let cache = pool.cache();
+            // The blocks set aside for the cache come first.
+            let held: Vec<_> = std::iter::from_fn(|| cache.alloc().ok()).collect();
+            assert!(probe.fails(|| cache.alloc()).is_err());
+            assert!(probe.fails(|| cache.alloc_uninit()).is_err());
+            drop(held);
+        }),
+        row!("pool/typed.rs alloc", "pool/typed.rs alloc_with"; |probe| {
+            let budget = MemoryBudget::new("pool", MemoryBudget::UNLIMITED);
+            let builder = Pool::builder().blocks(1).max_blocks(8).budget(&budget);
+            let pool = builder.build_typed::<Counted>().expect("the first slab");
+            budget.set_limit(budget.used());
+            let drops = Arc::new(AtomicUsize::new(0));
+            let value = || Counted::with(&drops);
+            let held = pool.alloc(value()).expect("the first block");
+            assert!(probe.fails(|| pool.alloc(value())).is_err());
+            assert!(probe.fails(|| pool.alloc_with(value)).is_err());
+            drop(held);
+            assert_eq!(drops.load(SeqCst), 2, "one that was placed, and one that was not");
+        }),
+        row!("pool/block.rs fmt", "pool/cache.rs fmt", "pool/methods.rs fmt",
+             "pool/typed.rs fmt"; |probe| {
+            let (pool, typed) = (LockFreePool::new(64, 4), TypedPool::<u64>::new(4));
+            let (block, boxed) = (pool.alloc().unwrap(), typed.alloc(7).unwrap());
+            let cache = pool.cache();
+            probe.quiet(|| Text::of(format_args!("{pool:?}{typed:?}{block:?}{boxed:?}{boxed}")));
+            probe.quiet(|| Text::of(format_args!("{cache:?}")));
+        }),
+    ]
+}
