@@ -15,9 +15,9 @@ fn main() {
         println!("cargo:rerun-if-changed={dir}");
     }
     println!("cargo:include={}", include.display());
-    // For tests/c_tests.rs, which compiles C as we do here, and tests/arena_debug.rs.
-    for name in ["TARGET", "HOST", "PROFILE"] {
-        let value = env::var(name).expect("cargo sets TARGET, HOST and PROFILE");
+    // For the tests that compile C and Rust as it is done here.
+    for name in ["TARGET", "HOST", "PROFILE", "RUSTC"] {
+        let value = env::var(name).expect("cargo sets these four");
         println!("cargo:rustc-env=AEGIS_{name}={value}");
     }
     compile_core(&include);

@@ -1,20 +1,105 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Programs that break a promise of the arena's must not compile, for the reason the `.stderr` file
-//! beside each gives. `TRYBUILD=overwrite` writes those files anew after a change of rustc's words.
+//! Programs that break a promise of the library's must not compile, for the reasons that they give
+//! themselves: `tests/support/programs.rs` says how.
+
+#[path = "compile_pass/every_promise_kept.rs"]
+mod every_promise_kept;
+#[path = "support/programs.rs"]
+mod programs;
+
+use programs::Compiler;
+use std::path::{Path, PathBuf};
+use std::thread;
+
+/// The programs in a folder of `tests`.
+fn programs_in(folder: &str) -> Vec<PathBuf> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests").join(folder);
+    let entries = folder.read_dir().expect("the folder can be read");
+    let mut files: Vec<PathBuf> =
+        entries.map(|entry| entry.expect("it has a name").path()).collect();
+    files.retain(|path| path.extension().is_some_and(|extension| extension == "rs"));
+    assert!(!files.is_empty(), "{} has no program", folder.display());
+    files
+}
 
 #[test]
 fn programs_that_break_a_promise_do_not_compile() {
-    // trybuild builds without a sanitizer's flags, which does not link with a core built with them.
-    if std::env::var("CFLAGS").is_ok_and(|flags| flags.contains("-fsanitize")) {
-        return;
+    let mut programs = programs_in("compile_fail");
+    if cfg!(feature = "std") {
+        programs.extend(programs_in("compile_fail/std"));
     }
-    let programs = trybuild::TestCases::new();
-    // A program that must run makes trybuild build all of them, and not only check: a type with
-    // drop glue is refused when its code is generated.
-    programs.pass("tests/compile_pass/*.rs");
-    programs.compile_fail("tests/compile_fail/*.rs");
-    #[cfg(feature = "std")]
-    programs.compile_fail("tests/compile_fail/std/*.rs");
-    #[cfg(feature = "allocator-api2")]
-    programs.compile_fail("tests/compile_fail/allocator/*.rs");
+    if cfg!(feature = "allocator-api2") {
+        programs.extend(programs_in("compile_fail/allocator"));
+    }
+    let compiler = Compiler::new();
+    let check = |program: &PathBuf| {
+        let faults = compiler.check(program).into_iter();
+        faults.map(|fault| format!("{}: {fault}\n", program.display())).collect::<String>()
+    };
+    let workers = thread::available_parallelism().map_or(1, usize::from);
+    let faults: String = thread::scope(|threads| {
+        let parts = programs.chunks(programs.len().div_ceil(workers));
+        let parts = parts.map(|part| threads.spawn(|| part.iter().map(check).collect::<String>()));
+        let parts: Vec<_> = parts.collect();
+        parts.into_iter().map(|part| part.join().expect("no panic")).collect()
+    });
+    assert!(faults.is_empty(), "{} programs:\n{faults}", programs.len());
+}
+
+#[test]
+fn program_that_keeps_every_promise_runs() {
+    every_promise_kept::main();
+}
+
+/// Each program here is checked as those above are, and what is wrong with it must be found.
+#[test]
+fn programs_that_fail_otherwise_than_expected_are_reported() {
+    let cases: [(&str, &str, &[&str]); 10] = [
+        ("as_expected", "fn main() {\n let _: u8 = ();//~ E0308\n}", &[]),
+        ("a_line_up", "fn main() {\n let _: u8 = ();\n //~^ E0308\n}", &[]),
+        (
+            "compiles",
+            "fn main() {} //~ E0308",
+            &["it compiles or expects no error", "not reported: line 1: E0308"],
+        ),
+        (
+            "another_code",
+            "fn main() { let _: u8 = (); } //~ E0502",
+            &["not expected: line 1: E0308", "not reported: line 1: E0502"],
+        ),
+        (
+            "another_line",
+            "fn main() {\n let _: u8 = (); \n} //~ E0308",
+            &["not expected: line 2: E0308", "not reported: line 3: E0308"],
+        ),
+        (
+            "another_file",
+            "fn main() { let _: u8 = (); } //~? E0308 src/arena.rs",
+            &[
+                "it does not compile when corrected",
+                "not expected: line 1: E0308",
+                "not reported: src/arena.rs: E0308",
+            ],
+        ),
+        (
+            "one_error_more",
+            "fn main() {\n let _: u8 = (); //~ E0308\n let _: i8 = ();\n}",
+            &["not expected: line 3: E0308"],
+        ),
+        (
+            "one_error_less",
+            "fn main() {\n let _: u8 = (); //~ E0308\n} //~ E0308",
+            &["not reported: line 3: E0308"],
+        ),
+        (
+            "nothing_expected",
+            "fn main() { let _: u8 = (); }",
+            &["it compiles or expects no error", "not expected: line 1: E0308"],
+        ),
+        ("typing_mistake", "fn main() { let } //~ ERROR", &["it does not compile when corrected"]),
+    ];
+    let compiler = Compiler::new();
+    for (name, text, faults) in cases {
+        assert_eq!(compiler.check_text(name, text), faults, "{name}");
+    }
 }

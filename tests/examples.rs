@@ -2,6 +2,9 @@
 //! The quickstart example on good and bad input. `cargo test` builds examples beside the tests.
 #![cfg(feature = "std")]
 
+#[path = "support/cargo.rs"]
+mod cargo;
+
 use std::env::consts::EXE_SUFFIX;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -9,36 +12,20 @@ use std::sync::Once;
 
 const ZONES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/data/zone1970.tab");
 
-/// `target/<profile>/examples/quickstart`; this test is in `target/<profile>/deps`. When cargo was
-/// asked for tests alone, it has not built the example: then it is asked again.
+/// `target/<profile>/examples/quickstart`. When cargo was asked for tests alone, it has not built the
+/// example: then it is asked again.
 fn quickstart() -> PathBuf {
     static BUILT: Once = Once::new();
-    let test = std::env::current_exe().expect("a test knows its own path");
-    let profile = test.ancestors().nth(2).expect("tests lie in a folder of the profile's");
-    let example = profile.join("examples").join(format!("quickstart{EXE_SUFFIX}"));
+    let example = cargo::profile().join("examples").join(format!("quickstart{EXE_SUFFIX}"));
     BUILT.call_once(|| {
         if !example.exists() {
-            build(profile);
+            let mut cargo = cargo::command("build");
+            cargo.args(["--quiet", "--example", "quickstart"]);
+            assert!(cargo.status().expect("cargo starts").success(), "the example does not build");
         }
     });
     assert!(example.exists(), "{} is missing: cargo test builds it", example.display());
     example
-}
-
-fn build(profile: &Path) {
-    let mut cargo = Command::new(std::env::var_os("CARGO").expect("cargo runs its tests"));
-    cargo.args(["build", "--quiet", "--example", "quickstart"]);
-    let mut target = profile.parent().expect("target/<profile>");
-    if target.ends_with(env!("AEGIS_TARGET")) {
-        cargo.args(["--target", env!("AEGIS_TARGET")]);
-        target = target.parent().expect("target/<triple>/<profile>");
-    }
-    if profile.ends_with("release") {
-        cargo.arg("--release");
-    }
-    let manifest = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml");
-    cargo.arg("--target-dir").arg(target).args(["--manifest-path", manifest]);
-    assert!(cargo.status().expect("cargo starts").success(), "the example does not build");
 }
 
 fn run(arguments: &[&Path]) -> Output {

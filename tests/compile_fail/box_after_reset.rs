@@ -4,5 +4,5 @@ use aegis_memory::arena::Arena;
 fn main() {
     let mut arena = Arena::new(64);
     let _boxed = arena.alloc_boxed(String::new());
-    arena.reset();
+    arena.reset(); //~ E0502
 }

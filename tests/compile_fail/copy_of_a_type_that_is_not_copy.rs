@@ -2,5 +2,5 @@
 use aegis_memory::arena::Arena;
 
 fn main() {
-    Arena::new(64).alloc_slice_copy(&[String::new()]);
+    Arena::new(64).alloc_slice_copy(&[String::new()]); //~ E0277
 }

@@ -5,6 +5,6 @@ use std::mem::MaybeUninit;
 fn main() {
     let mut memory = [MaybeUninit::uninit(); 1024];
     let arena = FixedArena::new(&mut memory);
-    memory[0].write(1);
+    memory.fill(MaybeUninit::zeroed()); //~ E0499
     arena.alloc(8);
 }

@@ -5,7 +5,7 @@ use std::mem::MaybeUninit;
 fn main() {
     let arena = {
         let mut memory = [MaybeUninit::uninit(); 1024];
-        FixedArena::new(&mut memory)
+        FixedArena::new(&mut memory) //~ E0597
     };
     arena.alloc(8);
 }

@@ -6,5 +6,5 @@ fn main() {
     let mut longer = Arena::new(64);
     let mut memory = [MaybeUninit::uninit(); 1024];
     let mut arena = FixedArena::new(&mut memory);
-    std::mem::swap(&mut longer, &mut *arena);
+    std::mem::swap(&mut longer, &mut *arena); //~ E0596
 }

@@ -2,5 +2,8 @@
 use aegis_memory::arena::Arena;
 
 fn main() {
-    Arena::new(64).alloc_slice_from_iter([Some(Box::new(1))]);
+    #[cfg(not(corrected))]
+    Arena::new(64).alloc_slice_from_iter([Some(Box::new(1))]); //~? E0080 src/arena/alloc.rs
+    #[cfg(corrected)]
+    Arena::new(64).alloc_slice_from_iter([Some(1)]);
 }

@@ -4,6 +4,6 @@ use aegis_memory::arena::Arena;
 fn main() {
     let mut arena = Arena::new(64);
     let picture = arena.layout();
-    arena.reset();
+    arena.reset(); //~ E0502
     println!("{picture}");
 }

@@ -5,7 +5,7 @@ fn main() {
     let local: LocalArena<'_>;
     {
         let arena = LockFreeArena::new(64);
-        local = arena.local();
+        local = arena.local(); //~ E0597
     }
     local.alloc(8);
 }

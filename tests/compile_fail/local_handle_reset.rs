@@ -4,5 +4,5 @@ use aegis_memory::arena::LockFreeArena;
 fn main() {
     let arena = LockFreeArena::new(64);
     let mut local = arena.local();
-    local.reset();
+    local.reset(); //~ E0596
 }

@@ -3,5 +3,5 @@ use aegis_memory::arena::LockedArena;
 use std::rc::Rc;
 
 fn main() {
-    LockedArena::new(64).alloc_static(Rc::new(1));
+    LockedArena::new(64).alloc_static(Rc::new(1)); //~ E0277
 }

@@ -6,6 +6,6 @@ fn main() {
     let pool = Pool::new(64, 4);
     let block = pool.alloc().unwrap();
     thread::scope(|threads| {
-        threads.spawn(move || drop(block));
+        threads.spawn(move || drop(block)); //~ E0277
     });
 }

@@ -4,6 +4,6 @@ use aegis_memory::pool::LockFreePool;
 fn main() {
     let pool = LockFreePool::new(64, 128);
     let cache = pool.cache();
-    drop(pool);
+    drop(pool); //~ E0505
     cache.flush();
 }

@@ -6,6 +6,6 @@ fn main() {
     let pool = LockFreePool::new(64, 128);
     let cache = pool.cache();
     thread::scope(|threads| {
-        threads.spawn(|| drop(cache.alloc()));
+        threads.spawn(|| drop(cache.alloc())); //~ E0277
     });
 }

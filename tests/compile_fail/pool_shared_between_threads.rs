@@ -5,7 +5,7 @@ use std::thread;
 fn main() {
     let pool = Pool::new(64, 4);
     thread::scope(|threads| {
-        threads.spawn(|| drop(pool.alloc()));
+        threads.spawn(|| drop(pool.alloc())); //~ E0277
         threads.spawn(|| drop(pool.alloc()));
     });
 }

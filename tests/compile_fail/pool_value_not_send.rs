@@ -7,6 +7,6 @@ fn main() {
     let pool = TypedPool::<Rc<u8>, LockFreePool>::new(1);
     let value = pool.alloc(Rc::new(1)).unwrap();
     thread::scope(|threads| {
-        threads.spawn(move || drop(value));
+        threads.spawn(move || drop(value)); //~ E0277
     });
 }

@@ -3,6 +3,6 @@ use aegis_memory::arena::Arena;
 
 fn main() {
     let mut arena = Arena::new(64);
-    arena.scope(|_| arena.reset());
-    arena.scope(|scope| scope.reset());
+    arena.scope(|_| arena.reset()); //~ E0502
+    arena.scope(|scope| scope.reset()); //~ E0596
 }

@@ -5,6 +5,6 @@ use std::cell::Cell;
 fn main() {
     let arena = Arena::new(64);
     let kept = arena.alloc_value(Cell::new(""));
-    arena.scope(|scope| kept.set(scope.alloc_str("text")));
+    arena.scope(|scope| kept.set(scope.alloc_str("text"))); //~ E0521
     assert_eq!(kept.get(), "text");
 }

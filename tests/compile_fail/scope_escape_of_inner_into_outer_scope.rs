@@ -4,7 +4,10 @@ use aegis_memory::arena::Arena;
 fn main() {
     let arena = Arena::new(64);
     arena.scope(|outer| {
-        let text = outer.scope(|inner| inner.alloc_str("text"));
+        #[cfg(not(corrected))]
+        let text = outer.scope(|inner| inner.alloc_str("text")); //~ ERROR
+        #[cfg(corrected)]
+        let text = outer.alloc_str("text");
         text.make_ascii_uppercase();
     });
 }

@@ -4,9 +4,9 @@ use aegis_memory::pool::{BlockByte, BlockPool, PoolKind};
 
 struct Mine;
 
-impl BlockPool for Mine {}
-impl PoolKind for Mine {}
-impl ArenaKind for Mine {}
-impl BlockByte for Mine {}
+impl BlockPool for Mine {} //~ E0277
+impl PoolKind for Mine {} //~ E0277
+impl ArenaKind for Mine {} //~ E0277
+impl BlockByte for Mine {} //~ E0277
 
 fn main() {}

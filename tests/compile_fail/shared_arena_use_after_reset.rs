@@ -6,6 +6,6 @@ fn main() {
     let local = arena.local();
     let text = local.alloc_str("lives as long as the shared arena");
     drop(local);
-    arena.reset();
+    arena.reset(); //~ E0502
     println!("{text}");
 }

@@ -4,7 +4,7 @@ use aegis_memory::arena::Arena;
 fn main() {
     let arena = Arena::new(64);
     std::thread::scope(|threads| {
-        threads.spawn(|| _ = arena.alloc(8));
+        threads.spawn(|| _ = arena.alloc(8)); //~ E0277
         threads.spawn(|| _ = arena.alloc(8));
     });
 }

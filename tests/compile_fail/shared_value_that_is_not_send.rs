@@ -6,6 +6,6 @@ fn main() {
     let arena = LockFreeArena::new(64);
     let counted = arena.alloc_boxed(Rc::new(1));
     std::thread::scope(|threads| {
-        threads.spawn(move || drop(counted));
+        threads.spawn(move || drop(counted)); //~ E0277
     });
 }

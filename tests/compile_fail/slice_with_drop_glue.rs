@@ -2,5 +2,8 @@
 use aegis_memory::arena::Arena;
 
 fn main() {
-    Arena::new(64).alloc_slice_fill_with(2, |i| vec![i]);
+    #[cfg(not(corrected))]
+    Arena::new(64).alloc_slice_fill_with(2, |i| vec![i]); //~? E0080 src/arena/alloc.rs
+    #[cfg(corrected)]
+    Arena::new(64).alloc_slice_fill_with(2, |i| i);
 }

@@ -4,5 +4,5 @@ use aegis_memory::source::Heap;
 
 fn main() {
     let heap = Heap;
-    let _arena = Arena::builder().source(&heap).build();
+    let _arena = Arena::builder().source(&heap).build(); //~ E0597
 }

@@ -3,5 +3,5 @@ use aegis_memory::arena::Arena;
 use std::rc::Rc;
 
 fn main() {
-    Arena::new(64).alloc_static(Rc::new(1));
+    Arena::new(64).alloc_static(Rc::new(1)); //~ E0277
 }

@@ -2,5 +2,8 @@
 use aegis_memory::arena::Arena;
 
 fn main() {
-    Arena::new(64).alloc_value(String::from("leaked"));
+    #[cfg(not(corrected))]
+    Arena::new(64).alloc_value(String::from("leaked")); //~? E0080 src/arena/alloc.rs
+    #[cfg(corrected)]
+    Arena::new(64).alloc_boxed(String::from("dropped"));
 }

@@ -8,7 +8,7 @@ fn longest<'a>(arena: &'a Arena, words: &[&str]) -> &'a str {
     arena.alloc_str(longest.copied().unwrap_or_default())
 }
 
-fn main() {
+pub fn main() {
     let mut arena = Arena::new(64);
     let total = arena.alloc_value(0);
     let kept = arena.scope(|scope| {

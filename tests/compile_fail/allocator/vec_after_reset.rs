@@ -5,6 +5,6 @@ use allocator_api2::vec::Vec;
 fn main() {
     let mut arena = Arena::new(64);
     let mut numbers = Vec::new_in(&arena);
-    arena.reset();
+    arena.reset(); //~ E0502
     numbers.push(1);
 }

@@ -7,6 +7,6 @@ fn main() {
     let local = arena.local();
     let mut numbers = Vec::new_in(&local);
     std::thread::scope(|threads| {
-        threads.spawn(move || numbers.push(1));
+        threads.spawn(move || numbers.push(1)); //~ E0277
     });
 }

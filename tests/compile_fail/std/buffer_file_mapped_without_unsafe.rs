@@ -2,5 +2,5 @@
 use aegis_memory::buffer::Buffer;
 
 fn main() {
-    let _ = Buffer::map_file("changed/by/others");
+    let _ = Buffer::map_file("changed/by/others"); //~ E0133
 }

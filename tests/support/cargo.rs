@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Cargo called by a test, with the features, the profile, the target and the folder of the cargo
+//! that runs the test: what that one has built is not built again.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+const FEATURES: &[(&str, bool)] = &[
+    ("default", cfg!(feature = "default")),
+    ("std", cfg!(feature = "std")),
+    ("allocator-api2", cfg!(feature = "allocator-api2")),
+    ("bytes", cfg!(feature = "bytes")),
+    ("bindgen", cfg!(feature = "bindgen")),
+    ("valgrind", cfg!(feature = "valgrind")),
+    ("debug", cfg!(feature = "debug")),
+    ("serde", cfg!(feature = "serde")),
+];
+
+/// `target/<profile>` or `target/<triple>/<profile>`; a test is in its folder `deps`.
+pub fn profile() -> PathBuf {
+    let test = std::env::current_exe().expect("a test knows its own path");
+    test.ancestors().nth(2).expect("tests lie in a folder of the profile's").to_owned()
+}
+
+/// `cargo <subcommand>` for this package.
+pub fn command(subcommand: &str) -> Command {
+    let mut cargo = Command::new(std::env::var_os("CARGO").expect("cargo runs its tests"));
+    cargo.arg(subcommand);
+    cargo.args(["--manifest-path", concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml")]);
+    let profile = profile();
+    let mut target = profile.parent().expect("target/<profile>");
+    if target.ends_with(env!("AEGIS_TARGET")) {
+        cargo.args(["--target", env!("AEGIS_TARGET")]);
+        target = target.parent().expect("target/<triple>/<profile>");
+    }
+    if profile.ends_with("release") {
+        cargo.arg("--release");
+    }
+    cargo.arg("--target-dir").arg(target).arg("--no-default-features");
+    for (name, _) in FEATURES.iter().filter(|(_, enabled)| *enabled) {
+        cargo.args(["--features", name]);
+    }
+    cargo
+}
