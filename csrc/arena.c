@@ -5,12 +5,6 @@
 #include "harden.h"
 #include "internal.h"
 
-/* The one external definition of each inline function: C99 inline semantics. */
-extern inline void *aegis_arena_alloc(aegis_arena *arena, size_t size_bytes);
-extern inline void *aegis_arena_alloc_zeroed(aegis_arena *arena, size_t size_bytes);
-extern inline void *aegis_arena_alloc_aligned(aegis_arena *arena, size_t size_bytes,
-                                              size_t align_bytes);
-
 /* Where `ptr` and `limit` of an arena without blocks point: never written, in read-only memory. */
 static const _Alignas(AEGIS_ARENA_ALIGN) unsigned char nowhere[AEGIS_ARENA_ALIGN] = {0};
 

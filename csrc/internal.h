@@ -4,6 +4,10 @@
 #ifndef AEGIS_MEMORY_INTERNAL_H
 #define AEGIS_MEMORY_INTERNAL_H
 
+#if !defined(_MSC_VER) && (!defined(__STDC_VERSION__) || __STDC_VERSION__ < 201112L)
+#error "the library itself, unlike its headers, is written in C11: compile it with -std=c11"
+#endif
+
 #include "aegis_memory/arena.h"
 
 /* AEGIS_DEBUG, an option of its own, turns on guards, fill patterns, reports of misuse and the

@@ -9,12 +9,6 @@
 #include "harden.h"
 #include "pool_internal.h"
 
-/* The one external definition of each inline function: C99 inline semantics. */
-extern inline size_t aegis_pool_grid_find(const aegis_pool_grid *grid, const void *block);
-extern inline void *aegis_pool_alloc(aegis_pool *pool);
-extern inline void *aegis_pool_alloc_zeroed(aegis_pool *pool);
-extern inline aegis_status aegis_pool_free(aegis_pool *pool, void *block);
-
 /* Bytes beside each block: an entry in the stack of free indices, and its position there. */
 #define SIDE_BYTES (2 * sizeof(uint32_t))
 

@@ -8,11 +8,6 @@
 #include "harden.h"
 #include "lock_free_internal.h"
 
-/* The one external definition of each inline function: C99 inline semantics. */
-extern inline void *aegis_pool_cache_alloc(aegis_pool_cache *cache);
-extern inline void *aegis_pool_cache_alloc_zeroed(aegis_pool_cache *cache);
-extern inline aegis_status aegis_pool_cache_free(aegis_pool_cache *cache, void *block);
-
 #define MAGAZINE ((size_t)AEGIS_POOL_CACHE_BLOCKS)
 /* What moves between a cache and the stack at a time. */
 #define HALF (MAGAZINE / 2)

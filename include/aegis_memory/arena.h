@@ -258,15 +258,16 @@ AEGIS_API void *aegis_arena_alloc_slow(aegis_arena *arena, size_t size_bytes, si
  *  Threads:           one owner.
  *  Cost:              O(1); when the block is full, one aegis_arena_alloc_slow.
  */
-AEGIS_API inline void *aegis_arena_alloc(aegis_arena *arena, size_t size_bytes) {
+AEGIS_INLINE void *aegis_arena_alloc(aegis_arena *arena, size_t size_bytes) {
     unsigned char *p = arena->ptr;
     /* A size known here is below the headroom, so the sum cannot wrap; another one is compared
      * before it is rounded, which is right up to SIZE_MAX. */
     if (AEGIS_IS_CONSTANT(size_bytes) && size_bytes <= AEGIS_ARENA_HEADROOM
-            ? AEGIS_UNLIKELY((uintptr_t)p + size_bytes > (uintptr_t)arena->limit)
-            : AEGIS_UNLIKELY((size_t)(arena->limit - p) < size_bytes))
+            ? AEGIS_UNLIKELY(AEGIS_ADDRESS(p) + size_bytes > AEGIS_ADDRESS(arena->limit))
+            : AEGIS_UNLIKELY(AEGIS_CAST(size_t, arena->limit - p) < size_bytes))
         return aegis_arena_alloc_slow(arena, size_bytes, AEGIS_ARENA_ALIGN, false);
-    arena->ptr = p + ((size_bytes + (AEGIS_ARENA_ALIGN - 1)) & ~(size_t)(AEGIS_ARENA_ALIGN - 1));
+    arena->ptr =
+        p + ((size_bytes + (AEGIS_ARENA_ALIGN - 1)) & ~AEGIS_CAST(size_t, AEGIS_ARENA_ALIGN - 1));
     return p;
 }
 
@@ -277,14 +278,15 @@ AEGIS_API inline void *aegis_arena_alloc(aegis_arena *arena, size_t size_bytes) 
  *  On failure, Ownership, Threads: as for aegis_arena_alloc.
  *  Cost:              O(1) on fresh memory, else O(size_bytes).
  */
-AEGIS_API inline void *aegis_arena_alloc_zeroed(aegis_arena *arena, size_t size_bytes) {
+AEGIS_INLINE void *aegis_arena_alloc_zeroed(aegis_arena *arena, size_t size_bytes) {
     unsigned char *p = arena->ptr;
     unsigned char *dirty_end = arena->dirty_end;
-    if (AEGIS_UNLIKELY((size_t)(arena->limit - p) < size_bytes))
+    if (AEGIS_UNLIKELY(AEGIS_CAST(size_t, arena->limit - p) < size_bytes))
         return aegis_arena_alloc_slow(arena, size_bytes, AEGIS_ARENA_ALIGN, true);
-    arena->ptr = p + ((size_bytes + (AEGIS_ARENA_ALIGN - 1)) & ~(size_t)(AEGIS_ARENA_ALIGN - 1));
+    arena->ptr =
+        p + ((size_bytes + (AEGIS_ARENA_ALIGN - 1)) & ~AEGIS_CAST(size_t, AEGIS_ARENA_ALIGN - 1));
     if (p < dirty_end) {
-        size_t dirty_bytes = (size_t)(dirty_end - p);
+        size_t dirty_bytes = AEGIS_CAST(size_t, dirty_end - p);
         memset(p, 0, size_bytes <= dirty_bytes ? size_bytes : dirty_bytes);
     }
     return p;
@@ -295,16 +297,17 @@ AEGIS_API inline void *aegis_arena_alloc_zeroed(aegis_arena *arena, size_t size_
  *  @return             the bytes, or NULL: see aegis_arena_last_error.
  *  On failure, Ownership, Threads, Cost: as for aegis_arena_alloc.
  */
-AEGIS_API inline void *aegis_arena_alloc_aligned(aegis_arena *arena, size_t size_bytes,
-                                                 size_t align_bytes) {
+AEGIS_INLINE void *aegis_arena_alloc_aligned(aegis_arena *arena, size_t size_bytes,
+                                             size_t align_bytes) {
     unsigned char *p = arena->ptr;
-    size_t room_bytes = (size_t)(arena->limit - p);
-    size_t pad_bytes = (size_t)(0 - (uintptr_t)p) & (align_bytes - 1);
+    size_t room_bytes = AEGIS_CAST(size_t, arena->limit - p);
+    size_t pad_bytes = (0 - AEGIS_ADDRESS(p)) & (align_bytes - 1);
     if (AEGIS_UNLIKELY((align_bytes & (align_bytes - 1)) != 0 || align_bytes == 0 ||
                        pad_bytes > room_bytes || room_bytes - pad_bytes < size_bytes))
         return aegis_arena_alloc_slow(arena, size_bytes, align_bytes, false);
     p += pad_bytes;
-    arena->ptr = p + ((size_bytes + (AEGIS_ARENA_ALIGN - 1)) & ~(size_t)(AEGIS_ARENA_ALIGN - 1));
+    arena->ptr =
+        p + ((size_bytes + (AEGIS_ARENA_ALIGN - 1)) & ~AEGIS_CAST(size_t, AEGIS_ARENA_ALIGN - 1));
     return p;
 }
 

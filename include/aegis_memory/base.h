@@ -58,6 +58,30 @@
 #define AEGIS_API
 #endif
 
+/* The mark of the functions that are defined in these headers. C++ merges the copies that it makes
+ * of them. In C csrc/inline.c defines each once more, as a symbol, which is the one that a DLL
+ * exports; no other file does, whether `inline` means what C99 says or what GNU's C89 says. */
+#if defined(_WIN32)
+#define AEGIS_I_INLINE_API
+#else
+#define AEGIS_I_INLINE_API AEGIS_API
+#endif
+#if defined(AEGIS_INLINE) /* in csrc/inline.c */
+#elif !defined(__cplusplus) && defined(__GNUC_GNU_INLINE__)
+#define AEGIS_INLINE AEGIS_I_INLINE_API extern __inline__
+#else
+#define AEGIS_INLINE AEGIS_I_INLINE_API inline
+#endif
+
+/* Casts in either language's own words: compilers warn of C's in C++. */
+#if defined(__cplusplus)
+#define AEGIS_CAST(type, value) static_cast<type>(value)
+#define AEGIS_ADDRESS(pointer) reinterpret_cast<uintptr_t>(pointer)
+#else
+#define AEGIS_CAST(type, value) ((type)(value))
+#define AEGIS_ADDRESS(pointer) ((uintptr_t)(pointer))
+#endif
+
 /* Branch weight and compile-time constants, where the compiler has words for them. */
 #if defined(__GNUC__)
 #define AEGIS_UNLIKELY(condition) __builtin_expect(!!(condition), 0)

@@ -367,7 +367,7 @@ AEGIS_API aegis_status aegis_buffer_mut_alloc(aegis_buffer_mut *writer, size_t c
                                               aegis_error *error);
 
 /** Gives a writer up; the memory is freed with the last handle to it.
- *  @param writer, @return, Threads, Cost: as for aegis_buffer_release.
+ *  Parameters, @return, Threads, Cost: as for aegis_buffer_release.
  */
 AEGIS_API aegis_status aegis_buffer_mut_release(aegis_buffer_mut *writer);
 

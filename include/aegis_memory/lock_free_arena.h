@@ -111,7 +111,7 @@ AEGIS_API void *aegis_lock_free_arena_alloc(const aegis_lock_free_arena *arena, 
 
 /** Allocates zeroed bytes, aligned to AEGIS_ARENA_ALIGN. Bytes fresh from a zeroing source are not
  *  cleared again.
- *  @param, @return, On failure, Ownership, Threads: as for aegis_lock_free_arena_alloc.
+ *  Parameters, @return, On failure, Ownership, Threads: as for aegis_lock_free_arena_alloc.
  *  Cost:  O(1) on fresh memory, else O(size_bytes).
  */
 AEGIS_API void *aegis_lock_free_arena_alloc_zeroed(const aegis_lock_free_arena *arena,

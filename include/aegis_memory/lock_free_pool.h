@@ -281,11 +281,12 @@ AEGIS_API aegis_status aegis_pool_cache_free_slow(aegis_pool_cache *cache, void 
  *  Threads:     one owner.
  *  Cost:        O(1); amortised over half a magazine, one compare-and-swap.
  */
-AEGIS_API inline void *aegis_pool_cache_alloc(aegis_pool_cache *cache) {
+AEGIS_INLINE void *aegis_pool_cache_alloc(aegis_pool_cache *cache) {
     size_t count = cache->count;
+    uint32_t index;
     if (AEGIS_UNLIKELY(!AEGIS_HAS_ATOMICS || count == 0))
         return aegis_pool_cache_alloc_slow(cache, false);
-    uint32_t index = cache->items[count - 1];
+    index = cache->items[count - 1];
     if (AEGIS_UNLIKELY(index >= cache->grid.count))
         return aegis_pool_cache_alloc_slow(cache, false);
     cache->count = count - 1;
@@ -298,15 +299,17 @@ AEGIS_API inline void *aegis_pool_cache_alloc(aegis_pool_cache *cache) {
  *  @return, On failure, Ownership, Threads: as for aegis_pool_cache_alloc.
  *  Cost:        O(block_bytes); O(1) on fresh memory.
  */
-AEGIS_API inline void *aegis_pool_cache_alloc_zeroed(aegis_pool_cache *cache) {
+AEGIS_INLINE void *aegis_pool_cache_alloc_zeroed(aegis_pool_cache *cache) {
     size_t count = cache->count;
+    uint32_t index;
+    void *block;
     if (AEGIS_UNLIKELY(!AEGIS_HAS_ATOMICS || count == 0))
         return aegis_pool_cache_alloc_slow(cache, true);
-    uint32_t index = cache->items[count - 1];
+    index = cache->items[count - 1];
     if (AEGIS_UNLIKELY(index >= cache->grid.count))
         return aegis_pool_cache_alloc_slow(cache, true);
     cache->count = count - 1;
-    void *block = cache->grid.base + index * cache->grid.stride_bytes;
+    block = cache->grid.base + index * cache->grid.stride_bytes;
     if (AEGIS_ATOMIC_LOAD_U32(&cache->links[index]) != AEGIS_POOL_LINK_PARKED_CLEAN)
         memset(block, 0, cache->block_bytes);
     AEGIS_ATOMIC_STORE_U32(&cache->links[index], AEGIS_POOL_LINK_OUT);
@@ -324,7 +327,7 @@ AEGIS_API inline void *aegis_pool_cache_alloc_zeroed(aegis_pool_cache *cache) {
  *  Threads:      one owner.
  *  Cost:         O(1); amortised over half a magazine, one compare-and-swap.
  */
-AEGIS_API inline aegis_status aegis_pool_cache_free(aegis_pool_cache *cache, void *block) {
+AEGIS_INLINE aegis_status aegis_pool_cache_free(aegis_pool_cache *cache, void *block) {
     size_t index = aegis_pool_grid_find(&cache->grid, block);
     size_t count = cache->count;
     uint32_t out = AEGIS_POOL_LINK_OUT;
@@ -339,7 +342,7 @@ AEGIS_API inline aegis_status aegis_pool_cache_free(aegis_pool_cache *cache, voi
                    !AEGIS_ATOMIC_CAS_U32(&cache->links[index], &out, AEGIS_POOL_LINK_PARKED))) {
         return AEGIS_E_INVALID;
     }
-    cache->items[count] = (uint32_t)index;
+    cache->items[count] = index & UINT32_MAX;
     cache->count = count + 1;
     return AEGIS_OK;
 }

@@ -76,7 +76,7 @@ AEGIS_API void *aegis_locked_arena_alloc(const aegis_locked_arena *arena, size_t
                                          aegis_error *error);
 
 /** Allocates zeroed bytes, aligned to AEGIS_ARENA_ALIGN.
- *  @param, @return, On failure, Ownership, Threads: as for aegis_locked_arena_alloc.
+ *  Parameters, @return, On failure, Ownership, Threads: as for aegis_locked_arena_alloc.
  *  Cost:  one lock, and aegis_arena_alloc_zeroed.
  */
 AEGIS_API void *aegis_locked_arena_alloc_zeroed(const aegis_locked_arena *arena, size_t size_bytes,

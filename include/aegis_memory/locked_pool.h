@@ -171,7 +171,7 @@ AEGIS_API void *aegis_locked_pool_address_of(const aegis_locked_pool *pool, size
 AEGIS_API bool aegis_locked_pool_owns(const aegis_locked_pool *pool, const void *block);
 
 /** Reports a slab, to register it with the kernel, say.
- *  @param slab, info, @return: as for aegis_pool_get_slab, and AEGIS_E_FORKED.
+ *  Parameters, @return: as for aegis_pool_get_slab, and AEGIS_E_FORKED.
  *  Threads:  any thread.
  *  Cost:     O(1) under the lock.
  */

@@ -172,8 +172,8 @@ typedef struct aegis_pool_slab_info {
  *  Threads:  any thread.
  *  Cost:     O(1): a multiplication and a rotation.
  */
-AEGIS_API inline size_t aegis_pool_grid_find(const aegis_pool_grid *grid, const void *block) {
-    size_t offset = (size_t)((uintptr_t)block - (uintptr_t)grid->base) * grid->inverse;
+AEGIS_INLINE size_t aegis_pool_grid_find(const aegis_pool_grid *grid, const void *block) {
+    size_t offset = (AEGIS_ADDRESS(block) - AEGIS_ADDRESS(grid->base)) * grid->inverse;
     uint32_t rotate = grid->rotate;
     return (offset >> rotate) |
            (offset << ((sizeof(size_t) * 8 - rotate) & (sizeof(size_t) * 8 - 1)));
@@ -231,11 +231,12 @@ AEGIS_API aegis_status aegis_pool_free_slow(aegis_pool *pool, void *block);
  *  Threads:     one owner.
  *  Cost:        O(1); one acquire when the pool grows.
  */
-AEGIS_API inline void *aegis_pool_alloc(aegis_pool *pool) {
+AEGIS_INLINE void *aegis_pool_alloc(aegis_pool *pool) {
     size_t free_count = pool->free_count;
+    uint32_t index;
     if (AEGIS_UNLIKELY(free_count == 0))
         return aegis_pool_alloc_slow(pool, false);
-    uint32_t index = pool->free_indices[free_count - 1];
+    index = pool->free_indices[free_count - 1];
     if (AEGIS_UNLIKELY(index >= pool->grid.count))
         return aegis_pool_alloc_slow(pool, false);
     pool->free_count = free_count - 1;
@@ -247,11 +248,12 @@ AEGIS_API inline void *aegis_pool_alloc(aegis_pool *pool) {
  *  @return, On failure, Ownership, Threads: as for aegis_pool_alloc.
  *  Cost:        O(block_bytes); O(1) on fresh memory.
  */
-AEGIS_API inline void *aegis_pool_alloc_zeroed(aegis_pool *pool) {
+AEGIS_INLINE void *aegis_pool_alloc_zeroed(aegis_pool *pool) {
     size_t free_count = pool->free_count;
+    uint32_t index;
     if (AEGIS_UNLIKELY(free_count == 0))
         return aegis_pool_alloc_slow(pool, true);
-    uint32_t index = pool->free_indices[free_count - 1];
+    index = pool->free_indices[free_count - 1];
     if (AEGIS_UNLIKELY(index >= pool->grid.count))
         return aegis_pool_alloc_slow(pool, true);
     pool->free_count = free_count - 1;
@@ -267,19 +269,20 @@ AEGIS_API inline void *aegis_pool_alloc_zeroed(aegis_pool *pool) {
  *  Threads:      one owner.
  *  Cost:         O(1).
  */
-AEGIS_API inline aegis_status aegis_pool_free(aegis_pool *pool, void *block) {
+AEGIS_INLINE aegis_status aegis_pool_free(aegis_pool *pool, void *block) {
     size_t index = aegis_pool_grid_find(&pool->grid, block);
     size_t free_count = pool->free_count;
+    uint32_t position;
     if (AEGIS_UNLIKELY(index >= pool->grid.count))
         return aegis_pool_free_slow(pool, block);
-    uint32_t position = pool->positions[index];
+    position = pool->positions[index];
     if (AEGIS_UNLIKELY(position < free_count && pool->free_indices[position] == index))
         return AEGIS_E_INVALID;
-    pool->positions[index] = (uint32_t)free_count;
+    pool->positions[index] = free_count & UINT32_MAX;
     /* A block that goes back where it was taken finds its index there. Not storing it again keeps
      * the next taking, which loads it, from waiting for this address's conversion. */
     if (pool->free_indices[free_count] != index)
-        pool->free_indices[free_count] = (uint32_t)index;
+        pool->free_indices[free_count] = index & UINT32_MAX;
     pool->free_count = free_count + 1;
     return AEGIS_OK;
 }
