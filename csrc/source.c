@@ -23,8 +23,16 @@
 
 #define AEGIS_I_HUGE_PAGE_BYTES ((size_t)2 << 20)
 
+/* Whether a size is legal with the slack for its alignment too, so that no sum of both wraps: not
+ * here, nor in a function of the system that is given them. */
+static bool is_possible(size_t size_bytes, size_t align_bytes) {
+    return align_bytes <= PTRDIFF_MAX && size_bytes <= PTRDIFF_MAX - align_bytes;
+}
+
 static void *heap_acquire(void *context, size_t size_bytes, size_t align_bytes, bool *zeroed) {
     (void)context;
+    if (!is_possible(size_bytes, align_bytes))
+        return NULL;
     if (align_bytes <= AEGIS_I_HEAP_ALIGN) {
         *zeroed = true;
         return calloc(1, size_bytes);
@@ -33,8 +41,6 @@ static void *heap_acquire(void *context, size_t size_bytes, size_t align_bytes, 
     return _aligned_malloc(size_bytes, align_bytes);
 #else
     /* aligned_alloc wants a multiple of the alignment. */
-    if (size_bytes > SIZE_MAX - (align_bytes - 1))
-        return NULL;
     return aligned_alloc(align_bytes, aegis_i_round_up(size_bytes, align_bytes));
 #endif
 }
@@ -124,7 +130,7 @@ static void pages_release(void *context, void *memory, size_t size_bytes, size_t
 static void *pages_acquire(void *context, size_t size_bytes, size_t align_bytes, bool *zeroed) {
     uint32_t flags = (uint32_t)(uintptr_t)context;
     if ((flags & ~(AEGIS_PAGES_HUGE | AEGIS_PAGES_PREFAULT)) != 0 ||
-        size_bytes > PTRDIFF_MAX - align_bytes)
+        !is_possible(size_bytes, align_bytes))
         return NULL;
     /* Reserve with slack to learn of an aligned address, give it up, and take just that one; if
      * another thread was faster, try again. */

@@ -43,6 +43,25 @@ static void heap_beyond_memory_gives_null(void) {
     CHECK(acquire(&source, SIZE_MAX - 10, 4096, &zeroed) == NULL);
 }
 
+/* Every sum of these sizes and alignments is more than an object can have, and some wrap. */
+static void sizes_that_wrap_with_their_alignment_give_null(void) {
+    static const size_t sizes[] = {SIZE_MAX, SIZE_MAX - 10, SIZE_MAX - 65536,
+                                   (size_t)PTRDIFF_MAX + 1, PTRDIFF_MAX};
+    static unsigned char memory[64];
+    aegis_region region = {memory, sizeof memory, 0};
+    aegis_source sources[] = {aegis_source_heap(), aegis_source_pages(0),
+                              aegis_source_pages(AEGIS_PAGES_HUGE), aegis_source_region(&region)};
+    for (size_t k = 0; k < sizeof sources / sizeof sources[0]; k++) {
+        bool zeroed;
+        for (size_t align_bytes = 1; align_bytes != 0; align_bytes *= 2)
+            for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++)
+                CHECK(acquire(&sources[k], sizes[i], align_bytes, &zeroed) == NULL);
+        /* The size alone is small. */
+        CHECK(acquire(&sources[k], PTRDIFF_MAX / 2, PTRDIFF_MAX / 2 + 1, &zeroed) == NULL);
+        CHECK(acquire(&sources[k], 4096, (size_t)PTRDIFF_MAX + 1, &zeroed) == NULL);
+    }
+}
+
 static void pages_with_every_flag_give_zeroed_page_aligned_memory(void) {
     static const uint32_t flags[] = {0, AEGIS_PAGES_HUGE, AEGIS_PAGES_PREFAULT,
                                      AEGIS_PAGES_HUGE | AEGIS_PAGES_PREFAULT};
@@ -185,6 +204,7 @@ int main(void) {
     RUN(heap_at_every_alignment_gives_writable_aligned_memory);
     RUN(heap_at_small_alignment_is_zeroed);
     RUN(heap_beyond_memory_gives_null);
+    RUN(sizes_that_wrap_with_their_alignment_give_null);
     RUN(pages_with_every_flag_give_zeroed_page_aligned_memory);
     RUN(pages_at_every_alignment_give_writable_aligned_memory);
     RUN(pages_above_page_alignment_are_aligned_wherever_the_system_puts_them);
