@@ -35,7 +35,13 @@
 #define AEGIS_I_COLD
 #endif
 
-#if defined(__GNUC__)
+#if defined(__MINGW32__)
+/* To the compiler printf is that of Windows' first C library, which knew no %zu; the header knows
+ * which functions it declares. */
+#include <stdio.h>
+#define AEGIS_I_FORMAT(text, values)                                                               \
+    __attribute__((__format__(__MINGW_PRINTF_FORMAT, text, values)))
+#elif defined(__GNUC__)
 #define AEGIS_I_FORMAT(text, values) __attribute__((__format__(__printf__, text, values)))
 #else
 #define AEGIS_I_FORMAT(text, values)

@@ -5,7 +5,6 @@
 #include "shared_support.h"
 
 #include <pthread.h>
-#include <unistd.h>
 
 #define THREADS 4
 #define ROUNDS 3000
@@ -305,7 +304,7 @@ static void threads_go_on_while_the_source_uses_the_arena(void) {
 }
 
 int main(void) {
-    (void)alarm(120);
+    check_alarm(120);
     RUN(pressure_function_may_use_the_arena);
     RUN(source_may_use_the_arena);
     RUN(source_may_use_the_arena_as_it_takes_blocks_back);

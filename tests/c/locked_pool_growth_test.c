@@ -3,14 +3,13 @@
  * threads that wait get of it. No test depends on how fast anything is: threads meet by what the
  * pool reports, and an alarm ends what hangs. */
 #if !defined(_GNU_SOURCE)
-#define _GNU_SOURCE /* alarm, sched_yield */
+#define _GNU_SOURCE /* sched_yield */
 #endif
 #include "pool_support.h"
 
 #include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
-#include <unistd.h>
 
 #define NS_PER_MS UINT64_C(1000000)
 #define THREADS 6
@@ -393,7 +392,7 @@ static void threads_that_grow_and_trim_lose_nothing(void) {
 }
 
 int main(void) {
-    alarm(120);
+    check_alarm(120);
     RUN(waiter_gets_a_block_once_its_budget_has_room_again);
     RUN(waiters_get_blocks_once_their_source_has_memory_again);
     RUN(growth_serves_the_thread_that_has_waited_longest);

@@ -3,12 +3,7 @@
  * each form, with random operations in turn in the source's functions, are compared with what the
  * test knows of the blocks that are out and of the slabs that the source has given. The source
  * places slabs at random in one range, so that addresses come back and windows collide. */
-#if !defined(_GNU_SOURCE)
-#define _GNU_SOURCE /* alarm */
-#endif
 #include "pool_support.h"
-
-#include <unistd.h>
 
 #define BLOCK_BYTES ((size_t)256)
 #define STEP_COUNT ((size_t)8)
@@ -315,7 +310,7 @@ static void nested_use_of_a_locked_pool_changes_nothing_but_what_it_does(void) {
 }
 
 int main(void) {
-    alarm(300);
+    check_alarm(300);
     unsigned char *raw = (unsigned char *)malloc(PLACES * PLACE_BYTES + AEGIS_POOL_SLAB_ALIGN);
     range = raw + ((size_t)(0 - (uintptr_t)raw) & (AEGIS_POOL_SLAB_ALIGN - 1));
     RUN(nested_use_of_a_pool_changes_nothing_but_what_it_does);
