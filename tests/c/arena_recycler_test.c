@@ -127,7 +127,9 @@ static void impossible_options_are_refused(void) {
     CHECK(aegis_arena_recycler_init(&recycler, NULL) == AEGIS_E_INVALID);
     CHECK(aegis_arena_recycler_init(&recycler, &options) == AEGIS_E_INVALID_LAYOUT);
     options.max_idle_count = PTRDIFF_MAX / sizeof(aegis_arena) / 2;
+    test_hoard hoard = test_hoard_take();
     CHECK(aegis_arena_recycler_init(&recycler, &options) == AEGIS_E_OUT_OF_MEMORY);
+    test_hoard_give_back(&hoard);
     options.arena.memory = &recycler;
     CHECK(aegis_arena_recycler_init(&recycler, &options) == AEGIS_E_INVALID);
     CHECK(recycler.shared == NULL);

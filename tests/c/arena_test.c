@@ -58,7 +58,9 @@ static void init_with_capacity_above_the_maximum_is_invalid_layout(void) {
 static void init_that_the_source_refuses_is_out_of_memory(void) {
     aegis_arena arena;
     aegis_arena_options options = test_options(PTRDIFF_MAX - 4096, 0, NULL, NULL, 0);
+    test_hoard hoard = test_hoard_take();
     CHECK(aegis_arena_init(&arena, &options) == AEGIS_E_OUT_OF_MEMORY);
+    test_hoard_give_back(&hoard);
     CHECK(error_of(&arena).status == AEGIS_E_OUT_OF_MEMORY);
     CHECK_SIZE(error_of(&arena).requested_bytes, PTRDIFF_MAX - 4096);
     aegis_arena_fini(&arena);
@@ -182,8 +184,10 @@ static void alloc_above_ptrdiff_max_is_invalid_layout(void) {
 static void alloc_near_ptrdiff_max_is_refused_by_the_source(void) {
     aegis_arena arena;
     CHECK(aegis_arena_init(&arena, NULL) == AEGIS_OK);
+    test_hoard hoard = test_hoard_take();
     for (size_t less = 64; less < 160; less += 8)
         check_refused(&arena, PTRDIFF_MAX - less, AEGIS_E_OUT_OF_MEMORY);
+    test_hoard_give_back(&hoard);
     CHECK(aegis_arena_alloc(&arena, PTRDIFF_MAX) == NULL);
     aegis_arena_fini(&arena);
 }

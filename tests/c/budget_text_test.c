@@ -84,9 +84,12 @@ static void collect(void *context, const char *line) {
 static void print_and_snapshot_show_every_budget(void) {
     aegis_budget *chain[AEGIS_BUDGET_MAX_DEPTH];
     aegis_budget *parent = NULL;
-    for (size_t i = 0; i < AEGIS_BUDGET_MAX_DEPTH; i++)
-        parent = chain[i] = aegis_budget_new(
-            "level", i == 0 ? AEGIS_BUDGET_UNLIMITED : (size_t)1 << (44 - 2 * i), parent);
+    for (size_t i = 0; i < AEGIS_BUDGET_MAX_DEPTH; i++) {
+        uint64_t limit = UINT64_C(1) << (44 - 2 * i);
+        if (i == 0 || limit > SIZE_MAX)
+            limit = AEGIS_BUDGET_UNLIMITED;
+        parent = chain[i] = aegis_budget_new("level", (size_t)limit, parent);
+    }
     aegis_budget *none = aegis_budget_new("nothing", 0, chain[0]);
     CHECK(aegis_budget_charge(parent, 5000, NULL) == AEGIS_OK);
     size_t line_count = 0;

@@ -51,7 +51,9 @@ static void impossible_memory_is_refused(void) {
     expect_no_memory(SIZE_MAX - 64, 0, AEGIS_E_INVALID_LAYOUT);
     expect_no_memory(PTRDIFF_MAX, 0, AEGIS_E_INVALID_LAYOUT);
     expect_no_memory(PTRDIFF_MAX - 4096, 4096, AEGIS_E_INVALID_LAYOUT);
+    test_hoard hoard = test_hoard_take();
     expect_no_memory(PTRDIFF_MAX / 2, 0, AEGIS_E_OUT_OF_MEMORY);
+    test_hoard_give_back(&hoard);
     aegis_buffer view;
     aegis_error error;
     CHECK(aegis_buffer_copy(&view, "", SIZE_MAX, NULL, &error) == AEGIS_E_INVALID_LAYOUT);
@@ -152,8 +154,10 @@ static void budget_that_refuses_is_named_and_nothing_changed(void) {
     CHECK_SIZE(budget_used(root), 300);
     /* No memory: what was charged for it is taken back. */
     aegis_budget *wide = aegis_budget_new("wide", AEGIS_BUDGET_UNLIMITED, NULL);
+    test_hoard hoard = test_hoard_take();
     CHECK(aegis_buffer_mut_alloc(&writer, PTRDIFF_MAX / 2, 0, wide, &error) ==
           AEGIS_E_OUT_OF_MEMORY);
+    test_hoard_give_back(&hoard);
     CHECK(error.refused == NULL && budget_used(wide) == 0);
     aegis_budget_destroy(wide);
     CHECK(aegis_budget_uncharge(root, 300) == AEGIS_OK);

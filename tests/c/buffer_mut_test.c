@@ -277,8 +277,10 @@ static void refused_reserve_changes_nothing_and_says_why(void) {
     CHECK(error.status == AEGIS_E_INVALID_LAYOUT && error.requested_bytes == SIZE_MAX);
     CHECK(aegis_buffer_mut_reserve(&writer, PTRDIFF_MAX - 7, NULL, NULL) == AEGIS_E_INVALID_LAYOUT);
     CHECK(aegis_buffer_mut_reserve(&writer, PTRDIFF_MAX - 6, NULL, NULL) == AEGIS_E_INVALID_LAYOUT);
+    test_hoard hoard = test_hoard_take();
     CHECK(aegis_buffer_mut_reserve(&writer, PTRDIFF_MAX / 2, NULL, &error) ==
           AEGIS_E_OUT_OF_MEMORY);
+    test_hoard_give_back(&hoard);
     CHECK(error.status == AEGIS_E_OUT_OF_MEMORY && error.refused == NULL);
     CHECK(is_same_writer(&writer, &before) && memcmp(writer.data, "abcdefg", 7) == 0);
     CHECK_SIZE(budget_used(budget), 0);

@@ -296,8 +296,10 @@ static void an_empty_pool_falls_back_to_the_heap_within_its_budget(void) {
     CHECK(error.requested_bytes == SIZE_MAX && error.align_bytes == 4096);
     CHECK(aegis_buffer_pool_get(&pool, &writers[4], PTRDIFF_MAX, NULL) == AEGIS_E_INVALID_LAYOUT);
     aegis_budget_set_limit(budget, AEGIS_BUDGET_UNLIMITED);
+    test_hoard hoard = test_hoard_take();
     CHECK(aegis_buffer_pool_get(&pool, &writers[4], PTRDIFF_MAX - 8192, &error) ==
           AEGIS_E_OUT_OF_MEMORY);
+    test_hoard_give_back(&hoard);
     CHECK(buffer_pool_stats(&pool).refused_count == 4);
     release_writers(writers + 2, 1);
     CHECK(buffer_pool_stats(&pool).heap_bytes < stats.heap_bytes);

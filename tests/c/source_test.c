@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The built-in block sources, called as an object would call them. */
+#include "../../csrc/internal.h"
 #include "support.h"
 
 static void *acquire(const aegis_source *source, size_t size_bytes, size_t align_bytes,
@@ -31,15 +32,17 @@ static void heap_at_every_alignment_gives_writable_aligned_memory(void) {
 static void heap_at_small_alignment_is_zeroed(void) {
     aegis_source source = aegis_source_heap();
     bool zeroed;
-    void *memory = acquire(&source, 4096, 2 * sizeof(void *), &zeroed);
+    void *memory = acquire(&source, 4096, AEGIS_I_HEAP_ALIGN, &zeroed);
     CHECK(memory != NULL && zeroed && is_filled(memory, 0, 4096));
-    source.release(source.context, memory, 4096, 2 * sizeof(void *));
+    source.release(source.context, memory, 4096, AEGIS_I_HEAP_ALIGN);
 }
 
 static void heap_beyond_memory_gives_null(void) {
     aegis_source source = aegis_source_heap();
     bool zeroed;
+    test_hoard hoard = test_hoard_take();
     CHECK(acquire(&source, PTRDIFF_MAX - 4096, 16, &zeroed) == NULL);
+    test_hoard_give_back(&hoard);
     CHECK(acquire(&source, SIZE_MAX - 10, 4096, &zeroed) == NULL);
 }
 
@@ -132,7 +135,9 @@ static void pages_beyond_memory_give_null(void) {
     /* Fits by itself, not with the slack for its alignment. */
     CHECK(acquire(&source, PTRDIFF_MAX - 65535, (size_t)2 << 20, &zeroed) == NULL);
     /* A legal size that the system has no room for. */
+    test_hoard hoard = test_hoard_take();
     CHECK(acquire(&source, PTRDIFF_MAX / 2 + 1, 16, &zeroed) == NULL);
+    test_hoard_give_back(&hoard);
 }
 
 static void region_hands_out_successive_aligned_pieces_until_exhausted(void) {

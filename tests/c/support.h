@@ -141,6 +141,28 @@ static inline aegis_arena_options test_options(size_t capacity_bytes, size_t max
     return options;
 }
 
+/* All large blocks of the C heap, untouched. Where addresses have 32 bits, half of all memory could
+ * be had otherwise. */
+typedef struct test_hoard {
+    void *blocks[32];
+    size_t count;
+} test_hoard;
+
+/* Takes them: until they are given back, no block of PTRDIFF_MAX / 8 bytes can be had. */
+static inline test_hoard test_hoard_take(void) {
+    test_hoard hoard = {{NULL}, 0};
+    while (hoard.count < 32 &&
+           (hoard.blocks[hoard.count] = malloc((size_t)PTRDIFF_MAX / 8)) != NULL)
+        hoard.count++;
+    CHECK(hoard.count < 32);
+    return hoard;
+}
+
+static inline void test_hoard_give_back(test_hoard *hoard) {
+    while (hoard->count != 0)
+        free(hoard->blocks[--hoard->count]);
+}
+
 /* xorshift64*: the same sequence for a seed on every machine. */
 static inline uint64_t random_next(uint64_t *state) {
     *state ^= *state >> 12;
