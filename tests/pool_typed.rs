@@ -104,7 +104,7 @@ macro_rules! of_pool {
                 let builder = $Pool::builder().block_size(1).align(1).blocks(2).max_blocks(6);
                 let mut pool = builder.source(source).build_typed::<[u64; 5]>().unwrap();
                 let stats = pool.stats();
-                assert_eq!((stats.block_bytes, stats.align_bytes), (40, 8));
+                assert_eq!((stats.block_bytes, stats.align_bytes), (40, mem::align_of::<u64>()));
                 let mut values: Vec<_> = (0..6).map(|i| pool.alloc([i; 5]).unwrap()).collect();
                 values.iter_mut().for_each(|value| value[4] += 1);
                 assert!(values.iter().zip(0..).all(|(v, i)| **v == [i, i, i, i, i + 1]));
