@@ -22,6 +22,10 @@ _Static_assert(_Alignof(_Atomic uintptr_t) == _Alignof(uintptr_t),
                "an atomic word is a plain word");
 _Static_assert(_Alignof(_Atomic size_t) == _Alignof(size_t), "an atomic word is a plain word");
 
+/* What a field of 8 bytes is declared as. On 32-bit x86, gcc before version 11 aligned one to 4
+ * bytes: it could lie across two cache lines, and elsewhere than where other compilers have it. */
+#define AEGIS_I_ATOMIC_U64 _Alignas(8) _Atomic uint64_t
+
 #define aegis_i_load(word, order) (AEGIS_I_YIELD(), atomic_load_explicit((word), (order)))
 #define aegis_i_store(word, value, order)                                                          \
     (AEGIS_I_YIELD(), atomic_store_explicit((word), (value), (order)))

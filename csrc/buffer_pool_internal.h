@@ -105,10 +105,10 @@ struct aegis_buffer_pool_shared {
     _Alignas(AEGIS_I_META_ALIGN) _Atomic size_t live;
     _Atomic size_t handles;
     _Atomic size_t heap_bytes;
-    _Atomic uint64_t heap_count;
-    _Atomic uint64_t wait_count;
-    _Atomic uint64_t timeout_count;
-    _Atomic uint64_t refused_count;
+    AEGIS_I_ATOMIC_U64 heap_count;
+    AEGIS_I_ATOMIC_U64 wait_count;
+    AEGIS_I_ATOMIC_U64 timeout_count;
+    AEGIS_I_ATOMIC_U64 refused_count;
     /* The process whose threads `waiters`, the mutex and the condition are about, as
      * aegis_i_process_claim has it. */
     _Atomic uint32_t process;

@@ -50,7 +50,7 @@ struct aegis_lock_free_arena_shared {
     char name[AEGIS_ARENA_NAME_BYTES];
     /* Counts resets. 64 bits everywhere: a handle must not be taken for a fresh one after as many
      * resets as a word counts. */
-    _Atomic uint64_t generation;
+    AEGIS_I_ATOMIC_U64 generation;
     char pad[64];
     /* The start of the chain: a block of no bytes. It makes `current` never NULL. */
     aegis_i_shared_block origin;

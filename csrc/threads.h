@@ -40,7 +40,7 @@ typedef struct aegis_i_thread_table {
     _Alignas(2 * AEGIS_I_OWN_NUMBERS) _Atomic uint64_t own_numbers;
     /* Those of threads that a parent process had: no thread here gets one, but it can be borrowed.
      */
-    _Atomic uint64_t lost_numbers;
+    AEGIS_I_ATOMIC_U64 lost_numbers;
 } aegis_i_thread_table;
 
 _Static_assert(sizeof(aegis_i_thread_table) == 2 * AEGIS_I_OWN_NUMBERS, "all ids lie in the table");
