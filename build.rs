@@ -21,6 +21,7 @@ fn main() {
         println!("cargo:rustc-env=AEGIS_{name}={value}");
     }
     compile_core(&include);
+    link_atomics();
     #[cfg(feature = "bindgen")]
     generate_bindings(&include);
 }
@@ -50,6 +51,33 @@ fn compile_core(include: &Path) {
         core.define("AEGIS_VALGRIND", None);
     }
     core.compile("aegis_memory");
+}
+
+/// Links libatomic where the core calls it. Not every processor has atomic operations of 8 bytes, and
+/// what a compiler does without a call depends on its flags as well. So the objects are asked.
+fn link_atomics() {
+    let out = env::var("OUT_DIR").expect("cargo sets OUT_DIR");
+    let library = Path::new(&out).join("libaegis_memory.a");
+    let calls = calls_libatomic(&fs::read(library).expect("the library has just been made"));
+    if calls {
+        println!("cargo:rustc-link-lib=atomic");
+    }
+    // For tests/c_tests.rs, as above.
+    println!("cargo:rustc-env=AEGIS_PRIVATE_LIBRARIES={}", if calls { "-latomic" } else { "" });
+}
+
+/// Whether a symbol is one of libatomic's functions, such as `__atomic_load_8`. In every format of
+/// object files a name as long as these lies between zero bytes. Some formats put `_` before it.
+pub(crate) fn calls_libatomic(objects: &[u8]) -> bool {
+    objects.split(|&byte| byte == 0).any(|name| {
+        let name = name.strip_prefix(b"_").filter(|rest| rest.starts_with(b"__")).unwrap_or(name);
+        match name.strip_prefix(b"__atomic_") {
+            // Any size. Debug information has names of variables that are longer.
+            Some(b"load" | b"store" | b"exchange" | b"compare_exchange") => true,
+            Some(sized) => sized.last().is_some_and(u8::is_ascii_digit),
+            None => false,
+        }
+    })
 }
 
 /// Takes link-time optimisation, whose objects rustc cannot link, out of a user's CFLAGS. These stand

@@ -81,6 +81,11 @@ fn core() -> &'static [PathBuf] {
     })
 }
 
+/// What the core needs beside it on this target, as build.rs found out.
+fn private_libraries() -> std::str::SplitWhitespace<'static> {
+    env!("AEGIS_PRIVATE_LIBRARIES").split_whitespace()
+}
+
 /// Builds the program, linked with `libraries` as well.
 fn compile(name: &str, libraries: &[&str]) -> PathBuf {
     let (mut command, dir) = command(name);
@@ -91,7 +96,7 @@ fn compile(name: &str, libraries: &[&str]) -> PathBuf {
         command.arg("-o").arg(&program);
     }
     command.arg(root().join("tests/c").join(format!("{name}.c")));
-    command.args(core()).args(libraries);
+    command.args(core()).args(libraries).args(private_libraries());
     succeed(command);
     program
 }
@@ -186,6 +191,7 @@ fn two_copies_of_the_core_share_objects() {
     let library = dir.join("libaegis_memory_second.so");
     command.args(["-fPIC", "-shared", "-fvisibility=hidden", "-DAEGIS_SHARED", "-DAEGIS_BUILD"]);
     command.arg("-o").arg(&library).args(c_files("csrc")).arg("-pthread");
+    command.args(private_libraries());
     succeed(command);
     let program = compile("two_copies", &["-pthread", "-ldl"]);
     run_program("two_copies", Command::new(program).arg(library));

@@ -23,7 +23,9 @@
  *    single owner must not be used. What other threads had in hand stays out; threads that waited
  *    are forgotten. All this holds for fork() as POSIX has it, which runs the handlers of
  *    pthread_atfork; a child of vfork() or of a bare system call may not use the library, nor may
- *    one that gets the process number of its parent, as the first in a new PID namespace can.
+ *    one that gets the process number of its parent, as the first in a new PID namespace can. Nor
+ *    does it hold where the library is linked with libatomic, for a processor without atomic
+ *    operations of 8 bytes: its functions take locks, which another thread may have held.
  *  - A call that waits for a block or a buffer is a cancellation point while it waits. A thread
  *    that is cancelled there leaves the queue, gives a block that it has just got to the next one,
  *    and holds no lock when it ends. No other call is a cancellation point: the thread acts on the

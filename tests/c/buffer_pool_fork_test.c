@@ -27,12 +27,6 @@
 #define CHILD_THREADS 2
 #endif
 
-#if defined(TEST_ASAN)
-#define FORKS_BESIDE_THREADS false
-#else
-#define FORKS_BESIDE_THREADS true
-#endif
-
 #define NS_PER_MS UINT64_C(1000000)
 #define CLASSES 2
 #define CLASS_BUFFERS 24
@@ -267,8 +261,7 @@ static void buffers_of_an_ended_pool_end_it_in_the_child_too(void) {
 }
 
 int main(void) {
-    /* AddressSanitizer's own heap may hang in a child that was forked beside threads. */
-    if (FORKS_BESIDE_THREADS) {
+    if (test_can_fork_beside_threads()) {
         RUN(a_pool_in_use_at_a_fork_works_in_the_child);
         RUN(a_pool_that_is_waited_for_at_a_fork_ends_in_the_child);
     }

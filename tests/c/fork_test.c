@@ -10,11 +10,6 @@
 
 #include <stdatomic.h>
 
-#if defined(TEST_ASAN)
-#define TEST_CAN_FORK_BESIDE_THREADS 0
-#else
-#define TEST_CAN_FORK_BESIDE_THREADS 1
-#endif
 #if defined(__SANITIZE_THREAD__)
 #define TEST_CAN_START_THREADS_IN_CHILD 0
 #elif defined(__has_feature)
@@ -537,12 +532,11 @@ int main(void) {
     RUN(waiting_threads_are_forgotten_in_a_child);
     RUN(source_that_forks_serves_parent_and_child);
     RUN(pressure_function_that_forks_serves_parent_and_child);
-    /* AddressSanitizer's heap can hang in a child of a process with threads, and ThreadSanitizer
-     * does not let such a child have threads. */
-    if (TEST_CAN_FORK_BESIDE_THREADS) {
+    if (test_can_fork_beside_threads()) {
         RUN(child_of_a_process_with_threads_never_hangs);
         RUN(child_of_a_child_never_hangs);
         RUN(handler_of_the_user_may_use_a_pool_in_the_child);
+        /* ThreadSanitizer does not let the child of a process with threads have some. */
         if (TEST_CAN_START_THREADS_IN_CHILD)
             RUN(threads_of_a_child_agree_on_what_is_lost);
     }

@@ -5,6 +5,8 @@
 
 #include "support.h"
 
+#include <stdatomic.h>
+
 static inline aegis_pool_options pool_options(size_t block_bytes, size_t block_count,
                                               size_t max_block_count, const aegis_source *source) {
     aegis_pool_options options;
@@ -51,6 +53,17 @@ static inline size_t scaled(size_t rounds) {
     size_t percent = text != NULL ? (size_t)strtoul(text, NULL, 10) : 100;
     size_t result = rounds * percent / 100;
     return result != 0 ? result : 1;
+}
+
+/* Whether the child of a process with threads may use the library, which the program says if not:
+ * AddressSanitizer's heap may hang there, and so may libatomic, which takes locks. */
+static inline bool test_can_fork_beside_threads(void) {
+#if defined(TEST_ASAN) || ATOMIC_LLONG_LOCK_FREE != 2
+    printf("no fork beside threads, as not all that the child needs is free of locks\n");
+    return false;
+#else
+    return true;
+#endif
 }
 
 #endif

@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: Apache-2.0
+//! `build.rs` links libatomic exactly where the core calls it.
+#![cfg(not(feature = "bindgen"))]
+
+#[allow(dead_code)]
+#[path = "../build.rs"]
+mod build_script;
+
+use build_script::calls_libatomic;
+use std::path::Path;
+use std::process::Command;
+use std::{env, fs};
+
+/// The object that the target's compiler makes of a function that reads an atomic word of this type.
+fn object_of(name: &str, word: &str) -> Vec<u8> {
+    let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join("build_script");
+    fs::create_dir_all(&dir).expect("the directory can be made");
+    let (source, object) = (dir.join(format!("{name}.c")), dir.join(format!("{name}.o")));
+    let text = format!(
+        "#include <stdatomic.h>\n\
+         typedef {word} word_type;\n\
+         word_type take(_Atomic word_type *word);\n\
+         word_type take(_Atomic word_type *word) {{ return atomic_load(word); }}\n"
+    );
+    fs::write(&source, text).expect("the source can be written");
+    let mut command = cc::Build::new()
+        .target(env!("AEGIS_TARGET"))
+        .host(env!("AEGIS_HOST"))
+        .opt_level(1)
+        .debug(true)
+        .cargo_metadata(false)
+        .get_compiler()
+        .to_command();
+    let status = command.args(["-std=c11", "-g3", "-c", "-o"]).arg(&object).arg(&source).status();
+    assert!(status.expect("the C compiler can be run").success());
+    fs::read(&object).expect("the object can be read")
+}
+
+#[test]
+fn names_are_known_in_any_format() {
+    for name in
+        ["__atomic_load_8", "__atomic_fetch_add_16", "__atomic_exchange", "___atomic_load_8"]
+    {
+        assert!(calls_libatomic(format!("\0first\0{name}\0last\0").as_bytes()), "{name}");
+    }
+    for name in ["__atomic_load_ptr", "atomic_load_8", "my__atomic_load_8", "__aarch64_cas8_acq"] {
+        assert!(!calls_libatomic(format!("\0first\0{name}\0last\0").as_bytes()), "{name}");
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn object_that_calls_libatomic_is_told_from_one_that_does_not() {
+    assert!(!calls_libatomic(&object_of("four", "unsigned int")));
+    assert!(calls_libatomic(&object_of("many", "struct { char bytes[64]; }")));
+}
+
+/// Not only in the library as build.rs sees it, but as the linker does.
+#[cfg(target_os = "linux")]
+#[test]
+fn core_is_linked_with_libatomic_where_it_calls_it() {
+    let library = concat!(env!("OUT_DIR"), "/libaegis_memory.a");
+    let output = Command::new("readelf").args(["-sW", library]).output();
+    let output = output.expect("readelf comes with the linker");
+    assert!(output.status.success(), "readelf cannot read {library}");
+    let symbols = String::from_utf8_lossy(&output.stdout);
+    let calls = symbols.lines().any(|line| line.contains(" UND __atomic_"));
+    let expected = if calls { "-latomic" } else { "" };
+    assert_eq!(env!("AEGIS_PRIVATE_LIBRARIES"), expected);
+}
