@@ -2,9 +2,12 @@
 //! What an arena's builder can ask for against mistakes and secrets: guards, fills, wiping, own
 //! blocks. A crime is committed in a child process, which is this program again.
 
+#[path = "support/runner.rs"]
+mod runner;
+
+use runner::command_for;
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::env;
-use std::process::Command;
 use std::ptr::NonNull;
 use std::slice;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -146,7 +149,7 @@ fn commit_crime() {
 
 /// What the child says on stderr when it commits the crime.
 fn report_of(crime: &str) -> String {
-    let mut child = Command::new(env::current_exe().expect("the test program has a path"));
+    let mut child = command_for(&env::current_exe().expect("the test program has a path"));
     child.args(["--exact", "commit_crime", "--ignored", "--nocapture"]).env(CRIME, crime);
     let output = child.output().expect("the test program can be run");
     String::from_utf8_lossy(&output.stderr).into_owned()

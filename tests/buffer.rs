@@ -11,9 +11,9 @@ use aegis_memory::{ffi, AllocError};
 use std::mem::size_of;
 use std::ops::Bound;
 use std::panic::{catch_unwind, AssertUnwindSafe};
-use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::Arc;
+use support::runner::command_for;
 use support::{panic_of, TestSource};
 
 /// Bytes that count their drops, and can panic.
@@ -451,7 +451,7 @@ fn count_that_overflows_ends_the_process() {
         println!("the process went on: {}", result.is_ok());
         std::process::exit(0);
     }
-    let child = Command::new(std::env::current_exe().unwrap())
+    let child = command_for(&std::env::current_exe().unwrap())
         .args(["--exact", "count_that_overflows_ends_the_process", "--nocapture"])
         .env(CHILD, "1")
         .output()

@@ -2,6 +2,10 @@
 //! The C tests under `cargo test`: the core and each program of `tests/c` are compiled by the compiler
 //! that `cc` finds, and the program is run and must end with exit code 0. No CMake is needed.
 
+#[path = "support/runner.rs"]
+mod runner;
+
+use runner::command_for;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -103,7 +107,7 @@ fn compile(name: &str, libraries: &[&str]) -> PathBuf {
 
 fn run(name: &str) {
     let program = compile(name, &[]);
-    run_program(name, &mut Command::new(program));
+    run_program(name, &mut command_for(&program));
 }
 
 fn run_program(name: &str, program: &mut Command) {
@@ -194,7 +198,7 @@ fn two_copies_of_the_core_share_objects() {
     command.args(private_libraries());
     succeed(command);
     let program = compile("two_copies", &["-pthread", "-ldl"]);
-    run_program("two_copies", Command::new(program).arg(library));
+    run_program("two_copies", command_for(&program).arg(library));
 }
 
 #[test]

@@ -4,10 +4,13 @@
 
 #[path = "support/cargo.rs"]
 mod cargo;
+#[path = "support/runner.rs"]
+mod runner;
 
+use runner::command_for;
 use std::env::consts::EXE_SUFFIX;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::Output;
 use std::sync::Once;
 
 const ZONES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/data/zone1970.tab");
@@ -29,7 +32,7 @@ fn quickstart() -> PathBuf {
 }
 
 fn run(arguments: &[&Path]) -> Output {
-    Command::new(quickstart()).args(arguments).output().expect("the example starts")
+    command_for(&quickstart()).args(arguments).output().expect("the example starts")
 }
 
 /// Runs the example over these bytes in a file of this name.

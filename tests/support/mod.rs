@@ -5,6 +5,8 @@
 pub mod model;
 #[cfg(feature = "std")]
 pub mod panics;
+#[cfg(feature = "std")]
+pub mod runner;
 
 use aegis_memory::arena::Arena;
 use aegis_memory::source::{BlockSource, SourceBlock};
