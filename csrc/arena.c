@@ -259,7 +259,7 @@ void *aegis_arena_realloc_aligned(aegis_arena *arena, void *memory, size_t old_b
         return aegis_arena_alloc_aligned(arena, new_bytes, align_bytes);
     if (aegis_arena_resize_in_place(arena, memory, old_bytes, new_bytes))
         return memory;
-    void *moved = aegis_arena_alloc_aligned(arena, new_bytes, align_bytes);
+    void *moved = aegis_i_arena_alloc_regrown(arena, new_bytes, align_bytes);
     if (moved == NULL)
         return NULL;
     memcpy(moved, memory, old_bytes);

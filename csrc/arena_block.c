@@ -207,6 +207,25 @@ static aegis_arena_block *find_idle(aegis_arena *arena, size_t need_bytes) {
     return block;
 }
 
+/* Whether a block of `block_bytes`, head included, may serve the request. */
+static bool may_acquire(const aegis_arena *arena, size_t block_bytes,
+                        const aegis_i_request *request) {
+    return may_serve(arena, block_bytes - AEGIS_I_BLOCK_HEAD, request->need_bytes);
+}
+
+/* A block that stays current and has room for half as much again, so that an allocation which grows
+ * by a little at a time is not moved each time. The current block, whose end this closes, has less
+ * room than the request needs: so a block of four times that always may serve. */
+static size_t regrown_block(const aegis_arena *arena, size_t exact_bytes,
+                            const aegis_i_request *request) {
+    size_t room_bytes = (size_t)(aegis_i_arena_end(arena) - arena->ptr);
+    if (exact_bytes > PTRDIFF_MAX / 4)
+        return exact_bytes;
+    size_t more_bytes = aegis_i_max(exact_bytes / 2, room_bytes + AEGIS_I_BLOCK_ALIGN);
+    size_t block_bytes = aegis_i_own_block(exact_bytes + more_bytes);
+    return may_acquire(arena, block_bytes, request) ? block_bytes : 4 * exact_bytes;
+}
+
 /* Says which block the request wants: of the growth step if that suits it and may serve it, else of
  * its own size. Shards are a part of a block that is there, so theirs may be larger: it doubles as
  * long as the request does not fit. */
@@ -214,13 +233,22 @@ static void want_block(const aegis_arena *arena, aegis_i_request *request) {
     bool local = (arena->flags & AEGIS_I_ARENA_LOCAL) != 0;
     size_t exact_bytes = AEGIS_I_BLOCK_HEAD + request->need_bytes;
     size_t step_bytes = arena->next_block_bytes;
+    request->block_bytes = exact_bytes;
+    if ((arena->flags & AEGIS_ARENA_OWN_BLOCKS) != 0)
+        return;
     while (local && step_bytes < exact_bytes && step_bytes <= arena->max_block_bytes / 2)
         step_bytes *= 2;
-    request->grows =
-        (arena->flags & AEGIS_ARENA_OWN_BLOCKS) == 0 &&
-        (local ? step_bytes >= exact_bytes : aegis_i_step_suits(step_bytes, exact_bytes)) &&
-        may_serve(arena, step_bytes - AEGIS_I_BLOCK_HEAD, request->need_bytes);
-    request->block_bytes = request->grows ? step_bytes : exact_bytes;
+    if (!local)
+        step_bytes = aegis_i_step_block(step_bytes, exact_bytes, arena->reserved_bytes);
+    size_t own_bytes = local ? exact_bytes : aegis_i_own_block(exact_bytes);
+    if (request->regrows)
+        own_bytes = regrown_block(arena, exact_bytes, request);
+    bool suits = step_bytes >= (request->regrows ? own_bytes : exact_bytes);
+    request->grows = suits && may_acquire(arena, step_bytes, request);
+    if (request->grows)
+        request->block_bytes = step_bytes;
+    else if (may_acquire(arena, own_bytes, request))
+        request->block_bytes = own_bytes;
 }
 
 void aegis_i_arena_grow_step(aegis_arena *arena, size_t step_bytes) {
@@ -237,8 +265,11 @@ static void *place(aegis_arena *arena, aegis_arena_block *block, const aegis_i_r
     size_t capacity_bytes = aegis_i_block_capacity(block);
     size_t room_bytes = (size_t)(aegis_i_arena_end(arena) - arena->ptr);
     size_t rest_bytes = capacity_bytes - request->need_bytes;
+    /* The rest of a block of the request's own size is rounding. */
+    bool is_own =
+        block->total_bytes == request->block_bytes && !request->grows && !request->regrows;
     arena->last = block;
-    if (rest_bytes > room_bytes) {
+    if (rest_bytes > room_bytes && !is_own) {
         aegis_i_arena_sync_block(arena);
         arena->block->top = arena->ptr;
         arena->closed_bytes += aegis_i_block_capacity(arena->block);
@@ -271,7 +302,8 @@ static void *serve_from(aegis_arena *arena, aegis_arena_block *block,
 static void *serve_from_idle(aegis_arena *arena, const aegis_i_request *request) {
     if ((arena->flags & AEGIS_ARENA_OWN_BLOCKS) != 0)
         return NULL;
-    aegis_arena_block *block = find_idle(arena, request->need_bytes);
+    size_t wanted_bytes = request->need_bytes + (request->regrows ? request->need_bytes / 2 : 0);
+    aegis_arena_block *block = find_idle(arena, wanted_bytes);
     if (block != NULL)
         return serve_from(arena, block, request);
     if ((arena->flags & AEGIS_I_ARENA_LOCAL) != 0 &&
@@ -325,9 +357,10 @@ void *aegis_i_arena_serve(aegis_arena *arena, aegis_i_request *request) {
 
 /* The block that the request wanted was refused: says which other one it wants, or fails it. */
 static void *refused(aegis_arena *arena, aegis_i_request *request, const aegis_i_refusal *why) {
-    if (request->grows && why->status != AEGIS_E_SOURCE) {
+    size_t exact_bytes = AEGIS_I_BLOCK_HEAD + request->need_bytes;
+    if (request->block_bytes > exact_bytes && why->status != AEGIS_E_SOURCE) {
         request->grows = false;
-        request->block_bytes = AEGIS_I_BLOCK_HEAD + request->need_bytes;
+        request->block_bytes = exact_bytes;
         return NULL;
     }
     return fail(arena, request, *why);
@@ -339,10 +372,13 @@ void *aegis_i_arena_receive(aegis_arena *arena, aegis_i_request *request, void *
     if (memory != NULL) {
         if (request->grows)
             aegis_i_arena_grow_step(arena, request->block_bytes);
-        else if (aegis_i_moves_step(arena->reserved_bytes, request->block_bytes))
+        else if (aegis_i_moves_step(arena->next_block_bytes, request->block_bytes,
+                                    arena->reserved_bytes))
             aegis_i_arena_grow_step(arena, arena->next_block_bytes);
         block = aegis_i_arena_add(arena, memory, request->block_bytes, zeroed);
     }
+    /* Any room will do now. */
+    request->regrows = request->regrows && block != NULL;
     void *served = NULL;
     bool own_block = (arena->flags & AEGIS_ARENA_OWN_BLOCKS) != 0;
     if (own_block && block != NULL)
@@ -366,17 +402,26 @@ void *aegis_i_arena_receive(aegis_arena *arena, aegis_i_request *request, void *
     return NULL;
 }
 
-void *aegis_arena_alloc_slow(aegis_arena *arena, size_t size_bytes, size_t align_bytes,
-                             bool zeroed) {
-    aegis_i_request request = {size_bytes, align_bytes, 0, 0, zeroed, false};
-    void *memory = aegis_i_arena_serve(arena, &request);
-    while (request.block_bytes != 0) {
+static void *serve(aegis_arena *arena, aegis_i_request *request) {
+    void *memory = aegis_i_arena_serve(arena, request);
+    while (request->block_bytes != 0) {
         bool block_zeroed;
         aegis_i_refusal why;
         void *block = (arena->flags & AEGIS_I_ARENA_LOCAL) != 0
-                          ? aegis_i_local_acquire(arena, request.block_bytes, &block_zeroed, &why)
-                          : aegis_i_arena_acquire(arena, request.block_bytes, &block_zeroed, &why);
-        memory = aegis_i_arena_receive(arena, &request, block, block_zeroed, &why);
+                          ? aegis_i_local_acquire(arena, request->block_bytes, &block_zeroed, &why)
+                          : aegis_i_arena_acquire(arena, request->block_bytes, &block_zeroed, &why);
+        memory = aegis_i_arena_receive(arena, request, block, block_zeroed, &why);
     }
     return memory;
+}
+
+void *aegis_arena_alloc_slow(aegis_arena *arena, size_t size_bytes, size_t align_bytes,
+                             bool zeroed) {
+    aegis_i_request request = {size_bytes, align_bytes, 0, 0, zeroed, false, false};
+    return serve(arena, &request);
+}
+
+void *aegis_i_arena_alloc_regrown(aegis_arena *arena, size_t size_bytes, size_t align_bytes) {
+    aegis_i_request request = {size_bytes, align_bytes, 0, 0, false, false, true};
+    return serve(arena, &request);
 }

@@ -180,24 +180,44 @@ struct aegis_arena_block {
 #define AEGIS_I_BLOCK_HEAD                                                                         \
     ((sizeof(aegis_arena_block) + AEGIS_I_BLOCK_ALIGN - 1) & ~(AEGIS_I_BLOCK_ALIGN - 1))
 
-/* The largest block, head included, that is not always of its request's own size. */
-#define AEGIS_I_SHARED_BLOCK_MAX ((size_t)64 << 10)
+/* A request that takes no more of a block, head included, is small. */
+#define AEGIS_I_SMALL_MAX ((size_t)64 << 10)
 
-/* Whether a request may have a block of the growth step, head included, of which it takes
- * `exact_bytes`: whether several such requests fit, or the block is hardly larger than the request.
- * A block of the request's own size is the other choice, so no request reserves much more than it
- * asks for; several in one block spare the source as many calls. */
-static inline bool aegis_i_step_suits(size_t step_bytes, size_t exact_bytes) {
-    if (exact_bytes <= step_bytes / 4 && exact_bytes <= AEGIS_I_SHARED_BLOCK_MAX)
-        return true;
-    return exact_bytes <= step_bytes &&
-           step_bytes - exact_bytes <= exact_bytes / 16 + AEGIS_ARENA_MIN_BLOCK;
+/* The block of the growth step, or of a half or less of it, that a request may have which takes
+ * `exact_bytes` of it, heads included: into which several such requests fit, or which is hardly
+ * larger than the request; 0 if there is none. A block of the request's own size is the other
+ * choice, so no request reserves much more than it asks for; several in one block spare the source
+ * as many calls. A large request may have a block for several when that adds a tenth at most to
+ * what the arena has reserved. */
+static inline size_t aegis_i_step_block(size_t step_bytes, size_t exact_bytes,
+                                        size_t reserved_bytes) {
+    bool is_small = exact_bytes <= AEGIS_I_SMALL_MAX;
+    while (!is_small && step_bytes > reserved_bytes / 10 && exact_bytes <= step_bytes / 8)
+        step_bytes = step_bytes / 2 & ~(size_t)15;
+    if (exact_bytes <= step_bytes / 4 && (is_small || step_bytes <= reserved_bytes / 10))
+        return step_bytes;
+    bool is_near = exact_bytes <= step_bytes &&
+                   step_bytes - exact_bytes <= exact_bytes / 32 + AEGIS_ARENA_MIN_BLOCK;
+    return is_near ? step_bytes : 0;
 }
 
 /* Whether a request that got a block of its own size moves the growth step on: by itself it says
  * nothing of what follows, but another one of as much does. */
-static inline bool aegis_i_moves_step(size_t reserved_bytes, size_t exact_bytes) {
-    return exact_bytes <= AEGIS_I_SHARED_BLOCK_MAX && exact_bytes <= reserved_bytes;
+static inline bool aegis_i_moves_step(size_t step_bytes, size_t exact_bytes,
+                                      size_t reserved_bytes) {
+    bool is_small = exact_bytes <= AEGIS_I_SMALL_MAX;
+    return exact_bytes <= reserved_bytes && (is_small || step_bytes <= reserved_bytes / 20);
+}
+
+/* The block of its own that a request gets which takes `exact_bytes` of it, head included: one of
+ * 32 sizes between a power of two and the next, so that a request of about the same size can have
+ * it after a reset. */
+static inline size_t aegis_i_own_block(size_t exact_bytes) {
+    size_t grain_bytes = 16;
+    while (grain_bytes <= exact_bytes / 64)
+        grain_bytes *= 2;
+    size_t block_bytes = aegis_i_round_up(exact_bytes, grain_bytes);
+    return block_bytes <= PTRDIFF_MAX ? block_bytes : exact_bytes;
 }
 
 /* No block ends above: see the invariants in arena.h. With 64-bit addresses that is the lower half
@@ -361,7 +381,8 @@ AEGIS_I_HIDDEN void *aegis_i_arena_fail(aegis_arena *arena, const aegis_i_refusa
 /* Keeps the refusal of an argument for aegis_arena_last_error, as aegis_i_error_refuse has it. */
 AEGIS_I_HIDDEN aegis_status aegis_i_arena_refuse(aegis_arena *arena, aegis_status status,
                                                  uint32_t what, size_t asked, size_t allowed);
-/* An allocation under way: see arena_block.c. Begins as {size, alignment, 0, 0, zeroed, false}. */
+/* An allocation under way: see arena_block.c. Begins as {size, alignment, 0, 0, zeroed, false,
+ * regrows}. */
 typedef struct aegis_i_request {
     size_t size_bytes;
     /* As asked for, until it is found valid and raised to AEGIS_ARENA_ALIGN. */
@@ -374,6 +395,9 @@ typedef struct aegis_i_request {
     bool zeroed;
     /* Whether that block is of the growth step. */
     bool grows;
+    /* Whether what is allocated takes the place of a smaller allocation: it will grow again, so
+     * room behind it is wanted. */
+    bool regrows;
 } aegis_i_request;
 
 /* The first step of an allocation: serves it from the blocks held. NULL: a block is wanted, or the
@@ -387,6 +411,19 @@ AEGIS_I_HIDDEN void *aegis_i_arena_acquire(const aegis_arena *arena, size_t tota
  * may mean that another block is wanted. */
 AEGIS_I_HIDDEN void *aegis_i_arena_receive(aegis_arena *arena, aegis_i_request *request,
                                            void *memory, bool zeroed, const aegis_i_refusal *why);
+/* Allocates what takes the place of a smaller allocation, with room behind it to grow where a new
+ * block is needed for it. */
+AEGIS_I_HIDDEN void *aegis_i_arena_alloc_regrown(aegis_arena *arena, size_t size_bytes,
+                                                 size_t align_bytes);
+/* The same of a locked and of a lock-free arena. */
+struct aegis_locked_arena;
+AEGIS_I_HIDDEN void *aegis_i_locked_alloc_regrown(const struct aegis_locked_arena *arena,
+                                                  size_t size_bytes, size_t align_bytes,
+                                                  aegis_error *error);
+struct aegis_lock_free_arena;
+AEGIS_I_HIDDEN void *aegis_i_lock_free_alloc_regrown(const struct aegis_lock_free_arena *arena,
+                                                     size_t size_bytes, size_t align_bytes,
+                                                     aegis_error *error);
 /* Makes a block of memory that was acquired, and puts it behind `last` as idle. */
 AEGIS_I_HIDDEN aegis_arena_block *aegis_i_arena_add(aegis_arena *arena, void *memory,
                                                     size_t total_bytes, bool zeroed);

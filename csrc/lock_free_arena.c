@@ -93,6 +93,13 @@ static unsigned char *take_from(const aegis_lock_free_arena_shared *shared,
     return offset_bytes != SIZE_MAX ? hand_out(block, offset_bytes, size_bytes, dirty_bytes) : NULL;
 }
 
+/* What is to be allocated: the most that it takes of a new block, without the head, and whether it
+ * takes the place of a smaller allocation, which will grow again. */
+typedef struct aegis_i_take {
+    size_t need_bytes;
+    bool regrows;
+} aegis_i_take;
+
 /* Sets the growth step that follows one of `step_bytes`. Several threads may do so at once. */
 static void move_step(aegis_lock_free_arena_shared *shared, size_t step_bytes) {
     size_t limit_bytes = aegis_i_max(step_bytes, shared->max_block_bytes);
@@ -100,47 +107,69 @@ static void move_step(aegis_lock_free_arena_shared *shared, size_t step_bytes) {
     aegis_i_store(&shared->next_block_bytes, next_bytes, memory_order_relaxed);
 }
 
-/* Whether a request that `block` has no room for goes on along the chain: to the block that
- * follows, or, if there is none, to a new one of the growth step. Four such requests or more must
- * fit into that one, so that the end of the block before is small beside it; before the first block
- * there is no such end. */
+/* Whether a request that `block` has no room for goes on along the chain: to a block that is there,
+ * if those before it are small beside the request, or to a new one. Four such requests or more must
+ * fit into a new one, so that the end of the block before is small beside it; before the first
+ * block there is no such end. */
 static bool may_follow(const aegis_lock_free_arena_shared *shared,
-                       const aegis_i_shared_block *block, size_t need_bytes) {
+                       const aegis_i_shared_block *block, const aegis_i_take *request) {
+    size_t need_bytes = request->need_bytes;
     if (need_bytes > shared->add_limit_bytes)
         return false;
-    if (aegis_i_load(&block->next, memory_order_relaxed) != NULL)
+    size_t passed_bytes = 0;
+    const aegis_i_shared_block *next = block;
+    /* Acquire pairs with the release that appended the block: its head is written. */
+    while (passed_bytes <= 2 * need_bytes &&
+           (next = aegis_i_load(&next->next, memory_order_acquire)) != NULL) {
+        if (need_bytes <= next->capacity_bytes)
+            return true;
+        passed_bytes += next->capacity_bytes;
+    }
+    if (passed_bytes > 2 * need_bytes)
+        return false;
+    if (request->regrows)
         return true;
     size_t exact_bytes = AEGIS_I_SHARED_HEAD + need_bytes;
     size_t step_bytes = aegis_i_load(&shared->next_block_bytes, memory_order_relaxed);
-    return exact_bytes <= step_bytes / 4 ||
-           (block == &shared->origin && aegis_i_step_suits(step_bytes, exact_bytes));
+    size_t reserved_bytes = aegis_i_load(&shared->reserved_bytes, memory_order_relaxed);
+    step_bytes = aegis_i_step_block(step_bytes, exact_bytes, reserved_bytes);
+    return exact_bytes <= step_bytes / 4 || (step_bytes != 0 && block == &shared->origin);
 }
 
-/* Acquires the block that is to follow: of the growth step; if that is refused, of just the size of
- * the request, unless another thread has brought one meanwhile. */
+/* Acquires the block that is to follow: of the growth step; for what is to grow, of four times the
+ * request; if that is refused, of just the size of the request, unless another thread has brought
+ * one meanwhile. */
 static aegis_i_shared_block *grow(aegis_lock_free_arena_shared *shared,
-                                  const aegis_i_shared_block *block, size_t need_bytes,
+                                  const aegis_i_shared_block *block, const aegis_i_take *request,
                                   aegis_i_refusal *why) {
+    size_t exact_bytes = AEGIS_I_SHARED_HEAD + request->need_bytes;
     size_t step_bytes = aegis_i_load(&shared->next_block_bytes, memory_order_relaxed);
-    aegis_i_shared_block *fresh = aegis_i_shared_acquire(shared, step_bytes, why);
+    size_t reserved_bytes = aegis_i_load(&shared->reserved_bytes, memory_order_relaxed);
+    size_t block_bytes = aegis_i_step_block(step_bytes, exact_bytes, reserved_bytes);
+    if (request->regrows)
+        block_bytes = aegis_i_max(step_bytes, 4 * exact_bytes);
+    /* Other threads may have moved the step since may_follow looked. */
+    block_bytes = aegis_i_max(block_bytes, exact_bytes);
+    aegis_i_shared_block *fresh = aegis_i_shared_acquire(shared, block_bytes, why);
     if (fresh != NULL) {
-        move_step(shared, step_bytes);
+        if (block_bytes >= step_bytes)
+            move_step(shared, step_bytes);
         return fresh;
     }
     if (why->status == AEGIS_E_SOURCE || aegis_i_load(&block->next, memory_order_relaxed) != NULL)
         return NULL;
-    return aegis_i_shared_acquire(shared, AEGIS_I_SHARED_HEAD + need_bytes, why);
+    return aegis_i_shared_acquire(shared, exact_bytes, why);
 }
 
 /* The block behind `block`, acquired if there is none yet. NULL when that is refused. */
 static aegis_i_shared_block *next_of(aegis_lock_free_arena_shared *shared,
-                                     aegis_i_shared_block *block, size_t need_bytes,
+                                     aegis_i_shared_block *block, const aegis_i_take *request,
                                      aegis_i_refusal *why) {
-    /* Acquire pairs with the release that appended the block: its head is written. */
+    /* Acquire: as in may_follow. */
     aegis_i_shared_block *next = aegis_i_load(&block->next, memory_order_acquire);
     if (next != NULL)
         return next;
-    aegis_i_shared_block *fresh = grow(shared, block, need_bytes, why);
+    aegis_i_shared_block *fresh = grow(shared, block, request, why);
     if (fresh != NULL) {
         aegis_i_shared_block *tail = block;
         aegis_i_shared_block *behind = NULL;
@@ -186,14 +215,11 @@ static aegis_i_shared_block *find_large(aegis_lock_free_arena_shared *shared, si
     return best;
 }
 
-/* Takes an idle block of its own for a request; NULL if there is none. Requests of the same sizes
- * as before the reset find theirs: in whatever order they come if each has a block of its own,
- * since each takes the smallest that fits; and if some of a size were served from the chain, those
- * that were not came before them, when the growth step was smaller. */
-static aegis_i_shared_block *take_idle(aegis_lock_free_arena_shared *shared, size_t need_bytes) {
-    size_t most_bytes = need_bytes;
-    if (need_bytes > shared->add_limit_bytes)
-        most_bytes = aegis_i_min(need_bytes, PTRDIFF_MAX / 4) * 4;
+/* Takes an idle block of its own for a request, with room for no more than `most_bytes`; NULL if
+ * there is none. Of several each takes the smallest that fits, so requests of the same sizes as
+ * before the reset find theirs in whatever order they come. */
+static aegis_i_shared_block *take_idle(aegis_lock_free_arena_shared *shared, size_t need_bytes,
+                                       size_t most_bytes) {
     aegis_i_shared_block *block;
     while ((block = find_large(shared, need_bytes, most_bytes)) != NULL) {
         uint32_t taken = 0;
@@ -206,16 +232,26 @@ static aegis_i_shared_block *take_idle(aegis_lock_free_arena_shared *shared, siz
     return NULL;
 }
 
-/* Acquires a block of its own for a request. */
-static aegis_i_shared_block *acquire_large(aegis_lock_free_arena_shared *shared, size_t need_bytes,
-                                           aegis_i_refusal *why) {
+/* The room in a block of its own. */
+static size_t own_capacity(size_t need_bytes) {
+    return aegis_i_own_block(AEGIS_I_SHARED_HEAD + need_bytes) - AEGIS_I_SHARED_HEAD;
+}
+
+/* Acquires a block of its own for a request: of just its size if the source or a budget refuses a
+ * rounded one. */
+static aegis_i_shared_block *acquire_own(aegis_lock_free_arena_shared *shared, size_t need_bytes,
+                                         aegis_i_refusal *why) {
     size_t exact_bytes = AEGIS_I_SHARED_HEAD + need_bytes;
+    size_t own_bytes = AEGIS_I_SHARED_HEAD + own_capacity(need_bytes);
     size_t reserved_bytes = aegis_i_load(&shared->reserved_bytes, memory_order_relaxed);
-    aegis_i_shared_block *block = aegis_i_shared_acquire(shared, exact_bytes, why);
+    size_t step_bytes = aegis_i_load(&shared->next_block_bytes, memory_order_relaxed);
+    aegis_i_shared_block *block = aegis_i_shared_acquire(shared, own_bytes, why);
+    if (block == NULL && own_bytes > exact_bytes && why->status != AEGIS_E_SOURCE)
+        block = aegis_i_shared_acquire(shared, exact_bytes, why);
     if (block == NULL)
         return NULL;
-    if (aegis_i_moves_step(reserved_bytes, exact_bytes))
-        move_step(shared, aegis_i_load(&shared->next_block_bytes, memory_order_relaxed));
+    if (aegis_i_moves_step(step_bytes, exact_bytes, reserved_bytes))
+        move_step(shared, step_bytes);
     aegis_i_store(&block->used_bytes, need_bytes, memory_order_relaxed);
     aegis_i_shared_block *newest = aegis_i_load(&shared->large, memory_order_relaxed);
     do {
@@ -226,8 +262,24 @@ static aegis_i_shared_block *acquire_large(aegis_lock_free_arena_shared *shared,
     return block;
 }
 
-unsigned char *aegis_i_shared_take(aegis_lock_free_arena_shared *shared, size_t size_bytes,
-                                   size_t align_bytes, size_t *dirty_bytes, aegis_error *error) {
+/* Finds a block of its own for a request. One that may go on along the chain takes no other than
+ * its own of before the reset: if some requests of a size were served from the chain, those that
+ * were not came before them, when the growth step was smaller. */
+static aegis_i_shared_block *take_own(aegis_lock_free_arena_shared *shared,
+                                      const aegis_i_take *request, bool follows,
+                                      aegis_i_refusal *why) {
+    size_t need_bytes = request->need_bytes;
+    if (follows)
+        return request->regrows ? NULL : take_idle(shared, need_bytes, own_capacity(need_bytes));
+    aegis_i_shared_block *own =
+        take_idle(shared, need_bytes, aegis_i_min(need_bytes, PTRDIFF_MAX / 4) * 4);
+    return own != NULL ? own : acquire_own(shared, need_bytes, why);
+}
+
+/* The whole of an allocation that the fast path does not serve. */
+static unsigned char *take_slow(aegis_lock_free_arena_shared *shared, size_t size_bytes,
+                                size_t align_bytes, bool regrows, size_t *dirty_bytes,
+                                aegis_error *error) {
     assert(aegis_i_shared_is_valid(shared));
     size_t excess_bytes = align_bytes > AEGIS_ARENA_ALIGN ? align_bytes - 1 : 0;
     aegis_i_refusal why = {AEGIS_E_INVALID_LAYOUT, NULL, 0, 0};
@@ -244,29 +296,44 @@ unsigned char *aegis_i_shared_take(aegis_lock_free_arena_shared *shared, size_t 
     why.status = AEGIS_E_OUT_OF_MEMORY;
     if (need_bytes > PTRDIFF_MAX - AEGIS_I_SHARED_HEAD)
         return aegis_i_shared_fail(shared, &why, size_bytes, asked_align_bytes, error);
+    aegis_i_take request = {need_bytes, regrows};
     for (;;) {
         /* Acquire pairs with the release below: the head of the block is written. */
         aegis_i_shared_block *block = aegis_i_load(&shared->current, memory_order_acquire);
         unsigned char *p = take_from(shared, block, size_bytes, align_bytes, dirty_bytes);
         if (p != NULL)
             return p;
-        bool follows = may_follow(shared, block, need_bytes);
-        aegis_i_shared_block *own = take_idle(shared, need_bytes);
-        if (own == NULL && !follows)
-            own = acquire_large(shared, need_bytes, &why);
+        bool follows = may_follow(shared, block, &request);
+        aegis_i_shared_block *own = take_own(shared, &request, follows, &why);
+        aegis_i_shared_block *next = NULL;
+        if (own == NULL && follows)
+            next = next_of(shared, block, &request, &why);
+        if (own == NULL && next == NULL) {
+            /* Another thread, or the source, may have brought a block meanwhile. */
+            if (aegis_i_load(&shared->current, memory_order_relaxed) != block ||
+                (need_bytes <= shared->add_limit_bytes && !follows &&
+                 may_follow(shared, block, &request)))
+                continue;
+            /* Any idle block is better than a refusal. */
+            own = take_idle(shared, need_bytes, SIZE_MAX);
+            if (own == NULL)
+                break;
+        }
         if (own != NULL) {
             size_t pad_bytes = aegis_i_padding(aegis_i_shared_start(own), align_bytes);
             return hand_out(own, pad_bytes, size_bytes, dirty_bytes);
         }
-        aegis_i_shared_block *next = follows ? next_of(shared, block, need_bytes, &why) : NULL;
-        if (next == NULL)
-            break;
         /* Release publishes what the acquire in next_of has shown us of the head. That another
          * thread was faster is as good. */
         (void)aegis_i_cas(&shared->current, &block, next, memory_order_release,
                           memory_order_relaxed);
     }
     return aegis_i_shared_fail(shared, &why, size_bytes, asked_align_bytes, error);
+}
+
+unsigned char *aegis_i_shared_take(aegis_lock_free_arena_shared *shared, size_t size_bytes,
+                                   size_t align_bytes, size_t *dirty_bytes, aegis_error *error) {
+    return take_slow(shared, size_bytes, align_bytes, false, dirty_bytes, error);
 }
 
 bool aegis_i_shared_give_back(aegis_lock_free_arena_shared *shared, unsigned char *from,
@@ -387,6 +454,13 @@ bool aegis_lock_free_arena_resize_in_place(const aegis_lock_free_arena *arena, v
            resize_last(arena->shared, (unsigned char *)memory, old_bytes, new_bytes);
 }
 
+void *aegis_i_lock_free_alloc_regrown(const aegis_lock_free_arena *arena, size_t size_bytes,
+                                      size_t align_bytes, aegis_error *error) {
+    aegis_error unwanted;
+    return take_slow(arena->shared, size_bytes, align_bytes, true, NULL,
+                     error != NULL ? error : &unwanted);
+}
+
 void *aegis_lock_free_arena_realloc_aligned(const aegis_lock_free_arena *arena, void *memory,
                                             size_t old_bytes, size_t new_bytes, size_t align_bytes,
                                             aegis_error *error) {
@@ -394,7 +468,7 @@ void *aegis_lock_free_arena_realloc_aligned(const aegis_lock_free_arena *arena, 
         return aegis_lock_free_arena_alloc_aligned(arena, new_bytes, align_bytes, error);
     if (resize_last(arena->shared, (unsigned char *)memory, old_bytes, new_bytes))
         return memory;
-    void *moved = aegis_lock_free_arena_alloc_aligned(arena, new_bytes, align_bytes, error);
+    void *moved = aegis_i_lock_free_alloc_regrown(arena, new_bytes, align_bytes, error);
     if (moved != NULL)
         memcpy(moved, memory, old_bytes);
     return moved;

@@ -75,9 +75,7 @@ static void set_limits(aegis_lock_free_arena_shared *shared, size_t max_bytes,
         aegis_i_max(aegis_i_min(first_bytes, PTRDIFF_MAX / 2) * 2, AEGIS_ARENA_MIN_BLOCK);
     shared->max_block_bytes = max_bytes;
     /* With 32-bit addresses an offset could wrap when 16,384 threads overshot at once. */
-    shared->add_limit_bytes =
-        aegis_i_min(aegis_i_min(max_bytes / 4, AEGIS_I_SHARED_BLOCK_MAX), SIZE_MAX >> 15) -
-        AEGIS_I_SHARED_HEAD;
+    shared->add_limit_bytes = aegis_i_min(max_bytes / 4 - AEGIS_I_SHARED_HEAD, SIZE_MAX >> 15);
     shared->shard_max_bytes =
         aegis_i_min(max_bytes / 8, AEGIS_ARENA_LOCAL_MAX_SHARD) & ~(AEGIS_I_SHARED_HEAD - 1);
     atomic_init(&shared->next_block_bytes, aegis_i_min(step_bytes, max_bytes));
@@ -126,6 +124,7 @@ aegis_status aegis_lock_free_arena_init(aegis_lock_free_arena *arena,
         atomic_init(&shared->origin.next, first);
         atomic_init(&shared->current, first);
     }
+    shared->starts_with_block = first != NULL;
     if (shared->budget != NULL)
         (void)aegis_budget_retain(shared->budget);
     arena->shared = shared;
@@ -230,7 +229,10 @@ void aegis_lock_free_arena_reset(aegis_lock_free_arena *arena) {
     for (size_t i = 0; i < AEGIS_I_TAILS; i++)
         aegis_i_store(&shared->tails[i], 0, memory_order_relaxed);
     aegis_i_store(&shared->origin.used_bytes, 0, memory_order_relaxed);
-    aegis_i_store(&shared->current, first != NULL ? first : &shared->origin, memory_order_relaxed);
+    /* As at the beginning: the same requests are to find the same room. */
+    bool starts_with_block = shared->starts_with_block && first != NULL;
+    aegis_i_store(&shared->current, starts_with_block ? first : &shared->origin,
+                  memory_order_relaxed);
     (void)aegis_i_add(&shared->generation, 1, memory_order_relaxed);
     shared->reset_count++;
 }
@@ -256,6 +258,8 @@ static size_t trim_chain(aegis_lock_free_arena_shared *shared, size_t keep_bytes
             continue;
         }
         aegis_i_store(&previous->next, after(block), memory_order_relaxed);
+        if (previous == &shared->origin)
+            shared->starts_with_block = false;
         if (aegis_i_load(&shared->current, memory_order_relaxed) == block)
             aegis_i_store(&shared->current, previous, memory_order_relaxed);
         release(shared, block);
@@ -323,7 +327,9 @@ void aegis_lock_free_arena_get_stats(const aegis_lock_free_arena *arena, aegis_a
     const aegis_lock_free_arena_shared *shared = arena->shared;
     assert(aegis_i_shared_is_valid(shared));
     const aegis_i_shared_block *current = aegis_i_load(&shared->current, memory_order_acquire);
-    stats->remaining_bytes = current->capacity_bytes - used_of(current);
+    const aegis_i_shared_block *first = current == &shared->origin ? after(current) : NULL;
+    stats->remaining_bytes = first != NULL ? first->capacity_bytes - used_of(first)
+                                           : current->capacity_bytes - used_of(current);
     stats->used_bytes = sum_used(shared, &stats->wasted_bytes);
     stats->peak_used_bytes = aegis_i_max(
         aegis_i_load(&shared->peak_used_bytes, memory_order_relaxed), stats->used_bytes);

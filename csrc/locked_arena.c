@@ -87,26 +87,40 @@ static void *leave_with(const aegis_locked_arena *arena, void *memory, aegis_err
 
 /* Allocates, the lock being held, and gives it back. While a block is acquired the lock is free:
  * other threads allocate, and so may the source and the functions told of pressure. */
-static void *alloc_and_leave(const aegis_locked_arena *arena, size_t size_bytes, size_t align_bytes,
-                             bool zeroed, aegis_error *error) {
+static void *serve_and_leave(const aegis_locked_arena *arena, aegis_i_request *request,
+                             aegis_error *error) {
     aegis_arena *inner = &arena->shared->arena;
-    aegis_i_request request = {size_bytes, align_bytes, 0, 0, zeroed, false};
-    void *memory = aegis_i_arena_serve(inner, &request);
-    while (request.block_bytes != 0) {
+    size_t size_bytes = request->size_bytes, align_bytes = request->align_bytes;
+    void *memory = aegis_i_arena_serve(inner, request);
+    while (request->block_bytes != 0) {
         leave(arena);
         bool block_zeroed;
         aegis_i_refusal why;
-        void *block = aegis_i_arena_acquire(inner, request.block_bytes, &block_zeroed, &why);
+        void *block = aegis_i_arena_acquire(inner, request->block_bytes, &block_zeroed, &why);
         if (enter(arena) == NULL) {
             /* The source has forked, and this is the child. */
             if (block != NULL)
-                aegis_i_give_back(&inner->source, inner->budget, block, request.block_bytes,
+                aegis_i_give_back(&inner->source, inner->budget, block, request->block_bytes,
                                   AEGIS_I_BLOCK_ALIGN);
             return fail_forked(size_bytes, align_bytes, error);
         }
-        memory = aegis_i_arena_receive(inner, &request, block, block_zeroed, &why);
+        memory = aegis_i_arena_receive(inner, request, block, block_zeroed, &why);
     }
     return leave_with(arena, memory, error);
+}
+
+static void *alloc_and_leave(const aegis_locked_arena *arena, size_t size_bytes, size_t align_bytes,
+                             bool zeroed, aegis_error *error) {
+    aegis_i_request request = {size_bytes, align_bytes, 0, 0, zeroed, false, false};
+    return serve_and_leave(arena, &request, error);
+}
+
+void *aegis_i_locked_alloc_regrown(const aegis_locked_arena *arena, size_t size_bytes,
+                                   size_t align_bytes, aegis_error *error) {
+    if (enter(arena) == NULL)
+        return fail_forked(size_bytes, align_bytes, error);
+    aegis_i_request request = {size_bytes, align_bytes, 0, 0, false, false, true};
+    return serve_and_leave(arena, &request, error);
 }
 
 /* Whether the fast paths of arena.h serve the request, and so call no function of the user. */
@@ -181,7 +195,7 @@ void *aegis_locked_arena_realloc_aligned(const aegis_locked_arena *arena, void *
     if (aegis_locked_arena_resize_in_place(arena, memory, old_bytes, new_bytes))
         return memory;
     /* Both places are the caller's alone: the bytes are copied with the lock free. */
-    void *moved = aegis_locked_arena_alloc_aligned(arena, new_bytes, align_bytes, error);
+    void *moved = aegis_i_locked_alloc_regrown(arena, new_bytes, align_bytes, error);
     if (moved == NULL)
         return NULL;
     memcpy(moved, memory, old_bytes);

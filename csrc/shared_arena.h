@@ -72,6 +72,8 @@ struct aegis_lock_free_arena_shared {
     _Atomic size_t peak_used_bytes;
     uint64_t released_count;
     uint64_t reset_count;
+    /* Whether the first block was acquired when the arena was made, and so stays the first. */
+    bool starts_with_block;
 };
 
 static inline unsigned char *aegis_i_shared_start(const aegis_i_shared_block *block) {

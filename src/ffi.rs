@@ -32,6 +32,26 @@ extern "C" {
     pub(crate) fn aegis_i_budget_bytes() -> usize;
     /// The bytes that a function told of pressure takes of the C heap.
     pub(crate) fn aegis_i_budget_watcher_bytes() -> usize;
+    /// Allocates what takes the place of a smaller allocation, with room behind it to grow.
+    pub(crate) fn aegis_i_arena_alloc_regrown(
+        arena: *mut aegis_arena,
+        size_bytes: usize,
+        align_bytes: usize,
+    ) -> *mut core::ffi::c_void;
+    /// The same of a locked arena.
+    pub(crate) fn aegis_i_locked_alloc_regrown(
+        arena: *const aegis_locked_arena,
+        size_bytes: usize,
+        align_bytes: usize,
+        error: *mut aegis_error,
+    ) -> *mut core::ffi::c_void;
+    /// The same of a lock-free arena.
+    pub(crate) fn aegis_i_lock_free_alloc_regrown(
+        arena: *const aegis_lock_free_arena,
+        size_bytes: usize,
+        align_bytes: usize,
+        error: *mut aegis_error,
+    ) -> *mut core::ffi::c_void;
     /// Whether a budget's children are lost in this process.
     pub(crate) fn aegis_i_budget_is_lost(budget: *mut aegis_budget) -> bool;
 }

@@ -71,9 +71,11 @@ typedef struct aegis_arena_options {
     /** Usable bytes of the first block, acquired at once. 0: the first use acquires a block. */
     size_t capacity_bytes;
     /** The largest growth step: new blocks double up to it. 0: AEGIS_ARENA_MAX_BLOCK. A request
-     *  that finds no room and is larger than a quarter of the step, or than 64 KiB, gets a block of
-     *  its own size unless one of the step is hardly larger. So no request reserves more than 1.1
-     *  times its size and AEGIS_ARENA_MIN_BLOCK, but for smaller ones that share a step's block. */
+     *  that finds no room has a block of the step, or of a part of it, only if several such
+     *  requests fit into it; one above 64 KiB also only if the block adds a tenth at most to what
+     *  is reserved. Else the request gets a block of its own. So what a large request reserves is
+     *  at most 1.1 times its size and AEGIS_ARENA_MIN_BLOCK, and its alignment where that is above
+     *  16. A block that an allocation grows into has room for half as much again, or more. */
     size_t max_block_bytes;
     /** Where blocks come from, copied. NULL: the C heap, or nowhere if `memory` is set. */
     const aegis_source *source;

@@ -11,8 +11,8 @@
  *  What may block:
  *  - With room in the block, and an alignment of at most 16, an allocation is one atomic addition:
  *    wait-free where the processor has one (x86-64, AArch64 with LSE), else lock-free.
- *  - A larger alignment, a request above 64 KiB or a quarter of the largest growth step, resizing,
- *    and registering a function use compare-and-swap: lock-free.
+ *  - A larger alignment, a request above a quarter of the largest growth step, resizing, and
+ *    registering a function use compare-and-swap: lock-free.
  *  - So is the way to the next block, as far as it is ours: whatever other threads do or wherever
  *    they are stopped, some thread gets on. The source that is asked for a block may lock or wait,
  *    and so may what a budget calls on pressure; meanwhile the others are not held up.
@@ -26,9 +26,10 @@
  *  the arena and bumps in them without atomic operations.
  *
  *  Bounds: the end that a block is left with is smaller than the request that it had no room for,
- *  and smaller than a quarter of the block acquired for that request. An alignment of 16 may cost
- *  8 bytes; a larger one, in a shared block, only the padding. Each of several threads that find a
- *  block full at the same time may acquire one. Every block has a head of 64 bytes.
+ *  and smaller than a quarter of the block acquired for that request. Blocks that are too small for
+ *  a request are passed over only if they have twice its size or less together. An alignment of 16
+ *  may cost 8 bytes; a larger one, in a shared block, only the padding. Each of several threads that
+ *  find a block full at the same time may acquire one. Every block has a head of 64 bytes.
  *
  *  After a fork the arena works in the child process, wherever other threads were stopped: what
  *  they were allocating is used up until the reset. A block that another thread was acquiring is

@@ -51,6 +51,16 @@ impl Arena {
         NonNull::new(p.cast()).ok_or_else(|| self.refusal())
     }
 
+    /// As [`alloc_slow`](Self::alloc_slow), for what takes the place of a smaller allocation.
+    #[cold]
+    fn alloc_regrown(&self, size: usize, align: usize) -> Bytes {
+        let p = unwind::call(|| {
+            // SAFETY: the arena is ours; the core checks size and alignment.
+            unsafe { ffi::aegis_i_arena_alloc_regrown(self.as_raw(), size, align) }
+        });
+        NonNull::new(p.cast()).ok_or_else(|| self.refusal())
+    }
+
     /// Why the core has just returned NULL.
     #[cold]
     fn refusal(&self) -> AllocError {
@@ -193,6 +203,10 @@ unsafe impl Allocate for Arena {
     #[inline(always)]
     fn take(&self, layout: Layout) -> Bytes {
         self.bump_layout(layout)
+    }
+
+    fn take_regrown(&self, layout: Layout) -> Bytes {
+        self.alloc_regrown(layout.size(), layout.align())
     }
 
     #[inline(always)]

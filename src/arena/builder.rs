@@ -85,9 +85,11 @@ impl<A: ArenaKind> ArenaBuilder<A> {
 
     /// The growth step that doubling stops at. 0 means the default, 4 MiB.
     ///
-    /// A request that finds no room and is larger than a quarter of the step, or than 64 KiB, gets a
-    /// block of its own size unless one of the step is hardly larger. So no request reserves more than
-    /// 1.1 times its size and 1 KiB, but for smaller ones that share the block of a step.
+    /// A request that finds no room has a block of the step, or of a part of it, only if several such
+    /// requests fit into it; one above 64 KiB also only if the block adds a tenth at most to what is
+    /// reserved. Else the request gets a block of its own. So what a large request reserves is at most
+    /// 1.1 times its size and 1 KiB, and its alignment where that is above 16. A block that a
+    /// collection grows into has room for half as much again, or more.
     pub fn max_block(self, bytes: usize) -> Self {
         Self { max_block: bytes, ..self }
     }

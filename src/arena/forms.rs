@@ -24,6 +24,10 @@ pub(super) unsafe trait Allocate {
     /// Uninitialised memory.
     fn take(&self, layout: Layout) -> Bytes;
 
+    /// Uninitialised memory that takes the place of a smaller allocation, with room behind it to grow
+    /// where a new block is needed for it.
+    fn take_regrown(&self, layout: Layout) -> Bytes;
+
     /// Zeroed memory; the arena checks size and alignment.
     fn take_zeroed(&self, size: usize, align: usize) -> Bytes;
 
@@ -55,7 +59,7 @@ pub(super) unsafe trait Allocate {
         if aligned && unsafe { self.resize_in_place(p, old, new.size()) } {
             return Ok(p);
         }
-        let moved = self.take(new)?;
+        let moved = if new.size() > old { self.take_regrown(new) } else { self.take(new) }?;
         // SAFETY: two live allocations of at least this many bytes.
         unsafe { ptr::copy_nonoverlapping(p.as_ptr(), moved.as_ptr(), old.min(new.size())) };
         // SAFETY: the caller vouches for the allocation, which is not used again.

@@ -68,6 +68,10 @@ unsafe impl Allocate for LocalArena<'_> {
         self.arena.take(layout)
     }
 
+    fn take_regrown(&self, layout: Layout) -> Bytes {
+        self.arena.take_regrown(layout)
+    }
+
     #[inline(always)]
     fn take_zeroed(&self, size: usize, align: usize) -> Bytes {
         self.arena.take_zeroed(size, align)

@@ -252,6 +252,14 @@ unsafe impl Allocate for LockFreeArena {
         })
     }
 
+    fn take_regrown(&self, layout: Layout) -> Bytes {
+        let (size, align) = (layout.size(), layout.align());
+        // SAFETY: any thread may ask; the record is only written.
+        self.call(|raw, error| unsafe {
+            ffi::aegis_i_lock_free_alloc_regrown(raw, size, align, error).cast()
+        })
+    }
+
     #[inline(always)]
     fn take_zeroed(&self, size: usize, align: usize) -> Bytes {
         // SAFETY: any thread may ask; the core checks the alignment; the record is only written.

@@ -182,7 +182,8 @@ static void large_request_leaves_the_current_block_in_use(void) {
     unsigned char *q = (unsigned char *)aegis_arena_alloc(&arena, 16);
     CHECK(is_watched(&arena) || q == p + 16);
     CHECK(q > p && q < p + 10000);
-    CHECK_SIZE(stats_of(&arena).wasted_bytes, 0);
+    /* Its block is a little larger, so that one of about its size can have it later. */
+    CHECK(stats_of(&arena).wasted_bytes <= 1000000 / 32);
     finish(&arena);
 }
 

@@ -15,9 +15,24 @@ static aegis_arena_local local;
 /* A heap that counts. */
 static size_t asked_count, live_bytes;
 
+/* It refuses more than this in all, and larger blocks. */
+static size_t most_bytes = SIZE_MAX, largest_bytes = SIZE_MAX;
+/* Unless NULL: the next request allocates with it, and then all are refused until that is done. */
+static void *(*nested_alloc)(size_t size_bytes);
+static bool refuses;
+
 static void *counted_acquire(void *context, size_t size_bytes, size_t align_bytes, bool *zeroed) {
     (void)context;
     aegis_source heap = aegis_source_heap();
+    if (nested_alloc != NULL) {
+        void *(*alloc)(size_t) = nested_alloc;
+        nested_alloc = NULL;
+        for (int i = 0; i < 8; i++)
+            CHECK(alloc(300) != NULL);
+        refuses = true;
+    }
+    if (refuses || size_bytes > largest_bytes || size_bytes > most_bytes - live_bytes)
+        return NULL;
     asked_count++;
     live_bytes += size_bytes;
     return heap.acquire(heap.context, size_bytes, align_bytes, zeroed);
@@ -41,6 +56,10 @@ static void *plain_alloc(size_t size_bytes) {
     return aegis_arena_alloc(&plain, size_bytes);
 }
 
+static void *plain_regrow(void *memory, size_t old_bytes, size_t new_bytes) {
+    return aegis_arena_realloc(&plain, memory, old_bytes, new_bytes);
+}
+
 static void plain_reset(void) {
     aegis_arena_reset(&plain);
 }
@@ -59,6 +78,10 @@ static void scoped_init(void) {
 
 static void *scoped_alloc(size_t size_bytes) {
     return aegis_arena_alloc(&scope.arena, size_bytes);
+}
+
+static void *scoped_regrow(void *memory, size_t old_bytes, size_t new_bytes) {
+    return aegis_arena_realloc(&scope.arena, memory, old_bytes, new_bytes);
 }
 
 static void scoped_reset(void) {
@@ -80,6 +103,10 @@ static void *locked_alloc(size_t size_bytes) {
     return aegis_locked_arena_alloc(&locked, size_bytes, NULL);
 }
 
+static void *locked_regrow(void *memory, size_t old_bytes, size_t new_bytes) {
+    return aegis_locked_arena_realloc_aligned(&locked, memory, old_bytes, new_bytes, 8, NULL);
+}
+
 static void locked_reset(void) {
     aegis_locked_arena_reset(&locked);
 }
@@ -94,6 +121,10 @@ static void lock_free_init(void) {
 
 static void *lock_free_alloc(size_t size_bytes) {
     return aegis_lock_free_arena_alloc(&lock_free, size_bytes, NULL);
+}
+
+static void *lock_free_regrow(void *memory, size_t old_bytes, size_t new_bytes) {
+    return aegis_lock_free_arena_realloc_aligned(&lock_free, memory, old_bytes, new_bytes, 8, NULL);
 }
 
 static void lock_free_reset(void) {
@@ -113,6 +144,10 @@ static void *local_alloc(size_t size_bytes) {
     return aegis_arena_alloc(&local.arena, size_bytes);
 }
 
+static void *local_regrow(void *memory, size_t old_bytes, size_t new_bytes) {
+    return aegis_arena_realloc(&local.arena, memory, old_bytes, new_bytes);
+}
+
 static void local_reset(void) {
     aegis_arena_local_fini(&local);
     aegis_lock_free_arena_reset(&lock_free);
@@ -130,17 +165,22 @@ typedef struct form {
     size_t smallest_bytes;
     void (*init)(void);
     void *(*alloc)(size_t size_bytes);
+    void *(*regrow)(void *memory, size_t old_bytes, size_t new_bytes);
     void (*reset)(void);
     void (*fini)(void);
 } form;
 
 static const form forms[] = {
-    {"Arena", AEGIS_ARENA_MIN_BLOCK, plain_init, plain_alloc, plain_reset, plain_fini},
-    {"scope", AEGIS_ARENA_MIN_BLOCK, scoped_init, scoped_alloc, scoped_reset, scoped_fini},
-    {"LockedArena", AEGIS_ARENA_MIN_BLOCK, locked_init, locked_alloc, locked_reset, locked_fini},
-    {"LockFreeArena", AEGIS_ARENA_MIN_BLOCK, lock_free_init, lock_free_alloc, lock_free_reset,
-     lock_free_fini},
-    {"LocalArena", AEGIS_ARENA_MIN_BLOCK + 128, local_init, local_alloc, local_reset, local_fini},
+    {"Arena", AEGIS_ARENA_MIN_BLOCK, plain_init, plain_alloc, plain_regrow, plain_reset,
+     plain_fini},
+    {"scope", AEGIS_ARENA_MIN_BLOCK, scoped_init, scoped_alloc, scoped_regrow, scoped_reset,
+     scoped_fini},
+    {"LockedArena", AEGIS_ARENA_MIN_BLOCK, locked_init, locked_alloc, locked_regrow, locked_reset,
+     locked_fini},
+    {"LockFreeArena", AEGIS_ARENA_MIN_BLOCK, lock_free_init, lock_free_alloc, lock_free_regrow,
+     lock_free_reset, lock_free_fini},
+    {"LocalArena", AEGIS_ARENA_MIN_BLOCK + 128, local_init, local_alloc, local_regrow, local_reset,
+     local_fini},
 };
 
 #define FORMS (sizeof forms / sizeof *forms)
@@ -192,9 +232,88 @@ static void large_requests_reserve_little_more_however_many_there_are(void) {
     }
 }
 
+/* An allocation that grows by a little at a time, in a fresh arena and in one whose current block
+ * is in any state, is moved seldom: the blocks that it gets have room to grow. */
+static void what_grows_by_a_little_is_moved_seldom(void) {
+    static const size_t steps[] = {1000, 4096, 16384};
+    const size_t end_bytes = (size_t)1 << 20;
+    for (size_t f = 0; f < FORMS; f++)
+        for (size_t i = 0; i < sizeof steps / sizeof *steps; i++)
+            for (size_t before = 0; before <= 20000; before = before * 3 + 1) {
+                forms[f].init();
+                for (size_t k = 0; k < before; k++)
+                    CHECK(forms[f].alloc(64) != NULL);
+                size_t reserved_bytes = live_bytes, moved_bytes = 0, size_bytes = steps[i];
+                void *p = forms[f].alloc(size_bytes);
+                for (; size_bytes < end_bytes; size_bytes += steps[i]) {
+                    void *q = forms[f].regrow(p, size_bytes, size_bytes + steps[i]);
+                    CHECK(q != NULL);
+                    moved_bytes += q != p ? size_bytes : 0;
+                    p = q;
+                }
+                CHECK(moved_bytes <= 4 * end_bytes);
+                CHECK(live_bytes - reserved_bytes <= 6 * end_bytes);
+                forms[f].fini();
+            }
+}
+
+/* A request of about the same size in each cycle, within a limit: what is idle serves it. */
+static void idle_memory_is_used_before_a_request_is_refused(void) {
+    for (size_t f = 0; f < FORMS; f++) {
+        most_bytes = 100000;
+        forms[f].init();
+        for (size_t k = 0; k < 300; k++) {
+            CHECK(forms[f].alloc(20000 - 16 * k) != NULL);
+            forms[f].reset();
+        }
+        forms[f].fini();
+        most_bytes = SIZE_MAX;
+    }
+}
+
+/* The same work as before a reset acquires nothing, whatever the sizes and whichever blocks the
+ * source refuses. (Where it refuses shards, a local arena makes do with what else it is given.) */
+static void same_work_acquires_nothing(void) {
+    uint64_t random = 42;
+    for (size_t f = 0; f < FORMS; f++)
+        for (int k = 0; k < 200; k++) {
+            size_t sizes[30], magnitude = 1 + random_below(&random, 17);
+            for (size_t i = 0; i < 30; i++)
+                sizes[i] = 1 + random_below(&random, (size_t)1 << magnitude);
+            if (k % 2 != 0 && forms[f].init != local_init)
+                largest_bytes = ((size_t)1 << magnitude) + 300;
+            forms[f].init();
+            asked_count = 0;
+            for (int round = 0; round < 4; round++) {
+                for (size_t i = 0; i < 30; i++)
+                    CHECK(forms[f].alloc(sizes[i]) != NULL);
+                forms[f].reset();
+                asked_count = round == 0 ? 0 : asked_count;
+            }
+            CHECK_SIZE(asked_count, 0);
+            forms[f].fini();
+            largest_bytes = SIZE_MAX;
+        }
+}
+
+/* A source that allocates from its arena and then refuses has brought a block all the same. */
+static void request_is_served_by_what_came_while_the_source_refused(void) {
+    for (size_t f = 0; f < FORMS; f++) {
+        if (forms[f].init == local_init)
+            continue;
+        forms[f].init();
+        CHECK(forms[f].alloc(900) != NULL);
+        nested_alloc = forms[f].alloc;
+        CHECK(forms[f].alloc(2000) != NULL);
+        CHECK(nested_alloc == NULL);
+        refuses = false;
+        forms[f].fini();
+    }
+}
+
 /* Blocks are shared all the same where many requests of a size come: the source is asked seldom. */
 static void many_requests_of_a_size_share_blocks(void) {
-    static const size_t sizes[] = {16, 500, 1000, 1100, 4096, 5000, 30000, 60000};
+    static const size_t sizes[] = {500, 1000, 1100, 4096, 5000, 30000, 60000};
     for (size_t f = 0; f < FORMS; f++)
         for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
             asked_count = 0;
@@ -209,9 +328,29 @@ static void many_requests_of_a_size_share_blocks(void) {
         }
 }
 
+/* Large ones too, when that adds little to what is reserved. */
+static void many_large_requests_share_blocks(void) {
+    static const size_t sizes[] = {66000, 100000, 200000, 500000};
+    for (size_t f = 0; f < FORMS; f++)
+        for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+            asked_count = 0;
+            forms[f].init();
+            for (int k = 0; k < 1000; k++)
+                CHECK(forms[f].alloc(sizes[i]) != NULL);
+            CHECK(live_bytes <= 1000 * sizes[i] + 1000 * sizes[i] / 5);
+            CHECK(asked_count <= 300);
+            forms[f].fini();
+        }
+}
+
 int main(void) {
     RUN(request_of_any_size_reserves_little_more_in_any_order);
     RUN(large_requests_reserve_little_more_however_many_there_are);
+    RUN(what_grows_by_a_little_is_moved_seldom);
+    RUN(idle_memory_is_used_before_a_request_is_refused);
+    RUN(same_work_acquires_nothing);
+    RUN(request_is_served_by_what_came_while_the_source_refused);
     RUN(many_requests_of_a_size_share_blocks);
+    RUN(many_large_requests_share_blocks);
     return check_finish();
 }
