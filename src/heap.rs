@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Rust's heap, asked so that it can say no: what returns a `Result` or an `Option` allocates in no
-//! other way. `tests/out_of_memory.rs` holds every such call to it.
+//! Rust's heap, asked so that it can say no. What returns a `Result` or an `Option` allocates like
+//! this, or by the `try_reserve` of a collection: `tests/out_of_memory.rs` holds every such call to it.
 
 use alloc::boxed::Box;
 use core::alloc::Layout;

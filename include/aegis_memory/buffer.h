@@ -389,9 +389,10 @@ AEGIS_API aegis_status aegis_buffer_mut_append(aegis_buffer_mut *writer, const v
  *  the old memory has in all up to 64 KiB, or of what is needed, whichever is most; of just what is
  *  needed if more is refused.
  *
- *  So a writer that is filled at its end and split at its front, without a use of what is split
- *  off, moves no more bytes in all than were appended to it and those that it began with. One whose
- *  split-off bytes are kept takes new memory once for each 64 KiB, or for each old capacity.
+ *  So a writer that is filled at its end and split at its front, whose front parts are released,
+ *  moves in all at most twice as many bytes as it began with and were appended to it. One whose
+ *  front parts are kept takes new memory once for each 64 KiB, or for each old capacity. (Both are
+ *  so as long as more than what is needed is not refused.)
  *  @param additional_bytes  how many more than `length` the capacity is to have.
  *  @param budget            charged for new memory; NULL: none.
  *  @param error             overwritten on failure; NULL if the reason is not wanted.
@@ -415,7 +416,8 @@ AEGIS_API aegis_buffer aegis_buffer_mut_freeze(aegis_buffer_mut *writer);
 /** Splits a writer: `front` gets the bytes before `at` and no room behind them, `writer` keeps
  *  those from `at` on and the room.
  *  @param at     at most `writer->length`.
- *  @param front  overwritten; not `writer`.
+ *  @param front  overwritten; not `writer`. Each of both holds the memory, even without room, so
+ *                that `writer` can have all of it again when `front` is gone.
  *  @return       AEGIS_OK; AEGIS_E_INVALID for no buffer or an `at` behind the bytes written;
  *                AEGIS_E_LIMIT_EXCEEDED as for aegis_buffer_retain.
  *  On failure:   `front` is all-zero and `writer` unchanged.

@@ -170,7 +170,7 @@ impl Buffer {
     pub fn split_to(&mut self, at: usize) -> Self {
         self.check("a split at", at);
         if at == self.len() {
-            return mem::take(self);
+            return mem::take(self).unless_empty();
         }
         let front = self.part(0, at);
         self.skip(at);
@@ -188,14 +188,15 @@ impl Buffer {
     pub fn split_off(&mut self, at: usize) -> Self {
         self.check("a split at", at);
         if at == 0 {
-            return mem::take(self);
+            return mem::take(self).unless_empty();
         }
         let back = self.part(at, self.len());
         self.raw.length = at;
         back
     }
 
-    /// Drops the bytes behind the first `len`. A buffer that is no longer is left as it is.
+    /// Drops the bytes behind the first `len`. A buffer that is no longer is left as it is; one that has
+    /// no bytes left gives its memory up, and a panic in the owner's drop goes on from here.
     #[inline]
     pub fn truncate(&mut self, len: usize) {
         if len == 0 {
@@ -204,7 +205,8 @@ impl Buffer {
         self.raw.length = self.len().min(len);
     }
 
-    /// Drops the first `count` bytes.
+    /// Drops the first `count` bytes. A buffer that has none left gives its memory up, and a panic in
+    /// the owner's drop goes on from here.
     ///
     /// # Panics
     ///
@@ -343,6 +345,13 @@ impl Buffer {
         // SAFETY: `start` is inside.
         let data = unsafe { self.raw.data.add(start) };
         Self { raw: ffi::aegis_buffer { data, length: end - start, owner: self.raw.owner } }
+    }
+
+    /// The buffer, or one that holds nothing if it has no bytes: C may have made it with an owner.
+    #[inline(always)]
+    fn unless_empty(mut self) -> Self {
+        self.truncate(self.len());
+        self
     }
 
     /// Drops `count` bytes in front, which are there.

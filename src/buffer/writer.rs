@@ -304,9 +304,10 @@ impl BufferMut {
     /// as much as the old memory has in all up to 64 KiB, or of what is needed, whichever is most; of
     /// just what is needed if more is refused.
     ///
-    /// So a buffer that is filled at its end and [split](Self::split_to) at its front moves no more
-    /// bytes in all than were written to it, and a codec whose frames are kept by others takes new
-    /// memory once for each 64 KiB or each old capacity.
+    /// So a writer that is filled at its end and [split](Self::split_to) at its front, whose front parts
+    /// are dropped, moves in all at most twice as many bytes as were written to it. A codec whose
+    /// frames are kept takes new memory once for each 64 KiB, or for each old capacity. (Both are so as
+    /// long as more than what is needed is not refused.)
     ///
     /// # Errors
     ///

@@ -9,7 +9,8 @@ use crate::{ffi, unwind};
 
 impl BufferMut {
     /// Splits the writer: the bytes before `at` are returned, without room behind them; those from
-    /// `at` on stay, and the room.
+    /// `at` on stay, and the room. Each of both holds the memory, even a writer without room, which may
+    /// [have all of it again](Self::reserve) when the other is gone.
     ///
     /// # Panics
     ///
