@@ -28,8 +28,8 @@
  *  Bounds: the end that a block is left with is smaller than the request that it had no room for,
  *  and smaller than a quarter of the block acquired for that request. Blocks that are too small for
  *  a request are passed over only if they have twice its size or less together. An alignment of 16
- *  may cost 8 bytes; a larger one, in a shared block, only the padding. Each of several threads that
- *  find a block full at the same time may acquire one. Every block has a head of 64 bytes.
+ *  may cost 8 bytes; a larger one, in a shared block, only the padding. Each of several threads
+ *  that find a block full at the same time may acquire one. Every block has a head of 64 bytes.
  *
  *  After a fork the arena works in the child process, wherever other threads were stopped: what
  *  they were allocating is used up until the reset. A block that another thread was acquiring is
