@@ -101,6 +101,36 @@ AEGIS_I_HIDDEN unsigned char *aegis_i_shared_take(aegis_lock_free_arena_shared *
 AEGIS_I_HIDDEN aegis_i_shared_block *aegis_i_shared_acquire(aegis_lock_free_arena_shared *shared,
                                                             size_t total_bytes,
                                                             aegis_i_refusal *why);
+/* What is to be allocated: the most that it takes of a new block, without the head, and whether it
+ * takes the place of a smaller allocation, which will grow again. */
+typedef struct aegis_i_take {
+    size_t need_bytes;
+    bool regrows;
+} aegis_i_take;
+
+/* Whether a request that `block` has no room for goes on along the chain: to a block that is there,
+ * if those before it are small beside the request, or to a new one. Four such requests or more must
+ * fit into a new one, so that the end of the block before is small beside it; before the first
+ * block there is no such end. */
+AEGIS_I_HIDDEN bool aegis_i_shared_may_follow(const aegis_lock_free_arena_shared *shared,
+                                              const aegis_i_shared_block *block,
+                                              const aegis_i_take *request);
+/* The block behind `block`, acquired if there is none yet. NULL when that is refused. */
+AEGIS_I_HIDDEN aegis_i_shared_block *aegis_i_shared_next(aegis_lock_free_arena_shared *shared,
+                                                         aegis_i_shared_block *block,
+                                                         const aegis_i_take *request,
+                                                         aegis_i_refusal *why);
+/* Takes an idle block of its own for a request, with room for no more than `most_bytes`; NULL if
+ * there is none. Of several each takes the smallest that fits, so requests of the same sizes as
+ * before the reset find theirs in whatever order they come. */
+AEGIS_I_HIDDEN aegis_i_shared_block *aegis_i_shared_take_idle(aegis_lock_free_arena_shared *shared,
+                                                              size_t need_bytes, size_t most_bytes);
+/* Finds a block of its own for a request. One that may go on along the chain takes no other than
+ * its own of before the reset: if some requests of a size were served from the chain, those that
+ * were not came before them, when the growth step was smaller. */
+AEGIS_I_HIDDEN aegis_i_shared_block *aegis_i_shared_own(aegis_lock_free_arena_shared *shared,
+                                                        const aegis_i_take *request, bool follows,
+                                                        aegis_i_refusal *why);
 /* Hands out `more_bytes`, a multiple of AEGIS_ARENA_ALIGN, behind `end`, the end of an allocation
  * of the caller's, if it is the last of the current block. `*dirty`: whether they may be other than
  * zero. */
