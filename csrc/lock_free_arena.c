@@ -114,7 +114,7 @@ static unsigned char *take_slow(aegis_lock_free_arena_shared *shared, size_t siz
     why.status = AEGIS_E_OUT_OF_MEMORY;
     if (need_bytes > PTRDIFF_MAX - AEGIS_I_SHARED_HEAD)
         return aegis_i_shared_fail(shared, &why, size_bytes, asked_align_bytes, error);
-    aegis_i_take request = {need_bytes, regrows};
+    aegis_i_take request = {need_bytes, regrows && need_bytes <= PTRDIFF_MAX / 4};
     for (;;) {
         /* Acquire pairs with the release below: the head of the block is written. */
         aegis_i_shared_block *block = aegis_i_load(&shared->current, memory_order_acquire);
@@ -129,8 +129,7 @@ static unsigned char *take_slow(aegis_lock_free_arena_shared *shared, size_t siz
         if (own == NULL && next == NULL) {
             /* Another thread, or the source, may have brought a block meanwhile. */
             if (aegis_i_load(&shared->current, memory_order_relaxed) != block ||
-                (need_bytes <= shared->add_limit_bytes && !follows &&
-                 aegis_i_shared_may_follow(shared, block, &request)))
+                (!follows && aegis_i_shared_may_follow(shared, block, &request)))
                 continue;
             /* Any idle block is better than a refusal. */
             own = aegis_i_shared_take_idle(shared, need_bytes, SIZE_MAX);

@@ -15,7 +15,7 @@ static void move_step(aegis_lock_free_arena_shared *shared, size_t step_bytes) {
 bool aegis_i_shared_may_follow(const aegis_lock_free_arena_shared *shared,
                                const aegis_i_shared_block *block, const aegis_i_take *request) {
     size_t need_bytes = request->need_bytes;
-    if (need_bytes > shared->add_limit_bytes)
+    if (need_bytes > shared->add_limit_bytes && !request->regrows)
         return false;
     size_t passed_bytes = 0;
     const aegis_i_shared_block *next = block;
@@ -37,9 +37,9 @@ bool aegis_i_shared_may_follow(const aegis_lock_free_arena_shared *shared,
     return exact_bytes <= step_bytes / 4 || (step_bytes != 0 && block == &shared->origin);
 }
 
-/* Acquires the block that is to follow: of the growth step; for what is to grow, of four times the
- * request; if that is refused, of just the size of the request, unless another thread has brought
- * one meanwhile. */
+/* Acquires the block that is to follow: of the growth step; for what is to grow, of twice the
+ * request at least; if that is refused, of just the size of the request, unless another thread has
+ * brought one meanwhile. */
 static aegis_i_shared_block *grow(aegis_lock_free_arena_shared *shared,
                                   const aegis_i_shared_block *block, const aegis_i_take *request,
                                   aegis_i_refusal *why) {
@@ -48,7 +48,7 @@ static aegis_i_shared_block *grow(aegis_lock_free_arena_shared *shared,
     size_t reserved_bytes = aegis_i_load(&shared->reserved_bytes, memory_order_relaxed);
     size_t block_bytes = aegis_i_step_block(step_bytes, exact_bytes, reserved_bytes);
     if (request->regrows)
-        block_bytes = aegis_i_max(step_bytes, 4 * exact_bytes);
+        block_bytes = aegis_i_max(step_bytes, 2 * exact_bytes);
     /* Other threads may have moved the step since aegis_i_shared_may_follow looked. */
     block_bytes = aegis_i_max(block_bytes, exact_bytes);
     aegis_i_shared_block *fresh = aegis_i_shared_acquire(shared, block_bytes, why);
