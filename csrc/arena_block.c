@@ -7,9 +7,9 @@
  * hand and the block found, the one with more room left stays current and the other is closed.
  *
  * A choice that would close a block whose unused end, with all ends closed before it, made up a
- * quarter of the blocks in use is not taken; a block of the request's own size leaves no end, so
- * there always is a choice. The same requests after a reset meet the same idle blocks in the same
- * order and pass the same test, so they acquire nothing.
+ * quarter of the blocks in use is not taken; a block of the request's own size leaves next to no
+ * end, so there always is a choice. The same requests after a reset meet the same idle blocks in
+ * the same order and pass the same test, so they acquire nothing.
  *
  * An allocation has three steps, so that one behind a lock can give the lock back for the second,
  * the only one that calls the user's functions: serve it from what is held, or say which block is

@@ -140,8 +140,8 @@ static unsigned char *take_slow(aegis_lock_free_arena_shared *shared, size_t siz
             size_t pad_bytes = aegis_i_padding(aegis_i_shared_start(own), align_bytes);
             return hand_out(own, pad_bytes, size_bytes, dirty_bytes);
         }
-        /* Release publishes what the acquire in next_of has shown us of the head. That another
-         * thread was faster is as good. */
+        /* Release publishes what the acquire in aegis_i_shared_next has shown us of the head. That
+         * another thread was faster is as good. */
         (void)aegis_i_cas(&shared->current, &block, next, memory_order_release,
                           memory_order_relaxed);
     }

@@ -230,8 +230,7 @@ void aegis_lock_free_arena_reset(aegis_lock_free_arena *arena) {
         aegis_i_store(&shared->tails[i], 0, memory_order_relaxed);
     aegis_i_store(&shared->origin.used_bytes, 0, memory_order_relaxed);
     /* As at the beginning: the same requests are to find the same room. */
-    bool starts_with_block = shared->starts_with_block && first != NULL;
-    aegis_i_store(&shared->current, starts_with_block ? first : &shared->origin,
+    aegis_i_store(&shared->current, shared->starts_with_block ? first : &shared->origin,
                   memory_order_relaxed);
     (void)aegis_i_add(&shared->generation, 1, memory_order_relaxed);
     shared->reset_count++;

@@ -41,7 +41,7 @@ struct aegis_lock_free_arena_shared {
     /* Read by every allocation, written when a block is full. */
     _Atomic(aegis_i_shared_block *) current;
     /* A larger request does not add to an offset, so that no offset can wrap: see take_by_add. One
-     * that finds no room gets a block of its own. */
+     * that finds no room gets a block of its own, unless it is to grow there. */
     size_t add_limit_bytes;
     size_t max_block_bytes;
     size_t shard_max_bytes;

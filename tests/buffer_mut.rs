@@ -10,13 +10,7 @@ use aegis_memory::{ffi, AllocError};
 use std::fmt;
 use std::io::{ErrorKind, IoSlice, Write};
 use std::ptr;
-use support::panic_of;
-
-fn writer(capacity: usize, bytes: &[u8]) -> BufferMut {
-    let mut writer = BufferMut::with_capacity(capacity);
-    writer.extend_from_slice(bytes);
-    writer
-}
+use support::{panic_of, writer};
 
 #[test]
 fn with_capacity_is_empty_aligned_and_has_room_for_all() {

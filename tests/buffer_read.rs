@@ -6,13 +6,7 @@ mod support;
 
 use aegis_memory::buffer::{read_vectored, BufferMut, BufferPool};
 use std::io::{self, ErrorKind, Read};
-use support::panic_of;
-
-fn writer(capacity: usize, bytes: &[u8]) -> BufferMut {
-    let mut writer = BufferMut::with_capacity(capacity);
-    writer.extend_from_slice(bytes);
-    writer
-}
+use support::{panic_of, writer};
 
 /// Reads as it is told: how many bytes it claims, or an error.
 struct Claims(Result<usize, ErrorKind>);

@@ -5,8 +5,11 @@
 #[allow(dead_code)]
 #[path = "../build.rs"]
 mod build_script;
+#[path = "support/compiler.rs"]
+mod compiler;
 
 use build_script::calls_libatomic;
+use compiler::compiler;
 use std::path::Path;
 use std::process::Command;
 use std::{env, fs};
@@ -23,14 +26,7 @@ fn object_of(name: &str, word: &str) -> Vec<u8> {
          word_type take(_Atomic word_type *word) {{ return atomic_load(word); }}\n"
     );
     fs::write(&source, text).expect("the source can be written");
-    let mut command = cc::Build::new()
-        .target(env!("AEGIS_TARGET"))
-        .host(env!("AEGIS_HOST"))
-        .opt_level(1)
-        .debug(true)
-        .cargo_metadata(false)
-        .get_compiler()
-        .to_command();
+    let mut command = compiler().to_command();
     let status = command.args(["-std=c11", "-g3", "-c", "-o"]).arg(&object).arg(&source).status();
     assert!(status.expect("the C compiler can be run").success());
     fs::read(&object).expect("the object can be read")

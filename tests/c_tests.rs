@@ -2,9 +2,12 @@
 //! The C tests under `cargo test`: the core and each program of `tests/c` are compiled by the compiler
 //! that `cc` finds, and the program is run and must end with exit code 0. No CMake is needed.
 
+#[path = "support/compiler.rs"]
+mod compiler;
 #[path = "support/runner.rs"]
 mod runner;
 
+use compiler::compiler;
 use runner::command_for;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -27,18 +30,6 @@ fn c_files(dir: &str) -> Vec<PathBuf> {
         .collect();
     files.sort();
     files
-}
-
-/// The target's compiler. What cargo tells build scripts, but not tests, build.rs passes on.
-fn compiler() -> cc::Tool {
-    cc::Build::new()
-        .target(env!("AEGIS_TARGET"))
-        .host(env!("AEGIS_HOST"))
-        .opt_level(1)
-        .debug(true)
-        .cargo_metadata(false)
-        .try_get_compiler()
-        .expect("a C compiler is installed")
 }
 
 /// The compiler at work in a new directory of this name, with the flags of all C files. They make a

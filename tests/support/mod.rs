@@ -9,6 +9,7 @@ pub mod panics;
 pub mod runner;
 
 use aegis_memory::arena::Arena;
+use aegis_memory::buffer::BufferMut;
 use aegis_memory::source::{BlockSource, SourceBlock};
 use std::alloc::{alloc, alloc_zeroed, dealloc, Layout};
 use std::ptr::NonNull;
@@ -177,6 +178,13 @@ pub fn watched() -> bool {
 pub fn message_of(payload: &(dyn std::any::Any + Send)) -> String {
     let text = payload.downcast_ref::<&str>().map(|text| text.to_string());
     text.or_else(|| payload.downcast_ref::<String>().cloned()).unwrap_or_default()
+}
+
+/// A writer on the heap of this capacity, with these bytes written.
+pub fn writer(capacity: usize, bytes: &[u8]) -> BufferMut {
+    let mut writer = BufferMut::with_capacity(capacity);
+    writer.extend_from_slice(bytes);
+    writer
 }
 
 /// Runs `f`, which must panic, and returns the message.
