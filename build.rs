@@ -6,7 +6,7 @@
 
 use std::env;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 fn main() {
     let root = env::var("CARGO_MANIFEST_DIR").expect("cargo sets CARGO_MANIFEST_DIR");
@@ -36,13 +36,7 @@ fn compile_core(include: &Path) {
         // The compiler's command may ask for link-time optimisation, and so may a user's CFLAGS.
         .flag_if_supported("-fno-lto");
     refuse_lto();
-    let mut files: Vec<_> = fs::read_dir("csrc")
-        .expect("the package has csrc")
-        .map(|entry| entry.expect("csrc can be read").path())
-        .filter(|path| path.extension().is_some_and(|extension| extension == "c"))
-        .collect();
-    files.sort();
-    core.files(files);
+    core.files(c_files(Path::new("csrc")));
     let is_dev = env::var("PROFILE").as_deref() == Ok("debug");
     if is_dev || env::var_os("CARGO_FEATURE_DEBUG").is_some() {
         core.define("AEGIS_DEBUG", None);
@@ -51,6 +45,16 @@ fn compile_core(include: &Path) {
         core.define("AEGIS_VALGRIND", None);
     }
     core.compile("aegis_memory");
+}
+
+/// The C files of a folder and of the folders in it, in a fixed order.
+fn c_files(dir: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(dir).expect("the package has csrc");
+    let mut paths: Vec<_> = entries.map(|entry| entry.expect("csrc can be read").path()).collect();
+    paths.sort();
+    let (dirs, files): (Vec<_>, Vec<_>) = paths.into_iter().partition(|path| path.is_dir());
+    let is_c = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "c");
+    files.into_iter().filter(is_c).chain(dirs.iter().flat_map(|dir| c_files(dir))).collect()
 }
 
 /// Links libatomic where the core calls it. Not every processor has atomic operations of 8 bytes, and

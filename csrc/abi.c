@@ -2,7 +2,7 @@
 /* The layout of every public struct as this compiler sees it. A test of the Rust bindings compares
  * it with theirs; a program that does not ask for the table does not link this file. */
 #include "aegis_memory.h"
-#include "internal.h"
+#include "abi.h"
 
 #include <stdalign.h>
 

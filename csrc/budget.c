@@ -14,8 +14,8 @@
  * In a child process a list may be lost that another thread had under its lock at the fork. Nobody
  * ever reads it again then, nor the links of its nodes: so a node of it is freed as it is. */
 #include "aegis_memory/budget.h"
-#include "budget_internal.h"
-#include "threads.h"
+#include "budget_struct.h"
+#include "base/threads.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -452,14 +452,4 @@ static inline void aegis_i_arena_sync_block(aegis_arena *arena) {
     arena->block->dirty_end = arena->dirty_end;
 }
 
-/* One line of the table of struct layouts: a struct's size or alignment, or a field's offset. */
-typedef struct aegis_i_abi_entry {
-    const char *type;
-    const char *field;
-    size_t value;
-} aegis_i_abi_entry;
-
-/* Returns the table, in static memory, and how many lines it has. */
-AEGIS_I_HIDDEN const aegis_i_abi_entry *aegis_i_abi_table(size_t *count);
-
 #endif

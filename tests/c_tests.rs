@@ -17,6 +17,9 @@ use std::sync::OnceLock;
 const WARNINGS: &[&str] =
     &["-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Wshadow", "-Wstrict-prototypes"];
 
+/// The folders of `csrc` that the core's files are in.
+const CORE_DIRS: &[&str] = &["", "base", "arena", "pool", "buffer"];
+
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
@@ -63,15 +66,19 @@ fn succeed(mut command: Command) {
 fn core() -> &'static [PathBuf] {
     static CORE: OnceLock<Vec<PathBuf>> = OnceLock::new();
     CORE.get_or_init(|| {
-        let (mut command, dir) = command("core");
-        let files = c_files("csrc");
         let extension = if compiler().is_like_msvc() { "obj" } else { "o" };
-        let object = |file: &PathBuf| {
-            dir.join(file.file_name().expect("a file has a name")).with_extension(extension)
-        };
-        let objects = files.iter().map(object).collect();
-        command.arg("-c").args(files);
-        succeed(command);
+        let mut objects = Vec::new();
+        // Files of different folders may have the same name, so each folder has its objects.
+        for folder in CORE_DIRS {
+            let (mut command, dir) = command(&format!("core/{folder}"));
+            let files = c_files(&format!("csrc/{folder}"));
+            objects.extend(files.iter().map(|file| {
+                let name = file.file_name().expect("a file has a name");
+                dir.join(name).with_extension(extension)
+            }));
+            command.arg("-c").args(files);
+            succeed(command);
+        }
         objects
     })
 }
@@ -185,7 +192,11 @@ fn two_copies_of_the_core_share_objects() {
     let (mut command, dir) = command("shared");
     let library = dir.join("libaegis_memory_second.so");
     command.args(["-fPIC", "-shared", "-fvisibility=hidden", "-DAEGIS_SHARED", "-DAEGIS_BUILD"]);
-    command.arg("-o").arg(&library).args(c_files("csrc")).arg("-pthread");
+    command
+        .arg("-o")
+        .arg(&library)
+        .args(CORE_DIRS.iter().flat_map(|folder| c_files(&format!("csrc/{folder}"))))
+        .arg("-pthread");
     command.args(private_libraries());
     succeed(command);
     let program = compile("two_copies", &["-pthread", "-ldl"]);

@@ -14,12 +14,12 @@
 #define aegis_arena_recycler_put counted_recycler_put
 #define aegis_arena_recycler_trim counted_recycler_trim
 #define aegis_arena_recycler_get_stats counted_recycler_get_stats
-#include "../../csrc/arena_recycler.c"
+#include "../../csrc/arena/recycler.c"
 
-#include "../../csrc/budget_internal.h"
-#include "../../csrc/buffer_internal.h"
-#include "../../csrc/buffer_pool_internal.h"
-#include "../../csrc/shared_arena.h"
+#include "../../csrc/budget_struct.h"
+#include "../../csrc/buffer/owner.h"
+#include "../../csrc/buffer/pool.h"
+#include "../../csrc/arena/lock_free.h"
 #include "check.h"
 
 #include <pthread.h>

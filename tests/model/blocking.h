@@ -6,8 +6,8 @@
 #ifndef MODEL_BLOCKING_H
 #define MODEL_BLOCKING_H
 
-#define AEGIS_MEMORY_MUTEX_H
-#define AEGIS_MEMORY_CONDITION_H
+#define AEGIS_MEMORY_I_BASE_MUTEX_H
+#define AEGIS_MEMORY_I_BASE_CONDITION_H
 
 #include "yield.h"
 #include "scheduler.h"

@@ -3,7 +3,7 @@
  * nor less than those beneath it or than what is held; every release of what is held succeeds;
  * nothing is left in use at the end; peaks and pressure are those of the uses there were; the last
  * reference frees once, and none does once their number has been lost. */
-#include "budget_internal.h"
+#include "budget_struct.h"
 
 #include <stdio.h>
 #include <string.h>

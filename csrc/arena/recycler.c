@@ -1,0 +1,179 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A stack of arenas under a mutex. Arenas are moved in and out by value, which they allow.
+ *
+ * Every arena has a copy of the source that does not close it; the recycler closes it once. */
+#include "aegis_memory/arena_recycler.h"
+#include "../internal.h"
+#include "../base/mutex.h"
+
+#include <stdlib.h>
+
+struct aegis_arena_recycler_shared {
+    aegis_i_mutex lock;
+    /* Under the lock. */
+    aegis_arena_recycler_stats stats;
+    /* Not changed after the init. */
+    aegis_arena_options options;
+    aegis_source source;
+    void (*close)(void *context);
+    size_t max_idle_count;
+    size_t keep_bytes;
+    char name[AEGIS_ARENA_NAME_BYTES];
+    /* Behind the struct: max_idle_count arenas, the first stats.idle_count in stock. */
+};
+
+static aegis_arena *stock(aegis_arena_recycler_shared *shared) {
+    return (aegis_arena *)(void *)(shared + 1);
+}
+
+_Static_assert(_Alignof(aegis_arena_recycler_shared) <= AEGIS_I_HEAP_ALIGN, "malloc aligns so");
+_Static_assert(sizeof(aegis_arena_recycler_shared) % _Alignof(aegis_arena) == 0,
+               "the stock behind the struct is aligned");
+
+aegis_status aegis_arena_recycler_init(aegis_arena_recycler *recycler,
+                                       const aegis_arena_recycler_options *options) {
+    recycler->shared = NULL;
+    if (options == NULL)
+        return AEGIS_E_INVALID;
+    aegis_error unwanted;
+    aegis_error *error = options->error != NULL ? options->error : &unwanted;
+    if (options->arena.memory != NULL)
+        return aegis_i_error_refuse(error, AEGIS_E_INVALID, AEGIS_WHAT_MEMORY,
+                                    options->arena.memory_bytes, 0);
+    const size_t most_count =
+        (PTRDIFF_MAX - sizeof(aegis_arena_recycler_shared)) / sizeof(aegis_arena);
+    if (options->max_idle_count > most_count)
+        return aegis_i_error_refuse(error, AEGIS_E_INVALID_LAYOUT, AEGIS_WHAT_IDLE_ARENAS,
+                                    options->max_idle_count, most_count);
+    size_t memory_bytes =
+        sizeof(aegis_arena_recycler_shared) + options->max_idle_count * sizeof(aegis_arena);
+    aegis_arena_recycler_shared *shared = (aegis_arena_recycler_shared *)malloc(memory_bytes);
+    if (shared == NULL)
+        return aegis_i_error_bytes(error, AEGIS_E_OUT_OF_MEMORY, memory_bytes,
+                                   _Alignof(aegis_arena_recycler_shared));
+    memset(shared, 0, sizeof *shared);
+    aegis_i_mutex_init(&shared->lock);
+    shared->options = options->arena;
+    shared->source = options->arena.source != NULL ? *options->arena.source : aegis_source_heap();
+    shared->close = shared->source.close;
+    shared->source.close = NULL;
+    shared->options.source = &shared->source;
+    if (options->arena.name != NULL)
+        aegis_i_copy_name(shared->name, options->arena.name, AEGIS_ARENA_NAME_BYTES);
+    shared->options.name = shared->name;
+    shared->max_idle_count = options->max_idle_count;
+    shared->keep_bytes = options->keep_bytes;
+    if (shared->options.budget != NULL)
+        (void)aegis_budget_retain(shared->options.budget);
+    recycler->shared = shared;
+    return AEGIS_OK;
+}
+
+aegis_status aegis_arena_recycler_fini(aegis_arena_recycler *recycler) {
+    if (recycler == NULL || recycler->shared == NULL)
+        return AEGIS_OK;
+    aegis_arena_recycler_shared *shared = recycler->shared;
+    if (!aegis_i_mutex_lock(&shared->lock))
+        return AEGIS_E_FORKED;
+    bool busy = shared->stats.out_count != 0;
+    aegis_i_mutex_unlock(&shared->lock);
+    if (busy)
+        return AEGIS_E_BUSY;
+    aegis_arena_recycler_trim(recycler, 0);
+    aegis_budget_destroy(shared->options.budget);
+    if (shared->close != NULL)
+        shared->close(shared->source.context);
+    aegis_i_mutex_fini(&shared->lock);
+    free(shared);
+    recycler->shared = NULL;
+    return AEGIS_OK;
+}
+
+/* Says that as many arenas are out as can be counted, or that the stock is lost in this process. */
+static aegis_status refuse(aegis_arena *arena, aegis_status status, aegis_error *error) {
+    memset(arena, 0, sizeof *arena);
+    arena->failed_status = status;
+    if (error != NULL)
+        aegis_arena_last_error(arena, error);
+    return status;
+}
+
+aegis_status aegis_arena_recycler_get(const aegis_arena_recycler *recycler, aegis_arena *arena,
+                                      aegis_error *error) {
+    aegis_arena_recycler_shared *shared = recycler->shared;
+    if (!aegis_i_mutex_lock(&shared->lock))
+        return refuse(arena, AEGIS_E_FORKED, error);
+    /* One more would be counted as none, and the end of the recycler not refused. */
+    if (shared->stats.out_count == SIZE_MAX) {
+        aegis_i_mutex_unlock(&shared->lock);
+        return refuse(arena, AEGIS_E_EXHAUSTED, error);
+    }
+    bool found = shared->stats.idle_count != 0;
+    if (found) {
+        *arena = stock(shared)[--shared->stats.idle_count];
+        shared->stats.reused_count++;
+    } else {
+        shared->stats.made_count++;
+    }
+    shared->stats.out_count++;
+    aegis_i_mutex_unlock(&shared->lock);
+    if (found)
+        return AEGIS_OK;
+
+    aegis_status status = aegis_arena_init(arena, &shared->options);
+    if (status == AEGIS_OK)
+        return AEGIS_OK;
+    if (error != NULL)
+        aegis_arena_last_error(arena, error);
+    if (aegis_i_mutex_lock(&shared->lock)) {
+        shared->stats.made_count--;
+        shared->stats.out_count--;
+        aegis_i_mutex_unlock(&shared->lock);
+    }
+    return status;
+}
+
+void aegis_arena_recycler_put(const aegis_arena_recycler *recycler, aegis_arena *arena) {
+    aegis_arena_recycler_shared *shared = recycler->shared;
+    if (arena->ptr == NULL)
+        return;
+    aegis_arena_reset(arena);
+    aegis_arena_trim(arena, shared->keep_bytes);
+    bool room = false;
+    if (aegis_i_mutex_lock(&shared->lock)) {
+        room = shared->stats.idle_count < shared->max_idle_count;
+        if (room)
+            stock(shared)[shared->stats.idle_count++] = *arena;
+        shared->stats.out_count--;
+        aegis_i_mutex_unlock(&shared->lock);
+    }
+    if (room)
+        memset(arena, 0, sizeof *arena);
+    else
+        aegis_arena_fini(arena);
+}
+
+void aegis_arena_recycler_trim(const aegis_arena_recycler *recycler, size_t keep_count) {
+    aegis_arena_recycler_shared *shared = recycler->shared;
+    for (;;) {
+        aegis_arena surplus;
+        if (!aegis_i_mutex_lock(&shared->lock))
+            return;
+        bool some = shared->stats.idle_count > keep_count;
+        if (some)
+            surplus = stock(shared)[--shared->stats.idle_count];
+        aegis_i_mutex_unlock(&shared->lock);
+        if (!some)
+            return;
+        aegis_arena_fini(&surplus);
+    }
+}
+
+void aegis_arena_recycler_get_stats(const aegis_arena_recycler *recycler,
+                                    aegis_arena_recycler_stats *stats) {
+    memset(stats, 0, sizeof *stats);
+    if (!aegis_i_mutex_lock(&recycler->shared->lock))
+        return;
+    *stats = recycler->shared->stats;
+    aegis_i_mutex_unlock(&recycler->shared->lock);
+}

@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The atomic operations of the core. A model checker defines AEGIS_I_YIELD before this header to
+ * run another thread ahead of each of them; nothing else is different in its build. */
+#ifndef AEGIS_MEMORY_I_BASE_ATOMICS_H
+#define AEGIS_MEMORY_I_BASE_ATOMICS_H
+
+#include <stdatomic.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifndef AEGIS_I_YIELD
+#define AEGIS_I_YIELD() ((void)0)
+#endif
+
+/* Public structs and side arrays hold plain words; these are how the core sees them. */
+_Static_assert(sizeof(_Atomic uint32_t) == sizeof(uint32_t), "an atomic word is a plain word");
+_Static_assert(sizeof(_Atomic uint64_t) == sizeof(uint64_t), "an atomic word is a plain word");
+_Static_assert(sizeof(_Atomic uintptr_t) == sizeof(uintptr_t), "an atomic word is a plain word");
+_Static_assert(sizeof(_Atomic size_t) == sizeof(size_t), "an atomic word is a plain word");
+_Static_assert(_Alignof(_Atomic uint32_t) == _Alignof(uint32_t), "an atomic word is a plain word");
+_Static_assert(_Alignof(_Atomic uintptr_t) == _Alignof(uintptr_t),
+               "an atomic word is a plain word");
+_Static_assert(_Alignof(_Atomic size_t) == _Alignof(size_t), "an atomic word is a plain word");
+
+/* What a field of 8 bytes is declared as. On 32-bit x86, gcc before version 11 aligned one to 4
+ * bytes: it could lie across two cache lines, and elsewhere than where other compilers have it. */
+#define AEGIS_I_ATOMIC_U64 _Alignas(8) _Atomic uint64_t
+
+#define aegis_i_load(word, order) (AEGIS_I_YIELD(), atomic_load_explicit((word), (order)))
+#define aegis_i_store(word, value, order)                                                          \
+    (AEGIS_I_YIELD(), atomic_store_explicit((word), (value), (order)))
+#define aegis_i_add(word, value, order)                                                            \
+    (AEGIS_I_YIELD(), atomic_fetch_add_explicit((word), (value), (order)))
+#define aegis_i_sub(word, value, order)                                                            \
+    (AEGIS_I_YIELD(), atomic_fetch_sub_explicit((word), (value), (order)))
+#define aegis_i_exchange(word, value, order)                                                       \
+    (AEGIS_I_YIELD(), atomic_exchange_explicit((word), (value), (order)))
+/* Both compare-and-swaps take the order on success and the one on failure. */
+#define aegis_i_cas(word, expected, desired, success, failure)                                     \
+    (AEGIS_I_YIELD(),                                                                              \
+     atomic_compare_exchange_strong_explicit((word), (expected), (desired), (success), (failure)))
+#define aegis_i_cas_weak(word, expected, desired, success, failure)                                \
+    (AEGIS_I_YIELD(),                                                                              \
+     atomic_compare_exchange_weak_explicit((word), (expected), (desired), (success), (failure)))
+
+/* No count of references may exceed it: a reference more is refused, or the count is given up and
+ * what it counts is never freed. Where threads add first and take back what was too much, so many
+ * that they reach the end of the word do not exist. */
+#ifndef AEGIS_I_MAX_REFERENCES
+#define AEGIS_I_MAX_REFERENCES (SIZE_MAX / 2)
+#endif
+
+/* Tells the processor that this thread is spinning. */
+static inline void aegis_i_cpu_relax(void) {
+#if defined(__GNUC__) && (defined(__x86_64__) || defined(__i386__))
+    __builtin_ia32_pause();
+#elif defined(__GNUC__) && (defined(__aarch64__) || (defined(__ARM_ARCH) && __ARM_ARCH >= 7))
+    __asm__ volatile("yield");
+#endif
+}
+
+#endif

@@ -1,0 +1,154 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The platform's condition variable beside mutex.h, and waiting with a deadline on a clock that
+ * nobody sets. Not installed.
+ *
+ * A file that includes it defines _GNU_SOURCE first, where it is not Windows. */
+#ifndef AEGIS_MEMORY_I_BASE_CONDITION_H
+#define AEGIS_MEMORY_I_BASE_CONDITION_H
+
+#include "mutex.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* What a thread does that is cancelled in a wait: see aegis_i_condition_wait. */
+typedef void (*aegis_i_give_up_fn)(void *context);
+
+#if defined(_WIN32)
+
+typedef CONDITION_VARIABLE aegis_i_condition;
+
+static inline bool aegis_i_condition_init(aegis_i_condition *condition) {
+    InitializeConditionVariable(condition);
+    return true;
+}
+
+static inline void aegis_i_condition_fini(aegis_i_condition *condition) {
+    (void)condition;
+}
+
+static inline void aegis_i_condition_signal(aegis_i_condition *condition) {
+    WakeConditionVariable(condition);
+}
+
+static inline void aegis_i_condition_broadcast(aegis_i_condition *condition) {
+    WakeAllConditionVariable(condition);
+}
+
+/* The time on a clock of its own, in nanoseconds. */
+static inline uint64_t aegis_i_now_ns(void) {
+    return (uint64_t)GetTickCount64() * UINT64_C(1000000);
+}
+
+/* Waits until signalled, or until about `deadline_ns`; may return early. */
+static inline void aegis_i_condition_wait(aegis_i_condition *condition, aegis_i_mutex *mutex,
+                                          uint64_t deadline_ns, aegis_i_give_up_fn give_up,
+                                          void *context) {
+    (void)give_up; /* Threads are not cancelled here. */
+    (void)context;
+    DWORD wait_ms = INFINITE;
+    if (deadline_ns != UINT64_MAX) {
+        uint64_t now_ns = aegis_i_now_ns();
+        uint64_t left_ms =
+            deadline_ns > now_ns ? (deadline_ns - now_ns - 1) / UINT64_C(1000000) + 1 : 0;
+        /* A longer wait is resumed by the caller. */
+        wait_ms = left_ms < 0x7fffffff ? (DWORD)left_ms : 0x7fffffff;
+    }
+    (void)SleepConditionVariableSRW(condition, &mutex->native, wait_ms, 0);
+}
+
+#else
+
+#include <time.h>
+
+typedef pthread_cond_t aegis_i_condition;
+
+#define AEGIS_I_NS_PER_S UINT64_C(1000000000)
+
+static inline bool aegis_i_condition_init(aegis_i_condition *condition) {
+#if defined(__APPLE__)
+    return pthread_cond_init(condition, NULL) == 0;
+#else
+    pthread_condattr_t attributes;
+    if (pthread_condattr_init(&attributes) != 0)
+        return false;
+    bool made = pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC) == 0 &&
+                pthread_cond_init(condition, &attributes) == 0;
+    (void)pthread_condattr_destroy(&attributes);
+    return made;
+#endif
+}
+
+static inline void aegis_i_condition_fini(aegis_i_condition *condition) {
+    (void)pthread_cond_destroy(condition);
+}
+
+static inline void aegis_i_condition_signal(aegis_i_condition *condition) {
+    (void)pthread_cond_signal(condition);
+}
+
+static inline void aegis_i_condition_broadcast(aegis_i_condition *condition) {
+    (void)pthread_cond_broadcast(condition);
+}
+
+/* The time on a clock of its own, in nanoseconds. */
+static inline uint64_t aegis_i_now_ns(void) {
+    struct timespec now;
+    (void)clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * AEGIS_I_NS_PER_S + (uint64_t)now.tv_nsec;
+}
+
+static inline void aegis_i_condition_wait_until(aegis_i_condition *condition, aegis_i_mutex *mutex,
+                                                uint64_t deadline_ns) {
+    struct timespec until;
+#if defined(__APPLE__)
+    uint64_t now_ns = aegis_i_now_ns();
+    uint64_t left_ns = deadline_ns > now_ns ? deadline_ns - now_ns : 0;
+    until.tv_sec = (time_t)(left_ns / AEGIS_I_NS_PER_S);
+    until.tv_nsec = (long)(left_ns % AEGIS_I_NS_PER_S);
+    (void)pthread_cond_timedwait_relative_np(condition, &mutex->native, &until);
+#else
+    /* A time_t of 32 bits ends before a far deadline does: the caller resumes the wait. */
+    uint64_t until_s = deadline_ns / AEGIS_I_NS_PER_S;
+    until.tv_sec = until_s < INT32_MAX ? (time_t)until_s : (time_t)INT32_MAX;
+    until.tv_nsec = (long)(deadline_ns % AEGIS_I_NS_PER_S);
+    (void)pthread_cond_timedwait(condition, &mutex->native, &until);
+#endif
+}
+
+static inline void aegis_i_condition_wait_native(aegis_i_condition *condition, aegis_i_mutex *mutex,
+                                                 uint64_t deadline_ns) {
+    if (deadline_ns == UINT64_MAX)
+        (void)pthread_cond_wait(condition, &mutex->native);
+    else
+        aegis_i_condition_wait_until(condition, mutex, deadline_ns);
+}
+
+/* Waits until signalled, or until about `deadline_ns`; may return early. With a function `give_up`
+ * this is a cancellation point: a thread that is cancelled here calls that function, with the mutex
+ * locked, and ends. The function unlocks the mutex, and takes out of the object what the thread has
+ * put into it, such as its place in a queue: the thread's stack is gone afterwards. Without, the
+ * thread acts on a cancellation later. */
+static inline void aegis_i_condition_wait(aegis_i_condition *condition, aegis_i_mutex *mutex,
+                                          uint64_t deadline_ns, aegis_i_give_up_fn give_up,
+                                          void *context) {
+    if (give_up == NULL) {
+        int state = aegis_i_uncancelled_begin();
+        aegis_i_condition_wait_native(condition, mutex, deadline_ns);
+        aegis_i_uncancelled_end(state);
+        return;
+    }
+    pthread_cleanup_push(give_up, context);
+    aegis_i_condition_wait_native(condition, mutex, deadline_ns);
+    pthread_cleanup_pop(0);
+}
+
+#endif
+
+/* When a wait that begins now ends; UINT64_MAX when that is never. */
+static inline uint64_t aegis_i_deadline_ns(uint64_t timeout_ns) {
+    uint64_t now_ns = timeout_ns != UINT64_MAX ? aegis_i_now_ns() : 0;
+    return timeout_ns < UINT64_MAX - now_ns ? now_ns + timeout_ns : UINT64_MAX;
+}
+
+#endif

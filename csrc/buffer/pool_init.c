@@ -1,0 +1,245 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Making and freeing a buffer pool. A class is a lock-free pool and, acquired beside its slabs, its
+ * slots. The shared state and all stripes are one piece of memory, acquired beside the slabs of the
+ * first class. So each byte is charged and counted by one of the lock-free pools. They have copies
+ * of the source that do not close it; the buffer pool closes it once. */
+#if !defined(_WIN32) && !defined(_GNU_SOURCE)
+#define _GNU_SOURCE /* condition.h */
+#endif
+
+#include "pool.h"
+#include "../base/harden.h"
+
+#define DEFAULT_ALIGN ((size_t)4096)
+#define MIN_STRIPES 4
+#define MAX_STRIPES AEGIS_I_OWN_NUMBERS
+
+_Static_assert(sizeof(struct aegis_buffer_pool_shared) % AEGIS_I_META_ALIGN == 0,
+               "the stripes behind the struct are aligned");
+
+/* A class under construction. */
+typedef struct unfinished_class {
+    aegis_lock_free_pool pool;
+    aegis_i_buffer_slot *slots;
+    size_t max_count;
+} unfinished_class;
+
+bool aegis_i_buffer_pool_is_valid(const aegis_buffer_pool_shared *shared) {
+    const aegis_i_buffer_class *first = &shared->classes[0];
+    return shared->class_count != 0 && shared->class_count <= AEGIS_BUFFER_MAX_CLASSES &&
+           first->shared == shared && first->slots != NULL && first->pool.shared != NULL &&
+           aegis_i_is_power_of_two((size_t)first->stripe_mask + 1) && first->move_count != 0 &&
+           first->park_count == 2 * first->move_count &&
+           first->park_count <= AEGIS_I_STRIPE_ITEMS && shared->when_empty <= AEGIS_BUFFER_WAIT;
+}
+
+static size_t max_count_of(const aegis_buffer_class *wanted) {
+    return wanted->max_buffer_count != 0 ? wanted->max_buffer_count : wanted->buffer_count;
+}
+
+/* The most buffers of a class: their slots are one piece of memory. */
+static size_t most_buffers(void) {
+    return aegis_i_min(PTRDIFF_MAX / AEGIS_I_SLOT_BYTES, AEGIS_POOL_MAX_BLOCKS);
+}
+
+/* Looks at a class, which must be larger than `last_bytes`. What is wrong is said in `error`. */
+static aegis_status check_class(const aegis_buffer_class *wanted, size_t last_bytes,
+                                aegis_error *error) {
+    size_t max_count = max_count_of(wanted);
+    if (wanted->buffer_bytes <= last_bytes)
+        return aegis_i_error_refuse(error, AEGIS_E_INVALID, AEGIS_WHAT_CLASS_BYTES,
+                                    wanted->buffer_bytes,
+                                    last_bytes < SIZE_MAX ? last_bytes + 1 : SIZE_MAX);
+    if (wanted->buffer_count == 0)
+        return aegis_i_error_refuse(error, AEGIS_E_INVALID, AEGIS_WHAT_BLOCKS, 0, 1);
+    if (max_count < wanted->buffer_count)
+        return aegis_i_error_refuse(error, AEGIS_E_INVALID, AEGIS_WHAT_MAX_BLOCKS, max_count,
+                                    wanted->buffer_count);
+    if (max_count > most_buffers())
+        return aegis_i_error_refuse(error, AEGIS_E_INVALID_LAYOUT,
+                                    wanted->buffer_count > most_buffers() ? AEGIS_WHAT_BLOCKS
+                                                                          : AEGIS_WHAT_MAX_BLOCKS,
+                                    aegis_i_max(wanted->buffer_count, max_count), most_buffers());
+    return AEGIS_OK;
+}
+
+/* Looks at all that can be wrong with options before any memory is acquired, and says in `error`
+ * what is. */
+static aegis_status check_options(const aegis_buffer_pool_options *options, aegis_error *error) {
+    size_t class_count = options->classes != NULL ? options->class_count : 0;
+    if (class_count == 0 || class_count > AEGIS_BUFFER_MAX_CLASSES)
+        return aegis_i_error_refuse(error, AEGIS_E_INVALID, AEGIS_WHAT_CLASSES, class_count,
+                                    class_count == 0 ? 1 : AEGIS_BUFFER_MAX_CLASSES);
+    if (options->when_empty > AEGIS_BUFFER_WAIT)
+        return aegis_i_error_refuse(error, AEGIS_E_INVALID, AEGIS_WHAT_POLICY, options->when_empty,
+                                    AEGIS_BUFFER_WAIT);
+    aegis_status status = AEGIS_OK;
+    size_t last_bytes = 0;
+    for (size_t i = 0; status == AEGIS_OK && i < class_count; i++) {
+        status = check_class(&options->classes[i], last_bytes, error);
+        last_bytes = options->classes[i].buffer_bytes;
+        if (status != AEGIS_OK)
+            error->requested_bytes = last_bytes;
+    }
+    return status;
+}
+
+/* Acquires the memory of a class. */
+static aegis_status make_class(unfinished_class *made, const aegis_buffer_pool_options *options,
+                               const aegis_buffer_class *wanted, const aegis_source *source,
+                               aegis_error *error) {
+    aegis_lock_free_pool_options inner;
+    memset(&inner, 0, sizeof inner);
+    inner.blocks.block_bytes = wanted->buffer_bytes;
+    inner.blocks.block_count = wanted->buffer_count;
+    inner.blocks.max_block_count = wanted->max_buffer_count;
+    inner.blocks.align_bytes = options->align_bytes != 0 ? options->align_bytes : DEFAULT_ALIGN;
+    inner.blocks.source = source;
+    inner.blocks.budget = options->budget;
+    inner.blocks.error = error;
+    aegis_status status = aegis_lock_free_pool_init(&made->pool, &inner);
+    if (status != AEGIS_OK)
+        return status;
+    made->max_count = max_count_of(wanted);
+    made->slots = (aegis_i_buffer_slot *)aegis_i_slabs_acquire_beside(
+        &made->pool.shared->slabs, made->max_count * AEGIS_I_SLOT_BYTES, AEGIS_I_SLOT_BYTES, error);
+    if (made->slots != NULL)
+        return AEGIS_OK;
+    aegis_lock_free_pool_abandon(&made->pool);
+    return error->status;
+}
+
+static void unmake_class(unfinished_class *made) {
+    aegis_i_slabs_release_beside(&made->pool.shared->slabs, made->slots,
+                                 made->max_count * AEGIS_I_SLOT_BYTES, AEGIS_I_SLOT_BYTES);
+    aegis_lock_free_pool_abandon(&made->pool);
+}
+
+/* Shared stripes of a class, and private ones where there are any: enough for twice the processors
+ * or, in a model check, as many as it says. */
+static uint32_t count_stripes(void) {
+#if defined(AEGIS_I_STRIPE_COUNT)
+    return AEGIS_I_STRIPE_COUNT;
+#else
+    uint32_t wanted_count = aegis_i_processor_count() * 2;
+    uint32_t stripe_count = MIN_STRIPES;
+    while (stripe_count < MAX_STRIPES && stripe_count < wanted_count)
+        stripe_count *= 2;
+    return stripe_count;
+#endif
+}
+
+/* Lays class number `i` into the shared state. */
+static void lay_class(aegis_buffer_pool_shared *shared, size_t i, const unfinished_class *made,
+                      uint32_t private_count, uint32_t stripe_count) {
+    aegis_i_buffer_class *home = &shared->classes[i];
+    /* A share of a class that leaves three quarters of a small one outside of stripes. */
+    size_t share_count = made->max_count / ((size_t)stripe_count * 4);
+    home->buffer_bytes = made->pool.block_bytes;
+    home->stripes = (aegis_i_stripe *)(void *)(shared + 1) + i * (private_count + stripe_count);
+    home->threads = &aegis_i_threads;
+    home->give_back = aegis_i_buffer_give_back;
+    home->private_count = private_count;
+    home->slots = made->slots;
+    home->shared = shared;
+    home->stripe_mask = stripe_count - 1;
+    home->move_count = (uint32_t)aegis_i_min(aegis_i_max(share_count, 1), AEGIS_I_STRIPE_ITEMS / 2);
+    home->park_count = home->move_count * 2;
+    home->max_count = (uint32_t)made->max_count;
+    home->pool = made->pool;
+    atomic_init(&home->private_state,
+                private_count != 0 ? AEGIS_I_PRIVATE_OPEN : AEGIS_I_PRIVATE_CLOSED);
+}
+
+/* Acquires the shared state and lays it out. NULL: `error` says why. */
+static aegis_buffer_pool_shared *make_shared(const aegis_buffer_pool_options *options,
+                                             const aegis_source *source,
+                                             const unfinished_class *made, aegis_error *error) {
+    uint32_t stripe_count = count_stripes();
+    uint32_t private_count = aegis_i_barrier_prepare() ? stripe_count : 0;
+    size_t all_count = options->class_count * (private_count + stripe_count);
+    size_t memory_bytes = sizeof(aegis_buffer_pool_shared) + all_count * sizeof(aegis_i_stripe);
+    aegis_pool_slabs *slabs = &made[0].pool.shared->slabs;
+    aegis_buffer_pool_shared *shared = (aegis_buffer_pool_shared *)aegis_i_slabs_acquire_beside(
+        slabs, memory_bytes, AEGIS_I_META_ALIGN, error);
+    if (shared == NULL)
+        return NULL;
+    if (!aegis_i_condition_init(&shared->came_home)) {
+        aegis_i_slabs_fail(slabs, memory_bytes, AEGIS_I_META_ALIGN, NULL, error);
+        aegis_i_slabs_release_beside(slabs, shared, memory_bytes, AEGIS_I_META_ALIGN);
+        return NULL;
+    }
+    aegis_i_mutex_init(&shared->mutex);
+    atomic_init(&shared->process, AEGIS_I_PROCESS());
+    shared->when_empty = options->when_empty;
+    shared->timeout_ns = options->timeout_ns;
+    shared->class_count = options->class_count;
+    shared->classes_end = shared->classes + options->class_count;
+    shared->align_bytes = slabs->align_bytes;
+    shared->budget = options->budget;
+    shared->free_heap_buffer = aegis_i_buffer_free_heap;
+    shared->close = source->close;
+    shared->close_context = source->context;
+    shared->memory_bytes = memory_bytes;
+    for (size_t i = 0; i < options->class_count; i++)
+        lay_class(shared, i, &made[i], private_count, stripe_count);
+    atomic_init(&shared->live, 1);
+    atomic_init(&shared->handles, 1);
+    return shared;
+}
+
+aegis_status aegis_buffer_pool_init(aegis_buffer_pool *pool,
+                                    const aegis_buffer_pool_options *options) {
+    unfinished_class made[AEGIS_BUFFER_MAX_CLASSES];
+    aegis_error error;
+    size_t made_count = 0;
+    pool->shared = NULL;
+    if (options == NULL)
+        return AEGIS_E_INVALID;
+    memset(&error, 0, sizeof error);
+    aegis_source source = options->source != NULL ? *options->source : aegis_source_pages(0);
+    aegis_source unclosed = source;
+    unclosed.close = NULL;
+    aegis_status status = check_options(options, &error);
+    while (status == AEGIS_OK && made_count < options->class_count) {
+        status = make_class(&made[made_count], options, &options->classes[made_count], &unclosed,
+                            &error);
+        made_count += status == AEGIS_OK;
+    }
+    if (status == AEGIS_OK) {
+        pool->shared = make_shared(options, &source, made, &error);
+        if (pool->shared != NULL) {
+            assert(aegis_i_buffer_pool_is_valid(pool->shared));
+            return AEGIS_OK;
+        }
+        status = error.status;
+    }
+    while (made_count > 0)
+        unmake_class(&made[--made_count]);
+    if (options->error != NULL)
+        *options->error = error;
+    return status;
+}
+
+void aegis_i_buffer_pool_free(aegis_buffer_pool_shared *shared) {
+    unfinished_class made[AEGIS_BUFFER_MAX_CLASSES];
+    size_t class_count = shared->class_count;
+    size_t memory_bytes = shared->memory_bytes;
+    void (*close)(void *context) = shared->close;
+    void *close_context = shared->close_context;
+    for (size_t i = 0; i < class_count; i++) {
+        made[i].pool = shared->classes[i].pool;
+        made[i].slots = shared->classes[i].slots;
+        made[i].max_count = shared->classes[i].max_count;
+    }
+    /* In a child process threads of its parent may wait, for good. */
+    if (aegis_i_buffer_pool_adopt(shared))
+        aegis_i_condition_fini(&shared->came_home);
+    aegis_i_mutex_fini(&shared->mutex);
+    aegis_i_slabs_release_beside(&made[0].pool.shared->slabs, shared, memory_bytes,
+                                 AEGIS_I_META_ALIGN);
+    while (class_count > 0)
+        unmake_class(&made[--class_count]);
+    if (close != NULL)
+        close(close_context);
+}

@@ -1,0 +1,161 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The caches of a lock-free pool: J. Bonwick's magazines (USENIX 2001), one a handle. The latest
+ * block given back lies on top and is the next one taken.
+ *
+ * A cache slot, when first used, brings its reserve of AEGIS_POOL_CACHE_BLOCKS blocks with it as
+ * the cache's first content. So at any time the blocks in circulation exceed the promised ones by
+ * at least the most that all caches made so far can park. */
+#include "../base/harden.h"
+#include "lock_free.h"
+
+#define MAGAZINE ((size_t)AEGIS_POOL_CACHE_BLOCKS)
+/* What moves between a cache and the stack at a time. */
+#define HALF (MAGAZINE / 2)
+
+_Static_assert(AEGIS_POOL_CACHE_BLOCKS >= 2, "half a magazine is at least a block");
+
+/* O(1) consistency, for asserts. */
+AEGIS_I_HIDDEN bool aegis_i_pool_cache_is_valid(const aegis_pool_cache *cache);
+bool aegis_i_pool_cache_is_valid(const aegis_pool_cache *cache) {
+    return cache->shared != NULL && cache->count <= MAGAZINE && cache->block_bytes != SIZE_MAX &&
+           cache->slot < cache->shared->slot_limit &&
+           (cache->grid.count == 0 || cache->grid.base == cache->shared->slabs.grid.base);
+}
+
+/* Puts `count` claimed blocks into the cache, the first on top. */
+static void fill(aegis_pool_cache *cache, const uint32_t *indices, size_t count, bool clean) {
+    uint32_t link = clean ? AEGIS_POOL_LINK_PARKED_CLEAN : AEGIS_POOL_LINK_PARKED;
+    while (count-- > 0) {
+        aegis_i_store(&cache->shared->links[indices[count]], link, memory_order_relaxed);
+        cache->items[cache->count++] = indices[count];
+    }
+}
+
+/* Takes a slot in the given state. False when there is none. */
+static bool take_slot(aegis_pool_cache *cache, uint32_t state) {
+    aegis_lock_free_pool_shared *shared = cache->shared;
+    for (uint32_t slot = 0; slot < shared->slot_limit; slot++) {
+        uint32_t found = state;
+        /* Acquire pairs with the release in aegis_pool_cache_fini: what the slot's last cache had
+         * parked is on the stack before this one parks anything. */
+        if (aegis_i_cas(&aegis_i_slots(shared)[slot], &found, AEGIS_I_SLOT_LIVE,
+                        memory_order_acquire, memory_order_relaxed)) {
+            cache->slot = slot;
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Fills the cache with the reserve of its slot, which is in circulation from now on. */
+static void bring_reserve(aegis_pool_cache *cache) {
+    const aegis_pool_slabs *slabs = &cache->shared->slabs;
+    uint32_t indices[MAGAZINE];
+    uint32_t first = slabs->step_count + cache->slot * (uint32_t)MAGAZINE;
+    for (uint32_t i = 0; i < MAGAZINE; i++)
+        indices[i] = first + i;
+    fill(cache, indices, MAGAZINE, aegis_i_slab_is_zeroed(aegis_i_slabs_entry(slabs, 0)));
+}
+
+aegis_status aegis_pool_cache_init(aegis_pool_cache *cache, const aegis_lock_free_pool *pool) {
+    memset(cache, 0, sizeof *cache);
+    cache->shared = pool->shared;
+    /* Slots used before first. One may have become idle while the others were looked at. */
+    if (!take_slot(cache, AEGIS_I_SLOT_IDLE)) {
+        if (take_slot(cache, AEGIS_I_SLOT_UNUSED)) {
+            bring_reserve(cache);
+        } else if (!take_slot(cache, AEGIS_I_SLOT_IDLE)) {
+            memset(cache, 0, sizeof *cache);
+            return aegis_i_error_refuse(&cache->failed, AEGIS_E_LIMIT_EXCEEDED, AEGIS_WHAT_CACHES,
+                                        (size_t)pool->shared->slot_limit + 1,
+                                        pool->shared->slot_limit);
+        }
+    }
+    cache->grid = pool->shared->slabs.grid;
+    if (AEGIS_I_CHECKED)
+        cache->grid.count = 0;
+    cache->links = (uint32_t *)(void *)pool->shared->slabs.side;
+    cache->flags = pool->shared->flags;
+    cache->block_bytes = pool->shared->slabs.block_bytes;
+    assert(aegis_i_pool_cache_is_valid(cache));
+    return AEGIS_OK;
+}
+
+/* Moves the `count` blocks at the bottom, which have lain there longest, to the stack. */
+static void move_to_stack(aegis_pool_cache *cache, size_t count) {
+    aegis_i_lock_free_put(cache->shared, cache->items, count);
+    cache->count -= count;
+    memmove(cache->items, cache->items + count, cache->count * sizeof *cache->items);
+}
+
+void aegis_pool_cache_flush(aegis_pool_cache *cache) {
+    assert(aegis_i_pool_cache_is_valid(cache));
+    move_to_stack(cache, cache->count);
+}
+
+void aegis_pool_cache_fini(aegis_pool_cache *cache) {
+    if (cache == NULL)
+        return;
+    if (cache->shared != NULL) {
+        aegis_pool_cache_flush(cache);
+        /* Release pairs with the acquire in take_slot. */
+        aegis_i_store(&aegis_i_slots(cache->shared)[cache->slot], AEGIS_I_SLOT_IDLE,
+                      memory_order_release);
+    }
+    memset(cache, 0, sizeof *cache);
+}
+
+void *aegis_pool_cache_alloc_slow(aegis_pool_cache *cache, bool zeroed) {
+    assert(aegis_i_pool_cache_is_valid(cache));
+    aegis_lock_free_pool_shared *shared = cache->shared;
+    if (cache->count == 0) {
+        uint32_t indices[HALF];
+        bool clean;
+        size_t got_count = aegis_i_lock_free_take(shared, indices, HALF, &clean, &cache->failed);
+        if (got_count == 0)
+            return NULL;
+        fill(cache, indices, got_count, clean);
+    }
+    uint32_t index = cache->items[--cache->count];
+    uint32_t link = aegis_i_load(&shared->links[index], memory_order_relaxed);
+    aegis_i_store(&shared->links[index], AEGIS_POOL_LINK_OUT, memory_order_relaxed);
+    void *block = aegis_i_slabs_address(&shared->slabs, index);
+    aegis_i_pool_show(&shared->slabs, block, zeroed, link == AEGIS_POOL_LINK_PARKED_CLEAN);
+    return block;
+}
+
+aegis_status aegis_pool_cache_free_slow(aegis_pool_cache *cache, void *block) {
+    assert(aegis_i_pool_cache_is_valid(cache));
+    uint32_t index = aegis_i_lock_free_claim(cache->shared, block);
+    if (index == AEGIS_I_NO_INDEX)
+        return AEGIS_E_INVALID;
+    if (cache->count == MAGAZINE)
+        move_to_stack(cache, HALF);
+    cache->items[cache->count++] = index;
+    return AEGIS_OK;
+}
+
+size_t aegis_pool_cache_alloc_n(aegis_pool_cache *cache, void **blocks, size_t count) {
+    for (size_t i = 0; i < count; i++) {
+        blocks[i] = aegis_pool_cache_alloc(cache);
+        if (blocks[i] == NULL)
+            return i;
+    }
+    return count;
+}
+
+aegis_status aegis_pool_cache_free_n(aegis_pool_cache *cache, void *const *blocks, size_t count) {
+    assert(aegis_i_pool_cache_is_valid(cache));
+    if (!aegis_i_lock_free_claim_n(cache->shared, blocks, count))
+        return AEGIS_E_INVALID;
+    size_t kept_count = aegis_i_min(count, MAGAZINE - cache->count);
+    for (size_t i = 0; i < kept_count; i++)
+        cache->items[cache->count++] = aegis_i_slabs_find(&cache->shared->slabs, blocks[i]);
+    /* What does not fit goes to the stack in one swap. */
+    aegis_i_lock_free_put_blocks(cache->shared, blocks + kept_count, count - kept_count);
+    return AEGIS_OK;
+}
+
+void aegis_pool_cache_last_error(const aegis_pool_cache *cache, aegis_error *error) {
+    *error = cache->failed;
+}

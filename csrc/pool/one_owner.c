@@ -1,0 +1,337 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The pool with one owner: a stack of free indices that is a sparse set, and a range of indices
+ * that were never handed out. Taking a block writes nothing but the stack's height.
+ *
+ * A block that was never handed out is taken only when no other is free. So when one is, all that
+ * were handed out before are in use, which makes `touched_count` at such a moment the largest
+ * number ever in use: the peak costs the fast path nothing. */
+#include "aegis_memory/pool.h"
+#include "../base/harden.h"
+#include "one_owner.h"
+
+/* Bytes beside each block: an entry in the stack of free indices, and its position there. */
+#define SIDE_BYTES (2 * sizeof(uint32_t))
+
+bool aegis_i_pool_is_valid(const aegis_pool *pool) {
+    /* The source may call a pool that is being finished, which finds nothing and has nothing. */
+    if (pool->slabs.meta == NULL)
+        return pool->capacity == 0 && pool->free_count == 0 && pool->slabs.slab_limit == 0;
+    return aegis_i_slabs_is_valid(&pool->slabs) && pool->free_indices != NULL &&
+           pool->free_count <= pool->touched_count && pool->fresh_next <= pool->fresh_end &&
+           pool->touched_count + (pool->fresh_end - pool->fresh_next) == pool->capacity &&
+           pool->capacity <= pool->slabs.index_limit && pool->grid.count <= pool->slabs.grid.count;
+}
+
+static size_t in_use(const aegis_pool *pool) {
+    return pool->touched_count - pool->free_count;
+}
+
+aegis_status aegis_pool_init(aegis_pool *pool, const aegis_pool_options *options) {
+    return aegis_i_pool_init(pool, options, 0);
+}
+
+aegis_status aegis_i_pool_init(aegis_pool *pool, const aegis_pool_options *options,
+                               size_t head_bytes) {
+    memset(pool, 0, sizeof *pool);
+    if (options == NULL)
+        return aegis_i_pool_refuse(options, &pool->failed, AEGIS_E_INVALID, AEGIS_WHAT_OPTIONS, 0,
+                                   0);
+    aegis_status status =
+        aegis_i_slabs_init(&pool->slabs, options, 0, head_bytes, SIDE_BYTES, &pool->failed);
+    if (status != AEGIS_OK)
+        return status;
+    pool->free_indices = (uint32_t *)(void *)pool->slabs.side;
+    pool->positions = pool->free_indices + pool->slabs.index_limit;
+    pool->grid = pool->slabs.grid;
+    pool->grid.count = 0;
+    pool->capacity = pool->fresh_end = pool->slabs.grid.count;
+    pool->slab_count = 1;
+    assert(aegis_i_pool_is_valid(pool));
+    return AEGIS_OK;
+}
+
+aegis_status aegis_pool_fini(aegis_pool *pool) {
+    if (pool == NULL)
+        return AEGIS_OK;
+    if (pool->slabs.meta != NULL) {
+        assert(aegis_i_pool_is_valid(pool));
+        if (in_use(pool) != 0)
+            return AEGIS_E_BUSY;
+    }
+    aegis_pool_abandon(pool);
+    return AEGIS_OK;
+}
+
+void aegis_pool_abandon(aegis_pool *pool) {
+    if (pool == NULL)
+        return;
+    aegis_pool_slabs slabs = pool->slabs;
+    memset(pool, 0, sizeof *pool);
+    aegis_i_slabs_fini(&slabs);
+}
+
+bool aegis_i_pool_has_free(const aegis_pool *pool) {
+    return pool->free_count != 0 || pool->fresh_next != pool->fresh_end;
+}
+
+bool aegis_i_pool_can_grow(const aegis_pool *pool) {
+    return pool->slab_count < pool->slabs.slab_limit;
+}
+
+/* Counts a slab that is held from now on; its blocks become the fresh range. */
+static void count_slab(aegis_pool *pool, uint32_t slab) {
+    pool->slab_count++;
+    pool->fresh_next = aegis_i_slab_start(&pool->slabs, slab);
+    pool->fresh_end = pool->fresh_next + aegis_i_slab_blocks(&pool->slabs, slab);
+    pool->capacity += aegis_i_slab_blocks(&pool->slabs, slab);
+}
+
+uint32_t aegis_i_pool_next_slab(const aegis_pool *pool) {
+    const aegis_pool_slabs *slabs = &pool->slabs;
+    /* Without holes, which a trim may have left, this is the slab already. */
+    uint32_t slab = (uint32_t)pool->slab_count;
+    for (uint32_t i = 0; i < slabs->slab_limit; i++) {
+        if (slabs->directory[slab] == 0)
+            return slab;
+        slab = slab + 1 < slabs->slab_limit ? slab + 1 : 1;
+    }
+    return 0;
+}
+
+bool aegis_i_pool_revive(aegis_pool *pool) {
+    uint32_t slab = pool->slabs.slab_limit;
+    if (aegis_i_pool_next_slab(pool) != 0)
+        return false;
+    while (--slab != 0 && !aegis_i_slab_is_condemned(&pool->slabs, slab))
+        continue;
+    if (slab == 0)
+        return false;
+    aegis_i_slabs_revive(&pool->slabs, slab);
+    count_slab(pool, slab);
+    return true;
+}
+
+bool aegis_i_pool_add_slab(aegis_pool *pool, uint32_t slab, uintptr_t entry) {
+    const aegis_pool_slabs *slabs = &pool->slabs;
+    if (aegis_i_pool_has_free(pool) || !aegis_i_pool_can_grow(pool))
+        return false;
+    uint32_t place = slab;
+    if (slabs->directory[slab] != 0)
+        place = aegis_i_pool_next_slab(pool);
+    if (place == 0 || aegis_i_slab_blocks(slabs, place) != aegis_i_slab_blocks(slabs, slab))
+        return false;
+    (void)aegis_i_slabs_install(&pool->slabs, place, entry);
+    count_slab(pool, place);
+    return true;
+}
+
+/* Adds a slab. The source, or a budget's pressure function, may use the pool meanwhile: what it
+ * leaves free is as good. */
+static bool grow(aegis_pool *pool) {
+    aegis_pool_slabs *slabs = &pool->slabs;
+    if (!aegis_i_pool_can_grow(pool)) {
+        aegis_i_pool_exhausted(slabs, &pool->failed, slabs->index_limit, in_use(pool));
+        return false;
+    }
+    if (aegis_i_pool_revive(pool))
+        return true;
+    uint32_t slab = aegis_i_pool_next_slab(pool);
+    aegis_error error;
+    uintptr_t entry = aegis_i_slabs_acquire(slabs, slab, &error);
+    if (entry == 0) {
+        if (aegis_i_pool_has_free(pool))
+            return true;
+        pool->failed = error;
+        return false;
+    }
+    if (!aegis_i_pool_add_slab(pool, slab, entry))
+        aegis_i_slabs_release(slabs, slab, entry);
+    return true;
+}
+
+/* Takes the index of a block that is free, the latest freed first. `*clean` tells whether its bytes
+ * are zero. */
+static uint32_t take_index(aegis_pool *pool, bool *clean) {
+    *clean = false;
+    if (pool->free_count != 0)
+        return pool->free_indices[--pool->free_count];
+    uint32_t index = (uint32_t)pool->fresh_next++;
+    pool->touched_count++;
+    pool->peak_in_use = aegis_i_max(pool->peak_in_use, pool->touched_count);
+    uint32_t slab = aegis_i_slab_of(&pool->slabs, index);
+    *clean = aegis_i_slab_is_zeroed(pool->slabs.directory[slab]);
+    if (slab == 0 && !AEGIS_I_CHECKED)
+        pool->grid.count = pool->fresh_next;
+    return index;
+}
+
+void *aegis_i_pool_take_held(aegis_pool *pool, bool *clean) {
+    if (!aegis_i_pool_has_free(pool))
+        return NULL;
+    return aegis_i_slabs_address(&pool->slabs, take_index(pool, clean));
+}
+
+void *aegis_pool_alloc_slow(aegis_pool *pool, bool zeroed) {
+    assert(aegis_i_pool_is_valid(pool));
+    bool clean;
+    while (!aegis_i_pool_has_free(pool))
+        if (!grow(pool))
+            return NULL;
+    void *block = aegis_i_pool_take_held(pool, &clean);
+    aegis_i_pool_show(&pool->slabs, block, zeroed, clean);
+    return block;
+}
+
+/* Whether the block, of a slab that is held, is out. */
+static bool is_out(const aegis_pool *pool, uint32_t index) {
+    uint32_t position = pool->positions[index];
+    bool is_free = position < pool->free_count && pool->free_indices[position] == index;
+    bool is_fresh = index >= pool->fresh_next && index < pool->fresh_end;
+    return !is_free && !is_fresh;
+}
+
+/* Puts the index of a block on the stack of free ones. False when it is no index of one that is
+ * out. */
+static bool put_index(aegis_pool *pool, uint32_t index) {
+    if (index == AEGIS_I_NO_INDEX || !is_out(pool, index))
+        return false;
+    pool->positions[index] = (uint32_t)pool->free_count;
+    pool->free_indices[pool->free_count++] = index;
+    return true;
+}
+
+aegis_status aegis_pool_free_slow(aegis_pool *pool, void *block) {
+    assert(aegis_i_pool_is_valid(pool));
+    if (!put_index(pool, aegis_i_slabs_find(&pool->slabs, block)))
+        return AEGIS_E_INVALID;
+    AEGIS_I_HIDE(block, pool->slabs.block_bytes);
+    return AEGIS_OK;
+}
+
+size_t aegis_pool_alloc_n(aegis_pool *pool, void **blocks, size_t count) {
+    assert(aegis_i_pool_is_valid(pool));
+    for (size_t i = 0; i < count; i++) {
+        blocks[i] = aegis_pool_alloc(pool);
+        if (blocks[i] == NULL)
+            return i;
+    }
+    return count;
+}
+
+aegis_status aegis_pool_free_n(aegis_pool *pool, void *const *blocks, size_t count) {
+    assert(aegis_i_pool_is_valid(pool));
+    size_t old_free_count = pool->free_count;
+    for (size_t i = 0; i < count; i++) {
+        if (!put_index(pool, aegis_i_slabs_find(&pool->slabs, blocks[i]))) {
+            /* What is above the stack's height is out. */
+            pool->free_count = old_free_count;
+            return AEGIS_E_INVALID;
+        }
+    }
+    for (size_t i = 0; AEGIS_I_CHECKED && i < count; i++)
+        AEGIS_I_HIDE(blocks[i], pool->slabs.block_bytes);
+    return AEGIS_OK;
+}
+
+aegis_status aegis_pool_index_of(const aegis_pool *pool, const void *block, size_t *index) {
+    uint32_t found = aegis_i_slabs_find(&pool->slabs, block);
+    if (found == AEGIS_I_NO_INDEX)
+        return AEGIS_E_INVALID;
+    *index = found;
+    return AEGIS_OK;
+}
+
+void *aegis_pool_address_of(const aegis_pool *pool, size_t index) {
+    return aegis_i_slabs_address(&pool->slabs, index);
+}
+
+bool aegis_pool_owns(const aegis_pool *pool, const void *block) {
+    return aegis_i_slabs_find(&pool->slabs, block) != AEGIS_I_NO_INDEX;
+}
+
+aegis_status aegis_pool_get_slab(const aegis_pool *pool, size_t slab, aegis_pool_slab_info *info) {
+    return aegis_i_slabs_get(&pool->slabs, slab, info);
+}
+
+/* Whether no block of the slab is out. */
+static bool is_empty(const aegis_pool *pool, uint32_t slab) {
+    uint32_t index = aegis_i_slab_start(&pool->slabs, slab);
+    uint32_t end = index + aegis_i_slab_blocks(&pool->slabs, slab);
+    while (index < end && !is_out(pool, index))
+        index++;
+    return index == end;
+}
+
+/* Takes an empty slab out of the counts. Its fresh blocks, if any, are gone with it. */
+static void condemn_slab(aegis_pool *pool, uint32_t slab) {
+    uint32_t start = aegis_i_slab_start(&pool->slabs, slab);
+    uint32_t block_count = aegis_i_slab_blocks(&pool->slabs, slab);
+    size_t fresh_count = 0;
+    if (pool->fresh_end == (size_t)start + block_count) {
+        fresh_count = pool->fresh_end - pool->fresh_next;
+        pool->fresh_next = pool->fresh_end;
+    }
+    pool->touched_count -= block_count - fresh_count;
+    pool->capacity -= block_count;
+    pool->slab_count--;
+    aegis_i_slabs_condemn(&pool->slabs, slab);
+}
+
+/* Takes the blocks of condemned slabs off the stack. */
+static void drop_condemned_blocks(aegis_pool *pool) {
+    const aegis_pool_slabs *slabs = &pool->slabs;
+    size_t kept_count = 0;
+    for (size_t i = 0; i < pool->free_count; i++) {
+        uint32_t index = pool->free_indices[i];
+        if (aegis_i_slab_is_condemned(slabs, aegis_i_slab_of(slabs, index)))
+            continue;
+        pool->positions[index] = (uint32_t)kept_count;
+        pool->free_indices[kept_count++] = index;
+    }
+    pool->free_count = kept_count;
+}
+
+bool aegis_i_pool_condemn(aegis_pool *pool, size_t keep_block_count) {
+    aegis_pool_slabs *slabs = &pool->slabs;
+    bool condemned = false;
+    for (uint32_t slab = slabs->slab_limit; slab-- > 1;) {
+        uint32_t block_count = aegis_i_slab_blocks(slabs, slab);
+        if (!aegis_i_slab_is_held(slabs, slab) || pool->capacity - block_count < keep_block_count ||
+            !is_empty(pool, slab))
+            continue;
+        condemn_slab(pool, slab);
+        condemned = true;
+    }
+    if (condemned) {
+        drop_condemned_blocks(pool);
+        aegis_i_slabs_reindex(slabs);
+    }
+    assert(aegis_i_pool_is_valid(pool));
+    return condemned;
+}
+
+void aegis_pool_trim(aegis_pool *pool, size_t keep_block_count) {
+    assert(aegis_i_pool_is_valid(pool));
+    aegis_pool_slabs *slabs = &pool->slabs;
+    if (!aegis_i_pool_condemn(pool, keep_block_count))
+        return;
+    for (uint32_t slab = slabs->slab_limit; slab-- > 1;) {
+        uintptr_t entry = aegis_i_slabs_take_condemned(slabs, slab);
+        if (entry != 0)
+            aegis_i_slabs_release(slabs, slab, entry);
+    }
+    assert(aegis_i_pool_is_valid(pool));
+}
+
+void aegis_pool_get_stats(const aegis_pool *pool, aegis_pool_stats *stats) {
+    aegis_i_slabs_get_stats(&pool->slabs, stats);
+    stats->capacity = pool->capacity;
+    stats->in_use = in_use(pool);
+    stats->available = pool->capacity - stats->in_use;
+    stats->peak_in_use = pool->peak_in_use;
+    stats->slab_count = pool->slab_count;
+}
+
+void aegis_pool_last_error(const aegis_pool *pool, aegis_error *error) {
+    *error = pool->failed;
+}

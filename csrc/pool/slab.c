@@ -1,0 +1,452 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The slabs under a pool of any form.
+ *
+ * An address becomes an index without a division: the offset from the slab's base times the
+ * inverse of the stride's odd part, modulo the word, rotated by the stride's power of two, is a
+ * bijection that takes each multiple of the stride to its quotient. So one comparison with the
+ * number of blocks tells a block's start from every other address.
+ *
+ * Slabs after the first are found through a table of address windows, each as large as the least
+ * power of two not below a slab: a slab touches at most two windows, a window at most three slabs.
+ * The table is open-addressed and at most half full, so a look-up is O(1) for any number of slabs.
+ *
+ * All memory comes and goes through acquire() and give_back() below. */
+#include "slab.h"
+#include "../base/atomics.h"
+#include "../base/harden.h"
+
+/* What growth counts is read by statistics alone, so these orders are all relaxed. */
+static void count_up(size_t *counter, size_t value) {
+    aegis_i_add((_Atomic size_t *)counter, value, memory_order_relaxed);
+}
+
+static void count_down(size_t *counter, size_t value) {
+    aegis_i_sub((_Atomic size_t *)counter, value, memory_order_relaxed);
+}
+
+static size_t read_count(const size_t *counter) {
+    return aegis_i_load((const _Atomic size_t *)counter, memory_order_relaxed);
+}
+
+void aegis_i_slabs_fail(const aegis_pool_slabs *slabs, size_t size_bytes, size_t align_bytes,
+                        const aegis_i_refusal *why, aegis_error *error) {
+    (void)aegis_i_error_bytes(error, AEGIS_E_OUT_OF_MEMORY, size_bytes, align_bytes);
+    error->in_use_bytes = read_count(&slabs->reserved_bytes);
+    if (why != NULL)
+        aegis_i_explain_refusal(why, error);
+}
+
+/* The one place where memory is asked for. NULL: `error` says why. */
+static void *acquire(aegis_pool_slabs *slabs, size_t size_bytes, size_t align_bytes, bool *zeroed,
+                     aegis_error *error) {
+    aegis_i_refusal why;
+    void *memory =
+        aegis_i_acquire(&slabs->source, slabs->budget, size_bytes, align_bytes, zeroed, &why);
+    if (memory == NULL) {
+        aegis_i_slabs_fail(slabs, size_bytes, align_bytes, &why, error);
+        return NULL;
+    }
+    count_up(&slabs->reserved_bytes, size_bytes);
+    count_up(&slabs->acquired_count, 1);
+    return memory;
+}
+
+/* The one place where memory goes back. */
+static void give_back(aegis_pool_slabs *slabs, void *memory, size_t size_bytes,
+                      size_t align_bytes) {
+    count_down(&slabs->reserved_bytes, size_bytes);
+    count_up(&slabs->released_count, 1);
+    aegis_i_give_back(&slabs->source, slabs->budget, memory, size_bytes, align_bytes);
+}
+
+void *aegis_i_slabs_acquire_beside(aegis_pool_slabs *slabs, size_t size_bytes, size_t align_bytes,
+                                   aegis_error *error) {
+    bool zeroed;
+    void *memory = acquire(slabs, size_bytes, align_bytes, &zeroed, error);
+    if (memory != NULL && !zeroed)
+        memset(memory, 0, size_bytes);
+    return memory;
+}
+
+void aegis_i_slabs_release_beside(aegis_pool_slabs *slabs, void *memory, size_t size_bytes,
+                                  size_t align_bytes) {
+    give_back(slabs, memory, size_bytes, align_bytes);
+}
+
+/* What a slab is aligned to. */
+static size_t slab_align(const aegis_pool_slabs *slabs) {
+    return aegis_i_max(slabs->align_bytes, AEGIS_POOL_SLAB_ALIGN);
+}
+
+/* The size of a slab; never 0, as the stride is not. */
+static size_t slab_bytes(const aegis_pool_slabs *slabs, uint32_t slab) {
+    return aegis_i_slab_blocks(slabs, slab) * slabs->grid.stride_bytes;
+}
+
+/* Inverts an odd number modulo 2^N: each Newton step doubles the number of right bits. */
+static size_t invert_odd(size_t odd) {
+    size_t inverse = odd;
+    for (int right_bits = 3; right_bits < (int)sizeof(size_t) * 8; right_bits *= 2)
+        inverse *= 2 - odd * inverse;
+    return inverse;
+}
+
+/* The largest power of two that is not above `value`, which is not 0. */
+static size_t floor_power_of_two(size_t value) {
+    while (!aegis_i_is_power_of_two(value))
+        value &= value - 1;
+    return value;
+}
+
+/* The most bytes that a block can have for it and `reserve_count` more to fit into a slab. */
+static size_t most_block_bytes(const aegis_pool_slabs *slabs, size_t reserve_count) {
+    size_t stride_bytes = (PTRDIFF_MAX - slab_align(slabs)) / (1 + reserve_count);
+    stride_bytes &= ~(slabs->align_bytes - 1);
+    return stride_bytes > AEGIS_I_GUARD_BYTES ? stride_bytes - AEGIS_I_GUARD_BYTES : 0;
+}
+
+/* Sets block size, alignment, stride and what follows from them. */
+static aegis_status set_stride(aegis_pool_slabs *slabs, const aegis_pool_options *options,
+                               size_t reserve_count, aegis_error *error) {
+    size_t block_bytes = options->block_bytes;
+    size_t align_bytes = options->align_bytes;
+    if (align_bytes == 0)
+        align_bytes = block_bytes % 16 == 0 ? 16 : 8;
+    if (!aegis_i_is_power_of_two(align_bytes))
+        return aegis_i_error_bytes(error, AEGIS_E_INVALID_LAYOUT, block_bytes, align_bytes);
+    /* So that a slab has room for a block and the reserve, and for its own alignment. */
+    size_t most_align_bytes = floor_power_of_two(PTRDIFF_MAX / (4 + reserve_count));
+    if (align_bytes > most_align_bytes)
+        return aegis_i_error_refuse(error, AEGIS_E_INVALID_LAYOUT, AEGIS_WHAT_ALIGN, align_bytes,
+                                    most_align_bytes);
+    slabs->block_bytes = block_bytes;
+    slabs->align_bytes = align_bytes;
+    size_t most_bytes = most_block_bytes(slabs, reserve_count);
+    if (block_bytes > most_bytes) {
+        (void)aegis_i_error_bytes(error, AEGIS_E_INVALID_LAYOUT, block_bytes, align_bytes);
+        error->allowed = most_bytes;
+        return error->status;
+    }
+    size_t span_bytes = aegis_i_max(block_bytes + AEGIS_I_GUARD_BYTES, 1);
+    size_t stride_bytes = aegis_i_round_up(span_bytes, align_bytes);
+    slabs->grid.stride_bytes = stride_bytes;
+    while ((stride_bytes & 1) == 0) {
+        stride_bytes >>= 1;
+        slabs->grid.rotate++;
+    }
+    slabs->grid.inverse = invert_odd(stride_bytes);
+    return AEGIS_OK;
+}
+
+/* The most blocks that the indices have numbers for, and their side memory room, reserves aside. */
+static size_t most_blocks(size_t slab_count, size_t reserve_count, size_t head_bytes,
+                          size_t side_bytes) {
+    /* What lies beside the blocks' own entries: the head, the directory, and at most 32 bytes of
+     * windows for each slab. */
+    uint64_t room_bytes = PTRDIFF_MAX - 4 * AEGIS_I_META_ALIGN - head_bytes;
+    room_bytes -= slab_count * (sizeof(uintptr_t) + 8 * sizeof(uint32_t));
+    uint64_t index_count = room_bytes / side_bytes;
+    size_t most_count =
+        index_count < AEGIS_POOL_MAX_BLOCKS ? (size_t)index_count : (size_t)AEGIS_POOL_MAX_BLOCKS;
+    return most_count > reserve_count ? most_count - reserve_count : 0;
+}
+
+/* Sets the numbers of blocks and slabs. */
+static aegis_status set_counts(aegis_pool_slabs *slabs, const aegis_pool_options *options,
+                               size_t reserve_count, size_t head_bytes, size_t side_bytes,
+                               aegis_error *error) {
+    size_t step_count = options->block_count;
+    size_t max_count = options->max_block_count != 0 ? options->max_block_count : step_count;
+    if (step_count == 0)
+        return aegis_i_error_refuse(error, AEGIS_E_INVALID, AEGIS_WHAT_BLOCKS, 0, 1);
+    if (max_count < step_count)
+        return aegis_i_error_refuse(error, AEGIS_E_INVALID, AEGIS_WHAT_MAX_BLOCKS, max_count,
+                                    step_count);
+    size_t slab_count = 1 + (max_count - 1) / step_count;
+    size_t in_slab_count =
+        (PTRDIFF_MAX - slab_align(slabs)) / slabs->grid.stride_bytes - reserve_count;
+    size_t most_count = most_blocks(aegis_i_min(slab_count, AEGIS_I_MAX_SLABS), reserve_count,
+                                    head_bytes, side_bytes);
+    if (step_count > aegis_i_min(in_slab_count, most_count))
+        return aegis_i_error_refuse(error, AEGIS_E_INVALID_LAYOUT, AEGIS_WHAT_BLOCKS, step_count,
+                                    aegis_i_min(in_slab_count, most_count));
+    if (max_count > most_count)
+        return aegis_i_error_refuse(error, AEGIS_E_INVALID_LAYOUT, AEGIS_WHAT_MAX_BLOCKS, max_count,
+                                    most_count);
+    if (slab_count > AEGIS_I_MAX_SLABS)
+        return aegis_i_error_refuse(error, AEGIS_E_INVALID_LAYOUT, AEGIS_WHAT_SLABS, slab_count,
+                                    AEGIS_I_MAX_SLABS);
+    slabs->grid.count = step_count + reserve_count;
+    slabs->step_count = (uint32_t)step_count;
+    slabs->index_limit = (uint32_t)(max_count + reserve_count);
+    slabs->slab_limit = (uint32_t)slab_count;
+    while (((size_t)1 << slabs->window_shift) < step_count * slabs->grid.stride_bytes)
+        slabs->window_shift++;
+    return AEGIS_OK;
+}
+
+/* Lays out the side memory: head, per-index arrays, directory, windows. If the memory cannot be
+ * had, `error` says why. */
+static aegis_status acquire_meta(aegis_pool_slabs *slabs, size_t head_bytes, size_t side_bytes,
+                                 aegis_error *error) {
+    uint32_t window_count = 1;
+    if (slabs->slab_limit > 1) {
+        /* By the bound on slab_limit this ends at 2^31 at the latest. */
+        uint64_t wanted_count = (uint64_t)(slabs->slab_limit - 1) * 4;
+        while (window_count < wanted_count)
+            window_count *= 2;
+    }
+    uint64_t side_at = (head_bytes + (AEGIS_I_META_ALIGN - 1)) & ~(AEGIS_I_META_ALIGN - 1);
+    uint64_t directory_at = (side_at + (uint64_t)slabs->index_limit * side_bytes + 15) & ~15ULL;
+    uint64_t windows_at = directory_at + (uint64_t)slabs->slab_limit * sizeof(uintptr_t);
+    uint64_t total_bytes = windows_at + (uint64_t)window_count * sizeof(uint32_t);
+    assert(total_bytes <= PTRDIFF_MAX - AEGIS_I_META_ALIGN); /* see most_blocks */
+
+    bool zeroed;
+    unsigned char *meta =
+        (unsigned char *)acquire(slabs, (size_t)total_bytes, AEGIS_I_META_ALIGN, &zeroed, error);
+    if (meta == NULL)
+        return error->status;
+    if (!zeroed)
+        memset(meta, 0, (size_t)total_bytes);
+    slabs->meta = meta;
+    slabs->meta_bytes = (size_t)total_bytes;
+    slabs->side = meta + side_at;
+    slabs->directory = (uintptr_t *)(void *)(meta + directory_at);
+    slabs->windows = (uint32_t *)(void *)(meta + windows_at);
+    slabs->window_mask = window_count - 1;
+    return AEGIS_OK;
+}
+
+aegis_status aegis_i_slabs_init(aegis_pool_slabs *slabs, const aegis_pool_options *options,
+                                size_t reserve_count, size_t head_bytes, size_t side_bytes,
+                                aegis_error *error) {
+    memset(slabs, 0, sizeof *slabs);
+    memset(error, 0, sizeof *error);
+    slabs->source = options->source != NULL ? *options->source : aegis_source_pages(0);
+    slabs->budget = options->budget;
+    aegis_status status = set_stride(slabs, options, reserve_count, error);
+    if (status == AEGIS_OK)
+        status = set_counts(slabs, options, reserve_count, head_bytes, side_bytes, error);
+    if (status == AEGIS_OK)
+        status = acquire_meta(slabs, head_bytes, side_bytes, error);
+    if (status == AEGIS_OK) {
+        uintptr_t entry = aegis_i_slabs_acquire(slabs, 0, error);
+        if (entry != 0) {
+            slabs->grid.base = aegis_i_slab_base(entry);
+            slabs->directory[0] = entry;
+            if (slabs->budget != NULL)
+                (void)aegis_budget_retain(slabs->budget);
+            return AEGIS_OK;
+        }
+        give_back(slabs, slabs->meta, slabs->meta_bytes, AEGIS_I_META_ALIGN);
+        status = error->status;
+    }
+    memset(slabs, 0, sizeof *slabs);
+    if (error->what != AEGIS_WHAT_BYTES)
+        return aegis_i_pool_refuse(options, error, status, error->what, error->asked,
+                                   error->allowed);
+    if (options->error != NULL)
+        *options->error = *error;
+    return status;
+}
+
+void aegis_i_slabs_empty(aegis_pool_slabs *slabs, aegis_pool_slabs *rest) {
+    *rest = *slabs;
+    memset(slabs, 0, sizeof *slabs);
+    for (uint32_t slab = rest->slab_limit; slab-- > 0;) {
+        uintptr_t entry = rest->directory[slab];
+        rest->directory[slab] = 0;
+        if (entry != 0)
+            aegis_i_slabs_release(rest, slab, entry);
+    }
+}
+
+void aegis_i_slabs_close(aegis_pool_slabs *rest) {
+    /* The source may have finished a pool that was being finished. */
+    if (rest->meta == NULL)
+        return;
+    give_back(rest, rest->meta, rest->meta_bytes, AEGIS_I_META_ALIGN);
+    if (rest->source.close != NULL)
+        rest->source.close(rest->source.context);
+    aegis_budget_destroy(rest->budget);
+}
+
+void aegis_i_slabs_fini(aegis_pool_slabs *slabs) {
+    aegis_pool_slabs rest;
+    aegis_i_slabs_empty(slabs, &rest);
+    aegis_i_slabs_close(&rest);
+}
+
+bool aegis_i_slabs_is_valid(const aegis_pool_slabs *slabs) {
+    const aegis_pool_grid *grid = &slabs->grid;
+    return grid->base != NULL && grid->count >= slabs->step_count && slabs->step_count != 0 &&
+           grid->count <= slabs->index_limit && slabs->slab_limit != 0 &&
+           aegis_i_is_power_of_two(slabs->align_bytes) &&
+           grid->stride_bytes % slabs->align_bytes == 0 &&
+           aegis_i_padding(grid->base, slab_align(slabs)) == 0 &&
+           (grid->stride_bytes >> grid->rotate) * grid->inverse == 1 &&
+           aegis_i_slab_base(slabs->directory[0]) == grid->base;
+}
+
+uintptr_t aegis_i_slabs_entry(const aegis_pool_slabs *slabs, uint32_t slab) {
+    /* Acquire pairs with the release in aegis_i_slabs_install: what its source wrote is seen. */
+    uintptr_t entry =
+        aegis_i_load((const _Atomic uintptr_t *)&slabs->directory[slab], memory_order_acquire);
+    return (entry & AEGIS_I_SLAB_CONDEMNED) == 0 ? entry : 0;
+}
+
+/* Where in the table the search for a window begins. */
+static uint32_t window_slot(const aegis_pool_slabs *slabs, uintptr_t window) {
+    return (uint32_t)(((uint64_t)window * UINT64_C(0x9E3779B97F4A7C15)) >> 32) & slabs->window_mask;
+}
+
+uint32_t aegis_i_slabs_find(const aegis_pool_slabs *slabs, const void *block) {
+    size_t slot_index = aegis_pool_grid_find(&slabs->grid, block);
+    if (slot_index < slabs->grid.count)
+        return (uint32_t)slot_index;
+    /* 0 slabs: the pool is being finished. */
+    if (slabs->slab_limit <= 1)
+        return AEGIS_I_NO_INDEX;
+    uint32_t at = window_slot(slabs, (uintptr_t)block >> slabs->window_shift);
+    /* At most half of the table is in use, so an empty place ends the search; its size does for
+     * certain. */
+    for (uint32_t i = 0; i <= slabs->window_mask; i++, at = (at + 1) & slabs->window_mask) {
+        /* Acquire pairs with the release in add_window: the slab's directory entry is seen. */
+        uint32_t slab =
+            aegis_i_load((const _Atomic uint32_t *)&slabs->windows[at], memory_order_acquire);
+        if (slab == 0)
+            return AEGIS_I_NO_INDEX;
+        uintptr_t entry = aegis_i_slabs_entry(slabs, slab);
+        aegis_pool_grid grid = slabs->grid;
+        grid.base = aegis_i_slab_base(entry);
+        slot_index = aegis_pool_grid_find(&grid, block);
+        if (entry != 0 && slot_index < aegis_i_slab_blocks(slabs, slab))
+            return aegis_i_slab_start(slabs, slab) + (uint32_t)slot_index;
+    }
+    return AEGIS_I_NO_INDEX;
+}
+
+unsigned char *aegis_i_slabs_address(const aegis_pool_slabs *slabs, size_t index) {
+    if (index < slabs->grid.count)
+        return slabs->grid.base + index * slabs->grid.stride_bytes;
+    if (index >= slabs->index_limit)
+        return NULL;
+    uint32_t slab = aegis_i_slab_of(slabs, (uint32_t)index);
+    uintptr_t entry = aegis_i_slabs_entry(slabs, slab);
+    if (entry == 0)
+        return NULL;
+    return aegis_i_slab_base(entry) +
+           (index - aegis_i_slab_start(slabs, slab)) * slabs->grid.stride_bytes;
+}
+
+uintptr_t aegis_i_slabs_acquire(aegis_pool_slabs *slabs, uint32_t slab, aegis_error *error) {
+    bool zeroed;
+    size_t size_bytes = slab_bytes(slabs, slab);
+    void *memory = acquire(slabs, size_bytes, slab_align(slabs), &zeroed, error);
+    if (memory == NULL)
+        return 0;
+    AEGIS_I_HIDE(memory, size_bytes);
+    return (uintptr_t)memory | (uintptr_t)zeroed;
+}
+
+/* Enters a slab under a window, unless it is there already. */
+static void add_window(aegis_pool_slabs *slabs, uint32_t slab, uintptr_t window) {
+    uint32_t at = window_slot(slabs, window);
+    for (uint32_t i = 0; i <= slabs->window_mask; i++, at = (at + 1) & slabs->window_mask) {
+        uint32_t found = 0;
+        /* Release pairs with the acquire in aegis_i_slabs_find. */
+        if (aegis_i_cas((_Atomic uint32_t *)&slabs->windows[at], &found, slab, memory_order_release,
+                        memory_order_relaxed) ||
+            found == slab)
+            return;
+    }
+    assert(false && "the table has two places for each window of each slab held");
+}
+
+static void add_windows(aegis_pool_slabs *slabs, uint32_t slab, uintptr_t entry) {
+    uintptr_t first = (uintptr_t)aegis_i_slab_base(entry);
+    uintptr_t last = first + (slab_bytes(slabs, slab) - 1);
+    add_window(slabs, slab, first >> slabs->window_shift);
+    if (last >> slabs->window_shift != first >> slabs->window_shift)
+        add_window(slabs, slab, last >> slabs->window_shift);
+}
+
+uintptr_t aegis_i_slabs_install(aegis_pool_slabs *slabs, uint32_t slab, uintptr_t entry) {
+    uintptr_t found = 0;
+    /* Release pairs with the acquire in aegis_i_slabs_entry; acquire on failure with the release
+     * of the thread that was faster. */
+    if (!aegis_i_cas((_Atomic uintptr_t *)&slabs->directory[slab], &found, entry,
+                     memory_order_release, memory_order_acquire))
+        entry = found;
+    add_windows(slabs, slab, entry);
+    return entry;
+}
+
+void aegis_i_slabs_release(aegis_pool_slabs *slabs, uint32_t slab, uintptr_t entry) {
+    size_t size_bytes = slab_bytes(slabs, slab);
+    AEGIS_I_SHOW_ZEROED(aegis_i_slab_base(entry), size_bytes);
+    give_back(slabs, aegis_i_slab_base(entry), size_bytes, slab_align(slabs));
+}
+
+void aegis_i_slabs_condemn(aegis_pool_slabs *slabs, uint32_t slab) {
+    assert(slab != 0 && aegis_i_slab_is_held(slabs, slab));
+    slabs->directory[slab] |= AEGIS_I_SLAB_CONDEMNED;
+}
+
+void aegis_i_slabs_revive(aegis_pool_slabs *slabs, uint32_t slab) {
+    assert(aegis_i_slab_is_condemned(slabs, slab));
+    slabs->directory[slab] = (uintptr_t)aegis_i_slab_base(slabs->directory[slab]);
+    add_windows(slabs, slab, slabs->directory[slab]);
+}
+
+uintptr_t aegis_i_slabs_take_condemned(aegis_pool_slabs *slabs, uint32_t slab) {
+    /* The source may have finished the pool meanwhile. */
+    if (slab >= slabs->slab_limit || !aegis_i_slab_is_condemned(slabs, slab))
+        return 0;
+    uintptr_t entry = slabs->directory[slab];
+    slabs->directory[slab] = 0;
+    return entry;
+}
+
+void aegis_i_slabs_reindex(aegis_pool_slabs *slabs) {
+    memset(slabs->windows, 0, ((size_t)slabs->window_mask + 1) * sizeof *slabs->windows);
+    for (uint32_t slab = 1; slab < slabs->slab_limit; slab++)
+        if (aegis_i_slab_is_held(slabs, slab))
+            add_windows(slabs, slab, slabs->directory[slab]);
+}
+
+aegis_status aegis_i_slabs_get(const aegis_pool_slabs *slabs, size_t slab,
+                               aegis_pool_slab_info *info) {
+    if (slab >= slabs->slab_limit)
+        return AEGIS_E_INVALID;
+    uintptr_t entry = aegis_i_slabs_entry(slabs, (uint32_t)slab);
+    if (entry == 0)
+        return AEGIS_E_EXHAUSTED;
+    info->base = aegis_i_slab_base(entry);
+    info->size_bytes = slab_bytes(slabs, (uint32_t)slab);
+    info->first_index = aegis_i_slab_start(slabs, (uint32_t)slab);
+    info->block_count = aegis_i_slab_blocks(slabs, (uint32_t)slab);
+    return AEGIS_OK;
+}
+
+void aegis_i_pool_show(const aegis_pool_slabs *slabs, void *block, bool zeroed, bool clean) {
+    if (!zeroed) {
+        AEGIS_I_SHOW(block, slabs->block_bytes);
+        return;
+    }
+    AEGIS_I_SHOW_ZEROED(block, slabs->block_bytes);
+    if (!clean)
+        memset(block, 0, slabs->block_bytes);
+}
+
+void aegis_i_slabs_get_stats(const aegis_pool_slabs *slabs, aegis_pool_stats *stats) {
+    memset(stats, 0, sizeof *stats);
+    stats->block_bytes = slabs->block_bytes;
+    stats->stride_bytes = slabs->grid.stride_bytes;
+    stats->align_bytes = slabs->align_bytes;
+    stats->max_capacity = slabs->index_limit - (slabs->grid.count - slabs->step_count);
+    stats->reserved_bytes = read_count(&slabs->reserved_bytes);
+    stats->acquired_count = read_count(&slabs->acquired_count);
+    stats->released_count = read_count(&slabs->released_count);
+}
