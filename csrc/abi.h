@@ -3,7 +3,7 @@
 #ifndef AEGIS_MEMORY_I_ABI_H
 #define AEGIS_MEMORY_I_ABI_H
 
-#include "internal.h"
+#include "base/port.h"
 
 /* One line of the table of struct layouts: a struct's size or alignment, or a field's offset. */
 typedef struct aegis_i_abi_entry {

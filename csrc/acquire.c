@@ -4,7 +4,8 @@
  * memory that is not aligned as it asked or that reaches into the headroom (see the invariants in
  * arena.h).
  */
-#include "internal.h"
+#include "acquire.h"
+#include "base/arithmetic.h"
 
 void *aegis_i_acquire(const aegis_source *source, aegis_budget *budget, size_t size_bytes,
                       size_t align_bytes, bool *zeroed, aegis_i_refusal *why) {

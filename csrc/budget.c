@@ -14,6 +14,10 @@
  * In a child process a list may be lost that another thread had under its lock at the fork. Nobody
  * ever reads it again then, nor the links of its nodes: so a node of it is freed as it is. */
 #include "aegis_memory/budget.h"
+#include "base/arithmetic.h"
+#include "base/cancel.h"
+#include "base/text.h"
+#include "budget.h"
 #include "budget_struct.h"
 #include "base/threads.h"
 

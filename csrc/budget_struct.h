@@ -6,7 +6,6 @@
 
 #include "aegis_memory/budget.h"
 #include "base/atomics.h"
-#include "internal.h"
 #include "base/mutex.h"
 
 typedef struct aegis_i_watcher aegis_i_watcher;

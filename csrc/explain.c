@@ -4,7 +4,8 @@
  * A sentence says what was asked for and what was allowed. Which it is follows from `what`; for
  * bytes, from the status. */
 #include "aegis_memory/budget.h"
-#include "internal.h"
+#include "base/arithmetic.h"
+#include "base/text.h"
 
 /* A layout that nothing can have: the alignment is no power of two, or the size too large for it.
  */

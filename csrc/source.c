@@ -8,7 +8,7 @@
 #endif
 
 #include "aegis_memory/source.h"
-#include "internal.h"
+#include "base/arithmetic.h"
 
 #include <stdlib.h>
 

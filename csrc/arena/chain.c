@@ -15,110 +15,14 @@
  * the only one that calls the user's functions: serve it from what is held, or say which block is
  * wanted; acquire that; receive it and serve the request. Between the steps the arena may change:
  * functions of the user that run in the second may use it, as other threads may. */
+#include "chain.h"
+#include "../base/error_record.h"
 #include "../base/harden.h"
-#include "../internal.h"
+#include "growth.h"
+#include "guard.h"
 
 /* An idle block this many times larger than the growth step is kept for large requests. */
 #define IDLE_EXCESS 4
-
-bool aegis_i_arena_is_valid(const aegis_arena *arena) {
-    const aegis_arena_block *block = arena->block;
-    if (((uintptr_t)arena->ptr | (uintptr_t)arena->limit) % AEGIS_ARENA_ALIGN != 0)
-        return false;
-    if (arena->ptr == NULL || arena->ptr > arena->limit ||
-        arena->wasted_bytes > arena->closed_bytes)
-        return false;
-    if (block == NULL)
-        return arena->first == NULL && arena->last == NULL && arena->limit == arena->ptr;
-    return arena->first != NULL && arena->last != NULL && arena->limit <= block->end &&
-           arena->ptr >= aegis_i_block_start(block) && arena->dirty_end <= block->end &&
-           arena->closed_bytes + aegis_i_block_capacity(block) <= arena->capacity_bytes;
-}
-
-void *aegis_i_arena_fail(aegis_arena *arena, const aegis_i_refusal *why, size_t size_bytes,
-                         size_t align_bytes) {
-    aegis_error error;
-    (void)aegis_i_error_bytes(&error, why->status, size_bytes, align_bytes);
-    error.limit_bytes = why->status == AEGIS_E_EXHAUSTED ? arena->capacity_bytes : 0;
-    error.in_use_bytes = aegis_i_arena_used(arena);
-    aegis_i_explain_refusal(why, &error);
-    arena->failed_status = error.status;
-    arena->failed_what = AEGIS_WHAT_BYTES;
-    arena->failed_bytes = error.requested_bytes;
-    arena->failed_align_bytes = error.align_bytes;
-    arena->failed_limit_bytes = error.limit_bytes;
-    arena->failed_in_use_bytes = error.in_use_bytes;
-    arena->failed_budget = error.refused;
-    return NULL;
-}
-
-aegis_arena_block *aegis_i_block_lay(void *memory, size_t total_bytes, bool zeroed,
-                                     uint32_t flags) {
-    aegis_arena_block *block = (aegis_arena_block *)memory;
-    size_t usable_bytes = (total_bytes - AEGIS_I_BLOCK_HEAD) & ~(size_t)(AEGIS_ARENA_ALIGN - 1);
-    block->next = NULL;
-    block->total_bytes = total_bytes;
-    block->end = aegis_i_block_start(block) + usable_bytes;
-    block->dirty_end = zeroed ? aegis_i_block_start(block) : block->end;
-    block->top = aegis_i_block_start(block);
-    block->flags = flags;
-    AEGIS_I_HIDE(aegis_i_block_start(block), usable_bytes);
-    return block;
-}
-
-void aegis_i_arena_enter(aegis_arena *arena, aegis_arena_block *block) {
-    if (arena->first == NULL)
-        arena->first = block;
-    arena->block = block;
-    arena->last = block;
-    arena->dirty_end = block->dirty_end;
-    aegis_i_arena_set_ptr(arena, aegis_i_block_start(block));
-}
-
-/* Puts a block behind `last`: the head of the idle ones. An arena without blocks enters it. */
-static void link_block(aegis_arena *arena, aegis_arena_block *block) {
-    arena->capacity_bytes += aegis_i_block_capacity(block);
-    if (arena->last == NULL) {
-        aegis_i_arena_enter(arena, block);
-        return;
-    }
-    block->next = arena->last->next;
-    arena->last->next = block;
-}
-
-void *aegis_i_arena_acquire(const aegis_arena *arena, size_t total_bytes, bool *zeroed,
-                            aegis_i_refusal *why) {
-    return aegis_i_acquire(&arena->source, arena->budget, total_bytes, AEGIS_I_BLOCK_ALIGN, zeroed,
-                           why);
-}
-
-aegis_arena_block *aegis_i_arena_add(aegis_arena *arena, void *memory, size_t total_bytes,
-                                     bool zeroed) {
-    aegis_arena_block *block =
-        aegis_i_block_lay(memory, total_bytes, zeroed, aegis_i_arena_block_flags(arena));
-    arena->reserved_bytes += total_bytes;
-    arena->block_count++;
-    arena->acquired_count++;
-    link_block(arena, block);
-    return block;
-}
-
-void aegis_i_arena_release(aegis_arena *arena, aegis_arena_block *block) {
-    while (block != NULL) {
-        aegis_arena_block *next = block->next;
-        size_t total_bytes = block->total_bytes;
-        AEGIS_I_SHOW_ZEROED(aegis_i_block_start(block), aegis_i_block_capacity(block));
-        arena->capacity_bytes -= aegis_i_block_capacity(block);
-        arena->block_count--;
-        if ((block->flags & AEGIS_I_BLOCK_CALLER) == 0) {
-            arena->reserved_bytes -= total_bytes;
-            arena->released_count++;
-            aegis_i_give_back(&arena->source, arena->budget, block, total_bytes,
-                              AEGIS_I_BLOCK_ALIGN);
-        }
-        block = next;
-    }
-}
 
 /* Hands out bytes at `p`, clearing those below `dirty_end` if asked. */
 static void *hand_out(aegis_arena *arena, unsigned char *p, size_t size_bytes,
@@ -203,14 +107,14 @@ static aegis_arena_block *find_idle(aegis_arena *arena, size_t need_bytes) {
     owner->block_count--;
     arena->reserved_bytes += block->total_bytes;
     arena->block_count++;
-    link_block(arena, block);
+    aegis_i_arena_link(arena, block);
     return block;
 }
 
 /* Whether a block of `block_bytes`, head included, may serve the request. */
 static bool may_acquire(const aegis_arena *arena, size_t block_bytes,
                         const aegis_i_request *request) {
-    return may_serve(arena, block_bytes - AEGIS_I_BLOCK_HEAD, request->need_bytes);
+    return may_serve(arena, block_bytes - AEGIS_I_BLOCK_HEADER, request->need_bytes);
 }
 
 /* A block that stays current and has room for half as much again, so that an allocation which grows
@@ -227,20 +131,20 @@ static size_t regrown_block(const aegis_arena *arena, size_t exact_bytes,
 }
 
 /* Says which block the request wants: of the growth step if that suits it and may serve it, else of
- * its own size. Shards are a part of a block that is there, so theirs may be larger: it doubles as
- * long as the request does not fit. */
+ * its own size. A block that is lent is a part of one that is there, so it may be larger: the step
+ * doubles as long as the request does not fit. */
 static void want_block(const aegis_arena *arena, aegis_i_request *request) {
-    bool local = (arena->flags & AEGIS_I_ARENA_LOCAL) != 0;
-    size_t exact_bytes = AEGIS_I_BLOCK_HEAD + request->need_bytes;
+    bool lent = (arena->flags & AEGIS_I_ARENA_LENT) != 0;
+    size_t exact_bytes = AEGIS_I_BLOCK_HEADER + request->need_bytes;
     size_t step_bytes = arena->next_block_bytes;
     request->block_bytes = exact_bytes;
     if ((arena->flags & AEGIS_ARENA_OWN_BLOCKS) != 0)
         return;
-    while (local && step_bytes < exact_bytes && step_bytes <= arena->max_block_bytes / 2)
+    while (lent && step_bytes < exact_bytes && step_bytes <= arena->max_block_bytes / 2)
         step_bytes *= 2;
-    if (!local)
+    if (!lent)
         step_bytes = aegis_i_step_block(step_bytes, exact_bytes, arena->reserved_bytes);
-    size_t own_bytes = local ? exact_bytes : aegis_i_own_block(exact_bytes);
+    size_t own_bytes = lent ? exact_bytes : aegis_i_own_block(exact_bytes);
     if (request->regrows)
         own_bytes = regrown_block(arena, exact_bytes, request);
     bool suits = step_bytes >= (request->regrows ? own_bytes : exact_bytes);
@@ -249,14 +153,6 @@ static void want_block(const aegis_arena *arena, aegis_i_request *request) {
         request->block_bytes = step_bytes;
     else if (may_acquire(arena, own_bytes, request))
         request->block_bytes = own_bytes;
-}
-
-void aegis_i_arena_grow_step(aegis_arena *arena, size_t step_bytes) {
-    size_t next_bytes = step_bytes <= arena->max_block_bytes / 2
-                            ? step_bytes * 2
-                            : aegis_i_max(step_bytes, arena->max_block_bytes);
-    /* Others may have gone further while the block was being acquired. */
-    arena->next_block_bytes = aegis_i_max(arena->next_block_bytes, next_bytes);
 }
 
 /* Serves the request from `block`, the head of the idle ones, and decides which of it and the
@@ -306,8 +202,8 @@ static void *serve_from_idle(aegis_arena *arena, const aegis_i_request *request)
     aegis_arena_block *block = find_idle(arena, wanted_bytes);
     if (block != NULL)
         return serve_from(arena, block, request);
-    if ((arena->flags & AEGIS_I_ARENA_LOCAL) != 0 &&
-        aegis_i_local_extend(arena, request->size_bytes, request->align_bytes))
+    if ((arena->flags & AEGIS_I_ARENA_LENT) != 0 &&
+        aegis_i_arena_lender(arena)->extend(arena, request->size_bytes, request->align_bytes))
         return take_from_current(arena, request);
     return NULL;
 }
@@ -329,7 +225,7 @@ void *aegis_i_arena_serve(aegis_arena *arena, aegis_i_request *request) {
     size_t size_bytes = request->size_bytes;
     size_t align_bytes = request->align_bytes;
     request->block_bytes = 0;
-    if ((arena->flags & AEGIS_I_ARENA_LOCAL) != 0 && !aegis_i_local_is_current(arena))
+    if (!aegis_i_arena_is_current(arena))
         return fail_with(arena, request, AEGIS_E_INVALID);
     assert(aegis_i_arena_is_valid(arena));
     /* An alignment that is no constraint here does not narrow the sizes either. */
@@ -347,7 +243,7 @@ void *aegis_i_arena_serve(aegis_arena *arena, aegis_i_request *request) {
     size_t slack_bytes = align_bytes > AEGIS_I_BLOCK_ALIGN ? align_bytes - AEGIS_I_BLOCK_ALIGN : 0;
     request->need_bytes =
         aegis_i_round_up(slack_bytes + span_of(arena, size_bytes), AEGIS_ARENA_ALIGN);
-    if (request->need_bytes > PTRDIFF_MAX - AEGIS_I_BLOCK_HEAD)
+    if (request->need_bytes > PTRDIFF_MAX - AEGIS_I_BLOCK_HEADER)
         return fail_with(arena, request, AEGIS_E_OUT_OF_MEMORY);
     memory = serve_from_idle(arena, request);
     if (memory == NULL)
@@ -357,7 +253,7 @@ void *aegis_i_arena_serve(aegis_arena *arena, aegis_i_request *request) {
 
 /* The block that the request wanted was refused: says which other one it wants, or fails it. */
 static void *refused(aegis_arena *arena, aegis_i_request *request, const aegis_i_refusal *why) {
-    size_t exact_bytes = AEGIS_I_BLOCK_HEAD + request->need_bytes;
+    size_t exact_bytes = AEGIS_I_BLOCK_HEADER + request->need_bytes;
     if (request->block_bytes > exact_bytes && why->status != AEGIS_E_SOURCE) {
         request->grows = false;
         request->block_bytes = exact_bytes;
@@ -385,7 +281,7 @@ void *aegis_i_arena_receive(aegis_arena *arena, aegis_i_request *request, void *
         served = serve_from(arena, block, request);
     else if (!own_block && (served = take_from_current(arena, request)) == NULL) {
         if (block != NULL &&
-            may_serve(arena, request->block_bytes - AEGIS_I_BLOCK_HEAD, request->need_bytes))
+            may_serve(arena, request->block_bytes - AEGIS_I_BLOCK_HEADER, request->need_bytes))
             served = serve_from(arena, block, request);
         else
             served = serve_from_idle(arena, request);
@@ -398,7 +294,7 @@ void *aegis_i_arena_receive(aegis_arena *arena, aegis_i_request *request, void *
         return refused(arena, request, why);
     /* So much has changed meanwhile that the block would leave too large an end: it stays idle. */
     request->grows = false;
-    request->block_bytes = AEGIS_I_BLOCK_HEAD + request->need_bytes;
+    request->block_bytes = AEGIS_I_BLOCK_HEADER + request->need_bytes;
     return NULL;
 }
 
@@ -407,8 +303,9 @@ static void *serve(aegis_arena *arena, aegis_i_request *request) {
     while (request->block_bytes != 0) {
         bool block_zeroed;
         aegis_i_refusal why;
-        void *block = (arena->flags & AEGIS_I_ARENA_LOCAL) != 0
-                          ? aegis_i_local_acquire(arena, request->block_bytes, &block_zeroed, &why)
+        void *block = (arena->flags & AEGIS_I_ARENA_LENT) != 0
+                          ? aegis_i_arena_lender(arena)->lend(arena, request->block_bytes,
+                                                              &block_zeroed, &why)
                           : aegis_i_arena_acquire(arena, request->block_bytes, &block_zeroed, &why);
         memory = aegis_i_arena_receive(arena, request, block, block_zeroed, &why);
     }

@@ -8,8 +8,9 @@
  * guard in the chain is in memory that is handed out. Numbers rise along the chain and are not
  * given twice, so that a mark tells by the number which guards are newer, whatever was freed since.
  */
+#include "guard.h"
 #include "../base/harden.h"
-#include "../internal.h"
+#include "../base/text.h"
 
 #define PATTERN_BYTES 16
 #define PATTERN_GUARD 0xFD

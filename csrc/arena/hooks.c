@@ -2,7 +2,7 @@
 /* The arena in the shapes of malloc. The unsized family puts each size in a 16-byte head before
  * the memory, which also keeps the alignment. */
 #include "aegis_memory/arena_hooks.h"
-#include "../internal.h"
+#include "../base/arithmetic.h"
 
 #define HOOK_ALIGN ((size_t)16)
 

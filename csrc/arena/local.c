@@ -8,7 +8,11 @@
  * stands at the start of the memory. An end is taken by whoever swaps its slot to 0, and read only
  * after, so the same word may come back without harm. */
 #include "aegis_memory/arena_local.h"
-#include "lock_free.h"
+#include "../base/text.h"
+#include "blocks.h"
+#include "defer.h"
+#include "guard.h"
+#include "lock_free_state.h"
 
 /* What shards and remembered ends are aligned to: a cache line, so that two handles share none. */
 #define SHARD_ALIGN ((size_t)64)
@@ -28,7 +32,7 @@ static bool is_same_generation(const aegis_arena *arena) {
            arena->shared_generation;
 }
 
-bool aegis_i_local_is_current(const aegis_arena *arena) {
+static bool is_current(const aegis_arena *arena) {
     if (is_same_generation(arena))
         return true;
     if (AEGIS_I_DEBUG)
@@ -91,8 +95,8 @@ static void set_step(aegis_arena *arena, size_t carved_bytes) {
                                          shared_of(arena)->shard_max_bytes);
 }
 
-void *aegis_i_local_acquire(aegis_arena *arena, size_t total_bytes, bool *zeroed,
-                            aegis_i_refusal *why) {
+/* Carves a shard out of the shared arena. */
+static void *lend(aegis_arena *arena, size_t total_bytes, bool *zeroed, aegis_i_refusal *why) {
     *zeroed = false;
     aegis_lock_free_arena_shared *shared = shared_of(arena);
     unsigned char *p = take_tail(shared, total_bytes);
@@ -113,7 +117,8 @@ void *aegis_i_local_acquire(aegis_arena *arena, size_t total_bytes, bool *zeroed
     return p;
 }
 
-bool aegis_i_local_extend(aegis_arena *arena, size_t size_bytes, size_t align_bytes) {
+/* Makes room in the current shard, by moving its end, if nothing was carved behind it. */
+static bool extend(aegis_arena *arena, size_t size_bytes, size_t align_bytes) {
     aegis_arena_block *block = arena->block;
     if (block == NULL)
         return false;
@@ -136,6 +141,8 @@ bool aegis_i_local_extend(aegis_arena *arena, size_t size_bytes, size_t align_by
     arena->next_block_bytes = arena->max_block_bytes;
     return true;
 }
+
+const aegis_i_lender aegis_i_local_lender = {is_current, lend, extend};
 
 /* Frees the bytes from `from` to `end`: for all if nothing lies behind them, else for handles. */
 static void give_back(aegis_lock_free_arena_shared *shared, unsigned char *from, unsigned char *end,
@@ -166,7 +173,7 @@ aegis_status aegis_arena_local_init(aegis_arena_local *local, const aegis_lock_f
     aegis_status status = aegis_arena_init(&local->arena, &options);
     if (status != AEGIS_OK)
         return status;
-    local->arena.flags |= AEGIS_I_ARENA_LOCAL;
+    local->arena.flags |= AEGIS_I_ARENA_LENT;
     local->arena.shared_generation =
         aegis_i_load(&shared->shared->generation, memory_order_relaxed);
     local->arena.max_block_bytes =

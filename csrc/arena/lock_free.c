@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The lock-free arena's allocation: an atomic addition to the offset of the current block. The way
- * to another block is in lock_free_arena_next.c; making, resetting and trimming the arena are in
- * lock_free_arena_blocks.c.
+ * to another block is in lock_free_next.c; making, resetting and trimming the arena are in
+ * lock_free_shared.c.
  *
  * The chain: origin -> block -> block -> ... -> NULL, with `current` somewhere on it. Between two
  * resets a `next` changes once, from NULL, and `current` moves along the chain only; so each
@@ -16,7 +16,9 @@
  * the owner of the allocation: whatever happened in between, nothing lies behind it at that moment.
  * Such bytes may be dirty again, so dirty_bytes is raised first. */
 #include "aegis_memory/lock_free_arena.h"
-#include "lock_free.h"
+#include "../base/error_record.h"
+#include "defer.h"
+#include "lock_free_state.h"
 
 /* Raises an atomic maximum. It orders nothing itself. */
 static void raise_to(_Atomic size_t *maximum, size_t value) {
@@ -112,7 +114,7 @@ static unsigned char *take_slow(aegis_lock_free_arena_shared *shared, size_t siz
     size_t need_bytes =
         aegis_i_round_up(slack_bytes + aegis_i_shared_span(size_bytes), AEGIS_I_BLOCK_ALIGN);
     why.status = AEGIS_E_OUT_OF_MEMORY;
-    if (need_bytes > PTRDIFF_MAX - AEGIS_I_SHARED_HEAD)
+    if (need_bytes > PTRDIFF_MAX - AEGIS_I_SHARED_HEADER)
         return aegis_i_shared_fail(shared, &why, size_bytes, asked_align_bytes, error);
     aegis_i_take request = {need_bytes, regrows && need_bytes <= PTRDIFF_MAX / 4};
     for (;;) {
@@ -270,6 +272,12 @@ bool aegis_lock_free_arena_resize_in_place(const aegis_lock_free_arena *arena, v
     return memory != NULL &&
            resize_last(arena->shared, (unsigned char *)memory, old_bytes, new_bytes);
 }
+
+/* Allocates what takes the place of a smaller allocation, with room behind it to grow where a new
+ * block is needed for it. The Rust wrapper calls it too. */
+AEGIS_I_HIDDEN void *aegis_i_lock_free_alloc_regrown(const aegis_lock_free_arena *arena,
+                                                     size_t size_bytes, size_t align_bytes,
+                                                     aegis_error *error);
 
 void *aegis_i_lock_free_alloc_regrown(const aegis_lock_free_arena *arena, size_t size_bytes,
                                       size_t align_bytes, aegis_error *error) {

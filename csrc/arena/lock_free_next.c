@@ -3,7 +3,8 @@
  * along the chain, or to a block of its own. What is chosen depends on the sizes of the requests
  * and on what they have found before, so the same requests find the same blocks again after a
  * reset. */
-#include "lock_free.h"
+#include "growth.h"
+#include "lock_free_state.h"
 
 /* Sets the growth step that follows one of `step_bytes`. Several threads may do so at once. */
 static void move_step(aegis_lock_free_arena_shared *shared, size_t step_bytes) {
@@ -30,7 +31,7 @@ bool aegis_i_shared_may_follow(const aegis_lock_free_arena_shared *shared,
         return false;
     if (request->regrows)
         return true;
-    size_t exact_bytes = AEGIS_I_SHARED_HEAD + need_bytes;
+    size_t exact_bytes = AEGIS_I_SHARED_HEADER + need_bytes;
     size_t step_bytes = aegis_i_load(&shared->next_block_bytes, memory_order_relaxed);
     size_t reserved_bytes = aegis_i_load(&shared->reserved_bytes, memory_order_relaxed);
     step_bytes = aegis_i_step_block(step_bytes, exact_bytes, reserved_bytes);
@@ -43,7 +44,7 @@ bool aegis_i_shared_may_follow(const aegis_lock_free_arena_shared *shared,
 static aegis_i_shared_block *grow(aegis_lock_free_arena_shared *shared,
                                   const aegis_i_shared_block *block, const aegis_i_take *request,
                                   aegis_i_refusal *why) {
-    size_t exact_bytes = AEGIS_I_SHARED_HEAD + request->need_bytes;
+    size_t exact_bytes = AEGIS_I_SHARED_HEADER + request->need_bytes;
     size_t step_bytes = aegis_i_load(&shared->next_block_bytes, memory_order_relaxed);
     size_t reserved_bytes = aegis_i_load(&shared->reserved_bytes, memory_order_relaxed);
     size_t block_bytes = aegis_i_step_block(step_bytes, exact_bytes, reserved_bytes);
@@ -133,15 +134,15 @@ aegis_i_shared_block *aegis_i_shared_take_idle(aegis_lock_free_arena_shared *sha
 
 /* The room in a block of its own. */
 static size_t own_capacity(size_t need_bytes) {
-    return aegis_i_own_block(AEGIS_I_SHARED_HEAD + need_bytes) - AEGIS_I_SHARED_HEAD;
+    return aegis_i_own_block(AEGIS_I_SHARED_HEADER + need_bytes) - AEGIS_I_SHARED_HEADER;
 }
 
 /* Acquires a block of its own for a request: of just its size if the source or a budget refuses a
  * rounded one. */
 static aegis_i_shared_block *acquire_own(aegis_lock_free_arena_shared *shared, size_t need_bytes,
                                          aegis_i_refusal *why) {
-    size_t exact_bytes = AEGIS_I_SHARED_HEAD + need_bytes;
-    size_t own_bytes = AEGIS_I_SHARED_HEAD + own_capacity(need_bytes);
+    size_t exact_bytes = AEGIS_I_SHARED_HEADER + need_bytes;
+    size_t own_bytes = AEGIS_I_SHARED_HEADER + own_capacity(need_bytes);
     size_t reserved_bytes = aegis_i_load(&shared->reserved_bytes, memory_order_relaxed);
     size_t step_bytes = aegis_i_load(&shared->next_block_bytes, memory_order_relaxed);
     aegis_i_shared_block *block = aegis_i_shared_acquire(shared, own_bytes, why);

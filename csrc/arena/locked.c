@@ -1,11 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* An arena behind a mutex. The lock is held to find room, not to fill it, and not while a block is
- * acquired: see the three steps of an allocation in arena_block.c. What frees has the arena alone
+ * acquired: see the three steps of an allocation in chain.c. What frees has the arena alone
  * and takes the lock for a moment only, to find out whether the arena is whole: after a fork it may
  * be half changed, and then no function of arena.h may touch it. */
 #include "aegis_memory/locked_arena.h"
-#include "../internal.h"
+#include "../base/error_record.h"
 #include "../base/mutex.h"
+#include "blocks.h"
+#include "chain.h"
+#include "defer.h"
+#include "resize.h"
 
 #include <stdlib.h>
 
@@ -114,6 +118,12 @@ static void *alloc_and_leave(const aegis_locked_arena *arena, size_t size_bytes,
     aegis_i_request request = {size_bytes, align_bytes, 0, 0, zeroed, false, false};
     return serve_and_leave(arena, &request, error);
 }
+
+/* Allocates what takes the place of a smaller allocation, with room behind it to grow where a new
+ * block is needed for it. The Rust wrapper calls it too. */
+AEGIS_I_HIDDEN void *aegis_i_locked_alloc_regrown(const aegis_locked_arena *arena,
+                                                  size_t size_bytes, size_t align_bytes,
+                                                  aegis_error *error);
 
 void *aegis_i_locked_alloc_regrown(const aegis_locked_arena *arena, size_t size_bytes,
                                    size_t align_bytes, aegis_error *error) {

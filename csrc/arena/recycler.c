@@ -3,8 +3,9 @@
  *
  * Every arena has a copy of the source that does not close it; the recycler closes it once. */
 #include "aegis_memory/arena_recycler.h"
-#include "../internal.h"
+#include "../base/error_record.h"
 #include "../base/mutex.h"
+#include "../base/text.h"
 
 #include <stdlib.h>
 

@@ -5,7 +5,12 @@
  *
  * The mark in the scope is the floor of the inner arena: nothing below it is freed or changed
  * before the end. Marks from before the scope are suspended with the outer arena's generation. */
-#include "../internal.h"
+#include "scope.h"
+#include "../base/text.h"
+#include "blocks.h"
+#include "defer.h"
+#include "guard.h"
+#include "mark.h"
 
 _Static_assert(offsetof(aegis_arena_scope, arena) == 0, "an arena of a scope leads to the scope");
 

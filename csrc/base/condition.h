@@ -6,6 +6,7 @@
 #ifndef AEGIS_MEMORY_I_BASE_CONDITION_H
 #define AEGIS_MEMORY_I_BASE_CONDITION_H
 
+#include "cancel.h"
 #include "mutex.h"
 
 #include <stdbool.h>

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The status texts, the version, reports, and text building. */
 #include "aegis_memory/base.h"
+#include "text.h"
+#include "cancel.h"
 #include "harden.h"
-#include "threads.h"
 
 #include <stdarg.h>
 #include <stdatomic.h>

@@ -7,6 +7,8 @@
 #endif
 
 #include "threads.h"
+#include "cancel.h"
+#include "text.h"
 
 #if defined(_WIN32)
 #include <windows.h>
@@ -185,32 +187,6 @@ void aegis_i_spin_pause(uint32_t round) {
     aegis_i_uncancelled_end(state);
 #endif
 }
-
-#if defined(_WIN32) || defined(__ANDROID__)
-
-/* Threads are not cancelled here. */
-int aegis_i_uncancelled_begin(void) {
-    return 0;
-}
-
-void aegis_i_uncancelled_end(int state) {
-    (void)state;
-}
-
-#else
-
-int aegis_i_uncancelled_begin(void) {
-    int state = PTHREAD_CANCEL_ENABLE;
-    (void)pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &state);
-    return state;
-}
-
-void aegis_i_uncancelled_end(int state) {
-    int disabled;
-    (void)pthread_setcancelstate(state, &disabled);
-}
-
-#endif
 
 _Atomic uint32_t aegis_i_process_kept;
 

@@ -14,7 +14,7 @@
 #define AEGIS_MEMORY_I_BASE_THREADS_H
 
 #include "atomics.h"
-#include "../internal.h"
+#include "port.h"
 
 #define AEGIS_I_OWN_NUMBERS UINT32_C(64)
 
@@ -98,10 +98,6 @@ static inline uint32_t aegis_i_process_now(void) {
     return AEGIS_UNLIKELY(cached == 0) ? aegis_i_process() : cached;
 }
 
-/* Keeps this thread from being cancelled at a cancellation point until aegis_i_uncancelled_end,
- * which is given what this returns. */
-AEGIS_I_HIDDEN int aegis_i_uncancelled_begin(void);
-AEGIS_I_HIDDEN void aegis_i_uncancelled_end(int state);
 /* The processors that are there; at least 1. */
 AEGIS_I_HIDDEN uint32_t aegis_i_processor_count(void);
 

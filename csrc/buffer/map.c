@@ -20,7 +20,7 @@
 #endif
 
 #include "owner.h"
-#include "../base/threads.h"
+#include "../base/cancel.h"
 
 #include <stdlib.h>
 
@@ -446,16 +446,5 @@ aegis_status aegis_buffer_map_descriptor(aegis_buffer *buffer, intptr_t file, ui
     aegis_i_uncancelled_end(state);
     if (status != AEGIS_OK && os_error != NULL)
         *os_error = reason;
-    return status;
-}
-
-aegis_status aegis_buffer_check_file(const aegis_buffer *buffer) {
-    const aegis_buffer_owner *owner = buffer->owner;
-    if (owner == NULL || (owner->flags & AEGIS_I_BUFFER_FILE) == 0)
-        return AEGIS_OK;
-    const aegis_i_file_owner *file = (const aegis_i_file_owner *)(const void *)owner;
-    int state = aegis_i_uncancelled_begin();
-    aegis_status status = file->check(file);
-    aegis_i_uncancelled_end(state);
     return status;
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The buffer pool's handles, what it does for a request, and its figures. Where blocks lie, and how
- * long the pool lives, is in buffer_pool_class.c.
+ * long the pool lives, is in pool_class.c.
  *
  * A request first looks into the own stripe of the smallest class that would do; then everywhere in
  * that class, which grows if need be; then in the next larger one; and then does what the policy
@@ -9,9 +9,10 @@
 #define _GNU_SOURCE /* condition.h */
 #endif
 
-#include "owner.h"
-#include "pool.h"
 #include "../base/harden.h"
+#include "../base/text.h"
+#include "owner.h"
+#include "pool_state.h"
 
 #include <stdlib.h>
 

@@ -71,7 +71,7 @@
 #define _GNU_SOURCE /* condition.h */
 #endif
 
-#include "pool.h"
+#include "pool_state.h"
 #include "../base/harden.h"
 
 /* Takes the flag of a thread that does not exist in this process. Its stripe was half changed, so
@@ -346,8 +346,8 @@ uint32_t aegis_i_buffer_class_take(aegis_i_buffer_class *home, aegis_error *erro
         if (index != AEGIS_I_NO_INDEX)
             break;
         if (full_grown) {
-            aegis_i_pool_exhausted(&home->pool.shared->slabs, error, home->max_count,
-                                   home->max_count);
+            aegis_i_slabs_exhausted(&home->pool.shared->slabs, error, home->max_count,
+                                    home->max_count);
             break;
         }
         index = take_growing(home, error);
@@ -402,6 +402,15 @@ static void give_back(aegis_buffer_owner *owner) {
 
 void (*const aegis_i_buffer_give_back)(aegis_buffer_owner *owner) = give_back;
 
+bool aegis_i_buffer_pool_is_valid(const aegis_buffer_pool_shared *shared) {
+    const aegis_i_buffer_class *first = &shared->classes[0];
+    return shared->class_count != 0 && shared->class_count <= AEGIS_BUFFER_MAX_CLASSES &&
+           first->shared == shared && first->slots != NULL && first->pool.shared != NULL &&
+           aegis_i_is_power_of_two((size_t)first->stripe_mask + 1) && first->move_count != 0 &&
+           first->park_count == 2 * first->move_count &&
+           first->park_count <= AEGIS_I_STRIPE_ITEMS && shared->when_empty <= AEGIS_BUFFER_WAIT;
+}
+
 bool aegis_i_buffer_pool_adopt(aegis_buffer_pool_shared *shared) {
     uint32_t whose = aegis_i_process_claim(&shared->process);
     if (whose != AEGIS_I_PROCESS_CLAIM)
@@ -442,17 +451,10 @@ size_t aegis_i_buffer_class_close(aegis_i_buffer_class *home) {
     return left_count;
 }
 
-static void release_pool(aegis_buffer_owner *end) {
-    void *shared = (unsigned char *)(void *)end - offsetof(aegis_buffer_pool_shared, end);
-    aegis_i_buffer_pool_free((aegis_buffer_pool_shared *)shared);
-}
-
 void aegis_i_buffer_pool_drop(aegis_buffer_pool_shared *shared) {
     /* Release and acquire pair: the thread that frees the pool sees what all others did. */
     if (aegis_i_sub(&shared->live, 1, memory_order_acq_rel) != 1)
         return;
     /* Its source may hold the last buffer of another pool, and so on: on a bounded stack. */
-    aegis_buffer_owner end = {0, release_pool, NULL, 0, 0};
-    shared->end = end;
     aegis_buffer_owner_release(&shared->end);
 }

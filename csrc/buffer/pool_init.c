@@ -7,7 +7,7 @@
 #define _GNU_SOURCE /* condition.h */
 #endif
 
-#include "pool.h"
+#include "pool_state.h"
 #include "../base/harden.h"
 
 #define DEFAULT_ALIGN ((size_t)4096)
@@ -23,15 +23,6 @@ typedef struct unfinished_class {
     aegis_i_buffer_slot *slots;
     size_t max_count;
 } unfinished_class;
-
-bool aegis_i_buffer_pool_is_valid(const aegis_buffer_pool_shared *shared) {
-    const aegis_i_buffer_class *first = &shared->classes[0];
-    return shared->class_count != 0 && shared->class_count <= AEGIS_BUFFER_MAX_CLASSES &&
-           first->shared == shared && first->slots != NULL && first->pool.shared != NULL &&
-           aegis_i_is_power_of_two((size_t)first->stripe_mask + 1) && first->move_count != 0 &&
-           first->park_count == 2 * first->move_count &&
-           first->park_count <= AEGIS_I_STRIPE_ITEMS && shared->when_empty <= AEGIS_BUFFER_WAIT;
-}
 
 static size_t max_count_of(const aegis_buffer_class *wanted) {
     return wanted->max_buffer_count != 0 ? wanted->max_buffer_count : wanted->buffer_count;
@@ -151,6 +142,36 @@ static void lay_class(aegis_buffer_pool_shared *shared, size_t i, const unfinish
                 private_count != 0 ? AEGIS_I_PRIVATE_OPEN : AEGIS_I_PRIVATE_CLOSED);
 }
 
+/* Frees everything. */
+static void free_pool(aegis_buffer_pool_shared *shared) {
+    unfinished_class made[AEGIS_BUFFER_MAX_CLASSES];
+    size_t class_count = shared->class_count;
+    size_t memory_bytes = shared->memory_bytes;
+    void (*close)(void *context) = shared->close;
+    void *close_context = shared->close_context;
+    for (size_t i = 0; i < class_count; i++) {
+        made[i].pool = shared->classes[i].pool;
+        made[i].slots = shared->classes[i].slots;
+        made[i].max_count = shared->classes[i].max_count;
+    }
+    /* In a child process threads of its parent may wait, for good. */
+    if (aegis_i_buffer_pool_adopt(shared))
+        aegis_i_condition_fini(&shared->came_home);
+    aegis_i_mutex_fini(&shared->mutex);
+    aegis_i_slabs_release_beside(&made[0].pool.shared->slabs, shared, memory_bytes,
+                                 AEGIS_I_META_ALIGN);
+    while (class_count > 0)
+        unmake_class(&made[--class_count]);
+    if (close != NULL)
+        close(close_context);
+}
+
+/* The release function of `end`. */
+static void release_pool(aegis_buffer_owner *end) {
+    void *shared = (unsigned char *)(void *)end - offsetof(aegis_buffer_pool_shared, end);
+    free_pool((aegis_buffer_pool_shared *)shared);
+}
+
 /* Acquires the shared state and lays it out. NULL: `error` says why. */
 static aegis_buffer_pool_shared *make_shared(const aegis_buffer_pool_options *options,
                                              const aegis_source *source,
@@ -178,6 +199,8 @@ static aegis_buffer_pool_shared *make_shared(const aegis_buffer_pool_options *op
     shared->align_bytes = slabs->align_bytes;
     shared->budget = options->budget;
     shared->free_heap_buffer = aegis_i_buffer_free_heap;
+    aegis_buffer_owner end = {0, release_pool, NULL, 0, 0};
+    shared->end = end;
     shared->close = source->close;
     shared->close_context = source->context;
     shared->memory_bytes = memory_bytes;
@@ -219,27 +242,4 @@ aegis_status aegis_buffer_pool_init(aegis_buffer_pool *pool,
     if (options->error != NULL)
         *options->error = error;
     return status;
-}
-
-void aegis_i_buffer_pool_free(aegis_buffer_pool_shared *shared) {
-    unfinished_class made[AEGIS_BUFFER_MAX_CLASSES];
-    size_t class_count = shared->class_count;
-    size_t memory_bytes = shared->memory_bytes;
-    void (*close)(void *context) = shared->close;
-    void *close_context = shared->close_context;
-    for (size_t i = 0; i < class_count; i++) {
-        made[i].pool = shared->classes[i].pool;
-        made[i].slots = shared->classes[i].slots;
-        made[i].max_count = shared->classes[i].max_count;
-    }
-    /* In a child process threads of its parent may wait, for good. */
-    if (aegis_i_buffer_pool_adopt(shared))
-        aegis_i_condition_fini(&shared->came_home);
-    aegis_i_mutex_fini(&shared->mutex);
-    aegis_i_slabs_release_beside(&made[0].pool.shared->slabs, shared, memory_bytes,
-                                 AEGIS_I_META_ALIGN);
-    while (class_count > 0)
-        unmake_class(&made[--class_count]);
-    if (close != NULL)
-        close(close_context);
 }

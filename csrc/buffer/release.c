@@ -11,8 +11,8 @@
  * The queue takes no memory: the link lies in the count of references, which nobody uses when the
  * last one is gone, and which is 0 again when the function is called. Threads: nothing is shared.
  */
-#include "owner.h"
 #include "../base/threads.h"
+#include "references.h"
 
 /* Release functions inside of each other: a few hundred bytes of stack each, with what they call.
  */

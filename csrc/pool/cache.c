@@ -120,7 +120,7 @@ void *aegis_pool_cache_alloc_slow(aegis_pool_cache *cache, bool zeroed) {
     uint32_t link = aegis_i_load(&shared->links[index], memory_order_relaxed);
     aegis_i_store(&shared->links[index], AEGIS_POOL_LINK_OUT, memory_order_relaxed);
     void *block = aegis_i_slabs_address(&shared->slabs, index);
-    aegis_i_pool_show(&shared->slabs, block, zeroed, link == AEGIS_POOL_LINK_PARKED_CLEAN);
+    aegis_i_slabs_show(&shared->slabs, block, zeroed, link == AEGIS_POOL_LINK_PARKED_CLEAN);
     return block;
 }
 

@@ -72,12 +72,12 @@ aegis_status aegis_lock_free_pool_init(aegis_lock_free_pool *pool,
     if (options == NULL)
         return AEGIS_E_INVALID;
     if ((options->flags & ~AEGIS_POOL_NO_RACING_FREES) != 0)
-        return aegis_i_pool_refuse(&options->blocks, &error, AEGIS_E_INVALID, AEGIS_WHAT_FLAGS,
-                                   options->flags, AEGIS_POOL_NO_RACING_FREES);
+        return aegis_i_slabs_refuse(&options->blocks, &error, AEGIS_E_INVALID, AEGIS_WHAT_FLAGS,
+                                    options->flags, AEGIS_POOL_NO_RACING_FREES);
     if (options->max_cache_count > AEGIS_POOL_MAX_CACHES)
-        return aegis_i_pool_refuse(&options->blocks, &error, AEGIS_E_INVALID_LAYOUT,
-                                   AEGIS_WHAT_CACHES, options->max_cache_count,
-                                   AEGIS_POOL_MAX_CACHES);
+        return aegis_i_slabs_refuse(&options->blocks, &error, AEGIS_E_INVALID_LAYOUT,
+                                    AEGIS_WHAT_CACHES, options->max_cache_count,
+                                    AEGIS_POOL_MAX_CACHES);
     size_t reserve_count = options->max_cache_count * AEGIS_POOL_CACHE_BLOCKS;
     size_t head_bytes =
         sizeof(aegis_lock_free_pool_shared) + options->max_cache_count * sizeof(uint32_t);
@@ -253,7 +253,7 @@ static aegis_status grow(aegis_lock_free_pool_shared *shared, aegis_error *error
     uint32_t slab = load_slab_count(shared);
     if (slab == slabs->slab_limit) {
         uint32_t fresh = aegis_i_load(&shared->fresh_count, memory_order_relaxed);
-        aegis_i_pool_exhausted(slabs, error, promised(shared, slab), fresh);
+        aegis_i_slabs_exhausted(slabs, error, promised(shared, slab), fresh);
         return AEGIS_E_EXHAUSTED;
     }
     uintptr_t entry = aegis_i_slabs_entry(slabs, slab);
@@ -383,7 +383,7 @@ static void *take_block(const aegis_lock_free_pool *pool, bool zeroed, aegis_err
         return NULL;
     aegis_i_store(&shared->links[index], AEGIS_POOL_LINK_OUT, memory_order_relaxed);
     void *block = aegis_i_slabs_address(&shared->slabs, index);
-    aegis_i_pool_show(&shared->slabs, block, zeroed, clean);
+    aegis_i_slabs_show(&shared->slabs, block, zeroed, clean);
     return block;
 }
 
@@ -409,7 +409,7 @@ size_t aegis_lock_free_pool_alloc_n(const aegis_lock_free_pool *pool, void **blo
         for (size_t i = 0; i < got_count; i++) {
             aegis_i_store(&shared->links[indices[i]], AEGIS_POOL_LINK_OUT, memory_order_relaxed);
             void *block = aegis_i_slabs_address(&shared->slabs, indices[i]);
-            aegis_i_pool_show(&shared->slabs, block, false, clean);
+            aegis_i_slabs_show(&shared->slabs, block, false, clean);
             blocks[done_count++] = block;
         }
     }

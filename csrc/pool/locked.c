@@ -23,6 +23,7 @@
 #include "../base/condition.h"
 #include "../base/harden.h"
 #include "one_owner.h"
+#include "../base/text.h"
 #include "../base/threads.h"
 
 #define SLICE_NS UINT64_C(10000000)
@@ -261,8 +262,8 @@ static uint64_t earlier(uint64_t a, uint64_t b) {
 
 static void fail_exhausted(const aegis_locked_pool_shared *shared, aegis_error *error) {
     const aegis_pool *inner = &shared->pool;
-    aegis_i_pool_exhausted(&inner->slabs, error, inner->slabs.index_limit,
-                           inner->touched_count - inner->free_count);
+    aegis_i_slabs_exhausted(&inner->slabs, error, inner->slabs.index_limit,
+                            inner->touched_count - inner->free_count);
 }
 
 /* What a thread has put into the pool that waits. */
@@ -397,7 +398,7 @@ static void *alloc(const aegis_locked_pool *pool, bool zeroed, uint64_t timeout_
         return NULL;
     }
     /* The block is ours alone by now. */
-    aegis_i_pool_show(&shared->pool.slabs, block, zeroed, clean);
+    aegis_i_slabs_show(&shared->pool.slabs, block, zeroed, clean);
     return block;
 }
 
@@ -427,7 +428,7 @@ size_t aegis_locked_pool_alloc_n(const aegis_locked_pool *pool, void **blocks, s
             block = take_slow(shared, 0, &clean, &failed);
         if (block == NULL)
             break;
-        aegis_i_pool_show(&shared->pool.slabs, block, false, clean);
+        aegis_i_slabs_show(&shared->pool.slabs, block, false, clean);
         blocks[got_count++] = block;
     }
     if (failed.status == AEGIS_E_FORKED)

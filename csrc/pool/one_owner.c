@@ -34,8 +34,8 @@ aegis_status aegis_i_pool_init(aegis_pool *pool, const aegis_pool_options *optio
                                size_t head_bytes) {
     memset(pool, 0, sizeof *pool);
     if (options == NULL)
-        return aegis_i_pool_refuse(options, &pool->failed, AEGIS_E_INVALID, AEGIS_WHAT_OPTIONS, 0,
-                                   0);
+        return aegis_i_slabs_refuse(options, &pool->failed, AEGIS_E_INVALID, AEGIS_WHAT_OPTIONS, 0,
+                                    0);
     aegis_status status =
         aegis_i_slabs_init(&pool->slabs, options, 0, head_bytes, SIDE_BYTES, &pool->failed);
     if (status != AEGIS_OK)
@@ -130,7 +130,7 @@ bool aegis_i_pool_add_slab(aegis_pool *pool, uint32_t slab, uintptr_t entry) {
 static bool grow(aegis_pool *pool) {
     aegis_pool_slabs *slabs = &pool->slabs;
     if (!aegis_i_pool_can_grow(pool)) {
-        aegis_i_pool_exhausted(slabs, &pool->failed, slabs->index_limit, in_use(pool));
+        aegis_i_slabs_exhausted(slabs, &pool->failed, slabs->index_limit, in_use(pool));
         return false;
     }
     if (aegis_i_pool_revive(pool))
@@ -178,7 +178,7 @@ void *aegis_pool_alloc_slow(aegis_pool *pool, bool zeroed) {
         if (!grow(pool))
             return NULL;
     void *block = aegis_i_pool_take_held(pool, &clean);
-    aegis_i_pool_show(&pool->slabs, block, zeroed, clean);
+    aegis_i_slabs_show(&pool->slabs, block, zeroed, clean);
     return block;
 }
 

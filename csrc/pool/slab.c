@@ -244,8 +244,8 @@ aegis_status aegis_i_slabs_init(aegis_pool_slabs *slabs, const aegis_pool_option
     }
     memset(slabs, 0, sizeof *slabs);
     if (error->what != AEGIS_WHAT_BYTES)
-        return aegis_i_pool_refuse(options, error, status, error->what, error->asked,
-                                   error->allowed);
+        return aegis_i_slabs_refuse(options, error, status, error->what, error->asked,
+                                    error->allowed);
     if (options->error != NULL)
         *options->error = *error;
     return status;
@@ -430,7 +430,7 @@ aegis_status aegis_i_slabs_get(const aegis_pool_slabs *slabs, size_t slab,
     return AEGIS_OK;
 }
 
-void aegis_i_pool_show(const aegis_pool_slabs *slabs, void *block, bool zeroed, bool clean) {
+void aegis_i_slabs_show(const aegis_pool_slabs *slabs, void *block, bool zeroed, bool clean) {
     if (!zeroed) {
         AEGIS_I_SHOW(block, slabs->block_bytes);
         return;

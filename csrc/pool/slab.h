@@ -13,7 +13,8 @@
 #define AEGIS_MEMORY_I_POOL_SLAB_H
 
 #include "aegis_memory/pool.h"
-#include "../internal.h"
+#include "../acquire.h"
+#include "../base/error_record.h"
 
 /* No index: what a look-up returns when nothing is found. */
 #define AEGIS_I_NO_INDEX UINT32_MAX
@@ -77,8 +78,8 @@ AEGIS_I_HIDDEN void aegis_i_slabs_reindex(aegis_pool_slabs *slabs);
 AEGIS_I_HIDDEN aegis_status aegis_i_slabs_get(const aegis_pool_slabs *slabs, size_t slab,
                                               aegis_pool_slab_info *info);
 /* Tells the checkers that a block is handed out, and clears it if that is asked for and due. */
-AEGIS_I_HIDDEN void aegis_i_pool_show(const aegis_pool_slabs *slabs, void *block, bool zeroed,
-                                      bool clean);
+AEGIS_I_HIDDEN void aegis_i_slabs_show(const aegis_pool_slabs *slabs, void *block, bool zeroed,
+                                       bool clean);
 /* Acquires zeroed memory for an object that uses the pool, charged and counted with its slabs.
  * NULL: `error` says why. */
 AEGIS_I_HIDDEN void *aegis_i_slabs_acquire_beside(aegis_pool_slabs *slabs, size_t size_bytes,
@@ -140,8 +141,8 @@ static inline size_t aegis_i_blocks_bytes(const aegis_pool_slabs *slabs, size_t 
 }
 
 /* Fills in the error record of a request for one block of an exhausted pool. */
-static inline void aegis_i_pool_exhausted(const aegis_pool_slabs *slabs, aegis_error *error,
-                                          size_t limit_count, size_t in_use_count) {
+static inline void aegis_i_slabs_exhausted(const aegis_pool_slabs *slabs, aegis_error *error,
+                                           size_t limit_count, size_t in_use_count) {
     (void)aegis_i_error_bytes(error, AEGIS_E_EXHAUSTED, slabs->block_bytes, slabs->align_bytes);
     error->limit_bytes = aegis_i_blocks_bytes(slabs, limit_count);
     error->in_use_bytes = aegis_i_blocks_bytes(slabs, in_use_count);
@@ -152,9 +153,9 @@ static inline void aegis_i_pool_exhausted(const aegis_pool_slabs *slabs, aegis_e
 
 /* Fills in the error record of options that no pool can be made from, and theirs; as
  * aegis_i_error_refuse, with the block asked for. */
-static inline aegis_status aegis_i_pool_refuse(const aegis_pool_options *options,
-                                               aegis_error *error, aegis_status status,
-                                               uint32_t what, size_t asked, size_t allowed) {
+static inline aegis_status aegis_i_slabs_refuse(const aegis_pool_options *options,
+                                                aegis_error *error, aegis_status status,
+                                                uint32_t what, size_t asked, size_t allowed) {
     (void)aegis_i_error_refuse(error, status, what, asked, allowed);
     if (options != NULL) {
         error->requested_bytes = options->block_bytes;

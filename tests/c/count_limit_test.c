@@ -18,8 +18,8 @@
 
 #include "../../csrc/budget_struct.h"
 #include "../../csrc/buffer/owner.h"
-#include "../../csrc/buffer/pool.h"
-#include "../../csrc/arena/lock_free.h"
+#include "../../csrc/buffer/pool_state.h"
+#include "../../csrc/arena/lock_free_state.h"
 #include "check.h"
 
 #include <pthread.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The built-in block sources, called as an object would call them. */
-#include "../../csrc/internal.h"
+#include "../../csrc/base/arithmetic.h"
 #include "support.h"
 
 static void *acquire(const aegis_source *source, size_t size_bytes, size_t align_bytes,

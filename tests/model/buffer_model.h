@@ -5,7 +5,7 @@
 #ifndef MODEL_BUFFER_MODEL_H
 #define MODEL_BUFFER_MODEL_H
 
-#include "buffer/pool.h"
+#include "buffer/pool_state.h"
 
 #include "aegis_memory.h"
 

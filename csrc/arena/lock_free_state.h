@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The state of a lock-free arena, and what lock_free_arena.c and arena_local.c share. Not
+/* The state of a lock-free arena, and what the files of its name and local.c share. Not
  * installed. */
-#ifndef AEGIS_MEMORY_I_ARENA_LOCK_FREE_H
-#define AEGIS_MEMORY_I_ARENA_LOCK_FREE_H
+#ifndef AEGIS_MEMORY_I_ARENA_LOCK_FREE_STATE_H
+#define AEGIS_MEMORY_I_ARENA_LOCK_FREE_STATE_H
 
 #include "aegis_memory/arena_local.h"
 #include "aegis_memory/lock_free_arena.h"
 #include "../base/atomics.h"
 #include "../base/harden.h"
-#include "../internal.h"
+#include "chain.h"
 
 typedef struct aegis_i_shared_block aegis_i_shared_block;
 
@@ -31,13 +31,15 @@ struct aegis_i_shared_block {
 };
 
 /* The head has its cache line for itself, up to the alignment of the block. */
-#define AEGIS_I_SHARED_HEAD ((size_t)64)
+#define AEGIS_I_SHARED_HEADER ((size_t)64)
 _Static_assert(sizeof(aegis_i_shared_block) <= 64, "a head is a cache line");
 
 /* How many ends of shards are remembered. */
 #define AEGIS_I_TAILS 16
 
 struct aegis_lock_free_arena_shared {
+    /* How local handles get their shards: see chain.h. The first field. */
+    const aegis_i_lender *lender;
     /* Read by every allocation, written when a block is full. */
     _Atomic(aegis_i_shared_block *) current;
     /* A larger request does not add to an offset, so that no offset can wrap: see take_by_add. One
@@ -62,7 +64,7 @@ struct aegis_lock_free_arena_shared {
     _Atomic(aegis_i_shared_block *) large_untaken;
     /* What is to run at the reset, newest first: only pushed to. */
     _Atomic(aegis_arena_deferred *) deferred;
-    /* Unused ends of shards: see arena_local.c. 0 where there is none. */
+    /* Unused ends of shards: see local.c. 0 where there is none. */
     _Atomic uintptr_t tails[AEGIS_I_TAILS];
     _Atomic size_t next_block_bytes;
     _Atomic size_t capacity_bytes;
@@ -77,7 +79,7 @@ struct aegis_lock_free_arena_shared {
 };
 
 static inline unsigned char *aegis_i_shared_start(const aegis_i_shared_block *block) {
-    return (unsigned char *)(uintptr_t)block + AEGIS_I_SHARED_HEAD;
+    return (unsigned char *)(uintptr_t)block + AEGIS_I_SHARED_HEADER;
 }
 
 /* What a request of `size_bytes` (below SIZE_MAX - 64) takes of a block. */
@@ -85,6 +87,8 @@ static inline size_t aegis_i_shared_span(size_t size_bytes) {
     return aegis_i_round_up(size_bytes, AEGIS_ARENA_ALIGN) + AEGIS_I_GUARD_BYTES;
 }
 
+/* Lends shards to local handles: see local.c. */
+extern AEGIS_I_HIDDEN const aegis_i_lender aegis_i_local_lender;
 /* O(1) consistency of what does not change, for asserts. */
 AEGIS_I_HIDDEN bool aegis_i_shared_is_valid(const aegis_lock_free_arena_shared *shared);
 /* Fills in an error record; returns NULL. */

@@ -1,57 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The lock-free arena's blocks: acquiring one, and what has the arena alone: making, resetting and
- * trimming it. Those walk every block, so that allocation finds each ready for use and needs no
- * second state for "not yet rewound". They see what other threads did because the caller has
- * ordered it before; so their loads and stores are relaxed. */
+/* What has a lock-free arena for itself: making, resetting and trimming it. Those walk every block,
+ * so that allocation finds each ready for use and needs no second state for "not yet rewound". They
+ * see what other threads did because the caller has ordered it before; so their loads and stores
+ * are relaxed. */
 #include "aegis_memory/lock_free_arena.h"
-#include "lock_free.h"
+#include "../acquire.h"
+#include "../base/error_record.h"
+#include "../base/text.h"
+#include "defer.h"
+#include "lock_free_state.h"
 
 #include <stdlib.h>
-
-bool aegis_i_shared_is_valid(const aegis_lock_free_arena_shared *shared) {
-    return shared != NULL && shared->source.acquire != NULL && shared->origin.capacity_bytes == 0 &&
-           shared->add_limit_bytes < shared->max_block_bytes &&
-           shared->shard_max_bytes <= shared->max_block_bytes;
-}
-
-unsigned char *aegis_i_shared_fail(const aegis_lock_free_arena_shared *shared,
-                                   const aegis_i_refusal *why, size_t size_bytes,
-                                   size_t align_bytes, aegis_error *error) {
-    (void)aegis_i_error_bytes(error, why->status, size_bytes, align_bytes);
-    error->in_use_bytes = aegis_i_load(&shared->reserved_bytes, memory_order_relaxed);
-    aegis_i_explain_refusal(why, error);
-    return NULL;
-}
-
-/* Lays the head of a block over memory from the source. */
-static aegis_i_shared_block *lay(void *memory, size_t total_bytes, bool zeroed) {
-    aegis_i_shared_block *block = (aegis_i_shared_block *)memory;
-    size_t capacity_bytes = total_bytes - AEGIS_I_SHARED_HEAD;
-    atomic_init(&block->used_bytes, 0);
-    block->capacity_bytes = capacity_bytes;
-    atomic_init(&block->top_bytes, SIZE_MAX);
-    atomic_init(&block->dirty_bytes, zeroed ? 0 : capacity_bytes);
-    atomic_init(&block->next, NULL);
-    block->total_bytes = total_bytes;
-    atomic_init(&block->taken, 0);
-    AEGIS_I_HIDE(aegis_i_shared_start(block), capacity_bytes);
-    return block;
-}
-
-aegis_i_shared_block *aegis_i_shared_acquire(aegis_lock_free_arena_shared *shared,
-                                             size_t total_bytes, aegis_i_refusal *why) {
-    bool zeroed;
-    void *memory = aegis_i_acquire(&shared->source, shared->budget, total_bytes,
-                                   AEGIS_I_BLOCK_ALIGN, &zeroed, why);
-    if (memory == NULL)
-        return NULL;
-    aegis_i_shared_block *block = lay(memory, total_bytes, zeroed);
-    (void)aegis_i_add(&shared->reserved_bytes, total_bytes, memory_order_relaxed);
-    (void)aegis_i_add(&shared->capacity_bytes, block->capacity_bytes, memory_order_relaxed);
-    (void)aegis_i_add(&shared->block_count, 1, memory_order_relaxed);
-    (void)aegis_i_add(&shared->acquired_count, 1, memory_order_relaxed);
-    return block;
-}
 
 /* Gives a block, which is in no list any more, back to the source. */
 static void release(aegis_lock_free_arena_shared *shared, aegis_i_shared_block *block) {
@@ -70,14 +29,14 @@ static void set_limits(aegis_lock_free_arena_shared *shared, size_t max_bytes,
     max_bytes = max_bytes != 0 ? max_bytes : AEGIS_ARENA_MAX_BLOCK;
     max_bytes = aegis_i_max(aegis_i_min(max_bytes, PTRDIFF_MAX / 2), AEGIS_ARENA_MIN_BLOCK) &
                 ~(AEGIS_I_BLOCK_ALIGN - 1);
-    size_t first_bytes = capacity_bytes != 0 ? capacity_bytes + AEGIS_I_SHARED_HEAD : 0;
+    size_t first_bytes = capacity_bytes != 0 ? capacity_bytes + AEGIS_I_SHARED_HEADER : 0;
     size_t step_bytes =
         aegis_i_max(aegis_i_min(first_bytes, PTRDIFF_MAX / 2) * 2, AEGIS_ARENA_MIN_BLOCK);
     shared->max_block_bytes = max_bytes;
     /* With 32-bit addresses an offset could wrap when 16,384 threads overshot at once. */
-    shared->add_limit_bytes = aegis_i_min(max_bytes / 4 - AEGIS_I_SHARED_HEAD, SIZE_MAX >> 15);
+    shared->add_limit_bytes = aegis_i_min(max_bytes / 4 - AEGIS_I_SHARED_HEADER, SIZE_MAX >> 15);
     shared->shard_max_bytes =
-        aegis_i_min(max_bytes / 8, AEGIS_ARENA_LOCAL_MAX_SHARD) & ~(AEGIS_I_SHARED_HEAD - 1);
+        aegis_i_min(max_bytes / 8, AEGIS_ARENA_LOCAL_MAX_SHARD) & ~(AEGIS_I_SHARED_HEADER - 1);
     atomic_init(&shared->next_block_bytes, aegis_i_min(step_bytes, max_bytes));
 }
 
@@ -98,12 +57,13 @@ aegis_status aegis_lock_free_arena_init(aegis_lock_free_arena *arena,
     }
     atomic_init(&shared->current, &shared->origin);
     atomic_init(&shared->origin.top_bytes, SIZE_MAX);
+    shared->lender = &aegis_i_local_lender;
     shared->source = options->source != NULL ? *options->source : aegis_source_heap();
     shared->budget = options->budget;
     if (options->name != NULL)
         aegis_i_copy_name(shared->name, options->name, AEGIS_ARENA_NAME_BYTES);
     size_t capacity_bytes = options->capacity_bytes;
-    const size_t most_bytes = PTRDIFF_MAX - AEGIS_I_SHARED_HEAD - AEGIS_I_BLOCK_ALIGN;
+    const size_t most_bytes = PTRDIFF_MAX - AEGIS_I_SHARED_HEADER - AEGIS_I_BLOCK_ALIGN;
     bool valid = capacity_bytes <= most_bytes;
     set_limits(shared, options->max_block_bytes, valid ? capacity_bytes : 0);
 
@@ -111,7 +71,7 @@ aegis_status aegis_lock_free_arena_init(aegis_lock_free_arena *arena,
     aegis_i_shared_block *first = NULL;
     if (valid && capacity_bytes != 0)
         first = aegis_i_shared_acquire(
-            shared, aegis_i_round_up(capacity_bytes, AEGIS_I_BLOCK_ALIGN) + AEGIS_I_SHARED_HEAD,
+            shared, aegis_i_round_up(capacity_bytes, AEGIS_I_BLOCK_ALIGN) + AEGIS_I_SHARED_HEADER,
             &why);
     if (!valid || (capacity_bytes != 0 && first == NULL)) {
         (void)aegis_i_shared_fail(shared, &why, capacity_bytes, AEGIS_ARENA_ALIGN, error);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The shared state of a buffer pool: its classes, their stripes, and the slots, one header a block.
- * Not installed. buffer_pool_class.c says how they work together. */
-#ifndef AEGIS_MEMORY_I_BUFFER_POOL_H
-#define AEGIS_MEMORY_I_BUFFER_POOL_H
+ * Not installed. pool_class.c says how they work together. */
+#ifndef AEGIS_MEMORY_I_BUFFER_POOL_STATE_H
+#define AEGIS_MEMORY_I_BUFFER_POOL_STATE_H
 
 #include "aegis_memory/buffer_pool.h"
 #include "../base/condition.h"
@@ -97,7 +97,8 @@ struct aegis_buffer_pool_shared {
     void (*close)(void *context);
     void *close_context;
     size_t memory_bytes;
-    /* How the pool is freed, written when that is due. */
+    /* How the pool is freed: its release function is that of the copy of this library that made the
+     * pool. */
     aegis_buffer_owner end;
 
     /* What keeps the pool: the blocks that are not in the lock-free pools, buffers on the C heap,
@@ -136,8 +137,6 @@ AEGIS_I_HIDDEN bool aegis_i_buffer_pool_adopt(aegis_buffer_pool_shared *shared);
 AEGIS_I_HIDDEN void aegis_i_buffer_pool_wake(aegis_buffer_pool_shared *shared);
 /* Gives up 1 of what keeps the pool, and frees it with the last: the caller's last touch. */
 AEGIS_I_HIDDEN void aegis_i_buffer_pool_drop(aegis_buffer_pool_shared *shared);
-/* Frees everything. */
-AEGIS_I_HIDDEN void aegis_i_buffer_pool_free(aegis_buffer_pool_shared *shared);
 /* O(1) consistency, for asserts, while a handle or a buffer is held. */
 AEGIS_I_HIDDEN bool aegis_i_buffer_pool_is_valid(const aegis_buffer_pool_shared *shared);
 

@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What must hold of an arena at every moment, an arena without blocks, and the record of the latest
+ * failure. */
+#include "state.h"
+#include "../acquire.h"
+
+/* Where `ptr` and `limit` of an arena without blocks point: never written, in read-only memory. */
+static const _Alignas(AEGIS_ARENA_ALIGN) unsigned char nowhere[AEGIS_ARENA_ALIGN] = {0};
+
+/* Leaves the arena without blocks; its other fields are untouched. */
+void aegis_i_arena_forget_blocks(aegis_arena *arena) {
+    arena->block = arena->first = arena->last = NULL;
+    arena->deferred = NULL;
+    arena->guards = NULL;
+    arena->closed_bytes = arena->wasted_bytes = arena->guards_bytes = 0;
+    arena->dirty_end = (unsigned char *)(uintptr_t)nowhere;
+    aegis_i_arena_set_ptr(arena, (unsigned char *)(uintptr_t)nowhere);
+}
+
+bool aegis_i_arena_is_valid(const aegis_arena *arena) {
+    const aegis_arena_block *block = arena->block;
+    if (((uintptr_t)arena->ptr | (uintptr_t)arena->limit) % AEGIS_ARENA_ALIGN != 0)
+        return false;
+    if (arena->ptr == NULL || arena->ptr > arena->limit ||
+        arena->wasted_bytes > arena->closed_bytes)
+        return false;
+    if (block == NULL)
+        return arena->first == NULL && arena->last == NULL && arena->limit == arena->ptr;
+    return arena->first != NULL && arena->last != NULL && arena->limit <= block->end &&
+           arena->ptr >= aegis_i_block_start(block) && arena->dirty_end <= block->end &&
+           arena->closed_bytes + aegis_i_block_capacity(block) <= arena->capacity_bytes;
+}
+
+void *aegis_i_arena_fail(aegis_arena *arena, const aegis_i_refusal *why, size_t size_bytes,
+                         size_t align_bytes) {
+    aegis_error error;
+    (void)aegis_i_error_bytes(&error, why->status, size_bytes, align_bytes);
+    error.limit_bytes = why->status == AEGIS_E_EXHAUSTED ? arena->capacity_bytes : 0;
+    error.in_use_bytes = aegis_i_arena_used(arena);
+    aegis_i_explain_refusal(why, &error);
+    arena->failed_status = error.status;
+    arena->failed_what = AEGIS_WHAT_BYTES;
+    arena->failed_bytes = error.requested_bytes;
+    arena->failed_align_bytes = error.align_bytes;
+    arena->failed_limit_bytes = error.limit_bytes;
+    arena->failed_in_use_bytes = error.in_use_bytes;
+    arena->failed_budget = error.refused;
+    return NULL;
+}
+
+aegis_status aegis_i_arena_refuse(aegis_arena *arena, aegis_status status, uint32_t what,
+                                  size_t asked, size_t allowed) {
+    const aegis_i_refusal why = {status, NULL, 0, 0};
+    (void)aegis_i_arena_fail(arena, &why, asked, AEGIS_ARENA_ALIGN);
+    arena->failed_limit_bytes = allowed;
+    arena->failed_what = what;
+    return status;
+}
+
+void aegis_arena_last_error(const aegis_arena *arena, aegis_error *error) {
+    aegis_status status = arena->failed_status;
+    uint32_t what = arena->failed_what;
+    if (what != AEGIS_WHAT_BYTES) {
+        (void)aegis_i_error_refuse(error, status, what, arena->failed_bytes,
+                                   arena->failed_limit_bytes);
+        return;
+    }
+    (void)aegis_i_error_bytes(error, status, arena->failed_bytes, arena->failed_align_bytes);
+    error->in_use_bytes = arena->failed_in_use_bytes;
+    if (status != AEGIS_E_INVALID_LAYOUT)
+        error->limit_bytes = arena->failed_limit_bytes;
+    else if (arena->failed_limit_bytes != 0)
+        error->allowed = arena->failed_limit_bytes;
+    error->refused = arena->failed_budget;
+    /* Bytes are refused so by a local handle that is stale. */
+    if (status == AEGIS_E_INVALID)
+        error->what = AEGIS_WHAT_HANDLE;
+}
+
+size_t aegis_arena_explain(const aegis_arena *arena, char *buffer, size_t buffer_bytes) {
+    aegis_error error;
+    aegis_arena_last_error(arena, &error);
+    return aegis_error_explain(&error, buffer, buffer_bytes);
+}

@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Cancellation of threads, held off. */
+#include "cancel.h"
+
+#if !defined(_WIN32)
+#include <pthread.h>
+#endif
+
+#if defined(_WIN32) || defined(__ANDROID__)
+
+/* Threads are not cancelled here. */
+int aegis_i_uncancelled_begin(void) {
+    return 0;
+}
+
+void aegis_i_uncancelled_end(int state) {
+    (void)state;
+}
+
+#else
+
+int aegis_i_uncancelled_begin(void) {
+    int state = PTHREAD_CANCEL_ENABLE;
+    (void)pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &state);
+    return state;
+}
+
+void aegis_i_uncancelled_end(int state) {
+    int disabled;
+    (void)pthread_setcancelstate(state, &disabled);
+}
+
+#endif

@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Filling in error records. Not installed. */
+#ifndef AEGIS_MEMORY_I_BASE_ERROR_RECORD_H
+#define AEGIS_MEMORY_I_BASE_ERROR_RECORD_H
+
+#include "arithmetic.h"
+
+/* What all memory is aligned to: no constraint on a size. */
+#define AEGIS_I_MIN_ALIGN ((size_t)8)
+
+/* Fills in the record of a request for bytes. With AEGIS_E_INVALID_LAYOUT, `allowed` says how many
+ * there can be at this alignment, unless the caller knows better. */
+static inline aegis_status aegis_i_error_bytes(aegis_error *error, aegis_status status,
+                                               size_t size_bytes, size_t align_bytes) {
+    size_t excess_bytes = align_bytes > AEGIS_I_MIN_ALIGN && aegis_i_is_power_of_two(align_bytes)
+                              ? align_bytes - 1
+                              : 0;
+    memset(error, 0, sizeof *error);
+    error->status = status;
+    error->requested_bytes = error->asked = size_bytes;
+    error->align_bytes = align_bytes;
+    error->allowed = status == AEGIS_E_INVALID_LAYOUT ? PTRDIFF_MAX - excess_bytes : 0;
+    return status;
+}
+
+/* Fills in the record of an argument that cannot be accepted. */
+static inline aegis_status aegis_i_error_refuse(aegis_error *error, aegis_status status,
+                                                uint32_t what, size_t asked, size_t allowed) {
+    memset(error, 0, sizeof *error);
+    error->status = status;
+    error->what = what;
+    error->asked = asked;
+    error->allowed = allowed;
+    return status;
+}
+
+#endif

@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What depends on the compiler and on the build: the language version, asserts, visibility, printf.
+ * Not installed. */
+#ifndef AEGIS_MEMORY_I_BASE_PORT_H
+#define AEGIS_MEMORY_I_BASE_PORT_H
+
+#if !defined(_MSC_VER) && (!defined(__STDC_VERSION__) || __STDC_VERSION__ < 201112L)
+#error "the library itself, unlike its headers, is written in C11: compile it with -std=c11"
+#endif
+
+#include "aegis_memory/base.h"
+
+/* AEGIS_DEBUG, an option of its own, turns on guards, fill patterns, reports of misuse and the
+ * asserts. NDEBUG says nothing here: whether it is set by default depends on the build system. */
+#undef NDEBUG
+#if defined(AEGIS_DEBUG) && AEGIS_DEBUG
+#define AEGIS_I_DEBUG 1
+#else
+#define AEGIS_I_DEBUG 0
+#define NDEBUG
+#endif
+#include <assert.h>
+#include <string.h>
+
+/* Internal functions have external linkage between our files, none outside. */
+#if defined(__GNUC__) && !defined(_WIN32)
+#define AEGIS_I_HIDDEN __attribute__((visibility("hidden")))
+#else
+#define AEGIS_I_HIDDEN
+#endif
+
+/* Keeps a rare case out of its caller, whose registers it would cost. */
+#if defined(__GNUC__)
+#define AEGIS_I_COLD __attribute__((__noinline__))
+#else
+#define AEGIS_I_COLD
+#endif
+
+#if defined(__MINGW32__)
+/* To the compiler printf is that of Windows' first C library, which knew no %zu; the header knows
+ * which functions it declares. */
+#include <stdio.h>
+#define AEGIS_I_FORMAT(text, values)                                                               \
+    __attribute__((__format__(__MINGW_PRINTF_FORMAT, text, values)))
+#elif defined(__GNUC__)
+#define AEGIS_I_FORMAT(text, values) __attribute__((__format__(__printf__, text, values)))
+#else
+#define AEGIS_I_FORMAT(text, values)
+#endif
+
+/* What malloc and calloc align memory of 16 bytes and more to, everywhere we run. The standard's
+ * promise, max_align_t, is more than some keep (the GNU C library for 32-bit x86 before 2.26, the
+ * Windows C library for 32 bits with gcc's max_align_t); two pointers would be more than it
+ * promises on some others. So it is the lesser of the two. */
+#if defined(_WIN32)
+#define AEGIS_I_HEAP_ALIGN (2 * sizeof(void *))
+#else
+#define AEGIS_I_HEAP_ALIGN                                                                         \
+    (_Alignof(max_align_t) < 2 * sizeof(void *) ? _Alignof(max_align_t) : 2 * sizeof(void *))
+#endif
+
+#endif

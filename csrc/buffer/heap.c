@@ -1,0 +1,191 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Bytes on the C heap: making writers and copies there, and moving to it what is not there or has
+ * become too large.
+ *
+ * The owner and its bytes are one allocation, the bytes behind; nothing lies behind the bytes but
+ * slack for an alignment that malloc does not promise. */
+#include "../acquire.h"
+#include "../base/arithmetic.h"
+#include "owner.h"
+#include "writer.h"
+#include <stdlib.h>
+
+#define DEFAULT_ALIGN ((size_t)16)
+
+/* The most that a writer is given of the capacity of the memory that it was a part of, when it
+ * moves to memory of its own. */
+#define INHERITED_BYTES ((size_t)64 << 10)
+
+typedef struct heap_memory {
+    aegis_buffer_owner owner;
+    aegis_budget *budget;
+    /* The whole allocation, as charged. */
+    size_t total_bytes;
+} heap_memory;
+
+#define HEAP_HEADER ((sizeof(heap_memory) + DEFAULT_ALIGN - 1) & ~(DEFAULT_ALIGN - 1))
+
+static void heap_release(aegis_buffer_owner *owner) {
+    heap_memory *memory = (heap_memory *)(void *)owner;
+    aegis_budget *budget = memory->budget;
+    size_t total_bytes = memory->total_bytes;
+    free(memory);
+    (void)aegis_budget_uncharge(budget, total_bytes);
+    aegis_budget_destroy(budget);
+}
+
+/* Charges the budget; says in `error` which one refused. */
+static aegis_status charge(aegis_budget *budget, size_t total_bytes, size_t size_bytes,
+                           size_t align_bytes, aegis_error *error) {
+    aegis_i_refusal why;
+    aegis_status status = aegis_i_budget_charge(budget, total_bytes, &why);
+    if (status == AEGIS_OK)
+        return AEGIS_OK;
+    (void)aegis_i_buffer_fail(error, status, size_bytes, align_bytes);
+    if (error != NULL)
+        aegis_i_explain_refusal(&why, error);
+    return status;
+}
+
+/* Says that no capacity fits behind the head at this alignment, a power of two. */
+static aegis_status refuse_align(aegis_error *error, size_t capacity_bytes, size_t align_bytes) {
+    (void)aegis_i_buffer_refuse(error, AEGIS_E_INVALID_LAYOUT, AEGIS_WHAT_ALIGN, capacity_bytes);
+    if (error != NULL) {
+        error->align_bytes = error->asked = align_bytes;
+        error->allowed = align_bytes / 2;
+    }
+    return AEGIS_E_INVALID_LAYOUT;
+}
+
+aegis_status aegis_buffer_mut_alloc(aegis_buffer_mut *writer, size_t capacity_bytes,
+                                    size_t align_bytes, aegis_budget *budget, aegis_error *error) {
+    memset(writer, 0, sizeof *writer);
+    size_t align = aegis_i_max(align_bytes, DEFAULT_ALIGN);
+    size_t slack_bytes = align - aegis_i_min(align, AEGIS_I_HEAP_ALIGN);
+    bool odd = (align_bytes & (align_bytes - 1)) != 0;
+    size_t most_bytes = PTRDIFF_MAX - HEAP_HEADER - (odd ? 0 : slack_bytes);
+    if (!odd && slack_bytes > PTRDIFF_MAX - HEAP_HEADER)
+        return refuse_align(error, capacity_bytes, align_bytes);
+    if (odd || capacity_bytes > most_bytes) {
+        (void)aegis_i_buffer_fail(error, AEGIS_E_INVALID_LAYOUT, capacity_bytes,
+                                  odd ? align_bytes : align);
+        if (error != NULL)
+            error->allowed = most_bytes;
+        return AEGIS_E_INVALID_LAYOUT;
+    }
+    size_t total_bytes = HEAP_HEADER + slack_bytes + capacity_bytes;
+    aegis_status status = charge(budget, total_bytes, capacity_bytes, align, error);
+    if (status != AEGIS_OK)
+        return status;
+    heap_memory *memory = (heap_memory *)malloc(total_bytes);
+    if (memory == NULL) {
+        (void)aegis_budget_uncharge(budget, total_bytes);
+        return aegis_i_buffer_fail(error, AEGIS_E_OUT_OF_MEMORY, capacity_bytes, align);
+    }
+    unsigned char *base = (unsigned char *)memory + HEAP_HEADER;
+    base += aegis_i_padding(base, align);
+    aegis_buffer_owner owner = {1, heap_release, base, capacity_bytes, AEGIS_BUFFER_WRITABLE};
+    memory->owner = owner;
+    memory->budget = budget != NULL ? aegis_budget_retain(budget) : NULL;
+    memory->total_bytes = total_bytes;
+    aegis_buffer_mut made = {base, 0, capacity_bytes, &memory->owner, 0};
+    *writer = made;
+    return AEGIS_OK;
+}
+
+aegis_status aegis_buffer_copy(aegis_buffer *buffer, const void *data, size_t length,
+                               aegis_budget *budget, aegis_error *error) {
+    memset(buffer, 0, sizeof *buffer);
+    if (data == NULL && length != 0)
+        return aegis_i_buffer_refuse(error, AEGIS_E_INVALID, AEGIS_WHAT_DATA, length);
+    if (length == 0) {
+        *buffer = aegis_buffer_from_static(NULL, 0);
+        return AEGIS_OK;
+    }
+    aegis_buffer_mut writer;
+    aegis_status status = aegis_buffer_mut_alloc(&writer, length, 0, budget, error);
+    if (status != AEGIS_OK)
+        return status;
+    (void)aegis_buffer_mut_append(&writer, data, length);
+    *buffer = aegis_buffer_mut_freeze(&writer);
+    return AEGIS_OK;
+}
+
+/* Copies a view to the heap. The view stays. */
+static aegis_status copy_view(const aegis_buffer *buffer, aegis_buffer_mut *writer,
+                              aegis_budget *budget, aegis_error *error) {
+    aegis_status status = buffer->length != 0 ? aegis_buffer_check_file(buffer) : AEGIS_OK;
+    if (status != AEGIS_OK)
+        return aegis_i_buffer_fail(error, status, buffer->length, 0);
+    status = aegis_buffer_mut_alloc(writer, buffer->length, 0, budget, error);
+    if (status == AEGIS_OK)
+        (void)aegis_buffer_mut_append(writer, buffer->data, buffer->length);
+    return status;
+}
+
+aegis_status aegis_buffer_into_mut(aegis_buffer *buffer, aegis_buffer_mut *writer,
+                                   aegis_budget *budget, aegis_error *error) {
+    aegis_status status = aegis_buffer_try_into_mut(buffer, writer);
+    if (status == AEGIS_OK)
+        return AEGIS_OK;
+    if (buffer->data == NULL)
+        return aegis_i_buffer_refuse(error, AEGIS_E_INVALID, AEGIS_WHAT_HANDLE, 0);
+    status = copy_view(buffer, writer, budget, error);
+    return status == AEGIS_OK ? aegis_buffer_release(buffer) : status;
+}
+
+aegis_status aegis_buffer_compact(aegis_buffer *buffer, aegis_budget *budget, aegis_error *error) {
+    assert(aegis_i_buffer_is_valid(buffer));
+    if (buffer->data == NULL)
+        return aegis_i_buffer_refuse(error, AEGIS_E_INVALID, AEGIS_WHAT_HANDLE, 0);
+    aegis_buffer_owner *owner = buffer->owner;
+    if (owner == NULL || buffer->length >= owner->capacity_bytes - buffer->length)
+        return AEGIS_OK;
+    aegis_buffer_mut writer;
+    aegis_status status = copy_view(buffer, &writer, budget, error);
+    if (status != AEGIS_OK)
+        return status;
+    *buffer = aegis_buffer_mut_freeze(&writer);
+    return aegis_i_buffer_unref(owner);
+}
+
+/* Makes an empty writer that takes over from `writer`: of twice its capacity, or of that of the
+ * memory it is a part of, so that a writer which is split again and again does not begin small each
+ * time. If that is refused, of as much as is needed. */
+static aegis_status alloc_larger(const aegis_buffer_mut *writer, size_t needed_bytes,
+                                 aegis_buffer_mut *larger, aegis_budget *budget,
+                                 aegis_error *error) {
+    size_t wanted_bytes = aegis_i_max(2 * writer->capacity,
+                                      aegis_i_min(writer->owner->capacity_bytes, INHERITED_BYTES));
+    if (wanted_bytes > needed_bytes &&
+        aegis_buffer_mut_alloc(larger, wanted_bytes, 0, budget, NULL) == AEGIS_OK)
+        return AEGIS_OK;
+    return aegis_buffer_mut_alloc(larger, needed_bytes, 0, budget, error);
+}
+
+aegis_status aegis_buffer_mut_reserve(aegis_buffer_mut *writer, size_t additional_bytes,
+                                      aegis_budget *budget, aegis_error *error) {
+    assert(aegis_i_buffer_mut_is_valid(writer));
+    if (writer->data == NULL)
+        return aegis_i_buffer_refuse(error, AEGIS_E_INVALID, AEGIS_WHAT_HANDLE, additional_bytes);
+    if (additional_bytes <= writer->capacity - writer->length)
+        return AEGIS_OK;
+    if (additional_bytes > PTRDIFF_MAX - writer->length) {
+        (void)aegis_i_buffer_fail(error, AEGIS_E_INVALID_LAYOUT, additional_bytes, 1);
+        if (error != NULL)
+            error->allowed = PTRDIFF_MAX - writer->length;
+        return AEGIS_E_INVALID_LAYOUT;
+    }
+    size_t needed_bytes = writer->length + additional_bytes;
+    if (aegis_i_buffer_mut_extend(writer, needed_bytes))
+        return AEGIS_OK;
+
+    aegis_buffer_mut larger;
+    aegis_status status = alloc_larger(writer, needed_bytes, &larger, budget, error);
+    if (status != AEGIS_OK)
+        return status;
+    (void)aegis_buffer_mut_append(&larger, writer->data, writer->length);
+    aegis_buffer_owner *owner = writer->owner;
+    *writer = larger;
+    return aegis_i_buffer_unref(owner);
+}
