@@ -1,38 +1,62 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /** @file base.h
- *  What every other header needs: the export macro, the status codes, the error record and
- *  the version. This is the one header that looks at the compiler; the rest is plain C11.
+ *  What every other header needs: the export macro, the status codes, the error record and the
+ *  version. This is the only header that looks at the compiler. The others are plain C11.
+ *
+ *  Words that all headers use:
+ *  - An object is an arena, a pool, a budget, or another struct that a header's functions work
+ *    on. To finish an object means to call its `_fini` or `_destroy` function, which ends its
+ *    life.
+ *  - A source is the functions that an object calls to acquire memory and to release it: see
+ *    source.h. A user allocates from an object and frees what was allocated.
+ *  - A budget limits the bytes that objects may acquire: see budget.h.
+ *  - Arenas and pools have three forms, for different numbers of threads: one with a single
+ *    owner, a lock-free one, and a locked one.
  *
  *  Rules that hold for the whole library:
- *  - Calls that return a pointer return NULL on failure; the others return an aegis_status.
- *    A call that fails changes nothing but the error record of its object.
+ *  - A call that returns a pointer returns NULL on failure. Most other calls return an
+ *    aegis_status. A call that fails changes nothing except the error record of its object.
  *  - Every size is a number of bytes unless its name says otherwise. Size 0 is legal.
- *  - Objects are plain structs. The caller may move them with memcpy; nothing in them points
- *    back into them. Fields are readable for the inline functions' sake and private otherwise.
- *  - Nothing in the library aborts or unwinds, or prints, except that a debug build reports a
- *    mistake of its user: see aegis_set_report. A debug build is a library that was compiled with
- *    AEGIS_DEBUG, as aegis_build_flags tells; NDEBUG says nothing. Structs are the same in each.
- *  - No lock of the library is held while a function of the user's runs: a source's, one told of
- *    pressure, a deferred one, the release function of an owner. What such a function may do with
- *    the object that calls it is said where it is declared.
- *  - After a fork the child has the objects of the parent but only one thread. An object that no
- *    other thread was inside of at that moment works in the child. So do budgets' charges, buffer
- *    pools, and lock-free forms unless a thread had one alone, to reset it, say. Any other object
- *    that a thread was inside of is half changed in the child's copy, for good. One behind a lock
- *    fails at once with AEGIS_E_FORKED, and goes on failing; a debug build reports it. One with a
- *    single owner must not be used. What other threads had in hand stays out; threads that waited
- *    are forgotten. All this holds for fork() as POSIX has it, which runs the handlers of
- *    pthread_atfork; a child of vfork() or of a bare system call may not use the library, nor may
- *    one that gets the process number of its parent, as the first in a new PID namespace can. Nor
- *    does it hold where the library is linked with libatomic, for a processor without atomic
- *    operations of 8 bytes: its functions take locks, which another thread may have held.
+ *  - The caller may move the struct of an object with memcpy, because nothing in it points back
+ *    into it. A struct that must stay where it is says so. The fields of an object are private
+ *    unless its header tells the caller to use them. They are visible because the inline
+ *    functions need them.
+ *  - The library does not abort, unwind or print. But a debug build reports the mistakes of its
+ *    user that it finds (see aegis_set_report), and its asserts abort if they find an object
+ *    damaged. A debug build is a library that was compiled with AEGIS_DEBUG: see
+ *    aegis_build_flags. NDEBUG changes nothing. The structs are the same in every build.
+ *  - The library holds no lock while a function of the user's runs: a function of a source, a
+ *    pressure function of a budget, a deferred function, or the release function of an owner.
+ *    The declaration of each says what it may do with the object that calls it.
+ *
+ *  After a fork the child process has copies of the parent's objects, but only one thread:
+ *  - An object works in the child if no other thread was inside a call on it at the moment of
+ *    the fork.
+ *  - Buffer pools, the lock-free forms, and charges to budgets also work if another thread was
+ *    inside. The exception is a lock-free object that the other thread had alone, for instance
+ *    to reset it.
+ *  - Any other object that a thread was inside of is half changed in the child for good. A
+ *    locked object then fails every call at once with AEGIS_E_FORKED, and a debug build reports
+ *    it. An object with a single owner must not be used.
+ *  - What other threads had allocated stays allocated. The child forgets the threads that
+ *    waited.
+ *  - All this holds for fork() as POSIX defines it, which runs the handlers of pthread_atfork. A
+ *    child of vfork() or of a bare system call must not use the library. Nor may a child that
+ *    has the process number of its parent, as the first process in a new PID namespace can. The
+ *    rules do not hold either if the library is linked with libatomic, for a processor without
+ *    atomic operations of 8 bytes. The functions of libatomic take locks, which another thread
+ *    may have held.
+ *
+ *  Cancelling a thread:
  *  - A call that waits for a block or a buffer is a cancellation point while it waits. A thread
- *    that is cancelled there leaves the queue, gives a block that it has just got to the next one,
- *    and holds no lock when it ends. No other call is a cancellation point: the thread acts on the
- *    cancellation after it. This holds for the deferred cancellation that threads have at first,
- *    not for PTHREAD_CANCEL_ASYNCHRONOUS, with which no call of the library may be made. A function
- *    of the user's that the library calls, such as a source, must not end its thread; nor may a
- *    thread be cancelled in Rust code, which does not allow it.
+ *    that is cancelled there leaves the queue. If it has just received a block, the next thread
+ *    in the queue gets the block. The cancelled thread holds no lock when it ends.
+ *  - No other call is a cancellation point: the thread acts on the cancellation after the call.
+ *  - This holds for deferred cancellation, which is the default of every thread. With
+ *    PTHREAD_CANCEL_ASYNCHRONOUS the thread must not call the library.
+ *  - A function of the user's that the library calls, such as a source's, must not end its
+ *    thread. A thread must not be cancelled while it runs Rust code, because Rust does not allow
+ *    that.
  */
 #ifndef AEGIS_MEMORY_BASE_H
 #define AEGIS_MEMORY_BASE_H
@@ -41,11 +65,14 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* The mark of every public function. AEGIS_SHARED: the library is the shared one, whose functions
- * are exported; with AEGIS_BUILD we are it, else we use it. AEGIS_STATIC: it is the static one, and
- * what it is linked into exports none of its functions, nor C++'s copies of the inline ones; so a
- * process may have several plugins with a copy each, even of different versions. Without either the
- * compiler's own settings hold, which link with whichever library there is. */
+/* The mark of every public function.
+ * - AEGIS_SHARED: the library is the shared one, whose functions are exported. AEGIS_BUILD says
+ *   that the library itself is being compiled; without it, a user of the library is.
+ * - AEGIS_STATIC: the library is the static one. The program or plugin that links it exports
+ *   none of its functions, and none of the copies that C++ makes of the inline ones. So a
+ *   process may have several plugins with a copy of the library each, even of different
+ *   versions.
+ * - With neither, the settings of the compiler decide. That links with either library. */
 #if defined(_WIN32) && defined(AEGIS_SHARED)
 #if defined(AEGIS_BUILD)
 #define AEGIS_API __declspec(dllexport)
@@ -60,9 +87,10 @@
 #define AEGIS_API
 #endif
 
-/* The mark of the functions that are defined in these headers. C++ merges the copies that it makes
- * of them. In C csrc/inline.c defines each once more, as a symbol, which is the one that a DLL
- * exports; no other file does, whether `inline` means what C99 says or what GNU's C89 says. */
+/* The mark of the functions that are defined in these headers. C++ merges the copies that it
+ * makes of them. In C, csrc/inline.c defines each of them once more as a symbol, and a DLL
+ * exports that symbol. No other file defines one, whether `inline` has the meaning of C99 or of
+ * GNU C89. */
 #if defined(_WIN32)
 #define AEGIS_I_INLINE_API
 #else
@@ -75,7 +103,7 @@
 #define AEGIS_INLINE AEGIS_I_INLINE_API inline
 #endif
 
-/* Casts in either language's own words: compilers warn of C's in C++. */
+/* Casts in the syntax of each language, because compilers warn about C's casts in C++. */
 #if defined(__cplusplus)
 #define AEGIS_CAST(type, value) static_cast<type>(value)
 #define AEGIS_ADDRESS(pointer) reinterpret_cast<uintptr_t>(pointer)
@@ -84,7 +112,7 @@
 #define AEGIS_ADDRESS(pointer) ((uintptr_t)(pointer))
 #endif
 
-/* Branch weight and compile-time constants, where the compiler has words for them. */
+/* Branch weight and compile-time constants, if the compiler has builtins for them. */
 #if defined(__GNUC__)
 #define AEGIS_UNLIKELY(condition) __builtin_expect(!!(condition), 0)
 #define AEGIS_IS_CONSTANT(value) __builtin_constant_p(value)
@@ -93,8 +121,9 @@
 #define AEGIS_IS_CONSTANT(value) 0
 #endif
 
-/* Relaxed atomic access to a plain uint32_t, for inline functions over shared arrays. Where the
- * compiler has no words for it, AEGIS_HAS_ATOMICS is 0 and those functions call into the core. */
+/* Relaxed atomic access to a plain uint32_t, for inline functions over shared arrays. If the
+ * compiler has no builtins for it, AEGIS_HAS_ATOMICS is 0 and those functions call into the
+ * core. */
 #if defined(AEGIS_ATOMIC_LOAD_U32)
 #define AEGIS_HAS_ATOMICS 1 /* supplied by a model checker */
 #elif defined(__GNUC__)
@@ -124,31 +153,32 @@ typedef int32_t aegis_status;
 
 /** The call did what it says. */
 #define AEGIS_OK 0
-/** The block source had no memory to give. */
+/** The source had no memory to give. */
 #define AEGIS_E_OUT_OF_MEMORY (-1)
 /** A limit set by the caller would have been exceeded. */
 #define AEGIS_E_LIMIT_EXCEEDED (-2)
-/** A size, alignment or number that no object can have: a size above PTRDIFF_MAX, an alignment that
- *  is not a power of two, more blocks than a pool can hold. */
+/** A size, alignment or number that no object can have: for instance a size above PTRDIFF_MAX,
+ *  an alignment that is not a power of two, or more blocks than a pool can hold. */
 #define AEGIS_E_INVALID_LAYOUT (-3)
 /** An object of fixed size has nothing left that would fit. */
 #define AEGIS_E_EXHAUSTED (-4)
-/** An argument that the call can never accept: a stale mark, an unknown flag. */
+/** An argument that the call can never accept, such as an unknown flag. */
 #define AEGIS_E_INVALID (-5)
 
-/** The object cannot be finished: something of it is still in use. */
+/** The object cannot be finished, because something of it is still in use. */
 #define AEGIS_E_BUSY (-6)
 /** The operating system refused an operation on a file. */
 #define AEGIS_E_IO (-7)
-/** The block source broke its contract: its memory is not aligned as asked. It was given back. A
- *  call that may fail with AEGIS_E_OUT_OF_MEMORY for want of a source's memory may fail so too. */
+/** The source broke its contract: its memory is not aligned as asked. The memory was released
+ *  again. A call that may fail with AEGIS_E_OUT_OF_MEMORY because a source has none may also
+ *  fail with this status. */
 #define AEGIS_E_SOURCE (-8)
-/** The object was in use by another thread when the process forked: see the rules above. */
+/** The object was in use by another thread when the process forked: see "After a fork" above. */
 #define AEGIS_E_FORKED (-9)
 
 struct aegis_budget;
 
-/** aegis_error.what: bytes, as `requested_bytes` and `align_bytes` have them. */
+/** aegis_error.what: bytes, the same number as `requested_bytes`. */
 #define AEGIS_WHAT_BYTES 0u
 /** aegis_error.what: an alignment in bytes. */
 #define AEGIS_WHAT_ALIGN 1u
@@ -162,19 +192,22 @@ struct aegis_budget;
 #define AEGIS_WHAT_CACHES 5u
 /** aegis_error.what: size classes of a buffer pool. */
 #define AEGIS_WHAT_CLASSES 6u
-/** aegis_error.what: bytes of a size class, which are more than those of the class before. */
+/** aegis_error.what: bytes of a size class, which must be more than those of the class
+ *  before. */
 #define AEGIS_WHAT_CLASS_BYTES 7u
-/** aegis_error.what: bytes of a buffer, which the largest size class bounds. */
+/** aegis_error.what: bytes of a buffer, of which the largest size class is the bound. */
 #define AEGIS_WHAT_BUFFER_BYTES 8u
 /** aegis_error.what: arenas that a recycler keeps. */
 #define AEGIS_WHAT_IDLE_ARENAS 9u
-/** aegis_error.what: a capacity beside memory of the caller, whose size it is already. */
+/** aegis_error.what: a capacity, given together with memory of the caller. The size of that
+ *  memory already is the capacity. */
 #define AEGIS_WHAT_CAPACITY 10u
-/** aegis_error.what: memory of the caller where none can be used; `asked` is its size. */
+/** aegis_error.what: memory of the caller, given to an object that cannot use any; `asked` is
+ *  its size. */
 #define AEGIS_WHAT_MEMORY 11u
-/** aegis_error.what: flags; `allowed` has the bits of those that are known. */
+/** aegis_error.what: flags; `allowed` has the bits of the known ones. */
 #define AEGIS_WHAT_FLAGS 12u
-/** aegis_error.what: what a buffer pool is to do when it is empty. */
+/** aegis_error.what: the policy of a buffer pool for when it is empty. */
 #define AEGIS_WHAT_POLICY 13u
 /** aegis_error.what: options that are NULL. */
 #define AEGIS_WHAT_OPTIONS 14u
@@ -182,7 +215,7 @@ struct aegis_budget;
 #define AEGIS_WHAT_FUNCTION 15u
 /** aegis_error.what: data that is NULL; `asked` is its length. */
 #define AEGIS_WHAT_DATA 16u
-/** aegis_error.what: an object that was not made, or was released or reset since. */
+/** aegis_error.what: an object that was never made, or was released or reset since. */
 #define AEGIS_WHAT_HANDLE 17u
 /** aegis_error.what: an arena with a scope open on it. */
 #define AEGIS_WHAT_SCOPE 18u
@@ -197,20 +230,22 @@ typedef struct aegis_error {
     size_t requested_bytes;
     /** Alignment asked for, in bytes. */
     size_t align_bytes;
-    /** The limit that refused: bytes the object may hold; 0 when no limit was involved. */
+    /** The limit that refused, in bytes that the object may hold; 0 when no limit was
+     *  involved. */
     size_t limit_bytes;
-    /** Bytes in use when the request failed, measured as the limit measures them. */
+    /** Bytes in use when the request failed, counted in the same way as the limit. */
     size_t in_use_bytes;
-    /** The budget that refused (see budget.h), with AEGIS_E_LIMIT_EXCEEDED; else NULL. Good while
-     *  the budget that the object charges is. */
+    /** The budget that refused (see budget.h), with AEGIS_E_LIMIT_EXCEEDED; else NULL. The
+     *  pointer is good as long as the budget that the object charges. */
     const struct aegis_budget *refused;
-    /** What was asked for, as `what` counts it: for bytes the same as `requested_bytes`. */
+    /** What was asked for, in the unit that `what` names. */
     size_t asked;
-    /** What could have been asked for: the most, or the least when `asked` is below it. For bytes
-     *  only with AEGIS_E_INVALID_LAYOUT, as the most at this alignment; else 0. For blocks of an
-     *  exhausted pool, what is left. */
+    /** The bound that `asked` did not keep: the most that can be asked for, or the least when
+     *  `asked` is below it. For bytes it is set only with AEGIS_E_INVALID_LAYOUT, to the most
+     *  that this alignment allows; else it is 0. For blocks of an exhausted pool it is the
+     *  number that is left. */
     size_t allowed;
-    /** AEGIS_WHAT_*: what `asked` and `allowed` count. */
+    /** AEGIS_WHAT_*: the unit of `asked` and `allowed`. */
     uint32_t what;
 } aegis_error;
 
@@ -223,13 +258,14 @@ typedef struct aegis_error {
  */
 AEGIS_API const char *aegis_status_message(aegis_status status);
 
-/** Writes what a record says, as an English sentence: what was asked for, and what was allowed. If
- *  a budget refused, it is named, with its largest consumers at this moment.
+/** Writes an error record as an English sentence: what was asked for, and what was allowed. If a
+ *  budget refused, the sentence names it and its largest consumers at this moment.
  *  @param error   not NULL.
- *  @param buffer  terminated unless buffer_bytes is 0; cut if it is too small.
- *  @return        the bytes of the whole text, terminator excluded.
+ *  @param buffer  where the text goes, ended with a zero byte unless buffer_bytes is 0. The text
+ *                 is cut if the buffer is too small.
+ *  @return        the bytes of the whole text, without the zero byte.
  *  Threads:       any thread, while the budget in the record is good.
- *  Cost:          O(text + budgets beneath the one that refused).
+ *  Cost:          O(text + budgets below the one that refused).
  */
 AEGIS_API size_t aegis_error_explain(const aegis_error *error, char *buffer, size_t buffer_bytes);
 
@@ -242,29 +278,30 @@ AEGIS_API uint32_t aegis_version(void);
 
 /** aegis_build_flags: guards, fill patterns, reports and internal checks are compiled in. */
 #define AEGIS_BUILD_DEBUG 1u
-/** aegis_build_flags: AddressSanitizer is told of every allocation. */
+/** aegis_build_flags: every allocation is announced to AddressSanitizer. */
 #define AEGIS_BUILD_ASAN 2u
-/** aegis_build_flags: Valgrind's memcheck is told of every allocation. */
+/** aegis_build_flags: every allocation is announced to Valgrind's memcheck. */
 #define AEGIS_BUILD_VALGRIND 4u
 
 /** Says how the library that is linked was built.
- *  @return   AEGIS_BUILD_*; 0 for a library without checks beside its work. A later version may
- *            have flags that are not listed here.
+ *  @return   AEGIS_BUILD_* flags; 0 for a library without any checks. A later version may have
+ *            flags that are not listed here.
  *  Threads:  any thread.
  *  Cost:     O(1).
  */
 AEGIS_API uint32_t aegis_build_flags(void);
 
-/** Told of a mistake that the library has found in the use of its memory. */
+/** Receives the text of a mistake that the library has found in the use of its memory. */
 typedef void (*aegis_report_fn)(const char *message);
 
-/** Sets the function that mistakes are reported to: an overrun allocation, an arena finished with
- *  a scope open, a budget given up with bytes charged. A debug build looks for all of them, another
- *  build for overruns in arenas with AEGIS_ARENA_GUARD only.
- *  @param report  NULL silences reports. The default writes a line to stderr. It is called in the
- *                 middle of a call on an object, which it must not use.
+/** Sets the function that mistakes are reported to, such as an overrun allocation, an arena
+ *  finished while a scope is open, or a budget freed with bytes charged. A debug build looks for
+ *  all such mistakes. Other builds look only for overruns, in arenas with AEGIS_ARENA_GUARD.
+ *  @param report  NULL silences reports. The default function writes a line to stderr. The
+ *                 function is called in the middle of a call on an object, and must not use that
+ *                 object.
  *  @return        the function set before.
- *  Threads:       any thread; it may then be called on any thread.
+ *  Threads:       any thread. Afterwards any thread may call `report`.
  *  Cost:          O(1).
  */
 AEGIS_API aegis_report_fn aegis_set_report(aegis_report_fn report);
