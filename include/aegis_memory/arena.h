@@ -1,23 +1,41 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /** @file arena.h
- *  The bump arena: allocate by moving a pointer, free everything at once.
+ *  The bump arena: it allocates by moving a pointer, and frees everything at once.
  *
- *  An arena is a chain of blocks. Allocation moves `ptr` up towards `limit`; when a block is full
- *  one cold call finds the next. aegis_arena_reset rewinds to the first block in constant time and
- *  keeps every block, so a loop that does the same work again asks the system for nothing.
+ *  An arena acquires blocks from its source and allocates from one of them, the current block.
+ *  An allocation moves `ptr` up towards `limit`. If the request does not fit, one cold call
+ *  finds another block. A closed block is one that is full or was left for another block. An
+ *  idle block has nothing allocated in it and is kept for reuse. aegis_arena_reset goes back to
+ *  the first block in constant time and keeps every block. So a loop that does the same work
+ *  again acquires nothing.
  *
- *  Invariants: `ptr` and `limit` are multiples of AEGIS_ARENA_ALIGN and lie in one block. No block
- *  ends in the last AEGIS_ARENA_HEADROOM bytes of the address space or, where addresses have 64
- *  bits, of its lower half. Bytes of the current block at or above `dirty_end` are zero. The chain
- *  is: blocks in use in the order of their first use, up to `last`; then idle ones.
+ *  Words:
+ *  - block header: the bytes at the start of a block in which the arena keeps its record.
+ *  - growth step: the size of the next block that an arena acquires by itself. It doubles up to
+ *    a maximum.
+ *  - mark: a position in an arena that aegis_arena_rewind returns to. A later call can make a
+ *    mark unusable; it is then stale.
+ *  - scope: a nested arena whose memory is freed when it ends.
+ *  - guard: bytes behind an allocation that show an overrun. Checker: AddressSanitizer or
+ *    Valgrind.
+ *  - watched: an arena is watched if each allocation takes the slow path, so that guards or a
+ *    checker see it.
  *
- *  Bounds: abandoned block ends stay under a quarter of all block bytes in use, whatever the mix
- *  of sizes, unless scopes were merged into the arena. Idle blocks are tried first-fit before the
- * source is asked.
+ *  Invariants:
+ *  1. `ptr` and `limit` are multiples of AEGIS_ARENA_ALIGN and lie in one block.
+ *  2. Every block ends at least AEGIS_ARENA_HEADROOM bytes below the top of the address space.
+ *     With 64-bit addresses, the top of the lower half of the address space counts instead.
+ *  3. The bytes of the current block at or above `dirty_end` are zero.
+ *  4. The chain has the blocks in use first, up to `last`, in the order of their first use. The
+ *     idle blocks follow.
  *
- *  One thread owns an arena at a time. After a fork a child process may use its copy if the owner
- *  is the thread that forked, or was not inside of a call. An all-zero aegis_arena is not ready
- *  for use, but aegis_arena_fini accepts it.
+ *  Bounds: the unused ends of closed blocks are less than a quarter of the bytes of all blocks
+ *  in use, for any mix of sizes, unless scopes were merged into the arena. Before the arena asks
+ *  its source, it looks for an idle block and takes the first one that fits.
+ *
+ *  One thread owns an arena at a time. After a fork a child process may use its copy if the
+ *  owner is the thread that forked, or if the owner was not inside a call. An all-zero
+ *  aegis_arena is not ready for use, but aegis_arena_fini accepts it.
  */
 #ifndef AEGIS_MEMORY_ARENA_H
 #define AEGIS_MEMORY_ARENA_H
@@ -41,22 +59,22 @@ extern "C" {
 /** Bytes at the top of the usable address space that no block reaches into. */
 #define AEGIS_ARENA_HEADROOM 65536
 
-/** Bytes of an arena's name, terminator included. */
+/** Bytes of an arena's name, with the zero byte at its end. */
 #define AEGIS_ARENA_NAME_BYTES 24
 
-/** aegis_arena_options.flags: clear memory when it is freed, in a way that no compiler drops. Reset
- *  and its kin then cost O(bytes in use). */
+/** aegis_arena_options.flags: clear memory when it is freed, in a way that no compiler removes.
+ *  Reset and the other calls that free memory then cost O(bytes in use). */
 #define AEGIS_ARENA_WIPE 1u
-/** aegis_arena_options.flags: fill uninitialised memory with 0xA5 when it is handed out and with
- *  0xDF when it is freed. Every allocation takes the slow path. On in debug builds: see base.h. */
+/** aegis_arena_options.flags: fill uninitialised memory with 0xA5 when it is handed out, and
+ *  with 0xDF when it is freed. The arena is watched. On in debug builds: see base.h. */
 #define AEGIS_ARENA_FILL 2u
-/** aegis_arena_options.flags: put guard bytes behind each allocation and report those found changed
- *  at reset, rewind and fini. Every allocation takes the slow path. On in debug builds. */
+/** aegis_arena_options.flags: put a guard behind each allocation, and report the guards that
+ *  reset, rewind and fini find changed. The arena is watched. On in debug builds. */
 #define AEGIS_ARENA_GUARD 4u
-/** aegis_arena_options.flags: take a block of its own for each allocation, and give it back at
- *  reset, so that a checker of the heap sees each one. Every allocation takes the slow path. */
+/** aegis_arena_options.flags: acquire a block for each allocation and release it at reset, so
+ *  that a checker of the heap sees each allocation. The arena is watched. */
 #define AEGIS_ARENA_OWN_BLOCKS 8u
-/** aegis_arena_options.flags: leave out what a debug build turns on by itself. */
+/** aegis_arena_options.flags: leave out the flags that a debug build sets by itself. */
 #define AEGIS_ARENA_NO_DEBUG 16u
 
 typedef struct aegis_arena_block aegis_arena_block;
@@ -66,36 +84,39 @@ typedef struct aegis_arena_deferred aegis_arena_deferred;
 /** A function registered with aegis_arena_defer. */
 typedef void (*aegis_arena_defer_fn)(void *context);
 
-/** How an arena is to be made. All-zero means: all defaults. */
+/** How an arena is made. All-zero means: all defaults. */
 typedef struct aegis_arena_options {
-    /** Usable bytes of the first block, acquired at once. 0: the first use acquires a block. */
+    /** Usable bytes of the first block, which is acquired at once. 0: the first use acquires
+     *  it. */
     size_t capacity_bytes;
-    /** The largest growth step: new blocks double up to it. 0: AEGIS_ARENA_MAX_BLOCK. A request
-     *  that finds no room has a block of the step, or of a part of it, only if several such
-     *  requests fit into it; one above 64 KiB also only if the block adds a tenth at most to what
-     *  is reserved. Else the request gets a block of its own. So what a large request reserves is
-     *  at most 1.1 times its size and AEGIS_ARENA_MIN_BLOCK, and its alignment where that is above
-     *  16. A block that an allocation grows into has room for half as much again, or more. */
+    /** The largest growth step. 0: AEGIS_ARENA_MAX_BLOCK. A request that finds no room gets a
+     *  block of the growth step, or of a part of it, if several such requests fit into that
+     *  block. For a request above 64 KiB the block must also add at most a tenth to what is
+     *  reserved. Otherwise the request gets a block of its own. So what a large request reserves
+     *  is at most 1.1 times its size, plus AEGIS_ARENA_MIN_BLOCK, plus its alignment if that is
+     *  above 16. A block that an allocation grows into has room for at least half as much
+     *  again. */
     size_t max_block_bytes;
-    /** Where blocks come from, copied. NULL: the C heap, or nowhere if `memory` is set. */
+    /** Where blocks come from; the struct is copied. NULL: the C heap, or nowhere if `memory` is
+     *  set. */
     const aegis_source *source;
     /** The caller's memory, used before any block of the source. NULL: none. */
     void *memory;
     /** The size of `memory`. */
     size_t memory_bytes;
-    /** Charged for every block of the source, head included. NULL: no limit. The arena holds a
-     *  reference to it. */
+    /** Charged for every block of the source, with its block header. NULL: no limit. The arena
+     *  holds a reference to the budget. */
     aegis_budget *budget;
-    /** For reports; copied and cut to AEGIS_ARENA_NAME_BYTES. NULL: none. */
+    /** For reports; copied, and cut to AEGIS_ARENA_NAME_BYTES. NULL: no name. */
     const char *name;
     /** AEGIS_ARENA_* or 0. */
     uint32_t flags;
 } aegis_arena_options;
 
-/** How many spans of stale marks an arena keeps in its struct: see aegis_arena_rewind. */
+/** How many runs of stale marks an arena keeps in its struct: see aegis_arena_rewind. */
 #define AEGIS_ARENA_STALE_SPANS 8
 
-/** Marks made stale by a rewind: those numbered above `after`, up to `last`. */
+/** A run of marks that a rewind made stale: those with numbers above `after`, up to `last`. */
 typedef struct aegis_arena_stale_span {
     uint64_t after;
     uint64_t last;
@@ -103,7 +124,7 @@ typedef struct aegis_arena_stale_span {
 
 typedef struct aegis_arena_stale_node aegis_arena_stale_node;
 
-/** A bump arena. See the invariants above; `ptr` and `limit` stay the first two fields. */
+/** A bump arena. See the invariants above. `ptr` and `limit` stay the first two fields. */
 typedef struct aegis_arena {
     unsigned char *ptr;
     unsigned char *limit;
@@ -111,7 +132,8 @@ typedef struct aegis_arena {
     aegis_arena_block *block;
     aegis_arena_block *first;
     aegis_arena_block *last;
-    /* The arena of the latest scope begun on this one, which has the idle blocks; or NULL. */
+    /* The arena of the latest scope that was begun on this one and is open; or NULL. The idle
+     * blocks from before the scope are in that arena. */
     struct aegis_arena *scope;
     aegis_arena_deferred *deferred;
     size_t closed_bytes;
@@ -125,15 +147,15 @@ typedef struct aegis_arena {
     uint64_t acquired_count;
     uint64_t released_count;
     uint64_t reset_count;
-    /* What the marks that are good now carry. */
+    /* The generation: a mark can be good only if it has the same one. */
     uint64_t generation;
-    /* Numbers given to marks and generations so far, and where that is counted while a scope is
-     * open; NULL otherwise. */
+    /* How many numbers marks and generations have got so far. While a scope is open, that is
+     * counted where `stamps` points; otherwise `stamps` is NULL. */
     uint64_t stamp_count;
     uint64_t *stamps;
     size_t stale_count;
     aegis_arena_stale_span stale[AEGIS_ARENA_STALE_SPANS];
-    /* Further spans, newer than those, in the arena's memory; the newest first. */
+    /* Further runs, newer than those above, in the arena's memory; the newest first. */
     aegis_arena_stale_node *stale_nodes;
     aegis_source source;
     aegis_budget *budget;
@@ -150,13 +172,15 @@ typedef struct aegis_arena {
     size_t guard_bytes;
     char name[AEGIS_ARENA_NAME_BYTES];
     uint64_t shared_generation;
-    /** AEGIS_WHAT_*: what failed_bytes and failed_limit_bytes count, as `asked` and `allowed`. */
+    /** AEGIS_WHAT_*: the unit of failed_bytes and failed_limit_bytes, if they are `asked` and
+     *  `allowed` of the error record. */
     uint32_t failed_what;
 } aegis_arena;
 
-/** A place to rewind to. Good until the arena is reset, cleared, trimmed while nothing is
- *  allocated, or rewound to an earlier mark. A scope suspends it: it is no good until the end, for
- *  either arena. One that is taken during the scope, of either arena, is good only until then. */
+/** A mark. It is good until the arena is reset, cleared, trimmed while nothing is allocated, or
+ *  rewound to an earlier mark. Then it is stale. While a scope is open on the arena, neither
+ *  arena accepts the marks from before the scope; after the end they are good again. A mark that
+ *  is taken during the scope, of either arena, is good only until the scope ends. */
 typedef struct aegis_arena_mark {
     aegis_arena_block *block;
     aegis_arena_block *last;
@@ -170,7 +194,7 @@ typedef struct aegis_arena_mark {
     uint64_t stamp;
 } aegis_arena_mark;
 
-/** A scope in progress: see aegis_arena_scope_begin. Allocate from `arena`, which stays the first
+/** An open scope: see aegis_arena_scope_begin. Allocate from `arena`, which stays the first
  *  field. */
 typedef struct aegis_arena_scope {
     aegis_arena arena;
@@ -178,11 +202,11 @@ typedef struct aegis_arena_scope {
     uint64_t stamp_count;
 } aegis_arena_scope;
 
-/** The figures of an arena. */
+/** The statistics of an arena. */
 typedef struct aegis_arena_stats {
     /** Usable bytes in all blocks. */
     size_t capacity_bytes;
-    /** Bytes taken from the source and not given back, block headers included. */
+    /** Bytes acquired from the source and not released, block headers included. */
     size_t reserved_bytes;
     /** Bytes handed out since the last reset, alignment padding included. */
     size_t used_bytes;
@@ -190,23 +214,24 @@ typedef struct aegis_arena_stats {
     size_t peak_used_bytes;
     /** Bytes left in the current block. */
     size_t remaining_bytes;
-    /** Bytes at the ends of blocks that were left before they were full. */
+    /** Unused bytes at the ends of closed blocks. */
     size_t wasted_bytes;
     /** Blocks held now. */
     size_t block_count;
-    /** Blocks ever acquired from the source. */
+    /** Blocks acquired from the source so far. */
     uint64_t acquired_count;
-    /** Blocks ever given back to the source. */
+    /** Blocks released to the source so far. */
     uint64_t released_count;
-    /** Calls of aegis_arena_reset so far. */
+    /** Calls of aegis_arena_reset and aegis_arena_clear so far. */
     uint64_t reset_count;
 } aegis_arena_stats;
 
-/** aegis_arena_block_info.state: allocations are being made here. */
+/** aegis_arena_block_info.state: the current block. */
 #define AEGIS_ARENA_BLOCK_CURRENT 0
-/** aegis_arena_block_info.state: in use, left full or for a block with more room. */
+/** aegis_arena_block_info.state: a closed block. It was left because it was full, or because
+ *  another block had more room. */
 #define AEGIS_ARENA_BLOCK_CLOSED 1
-/** aegis_arena_block_info.state: kept for reuse. */
+/** aegis_arena_block_info.state: an idle block. */
 #define AEGIS_ARENA_BLOCK_IDLE 2
 
 /** One block, as aegis_arena_next_block reports it. */
@@ -223,19 +248,19 @@ typedef struct aegis_arena_block_info {
  *  @param arena    memory for the struct; its content is overwritten.
  *  @param options  NULL means all defaults.
  *  @return         AEGIS_OK, AEGIS_E_INVALID_LAYOUT (capacity or memory size above PTRDIFF_MAX),
- *                  AEGIS_E_INVALID (an unknown flag, or memory and a capacity),
+ *                  AEGIS_E_INVALID (an unknown flag, or both memory and a capacity),
  *                  AEGIS_E_OUT_OF_MEMORY, AEGIS_E_LIMIT_EXCEEDED, AEGIS_E_SOURCE.
- *  On failure:     `arena` is all-zero but for its error record; the source is not closed, and the
- *                  record is good while the budget is.
- *  Ownership:      the caller's; finish it with aegis_arena_fini. `options` may go at once, the
- *                  `memory` in it outlives the arena.
+ *  On failure:     `arena` is all-zero except for its error record, which is good as long as the
+ *                  budget. The source is not closed.
+ *  Ownership:      the caller's; finish it with aegis_arena_fini. `options` is only read during
+ *                  the call. The `memory` in it must outlive the arena.
  *  Threads:        one owner.
  *  Cost:           O(1); one acquire if a capacity is asked for.
  */
 AEGIS_API aegis_status aegis_arena_init(aegis_arena *arena, const aegis_arena_options *options);
 
-/** Runs the deferred functions, newest first, and gives every block back. The arena of a scope is
- *  reset instead, which a debug build reports: only the end of the scope finishes it.
+/** Runs the deferred functions, newest first, and releases every block. The arena of a scope is
+ *  only reset, which a debug build reports: the end of the scope finishes that arena.
  *  @param arena  NULL and all-zero are accepted. All-zero afterwards.
  *  Ownership:    every pointer into the arena is dead.
  *  Threads:      one owner.
@@ -243,9 +268,10 @@ AEGIS_API aegis_status aegis_arena_init(aegis_arena *arena, const aegis_arena_op
  */
 AEGIS_API void aegis_arena_fini(aegis_arena *arena);
 
-/** The cold half of every allocation: finds or acquires a block. Call the functions below instead.
+/** The cold half of every allocation: finds or acquires a block. Call the functions below
+ *  instead.
  *  @param zeroed  whether the bytes must be zero.
- *  @return        as aegis_arena_alloc_aligned.
+ *  @return        as for aegis_arena_alloc_aligned.
  *  Threads:       one owner.
  *  Cost:          O(idle blocks); at most two acquires.
  */
@@ -255,14 +281,15 @@ AEGIS_API void *aegis_arena_alloc_slow(aegis_arena *arena, size_t size_bytes, si
 /** Allocates uninitialised bytes, aligned to AEGIS_ARENA_ALIGN.
  *  @param size_bytes  0 gives a pointer that must not be dereferenced.
  *  @return            the bytes, or NULL: see aegis_arena_last_error.
- *  On failure:        nothing changed but the error record.
- *  Ownership:         the arena's; good until reset, rewind past it, clear or fini.
+ *  On failure:        nothing changed except the error record.
+ *  Ownership:         the arena's; good until the arena is reset, cleared, finished, or rewound
+ *                     to a mark from before the allocation.
  *  Threads:           one owner.
- *  Cost:              O(1); when the block is full, one aegis_arena_alloc_slow.
+ *  Cost:              O(1); if the request does not fit, one aegis_arena_alloc_slow.
  */
 AEGIS_INLINE void *aegis_arena_alloc(aegis_arena *arena, size_t size_bytes) {
     unsigned char *p = arena->ptr;
-    /* A size known here is below the headroom, so the sum cannot wrap; another one is compared
+    /* A constant size is below the headroom, so the sum cannot wrap. Any other size is compared
      * before it is rounded, which is right up to SIZE_MAX. */
     if (AEGIS_IS_CONSTANT(size_bytes) && size_bytes <= AEGIS_ARENA_HEADROOM
             ? AEGIS_UNLIKELY(AEGIS_ADDRESS(p) + size_bytes > AEGIS_ADDRESS(arena->limit))
@@ -273,12 +300,12 @@ AEGIS_INLINE void *aegis_arena_alloc(aegis_arena *arena, size_t size_bytes) {
     return p;
 }
 
-/** Allocates zeroed bytes, aligned to AEGIS_ARENA_ALIGN. Bytes fresh from a zeroing source are not
- *  cleared again.
+/** Allocates zeroed bytes, aligned to AEGIS_ARENA_ALIGN. Bytes that the source has zeroed and
+ *  that were never handed out are not cleared again.
  *  @param size_bytes  as for aegis_arena_alloc.
  *  @return            as for aegis_arena_alloc.
  *  On failure, Ownership, Threads: as for aegis_arena_alloc.
- *  Cost:              O(1) on fresh memory, else O(size_bytes).
+ *  Cost:              O(1) on such fresh memory, else O(size_bytes).
  */
 AEGIS_INLINE void *aegis_arena_alloc_zeroed(aegis_arena *arena, size_t size_bytes) {
     unsigned char *p = arena->ptr;
@@ -294,8 +321,8 @@ AEGIS_INLINE void *aegis_arena_alloc_zeroed(aegis_arena *arena, size_t size_byte
     return p;
 }
 
-/** Allocates uninitialised bytes at an alignment of the caller's choice.
- *  @param align_bytes  a power of two; below AEGIS_ARENA_ALIGN it is raised to that.
+/** Allocates uninitialised bytes at an alignment that the caller chooses.
+ *  @param align_bytes  a power of two. A value below AEGIS_ARENA_ALIGN is raised to that.
  *  @return             the bytes, or NULL: see aegis_arena_last_error.
  *  On failure, Ownership, Threads, Cost: as for aegis_arena_alloc.
  */
@@ -313,8 +340,8 @@ AEGIS_INLINE void *aegis_arena_alloc_aligned(aegis_arena *arena, size_t size_byt
     return p;
 }
 
-/** Resizes an allocation where it is: when it is the latest one and fits, or when it shrinks. The
- *  source is not called.
+/** Resizes an allocation where it is. This is possible if it shrinks, or if it is the latest
+ *  allocation and the new size fits into the block. The source is not called.
  *  @param memory     what an allocation of this arena returned, or NULL, which is never resized.
  *  @param old_bytes  the size `memory` was allocated with.
  *  @param new_bytes  the size wanted; bytes beyond old_bytes are uninitialised.
@@ -326,28 +353,29 @@ AEGIS_INLINE void *aegis_arena_alloc_aligned(aegis_arena *arena, size_t size_byt
 AEGIS_API bool aegis_arena_resize_in_place(aegis_arena *arena, void *memory, size_t old_bytes,
                                            size_t new_bytes);
 
-/** Resizes an allocation: in place when it is the latest one and fits, or when it shrinks;
- *  otherwise its first bytes are copied to a new place. Given memory from before the scope, the
- *  arena of a scope copies to grow and leaves the old bytes as they are.
- *  @param memory     what an allocation of this arena returned, or NULL to allocate.
- *  @param old_bytes  the size `memory` was allocated with.
- *  @param new_bytes  the size wanted; bytes beyond old_bytes are uninitialised.
+/** Resizes an allocation: where it is if aegis_arena_resize_in_place can do that, else by
+ *  copying its first bytes to a new place. To grow memory from before a scope, the arena of the
+ *  scope always copies it, and leaves the old bytes as they are.
+ *  @param memory       what an allocation of this arena returned, or NULL to allocate.
+ *  @param old_bytes    the size `memory` was allocated with.
+ *  @param new_bytes    the size wanted; bytes beyond old_bytes are uninitialised.
  *  @param align_bytes  a power of two; the alignment `memory` was allocated with.
- *  @return           the bytes, or NULL: see aegis_arena_last_error.
- *  On failure:       `memory` is untouched and still good.
- *  Ownership:        as for aegis_arena_alloc; `memory` is dead unless returned.
- *  Threads:          one owner.
- *  Cost:             O(1) in place, else O(old_bytes).
+ *  @return             the bytes, or NULL: see aegis_arena_last_error.
+ *  On failure:         `memory` is untouched and still good.
+ *  Ownership:          as for aegis_arena_alloc; `memory` is dead unless it is what is returned.
+ *  Threads:            one owner.
+ *  Cost:               O(1) in place, else O(old_bytes).
  */
 AEGIS_API void *aegis_arena_realloc_aligned(aegis_arena *arena, void *memory, size_t old_bytes,
                                             size_t new_bytes, size_t align_bytes);
 
-/** aegis_arena_realloc_aligned at AEGIS_ARENA_ALIGN. */
+/** Does what aegis_arena_realloc_aligned does, at AEGIS_ARENA_ALIGN.
+ *  Parameters, @return, On failure, Ownership, Threads, Cost: as there. */
 AEGIS_API void *aegis_arena_realloc(aegis_arena *arena, void *memory, size_t old_bytes,
                                     size_t new_bytes);
 
-/** Gives an allocation back early: its bytes are reused if it is the latest one, else at reset. The
- *  arena of a scope leaves memory from before the scope as it is.
+/** Frees an allocation early. Its bytes are reused at once if it is the latest allocation, else
+ *  at reset. The arena of a scope leaves memory from before the scope as it is.
  *  @param memory      what an allocation of this arena returned, or NULL to do nothing.
  *  @param size_bytes  the size it was allocated with.
  *  Ownership:         `memory` is dead.
@@ -363,16 +391,17 @@ AEGIS_API void aegis_arena_free_last(aegis_arena *arena, void *memory, size_t si
  */
 AEGIS_API void *aegis_arena_memdup(aegis_arena *arena, const void *bytes, size_t size_bytes);
 
-/** Copies a string, with its terminator, into the arena.
- *  @param text  a terminated string.
+/** Copies a string, with the zero byte at its end, into the arena.
+ *  @param text  a string that ends with a zero byte.
  *  @return, On failure, Ownership, Threads: as for aegis_arena_alloc.
  *  Cost:        O(length).
  */
 AEGIS_API char *aegis_arena_strdup(aegis_arena *arena, const char *text);
 
-/** Registers a function to run when the arena is reset, rewound past this point or finished.
- *  Functions run newest first, each exactly once, and may allocate from the arena.
- *  @param context  handed to `function`.
+/** Registers a deferred function. It runs when the arena is reset, cleared, finished, or rewound
+ *  to a mark from before this call. Deferred functions run newest first, each exactly once, and
+ *  may allocate from the arena.
+ *  @param context  passed to `function`.
  *  @return         AEGIS_OK; AEGIS_E_INVALID when `function` is NULL; else why the arena could
  *                  not allocate.
  *  On failure:     nothing is registered.
@@ -382,110 +411,116 @@ AEGIS_API char *aegis_arena_strdup(aegis_arena *arena, const char *text);
 AEGIS_API aegis_status aegis_arena_defer(aegis_arena *arena, aegis_arena_defer_fn function,
                                          void *context);
 
-/** Remembers the present state, to rewind to. Each mark gets a number, by which an arena tells a
- *  mark that is good no longer.
- *  @return   a mark, by value; needs no release.
+/** Makes a mark of the present position, to rewind to. Each mark gets a number, by which the
+ *  arena knows the stale ones.
+ *  @return   the mark, by value; it needs no release.
  *  Threads:  one owner.
  *  Cost:     O(1).
  */
 AEGIS_API aegis_arena_mark aegis_arena_get_mark(aegis_arena *arena);
 
-/** Frees everything allocated since the mark; runs what was deferred since, newest first. The mark
- *  stays good. Blocks are kept for reuse.
+/** Frees everything that was allocated since the mark, and runs the functions that were deferred
+ *  since, newest first. The mark stays good. Blocks are kept for reuse.
+ *
+ *  A run is the stale marks between one good mark and the next. The struct has room for
+ *  AEGIS_ARENA_STALE_SPANS runs. Each further run takes 24 bytes of the arena, behind the mark
+ *  that was rewound to. If the blocks held have no room for that, two runs become one, and the
+ *  good marks between them are refused from then on. The mark that was rewound to is never
+ *  refused so.
  *  @param mark  of this arena.
- *  @return      AEGIS_OK; AEGIS_E_INVALID when the mark is good no longer. The marks between a good
- *               one and the next that a rewind has made stale are a run; if there are more than
- *               AEGIS_ARENA_STALE_SPANS runs, each further one takes 24 bytes of the arena behind
- *               the mark rewound to. Where the blocks held have no room for that, some good marks
- *               are refused, but never the one rewound to.
+ *  @return      AEGIS_OK; AEGIS_E_INVALID when the mark is stale.
  *  On failure:  nothing changed.
  *  Threads:     one owner.
  *  Cost:        O(1), O(runs) if there are many, and the deferred functions.
  */
 AEGIS_API aegis_status aegis_arena_rewind(aegis_arena *arena, const aegis_arena_mark *mark);
 
-/** Moves the arena's memory into `scope->arena` until aegis_arena_scope_end. Meanwhile both may be
- *  used: what comes from `scope->arena` dies at the end, what comes from `arena` (out of other
- *  blocks) does not, and what was allocated before is untouched. Scopes nest.
+/** Begins a scope: moves the arena's memory into `scope->arena` until aegis_arena_scope_end.
+ *  Both arenas may be used meanwhile. What is allocated from `scope->arena` is freed at the end.
+ *  What is allocated from `arena`, which takes other blocks for it, stays allocated. What was
+ *  allocated before is untouched. Scopes nest.
  *
- *  Neither arena reaches what was allocated before, whatever is done with it. Of `scope->arena`
- *  reset and clear free what the scope has allocated, and run what was deferred in it; trim and
- *  clear give back idle blocks only; fini resets; free_last and realloc leave older memory alone.
- *  Of `arena` reset and clear free what it has allocated since the scope began; what is older
- *  stays allocated until the next reset, but every mark is stale.
+ *  Neither arena frees or changes what was allocated before the scope:
+ *  - `scope->arena`: reset and clear free what the scope has allocated, and run what was
+ *    deferred in it. Trim and clear release only idle blocks. Fini resets. Free_last and realloc
+ *    leave older memory alone.
+ *  - `arena`: reset and clear free what it has allocated since the scope began. What is older
+ *    stays allocated until a reset after the scope, but every mark is stale.
  *  @param scope  memory for the struct; it must not be moved before the end.
  *  Threads:      one owner.
- *  Cost:         O(1), and O(idle blocks) after a scope during which `arena` acquired some; never a
- *                system call.
+ *  Cost:         O(1), and O(idle blocks) after a scope during which `arena` acquired some;
+ *                never a system call.
  */
 AEGIS_API void aegis_arena_scope_begin(aegis_arena *arena, aegis_arena_scope *scope);
 
-/** Ends a scope: frees all that it allocated, whatever was done with its arena, and merges what
- *  `arena` acquired in between.
- *  @param scope  the latest one begun on this arena that has not ended; those begun on its own
- *                arena have. A debug build reports another one.
+/** Ends a scope. All that the scope has allocated is freed, whatever was done with its arena.
+ *  What `arena` has acquired during the scope is merged with the rest.
+ *  @param scope  the latest scope that was begun on `arena` and is open. All scopes that were
+ *                begun on `scope->arena` have ended. A debug build reports any other scope.
  *  Threads:      one owner.
  *  Cost:         O(1), and O(blocks) for blocks that `arena` acquired during the scope.
  */
 AEGIS_API void aegis_arena_scope_end(aegis_arena *arena, aegis_arena_scope *scope);
 
-/** Frees everything: runs the deferred functions, newest first, rewinds to the first block and
- *  keeps every block for reuse. In and under a scope: see aegis_arena_scope_begin.
+/** Frees everything: runs the deferred functions, newest first, goes back to the first block,
+ *  and keeps every block for reuse. While a scope is open: see aegis_arena_scope_begin.
  *  Ownership:  every pointer into the arena is dead.
  *  Threads:    one owner.
  *  Cost:       O(1) for any number of allocations and blocks, and the deferred functions.
  */
 AEGIS_API void aegis_arena_reset(aegis_arena *arena);
 
-/** Gives idle blocks back to the source until at most `keep_bytes` are reserved or none is idle.
- *  The first block counts as idle when nothing is allocated. The caller's memory is never given
- *  back, and the arena of a scope keeps the blocks that were in use when the scope began.
+/** Releases idle blocks until at most `keep_bytes` are reserved or no block is idle. The first
+ *  block counts as idle when nothing is allocated. The caller's memory is never released. The
+ *  arena of a scope keeps the blocks that were in use when the scope began.
  *  @param keep_bytes  bytes, block headers included.
  *  Threads:           one owner.
  *  Cost:              O(blocks).
  */
 AEGIS_API void aegis_arena_trim(aegis_arena *arena, size_t keep_bytes);
 
-/** Resets and gives every block back to the source.
+/** Resets the arena and releases every block.
  *  Ownership:  every pointer into the arena is dead; the arena can be used again.
  *  Threads:    one owner.
- *  Cost:       O(blocks).
+ *  Cost:       O(blocks), and the deferred functions.
  */
 AEGIS_API void aegis_arena_clear(aegis_arena *arena);
 
-/** Reports the arena's figures.
+/** Reports the arena's statistics.
  *  @param stats  overwritten.
  *  Threads:      one owner.
  *  Cost:         O(1).
  */
 AEGIS_API void aegis_arena_get_stats(const aegis_arena *arena, aegis_arena_stats *stats);
 
-/** Walks the blocks: those in use in order of first use, then the idle ones.
+/** Walks the blocks: first those in use, in the order of their first use, then the idle ones.
  *  @param previous  NULL to begin, then what the last call returned.
- *  @param info      overwritten when a block is returned; pass the same one through the whole walk,
- *                   which reads in it how far it has come. May be NULL throughout.
+ *  @param info      overwritten when a block is returned. Pass the same struct through the whole
+ *                   walk, because the call reads there how far the walk has come. May be NULL
+ *                   throughout.
  *  @return          the next block, or NULL at the end.
- *  Threads:         one owner; the arena is not used in between.
+ *  Threads:         one owner; the arena is not used during the walk.
  *  Cost:            O(1).
  */
 AEGIS_API const aegis_arena_block *aegis_arena_next_block(const aegis_arena *arena,
                                                           const aegis_arena_block *previous,
                                                           aegis_arena_block_info *info);
 
-/** Reports why the latest failing request of this arena failed, whatever has succeeded since. An
- *  arena and those of its scopes have a record each.
- *  @param error  overwritten; its status is AEGIS_OK when none has failed.
+/** Reports why the latest failing request of this arena failed, even if later ones have
+ *  succeeded. An arena and the arenas of its scopes each have an error record.
+ *  @param error  overwritten; its status is AEGIS_OK when no request has failed.
  *  Threads:      one owner.
  *  Cost:         O(1).
  */
 AEGIS_API void aegis_arena_last_error(const aegis_arena *arena, aegis_error *error);
 
-/** Writes why the latest failing request of this arena failed, as an English sentence: what
- *  aegis_error_explain makes of its record.
- *  @param buffer  terminated unless buffer_bytes is 0; cut if it is too small.
- *  @return        the bytes of the whole text, terminator excluded.
+/** Writes the record of aegis_arena_last_error as an English sentence, as aegis_error_explain
+ *  does.
+ *  @param buffer  where the text goes, ended with a zero byte unless buffer_bytes is 0. The text
+ *                 is cut if the buffer is too small.
+ *  @return        the bytes of the whole text, without the zero byte.
  *  Threads:       one owner.
- *  Cost:          O(text + budgets beneath the one that refused).
+ *  Cost:          O(text + budgets below the one that refused).
  */
 AEGIS_API size_t aegis_arena_explain(const aegis_arena *arena, char *buffer, size_t buffer_bytes);
 
