@@ -1,31 +1,37 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /** @file arena_local.h
- *  A thread's own handle to a lock-free arena: an aegis_arena whose blocks are shards, carved out
- *  of the shared arena by an atomic addition each.
+ *  A local handle: a thread's own arena on top of a lock-free arena (lock_free_arena.h), here
+ *  called the shared arena. A local handle is an aegis_arena whose blocks are shards. A shard is
+ *  a part of a block of the shared arena, which the handle carves out with one atomic addition.
  *
- *  Allocate from `local.arena` with every function of arena.h: the inlined fast path is the same
- *  code, without atomic operations. The handle is explicit, not thread-local: it works wherever a
- *  pointer can be passed, and has no destructor to run in some order.
+ *  Allocate from `local.arena` with every function of arena.h. The inlined fast path is the same
+ *  code, without atomic operations. The handle is an explicit object, not a thread-local
+ *  variable. So it works wherever a pointer can be passed, and no destructor must run in some
+ *  order.
  *
- *  What it allocates lives as long as the shared arena: aegis_arena_local_fini leaves it in place.
- *  (aegis_arena_reset and aegis_arena_fini on `local.arena` free it earlier, for reuse by all.)
+ *  What a handle allocates lives as long as the shared arena's memory: aegis_arena_local_fini
+ *  leaves it in place. (aegis_arena_reset and aegis_arena_fini on `local.arena` free it earlier,
+ *  and every handle may then reuse it.)
  *
- *  Shards start at 1 KiB, double up to 8 KiB, and then grow with what the handle has had, to at
- *  most 32 KiB or an eighth of the shared arena's growth step. While nothing is carved behind a
- *  shard, it grows in place by as much, instead of giving way to another. A larger request is taken
- *  from the shared arena as it is.
+ *  Sizes: the first shard is 1 KiB. The next ones double up to 8 KiB, and then grow with the
+ *  bytes that the handle has carved, up to 32 KiB or an eighth of the shared arena's growth
+ *  step. While nothing else is carved behind a shard, the shard grows where it is by the same
+ *  amount, instead of giving way to a new one. A request that is larger than a shard is taken
+ *  from the shared arena directly.
  *
- *  Bound: an open handle strands, at the end of its shard, no more than it has used, and no more
- *  than 8 KiB or 1/24 of the bytes it has carved, whichever is more: with 64 handles on an arena of
- *  64 MiB, less than 5 %. A closed handle gives that end back, if nothing was carved behind it, or
- *  leaves it to the next handles, which take such ends first (16 are remembered). The ends of
- *  earlier shards are smaller than the requests that they had no room for.
+ *  Bounds: the unused end of an open handle's shard is at most what the handle has used. It is
+ *  also at most 8 KiB or 1/24 of the bytes that the handle has carved, whichever is more. With
+ *  64 handles on an arena of 64 MiB that is less than 5 %. A handle that is finished gives that
+ *  end back to the block if nothing was carved behind it. Otherwise it leaves the end to later
+ *  handles, which take such ends first (16 are remembered). The ends of earlier shards are
+ *  smaller than the requests that found no room in them.
  *
  *  After a fork a handle works in the child process if its thread is the one that forked, or was
- *  not inside of a call on it; a new one can be made in any case.
+ *  not inside a call on the handle. A new handle can be made in any case.
  *
- *  Use after a reset of the shared arena: every build refuses the next shard with AEGIS_E_INVALID;
- *  a debug build refuses every allocation, and reports it.
+ *  After a reset of the shared arena a handle must not be used any more. Every build then
+ *  refuses it a new shard with AEGIS_E_INVALID. A debug build refuses it every allocation, and
+ *  reports that.
  */
 #ifndef AEGIS_MEMORY_ARENA_LOCAL_H
 #define AEGIS_MEMORY_ARENA_LOCAL_H
@@ -43,7 +49,7 @@ extern "C" {
 /** The first shard, in bytes. */
 #define AEGIS_ARENA_LOCAL_MIN_SHARD 1024
 
-/** A handle of one thread. May be moved with memcpy, and to another thread. */
+/** A local handle of one thread. It may be moved with memcpy, and to another thread. */
 typedef struct aegis_arena_local {
     aegis_arena arena;
 } aegis_arena_local;
@@ -53,7 +59,7 @@ typedef struct aegis_arena_local {
  *  @param shared  outlives the handle; its struct may be moved.
  *  @param flags   AEGIS_ARENA_GUARD, _FILL, _NO_DEBUG (see arena.h) or 0.
  *  @return        AEGIS_OK; AEGIS_E_INVALID for another flag.
- *  On failure:    `local` is all-zero but for the error record of its arena.
+ *  On failure:    `local` is all-zero except for the error record of its arena.
  *  Ownership:     the caller's; finish it with aegis_arena_local_fini, before or after a reset.
  *  Threads:       any thread, each for a handle of its own.
  *  Cost:          O(1).
@@ -61,8 +67,9 @@ typedef struct aegis_arena_local {
 AEGIS_API aegis_status aegis_arena_local_init(aegis_arena_local *local,
                                               const aegis_lock_free_arena *shared, uint32_t flags);
 
-/** Ends a handle: runs what was deferred to it, newest first, and gives the unused end of its shard
- *  back. What it has allocated stays good. After a reset of the shared arena, only clears it.
+/** Finishes a handle: runs the functions that were deferred to it, newest first, and gives the
+ *  unused end of its shard back. What it has allocated stays good. After a reset of the shared
+ *  arena this call only clears the handle.
  *  @param local  NULL and all-zero are accepted. All-zero afterwards.
  *  Threads:      one owner.
  *  Cost:         O(idle shards + deferred functions), lock-free.

@@ -1,20 +1,22 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /** @file arena_recycler.h
- *  A bounded stock of arenas for servers with one arena a request: a thread gets an arena, works
- *  with it as its one owner, and puts it back, reset and trimmed, for the next request.
+ *  A recycler: a bounded stock of arenas, for servers that use one arena for each request. A
+ *  thread gets an arena, works with it as its one owner, and puts it back. The recycler resets
+ *  and trims the arena and keeps it for the next request.
  *
- *  The stock is a stack under a lock, so that the arena used last, whose memory is warm, is used
- *  next. Resetting, trimming, making and finishing arenas happen outside of the lock.
+ *  The stock is a stack under a lock. So the next thread gets the arena that was used last,
+ *  whose memory is still in the processor's caches. The recycler resets, trims, makes and
+ *  finishes arenas while it does not hold the lock.
  *
- *  Bound: the stock holds at most `max_idle_count` arenas of at most `keep_bytes` each. There may
- *  be any number of arenas out; those put back beyond the stock's bound are finished.
+ *  Bound: the stock holds at most `max_idle_count` arenas of at most `keep_bytes` each. Any
+ *  number of arenas may be out. An arena that is put back into a full stock is finished.
  *
- *  After a fork the recycler works in the child process if no other thread was moving an arena into
- *  the stock or out of it at that moment. Else aegis_arena_recycler_get and _fini return
- *  AEGIS_E_FORKED there, arenas put back are finished, and the figures are 0. Arenas that other
- *  threads had out stay out.
+ *  After a fork the recycler works in the child process if no other thread was moving an arena
+ *  into the stock or out of it at that moment. Otherwise aegis_arena_recycler_get and _fini
+ *  return AEGIS_E_FORKED there, arenas that are put back are finished, and the statistics are 0.
+ *  Arenas that other threads had out stay out.
  *
- *  All-zero is not ready for use, but aegis_arena_recycler_fini accepts it.
+ *  An all-zero struct is not ready for use, but aegis_arena_recycler_fini accepts it.
  */
 #ifndef AEGIS_MEMORY_ARENA_RECYCLER_H
 #define AEGIS_MEMORY_ARENA_RECYCLER_H
@@ -26,16 +28,16 @@
 extern "C" {
 #endif
 
-/** How a recycler is to be made. */
+/** How a recycler is made. */
 typedef struct aegis_arena_recycler_options {
-    /** How each arena is made. `memory` must be NULL. The source is called by any thread that has
-     *  an arena, several at once, and closed when the recycler is finished. */
+    /** How each arena is made. `memory` must be NULL. Any thread that has an arena calls the
+     *  source, several threads at once. The source is closed when the recycler is finished. */
     aegis_arena_options arena;
-    /** Arenas kept at most. */
+    /** The most arenas in stock. */
     size_t max_idle_count;
-    /** What an arena in stock is trimmed to: bytes, block heads included. */
+    /** What an arena in stock is trimmed to: bytes, block headers included. */
     size_t keep_bytes;
-    /** Says why the recycler could not be made; written then only. NULL: not wanted. */
+    /** Says why the recycler could not be made; it is written only then. NULL: not wanted. */
     aegis_error *error;
 } aegis_arena_recycler_options;
 
@@ -46,21 +48,21 @@ typedef struct aegis_arena_recycler {
     aegis_arena_recycler_shared *shared;
 } aegis_arena_recycler;
 
-/** The figures of a recycler. */
+/** The statistics of a recycler. */
 typedef struct aegis_arena_recycler_stats {
     /** Arenas in stock now. */
     size_t idle_count;
     /** Arenas out now. */
     size_t out_count;
-    /** Arenas ever made. */
+    /** Arenas made so far. */
     uint64_t made_count;
-    /** Arenas ever handed out from stock. */
+    /** Arenas handed out from stock so far. */
     uint64_t reused_count;
 } aegis_arena_recycler_stats;
 
 /** Makes a recycler. It makes no arena yet.
  *  @param recycler  memory for the struct; its content is overwritten.
- *  @param options   not NULL; may go at once.
+ *  @param options   not NULL; only read during the call.
  *  @return          AEGIS_OK; AEGIS_E_INVALID (no options, or memory in them);
  *                   AEGIS_E_INVALID_LAYOUT (max_idle_count too large); AEGIS_E_OUT_OF_MEMORY.
  *  On failure:      `recycler` is all-zero; the source is not closed.
@@ -80,35 +82,38 @@ AEGIS_API aegis_status aegis_arena_recycler_init(aegis_arena_recycler *recycler,
  */
 AEGIS_API aegis_status aegis_arena_recycler_fini(aegis_arena_recycler *recycler);
 
-/** Hands out an arena: from stock, else a new one.
+/** Hands out an arena: one from stock, or a new one if the stock is empty.
  *  @param arena  memory for the struct; its content is overwritten.
  *  @param error  overwritten on failure; NULL if the reason is not wanted.
  *  @return       as aegis_arena_init; AEGIS_E_EXHAUSTED when SIZE_MAX arenas are out;
  *                AEGIS_E_FORKED.
- *  On failure:   `arena` is all-zero but for its error record.
- *  Ownership:    the caller's, until aegis_arena_recycler_put of it, or of wherever it was moved.
+ *  On failure:   `arena` is all-zero except for its error record.
+ *  Ownership:    the caller's, until it is passed to aegis_arena_recycler_put. The struct may be
+ *                moved in between.
  *  Threads:      any thread.
  *  Cost:         one lock; O(1), and at most one acquire for a new arena.
  */
 AEGIS_API aegis_status aegis_arena_recycler_get(const aegis_arena_recycler *recycler,
                                                 aegis_arena *arena, aegis_error *error);
 
-/** Takes an arena back: resets it, trims it, and stocks it if there is room.
- *  @param arena  from aegis_arena_recycler_get of this recycler. All-zero afterwards; all-zero is
- *                accepted and ignored.
+/** Takes an arena back: resets it, trims it, and puts it into the stock if there is room.
+ *  @param arena  from aegis_arena_recycler_get of this recycler. All-zero afterwards. All-zero
+ *                is accepted and ignored.
  *  Ownership:    every pointer into the arena is dead.
  *  Threads:      any thread.
- *  Cost:         one lock, not held meanwhile; O(blocks + deferred functions).
+ *  Cost:         O(blocks + deferred functions), and one lock, which is not held during that
+ *                work.
  */
 AEGIS_API void aegis_arena_recycler_put(const aegis_arena_recycler *recycler, aegis_arena *arena);
 
-/** Gives the arenas in stock up until at most `keep_count` are left.
- *  Threads:  any thread.
- *  Cost:     O(blocks) outside of the lock.
+/** Finishes arenas in stock until at most `keep_count` are left.
+ *  @param keep_count  the most arenas to keep.
+ *  Threads:           any thread.
+ *  Cost:              O(blocks) while the lock is not held.
  */
 AEGIS_API void aegis_arena_recycler_trim(const aegis_arena_recycler *recycler, size_t keep_count);
 
-/** Reports the recycler's figures, all of one moment.
+/** Reports the recycler's statistics, all of the same moment.
  *  @param stats  overwritten.
  *  Threads:      any thread.
  *  Cost:         one lock; O(1).
