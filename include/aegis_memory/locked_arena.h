@@ -1,27 +1,29 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /** @file locked_arena.h
- *  The bump arena behind the platform's mutex: every function of arena.h that allocates, from any
- *  thread. It packs as densely as an aegis_arena, resizes in place, and runs deferred functions.
+ *  The locked bump arena: an arena behind the platform's mutex. It has every function of arena.h
+ *  that allocates, for any thread. It packs as densely as an aegis_arena, resizes in place, and
+ *  runs deferred functions.
  *
- *  Every allocation takes the lock for as long as it takes to find room. While a block is acquired
- *  the lock is free: other threads go on, and the source and functions told of pressure may use the
- *  arena. So the source may be called by several threads at once, and two that need room may bring
- *  a block each; the one that is not needed stays for later. At a limit, a request may be refused
- *  while another thread is just bringing a block. A lock-free arena (lock_free_arena.h) is faster
- *  under contention.
+ *  Every allocation takes the lock for as long as it takes to find room. The lock is free while
+ *  a thread acquires a block: other threads go on, and the source and the pressure functions of
+ *  the budget may use the arena. So several threads may call the source at once, and two threads
+ *  that need room may each acquire a block. The block that is not needed is kept for later. At a
+ *  limit, a request may be refused while another thread is acquiring a block. When many threads
+ *  allocate at once, a lock-free arena (lock_free_arena.h) is faster.
  *
- *  Reset, trim, clear and fini have the arena alone, as there: no other thread is in a call, and
- *  what the others did happens before. They do not hold the lock, so a deferred function may
- *  allocate, and so may the source as it takes a block back; but an arena that is being finished
- *  has no blocks left by then, and gets none.
+ *  Reset, trim, clear and fini need the arena alone, as those of the lock-free arena do: no
+ *  other thread is inside a call, and what other threads did happens before. They do not hold
+ *  the lock. So a deferred function may allocate, and so may the source while it takes a block
+ *  back. But an arena that is being finished has no blocks left at that time, and gets none.
  *
- *  After a fork the arena works in the child process if no other thread was inside of a call on it
- *  at that moment. Else it is lost there: what returns a status or an error record fails with
- *  AEGIS_E_FORKED, figures are 0, nothing is freed, deferred functions do not run, and
- *  aegis_locked_arena_fini gives up the handle alone. What was allocated before can still be used.
+ *  After a fork the arena works in the child process if no other thread was inside a call on it
+ *  at that moment. Otherwise it is lost there. Calls that return a status or an error record
+ *  then fail with AEGIS_E_FORKED, and the statistics are 0. Nothing is freed, and deferred
+ *  functions do not run. aegis_locked_arena_fini gives up only the handle. What was allocated
+ *  before can still be used.
  *
- *  The struct is a handle: the arena and the lock are out of line, on the C heap. An all-zero
- *  struct is not ready for use, but aegis_locked_arena_fini accepts it.
+ *  The struct is a handle: the arena and the lock are on the C heap. An all-zero struct is not
+ *  ready for use, but aegis_locked_arena_fini accepts it.
  */
 #ifndef AEGIS_MEMORY_LOCKED_ARENA_H
 #define AEGIS_MEMORY_LOCKED_ARENA_H
@@ -35,15 +37,15 @@ extern "C" {
 
 typedef struct aegis_locked_arena_shared aegis_locked_arena_shared;
 
-/** A bump arena for any number of threads, one at a time. */
+/** A bump arena for any number of threads, which use it one after the other. */
 typedef struct aegis_locked_arena {
     aegis_locked_arena_shared *shared;
 } aegis_locked_arena;
 
 /** Makes an arena.
  *  @param arena    memory for the struct; its content is overwritten.
- *  @param options  as for aegis_arena_init. The source may be called by any thread, also by several
- *                  at once.
+ *  @param options  as for aegis_arena_init. Any thread may call the source, several threads at
+ *                  once.
  *  @param error    overwritten on failure; NULL if the reason is not wanted.
  *  @return         as aegis_arena_init.
  *  On failure:     `arena` is all-zero; the source is not closed.
@@ -55,7 +57,7 @@ AEGIS_API aegis_status aegis_locked_arena_init(aegis_locked_arena *arena,
                                                const aegis_arena_options *options,
                                                aegis_error *error);
 
-/** Runs the deferred functions, newest first, and gives every block back.
+/** Runs the deferred functions, newest first, and releases every block.
  *  @param arena  NULL and all-zero are accepted. All-zero afterwards.
  *  Ownership:    every pointer into the arena is dead.
  *  Threads:      one, after all others are done with the arena.
@@ -82,14 +84,14 @@ AEGIS_API void *aegis_locked_arena_alloc(const aegis_locked_arena *arena, size_t
 AEGIS_API void *aegis_locked_arena_alloc_zeroed(const aegis_locked_arena *arena, size_t size_bytes,
                                                 aegis_error *error);
 
-/** Allocates uninitialised bytes at an alignment of the caller's choice.
- *  @param align_bytes  a power of two; below AEGIS_ARENA_ALIGN it is raised to that.
+/** Allocates uninitialised bytes at an alignment that the caller chooses.
+ *  @param align_bytes  a power of two. A value below AEGIS_ARENA_ALIGN is raised to that.
  *  @return, On failure, Ownership, Threads, Cost: as for aegis_locked_arena_alloc.
  */
 AEGIS_API void *aegis_locked_arena_alloc_aligned(const aegis_locked_arena *arena, size_t size_bytes,
                                                  size_t align_bytes, aegis_error *error);
 
-/** Allocates zeroed bytes at an alignment of the caller's choice.
+/** Allocates zeroed bytes at an alignment that the caller chooses.
  *  @param align_bytes  as for aegis_locked_arena_alloc_aligned.
  *  @return, On failure, Ownership, Threads, Cost: as for aegis_locked_arena_alloc_zeroed.
  */
@@ -98,7 +100,7 @@ AEGIS_API void *aegis_locked_arena_alloc_aligned_zeroed(const aegis_locked_arena
                                                         aegis_error *error);
 
 /** Resizes an allocation where it is, as aegis_arena_resize_in_place does.
- *  @param memory  as there; it is the caller's alone.
+ *  @param memory  as there; no other thread uses it.
  *  @return, On failure: as there.
  *  Threads:       any thread.
  *  Cost:          one lock.
@@ -107,15 +109,20 @@ AEGIS_API bool aegis_locked_arena_resize_in_place(const aegis_locked_arena *aren
                                                   size_t old_bytes, size_t new_bytes);
 
 /** Resizes an allocation, as aegis_arena_realloc_aligned does.
- *  @param memory  as there; it is the caller's alone.
- *  @return, On failure, Ownership, Threads: as for aegis_locked_arena_alloc.
+ *  @param memory  as there; no other thread uses it.
+ *  @param error   overwritten on failure; NULL if the reason is not wanted.
+ *  @return        the bytes, or NULL.
+ *  On failure:    `memory` is untouched and still good.
+ *  Ownership:     as for aegis_arena_realloc_aligned.
+ *  Threads:       any thread.
  *  Cost:          one lock, and aegis_arena_realloc_aligned.
  */
 AEGIS_API void *aegis_locked_arena_realloc_aligned(const aegis_locked_arena *arena, void *memory,
                                                    size_t old_bytes, size_t new_bytes,
                                                    size_t align_bytes, aegis_error *error);
 
-/** Gives an allocation back early: its bytes are reused if it is the latest one, else at reset.
+/** Frees an allocation early. Its bytes are reused at once if it is the latest allocation, else
+ *  at reset.
  *  @param memory  as for aegis_arena_free_last.
  *  Ownership:     `memory` is dead.
  *  Threads:       any thread.
@@ -127,21 +134,22 @@ AEGIS_API void aegis_locked_arena_free_last(const aegis_locked_arena *arena, voi
 /** Copies bytes into the arena.
  *  @param bytes  may be NULL when size_bytes is 0.
  *  @return, On failure, Ownership, Threads: as for aegis_locked_arena_alloc.
- *  Cost:         one lock, not held for the copy; O(size_bytes).
+ *  Cost:         one lock, which is not held during the copy; O(size_bytes).
  */
 AEGIS_API void *aegis_locked_arena_memdup(const aegis_locked_arena *arena, const void *bytes,
                                           size_t size_bytes, aegis_error *error);
 
-/** Copies a string, with its terminator, into the arena.
- *  @param text  a terminated string.
+/** Copies a string, with the zero byte at its end, into the arena.
+ *  @param text  a string that ends with a zero byte.
  *  @return, On failure, Ownership, Threads, Cost: as for aegis_locked_arena_memdup.
  */
 AEGIS_API char *aegis_locked_arena_strdup(const aegis_locked_arena *arena, const char *text,
                                           aegis_error *error);
 
-/** Registers a function to run when the arena is reset, cleared or finished, newest first, on the
- *  thread that does so.
- *  @param context  handed to `function`.
+/** Registers a deferred function. It runs when the arena is reset, cleared or finished, on the
+ *  thread that does so; the newest function runs first.
+ *  @param context  passed to `function`.
+ *  @param error    overwritten on failure; NULL if the reason is not wanted.
  *  @return         as aegis_arena_defer.
  *  On failure:     nothing is registered.
  *  Threads:        any thread.
@@ -158,21 +166,21 @@ AEGIS_API aegis_status aegis_locked_arena_defer(const aegis_locked_arena *arena,
  */
 AEGIS_API void aegis_locked_arena_reset(aegis_locked_arena *arena);
 
-/** Gives idle blocks back, as aegis_arena_trim does.
+/** Releases idle blocks, as aegis_arena_trim does.
  *  @param keep_bytes  bytes, block headers included.
  *  Threads:           one, while no other uses the arena.
  *  Cost:              O(blocks).
  */
 AEGIS_API void aegis_locked_arena_trim(aegis_locked_arena *arena, size_t keep_bytes);
 
-/** Resets and gives every block back to the source.
+/** Resets the arena and releases every block.
  *  Ownership:  every pointer into the arena is dead; the arena can be used again.
  *  Threads:    one, while no other uses the arena.
- *  Cost:       O(blocks).
+ *  Cost:       O(blocks), and the deferred functions.
  */
 AEGIS_API void aegis_locked_arena_clear(aegis_locked_arena *arena);
 
-/** Reports the arena's figures, all of one moment.
+/** Reports the arena's statistics, all of the same moment.
  *  @param stats  overwritten.
  *  Threads:      any thread.
  *  Cost:         one lock; O(1).
