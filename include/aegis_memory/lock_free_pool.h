@@ -1,40 +1,50 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /** @file lock_free_pool.h
- *  The block pool for any number of threads, without a lock, and its per-thread caches.
+ *  The lock-free block pool, for any number of threads, and its caches. The words block, out,
+ *  slab and side array are as in pool.h.
  *
- *  Free blocks are a Treiber stack of block indices. Its head is one 64-bit word of index and tag:
- *  as few index bits as the pool's size needs, the rest tag (40 bits for 16 million blocks), and
- *  every removal bumps the tag, so a thread that slept through removals cannot bring back a head of
- *  old. The links lie in an array beside the blocks, never in them; the link of a block that is
- *  out holds a mark, which is how wrong frees are found.
+ *  The free blocks are a Treiber stack of block indices. The head of the stack is one 64-bit
+ *  word of an index and a tag. The index has as few bits as the pool's size needs, and the tag
+ *  has the rest (40 bits for 16 million blocks). Every removal increases the tag. So a thread
+ *  that slept while others removed blocks cannot bring back an old head. The links of the stack
+ *  are in a side array, never in the blocks. The link of a block that is out has a special
+ *  value, by which wrong frees are found.
  *
- *  Lock-free means: whatever other threads do, or wherever they are stopped, a thread that takes
- *  or gives back a block gets on. All of ours is so; the block source, which growth calls, may
- *  lock. Threads that find the pool empty at once may each acquire a slab; all but one give theirs
- *  back. The source must accept calls from the threads that use the pool.
+ *  Lock-free means: whatever other threads do, and wherever they are stopped, a thread that
+ *  allocates or frees a block makes progress. This holds for all code of this library; the
+ *  source, which growth calls, may lock. Threads that find the pool empty at the same time may
+ *  each acquire a slab. All of them except one release theirs again. The source must accept
+ *  calls from all threads that use the pool.
  *
- *  A cache (aegis_pool_cache) is an explicit handle of one thread: a magazine of up to
- *  AEGIS_POOL_CACHE_BLOCKS indices in front of the stack. A full one moves its older half to the
- *  stack and an empty one takes half its size from it, each in one compare-and-swap. A block may
- *  be given back through another cache, by another thread, or without a cache.
+ *  A cache (aegis_pool_cache) is an explicit handle of one thread. It holds a magazine of up to
+ *  AEGIS_POOL_CACHE_BLOCKS free blocks in front of the stack. A full cache moves the older half
+ *  of its blocks to the stack, and an empty cache takes half a magazine from the stack, each
+ *  with one compare-and-swap. A block that was allocated through a cache may be freed through
+ *  another cache, by another thread, or without a cache.
  *
- *  Bounds: a cache parks at most AEGIS_POOL_CACHE_BLOCKS free blocks. The pool holds as many
- *  blocks in reserve for each of the `max_cache_count` caches it is made for, in the first slab
- *  behind the others, and a cache brings its reserve into circulation when it is made. So
- *  `capacity` blocks can always be had, whatever caches park; without caches no more than that.
- *  Beside the slabs: 4 bytes a block, 16 to 40 a further slab, 512 fixed.
+ *  Bounds:
+ *  - A cache holds at most AEGIS_POOL_CACHE_BLOCKS free blocks.
+ *  - The pool is made for `max_cache_count` caches. For each of them the first slab has a
+ *    reserve of AEGIS_POOL_CACHE_BLOCKS more blocks, behind the others. When a cache is made,
+ *    its reserve comes into use.
+ *  - So at least `capacity` blocks can always be allocated, whatever the caches hold. Without
+ *    caches it is exactly that number.
+ *  - Beside the slabs: 4 bytes for each block, 16 to 40 bytes for each slab after the first, and
+ *    512 bytes.
  *
- *  The source may use the pool as it gives it a slab, or takes one back during a trim: the slab is
- *  out of all look-ups and counts by then. A pool that the source calls as it is being finished has
- *  no blocks; it calls it by the very handle that is being finished.
+ *  The source may use the pool while it gives the pool a slab, or takes one back during a trim.
+ *  At that time no look-up and no count sees the slab. If the source calls a pool that is being
+ *  finished, it does so through the handle that is being finished, and finds a pool without
+ *  blocks.
  *
  *  After a fork the pool works in the child process, wherever other threads were stopped. Blocks
- *  that these had out or in their caches stay out there, as do the few that they were taking or
- *  giving back. A cache works if its thread was not inside of a call on it.
+ *  that these threads had out or in their caches stay out there. So do the few blocks that they
+ *  were allocating or freeing. A cache works in the child if its thread was not inside a call on
+ *  it.
  *
- *  The struct is a handle: all shared state is out of line. It and a cache may be moved with
- *  memcpy while no thread is inside a call. An all-zero struct is not ready for use, but the fini
- *  functions accept it.
+ *  The struct is a handle: all shared state lies elsewhere. The handle and a cache may be moved
+ *  with memcpy while no thread is inside a call. An all-zero struct is not ready for use, but
+ *  the fini functions accept it.
  */
 #ifndef AEGIS_MEMORY_LOCK_FREE_POOL_H
 #define AEGIS_MEMORY_LOCK_FREE_POOL_H
@@ -46,23 +56,23 @@
 extern "C" {
 #endif
 
-/** The most free blocks a cache parks. */
+/** The most free blocks that a cache holds. */
 #ifndef AEGIS_POOL_CACHE_BLOCKS
 #define AEGIS_POOL_CACHE_BLOCKS 64
 #endif
-/** The most caches a pool can be made for. */
+/** The most caches that a pool can be made for. */
 #define AEGIS_POOL_MAX_CACHES 65536
 
-/** aegis_lock_free_pool_options.flags: the caller promises that no two threads free one and the
- *  same block at the same time. Caches then check frees without an atomic exchange, which halves
- *  their cost. Every other wrong free is detected as without the flag. */
+/** aegis_lock_free_pool_options.flags: the caller promises that no two threads free the same
+ *  block at the same time. Then a cache checks a free without an atomic exchange, which halves
+ *  the cost of freeing. Every other wrong free is detected as without the flag. */
 #define AEGIS_POOL_NO_RACING_FREES 1u
 
-/** How a lock-free pool is to be made. */
+/** How a lock-free pool is made. */
 typedef struct aegis_lock_free_pool_options {
     aegis_pool_options blocks;
-    /** Caches that may be open at a time. Each sets AEGIS_POOL_CACHE_BLOCKS more blocks aside.
-     *  0: the pool has no caches. */
+    /** How many caches may be open at a time. For each the pool has a reserve of
+     *  AEGIS_POOL_CACHE_BLOCKS more blocks. 0: the pool has no caches. */
     size_t max_cache_count;
     /** AEGIS_POOL_* or 0. */
     uint32_t flags;
@@ -77,10 +87,11 @@ typedef struct aegis_lock_free_pool {
     size_t block_bytes;
 } aegis_lock_free_pool;
 
-/** A cache of one thread in front of a lock-free pool. The indices in `items`, `count` of them,
- *  are free and in no other place. */
+/** A cache of one thread in front of a lock-free pool. The first `count` entries of `items` are
+ *  the indices of its blocks, which are free and in no other place. */
 typedef struct aegis_pool_cache {
-    /** The first slab as the inline functions see it: without blocks when a checker watches. */
+    /** The first slab as the inline functions see it: without blocks when a checker
+     *  (AddressSanitizer, Valgrind) watches. */
     aegis_pool_grid grid;
     uint32_t *links;
     size_t count;
@@ -102,9 +113,9 @@ typedef struct aegis_pool_cache {
 /** Makes a pool.
  *  @param pool     memory for the struct; its content is overwritten.
  *  @param options  not NULL; see there.
- *  @return         AEGIS_OK; AEGIS_E_INVALID (no options, no blocks, a maximum below the count, an
- *                  unknown flag); AEGIS_E_INVALID_LAYOUT (an alignment that is no power of two,
- *                  too many blocks, caches or bytes); AEGIS_E_OUT_OF_MEMORY;
+ *  @return         AEGIS_OK; AEGIS_E_INVALID (no options, no blocks, a maximum below the count,
+ *                  an unknown flag); AEGIS_E_INVALID_LAYOUT (an alignment that is not a power of
+ *                  two, too many blocks, caches or bytes); AEGIS_E_OUT_OF_MEMORY;
  *                  AEGIS_E_LIMIT_EXCEEDED.
  *  On failure:     `pool` is all-zero; the source is not closed.
  *  Ownership:      the caller's; finish it with aegis_lock_free_pool_fini.
@@ -114,7 +125,7 @@ typedef struct aegis_pool_cache {
 AEGIS_API aegis_status aegis_lock_free_pool_init(aegis_lock_free_pool *pool,
                                                  const aegis_lock_free_pool_options *options);
 
-/** Gives all memory back.
+/** Finishes a pool: releases all its memory.
  *  @param pool  NULL and all-zero are accepted. All-zero afterwards.
  *  @return      AEGIS_OK; AEGIS_E_BUSY when blocks are out or caches are not finished.
  *  On failure:  nothing changed.
@@ -123,48 +134,49 @@ AEGIS_API aegis_status aegis_lock_free_pool_init(aegis_lock_free_pool *pool,
  */
 AEGIS_API aegis_status aegis_lock_free_pool_fini(aegis_lock_free_pool *pool);
 
-/** Gives all memory back though blocks may be out and caches open, which are gone with it.
+/** Finishes a pool even if blocks are out or caches are open. Their memory is released too.
  *  @param pool  NULL and all-zero are accepted. All-zero afterwards.
+ *  Ownership:   every pointer to a block is dead, and so is every cache.
  *  Threads:     one, after all others are done with the pool.
  *  Cost:        O(slabs).
  */
 AEGIS_API void aegis_lock_free_pool_abandon(aegis_lock_free_pool *pool);
 
-/** Takes a block, its content undefined.
+/** Allocates a block. Its content is undefined.
  *  @param error  overwritten on failure; NULL if the reason is not wanted.
- *  @return       the block, or NULL. AEGIS_E_EXHAUSTED: at one moment during the call no block was
- *                free outside of caches; AEGIS_E_OUT_OF_MEMORY, AEGIS_E_LIMIT_EXCEEDED: growth
- *                was due and the source or the budget refused.
+ *  @return       the block, or NULL. AEGIS_E_EXHAUSTED: at one moment during the call all free
+ *                blocks were in caches. AEGIS_E_OUT_OF_MEMORY, AEGIS_E_LIMIT_EXCEEDED: the pool
+ *                had to grow, and the source or the budget refused.
  *  On failure:   nothing changed.
- *  Ownership:    the caller's until it is given back, by whatever thread.
+ *  Ownership:    the caller's until any thread frees it.
  *  Threads:      any thread.
  *  Cost:         O(1), lock-free; one acquire when the pool grows.
  */
 AEGIS_API void *aegis_lock_free_pool_alloc(const aegis_lock_free_pool *pool, aegis_error *error);
 
-/** Takes a block of zeroes. A block handed out for the first time, from memory that the source had
- *  zeroed, is not cleared again.
+/** Allocates a block of zeroes. If the source had zeroed the memory and the block is handed out
+ *  for the first time, it is not cleared again.
  *  @return, On failure, Ownership, Threads: as for aegis_lock_free_pool_alloc.
- *  Cost:         O(block_bytes); O(1) on fresh memory.
+ *  Cost:  O(block_bytes); O(1) on such fresh memory.
  */
 AEGIS_API void *aegis_lock_free_pool_alloc_zeroed(const aegis_lock_free_pool *pool,
                                                   aegis_error *error);
 
-/** Takes several blocks, their content undefined, with one compare-and-swap where it can.
+/** Allocates several blocks, with one compare-and-swap if possible. Their content is undefined.
  *  @param blocks  room for `count` pointers.
- *  @param error   overwritten when fewer than `count` are taken; may be NULL.
- *  @return        how many were taken, the first entries of `blocks`.
+ *  @param error   overwritten when fewer than `count` are allocated; may be NULL.
+ *  @return        how many were allocated; they are the first entries of `blocks`.
  *  Ownership, Threads: as for aegis_lock_free_pool_alloc.
  *  Cost:          O(count), lock-free.
  */
 AEGIS_API size_t aegis_lock_free_pool_alloc_n(const aegis_lock_free_pool *pool, void **blocks,
                                               size_t count, aegis_error *error);
 
-/** Gives a block back.
+/** Frees a block.
  *  @param block  any pointer.
- *  @return       AEGIS_OK; AEGIS_E_INVALID when it is not a block of this pool that is out: NULL,
- *                a foreign pointer, the middle of a block, a double free. Of several threads that
- *                free one block at the same time, one succeeds.
+ *  @return       AEGIS_OK; AEGIS_E_INVALID unless it is a block of this pool that is out. So it
+ *                detects NULL, a foreign pointer, the middle of a block, and a double free. If
+ *                several threads free one block at the same time, one of them succeeds.
  *  On failure:   nothing changed.
  *  Ownership:    the pool's again.
  *  Threads:      any thread.
@@ -172,9 +184,9 @@ AEGIS_API size_t aegis_lock_free_pool_alloc_n(const aegis_lock_free_pool *pool, 
  */
 AEGIS_API aegis_status aegis_lock_free_pool_free(const aegis_lock_free_pool *pool, void *block);
 
-/** Gives several blocks back, all or none, with one compare-and-swap for the stack.
- *  @return      AEGIS_OK; AEGIS_E_INVALID when one of them is not a block of this pool that is out,
- *               or is there twice.
+/** Frees several blocks, or none of them, with one compare-and-swap on the stack.
+ *  @return      AEGIS_OK; AEGIS_E_INVALID when one of them is not a block of this pool that is
+ *               out, or stands there twice.
  *  On failure:  nothing changed.
  *  Ownership, Threads: as for aegis_lock_free_pool_free.
  *  Cost:        O(count), lock-free.
@@ -183,7 +195,7 @@ AEGIS_API aegis_status aegis_lock_free_pool_free_n(const aegis_lock_free_pool *p
                                                    void *const *blocks, size_t count);
 
 /** Converts an address to the index of the block that starts there, whether it is out or not.
- *  @param index  overwritten; numbers go from 0, first slab first.
+ *  @param index  overwritten. The indices start at 0 with the first block of the first slab.
  *  @return       AEGIS_OK; AEGIS_E_INVALID when no block of this pool starts there.
  *  On failure:   `index` is untouched.
  *  Threads:      any thread.
@@ -193,45 +205,48 @@ AEGIS_API aegis_status aegis_lock_free_pool_index_of(const aegis_lock_free_pool 
                                                      const void *block, size_t *index);
 
 /** Converts an index to the address of the block, whether it is out or not.
- *  @return   NULL when the index lies in no slab held now.
+ *  @return   the address; NULL when no slab held now has the index.
  *  Threads:  any thread.
  *  Cost:     O(1).
  */
 AEGIS_API void *aegis_lock_free_pool_address_of(const aegis_lock_free_pool *pool, size_t index);
 
 /** Tells whether a block of this pool starts at an address.
+ *  @return   true also for a block that is not out.
  *  Threads:  any thread.
  *  Cost:     O(1).
  */
 AEGIS_API bool aegis_lock_free_pool_owns(const aegis_lock_free_pool *pool, const void *block);
 
-/** Reports a slab, to register it with the kernel, say.
- *  @param slab  from 0; the first slab stays where it is for the pool's life.
+/** Reports a slab, for instance to register it with the kernel.
+ *  @param slab  from 0. The first slab stays where it is as long as the pool lives.
  *  @param info  overwritten when the slab is held.
- *  @return      AEGIS_OK; AEGIS_E_INVALID when there is no such slab, AEGIS_E_EXHAUSTED when it is
- *               not held now.
+ *  @return      AEGIS_OK; AEGIS_E_INVALID when there is no such slab; AEGIS_E_EXHAUSTED when it
+ *               is not held now.
  *  Threads:     any thread.
  *  Cost:        O(1).
  */
 AEGIS_API aegis_status aegis_lock_free_pool_get_slab(const aegis_lock_free_pool *pool, size_t slab,
                                                      aegis_pool_slab_info *info);
 
-/** Gives slabs at the end that have no block out or in a cache back to the source. The first slab
- *  stays.
- *  @param keep_block_count  no slab goes whose blocks are needed to keep this many in all.
+/** Releases slabs, starting with the last one, and stops at a slab that has a block out or in a
+ *  cache. The first slab stays.
+ *  @param keep_block_count  a slab stays if the pool would have fewer blocks than this without
+ *                           it.
  *  Threads:                 one, while no other uses the pool or a cache of it.
  *  Cost:                    O(blocks).
  */
 AEGIS_API void aegis_lock_free_pool_trim(const aegis_lock_free_pool *pool, size_t keep_block_count);
 
-/** Returns how many blocks the slabs held now promise.
+/** Returns how many blocks the slabs held now have, without the reserves for caches.
+ *  @return   as `capacity` of aegis_pool_stats.
  *  Threads:  any thread.
  *  Cost:     O(1).
  */
 AEGIS_API size_t aegis_lock_free_pool_capacity(const aegis_lock_free_pool *pool);
 
-/** Reports the pool's figures. They are counted, not kept: exact when no other thread uses the
- *  pool, else each block is counted as it was at some moment during the call.
+/** Reports the pool's statistics. The call counts them. They are exact when no other thread uses
+ *  the pool; otherwise each block is counted as it was at some moment during the call.
  *  @param stats  overwritten.
  *  Threads:      any thread.
  *  Cost:         O(blocks ever handed out): 4 bytes are read for each.
@@ -243,43 +258,48 @@ AEGIS_API void aegis_lock_free_pool_get_stats(const aegis_lock_free_pool *pool,
  *  @param cache  memory for the struct; its content is overwritten.
  *  @param pool   outlives the cache.
  *  @return       AEGIS_OK; AEGIS_E_LIMIT_EXCEEDED when `max_cache_count` caches are open.
- *  On failure:   `cache` is all-zero but for its error record.
- *  Ownership:    the caller's; finish it with aegis_pool_cache_fini, whatever becomes of the thread
- *                that used it.
+ *  On failure:   `cache` is all-zero except for its error record.
+ *  Ownership:    the caller's; finish it with aegis_pool_cache_fini, even if the thread that
+ *                used it has ended.
  *  Threads:      any thread, each for a cache of its own.
  *  Cost:         O(max_cache_count + AEGIS_POOL_CACHE_BLOCKS).
  */
 AEGIS_API aegis_status aegis_pool_cache_init(aegis_pool_cache *cache,
                                              const aegis_lock_free_pool *pool);
 
-/** Gives the parked blocks to the pool. Blocks taken through the cache stay out.
+/** Finishes a cache: its free blocks go back to the pool. Blocks that were allocated through it
+ *  stay out.
  *  @param cache  NULL and all-zero are accepted. All-zero afterwards.
  *  Threads:      one owner.
  *  Cost:         O(AEGIS_POOL_CACHE_BLOCKS), lock-free.
  */
 AEGIS_API void aegis_pool_cache_fini(aegis_pool_cache *cache);
 
-/** The cold half of aegis_pool_cache_alloc and _alloc_zeroed; complete by itself.
- *  Threads:  one owner.
- *  Cost:     O(AEGIS_POOL_CACHE_BLOCKS), lock-free.
+/** The cold half of aegis_pool_cache_alloc and _alloc_zeroed. It can also be called by itself.
+ *  @param zeroed  whether the bytes must be zero.
+ *  @return        as for aegis_pool_cache_alloc.
+ *  Threads:       one owner.
+ *  Cost:          O(AEGIS_POOL_CACHE_BLOCKS), lock-free.
  */
 AEGIS_API void *aegis_pool_cache_alloc_slow(aegis_pool_cache *cache, bool zeroed);
 
-/** The cold half of aegis_pool_cache_free; complete by itself.
+/** The cold half of aegis_pool_cache_free. It can also be called by itself.
+ *  Parameters, @return: as for aegis_pool_cache_free.
  *  Threads:  one owner.
  *  Cost:     O(AEGIS_POOL_CACHE_BLOCKS), lock-free.
  */
 AEGIS_API aegis_status aegis_pool_cache_free_slow(aegis_pool_cache *cache, void *block);
 
-/** Takes a block, its content undefined.
- *  @return      the block, or NULL: see aegis_pool_cache_last_error. AEGIS_E_EXHAUSTED: this cache
- *               was empty, and at one moment during the call no block was free outside of caches;
- *               then at least `capacity` blocks are out. AEGIS_E_OUT_OF_MEMORY,
- *               AEGIS_E_LIMIT_EXCEEDED: growth was due and the source or the budget refused.
- *  On failure:  nothing changed but the error record.
- *  Ownership:   the caller's until it is given back, to the pool or any cache of it.
+/** Allocates a block. Its content is undefined.
+ *  @return      the block, or NULL: see aegis_pool_cache_last_error. AEGIS_E_EXHAUSTED: this
+ *               cache was empty, and at one moment during the call all free blocks were in other
+ *               caches; at least `capacity` blocks are out then. AEGIS_E_OUT_OF_MEMORY,
+ *               AEGIS_E_LIMIT_EXCEEDED: the pool had to grow, and the source or the budget
+ *               refused.
+ *  On failure:  nothing changed except the error record.
+ *  Ownership:   the caller's until it is freed, through the pool or any cache of it.
  *  Threads:     one owner.
- *  Cost:        O(1); amortised over half a magazine, one compare-and-swap.
+ *  Cost:        O(1); one compare-and-swap for each half magazine.
  */
 AEGIS_INLINE void *aegis_pool_cache_alloc(aegis_pool_cache *cache) {
     size_t count = cache->count;
@@ -294,10 +314,10 @@ AEGIS_INLINE void *aegis_pool_cache_alloc(aegis_pool_cache *cache) {
     return cache->grid.base + index * cache->grid.stride_bytes;
 }
 
-/** Takes a block of zeroes. A block handed out for the first time, from memory that the source had
- *  zeroed, is not cleared again.
+/** Allocates a block of zeroes. If the source had zeroed the memory and the block is handed out
+ *  for the first time, it is not cleared again.
  *  @return, On failure, Ownership, Threads: as for aegis_pool_cache_alloc.
- *  Cost:        O(block_bytes); O(1) on fresh memory.
+ *  Cost:  O(block_bytes); O(1) on such fresh memory.
  */
 AEGIS_INLINE void *aegis_pool_cache_alloc_zeroed(aegis_pool_cache *cache) {
     size_t count = cache->count;
@@ -316,16 +336,16 @@ AEGIS_INLINE void *aegis_pool_cache_alloc_zeroed(aegis_pool_cache *cache) {
     return block;
 }
 
-/** Gives a block back, wherever it was taken.
+/** Frees a block, wherever it was allocated.
  *  @param block  any pointer.
- *  @return       AEGIS_OK; AEGIS_E_INVALID when it is not a block of this pool that is out: NULL,
- *                a foreign pointer, the middle of a block, a double free. Of several threads that
- *                free one block at the same time, one succeeds, unless the pool was made with
- *                AEGIS_POOL_NO_RACING_FREES.
+ *  @return       AEGIS_OK; AEGIS_E_INVALID unless it is a block of this pool that is out. So it
+ *                detects NULL, a foreign pointer, the middle of a block, and a double free. If
+ *                several threads free one block at the same time, one of them succeeds, unless
+ *                the pool was made with AEGIS_POOL_NO_RACING_FREES.
  *  On failure:   nothing changed.
  *  Ownership:    the pool's again.
  *  Threads:      one owner.
- *  Cost:         O(1); amortised over half a magazine, one compare-and-swap.
+ *  Cost:         O(1); one compare-and-swap for each half magazine.
  */
 AEGIS_INLINE aegis_status aegis_pool_cache_free(aegis_pool_cache *cache, void *block) {
     size_t index = aegis_pool_grid_find(&cache->grid, block);
@@ -347,17 +367,17 @@ AEGIS_INLINE aegis_status aegis_pool_cache_free(aegis_pool_cache *cache, void *b
     return AEGIS_OK;
 }
 
-/** Takes several blocks, their content undefined.
+/** Allocates several blocks. Their content is undefined.
  *  @param blocks  room for `count` pointers.
- *  @return        how many were taken, the first entries of `blocks`; when fewer than `count`,
- *                 aegis_pool_cache_last_error says why.
+ *  @return        how many were allocated; they are the first entries of `blocks`. If there are
+ *                 fewer than `count`, aegis_pool_cache_last_error says why.
  *  Ownership, Threads: as for aegis_pool_cache_alloc.
  *  Cost:          O(count), lock-free.
  */
 AEGIS_API size_t aegis_pool_cache_alloc_n(aegis_pool_cache *cache, void **blocks, size_t count);
 
-/** Gives several blocks back, all or none.
- *  @return      as aegis_lock_free_pool_free_n.
+/** Frees several blocks, or none of them.
+ *  @return      as for aegis_lock_free_pool_free_n.
  *  On failure:  nothing changed.
  *  Ownership, Threads: as for aegis_pool_cache_free.
  *  Cost:        O(count), lock-free.
@@ -365,14 +385,14 @@ AEGIS_API size_t aegis_pool_cache_alloc_n(aegis_pool_cache *cache, void **blocks
 AEGIS_API aegis_status aegis_pool_cache_free_n(aegis_pool_cache *cache, void *const *blocks,
                                                size_t count);
 
-/** Gives the parked blocks to the pool: before the thread is idle for long, say.
+/** Moves the cache's free blocks to the pool, for instance before its thread is idle for long.
  *  Threads:  one owner.
  *  Cost:     O(AEGIS_POOL_CACHE_BLOCKS), lock-free.
  */
 AEGIS_API void aegis_pool_cache_flush(aegis_pool_cache *cache);
 
 /** Reports why the latest failing request of this cache failed.
- *  @param error  overwritten; its status is AEGIS_OK when none has failed.
+ *  @param error  overwritten; its status is AEGIS_OK when no request has failed.
  *  Threads:      one owner.
  *  Cost:         O(1).
  */
