@@ -10,8 +10,8 @@
  *  are in a side array, never in the blocks. The link of a block that is out has a special
  *  value, by which wrong frees are found.
  *
- *  Lock-free means: whatever other threads do, and wherever they are stopped, a thread that
- *  allocates or frees a block makes progress. This holds for all code of this library; the
+ *  Lock-free means: whatever other threads do, and wherever they are stopped, some thread that
+ *  allocates or frees a block makes progress. This holds for all code of this library. The
  *  source, which growth calls, may lock. Threads that find the pool empty at the same time may
  *  each acquire a slab. All of them except one release theirs again. The source must accept
  *  calls from all threads that use the pool.
