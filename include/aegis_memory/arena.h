@@ -30,8 +30,8 @@
  *     idle blocks follow.
  *
  *  Bounds: the unused ends of closed blocks are less than a quarter of the bytes of all blocks
- *  in use, for any mix of sizes, unless scopes were merged into the arena. Before the arena asks
- *  its source, it looks for an idle block and takes the first one that fits.
+ *  in use. This holds for any mix of sizes, unless scopes were merged into the arena. Before the
+ *  arena asks its source, it looks for an idle block and takes the first one that fits.
  *
  *  One thread owns an arena at a time. After a fork a child process may use its copy if the
  *  owner is the thread that forked, or if the owner was not inside a call. An all-zero
@@ -370,7 +370,9 @@ AEGIS_API void *aegis_arena_realloc_aligned(aegis_arena *arena, void *memory, si
                                             size_t new_bytes, size_t align_bytes);
 
 /** Does what aegis_arena_realloc_aligned does, at AEGIS_ARENA_ALIGN.
- *  Parameters, @return, On failure, Ownership, Threads, Cost: as there. */
+ *  Parameters, @return, On failure, Ownership, Threads, Cost: as for
+ *  aegis_arena_realloc_aligned.
+ */
 AEGIS_API void *aegis_arena_realloc(aegis_arena *arena, void *memory, size_t old_bytes,
                                     size_t new_bytes);
 

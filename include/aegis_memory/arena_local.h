@@ -13,11 +13,11 @@
  *  leaves it in place. (aegis_arena_reset and aegis_arena_fini on `local.arena` free it earlier,
  *  and every handle may then reuse it.)
  *
- *  Sizes: the first shard is 1 KiB. The next ones double up to 8 KiB, and then grow with the
- *  bytes that the handle has carved, up to 32 KiB or an eighth of the shared arena's growth
- *  step. While nothing else is carved behind a shard, the shard grows where it is by the same
- *  amount, instead of giving way to a new one. A request that is larger than a shard is taken
- *  from the shared arena directly.
+ *  Sizes: the first shard is 1 KiB. The next ones double up to 8 KiB. Then they grow with the
+ *  bytes that the handle has carved, up to 32 KiB, but at most to an eighth of the shared
+ *  arena's largest growth step. While nothing else is carved behind a shard, the shard grows
+ *  where it is by the same amount, instead of giving way to a new one. A request that is larger
+ *  than a shard is taken from the shared arena directly.
  *
  *  Bounds: the unused end of an open handle's shard is at most what the handle has used. It is
  *  also at most 8 KiB or 1/24 of the bytes that the handle has carved, whichever is more. With

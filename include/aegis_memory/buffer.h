@@ -12,9 +12,8 @@
  *    is an error, and only aegis_buffer_mut_reserve moves it to more memory.
  *  - A handle is a view or a writer. It holds one reference to its owner.
  *  - An owner is the header of one piece of memory: it counts references, and has a function
- *    that frees the memory. Memory comes from the C heap, from a pool (buffer_pool.h), from an
- *    arena that the buffer takes over, from a mapped file, or from a user who supplies a release
- *    function.
+ *    that frees the memory. The memory is from the C heap, a pool (buffer_pool.h), an arena that
+ *    the buffer takes over, a mapped file, or a user who supplies a release function.
  *
  *  The count of references works as in most shared pointers. An increment is relaxed, because
  *  the thread that increments has a reference already. A decrement releases. The decrement that
@@ -226,7 +225,8 @@ AEGIS_API aegis_status aegis_buffer_map_file(aegis_buffer *buffer, const char *p
  *  @param offset  where the piece begins: any byte.
  *  @param length  the bytes of the piece; SIZE_MAX: up to the end. A piece that is not inside
  *                 the file is AEGIS_E_INVALID, with an `os_error` of 0.
- *  The rest is as for aegis_buffer_map_file.
+ *  Other parameters, @return, On failure, Ownership, Threads, Cost: as for
+ *  aegis_buffer_map_file.
  */
 AEGIS_API aegis_status aegis_buffer_map_descriptor(aegis_buffer *buffer, intptr_t file,
                                                    uint64_t offset, size_t length, int *os_error);
@@ -414,8 +414,8 @@ AEGIS_API aegis_status aegis_buffer_mut_append(aegis_buffer_mut *writer, const v
 /** Makes room for more bytes behind those written:
  *  1. If no other handle refers to the memory and it is large enough, the writer stays there and
  *     its capacity goes to the end of the memory. If that is too little, its bytes move to the
- *     beginning of the memory, but only when this wins at least as much room as there are bytes
- *     to move.
+ *     beginning of the memory. They do so only if this wins at least as much room as there are
+ *     bytes to move.
  *  2. Otherwise the bytes move to new memory on the C heap, aligned to 16. Its capacity is the
  *     largest of these: twice the old capacity; the size of the old memory, but at most 64 KiB;
  *     what is needed. If that is refused, it is exactly what is needed.

@@ -211,7 +211,8 @@ AEGIS_API aegis_status aegis_buffer_pool_get(const aegis_buffer_pool *pool,
 /** Takes an empty writer from the pool, and waits for one up to a time, whatever the policy of
  *  the pool is. The writer never comes from the C heap.
  *  @param timeout_ns  0 does not wait; AEGIS_WAIT_FOREVER has no end.
- *  The rest is as for aegis_buffer_pool_get.
+ *  Other parameters, @return, On failure, Ownership, Threads, Cost: as for
+ *  aegis_buffer_pool_get.
  */
 AEGIS_API aegis_status aegis_buffer_pool_get_timeout(const aegis_buffer_pool *pool,
                                                      aegis_buffer_mut *writer,

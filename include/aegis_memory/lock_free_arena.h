@@ -30,8 +30,8 @@
  *  carves shards out of the arena and allocates in them without atomic operations.
  *
  *  Bounds:
- *  - The unused end of a block is smaller than the request that found no room in it, and smaller
- *    than a quarter of the block that was acquired for that request.
+ *  - The unused end of a block is smaller than the request that found no room in it. It is also
+ *    smaller than a quarter of the block that was acquired for that request.
  *  - A request passes over idle blocks that are too small for it only if these have at most
  *    twice its size together.
  *  - An alignment of 16 may cost 8 bytes. A larger one costs only the padding, in a block that

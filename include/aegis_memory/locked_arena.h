@@ -100,8 +100,8 @@ AEGIS_API void *aegis_locked_arena_alloc_aligned_zeroed(const aegis_locked_arena
                                                         aegis_error *error);
 
 /** Resizes an allocation where it is, as aegis_arena_resize_in_place does.
- *  @param memory  as there; no other thread uses it.
- *  @return, On failure: as there.
+ *  @param memory  as for aegis_arena_resize_in_place; no other thread uses it.
+ *  @return, On failure: as for aegis_arena_resize_in_place.
  *  Threads:       any thread.
  *  Cost:          one lock.
  */
@@ -109,7 +109,7 @@ AEGIS_API bool aegis_locked_arena_resize_in_place(const aegis_locked_arena *aren
                                                   size_t old_bytes, size_t new_bytes);
 
 /** Resizes an allocation, as aegis_arena_realloc_aligned does.
- *  @param memory  as there; no other thread uses it.
+ *  @param memory  as for aegis_arena_realloc_aligned; no other thread uses it.
  *  @param error   overwritten on failure; NULL if the reason is not wanted.
  *  @return        the bytes, or NULL.
  *  On failure:    `memory` is untouched and still good.

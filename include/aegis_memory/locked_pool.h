@@ -25,8 +25,8 @@
  *  - If the source calls a pool that is being finished, it does so through the handle that is
  *    being finished. It finds a pool without blocks, and no thread waits for one.
  *
- *  After a fork the pool works in the child process, without the threads that waited for it, if
- *  no other thread was inside a call on it at that moment. A thread that waits, or is in the
+ *  After a fork the pool works in the child process if no other thread was inside a call on it
+ *  at that moment. The child forgets the threads that waited. A thread that waits, or is in the
  *  source, does not count as inside. Otherwise every call in the child that returns a status
  *  gives AEGIS_E_FORKED. The other calls find nothing and do nothing, but
  *  aegis_locked_pool_abandon releases the pool's memory. A slab that another thread was
