@@ -16,14 +16,9 @@
 #include <unistd.h>
 
 /* ThreadSanitizer does not let the child of a process with threads have some. */
-#if defined(__SANITIZE_THREAD__)
+#if defined(TEST_TSAN)
 #define CHILD_THREADS 0
-#elif defined(__has_feature)
-#if __has_feature(thread_sanitizer)
-#define CHILD_THREADS 0
-#endif
-#endif
-#if !defined(CHILD_THREADS)
+#else
 #define CHILD_THREADS 2
 #endif
 

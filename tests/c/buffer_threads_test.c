@@ -18,14 +18,6 @@ static void demand(bool condition) {
         atomic_fetch_add(&failure_count, 1);
 }
 
-/* A number of rounds in percent of AEGIS_TEST_SCALE, 100 by default. */
-static size_t scaled(size_t rounds) {
-    const char *text = getenv("AEGIS_TEST_SCALE");
-    size_t percent = text != NULL ? (size_t)strtoul(text, NULL, 10) : 100;
-    size_t result = rounds * percent / 100;
-    return result != 0 ? result : 1;
-}
-
 /* Bytes lent to buffers. */
 typedef struct lent {
     unsigned char bytes[BYTES];

@@ -10,14 +10,9 @@
 
 #include <stdatomic.h>
 
-#if defined(__SANITIZE_THREAD__)
+#if defined(TEST_TSAN)
 #define TEST_CAN_START_THREADS_IN_CHILD 0
-#elif defined(__has_feature)
-#if __has_feature(thread_sanitizer)
-#define TEST_CAN_START_THREADS_IN_CHILD 0
-#endif
-#endif
-#if !defined(TEST_CAN_START_THREADS_IN_CHILD)
+#else
 #define TEST_CAN_START_THREADS_IN_CHILD 1
 #endif
 

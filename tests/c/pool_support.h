@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the pool tests share beside support.h: options, figures, and the size of a stress. */
+/* What the pool tests share beside support.h: options and figures. */
 #ifndef POOL_SUPPORT_H
 #define POOL_SUPPORT_H
 
@@ -45,14 +45,6 @@ static inline aegis_pool_stats locked_stats(const aegis_locked_pool *pool) {
     aegis_pool_stats stats;
     aegis_locked_pool_get_stats(pool, &stats);
     return stats;
-}
-
-/* Scales a number of rounds: AEGIS_TEST_SCALE is in percent, 100 by default, 1 under Valgrind. */
-static inline size_t scaled(size_t rounds) {
-    const char *text = getenv("AEGIS_TEST_SCALE");
-    size_t percent = text != NULL ? (size_t)strtoul(text, NULL, 10) : 100;
-    size_t result = rounds * percent / 100;
-    return result != 0 ? result : 1;
 }
 
 /* Whether the child of a process with threads may use the library, which the program says if not:

@@ -8,15 +8,8 @@
 
 #include <stdatomic.h>
 
-#if defined(__SANITIZE_THREAD__)
-#define TEST_TSAN 1
-#elif defined(__has_feature)
-#if __has_feature(thread_sanitizer)
-#define TEST_TSAN 1
-#endif
-#endif
 #if defined(TEST_TSAN)
-/* As for AddressSanitizer in support.h. */
+/* As for AddressSanitizer in base_support.h. */
 const char *__tsan_default_options(void);
 const char *__tsan_default_options(void) {
     return "allocator_may_return_null=1";

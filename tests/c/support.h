@@ -1,26 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What several C tests need: a block source that counts, fails on demand and checks what is given
- * back; a pseudo-random generator; checks of an arena as a whole. */
+/* What several C tests need beside base_support.h: a block source that counts, fails on demand and
+ * checks what is given back, and checks of an arena as a whole. */
 #ifndef SUPPORT_H
 #define SUPPORT_H
 
-#include "aegis_memory.h"
-#include "check.h"
-
-#if defined(__SANITIZE_ADDRESS__)
-#define TEST_ASAN 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define TEST_ASAN 1
-#endif
-#endif
-#if defined(TEST_ASAN)
-/* The tests ask for more memory than there is and want NULL for it, not an abort. */
-const char *__asan_default_options(void);
-const char *__asan_default_options(void) {
-    return "allocator_may_return_null=1";
-}
-#endif
+#include "base_support.h"
 
 /* These tests count bytes, so their arenas leave out what a debug build adds to each allocation.
  * tests/c/arena_debug_test.c looks at that. */
@@ -161,31 +145,6 @@ static inline test_hoard test_hoard_take(void) {
 static inline void test_hoard_give_back(test_hoard *hoard) {
     while (hoard->count != 0)
         free(hoard->blocks[--hoard->count]);
-}
-
-/* xorshift64*: the same sequence for a seed on every machine. */
-static inline uint64_t random_next(uint64_t *state) {
-    *state ^= *state >> 12;
-    *state ^= *state << 25;
-    *state ^= *state >> 27;
-    return *state * UINT64_C(2685821657736338717);
-}
-
-/* A number below `bound`. */
-static inline size_t random_below(uint64_t *state, size_t bound) {
-    return (size_t)((random_next(state) >> 16) % bound);
-}
-
-static inline bool is_aligned(const void *memory, size_t align_bytes) {
-    return ((uintptr_t)memory & (align_bytes - 1)) == 0;
-}
-
-static inline bool is_filled(const void *memory, unsigned char value, size_t size_bytes) {
-    const unsigned char *bytes = (const unsigned char *)memory;
-    for (size_t i = 0; i < size_bytes; i++)
-        if (bytes[i] != value)
-            return false;
-    return true;
 }
 
 static inline aegis_arena_stats stats_of(const aegis_arena *arena) {
