@@ -135,14 +135,17 @@ macro_rules! c_tests {
 c_tests! {
     arena_blocks_test
     arena_budget_test
-    arena_debug_test
     arena_failure_test
+    arena_fill_test
     arena_flags_test
+    arena_guard_test
     arena_hooks_test
+    arena_leak_test
     arena_local_test
     arena_mark_test
     arena_memory_test
     arena_model_test
+    arena_own_blocks_test
     arena_recycler_test
     arena_reserve_test
     arena_scope_reset_test

@@ -24,7 +24,7 @@ file(GLOB test_files CONFIGURE_DEPENDS "${root}/tests/c/*_test.c")
 if(WIN32)
     # No process forks there, no thread is cancelled, and Linux has its own system calls.
     list(FILTER test_files EXCLUDE REGEX
-         "/(arena_debug|buffer_pool_barrier|buffer_pool_fork|cancel|fork)_test\\.c$")
+         "/(arena_(guard|leak|own_blocks)|buffer_pool_(barrier|fork)|cancel|fork)_test\\.c$")
 endif()
 foreach(file IN LISTS test_files)
     get_filename_component(name "${file}" NAME_WE)

@@ -7,7 +7,7 @@
 #include "base_support.h"
 
 /* These tests count bytes, so their arenas leave out what a debug build adds to each allocation.
- * tests/c/arena_debug_test.c looks at that. */
+ * tests/c/arena_guard_test.c looks at that. */
 static inline aegis_status plain_arena_init(aegis_arena *arena,
                                             const aegis_arena_options *options) {
     aegis_arena_options plain = {0, 0, NULL, NULL, 0, NULL, NULL, 0};

@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Crimes that the library reports. Each is committed in a child process, whose reports the test
+ * reads. */
+#ifndef REPORT_SUPPORT_H
+#define REPORT_SUPPORT_H
+
+#include "base_support.h"
+
+#include <sys/types.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+/* With a checker compiled in, its own gap replaces the guards. */
+#if defined(TEST_ASAN) || defined(AEGIS_VALGRIND)
+#define TEST_CHECKED 1
+#else
+#define TEST_CHECKED 0
+#endif
+
+static inline bool is_debug(void) {
+    return (aegis_build_flags() & AEGIS_BUILD_DEBUG) != 0;
+}
+
+static int report_pipe;
+
+static inline void send_report(const char *message) {
+    (void)!write(report_pipe, message, strlen(message));
+    (void)!write(report_pipe, "\n", 1);
+}
+
+/* Runs the deed in a child process. Returns all that it reported and printed to stderr. */
+static inline const char *reports_of(void (*deed)(void)) {
+    static char words[65536];
+    int ends[2];
+    if (pipe(ends) != 0)
+        return "no pipe";
+    fflush(NULL);
+    pid_t child = fork();
+    if (child == 0) {
+        (void)alarm(60); /* a chain that is a ring must not hang the test */
+        report_pipe = ends[1];
+        (void)dup2(ends[1], STDERR_FILENO);
+        (void)aegis_set_report(send_report);
+        deed();
+        _exit(0);
+    }
+    (void)close(ends[1]);
+    size_t count = 0;
+    ssize_t got;
+    while ((got = read(ends[0], words + count, sizeof words - 1 - count)) > 0)
+        count += (size_t)got;
+    words[count] = '\0';
+    (void)close(ends[0]);
+    (void)waitpid(child, NULL, 0);
+    return words;
+}
+
+static inline void expect_reports(void (*deed)(void), const char *expected, const char *file,
+                                  int line) {
+    const char *words = reports_of(deed);
+    if (strcmp(words, expected) == 0)
+        return;
+    check_report(file, line, "the reports are as expected");
+    fprintf(stderr, "    reported: %s    expected: %s", words, expected);
+}
+
+#define EXPECT(deed, expected) expect_reports(deed, expected, __FILE__, __LINE__)
+
+#endif
