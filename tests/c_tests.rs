@@ -153,9 +153,11 @@ c_tests! {
     arena_test
     bad_source_test
     base_test
+    budget_pressure_test
     budget_sum_test
     budget_test
     budget_text_test
+    budget_threads_test
     buffer_map_test
     buffer_memory_test
     buffer_model_test

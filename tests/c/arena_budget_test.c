@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Arenas that charge a budget: what is charged when, refusals, and what comes back. */
-#include "aegis_memory.h"
-#include "check.h"
+#include "budget_support.h"
 
 /* A source over the C heap that can refuse and counts what it has out. */
 typedef struct counting {
@@ -22,12 +21,6 @@ static void counting_release(void *context, void *memory, size_t size_bytes, siz
     aegis_source heap = aegis_source_heap();
     ((counting *)context)->live_bytes -= size_bytes;
     heap.release(heap.context, memory, size_bytes, align_bytes);
-}
-
-static size_t used(const aegis_budget *budget) {
-    aegis_budget_figures figures;
-    aegis_budget_get_figures(budget, &figures);
-    return figures.used_bytes;
 }
 
 static aegis_status init(aegis_arena *arena, counting *state, aegis_budget *budget,

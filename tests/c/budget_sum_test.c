@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Budgets near the end of what a size_t counts: racing charges whose sum does not fit in it, and
  * wrong releases, which disturb nobody. TEST_CHARGES scales the runs down for slow tools. */
-#include "aegis_memory.h"
-#include "check.h"
+#include "budget_support.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -16,18 +15,6 @@
 static aegis_budget *leaves[THREADS];
 static atomic_size_t stuck_count;
 static atomic_size_t got_count;
-
-static size_t used(const aegis_budget *budget) {
-    aegis_budget_figures figures;
-    aegis_budget_get_figures(budget, &figures);
-    return figures.used_bytes;
-}
-
-static size_t peak(const aegis_budget *budget) {
-    aegis_budget_figures figures;
-    aegis_budget_get_figures(budget, &figures);
-    return figures.peak_bytes;
-}
 
 /* Runs a task on each of the threads, with a pointer to its number. */
 static void run_all(void *(*task)(void *)) {

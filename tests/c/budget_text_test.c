@@ -1,11 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What budgets and arenas say in words: refusals, the drawn tree, explanations. */
+#include "budget_support.h"
 #include "support.h"
 
-static aegis_budget_figures figures_of(const aegis_budget *budget) {
-    aegis_budget_figures figures;
-    aegis_budget_get_figures(budget, &figures);
-    return figures;
+static void name_is_cut_between_characters(void) {
+    /* 46 letters, then a character of two bytes, of which one would fit. */
+    const char *name = "0123456789012345678901234567890123456789012345\xC3\xA9";
+    aegis_budget *budget = aegis_budget_new(name, 1, NULL);
+    CHECK_SIZE(strlen(figures_of(budget).name), 46);
+    aegis_budget_destroy(budget);
+    budget = aegis_budget_new(name + 1, 1, NULL);
+    CHECK(strcmp(figures_of(budget).name, name + 1) == 0);
+    aegis_budget_destroy(budget);
 }
 
 static void long_name_is_cut_between_characters(void) {
@@ -73,6 +79,52 @@ static void refusal_names_the_largest_consumers_in_order(void) {
     aegis_budget_destroy(parent);
 }
 
+static void refusal_names_the_largest_consumers(void) {
+    static const char *const names[] = {"q0", "q1", "q2", "q3", "q4"};
+    static const size_t bytes[] = {30, 0, 50, 10, 20};
+    aegis_budget *root = aegis_budget_new("root", 120, NULL);
+    aegis_budget *children[5];
+    for (size_t i = 0; i < 5; i++) {
+        children[i] = aegis_budget_new(names[i], 100, root);
+        CHECK(aegis_budget_charge(children[i], bytes[i], NULL) == AEGIS_OK);
+    }
+    CHECK(aegis_budget_charge(root, 5, NULL) == AEGIS_OK);
+    const aegis_budget *refused = NULL;
+    CHECK(aegis_budget_charge(children[1], 6, &refused) == AEGIS_E_LIMIT_EXCEEDED);
+    aegis_budget_refusal refusal;
+    aegis_budget_get_refusal(refused, 6, &refusal);
+    CHECK_SIZE(refusal.consumer_count, 3);
+    CHECK_SIZE(refusal.direct_bytes, 5);
+    CHECK_SIZE(refusal.requested_bytes, 6);
+    CHECK(strcmp(refusal.budget.name, "root") == 0);
+    CHECK_SIZE(refusal.consumers[2].depth, 1);
+
+    const char *expected = "budget 'root' refused 6 bytes: limit 120 bytes, 115 bytes in use; "
+                           "largest: 'q2' 50 bytes, 'q0' 30 bytes, 'q4' 20 bytes; "
+                           "5 bytes held directly";
+    char text[256];
+    CHECK_SIZE(aegis_budget_explain(&refusal, text, sizeof text), strlen(expected));
+    CHECK(strcmp(text, expected) == 0);
+    for (size_t room = 0; room <= strlen(expected) + 1; room++) {
+        memset(text, '!', sizeof text);
+        CHECK_SIZE(aegis_budget_explain(&refusal, text, room), strlen(expected));
+        CHECK(text[room] == '!');
+        CHECK(room == 0 || strlen(text) == room - 1);
+        CHECK(room == 0 || memcmp(text, expected, room - 1) == 0);
+    }
+    CHECK_SIZE(aegis_budget_explain(&refusal, NULL, 0), strlen(expected));
+
+    for (size_t i = 0; i < 5; i++) {
+        CHECK(aegis_budget_uncharge(children[i], bytes[i]) == AEGIS_OK);
+        aegis_budget_destroy(children[i]);
+    }
+    CHECK(aegis_budget_uncharge(root, 5) == AEGIS_OK);
+    aegis_budget_get_refusal(root, 200, &refusal);
+    (void)aegis_budget_explain(&refusal, text, sizeof text);
+    CHECK(strcmp(text, "budget 'root' refused 200 bytes: limit 120 bytes, 0 bytes in use") == 0);
+    aegis_budget_destroy(root);
+}
+
 static char printed[4096];
 
 static void collect(void *context, const char *line) {
@@ -106,6 +158,47 @@ static void print_and_snapshot_show_every_budget(void) {
         aegis_budget_destroy(chain[i]);
 }
 
+static char kept[16][256];
+static size_t kept_count;
+
+static void keep_line(void *context, const char *line) {
+    (void)context;
+    if (kept_count < 16)
+        snprintf(kept[kept_count], sizeof kept[0], "%s", line);
+    kept_count++;
+}
+
+static void print_draws_a_line_per_budget(void) {
+    aegis_budget *root = aegis_budget_new("process", 4096, NULL);
+    aegis_budget *child = aegis_budget_new("database", AEGIS_BUDGET_UNLIMITED, root);
+    CHECK(aegis_budget_charge(child, 1024, NULL) == AEGIS_OK);
+    kept_count = 0;
+    CHECK(aegis_budget_print(root, NULL, NULL) == AEGIS_E_INVALID);
+    CHECK(aegis_budget_print(root, keep_line, NULL) == AEGIS_OK);
+    CHECK_SIZE(kept_count, 2);
+    CHECK(strcmp(kept[0], "process                      [######..................]  25%  "
+                          "1.0 KiB of 4.0 KiB, peak 1.0 KiB") == 0);
+    CHECK(strcmp(kept[1], "  database                   [........................]   -   "
+                          "1.0 KiB, no limit, peak 1.0 KiB") == 0);
+    CHECK(aegis_budget_uncharge(child, 1024) == AEGIS_OK);
+    aegis_budget_destroy(child);
+    aegis_budget_destroy(root);
+}
+
+static void print_of_a_budget_far_above_its_limit_is_a_full_bar(void) {
+    static const size_t limits[] = {0, 1, 7};
+    for (size_t i = 0; i < 3; i++) {
+        aegis_budget *budget = aegis_budget_new("b", AEGIS_BUDGET_UNLIMITED, NULL);
+        CHECK(aegis_budget_charge(budget, SIZE_MAX / 2, NULL) == AEGIS_OK);
+        aegis_budget_set_limit(budget, limits[i]);
+        kept_count = 0;
+        CHECK(aegis_budget_print(budget, keep_line, NULL) == AEGIS_OK);
+        CHECK(strstr(kept[0], "[########################]") != NULL);
+        CHECK(aegis_budget_uncharge(budget, SIZE_MAX / 2) == AEGIS_OK);
+        aegis_budget_destroy(budget);
+    }
+}
+
 static void explain_says_what_failed_without_a_budget_too(void) {
     aegis_arena arena;
     char text[200];
@@ -124,9 +217,13 @@ static void explain_says_what_failed_without_a_budget_too(void) {
 }
 
 int main(void) {
+    RUN(name_is_cut_between_characters);
     RUN(long_name_is_cut_between_characters);
     RUN(refusal_names_the_largest_consumers_in_order);
+    RUN(refusal_names_the_largest_consumers);
     RUN(print_and_snapshot_show_every_budget);
+    RUN(print_draws_a_line_per_budget);
+    RUN(print_of_a_budget_far_above_its_limit_is_a_full_bar);
     RUN(explain_says_what_failed_without_a_budget_too);
     return check_finish();
 }
