@@ -175,6 +175,8 @@ c_tests! {
     error_record_test
     error_test
     fork_test
+    lock_free_arena_defer_test
+    lock_free_arena_memory_test
     lock_free_arena_stress_test
     lock_free_arena_test
     lock_free_pool_test
