@@ -182,6 +182,7 @@ c_tests! {
     lock_free_pool_test
     locked_arena_calls_test
     locked_arena_test
+    locked_pool_fork_test
     locked_pool_growth_test
     locked_pool_test
     poison_test

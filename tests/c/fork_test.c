@@ -3,12 +3,7 @@
  * thread forks; each child then makes every call there is. It must end, which an alarm of its own
  * sees to, and each call must do what it says or fail with AEGIS_E_FORKED, always the same of the
  * two on one object. What is lock-free must work. */
-#if !defined(_GNU_SOURCE)
-#define _GNU_SOURCE /* alarm, sched_yield */
-#endif
-#include "pool_support.h"
-
-#include <stdatomic.h>
+#include "fork_support.h"
 
 #if defined(TEST_TSAN)
 #define TEST_CAN_START_THREADS_IN_CHILD 0
@@ -18,10 +13,6 @@
 
 #if defined(_WIN32)
 
-static void nothing_forks_here(void) {
-    CHECK(aegis_status_message(AEGIS_E_FORKED) != NULL);
-}
-
 int main(void) {
     RUN(nothing_forks_here);
     return check_finish();
@@ -29,12 +20,6 @@ int main(void) {
 
 #else
 
-#include <pthread.h>
-#include <sched.h>
-#include <sys/wait.h>
-#include <unistd.h>
-
-#define NS_PER_MS UINT64_C(1000000)
 #define THREADS 4
 #define CHILDREN scaled(50)
 #define NAMES 64
@@ -124,13 +109,6 @@ static void *hammer(void *argument) {
     }
     aegis_pool_cache_fini(&cache);
     return NULL;
-}
-
-static size_t report_count;
-
-static void count_report(const char *message) {
-    CHECK(strstr(message, "fork") != NULL);
-    report_count++;
 }
 
 /* Whether an object is lost: every call says the same. A debug build reports it once. */
@@ -327,23 +305,6 @@ static void use_all(void) {
     use_locked_pool();
 }
 
-/* Forks, and demands that the child ends by itself and finds no fault. */
-static void run_in_child(void (*run)(void)) {
-    /* What is buffered would be printed twice. */
-    fflush(stdout);
-    pid_t child = fork();
-    if (child == 0) {
-        check_failures = 0;
-        (void)aegis_set_report(count_report);
-        alarm(10);
-        run();
-        _exit(check_failures != 0);
-    }
-    int status = -1;
-    CHECK(child > 0 && waitpid(child, &status, 0) == child);
-    CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0);
-}
-
 static void use_all_in_child_of_child(void) {
     run_in_child(use_all);
     use_all();
@@ -388,121 +349,6 @@ static void threads_of_a_child_agree_on_what_is_lost(void) {
     run_beside_threads(use_locked_pool_by_threads);
 }
 
-static void *wait_for_block(void *block) {
-    *(void **)block = aegis_locked_pool_alloc_timeout(&locked_pool, AEGIS_WAIT_FOREVER, NULL);
-    return NULL;
-}
-
-static void serve_nobody_but_this_thread(void) {
-    CHECK_SIZE(aegis_locked_pool_waiting(&locked_pool), 0);
-    CHECK(aegis_locked_pool_alloc_timeout(&locked_pool, NS_PER_MS, NULL) == NULL);
-}
-
-static void waiting_threads_are_forgotten_in_a_child(void) {
-    aegis_pool_options options = pool_options(64, 1, 0, NULL);
-    CHECK(aegis_locked_pool_init(&locked_pool, &options) == AEGIS_OK);
-    void *block = aegis_locked_pool_alloc(&locked_pool, NULL);
-    void *waited = NULL;
-    pthread_t waiter;
-    CHECK(pthread_create(&waiter, NULL, wait_for_block, &waited) == 0);
-    while (aegis_locked_pool_waiting(&locked_pool) != 1)
-        sched_yield();
-    /* With the waiter asleep nobody is inside, unless it is on its way there. */
-    for (int i = 0; i < 100; i++)
-        sched_yield();
-    run_in_child(serve_nobody_but_this_thread);
-    CHECK(aegis_locked_pool_free(&locked_pool, block) == AEGIS_OK);
-    CHECK(pthread_join(waiter, NULL) == 0);
-    CHECK(waited == block);
-    CHECK(aegis_locked_pool_free(&locked_pool, waited) == AEGIS_OK);
-    CHECK(aegis_locked_pool_fini(&locked_pool) == AEGIS_OK);
-}
-
-static aegis_source pages;
-static bool forking;
-static pid_t forked;
-
-static void fork_here(void) {
-    if (!forking)
-        return;
-    forking = false;
-    forked = fork();
-    if (forked == 0) {
-        check_failures = 0;
-        alarm(10);
-    }
-}
-
-static void *forking_acquire(void *context, size_t size_bytes, size_t align_bytes, bool *zeroed) {
-    fork_here();
-    return pages.acquire(context, size_bytes, align_bytes, zeroed);
-}
-
-static void forking_release(void *context, void *memory, size_t size_bytes, size_t align_bytes) {
-    fork_here();
-    pages.release(context, memory, size_bytes, align_bytes);
-}
-
-static void forking_pressure(void *context, size_t used_bytes, size_t limit_bytes) {
-    (void)context;
-    (void)used_bytes;
-    (void)limit_bytes;
-    fork_here();
-}
-
-/* Ends the child, and the parent's waiting for it. */
-static void meet(void) {
-    int status = -1;
-    if (forked == 0)
-        _exit(check_failures != 0);
-    CHECK(forked > 0 && waitpid(forked, &status, 0) == forked);
-    CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0);
-}
-
-/* The call goes on in both processes. */
-static void source_that_forks_serves_parent_and_child(void) {
-    pages = aegis_source_pages(0);
-    aegis_source source = {forking_acquire, forking_release, NULL, pages.context};
-    aegis_pool_options options = pool_options(64, 1, 4, &source);
-    CHECK(aegis_locked_pool_init(&locked_pool, &options) == AEGIS_OK);
-    void *blocks[2] = {aegis_locked_pool_alloc(&locked_pool, NULL), NULL};
-    forking = true;
-    blocks[1] = aegis_locked_pool_alloc_timeout(&locked_pool, AEGIS_WAIT_FOREVER, NULL);
-    CHECK(blocks[1] != NULL);
-    CHECK_SIZE(locked_stats(&locked_pool).in_use, 2);
-    CHECK_SIZE(aegis_locked_pool_waiting(&locked_pool), 0);
-    CHECK(aegis_locked_pool_free_n(&locked_pool, blocks, 2) == AEGIS_OK);
-    if (forked == 0)
-        CHECK(aegis_locked_pool_fini(&locked_pool) == AEGIS_OK);
-    meet();
-    forking = true;
-    aegis_locked_pool_trim(&locked_pool, 0);
-    CHECK_SIZE(locked_stats(&locked_pool).slab_count, 1);
-    CHECK(aegis_locked_pool_fini(&locked_pool) == AEGIS_OK);
-    meet();
-}
-
-static void pressure_function_that_forks_serves_parent_and_child(void) {
-    budget = aegis_budget_new("all", (size_t)1 << 20, NULL);
-    aegis_pool_options options = pool_options(64, 1, 4, NULL);
-    options.budget = budget;
-    CHECK(aegis_locked_pool_init(&locked_pool, &options) == AEGIS_OK);
-    void *blocks[4];
-    aegis_budget_figures figures;
-    aegis_budget_get_figures(budget, &figures);
-    aegis_budget_set_limit(budget, figures.used_bytes * 2);
-    CHECK(aegis_budget_on_pressure(budget, 51, forking_pressure, NULL, NULL) == AEGIS_OK);
-    forking = true;
-    size_t count = aegis_locked_pool_alloc_n(&locked_pool, blocks, 4, NULL);
-    CHECK(!forking && count >= 2);
-    CHECK(aegis_locked_pool_free_n(&locked_pool, blocks, count) == AEGIS_OK);
-    CHECK(aegis_locked_pool_fini(&locked_pool) == AEGIS_OK);
-    aegis_budget_get_figures(budget, &figures);
-    CHECK_SIZE(figures.used_bytes, 0);
-    aegis_budget_destroy(budget);
-    meet();
-}
-
 static atomic_bool using_in_handler;
 
 /* Runs in the child before the library's own handler, which was registered later. */
@@ -524,9 +370,6 @@ static void handler_of_the_user_may_use_a_pool_in_the_child(void) {
 
 int main(void) {
     CHECK(pthread_atfork(NULL, NULL, use_pool_in_handler) == 0);
-    RUN(waiting_threads_are_forgotten_in_a_child);
-    RUN(source_that_forks_serves_parent_and_child);
-    RUN(pressure_function_that_forks_serves_parent_and_child);
     if (test_can_fork_beside_threads()) {
         RUN(child_of_a_process_with_threads_never_hangs);
         RUN(child_of_a_child_never_hangs);
@@ -534,6 +377,8 @@ int main(void) {
         /* ThreadSanitizer does not let the child of a process with threads have some. */
         if (TEST_CAN_START_THREADS_IN_CHILD)
             RUN(threads_of_a_child_agree_on_what_is_lost);
+    } else {
+        RUN(nothing_forks_here);
     }
     return check_finish();
 }
