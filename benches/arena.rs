@@ -7,14 +7,16 @@
 //! `black_box`; operations are not touched beyond what they write themselves. Rivals other than the
 //! standard allocator, and instruction counts, are in `benches/compare/`.
 
+mod support;
+
 use std::alloc::{alloc, dealloc, Layout};
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use aegis_memory::arena::Arena;
 use aegis_memory::source::Pages;
-use criterion::measurement::WallTime;
-use criterion::{criterion_group, criterion_main, BenchmarkGroup, BenchmarkId, Criterion};
+use criterion::{criterion_group, criterion_main, BenchmarkId, Criterion};
+use support::{short, Group};
 
 /// Operations in a round.
 const ROUND: usize = 1000;
@@ -50,7 +52,7 @@ fn standard_round(list: &mut Vec<*mut u8>, layout: Layout) {
 
 /// Runs `operation` for a round on an arena with ample room, and resets it.
 fn in_arena(
-    group: &mut BenchmarkGroup<'_, WallTime>,
+    group: &mut Group<'_>,
     id: BenchmarkId,
     round: usize,
     operation: impl Fn(&Arena, usize),
@@ -68,11 +70,7 @@ fn in_arena(
 }
 
 /// Runs `operation` for a round that keeps what it makes on the heap, and drops it.
-fn on_heap<T>(
-    group: &mut BenchmarkGroup<'_, WallTime>,
-    id: BenchmarkId,
-    operation: impl Fn(usize) -> T,
-) {
+fn on_heap<T>(group: &mut Group<'_>, id: BenchmarkId, operation: impl Fn(usize) -> T) {
     let mut list = Vec::with_capacity(ROUND);
     group.bench_function(id, |bencher| {
         bencher.iter(|| {
@@ -280,17 +278,9 @@ fn growth(criterion: &mut Criterion) {
     group.finish();
 }
 
-fn short() -> Criterion {
-    Criterion::default()
-        .warm_up_time(Duration::from_millis(300))
-        .measurement_time(Duration::from_secs(2))
-        .sample_size(30)
-        .configure_from_args()
-}
-
 criterion_group! {
     name = benches;
-    config = short();
+    config = short(300, 2000, 30);
     targets = allocate, reset, zeroed, values, slices_and_strings, growth
 }
 criterion_main!(benches);

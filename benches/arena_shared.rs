@@ -5,69 +5,20 @@
 //!
 //! An iteration is one allocation in each thread, without and with the write of its first word, which
 //! neighbours in a cache line make dear to threads that allocate in turn; what is printed is the time
-//! of one, as the slower thread sees it. Threads start together. Every `CHUNK` allocations the arena is
+//! of one, as the slower thread sees it. Threads start together. Every 65,536 allocations the arena is
 //! reset, and what the standard allocator gave is freed, outside of the time. Other rivals are in
 //! `benches/compare/`.
+
+mod support;
 
 use std::alloc::{alloc, dealloc, Layout};
 use std::hint::black_box;
 use std::ptr::NonNull;
-use std::sync::{Barrier, Mutex};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::sync::Mutex;
 
 use aegis_memory::arena::{Arena, ArenaRecycler, LockFreeArena, LockedArena};
-use criterion::measurement::WallTime;
-use criterion::{criterion_group, criterion_main, BenchmarkGroup, Criterion};
-
-/// Allocations of a thread between two resets.
-const CHUNK: u64 = 65_536;
-const CAPACITY: usize = 64 << 20;
-
-/// Runs the work on so many threads at once; the time of the slowest.
-fn at_once(threads: usize, work: impl Fn() + Sync) -> Duration {
-    if threads == 1 {
-        let start = Instant::now();
-        work();
-        return start.elapsed();
-    }
-    let barrier = Barrier::new(threads);
-    let side = || {
-        barrier.wait();
-        let start = Instant::now();
-        work();
-        start.elapsed()
-    };
-    thread::scope(|scope| {
-        let sides: Vec<_> = (0..threads).map(|_| scope.spawn(side)).collect();
-        let times = sides.into_iter().map(|side| side.join().expect("no panic"));
-        times.max().expect("at least one thread")
-    })
-}
-
-/// One contender: `work` allocates so many times from the shared state, `reset` frees all.
-fn case<S: Sync>(
-    group: &mut BenchmarkGroup<'_, WallTime>,
-    name: &str,
-    threads: usize,
-    mut state: S,
-    work: impl Fn(&S, u64) + Sync,
-    reset: impl Fn(&mut S),
-) {
-    group.bench_function(name, |bencher| {
-        bencher.iter_custom(|iterations| {
-            let mut total = Duration::ZERO;
-            let mut left = iterations;
-            while left > 0 {
-                let count = left.min(CHUNK);
-                total += at_once(threads, || work(&state, count));
-                reset(&mut state);
-                left -= count;
-            }
-            total
-        });
-    });
-}
+use criterion::{criterion_group, criterion_main, Criterion};
+use support::{shared_case, SHARED_CAPACITY};
 
 /// Writes the first word of an allocation, as whoever asks for one does, or leaves it.
 #[inline(always)]
@@ -95,38 +46,46 @@ fn sized<const SIZE: usize, const WRITE: bool>(criterion: &mut Criterion) {
         let mut group =
             criterion.benchmark_group(format!("{SIZE} B{written}, {threads} thread(s)"));
         // An arena of its own for each thread: nothing is shared but the stock it comes from.
-        let stock = ArenaRecycler::builder().capacity(CAPACITY).max_idle(2).keep_bytes(usize::MAX);
+        let stock =
+            ArenaRecycler::builder().capacity(SHARED_CAPACITY).max_idle(2).keep_bytes(usize::MAX);
         let stock = stock.no_debug().build().expect("memory");
         let own = |stock: &ArenaRecycler, count| {
             fill::<WRITE>(&stock.get(), count, layout);
         };
-        case(&mut group, "Arena", threads, stock, own, |_| ());
+        shared_case(&mut group, "Arena", threads, stock, own, |_| ());
         let local = |arena: &LockFreeArena, count| {
             fill::<WRITE>(&arena.local(), count, layout);
         };
-        let arena = LockFreeArena::new(CAPACITY);
-        case(&mut group, "LocalArena", threads, arena, local, LockFreeArena::reset);
+        let arena = LockFreeArena::new(SHARED_CAPACITY);
+        shared_case(&mut group, "LocalArena", threads, arena, local, LockFreeArena::reset);
         let direct = |arena: &LockFreeArena, count| {
             for _ in 0..count {
                 touch::<WRITE>(arena.alloc_layout(layout));
             }
         };
-        let arena = LockFreeArena::new(CAPACITY);
-        case(&mut group, "LockFreeArena", threads, arena, direct, LockFreeArena::reset);
+        let arena = LockFreeArena::new(SHARED_CAPACITY);
+        shared_case(&mut group, "LockFreeArena", threads, arena, direct, LockFreeArena::reset);
         let locked = |arena: &LockedArena, count| {
             for _ in 0..count {
                 touch::<WRITE>(arena.alloc_layout(layout));
             }
         };
-        let arena = LockedArena::new(CAPACITY);
-        case(&mut group, "LockedArena", threads, arena, locked, LockedArena::reset);
+        let arena = LockedArena::new(SHARED_CAPACITY);
+        shared_case(&mut group, "LockedArena", threads, arena, locked, LockedArena::reset);
         let mutex = |arena: &Mutex<Arena>, count| {
             for _ in 0..count {
                 touch::<WRITE>(arena.lock().expect("no panic").alloc_layout(layout));
             }
         };
         let reset = |arena: &mut Mutex<Arena>| arena.get_mut().expect("no panic").reset();
-        case(&mut group, "Mutex<Arena>", threads, Mutex::new(Arena::new(CAPACITY)), mutex, reset);
+        shared_case(
+            &mut group,
+            "Mutex<Arena>",
+            threads,
+            Mutex::new(Arena::new(SHARED_CAPACITY)),
+            mutex,
+            reset,
+        );
         let given = Mutex::new(Vec::<Vec<usize>>::new());
         let standard = |given: &Mutex<Vec<Vec<usize>>>, count: u64| {
             let mut mine = Vec::with_capacity(count as usize);
@@ -144,7 +103,7 @@ fn sized<const SIZE: usize, const WRITE: bool>(criterion: &mut Criterion) {
                 unsafe { dealloc(p as *mut u8, layout) };
             }
         };
-        case(&mut group, "standard", threads, given, standard, free);
+        shared_case(&mut group, "standard", threads, given, standard, free);
         group.finish();
     }
 }

@@ -4,6 +4,8 @@
 //!
 //! `cargo bench --bench budget`
 
+mod support;
+
 use std::hint::black_box;
 use std::ptr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -13,6 +15,7 @@ use aegis_memory::arena::Arena;
 use aegis_memory::budget::MemoryBudget;
 use aegis_memory::ffi;
 use criterion::{criterion_group, criterion_main, Criterion};
+use support::short;
 
 const BLOCK: usize = 64 << 10;
 
@@ -102,10 +105,7 @@ fn arenas(c: &mut Criterion) {
 
 criterion_group! {
     name = benches;
-    config = Criterion::default()
-        .sample_size(20)
-        .warm_up_time(std::time::Duration::from_millis(200))
-        .measurement_time(std::time::Duration::from_millis(500));
+    config = short(200, 500, 20);
     targets = charges, arenas
 }
 criterion_main!(benches);

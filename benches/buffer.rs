@@ -8,16 +8,16 @@
 //! `ROUND` each, and the time is that of both side by side. What is made goes through `black_box`.
 //! Other rivals are in `benches/compare/`.
 
+mod support;
+
 use std::collections::VecDeque;
 use std::hint::black_box;
 use std::io::Read;
-use std::sync::{Arc, Barrier};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::sync::Arc;
 
 use aegis_memory::buffer::{Buffer, BufferMut, BufferPool};
-use criterion::measurement::WallTime;
-use criterion::{criterion_group, criterion_main, BenchmarkGroup, Criterion};
+use criterion::{criterion_group, criterion_main, Criterion};
+use support::{at_once, short, Group};
 
 /// Operations in an iteration, by each thread.
 const ROUND: usize = 1000;
@@ -34,7 +34,7 @@ fn round<T>(make: impl Fn() -> T) {
     }
 }
 
-fn case<T>(group: &mut BenchmarkGroup<'_, WallTime>, name: &str, make: impl Fn() -> T) {
+fn case<T>(group: &mut Group<'_>, name: &str, make: impl Fn() -> T) {
     group.bench_function(name, |bencher| bencher.iter(|| round(&make)));
 }
 
@@ -104,7 +104,7 @@ fn split_to(criterion: &mut Criterion) {
     group.finish();
 }
 
-fn case_mut<T>(group: &mut BenchmarkGroup<'_, WallTime>, name: &str, mut work: impl FnMut() -> T) {
+fn case_mut<T>(group: &mut Group<'_>, name: &str, mut work: impl FnMut() -> T) {
     group.bench_function(name, |bencher| {
         bencher.iter(|| {
             for _ in 0..ROUND {
@@ -186,26 +186,13 @@ fn get(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// Runs the work on two threads at once and measures until both are done.
-fn on_two_threads(iterations: u64, work: impl Fn() + Sync) -> Duration {
-    let barrier = Barrier::new(2);
-    let side = || {
-        barrier.wait();
-        let start = Instant::now();
-        (0..iterations).for_each(|_| work());
-        start.elapsed()
-    };
-    thread::scope(|threads| {
-        let other = threads.spawn(side);
-        side().max(other.join().expect("no panic"))
-    })
-}
-
 /// As above, by two threads: on one page, and on one pool.
 fn two_threads(criterion: &mut Criterion) {
-    fn both<T>(group: &mut BenchmarkGroup<'_, WallTime>, name: &str, make: impl Fn() -> T + Sync) {
+    fn both<T>(group: &mut Group<'_>, name: &str, make: impl Fn() -> T + Sync) {
         group.bench_function(name, |bencher| {
-            bencher.iter_custom(|iterations| on_two_threads(iterations, || round(&make)));
+            bencher.iter_custom(|iterations| {
+                at_once(2, || (0..iterations).for_each(|_| round(&make)))
+            });
         });
     }
     let mut group = criterion.benchmark_group("two threads: clone and drop 4 KiB");
@@ -221,17 +208,9 @@ fn two_threads(criterion: &mut Criterion) {
     group.finish();
 }
 
-fn short() -> Criterion {
-    Criterion::default()
-        .warm_up_time(Duration::from_millis(200))
-        .measurement_time(Duration::from_millis(600))
-        .sample_size(20)
-        .configure_from_args()
-}
-
 criterion_group! {
     name = benches;
-    config = short();
+    config = short(200, 600, 20);
     targets = clone_and_drop, slice, split_to, freeze, fill, get, two_threads
 }
 criterion_main!(benches);

@@ -8,17 +8,19 @@
 //! is that of all of them side by side. Blocks are taken without being cleared, and what is taken
 //! goes through `black_box`. Other rivals are in `benches/compare/`.
 
+mod support;
+
 use std::alloc::{alloc, dealloc, Layout};
 use std::hint::black_box;
 use std::sync::mpsc::sync_channel;
-use std::sync::{Barrier, Mutex};
+use std::sync::Mutex;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use aegis_memory::pool::{LockFreePool, LockedPool, Pool};
 use aegis_memory::AllocError;
-use criterion::measurement::WallTime;
-use criterion::{criterion_group, criterion_main, BenchmarkGroup, BenchmarkId, Criterion};
+use criterion::{criterion_group, criterion_main, BenchmarkId, Criterion};
+use support::{at_once, short, stack_of_numbers, Group};
 
 /// Blocks taken and given back in an iteration, by each thread.
 const ROUND: usize = 960;
@@ -114,12 +116,7 @@ fn round<T>(held: &mut Vec<T>, batch: usize, take: impl Fn() -> T) {
     }
 }
 
-fn case<T>(
-    group: &mut BenchmarkGroup<'_, WallTime>,
-    name: &str,
-    batch: usize,
-    take: impl Fn() -> T,
-) {
+fn case<T>(group: &mut Group<'_>, name: &str, batch: usize, take: impl Fn() -> T) {
     let mut held = Vec::with_capacity(batch);
     group.bench_function(name, |bencher| bencher.iter(|| round(&mut held, batch, &take)));
 }
@@ -128,27 +125,7 @@ fn case<T>(
 fn one_thread(criterion: &mut Criterion) {
     for batch in [1, 8, 48] {
         let mut group = criterion.benchmark_group(format!("take and give back {batch}"));
-        let mut list: Vec<u32> = (0..BLOCKS as u32).collect();
-        let mut held = Vec::with_capacity(batch);
-        group.bench_function("Vec<u32>", |bencher| {
-            bencher.iter(|| {
-                let list = black_box(&mut list);
-                for _ in 0..ROUND / batch {
-                    if batch == 1 {
-                        let index = list.pop().expect("some are left");
-                        list.push(black_box(index));
-                        continue;
-                    }
-                    for _ in 0..batch {
-                        held.push(list.pop().expect("some are left"));
-                    }
-                    black_box(&mut held);
-                    for index in held.drain(..) {
-                        list.push(index);
-                    }
-                }
-            });
-        });
+        stack_of_numbers(&mut group, BLOCKS, ROUND, batch);
         let pool = one_owner(BLOCKS);
         case(&mut group, "Pool", batch, || some(pool.alloc_uninit()));
         let pool = lock_free();
@@ -188,21 +165,6 @@ fn capacity(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// Runs the work on two threads at once and measures until both are done.
-fn on_two_threads(iterations: u64, work: impl Fn(u64) + Sync) -> Duration {
-    let barrier = Barrier::new(2);
-    let side = || {
-        barrier.wait();
-        let start = Instant::now();
-        work(iterations);
-        start.elapsed()
-    };
-    thread::scope(|threads| {
-        let other = threads.spawn(side);
-        side().max(other.join().expect("no panic"))
-    })
-}
-
 /// Two threads, each takes 8 blocks and gives them back.
 fn two_threads(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("two threads, 8 at a time");
@@ -210,7 +172,7 @@ fn two_threads(criterion: &mut Criterion) {
     let pool = lock_free();
     group.bench_function("PoolCache", |bencher| {
         bencher.iter_custom(|iterations| {
-            on_two_threads(iterations, |iterations| {
+            at_once(2, || {
                 let cache = pool.cache();
                 let mut held = Vec::new();
                 rounds(iterations, &mut || round(&mut held, 8, || some(cache.alloc_uninit())));
@@ -221,7 +183,7 @@ fn two_threads(criterion: &mut Criterion) {
         ($name:literal, $take:expr) => {
             group.bench_function($name, |bencher| {
                 bencher.iter_custom(|iterations| {
-                    on_two_threads(iterations, |iterations| {
+                    at_once(2, || {
                         let mut held = Vec::new();
                         rounds(iterations, &mut || round(&mut held, 8, $take));
                     })
@@ -301,17 +263,9 @@ fn hand_over(criterion: &mut Criterion) {
     group.finish();
 }
 
-fn short() -> Criterion {
-    Criterion::default()
-        .warm_up_time(Duration::from_millis(200))
-        .measurement_time(Duration::from_millis(600))
-        .sample_size(20)
-        .configure_from_args()
-}
-
 criterion_group! {
     name = benches;
-    config = short();
+    config = short(200, 600, 20);
     targets = one_thread, capacity, two_threads, hand_over
 }
 criterion_main!(benches);

@@ -4,15 +4,15 @@
 //!
 //! An iteration is [`ROUND`] operations a thread, and takes as long as the slower thread.
 
+#[path = "../../support/mod.rs"]
+mod support;
+
 use std::hint::black_box;
-use std::sync::Barrier;
-use std::thread;
-use std::time::{Duration, Instant};
 
 use aegis_memory::buffer::{Buffer, BufferMut, BufferPool};
 use bytes::{Bytes, BytesMut};
-use criterion::measurement::WallTime;
-use criterion::{criterion_group, criterion_main, BenchmarkGroup, Criterion};
+use criterion::{criterion_group, criterion_main, Criterion};
+use support::{at_once_with, short, Group};
 
 /// Operations of an iteration.
 const ROUND: usize = 1000;
@@ -21,7 +21,7 @@ const PAGE_BYTES: usize = 4096;
 
 /// Runs an operation a round at a time, in as many threads, each with what `make` gives it.
 fn timed<T>(
-    group: &mut BenchmarkGroup<'_, WallTime>,
+    group: &mut Group<'_>,
     name: &str,
     threads: usize,
     make: impl Fn() -> T + Sync,
@@ -29,22 +29,15 @@ fn timed<T>(
 ) {
     group.bench_function(name, |bencher| {
         bencher.iter_custom(|iterations| {
-            let barrier = Barrier::new(threads);
-            let side = || {
+            let warm = || {
                 let mut state = make();
                 operation(&mut state);
-                barrier.wait();
-                let start = Instant::now();
-                for _ in 0..iterations as usize * ROUND {
-                    operation(black_box(&mut state));
-                }
-                start.elapsed()
+                state
             };
-            thread::scope(|scope| {
-                let others: Vec<_> = (1..threads).map(|_| scope.spawn(side)).collect();
-                let first = side();
-                let others = others.into_iter().map(|other| other.join().expect("no panic"));
-                others.fold(first, Duration::max)
+            at_once_with(threads, warm, |state| {
+                for _ in 0..iterations as usize * ROUND {
+                    operation(black_box(state));
+                }
             })
         });
     });
@@ -165,17 +158,9 @@ fn pages(criterion: &mut Criterion) {
     }
 }
 
-fn short() -> Criterion {
-    Criterion::default()
-        .warm_up_time(Duration::from_millis(100))
-        .measurement_time(Duration::from_millis(400))
-        .sample_size(20)
-        .configure_from_args()
-}
-
 criterion_group! {
     name = benches;
-    config = short();
+    config = short(100, 400, 20);
     targets = views, pages
 }
 criterion_main!(benches);

@@ -5,25 +5,26 @@
 //! An iteration is 960 blocks a thread, and takes as long as the slower thread, so the microseconds
 //! printed times 1000/960 are nanoseconds per block. `Vec<u32>` is a stack of numbers, for scale.
 
+#[path = "../../support/mod.rs"]
+mod support;
+
 use std::hint::black_box;
 use std::sync::mpsc::sync_channel;
 use std::sync::Barrier;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use aegis_memory::pool::{LockFreePool, LockedPool, Pool};
 use compare::pools::{
     Cached, Linear, Malloc, Mimalloc, MutexVec, Queue, Rival, Sharded, Shared, BLOCKS,
 };
-use criterion::measurement::WallTime;
-use criterion::{criterion_group, criterion_main, BenchmarkGroup, Criterion};
+use criterion::{criterion_group, criterion_main, Criterion};
+use support::{short, stack_of_numbers, Group};
 
 /// Blocks taken and given back in an iteration, by each thread.
 const ROUND: usize = 960;
 /// Blocks that go from one thread to another at a time.
 const HANDED: usize = 48;
-
-type Group<'a> = BenchmarkGroup<'a, WallTime>;
 
 /// Takes `batch` blocks, then gives them back, until a round is full.
 #[inline(always)]
@@ -51,27 +52,7 @@ fn alone<R: Rival>(group: &mut Group<'_>, name: &str, batch: usize) {
 fn one_thread(criterion: &mut Criterion) {
     for batch in [1, 8, 48] {
         let mut group = criterion.benchmark_group(format!("{batch} at a time"));
-        let mut list: Vec<u32> = (0..BLOCKS as u32).collect();
-        let mut held = Vec::with_capacity(batch);
-        group.bench_function("Vec<u32>", |bencher| {
-            bencher.iter(|| {
-                let list = black_box(&mut list);
-                for _ in 0..ROUND / batch {
-                    if batch == 1 {
-                        let index = list.pop().expect("some are left");
-                        list.push(black_box(index));
-                        continue;
-                    }
-                    for _ in 0..batch {
-                        held.push(list.pop().expect("some are left"));
-                    }
-                    black_box(&mut held);
-                    for index in held.drain(..) {
-                        list.push(index);
-                    }
-                }
-            });
-        });
+        stack_of_numbers(&mut group, BLOCKS, ROUND, batch);
         alone::<Pool>(&mut group, "Pool", batch);
         alone::<Cached>(&mut group, "PoolCache", batch);
         alone::<LockFreePool>(&mut group, "LockFreePool", batch);
@@ -166,17 +147,9 @@ fn two_threads(criterion: &mut Criterion) {
     }
 }
 
-fn short() -> Criterion {
-    Criterion::default()
-        .warm_up_time(Duration::from_millis(100))
-        .measurement_time(Duration::from_millis(400))
-        .sample_size(20)
-        .configure_from_args()
-}
-
 criterion_group! {
     name = benches;
-    config = short();
+    config = short(100, 400, 20);
     targets = one_thread, two_threads
 }
 criterion_main!(benches);

@@ -5,68 +5,22 @@
 //!
 //! Two families: one arena for all threads (direct), and a handle or an arena for each thread.
 
+#[path = "../../support/mod.rs"]
+mod support;
+
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::hint::black_box;
 use std::ptr::NonNull;
-use std::sync::{Barrier, Mutex};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::sync::Mutex;
 
 use aegis_memory::arena::{LockFreeArena, LockedArena};
 use blink_alloc::SyncBlinkAlloc;
 use bump_scope::{traits::BumpAllocatorTyped, BumpPool};
 use bumpalo::Bump;
 use bumpalo_herd::Herd;
-use criterion::measurement::WallTime;
-use criterion::{criterion_group, criterion_main, BenchmarkGroup, Criterion};
+use criterion::{criterion_group, criterion_main, Criterion};
 use rarena_allocator::{sync, Allocator as _, Buffer as _, Options};
-
-/// Allocations of a thread between two resets.
-const CHUNK: u64 = 65_536;
-const CAPACITY: usize = 64 << 20;
-
-/// Runs the work on so many threads at once; the time of the slowest.
-fn at_once(threads: usize, work: impl Fn() + Sync) -> Duration {
-    let barrier = Barrier::new(threads);
-    let side = || {
-        barrier.wait();
-        let start = Instant::now();
-        work();
-        start.elapsed()
-    };
-    if threads == 1 {
-        return side();
-    }
-    thread::scope(|scope| {
-        let sides: Vec<_> = (0..threads).map(|_| scope.spawn(side)).collect();
-        let times = sides.into_iter().map(|side| side.join().expect("no panic"));
-        times.max().expect("at least one thread")
-    })
-}
-
-/// One rival: `work` allocates so many times from the shared state, `reset` frees all.
-fn case<S: Sync>(
-    group: &mut BenchmarkGroup<'_, WallTime>,
-    name: &str,
-    threads: usize,
-    mut state: S,
-    work: impl Fn(&S, u64) + Sync,
-    reset: impl Fn(&mut S),
-) {
-    group.bench_function(name, |bencher| {
-        bencher.iter_custom(|iterations| {
-            let mut total = Duration::ZERO;
-            let mut left = iterations;
-            while left > 0 {
-                let count = left.min(CHUNK);
-                total += at_once(threads, || work(&state, count));
-                reset(&mut state);
-                left -= count;
-            }
-            total
-        });
-    });
-}
+use support::{shared_case, short, Group, SHARED_CAPACITY};
 
 /// So many allocations.
 #[inline(always)]
@@ -76,25 +30,25 @@ fn repeat(count: u64, mut allocate: impl FnMut() -> NonNull<u8>) {
     }
 }
 
-fn direct(group: &mut BenchmarkGroup<'_, WallTime>, threads: usize, layout: Layout) {
-    let arena = LockFreeArena::new(CAPACITY);
+fn direct(group: &mut Group<'_>, threads: usize, layout: Layout) {
+    let arena = LockFreeArena::new(SHARED_CAPACITY);
     let work = |arena: &LockFreeArena, n| repeat(n, || arena.alloc_layout(layout));
-    case(group, "LockFreeArena", threads, arena, work, LockFreeArena::reset);
-    let arena = LockedArena::new(CAPACITY);
+    shared_case(group, "LockFreeArena", threads, arena, work, LockFreeArena::reset);
+    let arena = LockedArena::new(SHARED_CAPACITY);
     let work = |arena: &LockedArena, n| repeat(n, || arena.alloc_layout(layout));
-    case(group, "LockedArena", threads, arena, work, LockedArena::reset);
-    let bump = Mutex::new(Bump::with_capacity(CAPACITY));
+    shared_case(group, "LockedArena", threads, arena, work, LockedArena::reset);
+    let bump = Mutex::new(Bump::with_capacity(SHARED_CAPACITY));
     let work = |bump: &Mutex<Bump>, n| {
         repeat(n, || bump.lock().expect("no panic").alloc_layout(layout));
     };
     let reset = |bump: &mut Mutex<Bump>| bump.get_mut().expect("no panic").reset();
-    case(group, "Mutex<bumpalo>", threads, bump, work, reset);
+    shared_case(group, "Mutex<bumpalo>", threads, bump, work, reset);
     let work = |blink: &SyncBlinkAlloc, n| {
         repeat(n, || blink.allocate(layout).expect("memory").cast());
     };
-    case(group, "blink-alloc", threads, SyncBlinkAlloc::new(), work, SyncBlinkAlloc::reset);
+    shared_case(group, "blink-alloc", threads, SyncBlinkAlloc::new(), work, SyncBlinkAlloc::reset);
     let arena: sync::Arena =
-        Options::new().with_capacity(CAPACITY as u32).alloc().expect("memory for the arena");
+        Options::new().with_capacity(SHARED_CAPACITY as u32).alloc().expect("memory for the arena");
     let work = |arena: &sync::Arena, n| {
         repeat(n, || {
             let mut bytes = arena.alloc_aligned_bytes::<u64>(layout.size() as u32 - 8);
@@ -106,32 +60,39 @@ fn direct(group: &mut BenchmarkGroup<'_, WallTime>, threads: usize, layout: Layo
     };
     // SAFETY: nothing of the arena is in use.
     let reset = |arena: &mut sync::Arena| unsafe { arena.clear() }.expect("not read-only");
-    case(group, "rarena", threads, arena, work, reset);
+    shared_case(group, "rarena", threads, arena, work, reset);
 }
 
-fn by_handle(group: &mut BenchmarkGroup<'_, WallTime>, threads: usize, layout: Layout) {
-    let arena = LockFreeArena::new(CAPACITY);
+fn by_handle(group: &mut Group<'_>, threads: usize, layout: Layout) {
+    let arena = LockFreeArena::new(SHARED_CAPACITY);
     let work = |arena: &LockFreeArena, n| {
         let local = arena.local();
         repeat(n, || local.alloc_layout(layout));
     };
-    case(group, "LocalArena", threads, arena, work, LockFreeArena::reset);
+    shared_case(group, "LocalArena", threads, arena, work, LockFreeArena::reset);
     let work = |herd: &Herd, n| {
         let member = herd.get();
         repeat(n, || member.alloc_layout(layout));
     };
-    case(group, "bumpalo-herd", threads, Herd::new(), work, Herd::reset);
+    shared_case(group, "bumpalo-herd", threads, Herd::new(), work, Herd::reset);
     let pool: BumpPool = BumpPool::new();
     let work = |pool: &BumpPool, n| {
         let bump = pool.get();
         repeat(n, || bump.allocate_layout(layout));
     };
-    case(group, "bump-scope pool", threads, pool, work, BumpPool::reset);
+    shared_case(group, "bump-scope pool", threads, pool, work, BumpPool::reset);
     let work = |blink: &SyncBlinkAlloc, n| {
         let local = blink.local();
         repeat(n, || local.allocate(layout).expect("memory").cast());
     };
-    case(group, "blink-alloc local", threads, SyncBlinkAlloc::new(), work, SyncBlinkAlloc::reset);
+    shared_case(
+        group,
+        "blink-alloc local",
+        threads,
+        SyncBlinkAlloc::new(),
+        work,
+        SyncBlinkAlloc::reset,
+    );
     type Given = Mutex<Vec<Vec<usize>>>;
     let hand_out = |given: &Given, count: u64, allocate: &dyn Fn() -> *mut u8| {
         let mut mine = Vec::with_capacity(count as usize);
@@ -150,7 +111,7 @@ fn by_handle(group: &mut BenchmarkGroup<'_, WallTime>, threads: usize, layout: L
             unsafe { System.dealloc(p as *mut u8, layout) };
         }
     };
-    case(group, "malloc", threads, Given::default(), work, free);
+    shared_case(group, "malloc", threads, Given::default(), work, free);
     let work = |given: &Given, n| {
         // SAFETY: any size may be asked for.
         hand_out(given, n, &|| unsafe { libmimalloc_sys::mi_malloc(layout.size()) }.cast());
@@ -161,7 +122,7 @@ fn by_handle(group: &mut BenchmarkGroup<'_, WallTime>, threads: usize, layout: L
             unsafe { libmimalloc_sys::mi_free(p as *mut _) };
         }
     };
-    case(group, "mimalloc", threads, Given::default(), work, free);
+    shared_case(group, "mimalloc", threads, Given::default(), work, free);
 }
 
 fn shared(criterion: &mut Criterion) {
@@ -177,17 +138,9 @@ fn shared(criterion: &mut Criterion) {
     }
 }
 
-fn short() -> Criterion {
-    Criterion::default()
-        .warm_up_time(Duration::from_millis(100))
-        .measurement_time(Duration::from_millis(400))
-        .sample_size(20)
-        .configure_from_args()
-}
-
 criterion_group! {
     name = benches;
-    config = short();
+    config = short(100, 400, 20);
     targets = shared
 }
 criterion_main!(benches);

@@ -3,10 +3,12 @@
 //! operations and a reset. A round has 1,000, so that the microseconds printed are nanoseconds per
 //! operation, but 32 where memory is zeroed.
 
-use std::time::Duration;
+#[path = "../../support/mod.rs"]
+mod support;
 
 use compare::operations::{timed_count, ALL};
 use criterion::{criterion_group, criterion_main, Criterion};
+use support::short;
 
 fn time(criterion: &mut Criterion) {
     for operation in ALL {
@@ -21,17 +23,9 @@ fn time(criterion: &mut Criterion) {
     }
 }
 
-fn short() -> Criterion {
-    Criterion::default()
-        .warm_up_time(Duration::from_millis(100))
-        .measurement_time(Duration::from_millis(400))
-        .sample_size(20)
-        .configure_from_args()
-}
-
 criterion_group! {
     name = benches;
-    config = short();
+    config = short(100, 400, 20);
     targets = time
 }
 criterion_main!(benches);
