@@ -103,33 +103,40 @@ impl Rival for Nothing {
     fn reset(&mut self) {}
 }
 
+/// The calls that the library's arena and bumpalo's have alike, but for the name of the first.
+macro_rules! same_calls {
+    ($value:ident) => {
+        #[inline(always)]
+        fn value<T: Copy>(&self, value: T) -> &T {
+            self.$value(value)
+        }
+        #[inline(always)]
+        fn layout(&self, layout: Layout) -> NonNull<u8> {
+            self.alloc_layout(layout)
+        }
+        #[inline(always)]
+        fn slice(&self, source: &[u8]) -> &[u8] {
+            self.alloc_slice_copy(source)
+        }
+        #[inline(always)]
+        fn text(&self, source: &str) -> &str {
+            self.alloc_str(source)
+        }
+        #[inline(always)]
+        fn reset(&mut self) {
+            Self::reset(self);
+        }
+    };
+}
+
 impl Rival for Arena {
     fn new() -> Self {
         Arena::new(CAPACITY)
     }
-    #[inline(always)]
-    fn value<T: Copy>(&self, value: T) -> &T {
-        self.alloc_value(value)
-    }
-    #[inline(always)]
-    fn layout(&self, layout: Layout) -> NonNull<u8> {
-        self.alloc_layout(layout)
-    }
-    #[inline(always)]
-    fn slice(&self, source: &[u8]) -> &[u8] {
-        self.alloc_slice_copy(source)
-    }
-    #[inline(always)]
-    fn text(&self, source: &str) -> &str {
-        self.alloc_str(source)
-    }
+    same_calls!(alloc_value);
     #[inline(always)]
     fn zeroed(&self, size: usize) -> &[u8] {
         self.alloc(size)
-    }
-    #[inline(always)]
-    fn reset(&mut self) {
-        Arena::reset(self);
     }
 }
 
@@ -137,29 +144,10 @@ impl<const ALIGN: usize> Rival for bumpalo::Bump<ALIGN> {
     fn new() -> Self {
         Self::with_min_align_and_capacity(CAPACITY)
     }
-    #[inline(always)]
-    fn value<T: Copy>(&self, value: T) -> &T {
-        self.alloc(value)
-    }
-    #[inline(always)]
-    fn layout(&self, layout: Layout) -> NonNull<u8> {
-        self.alloc_layout(layout)
-    }
-    #[inline(always)]
-    fn slice(&self, source: &[u8]) -> &[u8] {
-        self.alloc_slice_copy(source)
-    }
-    #[inline(always)]
-    fn text(&self, source: &str) -> &str {
-        self.alloc_str(source)
-    }
+    same_calls!(alloc);
     #[inline(always)]
     fn zeroed(&self, size: usize) -> &[u8] {
         self.alloc_slice_fill_copy(size, 0)
-    }
-    #[inline(always)]
-    fn reset(&mut self) {
-        bumpalo::Bump::reset(self);
     }
 }
 
