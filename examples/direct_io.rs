@@ -7,16 +7,17 @@
 //! cargo run --release --example direct_io [FILE]    (default: 64 MiB made for the purpose)
 //! ```
 
+mod support;
+
 use aegis_memory::buffer::{Buffer, BufferPool, WhenEmpty};
-use aegis_memory::AllocError;
-use std::fmt;
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::mpsc::{channel, Receiver, Sender};
 use std::thread;
 use std::time::{Duration, Instant};
+use support::{run_on_file, write_numbers, Failure, Temporary};
 
 const BUFFER_BYTES: usize = 256 << 10;
 const BUFFERS: usize = 16;
@@ -94,64 +95,15 @@ fn sum(from: Receiver<Buffer>) -> Sum {
     sum
 }
 
-/// A file in the working directory, which is more often on a disk than the folder for temporary
-/// ones, removed when dropped.
-struct Temporary(PathBuf);
-
-impl Drop for Temporary {
-    fn drop(&mut self) {
-        // It may not have been made.
-        let _ = fs::remove_file(&self.0);
-    }
-}
-
-/// Fills a file with numbers that do not repeat (xorshift64).
-fn make(path: &Path) -> io::Result<()> {
-    let mut file = File::create(path)?;
-    let mut state = 0x9E37_79B9_7F4A_7C15_u64;
-    let mut chunk = vec![0; BUFFER_BYTES];
-    for _ in 0..MADE_BYTES / BUFFER_BYTES {
-        for word in chunk.chunks_exact_mut(8) {
-            state ^= state << 13;
-            state ^= state >> 7;
-            state ^= state << 17;
-            word.copy_from_slice(&state.to_le_bytes());
-        }
-        file.write_all(&chunk)?;
-    }
-    file.sync_all()
-}
-
-enum Failure {
-    Io { what: &'static str, path: PathBuf, error: io::Error },
-    Memory(AllocError),
-    Differs,
-}
-
-impl Failure {
-    fn io<'a>(what: &'static str, path: &'a Path) -> impl Fn(io::Error) -> Self + 'a {
-        move |error| Self::Io { what, path: path.to_path_buf(), error }
-    }
-}
-
-impl fmt::Display for Failure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Io { what, path, error } => {
-                write!(f, "cannot {what} '{}': {error}", path.display())
-            }
-            Self::Memory(error) => write!(f, "{error}"),
-            Self::Differs => f.write_str("what was read is not what is in the file"),
-        }
-    }
-}
-
 fn run(given: Option<PathBuf>) -> Result<(), Failure> {
-    let made = Temporary(PathBuf::from(format!("direct_io-{}.tmp", std::process::id())));
+    // In the working directory, which is more often on a disk than the folder for temporary files.
+    let made = Temporary::new("", "direct_io", "input.tmp");
     let path = match given {
         Some(path) => path,
         None => {
-            make(&made.0).map_err(Failure::io("write", &made.0))?;
+            write_numbers(&made.0, MADE_BYTES / BUFFER_BYTES, BUFFER_BYTES)
+                .and_then(|file| file.sync_all())
+                .map_err(Failure::io("write", &made.0))?;
             made.0.clone()
         }
     };
@@ -183,7 +135,7 @@ fn run(given: Option<PathBuf>) -> Result<(), Failure> {
     let whole = fs::read(&path).map_err(Failure::io("read", &path))?;
     whole.chunks(BUFFER_BYTES).for_each(|chunk| expected.add(chunk));
     if sum != expected {
-        return Err(Failure::Differs);
+        return Err(Failure::Differs("what was read is not what is in the file".into()));
     }
     let stats = pool.stats();
     let mib = |bytes: u64| bytes as f64 / (1 << 20) as f64;
@@ -203,16 +155,5 @@ fn run(given: Option<PathBuf>) -> Result<(), Failure> {
 }
 
 fn main() -> ExitCode {
-    let arguments: Vec<_> = std::env::args_os().skip(1).collect();
-    if arguments.len() > 1 {
-        eprintln!("usage: direct_io [FILE]");
-        return ExitCode::from(2);
-    }
-    match run(arguments.into_iter().next().map(PathBuf::from)) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => {
-            eprintln!("direct_io: {failure}");
-            ExitCode::FAILURE
-        }
-    }
+    run_on_file("direct_io", run)
 }

@@ -7,9 +7,9 @@
 //! cargo run --release --example page_io [FILE]    (default: 64 MiB made for the purpose)
 //! ```
 
+mod support;
+
 use aegis_memory::pool::{LockedPool, PoolBlock};
-use aegis_memory::AllocError;
-use std::fmt;
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
@@ -17,6 +17,7 @@ use std::process::ExitCode;
 use std::sync::mpsc::{channel, Receiver, Sender};
 use std::thread;
 use std::time::{Duration, Instant};
+use support::{run_on_file, write_numbers, Failure, Temporary};
 
 const BLOCK_BYTES: usize = 64 << 10;
 const BLOCKS: usize = 32;
@@ -91,46 +92,14 @@ fn verify(from: &Path, to: &Path, pool: &LockedPool) -> Result<(), Failure> {
         let other = fill(&mut right, b).map_err(Failure::io("read", to))?;
         if a[..len] != b[..other] {
             let same = a[..len].iter().zip(&b[..other]).take_while(|(a, b)| a == b).count();
-            return Err(Failure::Differs(offset + same as u64));
+            let from = offset + same as u64;
+            return Err(Failure::Differs(format!("the copy differs from byte {from} on")));
         }
         if len == 0 {
             return Ok(());
         }
         offset += len as u64;
     }
-}
-
-/// A file in the folder for temporary ones, removed when dropped.
-struct Temporary(PathBuf);
-
-impl Temporary {
-    fn new(name: &str) -> Self {
-        Self(std::env::temp_dir().join(format!("page_io-{}-{name}", std::process::id())))
-    }
-}
-
-impl Drop for Temporary {
-    fn drop(&mut self) {
-        // It may not have been made.
-        let _ = fs::remove_file(&self.0);
-    }
-}
-
-/// Fills a file with numbers that do not repeat (xorshift64).
-fn make(path: &Path) -> Result<(), Failure> {
-    let mut file = File::create(path).map_err(Failure::io("create", path))?;
-    let mut state = 0x9E37_79B9_7F4A_7C15_u64;
-    let mut chunk = vec![0; BLOCK_BYTES];
-    for _ in 0..MADE_BYTES / BLOCK_BYTES {
-        for word in chunk.chunks_exact_mut(8) {
-            state ^= state << 13;
-            state ^= state >> 7;
-            state ^= state << 17;
-            word.copy_from_slice(&state.to_le_bytes());
-        }
-        file.write_all(&chunk).map_err(Failure::io("write", path))?;
-    }
-    Ok(())
 }
 
 /// The most memory this process has had resident, where the system tells.
@@ -140,37 +109,15 @@ fn peak_resident_bytes() -> Option<usize> {
     Some(line.trim().strip_suffix("kB")?.trim().parse::<usize>().ok()? << 10)
 }
 
-enum Failure {
-    Io { what: &'static str, path: PathBuf, error: io::Error },
-    Memory(AllocError),
-    Differs(u64),
-}
-
-impl Failure {
-    fn io<'a>(what: &'static str, path: &'a Path) -> impl Fn(io::Error) -> Self + 'a {
-        move |error| Self::Io { what, path: path.to_path_buf(), error }
-    }
-}
-
-impl fmt::Display for Failure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Io { what, path, error } => {
-                write!(f, "cannot {what} '{}': {error}", path.display())
-            }
-            Self::Memory(error) => write!(f, "{error}"),
-            Self::Differs(offset) => write!(f, "the copy differs from byte {offset} on"),
-        }
-    }
-}
-
 fn run(given: Option<PathBuf>) -> Result<(), Failure> {
-    let made = Temporary::new("input");
-    let copied = Temporary::new("copy");
+    let folder = std::env::temp_dir();
+    let made = Temporary::new(&folder, "page_io", "input");
+    let copied = Temporary::new(&folder, "page_io", "copy");
     let from = match given {
         Some(path) => path,
         None => {
-            make(&made.0)?;
+            write_numbers(&made.0, MADE_BYTES / BLOCK_BYTES, BLOCK_BYTES)
+                .map_err(Failure::io("write", &made.0))?;
             made.0.clone()
         }
     };
@@ -202,16 +149,5 @@ fn run(given: Option<PathBuf>) -> Result<(), Failure> {
 }
 
 fn main() -> ExitCode {
-    let arguments: Vec<_> = std::env::args_os().skip(1).collect();
-    if arguments.len() > 1 {
-        eprintln!("usage: page_io [FILE]");
-        return ExitCode::from(2);
-    }
-    match run(arguments.into_iter().next().map(PathBuf::from)) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => {
-            eprintln!("page_io: {failure}");
-            ExitCode::FAILURE
-        }
-    }
+    run_on_file("page_io", run)
 }

@@ -15,10 +15,11 @@
 //! file called `.tab` or `.tsv`, else at commas; lines that begin with `#` are comments. The default
 //! is 64 MiB of IANA's time zone table, over and over, and its zones in America.
 
+mod support;
+
 use aegis_memory::buffer::{Buffer, BufferChain};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::collections::HashMap;
-use std::fmt;
 use std::fs::{self, File};
 use std::hash::Hash;
 use std::io::{self, BufWriter, Read, Write};
@@ -30,6 +31,7 @@ use std::sync::mpsc::{sync_channel, Receiver, SyncSender};
 use std::sync::Mutex;
 use std::thread;
 use std::time::{Duration, Instant};
+use support::{exit_code, Failure, Temporary};
 
 const ZONES: &[u8] = include_bytes!("data/zone1970.tab");
 const MADE_BYTES: usize = 64 << 20;
@@ -296,52 +298,15 @@ fn on_copies(file: File) -> io::Result<Input<Vec<u8>>> {
     Ok(Input { file, rest: Vec::new() })
 }
 
-/// A file in the folder for temporary ones, removed when dropped.
-struct Temporary(PathBuf);
-
-impl Temporary {
-    fn new(name: &str) -> Self {
-        Self(std::env::temp_dir().join(format!("zero_copy-{}-{name}", std::process::id())))
-    }
-}
-
-impl Drop for Temporary {
-    fn drop(&mut self) {
-        // It may not have been made.
-        let _ = fs::remove_file(&self.0);
-    }
-}
-
 /// Writes the table of time zones over and over.
 fn make(path: &Path) -> io::Result<()> {
     let mut file = File::create(path)?;
     (0..MADE_BYTES.div_ceil(ZONES.len())).try_for_each(|_| file.write_all(ZONES))
 }
 
-enum Failure {
-    Io { what: &'static str, path: PathBuf, error: io::Error },
-    Differ,
-}
-
-impl Failure {
-    fn io<'a>(what: &'static str, path: &'a Path) -> impl Fn(io::Error) -> Self + 'a {
-        move |error| Self::Io { what, path: path.to_path_buf(), error }
-    }
-}
-
-impl fmt::Display for Failure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Io { what, path, error } => {
-                write!(f, "cannot {what} '{}': {error}", path.display())
-            }
-            Self::Differ => f.write_str("the two programs have written different files"),
-        }
-    }
-}
-
 fn run(given: Option<(PathBuf, Filter)>) -> Result<(), Failure> {
-    let made = Temporary::new("input.tab");
+    let temporary = |name| Temporary::new(std::env::temp_dir(), "zero_copy", name);
+    let made = temporary("input.tab");
     let (from, filter) = match given {
         Some(given) => given,
         None => {
@@ -349,7 +314,7 @@ fn run(given: Option<(PathBuf, Filter)>) -> Result<(), Failure> {
             (made.0.clone(), Filter { delimiter: b'\t', column: 2, prefix: b"America/".to_vec() })
         }
     };
-    let (viewed, copied) = (Temporary::new("views"), Temporary::new("copies"));
+    let (viewed, copied) = (temporary("views"), temporary("copies"));
     // Read once, so that neither program finds the file colder than the other.
     let bytes = fs::read(&from).map_err(Failure::io("read", &from))?.len();
     let (outcome, views) = filter_file(&from, &viewed.0, &filter, on_views)?;
@@ -357,7 +322,7 @@ fn run(given: Option<(PathBuf, Filter)>) -> Result<(), Failure> {
     let read = |file: &Temporary| fs::read(&file.0).map_err(Failure::io("read", &file.0));
     let written = read(&viewed)?;
     if written != read(&copied)? || outcome.rows != other.rows {
-        return Err(Failure::Differ);
+        return Err(Failure::Differs("the two programs have written different files".into()));
     }
     let mib = |bytes: u64| bytes as f64 / (1 << 20) as f64;
     println!("read     {:.1} MiB from '{}'", mib(bytes as u64), from.display());
@@ -404,11 +369,5 @@ fn main() -> ExitCode {
         eprintln!("usage: zero_copy [FILE COLUMN PREFIX], where COLUMN is a number from 1");
         return ExitCode::from(2);
     };
-    match run(given) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => {
-            eprintln!("zero_copy: {failure}");
-            ExitCode::FAILURE
-        }
-    }
+    exit_code("zero_copy", run(given))
 }
