@@ -7,7 +7,6 @@
 
 #include "aegis_memory.h"
 
-#include <stdio.h>
 #include <string.h>
 
 #define MAX_PIECES 32
@@ -282,11 +281,5 @@ int main(void) {
         {"dry source", begin_dry, thread_dry, end_dry, 3, 3},
         {"handles", begin_handles, thread_handles, end, 3, 3},
     };
-    for (size_t i = 0; i < sizeof scenarios / sizeof *scenarios; i++) {
-        size_t schedule_count = model_explore(&scenarios[i]);
-        printf("%s: %zu schedules of %d threads, at most %d preemptions: none fails\n",
-               scenarios[i].name, schedule_count, scenarios[i].thread_count,
-               scenarios[i].preemption_bound);
-    }
-    return 0;
+    return model_explore_all(scenarios, sizeof scenarios / sizeof *scenarios);
 }

@@ -283,5 +283,5 @@ int main(void) {
         {"fork at the end", begin_fork_end, thread_fork_end, end_fork_end, 3, 2},
         {"fork after the end", begin_fork_end, thread_fork_alone, check_gone, 2, 2},
     };
-    return explore(scenarios, sizeof scenarios / sizeof *scenarios);
+    return model_explore_all(scenarios, sizeof scenarios / sizeof *scenarios);
 }

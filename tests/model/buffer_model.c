@@ -212,5 +212,5 @@ int main(void) {
          end_growth_for_waiter, 2, 2},
         {"references", begin_references, thread_references, check_gone, 3, 3},
     };
-    return explore(scenarios, sizeof scenarios / sizeof *scenarios);
+    return model_explore_all(scenarios, sizeof scenarios / sizeof *scenarios);
 }

@@ -9,7 +9,6 @@
 
 #include "aegis_memory.h"
 
-#include <stdio.h>
 #include <string.h>
 
 #define MAX_BLOCKS 16
@@ -226,17 +225,6 @@ static inline void thread_end(int number) {
         aegis_buffer_pool_release(&pools[number]);
         put(&writers[number]);
     }
-}
-
-/* Explores all of them. */
-static inline int explore(const model_scenario *scenarios, size_t count) {
-    for (size_t i = 0; i < count; i++) {
-        size_t schedule_count = model_explore(&scenarios[i]);
-        printf("%s: %zu schedules of %d threads, at most %d preemptions: none fails\n",
-               scenarios[i].name, schedule_count, scenarios[i].thread_count,
-               scenarios[i].preemption_bound);
-    }
-    return 0;
 }
 
 #endif

@@ -9,8 +9,6 @@
 
 #include "aegis_memory.h"
 
-#include <stdio.h>
-
 #define MAX_BLOCKS 16
 
 static aegis_lock_free_pool pool;
@@ -285,11 +283,5 @@ int main(void) {
         {"hand-over", begin_hand_over, thread_hand_over, end_three, 3, 3},
         {"race", begin_race, thread_race, end_race, 3, 3},
     };
-    for (size_t i = 0; i < sizeof scenarios / sizeof *scenarios; i++) {
-        size_t schedule_count = model_explore(&scenarios[i]);
-        printf("%s: %zu schedules of %d threads, at most %d preemptions: none fails\n",
-               scenarios[i].name, schedule_count, scenarios[i].thread_count,
-               scenarios[i].preemption_bound);
-    }
-    return 0;
+    return model_explore_all(scenarios, sizeof scenarios / sizeof *scenarios);
 }

@@ -36,8 +36,8 @@ void model_wait_while(const _Atomic uint32_t *word, uint32_t value);
 void model_wait_or_idle(const _Atomic uint32_t *word, uint32_t value);
 /* Ends all other threads where they are. */
 void model_end_others(void);
-/* Explores every schedule; returns how many there were. */
-size_t model_explore(const model_scenario *scenario);
+/* Explores every schedule of each scenario and prints how many there were. Returns 0. */
+int model_explore_all(const model_scenario *scenarios, size_t count);
 /* Demands a condition: prints the schedule and ends the program with exit code 1 otherwise. */
 void model_check(bool condition, const char *what);
 
