@@ -211,15 +211,19 @@ proptest! {
     }
 }
 
-#[test]
-fn vec_alone_in_an_arena_grows_in_place() {
-    let arena = Arena::new(100_000);
-    let mut numbers = VecIn::new_in(&arena);
+/// Fills a vector that is alone in its arena, so that it grows where it is, and drops it.
+fn fill_in_place(arena: impl Allocator) {
+    let mut numbers = VecIn::new_in(arena);
     numbers.push(0_u64);
     let place = numbers.as_ptr();
     numbers.extend(1..10_000);
     assert_eq!(numbers.as_ptr(), place);
-    drop(numbers);
+}
+
+#[test]
+fn vec_alone_in_an_arena_grows_in_place() {
+    let arena = Arena::new(100_000);
+    fill_in_place(&arena);
     if !watched() {
         assert_eq!(arena.used(), 0);
     }
@@ -291,12 +295,7 @@ fn collections_in_a_shared_arena_are_filled_sent_and_dropped_by_threads() {
 #[test]
 fn vec_alone_in_a_shared_arena_grows_in_place_and_gives_its_room_back() {
     let arena = LockFreeArena::new(100_000);
-    let mut numbers = VecIn::new_in(&arena);
-    numbers.push(0_u64);
-    let place = numbers.as_ptr();
-    numbers.extend(1..10_000);
-    assert_eq!(numbers.as_ptr(), place);
-    drop(numbers);
+    fill_in_place(&arena);
     assert_eq!(arena.used(), 0);
 }
 

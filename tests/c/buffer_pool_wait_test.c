@@ -5,9 +5,8 @@
 #define _GNU_SOURCE /* sched_yield */
 #endif
 #include "buffer_pool_support.h"
+#include "hurry_support.h"
 
-#include <pthread.h>
-#include <sched.h>
 #include <stdatomic.h>
 
 #define NS_PER_MS UINT64_C(1000000)
@@ -267,52 +266,21 @@ static void the_budget_that_still_refuses_is_named_when_time_is_up(void) {
     aegis_budget_destroy(budget);
 }
 
-typedef struct hurried_thread {
-    const aegis_buffer_pool *pool;
-    uint64_t seed;
-    size_t got_count;
-    size_t failure_count;
-    pthread_t thread;
-} hurried_thread;
-
-/* Waits so short that the time is often up just as a buffer arrives. */
-static void *hurry(void *argument) {
-    hurried_thread *self = (hurried_thread *)argument;
-    for (size_t i = 0; i < scaled(4000); i++) {
-        uint64_t timeout_ns = random_below(&self->seed, 60000);
-        aegis_buffer_mut writer;
-        if (aegis_buffer_pool_get_timeout(self->pool, &writer, 1, timeout_ns, NULL) != AEGIS_OK)
-            continue;
-        self->got_count++;
-        unsigned char mark = (unsigned char)self->seed;
-        memset(writer.data, mark, 64);
-        if (random_below(&self->seed, 4) == 0)
-            sched_yield();
-        self->failure_count += !is_filled(writer.data, mark, 64);
-        self->failure_count += aegis_buffer_mut_release(&writer) != AEGIS_OK;
-    }
-    return NULL;
+static bool get_in_a_hurry(hurried_thread *self, uint64_t timeout_ns) {
+    const aegis_buffer_pool *pool = (const aegis_buffer_pool *)self->pool;
+    aegis_buffer_mut writer;
+    if (aegis_buffer_pool_get_timeout(pool, &writer, 1, timeout_ns, NULL) != AEGIS_OK)
+        return true;
+    hurried_thread_use(self, writer.data);
+    return aegis_buffer_mut_release(&writer) == AEGIS_OK;
 }
 
 static void nothing_is_lost_when_time_is_up_as_a_buffer_arrives(void) {
     aegis_buffer_pool pool = buffer_pool_of(64, 2, 0, NULL);
-    hurried_thread threads[WAITERS];
-    for (size_t i = 0; i < WAITERS; i++) {
-        memset(&threads[i], 0, sizeof threads[i]);
-        threads[i].pool = &pool;
-        threads[i].seed = 77 + i;
-        CHECK(pthread_create(&threads[i].thread, NULL, hurry, &threads[i]) == 0);
-    }
-    size_t got_count = 0;
-    for (size_t i = 0; i < WAITERS; i++) {
-        pthread_join(threads[i].thread, NULL);
-        CHECK_SIZE(threads[i].failure_count, 0);
-        got_count += threads[i].got_count;
-    }
-    CHECK(got_count != 0);
+    size_t got_count = run_hurried_threads(&pool, get_in_a_hurry);
     aegis_buffer_pool_stats stats = buffer_pool_stats(&pool);
     CHECK(stats.wait_count >= stats.timeout_count && stats.refused_count >= stats.timeout_count);
-    CHECK_SIZE(got_count + stats.refused_count, WAITERS * scaled(4000));
+    CHECK_SIZE(got_count + stats.refused_count, HURRIED_THREADS * HURRIED_TURNS);
     CHECK_SIZE(stats.classes[0].in_use, 0);
     aegis_buffer_mut writers[3];
     CHECK_SIZE(get_writers(&pool, writers, 3, 1, NULL), 2);

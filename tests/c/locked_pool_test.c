@@ -4,10 +4,8 @@
 #if !defined(_GNU_SOURCE)
 #define _GNU_SOURCE /* sched_yield */
 #endif
+#include "hurry_support.h"
 #include "pool_support.h"
-
-#include <pthread.h>
-#include <sched.h>
 
 #define NS_PER_MS UINT64_C(1000000)
 #define WAITERS 6
@@ -194,50 +192,18 @@ static void a_thread_whose_time_is_up_leaves_the_queue_whole(void) {
     CHECK(aegis_locked_pool_fini(&pool) == AEGIS_OK);
 }
 
-typedef struct hurried_thread {
-    const aegis_locked_pool *pool;
-    uint64_t seed;
-    size_t got_count;
-    size_t failure_count;
-    pthread_t thread;
-} hurried_thread;
-
-/* Waits so short that the time is often up just as a block arrives. */
-static void *hurry(void *argument) {
-    hurried_thread *self = (hurried_thread *)argument;
-    for (size_t i = 0; i < scaled(4000); i++) {
-        uint64_t timeout_ns = random_below(&self->seed, 60000);
-        unsigned char *block =
-            (unsigned char *)aegis_locked_pool_alloc_timeout(self->pool, timeout_ns, NULL);
-        if (block == NULL)
-            continue;
-        self->got_count++;
-        unsigned char mark = (unsigned char)self->seed;
-        memset(block, mark, 64);
-        if (random_below(&self->seed, 4) == 0)
-            sched_yield();
-        self->failure_count += !is_filled(block, mark, 64);
-        self->failure_count += aegis_locked_pool_free(self->pool, block) != AEGIS_OK;
-    }
-    return NULL;
+static bool alloc_in_a_hurry(hurried_thread *self, uint64_t timeout_ns) {
+    const aegis_locked_pool *pool = (const aegis_locked_pool *)self->pool;
+    unsigned char *block = (unsigned char *)aegis_locked_pool_alloc_timeout(pool, timeout_ns, NULL);
+    if (block == NULL)
+        return true;
+    hurried_thread_use(self, block);
+    return aegis_locked_pool_free(pool, block) == AEGIS_OK;
 }
 
 static void nothing_is_lost_when_time_is_up_as_a_block_arrives(void) {
     aegis_locked_pool pool = make(2);
-    hurried_thread threads[WAITERS];
-    for (size_t i = 0; i < WAITERS; i++) {
-        memset(&threads[i], 0, sizeof threads[i]);
-        threads[i].pool = &pool;
-        threads[i].seed = 77 + i;
-        CHECK(pthread_create(&threads[i].thread, NULL, hurry, &threads[i]) == 0);
-    }
-    size_t got_count = 0;
-    for (size_t i = 0; i < WAITERS; i++) {
-        pthread_join(threads[i].thread, NULL);
-        CHECK_SIZE(threads[i].failure_count, 0);
-        got_count += threads[i].got_count;
-    }
-    CHECK(got_count != 0);
+    (void)run_hurried_threads(&pool, alloc_in_a_hurry);
     aegis_pool_stats stats = locked_stats(&pool);
     CHECK_SIZE(stats.in_use, 0);
     CHECK_SIZE(stats.available, 2);
