@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Going back: marks, rewinding, reset, and giving blocks back.
+/* Going back: marks, rewinding, reset.
  *
  * Which marks are good: every mark and every generation of an arena gets a number from a counter
  * that never goes back, and that an arena shares with its scopes while they are open. A reset, a
@@ -15,6 +15,7 @@
 #include "chain.h"
 #include "defer.h"
 #include "guard.h"
+#include "trim.h"
 
 struct aegis_arena_stale_node {
     aegis_arena_stale_node *older;
@@ -56,38 +57,6 @@ static inline aegis_arena_block *go_back(aegis_arena *arena, aegis_arena_block *
     return freed_list;
 }
 
-/* Splits the list: blocks that fit into `keep_bytes`, first come, first kept, and the caller's,
- * stay; the rest is returned. */
-static aegis_arena_block *split_off(aegis_arena_block **list, size_t keep_bytes) {
-    aegis_arena_block *released = NULL;
-    while (*list != NULL) {
-        aegis_arena_block *block = *list;
-        bool callers = (block->flags & AEGIS_I_BLOCK_CALLER) != 0;
-        if (callers || block->total_bytes <= keep_bytes) {
-            keep_bytes -= callers ? 0 : block->total_bytes;
-            list = &block->next;
-        } else {
-            *list = block->next;
-            block->next = released;
-            released = block;
-        }
-    }
-    return released;
-}
-
-/* Trims an arena with nothing in use: every block counts as idle, the first too. */
-static void trim_unused(aegis_arena *arena, size_t keep_bytes) {
-    aegis_arena_block *list = arena->first;
-    aegis_i_guard_check(arena, 0);
-    aegis_i_arena_sync_block(arena);
-    aegis_arena_block *released = split_off(&list, keep_bytes);
-    aegis_i_arena_forget_blocks(arena);
-    if (list != NULL)
-        aegis_i_arena_enter(arena, list);
-    /* Last: the source may use the arena as it takes them back. */
-    aegis_i_arena_release(arena, released);
-}
-
 /* Frees everything; what was deferred has run. */
 static void free_all(aegis_arena *arena) {
     if (arena->guards != NULL)
@@ -102,7 +71,7 @@ static void free_all(aegis_arena *arena) {
     aegis_i_arena_release(arena, freed);
     /* The source may have allocated as it took those back. */
     if (aegis_i_arena_is_unused(arena))
-        trim_unused(arena, 0);
+        aegis_i_arena_trim_unused(arena, 0);
 }
 
 void aegis_i_arena_free_since(aegis_arena *arena, const aegis_arena_mark *mark) {
@@ -222,34 +191,4 @@ void aegis_arena_reset(aegis_arena *arena) {
         arena->flags |= AEGIS_I_ARENA_RESET;
     arena->reset_count++;
     assert(aegis_i_arena_is_valid(arena));
-}
-
-void aegis_arena_trim(aegis_arena *arena, size_t keep_bytes) {
-    assert(aegis_i_arena_is_valid(arena));
-    if (arena->block == NULL)
-        return;
-    const aegis_arena_mark *floor = aegis_i_arena_floor(arena);
-    /* The blocks in use when a scope began stay for its end, and for the marks from before. */
-    if (aegis_i_arena_is_unused(arena) && (floor == NULL || floor->block == NULL)) {
-        trim_unused(arena, keep_bytes);
-        aegis_i_arena_renew(arena);
-    } else {
-        size_t idle_bytes = 0;
-        for (aegis_arena_block *block = arena->last->next; block != NULL; block = block->next)
-            idle_bytes += block->total_bytes;
-        size_t busy_bytes = arena->reserved_bytes - idle_bytes;
-        size_t keep_idle_bytes = keep_bytes > busy_bytes ? keep_bytes - busy_bytes : 0;
-        aegis_i_arena_release(arena, split_off(&arena->last->next, keep_idle_bytes));
-    }
-    /* Growth begins anew from what is kept: the next request is not to bring back at once what has
-     * just been given up. */
-    size_t step_bytes =
-        aegis_i_max(aegis_i_min(arena->reserved_bytes, PTRDIFF_MAX / 2) * 2, AEGIS_ARENA_MIN_BLOCK);
-    arena->next_block_bytes = aegis_i_min(arena->next_block_bytes, step_bytes);
-    assert(aegis_i_arena_is_valid(arena));
-}
-
-void aegis_arena_clear(aegis_arena *arena) {
-    aegis_arena_reset(arena);
-    aegis_arena_trim(arena, 0);
 }

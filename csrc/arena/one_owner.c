@@ -9,6 +9,7 @@
 #include "guard.h"
 #include "mark.h"
 #include "scope.h"
+#include "trim.h"
 
 /* Lays the first block over the caller's memory, as far as it has room for one. */
 static void adopt_memory(aegis_arena *arena, unsigned char *memory, size_t memory_bytes) {
@@ -149,6 +150,31 @@ void aegis_arena_fini(aegis_arena *arena) {
     if (arena->source.close != NULL && !scope_open)
         arena->source.close(arena->source.context);
     memset(arena, 0, sizeof *arena);
+}
+
+void aegis_arena_trim(aegis_arena *arena, size_t keep_bytes) {
+    assert(aegis_i_arena_is_valid(arena));
+    if (arena->block == NULL)
+        return;
+    const aegis_arena_mark *floor = aegis_i_arena_floor(arena);
+    /* The blocks in use when a scope began stay for its end, and for the marks from before. */
+    if (aegis_i_arena_is_unused(arena) && (floor == NULL || floor->block == NULL)) {
+        aegis_i_arena_trim_unused(arena, keep_bytes);
+        aegis_i_arena_renew(arena);
+    } else {
+        aegis_i_arena_trim_idle(arena, keep_bytes);
+    }
+    /* Growth begins anew from what is kept: the next request is not to bring back at once what has
+     * just been given up. */
+    size_t step_bytes =
+        aegis_i_max(aegis_i_min(arena->reserved_bytes, PTRDIFF_MAX / 2) * 2, AEGIS_ARENA_MIN_BLOCK);
+    arena->next_block_bytes = aegis_i_min(arena->next_block_bytes, step_bytes);
+    assert(aegis_i_arena_is_valid(arena));
+}
+
+void aegis_arena_clear(aegis_arena *arena) {
+    aegis_arena_reset(arena);
+    aegis_arena_trim(arena, 0);
 }
 
 void aegis_arena_get_stats(const aegis_arena *arena, aegis_arena_stats *stats) {
