@@ -4,6 +4,7 @@
 #define AEGIS_MEMORY_I_ARENA_BLOCK_H
 
 #include "../base/error_record.h"
+#include "../base/harden.h"
 #include "aegis_memory/arena.h"
 
 _Static_assert(AEGIS_ARENA_ALIGN == AEGIS_I_MIN_ALIGN, "the error record says so");
@@ -43,7 +44,18 @@ static inline size_t aegis_i_block_capacity(const aegis_arena_block *block) {
 }
 
 /* Lays the head of a block over memory of at least AEGIS_I_BLOCK_HEADER bytes. */
-AEGIS_I_HIDDEN aegis_arena_block *aegis_i_block_lay(void *memory, size_t total_bytes, bool zeroed,
-                                                    uint32_t flags);
+static inline aegis_arena_block *aegis_i_block_lay(void *memory, size_t total_bytes, bool zeroed,
+                                                   uint32_t flags) {
+    aegis_arena_block *block = (aegis_arena_block *)memory;
+    size_t usable_bytes = (total_bytes - AEGIS_I_BLOCK_HEADER) & ~(size_t)(AEGIS_ARENA_ALIGN - 1);
+    block->next = NULL;
+    block->total_bytes = total_bytes;
+    block->end = aegis_i_block_start(block) + usable_bytes;
+    block->dirty_end = zeroed ? aegis_i_block_start(block) : block->end;
+    block->top = aegis_i_block_start(block);
+    block->flags = flags;
+    AEGIS_I_HIDE(aegis_i_block_start(block), usable_bytes);
+    return block;
+}
 
 #endif

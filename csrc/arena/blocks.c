@@ -3,31 +3,6 @@
 #include "blocks.h"
 #include "../base/harden.h"
 
-void aegis_i_arena_enter(aegis_arena *arena, aegis_arena_block *block) {
-    if (arena->first == NULL)
-        arena->first = block;
-    arena->block = block;
-    arena->last = block;
-    arena->dirty_end = block->dirty_end;
-    aegis_i_arena_set_ptr(arena, aegis_i_block_start(block));
-}
-
-void aegis_i_arena_link(aegis_arena *arena, aegis_arena_block *block) {
-    arena->capacity_bytes += aegis_i_block_capacity(block);
-    if (arena->last == NULL) {
-        aegis_i_arena_enter(arena, block);
-        return;
-    }
-    block->next = arena->last->next;
-    arena->last->next = block;
-}
-
-void *aegis_i_arena_acquire(const aegis_arena *arena, size_t total_bytes, bool *zeroed,
-                            aegis_i_refusal *why) {
-    return aegis_i_acquire(&arena->source, arena->budget, total_bytes, AEGIS_I_BLOCK_ALIGN, zeroed,
-                           why);
-}
-
 aegis_arena_block *aegis_i_arena_add(aegis_arena *arena, void *memory, size_t total_bytes,
                                      bool zeroed) {
     aegis_arena_block *block =
@@ -54,12 +29,4 @@ void aegis_i_arena_release(aegis_arena *arena, aegis_arena_block *block) {
         }
         block = next;
     }
-}
-
-void aegis_i_arena_grow_step(aegis_arena *arena, size_t step_bytes) {
-    size_t next_bytes = step_bytes <= arena->max_block_bytes / 2
-                            ? step_bytes * 2
-                            : aegis_i_max(step_bytes, arena->max_block_bytes);
-    /* Others may have gone further while the block was being acquired. */
-    arena->next_block_bytes = aegis_i_max(arena->next_block_bytes, next_bytes);
 }

@@ -8,22 +8,48 @@
 
 _Static_assert(AEGIS_I_HEADROOM == AEGIS_ARENA_HEADROOM, "no block ends in an arena's headroom");
 
+/* Makes `block`, idle and behind `last`, the current one of an arena that has none. */
+static inline void aegis_i_arena_enter(aegis_arena *arena, aegis_arena_block *block) {
+    if (arena->first == NULL)
+        arena->first = block;
+    arena->block = block;
+    arena->last = block;
+    arena->dirty_end = block->dirty_end;
+    aegis_i_arena_set_ptr(arena, aegis_i_block_start(block));
+}
+
+/* Puts a block behind `last`: the first of the idle ones. An arena without blocks enters it. */
+static inline void aegis_i_arena_link(aegis_arena *arena, aegis_arena_block *block) {
+    arena->capacity_bytes += aegis_i_block_capacity(block);
+    if (arena->last == NULL) {
+        aegis_i_arena_enter(arena, block);
+        return;
+    }
+    block->next = arena->last->next;
+    arena->last->next = block;
+}
+
 /* Asks the source for memory, `*zeroed` if all of it is zero. NULL: `why` says why. It
  * reads only what does not change between init and fini: the arena may be in use meanwhile. */
-AEGIS_I_HIDDEN void *aegis_i_arena_acquire(const aegis_arena *arena, size_t total_bytes,
-                                           bool *zeroed, aegis_i_refusal *why);
+static inline void *aegis_i_arena_acquire(const aegis_arena *arena, size_t total_bytes,
+                                          bool *zeroed, aegis_i_refusal *why) {
+    return aegis_i_acquire(&arena->source, arena->budget, total_bytes, AEGIS_I_BLOCK_ALIGN, zeroed,
+                           why);
+}
+
+/* Sets the growth step that follows one of `step_bytes`. */
+static inline void aegis_i_arena_grow_step(aegis_arena *arena, size_t step_bytes) {
+    size_t next_bytes = step_bytes <= arena->max_block_bytes / 2
+                            ? step_bytes * 2
+                            : aegis_i_max(step_bytes, arena->max_block_bytes);
+    /* Others may have gone further while the block was being acquired. */
+    arena->next_block_bytes = aegis_i_max(arena->next_block_bytes, next_bytes);
+}
 
 /* Makes a block of memory that was acquired, and puts it behind `last` as idle. */
 AEGIS_I_HIDDEN aegis_arena_block *aegis_i_arena_add(aegis_arena *arena, void *memory,
                                                     size_t total_bytes, bool zeroed);
 /* Gives every block of the list back, except the caller's. */
 AEGIS_I_HIDDEN void aegis_i_arena_release(aegis_arena *arena, aegis_arena_block *block);
-
-/* Puts a block behind `last`: the first of the idle ones. An arena without blocks enters it. */
-AEGIS_I_HIDDEN void aegis_i_arena_link(aegis_arena *arena, aegis_arena_block *block);
-/* Sets the growth step that follows one of `step_bytes`. */
-AEGIS_I_HIDDEN void aegis_i_arena_grow_step(aegis_arena *arena, size_t step_bytes);
-/* Makes `block`, idle and behind `last`, the current one of an arena that has none. */
-AEGIS_I_HIDDEN void aegis_i_arena_enter(aegis_arena *arena, aegis_arena_block *block);
 
 #endif

@@ -4,18 +4,7 @@
 #include "state.h"
 #include "../acquire.h"
 
-/* Where `ptr` and `limit` of an arena without blocks point: never written, in read-only memory. */
-static const _Alignas(AEGIS_ARENA_ALIGN) unsigned char nowhere[AEGIS_ARENA_ALIGN] = {0};
-
-/* Leaves the arena without blocks; its other fields are untouched. */
-void aegis_i_arena_forget_blocks(aegis_arena *arena) {
-    arena->block = arena->first = arena->last = NULL;
-    arena->deferred = NULL;
-    arena->guards = NULL;
-    arena->closed_bytes = arena->wasted_bytes = arena->guards_bytes = 0;
-    arena->dirty_end = (unsigned char *)(uintptr_t)nowhere;
-    aegis_i_arena_set_ptr(arena, (unsigned char *)(uintptr_t)nowhere);
-}
+const _Alignas(AEGIS_ARENA_ALIGN) unsigned char aegis_i_arena_nowhere[AEGIS_ARENA_ALIGN] = {0};
 
 bool aegis_i_arena_is_valid(const aegis_arena *arena) {
     const aegis_arena_block *block = arena->block;

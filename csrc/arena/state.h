@@ -54,9 +54,6 @@ static inline bool aegis_i_arena_is_unused(const aegis_arena *arena) {
     return arena->closed_bytes == 0 && arena->ptr == aegis_i_block_start(arena->block);
 }
 
-/* Leaves the arena without blocks; its other fields are untouched. */
-AEGIS_I_HIDDEN void aegis_i_arena_forget_blocks(aegis_arena *arena);
-
 /* Where the arena of a scope began, and below which nothing is its own; NULL for another arena, and
  * while a scope on this one has its memory. */
 static inline const aegis_arena_mark *aegis_i_arena_floor(const aegis_arena *arena) {
@@ -71,6 +68,19 @@ AEGIS_I_HIDDEN bool aegis_i_arena_is_valid(const aegis_arena *arena);
 static inline void aegis_i_arena_set_ptr(aegis_arena *arena, unsigned char *ptr) {
     arena->ptr = ptr;
     arena->limit = (arena->flags & AEGIS_I_ARENA_WATCHED) != 0 ? ptr : aegis_i_arena_end(arena);
+}
+
+/* Where `ptr` and `limit` of an arena without blocks point: never written, in read-only memory. */
+extern AEGIS_I_HIDDEN const unsigned char aegis_i_arena_nowhere[AEGIS_ARENA_ALIGN];
+
+/* Leaves the arena without blocks; its other fields are untouched. */
+static inline void aegis_i_arena_forget_blocks(aegis_arena *arena) {
+    arena->block = arena->first = arena->last = NULL;
+    arena->deferred = NULL;
+    arena->guards = NULL;
+    arena->closed_bytes = arena->wasted_bytes = arena->guards_bytes = 0;
+    arena->dirty_end = (unsigned char *)(uintptr_t)aegis_i_arena_nowhere;
+    aegis_i_arena_set_ptr(arena, (unsigned char *)(uintptr_t)aegis_i_arena_nowhere);
 }
 
 /* Keeps a failure for aegis_arena_last_error; returns NULL. The only writer of the record of a

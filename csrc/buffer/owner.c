@@ -24,51 +24,6 @@ aegis_status aegis_i_buffer_refuse(aegis_error *error, aegis_status status, uint
     return status;
 }
 
-static aegis_status report_dead_owner(const aegis_buffer_owner *owner) {
-    (void)owner;
-    if (AEGIS_I_DEBUG)
-        aegis_i_report("a buffer is used after its last release (owner %p)", (const void *)owner);
-    return AEGIS_E_INVALID;
-}
-
-aegis_status aegis_i_buffer_ref(aegis_buffer_owner *owner) {
-    if (owner == NULL)
-        return AEGIS_OK;
-    /* Relaxed: the caller has a reference, so the count cannot fall to 0 meanwhile. */
-    size_t before = aegis_i_add(aegis_i_references(owner), 1, memory_order_relaxed);
-    if (AEGIS_UNLIKELY(before == 0 || before >= AEGIS_I_MAX_REFERENCES)) {
-        (void)aegis_i_sub(aegis_i_references(owner), 1, memory_order_relaxed);
-        return before == 0 ? report_dead_owner(owner) : AEGIS_E_LIMIT_EXCEEDED;
-    }
-    return AEGIS_OK;
-}
-
-aegis_status aegis_i_buffer_unref(aegis_buffer_owner *owner) {
-    if (owner == NULL)
-        return AEGIS_OK;
-    _Atomic size_t *references = aegis_i_references(owner);
-    /* Acquire pairs with the decrement below, by the threads that had a reference before. */
-    size_t seen = aegis_i_load(references, memory_order_acquire);
-    if (AEGIS_UNLIKELY(seen == 0))
-        return report_dead_owner(owner);
-    if (seen == 1) {
-        /* So that a stale copy of the handle is found out where the header outlives the memory. */
-        aegis_i_store(references, 0, memory_order_relaxed);
-    } else {
-        /* Release pairs with every acquire load of the count: this holder's use of the bytes comes
-         * before the last one's. */
-        if (aegis_i_sub(references, 1, memory_order_release) != 1)
-            return AEGIS_OK;
-        /* Acquire pairs with the same decrement by the others. */
-        (void)aegis_i_load(references, memory_order_acquire);
-    }
-    if (aegis_i_buffer_owner_is_plain(owner))
-        owner->release(owner);
-    else
-        aegis_buffer_owner_release(owner);
-    return AEGIS_OK;
-}
-
 /* Whether a range lies in the owner's memory. */
 static bool range_is_valid(const aegis_buffer_owner *owner, const unsigned char *data,
                            size_t length) {
@@ -114,10 +69,4 @@ aegis_status aegis_buffer_check_file(const aegis_buffer *buffer) {
     aegis_status status = file->check(file);
     aegis_i_uncancelled_end(state);
     return status;
-}
-
-aegis_status aegis_i_buffer_report_none(void) {
-    if (AEGIS_I_DEBUG)
-        aegis_i_report("a buffer is released that was released or moved before");
-    return AEGIS_E_INVALID;
 }

@@ -4,6 +4,7 @@
 #ifndef AEGIS_MEMORY_I_BUFFER_OWNER_H
 #define AEGIS_MEMORY_I_BUFFER_OWNER_H
 
+#include "../base/text.h"
 #include "references.h"
 
 /* aegis_buffer_owner.flags: the owner is an aegis_i_file_owner. */
@@ -19,12 +20,55 @@ typedef struct aegis_i_file_owner {
     aegis_status (*check)(const struct aegis_i_file_owner *owner);
 } aegis_i_file_owner;
 
+/* Reports the use of an owner without references, and returns AEGIS_E_INVALID. */
+static inline aegis_status aegis_i_buffer_report_dead(const aegis_buffer_owner *owner) {
+    (void)owner;
+    if (AEGIS_I_DEBUG)
+        aegis_i_report("a buffer is used after its last release (owner %p)", (const void *)owner);
+    return AEGIS_E_INVALID;
+}
+
 /* Takes one more reference; NULL has bytes that live for ever. AEGIS_E_LIMIT_EXCEEDED, or
  * AEGIS_E_INVALID for an owner without references. */
-AEGIS_I_HIDDEN aegis_status aegis_i_buffer_ref(aegis_buffer_owner *owner);
+static inline aegis_status aegis_i_buffer_ref(aegis_buffer_owner *owner) {
+    if (owner == NULL)
+        return AEGIS_OK;
+    /* Relaxed: the caller has a reference, so the count cannot fall to 0 meanwhile. */
+    size_t before = aegis_i_add(aegis_i_references(owner), 1, memory_order_relaxed);
+    if (AEGIS_UNLIKELY(before == 0 || before >= AEGIS_I_MAX_REFERENCES)) {
+        (void)aegis_i_sub(aegis_i_references(owner), 1, memory_order_relaxed);
+        return before == 0 ? aegis_i_buffer_report_dead(owner) : AEGIS_E_LIMIT_EXCEEDED;
+    }
+    return AEGIS_OK;
+}
+
 /* Gives a reference up, and with the last one calls the release function. AEGIS_E_INVALID for an
  * owner without references. */
-AEGIS_I_HIDDEN aegis_status aegis_i_buffer_unref(aegis_buffer_owner *owner);
+static inline aegis_status aegis_i_buffer_unref(aegis_buffer_owner *owner) {
+    if (owner == NULL)
+        return AEGIS_OK;
+    _Atomic size_t *references = aegis_i_references(owner);
+    /* Acquire pairs with the decrement below, by the threads that had a reference before. */
+    size_t seen = aegis_i_load(references, memory_order_acquire);
+    if (AEGIS_UNLIKELY(seen == 0))
+        return aegis_i_buffer_report_dead(owner);
+    if (seen == 1) {
+        /* So that a stale copy of the handle is found out where the header outlives the memory. */
+        aegis_i_store(references, 0, memory_order_relaxed);
+    } else {
+        /* Release pairs with every acquire load of the count: this holder's use of the bytes comes
+         * before the last one's. */
+        if (aegis_i_sub(references, 1, memory_order_release) != 1)
+            return AEGIS_OK;
+        /* Acquire pairs with the same decrement by the others. */
+        (void)aegis_i_load(references, memory_order_acquire);
+    }
+    if (aegis_i_buffer_owner_is_plain(owner))
+        owner->release(owner);
+    else
+        aegis_buffer_owner_release(owner);
+    return AEGIS_OK;
+}
 
 /* What an empty view points at when its maker has no address for it. */
 AEGIS_I_HIDDEN extern unsigned char aegis_i_buffer_nothing[1];
@@ -42,7 +86,11 @@ AEGIS_I_HIDDEN aegis_status aegis_i_buffer_refuse(aegis_error *error, aegis_stat
                                                   uint32_t what, size_t size_bytes);
 
 /* Reports the release of a handle that has none, and returns AEGIS_E_INVALID. */
-AEGIS_I_HIDDEN aegis_status aegis_i_buffer_report_none(void);
+static inline aegis_status aegis_i_buffer_report_none(void) {
+    if (AEGIS_I_DEBUG)
+        aegis_i_report("a buffer is released that was released or moved before");
+    return AEGIS_E_INVALID;
+}
 /* O(1) consistency, for asserts. */
 AEGIS_I_HIDDEN bool aegis_i_buffer_is_valid(const aegis_buffer *buffer);
 AEGIS_I_HIDDEN bool aegis_i_buffer_mut_is_valid(const aegis_buffer_mut *writer);

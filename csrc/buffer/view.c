@@ -32,6 +32,11 @@ aegis_status aegis_buffer_release(aegis_buffer *buffer) {
     return aegis_i_buffer_unref(owner);
 }
 
+/* Gives up the reference of a view that has no bytes left, which is rare. */
+static AEGIS_I_COLD aegis_status give_up(aegis_buffer_owner *owner) {
+    return aegis_i_buffer_unref(owner);
+}
+
 /* The part of a view, without a reference of its own. One of no bytes needs none. */
 static aegis_buffer part_of(const aegis_buffer *buffer, size_t start, size_t end) {
     aegis_buffer part = {buffer->data + start, end - start, buffer->owner};
@@ -54,7 +59,7 @@ aegis_status aegis_buffer_slice(const aegis_buffer *buffer, size_t start, size_t
         return status;
     }
     *part = part_of(buffer, start, end);
-    return narrows && !needs_reference ? aegis_i_buffer_unref(owner) : AEGIS_OK;
+    return narrows && !needs_reference ? give_up(owner) : AEGIS_OK;
 }
 
 /* Cuts a view at `at`, which is at most its length; `front` or `back` is the view itself. The one
@@ -68,7 +73,7 @@ static aegis_status split(const aegis_buffer *buffer, size_t at, aegis_buffer *f
         return status;
     *front = part_of(&whole, 0, at);
     *back = part_of(&whole, at, whole.length);
-    return whole.length == 0 ? aegis_i_buffer_unref(whole.owner) : AEGIS_OK;
+    return whole.length == 0 ? give_up(whole.owner) : AEGIS_OK;
 }
 
 aegis_status aegis_buffer_split_to(aegis_buffer *buffer, size_t at, aegis_buffer *front) {
