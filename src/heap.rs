@@ -5,10 +5,8 @@
 use alloc::boxed::Box;
 use core::alloc::Layout;
 
-use crate::error::AllocError;
-
-/// A value in a box, or the value again and why there is none.
-pub(crate) fn try_box<T>(value: T) -> Result<Box<T>, (T, AllocError)> {
+/// A value in a box, or the value again when there is no memory for it.
+pub(crate) fn try_box<T>(value: T) -> Result<Box<T>, T> {
     let layout = Layout::new::<T>();
     if layout.size() == 0 {
         // Nothing is allocated for it.
@@ -17,7 +15,7 @@ pub(crate) fn try_box<T>(value: T) -> Result<Box<T>, (T, AllocError)> {
     // SAFETY: the size is not 0.
     let memory = unsafe { alloc::alloc::alloc(layout) }.cast::<T>();
     if memory.is_null() {
-        return Err((value, AllocError::out_of_memory(layout.size(), layout.align(), 0)));
+        return Err(value);
     }
     // SAFETY: memory of the type's layout, which is nobody else's.
     unsafe { memory.write(value) };

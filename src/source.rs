@@ -227,7 +227,7 @@ pub(crate) struct OwnedSource(ffi::aegis_source);
 impl OwnedSource {
     /// Boxes the source; `close` drops the box. Without memory for a box the source is dropped here.
     pub(crate) fn try_new<S: BlockSource + 'static>(source: S) -> Result<Self, AllocError> {
-        let source = heap::try_box(source).map_err(|(_, error)| error)?;
+        let source = heap::try_box(source).map_err(|_| AllocError::no_memory_for::<S>())?;
         Ok(Self(ffi::aegis_source {
             acquire: Some(acquire::<S>),
             release: Some(release::<S>),

@@ -244,17 +244,17 @@ fn budgets_and_sources() -> Vec<Row> {
         ($($covers:literal),+; $run:expr) => { Row { covers: &[$($covers),+], run: $run } };
     }
     vec![
-        row!("budget.rs try_new", "budget.rs try_child"; |probe| {
+        row!("budget/tree.rs try_new", "budget/tree.rs try_child"; |probe| {
             let root = probe.quiet(|| MemoryBudget::try_new("root", 10)).expect("C's heap");
             drop(probe.quiet(|| root.try_child("child", 10)));
         }),
-        row!("budget.rs try_reserve"; |probe| {
+        row!("budget/tree.rs try_reserve"; |probe| {
             let (full, _root, _held) = full();
             assert!(probe.fails(|| full.try_reserve(1)).is_err());
             full.set_limit(50);
             assert!(probe.fails(|| full.try_reserve(1)).is_err());
         }),
-        row!("budget.rs try_on_pressure"; |probe| {
+        row!("budget/tree.rs try_on_pressure"; |probe| {
             let (counted, drops) = Counted::new();
             let budget = MemoryBudget::new("budget", 10);
             let callback = move |_| assert!(counted.0.load(SeqCst) == 0);
@@ -267,8 +267,8 @@ fn budgets_and_sources() -> Vec<Row> {
             drop(budget);
             assert_eq!(drops.load(SeqCst), 1);
         }),
-        row!("budget.rs fmt", "budget/name.rs fmt", "budget/refusal.rs fmt", "error.rs fmt",
-             "short_list.rs fmt"; |probe| {
+        row!("budget/tree.rs fmt", "error/alloc_error.rs fmt", "error/budget_name.rs fmt",
+             "error/refusal.rs fmt", "short_list.rs fmt"; |probe| {
             let (full, root, _held) = full();
             let error = full.try_reserve(7).expect_err("it is full");
             let AllocError::LimitExceeded { refusal: Some(refusal), .. } = &error else {
@@ -281,7 +281,7 @@ fn budgets_and_sources() -> Vec<Row> {
             probe.quiet(|| Text::of(format_args!("{refusal}{refusal:?}{name}{name:?}{error:?}")));
             probe.quiet(|| Text::of(format_args!("{root:?}{:?}", refusal.consumers)));
         }),
-        row!("budget.rs fmt"; |probe| {
+        row!("budget/tree.rs fmt"; |probe| {
             // A picture that there is no memory for says so.
             let (_full, root, _held) = full();
             let drawn = probe.may_fail(|| Ok::<_, fmt::Error>(Text::of(format_args!("{root}"))));
@@ -365,7 +365,7 @@ const EXEMPT: &[(&str, &[&str])] = &[
     ),
     (
         "calls the serializer and nothing else",
-        &["budget/name.rs serialize", "short_list.rs serialize"],
+        &["error/budget_name.rs serialize", "short_list.rs serialize"],
     ),
     ("of a type that is private; the text of `MapError` goes through it", &["buffer/range.rs fmt"]),
 ];

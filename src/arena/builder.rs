@@ -6,8 +6,8 @@ use core::marker::PhantomData;
 use core::ptr;
 
 use super::{Arena, ArenaRecycler, LockedArena};
-use crate::budget::{c_name, MemoryBudget};
-use crate::error::AllocError;
+use crate::budget::MemoryBudget;
+use crate::error::{c_name, AllocError};
 use crate::sealed::{Key, KEY};
 use crate::source::{raw_source, BlockSource, ChosenSource, OwnedSource};
 use crate::{ffi, unwind};

@@ -155,7 +155,9 @@ pub(super) fn of_vec(vec: Vec<u8>) -> Result<Buffer, (Vec<u8>, AllocError)> {
     });
     let owner = match header {
         Ok(header) => Box::into_raw(header),
-        Err((_, error)) => return Err((ManuallyDrop::into_inner(vec), error)),
+        Err(_) => {
+            return Err((ManuallyDrop::into_inner(vec), AllocError::no_memory_for::<Owner>()))
+        }
     };
     // SAFETY: the header is ours.
     let data = unsafe { (*owner).base };
@@ -252,7 +254,9 @@ where
         },
         value,
     });
-    let owned = Box::into_raw(place.map_err(|(owned, error)| (owned.value, error))?);
+    let owned = Box::into_raw(
+        place.map_err(|owned| (owned.value, AllocError::no_memory_for::<Owned<T>>()))?,
+    );
     let owner: *mut Owner = owned.cast();
     // From here on the box is the handle's, which frees it if `as_ref` panics.
     // SAFETY: the one reference is this handle's; it has no bytes yet.

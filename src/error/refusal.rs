@@ -6,11 +6,10 @@ use core::fmt;
 use core::mem::MaybeUninit;
 use core::ptr::NonNull;
 
-use super::name::{c_name, write_lossy};
-use super::BudgetStats;
-use crate::error::AllocError;
+use super::budget_name::{c_name, write_lossy};
+use super::budget_stats::BudgetStats;
+use crate::ffi;
 use crate::short_list::ShortList;
-use crate::{ffi, heap};
 
 /// The most consumers that a refusal names.
 const CONSUMERS: usize = 3;
@@ -29,34 +28,26 @@ pub struct BudgetRefusal {
     requested_bytes: usize,
 }
 
-/// The error for a charge that `budget` has just refused. Without memory for the record the error
-/// has none.
-///
-/// # Safety
-///
-/// `budget` is alive.
-pub(crate) unsafe fn limit_exceeded(
-    budget: NonNull<ffi::aegis_budget>,
-    requested: usize,
-) -> AllocError {
-    let mut raw = MaybeUninit::uninit();
-    // SAFETY: the caller vouches for the budget; the call writes the whole record.
-    let raw: ffi::aegis_budget_refusal = unsafe {
-        ffi::aegis_budget_get_refusal(budget.as_ptr(), requested, raw.as_mut_ptr());
-        raw.assume_init()
-    };
-    let consumers = &raw.consumers[..raw.consumer_count];
-    let record = BudgetRefusal {
-        budget: BudgetStats::from_raw(&raw.budget),
-        direct_bytes: raw.direct_bytes,
-        consumers: ShortList::of(consumers.iter().map(BudgetStats::from_raw)),
-        requested_bytes: requested,
-    };
-    AllocError::LimitExceeded {
-        requested,
-        limit: raw.budget.limit_bytes,
-        in_use: raw.budget.used_bytes,
-        refusal: heap::try_box(record).ok(),
+impl BudgetRefusal {
+    /// The record of a charge that `budget` has just refused.
+    ///
+    /// # Safety
+    ///
+    /// `budget` is alive.
+    pub(super) unsafe fn read(budget: NonNull<ffi::aegis_budget>, requested: usize) -> Self {
+        let mut raw = MaybeUninit::uninit();
+        // SAFETY: the caller vouches for the budget; the call writes the whole record.
+        let raw: ffi::aegis_budget_refusal = unsafe {
+            ffi::aegis_budget_get_refusal(budget.as_ptr(), requested, raw.as_mut_ptr());
+            raw.assume_init()
+        };
+        let consumers = &raw.consumers[..raw.consumer_count];
+        Self {
+            budget: BudgetStats::from_raw(&raw.budget),
+            direct_bytes: raw.direct_bytes,
+            consumers: ShortList::of(consumers.iter().map(BudgetStats::from_raw)),
+            requested_bytes: requested,
+        }
     }
 }
 

@@ -15,7 +15,7 @@ pub(super) type RawName = [c_char; ffi::AEGIS_BUDGET_NAME_BYTES as usize];
 /// The most bytes of a name.
 const MOST: usize = ffi::AEGIS_BUDGET_NAME_BYTES as usize - 1;
 
-/// The name of a [`MemoryBudget`](super::MemoryBudget): at most 47 bytes of text, held without an
+/// The name of a [`MemoryBudget`](crate::budget::MemoryBudget): at most 47 bytes of text, held without an
 /// allocation. It derefs to `str`.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct BudgetName {
@@ -59,7 +59,7 @@ impl BudgetName {
 }
 
 /// Writes text that should be UTF-8, with U+FFFD for what is not.
-pub(super) fn write_lossy(to: &mut impl Write, mut bytes: &[u8]) -> fmt::Result {
+pub(crate) fn write_lossy(to: &mut impl Write, mut bytes: &[u8]) -> fmt::Result {
     while let Err(error) = str::from_utf8(bytes) {
         let (text, rest) = bytes.split_at(error.valid_up_to());
         to.write_str(str::from_utf8(text).unwrap_or_default())?;

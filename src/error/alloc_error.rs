@@ -1,0 +1,275 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The error of every call that allocates. The sentences are the core's: an error is written back into the record that it came from.
+
+use alloc::boxed::Box;
+use core::fmt;
+use core::mem::{align_of, size_of};
+use core::ptr::{self, NonNull};
+
+use super::refusal::BudgetRefusal;
+use super::what::What;
+use crate::{ffi, heap};
+
+/// Why a call failed: what was asked, and what stood in the way.
+///
+/// A call that fails changes nothing. Sizes are in bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum AllocError {
+    /// The block source had no memory to give.
+    #[non_exhaustive]
+    OutOfMemory {
+        /// Bytes asked for.
+        requested: usize,
+        /// Alignment asked for.
+        align: usize,
+        /// Bytes in use in the object that asked.
+        in_use: usize,
+    },
+    /// A memory budget refused: the text names it and its largest consumers.
+    #[non_exhaustive]
+    LimitExceeded {
+        /// Bytes asked for.
+        requested: usize,
+        /// The limit that refused.
+        limit: usize,
+        /// Bytes charged to that budget.
+        in_use: usize,
+        /// The budget, and what is beneath it; `None` when there was no memory for this record.
+        refusal: Option<Box<BudgetRefusal>>,
+    },
+    /// The size is too large or the alignment is not a power of two.
+    #[non_exhaustive]
+    InvalidLayout {
+        /// Bytes asked for; `usize::MAX` if their number overflowed.
+        size: usize,
+        /// Alignment asked for.
+        align: usize,
+        /// The most bytes that there can be at this alignment; the most at any, if it is none.
+        limit: usize,
+    },
+    /// Memory of a fixed size has no room left that would fit.
+    #[non_exhaustive]
+    Exhausted {
+        /// Bytes asked for.
+        requested: usize,
+        /// Alignment asked for; 0 where there is none to ask for.
+        align: usize,
+        /// Bytes there are in all.
+        capacity: usize,
+        /// Bytes in use.
+        in_use: usize,
+        /// How many blocks of a pool the bytes asked for are, each as large as the others; 0 where
+        /// memory does not consist of blocks.
+        blocks: u32,
+    },
+    /// Another thread was using the object when the process forked: it is of no use in this process.
+    #[non_exhaustive]
+    Forked {
+        /// Bytes asked for.
+        requested: usize,
+    },
+    /// The block source broke its contract: the memory it gave is not aligned as asked, and went
+    /// back to it.
+    #[non_exhaustive]
+    BadSource {
+        /// Bytes asked for.
+        requested: usize,
+        /// Alignment asked for.
+        align: usize,
+    },
+    /// The file behind a mapping was truncated, so that a copy of the mapped bytes cannot be made.
+    #[non_exhaustive]
+    Truncated {
+        /// Bytes to be copied.
+        requested: usize,
+    },
+    /// A setting or an argument that is never accepted, such as a pool of no blocks.
+    #[non_exhaustive]
+    Invalid {
+        /// What is wrong, and what the numbers count.
+        what: What,
+        /// What was asked for.
+        requested: usize,
+        /// What could have been asked for: the most, or the least if less was asked for.
+        allowed: usize,
+    },
+}
+
+impl AllocError {
+    /// The error for a number of elements or bytes that no layout can have.
+    pub(crate) const fn invalid(size: usize, align: usize) -> Self {
+        // As the core has it: what an arena aligns to anyway costs no size anything.
+        let odd = align <= ffi::AEGIS_ARENA_ALIGN as usize || !align.is_power_of_two();
+        let excess = if odd { 0 } else { align - 1 };
+        Self::InvalidLayout { size, align, limit: isize::MAX as usize - excess }
+    }
+
+    /// The error for memory that was not to be had.
+    pub(crate) const fn out_of_memory(requested: usize, align: usize, in_use: usize) -> Self {
+        Self::OutOfMemory { requested, align, in_use }
+    }
+
+    /// The error for a value of type `T` that Rust's heap had no memory for.
+    pub(crate) const fn no_memory_for<T>() -> Self {
+        Self::out_of_memory(size_of::<T>(), align_of::<T>(), 0)
+    }
+
+    /// The error for a charge that `budget` has just refused. Without memory for the record the
+    /// error has none.
+    ///
+    /// # Safety
+    ///
+    /// `budget` is alive.
+    pub(crate) unsafe fn limit_exceeded(
+        budget: NonNull<ffi::aegis_budget>,
+        requested: usize,
+    ) -> Self {
+        // SAFETY: the caller vouches for the budget.
+        let record = unsafe { BudgetRefusal::read(budget, requested) };
+        Self::LimitExceeded {
+            requested,
+            limit: record.budget.limit_bytes,
+            in_use: record.budget.used_bytes,
+            refusal: heap::try_box(record).ok(),
+        }
+    }
+
+    /// The same for `count` blocks at a time, of which `taken` were in use when the last one asked
+    /// for could not be had, and are no longer.
+    pub(crate) fn of_blocks(mut self, count: usize, taken: usize) -> Self {
+        if let Self::Exhausted { requested, in_use, blocks, .. } = &mut self {
+            *in_use = in_use.saturating_sub(requested.saturating_mul(taken));
+            if let Ok(all) = u32::try_from(count) {
+                if let Some(bytes) = requested.checked_mul(count) {
+                    (*requested, *blocks) = (bytes, all);
+                }
+            }
+        }
+        self
+    }
+
+    /// Translates the record that the C core keeps of a failure.
+    ///
+    /// # Safety
+    ///
+    /// The budget in the record is null or alive.
+    pub(crate) unsafe fn from_raw(raw: &ffi::aegis_error) -> Self {
+        let (requested, align, in_use) = (raw.requested_bytes, raw.align_bytes, raw.in_use_bytes);
+        if let (ffi::AEGIS_E_LIMIT_EXCEEDED, Some(refused)) =
+            (raw.status, NonNull::new(raw.refused.cast_mut()))
+        {
+            // SAFETY: the caller vouches for the budget.
+            return unsafe { Self::limit_exceeded(refused, requested) };
+        }
+        match (raw.status, What::from_raw(raw.what)) {
+            (ffi::AEGIS_E_EXHAUSTED, what) => Self::Exhausted {
+                requested,
+                align,
+                capacity: raw.limit_bytes,
+                in_use,
+                blocks: u32::from(what == Some(What::Blocks)),
+            },
+            (ffi::AEGIS_E_SOURCE, _) => Self::BadSource { requested, align },
+            (ffi::AEGIS_E_IO, _) => Self::Truncated { requested },
+            (ffi::AEGIS_E_FORKED, _) => Self::Forked { requested },
+            (_, Some(what)) => Self::Invalid { what, requested: raw.asked, allowed: raw.allowed },
+            (ffi::AEGIS_E_INVALID_LAYOUT, None) => {
+                Self::InvalidLayout { size: requested, align, limit: raw.allowed }
+            }
+            _ => Self::OutOfMemory { requested, align, in_use },
+        }
+    }
+
+    /// The core's record of the failure, for its sentence. A refusal of a budget has its own.
+    fn to_raw(&self) -> ffi::aegis_error {
+        let mut raw = ffi::aegis_error {
+            status: ffi::AEGIS_E_OUT_OF_MEMORY,
+            requested_bytes: 0,
+            align_bytes: 0,
+            limit_bytes: 0,
+            in_use_bytes: 0,
+            refused: ptr::null(),
+            asked: 0,
+            allowed: 0,
+            what: ffi::AEGIS_WHAT_BYTES,
+        };
+        match *self {
+            Self::OutOfMemory { requested, align, in_use } => {
+                (raw.requested_bytes, raw.align_bytes, raw.in_use_bytes) =
+                    (requested, align, in_use);
+            }
+            Self::LimitExceeded { requested, limit, in_use, .. } => {
+                raw.status = ffi::AEGIS_E_LIMIT_EXCEEDED;
+                (raw.requested_bytes, raw.limit_bytes, raw.in_use_bytes) =
+                    (requested, limit, in_use);
+            }
+            Self::InvalidLayout { size, align, limit } => {
+                raw.status = ffi::AEGIS_E_INVALID_LAYOUT;
+                (raw.requested_bytes, raw.align_bytes, raw.allowed) = (size, align, limit);
+            }
+            Self::Exhausted { requested, align, capacity, in_use, blocks } => {
+                raw.status = ffi::AEGIS_E_EXHAUSTED;
+                (raw.requested_bytes, raw.align_bytes) = (requested, align);
+                (raw.limit_bytes, raw.in_use_bytes) = (capacity, in_use);
+                if blocks != 0 {
+                    (raw.what, raw.asked) = (ffi::AEGIS_WHAT_BLOCKS, blocks as usize);
+                }
+            }
+            Self::BadSource { requested, align } => {
+                raw.status = ffi::AEGIS_E_SOURCE;
+                (raw.requested_bytes, raw.align_bytes) = (requested, align);
+            }
+            Self::Truncated { requested } => {
+                (raw.status, raw.requested_bytes) = (ffi::AEGIS_E_IO, requested);
+            }
+            Self::Forked { requested } => {
+                (raw.status, raw.requested_bytes) = (ffi::AEGIS_E_FORKED, requested);
+            }
+            Self::Invalid { what, requested, allowed } => {
+                raw.status = ffi::AEGIS_E_INVALID;
+                (raw.what, raw.asked, raw.allowed) = (what as u32, requested, allowed);
+            }
+        }
+        raw
+    }
+}
+
+impl fmt::Display for AllocError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Self::LimitExceeded { requested, limit, in_use, refusal } = self {
+            f.write_str("memory limit exceeded: ")?;
+            return match refusal {
+                Some(refusal) => refusal.fmt(f),
+                None => write!(f, "{requested} bytes requested, {in_use} of {limit} bytes in use"),
+            };
+        }
+        let (raw, mut text) = (self.to_raw(), [0_u8; 256]);
+        // SAFETY: the record has no budget, and the buffer room for as many bytes as are named.
+        let length =
+            unsafe { ffi::aegis_error_explain(&raw, text.as_mut_ptr().cast(), text.len()) };
+        // The sentences are ASCII and shorter than that.
+        let text = &text[..length.min(text.len() - 1)];
+        f.write_str(core::str::from_utf8(text).unwrap_or("no memory"))
+    }
+}
+
+#[cfg(feature = "std")]
+impl std::error::Error for AllocError {}
+
+/// Gives the value of a `try_` form to its plain twin, which panics instead of failing.
+#[inline(always)]
+#[track_caller]
+pub(crate) fn expect<T>(result: Result<T, AllocError>) -> T {
+    match result {
+        Ok(value) => value,
+        Err(error) => panic_with(error),
+    }
+}
+
+#[cold]
+#[inline(never)]
+#[track_caller]
+fn panic_with(error: AllocError) -> ! {
+    panic!("{error}")
+}

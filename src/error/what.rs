@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What an invalid setting or argument is about.
+
+use crate::ffi;
+
+/// What an [`AllocError::Invalid`](crate::AllocError::Invalid) is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+#[repr(u8)]
+pub enum What {
+    /// An alignment in bytes.
+    Align = ffi::AEGIS_WHAT_ALIGN as u8,
+    /// Blocks of a pool, or buffers of a size class.
+    Blocks = ffi::AEGIS_WHAT_BLOCKS as u8,
+    /// The number of blocks or buffers that a pool may grow to.
+    MaxBlocks = ffi::AEGIS_WHAT_MAX_BLOCKS as u8,
+    /// Slabs that a pool may grow to: `max_blocks` divided by `blocks`.
+    Slabs = ffi::AEGIS_WHAT_SLABS as u8,
+    /// Caches of a pool.
+    Caches = ffi::AEGIS_WHAT_CACHES as u8,
+    /// Size classes of a buffer pool.
+    Classes = ffi::AEGIS_WHAT_CLASSES as u8,
+    /// Bytes of a size class, which are more than those of the class before.
+    ClassBytes = ffi::AEGIS_WHAT_CLASS_BYTES as u8,
+    /// Bytes of a buffer, which the largest size class bounds.
+    BufferBytes = ffi::AEGIS_WHAT_BUFFER_BYTES as u8,
+    /// Arenas that a recycler keeps.
+    IdleArenas = ffi::AEGIS_WHAT_IDLE_ARENAS as u8,
+    /// A capacity beside memory of the caller.
+    Capacity = ffi::AEGIS_WHAT_CAPACITY as u8,
+    /// Memory of the caller, in bytes, where none can be used.
+    Memory = ffi::AEGIS_WHAT_MEMORY as u8,
+    /// Flags, as bits.
+    Flags = ffi::AEGIS_WHAT_FLAGS as u8,
+    /// What a buffer pool is to do when it is empty.
+    Policy = ffi::AEGIS_WHAT_POLICY as u8,
+    /// Options that are null.
+    Options = ffi::AEGIS_WHAT_OPTIONS as u8,
+    /// A function that is null.
+    Function = ffi::AEGIS_WHAT_FUNCTION as u8,
+    /// Data that is null; the number is its length.
+    Data = ffi::AEGIS_WHAT_DATA as u8,
+    /// An object that was not made, or was released or reset since.
+    Handle = ffi::AEGIS_WHAT_HANDLE as u8,
+    /// An arena with a scope open on it.
+    OpenScope = ffi::AEGIS_WHAT_SCOPE as u8,
+    /// Levels of a tree of budgets.
+    Levels = ffi::AEGIS_WHAT_LEVELS as u8,
+}
+
+impl What {
+    /// All of them, in the order of the core's numbers, which begin with 1: 0 stands for bytes.
+    const ALL: [Self; ffi::AEGIS_WHAT_LEVELS as usize] = [
+        Self::Align,
+        Self::Blocks,
+        Self::MaxBlocks,
+        Self::Slabs,
+        Self::Caches,
+        Self::Classes,
+        Self::ClassBytes,
+        Self::BufferBytes,
+        Self::IdleArenas,
+        Self::Capacity,
+        Self::Memory,
+        Self::Flags,
+        Self::Policy,
+        Self::Options,
+        Self::Function,
+        Self::Data,
+        Self::Handle,
+        Self::OpenScope,
+        Self::Levels,
+    ];
+
+    pub(super) fn from_raw(raw: u32) -> Option<Self> {
+        Self::ALL.get((raw as usize).wrapping_sub(1)).copied()
+    }
+}
