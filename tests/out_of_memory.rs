@@ -116,7 +116,8 @@ fn arenas() -> Vec<Row> {
         ($($covers:literal),+; $run:expr) => { Row { covers: &[$($covers),+], run: $run } };
     }
     vec![
-        row!("arena.rs try_new", "arena/lock_free.rs try_new", "arena/locked.rs try_new"; |probe| {
+        row!("arena/builder.rs try_new", "arena/lock_free.rs try_new",
+             "arena/locked.rs try_new"; |probe| {
             drop(probe.quiet(|| (Arena::try_new(9), LockFreeArena::try_new(9))));
             drop(probe.quiet(|| LockedArena::try_new(9)));
         }),
@@ -201,8 +202,8 @@ fn arenas() -> Vec<Row> {
             drop(probe.fails(|| none.try_get()));
             assert!(probe.fails(|| none.try_get_owned()).is_err());
         }),
-        row!("arena.rs fmt", "arena/boxed.rs fmt", "arena/fixed.rs fmt", "arena/layout.rs fmt",
-             "arena/local.rs fmt", "arena/lock_free.rs fmt", "arena/locked.rs fmt",
+        row!("arena/boxed.rs fmt", "arena/fixed.rs fmt", "arena/layout.rs fmt", "arena/local.rs fmt",
+             "arena/lock_free.rs fmt", "arena/locked.rs fmt", "arena/one_owner.rs fmt",
              "arena/recycler.rs fmt"; |probe| {
             let (mut memory, arena) = ([MaybeUninit::uninit(); 100], Arena::new(9));
             let (fixed, boxed) = (FixedArena::new(&mut memory), arena.alloc_boxed(7));

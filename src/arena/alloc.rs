@@ -7,30 +7,19 @@
 
 use core::alloc::Layout;
 use core::fmt;
-use core::mem::{needs_drop, MaybeUninit};
+use core::mem::MaybeUninit;
 use core::ptr::NonNull;
 use core::{slice, str};
 
-use super::forms::{self, Allocate, Bytes};
+use super::boxed::ArenaBox;
+use super::forms::{self, Allocate, Bytes, NoDrop, ALIGN};
 use super::methods::allocation_forms;
-use super::{error_of, Arena, ArenaBox};
+use super::one_owner::{error_of, Arena};
 use crate::error::{expect, AllocError};
 use crate::{ffi, unwind};
 
-/// Every allocation starts at a multiple of this.
-pub(super) const ALIGN: usize = ffi::AEGIS_ARENA_ALIGN as usize;
 /// No block reaches into the last bytes of the address space, so adding this cannot wrap.
 const HEADROOM: usize = ffi::AEGIS_ARENA_HEADROOM as usize;
-
-/// Refuses, when compiled, a type whose drop the arena would forget.
-pub(super) struct NoDrop<T>(T);
-
-impl<T> NoDrop<T> {
-    pub(super) const CHECK: () = assert!(
-        !needs_drop::<T>(),
-        "the arena never drops this type: use alloc_boxed or alloc_static"
-    );
-}
 
 const fn round_up(size: usize) -> usize {
     (size + (ALIGN - 1)) & !(ALIGN - 1)

@@ -9,7 +9,10 @@ use core::alloc::Layout;
 use core::ptr::{self, NonNull};
 
 use super::forms::{Allocate, Bytes};
-use super::{Arena, LocalArena, LockFreeArena, LockedArena};
+use super::local::LocalArena;
+use super::lock_free::LockFreeArena;
+use super::locked::LockedArena;
+use super::one_owner::Arena;
 
 type Memory = Result<NonNull<[u8]>, AllocError>;
 

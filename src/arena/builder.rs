@@ -1,19 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Arenas with other than default settings.
+//! How arenas are made: with default settings by `new`, with others by a builder.
 
 use core::ffi::c_char;
 use core::marker::PhantomData;
 use core::ptr;
 
-use super::{Arena, ArenaRecycler, LockedArena};
+use super::one_owner::Arena;
 use crate::budget::MemoryBudget;
-use crate::error::{c_name, AllocError};
+use crate::error::{c_name, expect, AllocError};
 use crate::sealed::{Key, KEY};
 use crate::source::{raw_source, BlockSource, ChosenSource, OwnedSource};
 use crate::{ffi, unwind};
 
-/// What a builder makes: [`Arena`], [`LockFreeArena`](super::LockFreeArena), [`LockedArena`] or
-/// [`ArenaRecycler`]. A bound for code that takes an [`ArenaBuilder`] of any of them; it has no methods
+/// What a builder makes: [`Arena`], [`LockFreeArena`](super::LockFreeArena), [`LockedArena`](super::LockedArena)
+/// or [`ArenaRecycler`](super::ArenaRecycler). A bound for code that takes an [`ArenaBuilder`] of any of them; it has no methods
 /// to call, and nobody else implements it.
 pub trait ArenaKind: Make {}
 
@@ -38,10 +38,8 @@ pub trait Make: Sized {
 pub trait Hardened: Make {}
 
 impl Hardened for Arena {}
-impl Hardened for LockedArena {}
-impl Hardened for ArenaRecycler {}
 
-/// The bound of an [`ArenaRecycler`].
+/// The bound of an [`ArenaRecycler`](super::ArenaRecycler).
 #[derive(Clone, Copy)]
 pub struct Stock {
     pub(super) max_idle: usize,
@@ -57,7 +55,7 @@ pub struct ArenaBuilder<A = Arena> {
     budget: Option<MemoryBudget>,
     name: Option<[c_char; ffi::AEGIS_BUDGET_NAME_BYTES as usize]>,
     flags: u32,
-    stock: Stock,
+    pub(super) stock: Stock,
     makes: PhantomData<fn() -> A>,
 }
 
@@ -173,18 +171,6 @@ impl<A: Hardened> ArenaBuilder<A> {
     }
 }
 
-impl ArenaBuilder<ArenaRecycler> {
-    /// Arenas that the recycler keeps at most. 0, the default, keeps none.
-    pub fn max_idle(self, count: usize) -> Self {
-        Self { stock: Stock { max_idle: count, ..self.stock }, ..self }
-    }
-
-    /// What an arena that is kept is trimmed to: bytes of blocks, their heads included.
-    pub fn keep_bytes(self, bytes: usize) -> Self {
-        Self { stock: Stock { keep_bytes: bytes, ..self.stock }, ..self }
-    }
-}
-
 impl Make for Arena {
     unsafe fn make(
         _: Key,
@@ -193,5 +179,52 @@ impl Make for Arena {
     ) -> Result<Self, AllocError> {
         // SAFETY: the caller vouches for the options.
         unsafe { Arena::from_options(options) }
+    }
+}
+
+impl Arena {
+    /// Makes an arena whose first block holds `capacity` bytes.
+    ///
+    /// The block is acquired at once, from the C heap. With a capacity of 0 none is, until the
+    /// first allocation.
+    ///
+    /// # Panics
+    ///
+    /// When [`try_new`](Self::try_new) fails.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let mut arena = aegis_memory::arena::Arena::new(1024 * 1024);
+    /// let buffer = arena.alloc(1024);
+    /// buffer[0] = 42;
+    /// arena.reset();
+    /// ```
+    #[must_use]
+    #[track_caller]
+    pub fn new(capacity: usize) -> Self {
+        expect(Self::try_new(capacity))
+    }
+
+    /// Makes an arena whose first block holds `capacity` bytes.
+    ///
+    /// # Errors
+    ///
+    /// [`AllocError::InvalidLayout`] for a capacity that no object can have,
+    /// [`AllocError::OutOfMemory`] when the heap refuses.
+    pub fn try_new(capacity: usize) -> Result<Self, AllocError> {
+        Self::builder().capacity(capacity).build()
+    }
+
+    /// Starts an arena with other than default settings.
+    pub fn builder() -> ArenaBuilder {
+        ArenaBuilder::default()
+    }
+}
+
+impl Default for Arena {
+    /// An arena without blocks: the first allocation acquires one.
+    fn default() -> Self {
+        Self::new(0)
     }
 }

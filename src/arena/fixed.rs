@@ -7,7 +7,7 @@ use core::mem::{ManuallyDrop, MaybeUninit};
 use core::ops::Deref;
 use core::ptr;
 
-use super::Arena;
+use super::one_owner::Arena;
 use crate::error::expect;
 use crate::ffi;
 

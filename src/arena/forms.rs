@@ -8,11 +8,23 @@ use core::mem::{align_of, needs_drop, size_of, ManuallyDrop, MaybeUninit};
 use core::ptr::{self, NonNull};
 use core::slice;
 
-use super::alloc::{NoDrop, ALIGN};
 use crate::error::AllocError;
 use crate::{ffi, unwind};
 
+/// Every allocation starts at a multiple of this.
+pub(super) const ALIGN: usize = ffi::AEGIS_ARENA_ALIGN as usize;
+
 pub(super) type Bytes = Result<NonNull<u8>, AllocError>;
+
+/// Refuses, when compiled, a type whose drop the arena would forget.
+pub(super) struct NoDrop<T>(T);
+
+impl<T> NoDrop<T> {
+    pub(super) const CHECK: () = assert!(
+        !needs_drop::<T>(),
+        "the arena never drops this type: use alloc_boxed or alloc_static"
+    );
+}
 
 /// What every form of allocation is made of.
 ///

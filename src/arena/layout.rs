@@ -3,7 +3,7 @@
 
 use core::{fmt, ptr};
 
-use super::Arena;
+use super::one_owner::Arena;
 use crate::ffi;
 
 /// Draws an arena's blocks and their fill. From [`Arena::layout`].
@@ -21,9 +21,10 @@ pub struct ArenaLayout<'a> {
 /// Characters of a bar.
 const BAR: usize = 32;
 
-impl<'a> ArenaLayout<'a> {
-    pub(super) fn new(arena: &'a Arena) -> Self {
-        Self { arena }
+impl Arena {
+    /// A picture of the blocks and their fill, as text.
+    pub fn layout(&self) -> ArenaLayout<'_> {
+        ArenaLayout { arena: self }
     }
 }
 

@@ -9,10 +9,11 @@ use core::ops::Deref;
 use core::ptr::NonNull;
 use core::{slice, str};
 
-use super::alloc::{NoDrop, ALIGN};
-use super::forms::{self, Allocate, Bytes};
+use super::boxed::ArenaBox;
+use super::forms::{self, Allocate, Bytes, NoDrop, ALIGN};
+use super::lock_free::LockFreeArena;
 use super::methods::allocation_forms;
-use super::{Arena, ArenaBox, LockFreeArena};
+use super::one_owner::Arena;
 use crate::error::{expect, AllocError};
 use crate::{ffi, unwind};
 
@@ -45,18 +46,20 @@ pub struct LocalArena<'a> {
 
 allocation_forms!({<'a>} LocalArena<'a>, 'a);
 
-impl<'a> LocalArena<'a> {
-    pub(super) fn new(shared: &'a LockFreeArena) -> Self {
+impl LockFreeArena {
+    /// A handle for one thread, which carves shards out of this arena and bumps in them. What it
+    /// allocates borrows this arena, not the handle.
+    pub fn local(&self) -> LocalArena<'_> {
         let mut raw = MaybeUninit::<ffi::aegis_arena_local>::uninit();
         // SAFETY: `raw` is memory for the struct. The call fails for unknown flags only, and writes
         // the whole struct.
         let raw = unsafe {
-            ffi::aegis_arena_local_init(raw.as_mut_ptr(), shared.as_raw(), 0);
+            ffi::aegis_arena_local_init(raw.as_mut_ptr(), self.as_raw(), 0);
             raw.assume_init()
         };
         // SAFETY: made above, and finished by our `drop`; the shared arena outlives it.
         let arena = unsafe { Arena::from_raw(raw.arena) };
-        Self { arena: ManuallyDrop::new(arena), shared: PhantomData }
+        LocalArena { arena: ManuallyDrop::new(arena), shared: PhantomData }
     }
 }
 

@@ -8,11 +8,11 @@ use core::mem::MaybeUninit;
 use core::ptr::{self, NonNull};
 use core::{slice, str};
 
-use super::alloc::{NoDrop, ALIGN};
-use super::builder::{Make, Stock};
-use super::forms::{self, Allocate, Bytes};
+use super::boxed::ArenaBox;
+use super::builder::{ArenaBuilder, Make, Stock};
+use super::forms::{self, Allocate, Bytes, NoDrop, ALIGN};
 use super::methods::allocation_forms;
-use super::{ArenaBox, ArenaBuilder, ArenaStats, LocalArena};
+use super::stats::ArenaStats;
 use crate::error::{expect, AllocError};
 use crate::sealed::Key;
 use crate::{ffi, unwind};
@@ -85,12 +85,6 @@ impl LockFreeArena {
     /// Starts an arena with other than default settings. Threads may call its source at once.
     pub fn builder() -> ArenaBuilder<Self> {
         ArenaBuilder::default()
-    }
-
-    /// A handle for one thread, which carves shards out of this arena and bumps in them. What it
-    /// allocates borrows this arena, not the handle.
-    pub fn local(&self) -> LocalArena<'_> {
-        LocalArena::new(self)
     }
 
     /// Frees everything that was allocated and keeps every block for reuse. Values of

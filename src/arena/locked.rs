@@ -7,11 +7,11 @@ use core::mem::MaybeUninit;
 use core::ptr::{self, NonNull};
 use core::{slice, str};
 
-use super::alloc::{NoDrop, ALIGN};
-use super::builder::{Make, Stock};
-use super::forms::{self, Allocate, Bytes};
+use super::boxed::ArenaBox;
+use super::builder::{ArenaBuilder, Hardened, Make, Stock};
+use super::forms::{self, Allocate, Bytes, NoDrop, ALIGN};
 use super::methods::allocation_forms;
-use super::{ArenaBox, ArenaBuilder, ArenaStats};
+use super::stats::ArenaStats;
 use crate::error::{expect, AllocError};
 use crate::sealed::Key;
 use crate::{ffi, unwind};
@@ -255,6 +255,8 @@ unsafe impl Allocate for LockedArena {
         unsafe { ffi::aegis_locked_arena_free_last(&self.raw, p.as_ptr().cast(), size) }
     }
 }
+
+impl Hardened for LockedArena {}
 
 impl Make for LockedArena {
     unsafe fn make(

@@ -7,8 +7,8 @@ use core::mem::{ManuallyDrop, MaybeUninit};
 use core::ops::Deref;
 use core::ptr;
 
-use super::builder::{Make, Stock};
-use super::{Arena, ArenaBuilder};
+use super::builder::{ArenaBuilder, Hardened, Make, Stock};
+use super::one_owner::Arena;
 use crate::error::{expect, AllocError};
 use crate::sealed::Key;
 use crate::{ffi, unwind};
@@ -178,6 +178,22 @@ impl ArenaRecycler {
     /// recycler is neither moved nor dropped. What C gets it puts back before the drop.
     pub fn as_raw(&self) -> *const ffi::aegis_arena_recycler {
         &self.raw
+    }
+}
+
+impl Hardened for ArenaRecycler {}
+
+impl ArenaBuilder<ArenaRecycler> {
+    /// Arenas that the recycler keeps at most. 0, the default, keeps none.
+    pub fn max_idle(mut self, count: usize) -> Self {
+        self.stock.max_idle = count;
+        self
+    }
+
+    /// What an arena that is kept is trimmed to: bytes of blocks, their heads included.
+    pub fn keep_bytes(mut self, bytes: usize) -> Self {
+        self.stock.keep_bytes = bytes;
+        self
     }
 }
 

@@ -3,7 +3,7 @@ use aegis_memory::arena::Arena;
 
 fn main() {
     #[cfg(not(corrected))]
-    Arena::new(64).alloc_slice_from_iter([Some(Box::new(1))]); //~? E0080 src/arena/alloc.rs
+    Arena::new(64).alloc_slice_from_iter([Some(Box::new(1))]); //~? E0080 src/arena/forms.rs
     #[cfg(corrected)]
     Arena::new(64).alloc_slice_from_iter([Some(1)]);
 }

@@ -6,7 +6,7 @@
 //! - `//~ E0502` expects an error of this code on its own line; each `^` in `//~^ E0502` goes a line
 //!   up.
 //! - `//~ ERROR` expects an error that has no code.
-//! - `//~? E0080 src/arena/alloc.rs` expects an error in this file of the library.
+//! - `//~? E0080 src/arena/forms.rs` expects an error in this file of the library.
 //!
 //! Each error must be expected and each expectation met. An error of the last two kinds says too
 //! little: a typing mistake has no code either. So a program that expects one must compile with

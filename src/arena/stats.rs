@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The figures of an arena.
+
+use crate::ffi;
+
+/// The figures of an arena, in bytes and counts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
+pub struct ArenaStats {
+    /// Usable bytes in all blocks.
+    pub capacity_bytes: usize,
+    /// Bytes taken from the source and not given back, block heads included.
+    pub reserved_bytes: usize,
+    /// Bytes handed out since the last reset, alignment padding included.
+    pub used_bytes: usize,
+    /// The largest value `used_bytes` has had.
+    pub peak_used_bytes: usize,
+    /// Bytes left in the current block.
+    pub remaining_bytes: usize,
+    /// Bytes at the ends of blocks that were left before they were full.
+    pub wasted_bytes: usize,
+    /// Blocks held now.
+    pub block_count: usize,
+    /// Blocks ever acquired from the source.
+    pub acquired_count: u64,
+    /// Blocks ever given back to the source.
+    pub released_count: u64,
+    /// Resets so far.
+    pub reset_count: u64,
+}
+
+impl ArenaStats {
+    pub(super) fn from_raw(raw: &ffi::aegis_arena_stats) -> Self {
+        Self {
+            capacity_bytes: raw.capacity_bytes,
+            reserved_bytes: raw.reserved_bytes,
+            used_bytes: raw.used_bytes,
+            peak_used_bytes: raw.peak_used_bytes,
+            remaining_bytes: raw.remaining_bytes,
+            wasted_bytes: raw.wasted_bytes,
+            block_count: raw.block_count,
+            acquired_count: raw.acquired_count,
+            released_count: raw.released_count,
+            reset_count: raw.reset_count,
+        }
+    }
+}
