@@ -22,6 +22,7 @@ mod locked;
 mod methods;
 mod one_owner;
 mod recycler;
+mod shared;
 mod stats;
 
 pub use boxed::ArenaBox;

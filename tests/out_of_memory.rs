@@ -116,8 +116,7 @@ fn arenas() -> Vec<Row> {
         ($($covers:literal),+; $run:expr) => { Row { covers: &[$($covers),+], run: $run } };
     }
     vec![
-        row!("arena/builder.rs try_new", "arena/lock_free.rs try_new",
-             "arena/locked.rs try_new"; |probe| {
+        row!("arena/builder.rs try_new"; |probe| {
             drop(probe.quiet(|| (Arena::try_new(9), LockFreeArena::try_new(9))));
             drop(probe.quiet(|| LockedArena::try_new(9)));
         }),
@@ -179,8 +178,7 @@ fn arenas() -> Vec<Row> {
         row!("arena/methods.rs try_alloc_fmt"; |probe| {
             on_every_arena!(probe, |arena| arena.try_alloc_fmt(format_args!("{:9000}", 7)));
         }),
-        row!("arena/alloc.rs try_alloc_static", "arena/lock_free.rs try_alloc_static",
-             "arena/locked.rs try_alloc_static"; |probe| {
+        row!("arena/alloc.rs try_alloc_static", "arena/shared.rs try_alloc_static"; |probe| {
             let drops = Arc::new(AtomicUsize::new(0));
             let value = || Counted::with(&drops);
             {
@@ -203,8 +201,7 @@ fn arenas() -> Vec<Row> {
             assert!(probe.fails(|| none.try_get_owned()).is_err());
         }),
         row!("arena/boxed.rs fmt", "arena/fixed.rs fmt", "arena/layout.rs fmt", "arena/local.rs fmt",
-             "arena/lock_free.rs fmt", "arena/locked.rs fmt", "arena/one_owner.rs fmt",
-             "arena/recycler.rs fmt"; |probe| {
+             "arena/one_owner.rs fmt", "arena/recycler.rs fmt", "arena/shared.rs fmt"; |probe| {
             let (mut memory, arena) = ([MaybeUninit::uninit(); 100], Arena::new(9));
             let (fixed, boxed) = (FixedArena::new(&mut memory), arena.alloc_boxed(7));
             let (shared, locked) = (LockFreeArena::new(9), LockedArena::new(9));

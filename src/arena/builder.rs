@@ -182,15 +182,53 @@ impl Make for Arena {
     }
 }
 
-impl Arena {
-    /// Makes an arena whose first block holds `capacity` bytes.
-    ///
-    /// The block is acquired at once, from the C heap. With a capacity of 0 none is, until the
-    /// first allocation.
-    ///
-    /// # Panics
-    ///
-    /// When [`try_new`](Self::try_new) fails.
+/// Writes how a form of arena is made. Attributes before its name go to `new`.
+macro_rules! constructors {
+    ($(#[$more:meta])* $arena:ident) => {
+        impl $arena {
+            /// Makes an arena whose first block holds `capacity` bytes.
+            ///
+            /// The block is acquired at once, from the C heap. With a capacity of 0 none is, until
+            /// the first allocation.
+            ///
+            /// # Panics
+            ///
+            /// When [`try_new`](Self::try_new) fails.
+            $(#[$more])*
+            #[must_use]
+            #[track_caller]
+            pub fn new(capacity: usize) -> Self {
+                expect(Self::try_new(capacity))
+            }
+
+            /// Makes an arena whose first block holds `capacity` bytes.
+            ///
+            /// # Errors
+            ///
+            /// [`AllocError::InvalidLayout`] for a capacity that no object can have,
+            /// [`AllocError::OutOfMemory`] when the heap refuses.
+            pub fn try_new(capacity: usize) -> Result<Self, AllocError> {
+                Self::builder().capacity(capacity).build()
+            }
+
+            /// Starts an arena with other than default settings.
+            pub fn builder() -> ArenaBuilder<Self> {
+                ArenaBuilder::default()
+            }
+        }
+
+        impl Default for $arena {
+            /// An arena without blocks: the first allocation acquires one.
+            fn default() -> Self {
+                Self::new(0)
+            }
+        }
+    };
+}
+
+pub(super) use constructors;
+
+constructors! {
     ///
     /// # Examples
     ///
@@ -200,31 +238,5 @@ impl Arena {
     /// buffer[0] = 42;
     /// arena.reset();
     /// ```
-    #[must_use]
-    #[track_caller]
-    pub fn new(capacity: usize) -> Self {
-        expect(Self::try_new(capacity))
-    }
-
-    /// Makes an arena whose first block holds `capacity` bytes.
-    ///
-    /// # Errors
-    ///
-    /// [`AllocError::InvalidLayout`] for a capacity that no object can have,
-    /// [`AllocError::OutOfMemory`] when the heap refuses.
-    pub fn try_new(capacity: usize) -> Result<Self, AllocError> {
-        Self::builder().capacity(capacity).build()
-    }
-
-    /// Starts an arena with other than default settings.
-    pub fn builder() -> ArenaBuilder {
-        ArenaBuilder::default()
-    }
-}
-
-impl Default for Arena {
-    /// An arena without blocks: the first allocation acquires one.
-    fn default() -> Self {
-        Self::new(0)
-    }
+    Arena
 }
