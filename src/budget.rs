@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Memory budgets: a tree of named limits, such as process, database, query, operator.
 //!
-//! A charge to a budget counts in it and in every ancestor; if one would exceed its limit, the
-//! charge fails and says which, and who the largest consumers are. Arenas charge whole blocks, so
-//! allocation itself pays nothing. The algorithm is described in `aegis_memory/budget.h`.
+//! A charge to a budget counts in that budget and in every ancestor. If one of them would exceed
+//! its limit, the charge fails. The error names the budget that refused and its largest consumers.
+//! Arenas charge whole blocks, so an allocation that needs no new block costs nothing extra.
+//! `aegis_memory/budget.h` describes the algorithm.
 //!
 //! ```
 //! use aegis_memory::arena::Arena;

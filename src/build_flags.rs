@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! How the C core was built. It is what is linked that is asked, since cargo unites the features
-//! that a program's crates ask for.
+//! How the C core was built. The functions ask the linked core itself, because cargo unites the
+//! features that the crates of a program request.
 
 use crate::ffi;
 
@@ -8,8 +8,8 @@ use crate::ffi;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct BuildFlags {
-    /// Guard bytes, fill patterns, reports of misuse and the core's own checks are compiled in: in
-    /// cargo's dev profile, or with feature `debug`.
+    /// Guard bytes, fill patterns, reports of misuse and the core's own checks are compiled in. This
+    /// is so in cargo's dev profile and with feature `debug`.
     pub debug: bool,
     /// AddressSanitizer is told of every allocation.
     pub asan: bool,
@@ -17,7 +17,8 @@ pub struct BuildFlags {
     pub valgrind: bool,
 }
 
-/// Says how the C core was built: what it checks beside its work, which slows every allocation.
+/// Returns how the C core was built: which checks are compiled in. Each of them makes every
+/// allocation slower.
 ///
 /// # Examples
 ///
@@ -27,7 +28,7 @@ pub struct BuildFlags {
 /// ```
 #[must_use]
 pub fn build_flags() -> BuildFlags {
-    // SAFETY: any thread may ask.
+    // SAFETY: any thread may call this.
     let flags = unsafe { ffi::aegis_build_flags() };
     BuildFlags {
         debug: flags & ffi::AEGIS_BUILD_DEBUG != 0,

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Why a call failed: what was asked, and what was allowed.
+//! Why a call failed: the error, and the records that it holds.
 //!
-//! The records that a refusal of a budget consists of are here too, below the budgets: an error
-//! holds them, and budgets return errors. `crate::budget` exports those that are public.
+//! The records of a budget's refusal are here, below the budgets, because the error holds them and
+//! the budgets return errors. `crate::budget` exports the public ones.
 
 mod alloc_error;
 mod budget_name;

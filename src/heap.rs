@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Rust's heap, asked so that it can say no. What returns a `Result` or an `Option` allocates like
-//! this, or by the `try_reserve` of a collection: `tests/out_of_memory.rs` holds every such call to it.
+//! Allocation from Rust's heap that can fail. A function that returns a `Result` or an `Option`
+//! allocates by [`try_box`] or by the `try_reserve` of a collection. `tests/out_of_memory.rs`
+//! checks every such function.
 
 use alloc::boxed::Box;
 use core::alloc::Layout;
@@ -9,7 +10,7 @@ use core::alloc::Layout;
 pub(crate) fn try_box<T>(value: T) -> Result<Box<T>, T> {
     let layout = Layout::new::<T>();
     if layout.size() == 0 {
-        // Nothing is allocated for it.
+        // A value without a size needs no allocation.
         return Ok(Box::new(value));
     }
     // SAFETY: the size is not 0.
@@ -17,8 +18,8 @@ pub(crate) fn try_box<T>(value: T) -> Result<Box<T>, T> {
     if memory.is_null() {
         return Err(value);
     }
-    // SAFETY: memory of the type's layout, which is nobody else's.
+    // SAFETY: new memory with the layout of the type.
     unsafe { memory.write(value) };
-    // SAFETY: allocated as a box allocates, and initialised above.
+    // SAFETY: the memory was allocated as a box allocates, and was initialised above.
     Ok(unsafe { Box::from_raw(memory) })
 }

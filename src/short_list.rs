@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-//! A list of a few items without an allocation: what figures and refusals hold.
+//! A list of a few items without an allocation, for statistics and refusals.
 
 use core::fmt;
 use core::ops::Deref;
 
-/// A list of at most `N` items that lie in the list itself. It derefs to a slice.
+/// A list of at most `N` items, which are stored in the list itself. It derefs to a slice.
 #[derive(Clone, Copy)]
 pub struct ShortList<T, const N: usize> {
-    /// Those at and behind `len` are no items.
+    /// Only the first `len` elements are items of the list.
     items: [T; N],
     len: usize,
 }

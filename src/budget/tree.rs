@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! A tree of budgets: its nodes, what is charged to them, and who is told of pressure.
+//! The tree of budgets: its nodes, the charges to them, and the callbacks that are told of
+//! pressure.
 
 use alloc::boxed::Box;
 use alloc::string::String;
@@ -12,9 +13,9 @@ use core::ptr::{self, NonNull};
 use crate::error::{c_name, expect, write_lossy, AllocError, BudgetStats, What};
 use crate::{ffi, heap, unwind};
 
-/// A node in a tree of memory limits; a handle, cheap to clone, usable from any thread.
+/// A handle to a node in a tree of memory limits. It is cheap to clone, and any thread may use it.
 ///
-/// The budget lives as long as a handle, a child, or an object that charges it.
+/// The budget lives while there is a handle to it, a child of it, or an object that charges it.
 pub struct MemoryBudget {
     raw: NonNull<ffi::aegis_budget>,
 }
@@ -24,17 +25,19 @@ unsafe impl Send for MemoryBudget {}
 // SAFETY: as above.
 unsafe impl Sync for MemoryBudget {}
 
-/// Use has risen to a threshold: what a callback of [`MemoryBudget::on_pressure`] is told.
+/// What a callback of [`MemoryBudget::on_pressure`] is told when the use has risen to its
+/// threshold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Pressure {
-    /// Bytes in use when the threshold was found reached.
+    /// Bytes in use when the budget saw that the threshold was reached.
     pub used_bytes: usize,
-    /// The limit then.
+    /// The limit at that moment.
     pub limit_bytes: usize,
 }
 
-/// Bytes charged to a budget for memory that is not ours; released when dropped.
+/// Bytes charged to a budget for memory that does not come from this crate. When the reservation is
+/// dropped, the bytes are uncharged.
 #[derive(Debug)]
 #[must_use = "dropping a reservation releases it"]
 pub struct Reservation {
@@ -43,7 +46,7 @@ pub struct Reservation {
 }
 
 impl MemoryBudget {
-    /// A limit that never refuses.
+    /// The limit of a budget that never refuses.
     pub const UNLIMITED: usize = usize::MAX;
 
     /// Makes a budget without a parent. The name is cut to 47 bytes.
@@ -61,12 +64,12 @@ impl MemoryBudget {
     ///
     /// # Errors
     ///
-    /// [`AllocError::OutOfMemory`] when the heap refuses the node.
+    /// [`AllocError::OutOfMemory`] when the C heap has no memory for the node.
     pub fn try_new(name: &str, limit: usize) -> Result<Self, AllocError> {
         Self::make(name, limit, ptr::null_mut())
     }
 
-    /// Makes a budget under this one.
+    /// Makes a child of this budget.
     ///
     /// # Panics
     ///
@@ -77,16 +80,18 @@ impl MemoryBudget {
         expect(self.try_child(name, limit))
     }
 
-    /// Makes a budget under this one.
+    /// Makes a child of this budget.
     ///
     /// # Errors
     ///
-    /// [`AllocError::OutOfMemory`] when the heap refuses the node; [`AllocError::Invalid`] when the
-    /// tree would be more than 16 levels deep; [`AllocError::Forked`] in a child process when another
-    /// thread was looking at or changing this budget's children as the process forked.
+    /// [`AllocError::OutOfMemory`] when the C heap has no memory for the node.
+    /// [`AllocError::Invalid`] when the tree would be more than 16 levels deep.
+    /// [`AllocError::Forked`] in a child process, if another thread was reading or changing the
+    /// children of this budget while the process forked.
     pub fn try_child(&self, name: &str, limit: usize) -> Result<Self, AllocError> {
         const LEVELS: usize = ffi::AEGIS_BUDGET_MAX_DEPTH as usize;
-        // The root has level 0, so the child's is one more and its depth two more.
+        // The root has level 0. The level of the child is one more than the level of this budget,
+        // and the number of levels is one more than that.
         let levels = self.figures().level as usize + 2;
         if levels > LEVELS {
             let (what, requested, allowed) = (What::Levels, levels, LEVELS);
@@ -96,7 +101,7 @@ impl MemoryBudget {
     }
 
     fn make(name: &str, limit: usize, parent: *mut ffi::aegis_budget) -> Result<Self, AllocError> {
-        // SAFETY: a terminated name; the parent is null or alive.
+        // SAFETY: the name is terminated, and the parent is null or alive.
         let raw = unsafe { ffi::aegis_budget_new(c_name(name).as_ptr(), limit, parent) };
         NonNull::new(raw).map(|raw| Self { raw }).ok_or_else(|| {
             // SAFETY: the call only returns a constant.
@@ -109,18 +114,19 @@ impl MemoryBudget {
         })
     }
 
-    /// The C budget, for C code to charge. It is good while a handle is.
+    /// The C budget, which C code can charge. The pointer is valid while there is a handle to the
+    /// budget.
     pub fn as_raw(&self) -> *mut ffi::aegis_budget {
         self.raw.as_ptr()
     }
 
-    /// A handle to a budget that C has made; takes a reference of its own.
+    /// Makes a handle to a budget that C has made. The handle takes a reference of its own.
     ///
     /// # Safety
     ///
-    /// - `raw` is a live budget of `aegis_budget_new`.
-    /// - What C has had it call, and its ancestors, may be called on any thread while there are
-    ///   handles to it, and does not unwind.
+    /// - `raw` is a live budget that `aegis_budget_new` has made.
+    /// - While there are handles to the budget, any thread may call the functions that C has
+    ///   registered with it and with its ancestors. These functions do not unwind.
     pub unsafe fn from_raw(raw: NonNull<ffi::aegis_budget>) -> Self {
         // SAFETY: the caller vouches for `raw`.
         unsafe { ffi::aegis_budget_retain(raw.as_ptr()) };
@@ -136,7 +142,7 @@ impl MemoryBudget {
         }
     }
 
-    /// The budget's figures, each read atomically.
+    /// The statistics of the budget. Each of them is read atomically.
     pub fn stats(&self) -> BudgetStats {
         BudgetStats::from_raw(&self.figures())
     }
@@ -161,13 +167,14 @@ impl MemoryBudget {
         self.figures().limit_bytes
     }
 
-    /// Changes the limit. One below the present use refuses charges until use has fallen.
+    /// Changes the limit. With a limit below the present use, the budget refuses charges until the
+    /// use has fallen.
     pub fn set_limit(&self, limit: usize) {
         // SAFETY: the budget is alive.
         unsafe { ffi::aegis_budget_set_limit(self.as_raw(), limit) }
     }
 
-    /// Charges memory that is not ours, until the reservation is dropped.
+    /// Charges memory that does not come from this crate, until the reservation is dropped.
     ///
     /// # Panics
     ///
@@ -177,7 +184,7 @@ impl MemoryBudget {
         expect(self.try_reserve(bytes))
     }
 
-    /// Charges memory that is not ours, until the reservation is dropped.
+    /// Charges memory that does not come from this crate, until the reservation is dropped.
     ///
     /// # Errors
     ///
@@ -188,20 +195,22 @@ impl MemoryBudget {
         let status = unsafe { ffi::aegis_budget_charge(self.as_raw(), bytes, &mut refused) };
         match NonNull::new(refused.cast_mut()) {
             Some(refused) if status == ffi::AEGIS_E_LIMIT_EXCEEDED => {
-                // SAFETY: an ancestor of ours, so it is alive.
+                // SAFETY: the budget that refused is this one or an ancestor of it, so it is alive.
                 Err(unsafe { AllocError::limit_exceeded(refused, bytes) })
             }
             _ => Ok(Reservation { budget: self.clone(), bytes }),
         }
     }
 
-    /// Calls `callback` when use rises to `percent` of the limit: once per rise, and again only
-    /// after use has been below. It stays for the budget's life, so a handle that it owns to this
-    /// budget or to one beneath would keep both alive for ever.
+    /// Calls `callback` when the use rises to `percent` of the limit. It is called once for each
+    /// rise, and again only after the use has been below the threshold. The callback stays for the
+    /// life of the budget. If it owned a handle to this budget or to one beneath it, both would
+    /// stay alive for ever.
     ///
-    /// It runs on the thread whose charge, or [`set_limit`](Self::set_limit), crossed the
-    /// threshold, with no lock held: it may charge, release and allocate. A panic in it is caught, reported by the panic hook, and goes no
-    /// further (without feature `std` it aborts).
+    /// The callback runs on the thread that crossed the threshold by a charge or by
+    /// [`set_limit`](Self::set_limit). No lock is held, so the callback may charge, uncharge and
+    /// allocate. A panic in it is caught and ends there, after the panic hook has reported it.
+    /// Without feature `std` the panic aborts the process.
     ///
     /// # Panics
     ///
@@ -214,12 +223,13 @@ impl MemoryBudget {
         expect(self.try_on_pressure(percent, callback).map_err(|(_, error)| error));
     }
 
-    /// Calls `callback` when use rises to `percent` of the limit, as
+    /// Calls `callback` when the use rises to `percent` of the limit, as
     /// [`on_pressure`](Self::on_pressure) says.
     ///
     /// # Errors
     ///
-    /// The callback, and [`AllocError::OutOfMemory`] when there is no memory for it or its entry.
+    /// The callback and [`AllocError::OutOfMemory`], when there is no memory for the callback or
+    /// for its entry.
     ///
     /// # Panics
     ///
@@ -237,7 +247,7 @@ impl MemoryBudget {
             heap::try_box(callback)
                 .map_err(|callback| (callback, AllocError::no_memory_for::<F>()))?,
         );
-        // SAFETY: `tell` and `forget` fit the context, which the budget frees once.
+        // SAFETY: `tell` and `forget` match the type of the context, which the budget frees once.
         let status = unsafe {
             ffi::aegis_budget_on_pressure(
                 self.as_raw(),
@@ -250,20 +260,20 @@ impl MemoryBudget {
         if status == ffi::AEGIS_OK as ffi::aegis_status {
             return Ok(());
         }
-        // SAFETY: nothing was registered, so the box is still ours.
+        // SAFETY: nothing was registered, so this function still owns the box.
         let callback = *unsafe { Box::from_raw(context) };
         // SAFETY: the call only returns a constant.
         let requested = unsafe { ffi::aegis_i_budget_watcher_bytes() };
         Err((callback, AllocError::out_of_memory(requested, HEAP_ALIGN, 0)))
     }
 
-    /// The figures of this budget and its descendants, parents first.
+    /// The statistics of this budget and its descendants, each parent before its children.
     pub fn snapshot(&self) -> Vec<BudgetStats> {
         let mut figures: Vec<ffi::aegis_budget_figures> = Vec::new();
         loop {
             let capacity = figures.capacity();
-            // SAFETY: there is room for `capacity` entries, of which the call writes as many as
-            // there are budgets.
+            // SAFETY: there is room for `capacity` entries. The call writes an entry for each
+            // budget, and at most `capacity` of them.
             let count = unsafe {
                 ffi::aegis_budget_snapshot(self.as_raw(), figures.as_mut_ptr(), capacity)
             };
@@ -277,11 +287,11 @@ impl MemoryBudget {
     }
 }
 
-/// What the C heap aligns to.
+/// The alignment of memory from the C heap.
 const HEAP_ALIGN: usize = 2 * core::mem::size_of::<usize>();
 
 unsafe extern "C" fn tell<F: Fn(Pressure)>(context: *mut c_void, used: usize, limit: usize) {
-    // SAFETY: the context is the callback's box, alive while the budget is.
+    // SAFETY: the context is the box of the callback, which lives as long as the budget.
     let callback = unsafe { &*context.cast::<F>() };
     unwind::swallow(|| callback(Pressure { used_bytes: used, limit_bytes: limit }));
 }
@@ -292,7 +302,8 @@ unsafe extern "C" fn forget<F>(context: *mut c_void) {
 }
 
 impl fmt::Display for MemoryBudget {
-    /// The tree from this budget down, a line each: name, use as a bar and in figures, peak, limit.
+    /// Draws the tree from this budget down. The line of a budget has its name, its use as a bar
+    /// and in bytes, its peak and its limit.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         /// The text so far, or `None` when there was no memory for it.
         struct Lines(Option<String>);
@@ -312,12 +323,12 @@ impl fmt::Display for MemoryBudget {
             let (lines, line) = unsafe { (&mut *lines.cast::<Lines>(), CStr::from_ptr(line)) };
             let is_first = lines.0.as_ref().is_some_and(String::is_empty);
             let separator = if is_first { "" } else { "\n" };
-            // What fails is kept in `lines`.
+            // `lines` remembers a failure.
             _ = lines.write_str(separator).and_then(|()| write_lossy(lines, line.to_bytes()));
         }
         let mut lines = Lines(Some(String::new()));
         let context: *mut Lines = &mut lines;
-        // SAFETY: the budget is alive, and `push` fits the context.
+        // SAFETY: the budget is alive, and `push` matches the type of the context.
         let status = unsafe { ffi::aegis_budget_print(self.as_raw(), Some(push), context.cast()) };
         match lines.0 {
             Some(lines) if status == ffi::AEGIS_OK as ffi::aegis_status => f.write_str(&lines),
@@ -333,8 +344,8 @@ impl fmt::Debug for MemoryBudget {
 }
 
 impl Clone for MemoryBudget {
-    /// Another handle to the same budget. After `usize::MAX / 2` handles that were never dropped the
-    /// budget stays for ever.
+    /// Makes another handle to the same budget. After `usize::MAX / 2` handles that were never
+    /// dropped, the budget is never freed.
     fn clone(&self) -> Self {
         // SAFETY: the budget is alive.
         unsafe { Self::from_raw(self.raw) }
@@ -357,7 +368,7 @@ impl Reservation {
 
 impl Drop for Reservation {
     fn drop(&mut self) {
-        // SAFETY: the budget is alive, and was charged as much by `try_reserve`.
+        // SAFETY: the budget is alive, and `try_reserve` charged the same number of bytes.
         unsafe { ffi::aegis_budget_uncharge(self.budget.as_raw(), self.bytes) };
     }
 }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The error of every call that allocates. The sentences are the core's: an error is written back into the record that it came from.
+//! [`AllocError`], the error of every call that allocates. The C core writes the text of an error,
+//! from the same kind of record that the error was read from.
 
 use alloc::boxed::Box;
 use core::fmt;
@@ -10,7 +11,7 @@ use super::refusal::BudgetRefusal;
 use super::what::What;
 use crate::{ffi, heap};
 
-/// Why a call failed: what was asked, and what stood in the way.
+/// Why a call failed: what was asked for, and what prevented it.
 ///
 /// A call that fails changes nothing. Sizes are in bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,51 +27,54 @@ pub enum AllocError {
         /// Bytes in use in the object that asked.
         in_use: usize,
     },
-    /// A memory budget refused: the text names it and its largest consumers.
+    /// A memory budget refused a charge. The text names the budget and its largest consumers.
     #[non_exhaustive]
     LimitExceeded {
         /// Bytes asked for.
         requested: usize,
-        /// The limit that refused.
+        /// The limit of the budget that refused.
         limit: usize,
         /// Bytes charged to that budget.
         in_use: usize,
-        /// The budget, and what is beneath it; `None` when there was no memory for this record.
+        /// The budget, and the largest consumers beneath it. `None` when there was no memory for
+        /// this record.
         refusal: Option<Box<BudgetRefusal>>,
     },
     /// The size is too large or the alignment is not a power of two.
     #[non_exhaustive]
     InvalidLayout {
-        /// Bytes asked for; `usize::MAX` if their number overflowed.
+        /// Bytes asked for. `usize::MAX` if the computation of their number overflowed.
         size: usize,
         /// Alignment asked for.
         align: usize,
-        /// The most bytes that there can be at this alignment; the most at any, if it is none.
+        /// The largest size that is possible at this alignment. If `align` is not a valid
+        /// alignment, the largest size at any alignment.
         limit: usize,
     },
-    /// Memory of a fixed size has no room left that would fit.
+    /// Memory of a fixed size has no room left for the request.
     #[non_exhaustive]
     Exhausted {
         /// Bytes asked for.
         requested: usize,
-        /// Alignment asked for; 0 where there is none to ask for.
+        /// Alignment asked for. 0 where a request has no alignment.
         align: usize,
-        /// Bytes there are in all.
+        /// Bytes of the memory in all.
         capacity: usize,
         /// Bytes in use.
         in_use: usize,
-        /// How many blocks of a pool the bytes asked for are, each as large as the others; 0 where
-        /// memory does not consist of blocks.
+        /// Number of pool blocks asked for, which all have the same size. 0 where the memory does
+        /// not consist of blocks.
         blocks: u32,
     },
-    /// Another thread was using the object when the process forked: it is of no use in this process.
+    /// Another thread was using the object when the process forked, so this process cannot use the
+    /// object.
     #[non_exhaustive]
     Forked {
         /// Bytes asked for.
         requested: usize,
     },
-    /// The block source broke its contract: the memory it gave is not aligned as asked, and went
-    /// back to it.
+    /// The block source broke its contract: its memory was not aligned as asked for. The memory was
+    /// released to the source.
     #[non_exhaustive]
     BadSource {
         /// Bytes asked for.
@@ -84,14 +88,14 @@ pub enum AllocError {
         /// Bytes to be copied.
         requested: usize,
     },
-    /// A setting or an argument that is never accepted, such as a pool of no blocks.
+    /// A setting or an argument that is never accepted, such as a pool without blocks.
     #[non_exhaustive]
     Invalid {
         /// What is wrong, and what the numbers count.
         what: What,
         /// What was asked for.
         requested: usize,
-        /// What could have been asked for: the most, or the least if less was asked for.
+        /// What is accepted: the largest value, or the smallest value if less was asked for.
         allowed: usize,
     },
 }
@@ -99,13 +103,14 @@ pub enum AllocError {
 impl AllocError {
     /// The error for a number of elements or bytes that no layout can have.
     pub(crate) const fn invalid(size: usize, align: usize) -> Self {
-        // As the core has it: what an arena aligns to anyway costs no size anything.
+        // The same limit as in the core. An alignment that every allocation of an arena has anyway
+        // takes nothing away from the largest size.
         let odd = align <= ffi::AEGIS_ARENA_ALIGN as usize || !align.is_power_of_two();
         let excess = if odd { 0 } else { align - 1 };
         Self::InvalidLayout { size, align, limit: isize::MAX as usize - excess }
     }
 
-    /// The error for memory that was not to be had.
+    /// The error for a request that found no memory.
     pub(crate) const fn out_of_memory(requested: usize, align: usize, in_use: usize) -> Self {
         Self::OutOfMemory { requested, align, in_use }
     }
@@ -115,12 +120,12 @@ impl AllocError {
         Self::out_of_memory(size_of::<T>(), align_of::<T>(), 0)
     }
 
-    /// The error for a charge that `budget` has just refused. Without memory for the record the
-    /// error has none.
+    /// The error for a charge that `budget` has just refused. If there is no memory for the record,
+    /// `refusal` is `None`.
     ///
     /// # Safety
     ///
-    /// `budget` is alive.
+    /// - `budget` is alive.
     pub(crate) unsafe fn limit_exceeded(
         budget: NonNull<ffi::aegis_budget>,
         requested: usize,
@@ -135,8 +140,9 @@ impl AllocError {
         }
     }
 
-    /// The same for `count` blocks at a time, of which `taken` were in use when the last one asked
-    /// for could not be had, and are no longer.
+    /// The same error for a call that asks for `count` blocks at once. The call had taken `taken`
+    /// blocks when the pool refused the next one. It has given them back since, so they do not
+    /// count as in use.
     pub(crate) fn of_blocks(mut self, count: usize, taken: usize) -> Self {
         if let Self::Exhausted { requested, in_use, blocks, .. } = &mut self {
             *in_use = in_use.saturating_sub(requested.saturating_mul(taken));
@@ -153,7 +159,7 @@ impl AllocError {
     ///
     /// # Safety
     ///
-    /// The budget in the record is null or alive.
+    /// - The budget in the record is null or alive.
     pub(crate) unsafe fn from_raw(raw: &ffi::aegis_error) -> Self {
         let (requested, align, in_use) = (raw.requested_bytes, raw.align_bytes, raw.in_use_bytes);
         if let (ffi::AEGIS_E_LIMIT_EXCEEDED, Some(refused)) =
@@ -181,7 +187,8 @@ impl AllocError {
         }
     }
 
-    /// The core's record of the failure, for its sentence. A refusal of a budget has its own.
+    /// The record of the core for this failure, from which the core writes the text. The refusal of
+    /// a budget has a record of its own.
     fn to_raw(&self) -> ffi::aegis_error {
         let mut raw = ffi::aegis_error {
             status: ffi::AEGIS_E_OUT_OF_MEMORY,
@@ -245,10 +252,10 @@ impl fmt::Display for AllocError {
             };
         }
         let (raw, mut text) = (self.to_raw(), [0_u8; 256]);
-        // SAFETY: the record has no budget, and the buffer room for as many bytes as are named.
+        // SAFETY: the record has no budget, and the buffer has room for the given number of bytes.
         let length =
             unsafe { ffi::aegis_error_explain(&raw, text.as_mut_ptr().cast(), text.len()) };
-        // The sentences are ASCII and shorter than that.
+        // The texts are ASCII and shorter than the buffer.
         let text = &text[..length.min(text.len() - 1)];
         f.write_str(core::str::from_utf8(text).unwrap_or("no memory"))
     }
@@ -257,7 +264,8 @@ impl fmt::Display for AllocError {
 #[cfg(feature = "std")]
 impl std::error::Error for AllocError {}
 
-/// Gives the value of a `try_` form to its plain twin, which panics instead of failing.
+/// Returns the value that a `try_` form has returned, or panics with its error. The plain forms
+/// call it.
 #[inline(always)]
 #[track_caller]
 pub(crate) fn expect<T>(result: Result<T, AllocError>) -> T {

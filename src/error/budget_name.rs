@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Names of budgets: held inline, so that a refusal can name budgets when no memory is left.
+//! Names of budgets. A name is stored inline, so that a refusal can name budgets when no memory is
+//! left.
 
 use alloc::string::String;
 use core::ffi::{c_char, CStr};
@@ -9,17 +10,17 @@ use core::str;
 
 use crate::ffi;
 
-/// As C holds a name, with the zero byte behind it.
+/// A name as C stores it, with the zero byte behind it.
 pub(super) type RawName = [c_char; ffi::AEGIS_BUDGET_NAME_BYTES as usize];
 
-/// The most bytes of a name.
+/// The largest length of a name, in bytes.
 const MOST: usize = ffi::AEGIS_BUDGET_NAME_BYTES as usize - 1;
 
-/// The name of a [`MemoryBudget`](crate::budget::MemoryBudget): at most 47 bytes of text, held without an
-/// allocation. It derefs to `str`.
+/// The name of a [`MemoryBudget`](crate::budget::MemoryBudget): at most 47 bytes of text, stored
+/// without an allocation. It derefs to `str`.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct BudgetName {
-    /// UTF-8, and zero behind it.
+    /// UTF-8. The bytes behind the text are zero.
     bytes: [u8; MOST],
     len: u8,
 }
@@ -27,7 +28,8 @@ pub struct BudgetName {
 impl BudgetName {
     const EMPTY: Self = Self { bytes: [0; MOST], len: 0 };
 
-    /// What is not UTF-8, which names made by C may be, is replaced.
+    /// Reads a name that C holds. C may have made it of bytes that are not UTF-8, which are
+    /// replaced.
     pub(super) fn from_raw(raw: &RawName) -> Self {
         struct Filled(BudgetName);
         impl Write for Filled {
@@ -53,12 +55,12 @@ impl BudgetName {
 
     /// The name as text.
     pub fn as_str(&self) -> &str {
-        // Nothing but whole texts is written, so it is UTF-8.
+        // Only whole characters are written, so the bytes are UTF-8.
         str::from_utf8(&self.bytes[..usize::from(self.len)]).unwrap_or_default()
     }
 }
 
-/// Writes text that should be UTF-8, with U+FFFD for what is not.
+/// Writes bytes that should be UTF-8. U+FFFD takes the place of those that are not.
 pub(crate) fn write_lossy(to: &mut impl Write, mut bytes: &[u8]) -> fmt::Result {
     while let Err(error) = str::from_utf8(bytes) {
         let (text, rest) = bytes.split_at(error.valid_up_to());
@@ -69,7 +71,7 @@ pub(crate) fn write_lossy(to: &mut impl Write, mut bytes: &[u8]) -> fmt::Result 
     to.write_str(str::from_utf8(bytes).unwrap_or_default())
 }
 
-/// A name as C takes it: cut at a NUL or to what the core would keep.
+/// A name as C takes it. It is cut at the first NUL, and to the length that the core keeps.
 pub(crate) fn c_name(name: &str) -> RawName {
     let mut buffer = [0; ffi::AEGIS_BUDGET_NAME_BYTES as usize];
     let mut length = name.find('\0').unwrap_or(name.len()).min(buffer.len() - 1);

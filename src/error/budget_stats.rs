@@ -1,23 +1,24 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The figures of one budget, which its statistics and its refusals consist of.
+//! The statistics of one budget, which are also part of a refusal.
 
 use super::budget_name::BudgetName;
 use crate::ffi;
 
-/// The figures of one budget, in bytes.
+/// The statistics of one budget, in bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct BudgetStats {
     /// Its name, cut to 47 bytes.
     pub name: BudgetName,
-    /// Charged now, to it and its descendants.
+    /// Bytes charged now, to it and its descendants.
     pub used_bytes: usize,
     /// The largest use so far.
     pub peak_bytes: usize,
-    /// [`MemoryBudget::UNLIMITED`](crate::budget::MemoryBudget::UNLIMITED) when there is none.
+    /// The limit. [`MemoryBudget::UNLIMITED`](crate::budget::MemoryBudget::UNLIMITED) when there is
+    /// none.
     pub limit_bytes: usize,
-    /// 0 for the budget that was asked, 1 for its children, and so on.
+    /// 0 for the budget that was asked for its statistics, 1 for its children, and so on.
     pub depth: u32,
     /// Its distance from the root, which has 0.
     pub level: u32,

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Why a budget refused. The record holds all that it says in itself, so that one allocation, which
-//! may fail, is enough for it.
+//! Why a budget refused a charge. The record holds everything inline, so that it needs only one
+//! allocation, which may fail.
 
 use core::fmt;
 use core::mem::MaybeUninit;
@@ -11,7 +11,7 @@ use super::budget_stats::BudgetStats;
 use crate::ffi;
 use crate::short_list::ShortList;
 
-/// The most consumers that a refusal names.
+/// The largest number of consumers that a refusal names.
 const CONSUMERS: usize = 3;
 
 /// Why a budget refused a charge.
@@ -20,10 +20,10 @@ const CONSUMERS: usize = 3;
 pub struct BudgetRefusal {
     /// The budget that refused: the one charged or an ancestor of it.
     pub budget: BudgetStats,
-    /// Bytes charged to it directly, not through a child.
+    /// Bytes charged to it directly and not through a child.
     pub direct_bytes: usize,
-    /// The up to three largest budgets beneath it, however deep, largest first. Their `used_bytes`
-    /// is what is charged to them directly, not through a child.
+    /// The largest budgets beneath it at any depth, at most three, the largest first. Their
+    /// `used_bytes` are the bytes charged to them directly and not through a child.
     pub consumers: ShortList<BudgetStats, CONSUMERS>,
     requested_bytes: usize,
 }
@@ -33,7 +33,7 @@ impl BudgetRefusal {
     ///
     /// # Safety
     ///
-    /// `budget` is alive.
+    /// - `budget` is alive.
     pub(super) unsafe fn read(budget: NonNull<ffi::aegis_budget>, requested: usize) -> Self {
         let mut raw = MaybeUninit::uninit();
         // SAFETY: the caller vouches for the budget; the call writes the whole record.
@@ -51,7 +51,7 @@ impl BudgetRefusal {
     }
 }
 
-/// The figures as the core has them.
+/// The statistics as the core stores them.
 fn figures_of(stats: &BudgetStats) -> ffi::aegis_budget_figures {
     ffi::aegis_budget_figures {
         name: c_name(&stats.name),
@@ -76,7 +76,7 @@ impl fmt::Display for BudgetRefusal {
             *to = figures_of(from);
         }
         let mut text = [0_u8; 640];
-        // SAFETY: the buffer has room for as many bytes as are named.
+        // SAFETY: the buffer has room for the given number of bytes.
         let length =
             unsafe { ffi::aegis_budget_explain(&raw, text.as_mut_ptr().cast(), text.len()) };
         write_lossy(f, &text[..length.min(text.len() - 1)])

@@ -20,15 +20,15 @@ pub enum What {
     Caches = ffi::AEGIS_WHAT_CACHES as u8,
     /// Size classes of a buffer pool.
     Classes = ffi::AEGIS_WHAT_CLASSES as u8,
-    /// Bytes of a size class, which are more than those of the class before.
+    /// Bytes of a size class, which must be more than those of the class before it.
     ClassBytes = ffi::AEGIS_WHAT_CLASS_BYTES as u8,
-    /// Bytes of a buffer, which the largest size class bounds.
+    /// Bytes of a buffer. The largest size class is the limit.
     BufferBytes = ffi::AEGIS_WHAT_BUFFER_BYTES as u8,
     /// Arenas that a recycler keeps.
     IdleArenas = ffi::AEGIS_WHAT_IDLE_ARENAS as u8,
-    /// A capacity beside memory of the caller.
+    /// A capacity that was given together with memory of the caller.
     Capacity = ffi::AEGIS_WHAT_CAPACITY as u8,
-    /// Memory of the caller, in bytes, where none can be used.
+    /// Memory of the caller, in bytes, for an object that cannot use any.
     Memory = ffi::AEGIS_WHAT_MEMORY as u8,
     /// Flags, as bits.
     Flags = ffi::AEGIS_WHAT_FLAGS as u8,
@@ -40,7 +40,7 @@ pub enum What {
     Function = ffi::AEGIS_WHAT_FUNCTION as u8,
     /// Data that is null; the number is its length.
     Data = ffi::AEGIS_WHAT_DATA as u8,
-    /// An object that was not made, or was released or reset since.
+    /// An object that was not made, or that was released or reset since.
     Handle = ffi::AEGIS_WHAT_HANDLE as u8,
     /// An arena with a scope open on it.
     OpenScope = ffi::AEGIS_WHAT_SCOPE as u8,
@@ -49,7 +49,8 @@ pub enum What {
 }
 
 impl What {
-    /// All of them, in the order of the core's numbers, which begin with 1: 0 stands for bytes.
+    /// All values, in the order of the core's numbers. The numbers begin with 1, because 0 stands
+    /// for bytes.
     const ALL: [Self; ffi::AEGIS_WHAT_LEVELS as usize] = [
         Self::Align,
         Self::Blocks,
