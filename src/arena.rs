@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The bump arena: allocate by moving a pointer, free everything at once.
+//! The bump arena: an allocation moves a pointer, and one call frees everything.
 //!
-//! An [`Arena`] is a chain of blocks. Allocation moves a pointer up; [`Arena::reset`] rewinds to
-//! the first block in constant time and keeps every block, so a loop that does the same work again
-//! asks the system for nothing. Every allocation is at least 8-byte aligned.
+//! An [`Arena`] is a chain of blocks. An allocation moves a pointer up in the current block.
+//! [`Arena::reset`] rewinds to the first block in constant time and keeps every block, so a loop
+//! that does the same work again acquires no memory. Every allocation is aligned to at least 8
+//! bytes.
 //!
-//! The memory is a C struct, `aegis_arena`, which C code can allocate from too: see
-//! [`Arena::as_raw`]. The block policy is described in `aegis_memory/arena.h`.
+//! An arena is a C struct, `aegis_arena`, so C code can allocate from it too: see
+//! [`Arena::as_raw`]. `aegis_memory/arena.h` describes when an arena acquires a block, and of which
+//! size.
 
 mod alloc;
 #[cfg(feature = "allocator-api2")]

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What an arena allocates by: the fast path that every form of allocation shares, and values that
-//! it drops at its reset.
+//! How an [`Arena`] allocates: the fast path that all its methods share, and the values that it
+//! drops at its reset.
 //!
-//! The fast path is that of `aegis_arena_alloc` in C, written again over the same two fields so
-//! that it inlines; `tests/fast_path.rs` holds the two equal. It calls C only to change blocks.
+//! The fast path is the one of `aegis_arena_alloc` in C. It is written again in Rust, over the same
+//! two fields, so that it can be inlined. `tests/fast_path.rs` checks that the two do the same. The
+//! fast path calls C only to go to another block.
 
 use core::alloc::Layout;
 use core::fmt;
@@ -18,7 +19,8 @@ use super::one_owner::{error_of, Arena};
 use crate::error::{expect, AllocError};
 use crate::{ffi, unwind};
 
-/// No block reaches into the last bytes of the address space, so adding this cannot wrap.
+/// No block reaches into the last `HEADROOM` bytes of the address space, so the sum of this and an
+/// address in a block cannot wrap.
 const HEADROOM: usize = ffi::AEGIS_ARENA_HEADROOM as usize;
 
 const fn round_up(size: usize) -> usize {
@@ -28,23 +30,23 @@ const fn round_up(size: usize) -> usize {
 allocation_forms!({} Arena, '_);
 
 impl Arena {
-    /// The cold half: another block. A panic of the block source goes on even if a second, smaller
-    /// request to it succeeded: the bytes are the arena's.
+    /// The slow path, which goes to another block. A panic of the block source continues from here
+    /// even if a second, smaller request to the source has succeeded. The arena keeps the bytes.
     #[cold]
     #[inline(never)]
     fn alloc_slow(&self, size: usize, align: usize, zeroed: bool) -> Bytes {
         let p = unwind::call(|| {
-            // SAFETY: the arena is ours; the core checks size and alignment.
+            // SAFETY: this thread owns the arena; the core checks size and alignment.
             unsafe { ffi::aegis_arena_alloc_slow(self.as_raw(), size, align, zeroed) }
         });
         NonNull::new(p.cast()).ok_or_else(|| self.refusal())
     }
 
-    /// As [`alloc_slow`](Self::alloc_slow), for what takes the place of a smaller allocation.
+    /// As [`alloc_slow`](Self::alloc_slow), for memory that replaces a smaller allocation.
     #[cold]
     fn alloc_regrown(&self, size: usize, align: usize) -> Bytes {
         let p = unwind::call(|| {
-            // SAFETY: the arena is ours; the core checks size and alignment.
+            // SAFETY: this thread owns the arena; the core checks size and alignment.
             unsafe { ffi::aegis_i_arena_alloc_regrown(self.as_raw(), size, align) }
         });
         NonNull::new(p.cast()).ok_or_else(|| self.refusal())
@@ -57,21 +59,22 @@ impl Arena {
         error_of(unsafe { &*self.as_raw() })
     }
 
-    /// Where the next allocation goes, and where the block ends.
+    /// The window of the current block: where the next allocation goes, and where the block ends.
     #[inline(always)]
     fn window(&self) -> (*mut u8, *mut u8) {
-        // SAFETY: the struct is initialised and, `Arena` not being `Sync`, ours.
+        // SAFETY: the struct is initialised, and this thread owns it because `Arena` is not `Sync`.
         unsafe { ((*self.as_raw()).ptr, (*self.as_raw()).limit) }
     }
 
-    /// The fast path, for an alignment up to `ALIGN`: moves the window's start behind the bytes and
-    /// says where they begin; `None` when the block has no room. The size is a layout's. What is
-    /// known of it when compiled is folded.
+    /// The fast path for an alignment up to `ALIGN`. It moves the start of the window behind the
+    /// bytes and returns where they begin, or `None` when the block has no room. The size is the
+    /// size of a layout. The compiler evaluates what depends only on a constant size.
     ///
-    /// On 64-bit targets no block lies in the upper half of the address space, and a layout's size
-    /// is at most `isize::MAX`, so the end of the allocation is summed up and compared: the sum
-    /// cannot wrap. Elsewhere that holds of small sizes; others are compared with the room before
-    /// they are rounded.
+    /// On 64-bit targets no block lies in the upper half of the address space, and the size of a
+    /// layout is at most `isize::MAX`. So the sum of address and size, which is the end of the
+    /// allocation, cannot wrap and is compared with the limit. On other targets the sum cannot wrap
+    /// if the size is at most `HEADROOM`. A larger size is compared with the room before it is
+    /// rounded up.
     #[inline(always)]
     fn bump(&self, size: usize) -> Option<NonNull<u8>> {
         let (p, limit) = self.window();
@@ -83,29 +86,32 @@ impl Arena {
         fits.then(|| self.hand_out(p as usize, p as usize + round_up(size)))
     }
 
-    /// The fast path for an alignment above `ALIGN`; size and alignment are a layout's, so together
-    /// at most `isize::MAX`.
+    /// The fast path for an alignment above `ALIGN`. Size and alignment are those of a layout, so
+    /// together they are at most `isize::MAX`.
     #[inline(always)]
     fn bump_aligned(&self, size: usize, align: usize) -> Option<NonNull<u8>> {
         let (p, limit) = self.window();
         let start = (p as usize).wrapping_add(align - 1) & !(align - 1);
-        // A `start` that has wrapped or is too far makes the room negative.
+        // If `start` has wrapped or lies behind the limit, the room is negative.
         let fits = (limit as usize).wrapping_sub(start) as isize >= size as isize;
         fits.then(|| self.hand_out(start, start + round_up(size)))
     }
 
-    /// Gives out the bytes at `start`, an address in the window with room up to `end`. The limit is
-    /// a multiple of `ALIGN`, so a rounded size fits where the size does.
+    /// Hands out the bytes at `start`, an address in the window with room up to `end`, and moves
+    /// the start of the window to `end`. The limit is a multiple of `ALIGN`, so a rounded size fits
+    /// if the size fits.
     #[inline(always)]
     fn hand_out(&self, start: usize, end: usize) -> NonNull<u8> {
         let (p, _) = self.window();
-        // SAFETY: the struct is ours; the end is derived from a pointer into the block.
+        // SAFETY: this thread owns the struct, and the end is derived from a pointer into the
+        // block.
         unsafe { (*self.as_raw()).ptr = p.wrapping_add(end - p as usize) };
-        // SAFETY: not null: a pointer into a block.
+        // SAFETY: a pointer into a block is not null.
         unsafe { NonNull::new_unchecked(p.wrapping_add(start - p as usize)) }
     }
 
-    /// Bytes of a layout. Each alignment has its own slow path: shared, it costs the fast one.
+    /// Uninitialised bytes of a layout. Each of the two alignments has its own call of the slow
+    /// path, because a shared call would make the fast path slower.
     #[inline(always)]
     fn bump_layout(&self, layout: Layout) -> Bytes {
         let (size, align) = (layout.size(), layout.align());
@@ -127,25 +133,25 @@ impl Arena {
         let bumped = match Layout::from_size_align(size, align) {
             Ok(_) if align > ALIGN => self.bump_aligned(size, align),
             Ok(_) => self.bump(size),
-            // The slow path says why.
+            // The slow path reports the reason.
             Err(_) => None,
         };
         let Some(p) = bumped else {
             return self.alloc_slow(size, align, true);
         };
-        // SAFETY: the struct is ours. Bytes at or above `dirty_end` are zero already.
+        // SAFETY: this thread owns the struct. Bytes at or above `dirty_end` are zero already.
         let dirty_end = unsafe { (*self.as_raw()).dirty_end };
         if p.as_ptr() < dirty_end {
             let dirty = dirty_end as usize - p.as_ptr() as usize;
             let size = if size <= dirty { size } else { dirty };
-            // SAFETY: the bytes are ours. A size known when compiled stays so.
+            // SAFETY: the bytes were handed out above. A constant size stays a constant.
             unsafe { p.as_ptr().write_bytes(0, size) };
         }
         Ok(p)
     }
 
-    /// Moves a value into the arena, which drops it at its reset, clear or drop, or at the end of
-    /// the scope it came from. Newest values are dropped first.
+    /// Moves a value into the arena. The arena drops the value at its reset, clear or drop, or at
+    /// the end of the scope that the value was allocated in. The newest values are dropped first.
     ///
     /// # Panics
     ///
@@ -164,16 +170,16 @@ impl Arena {
         expect(self.try_alloc_static(value))
     }
 
-    /// Moves a value into the arena, which drops it at its reset, clear or drop, or at the end of
-    /// the scope it came from.
+    /// Moves a value into the arena. The arena drops the value at its reset, clear or drop, or at
+    /// the end of the scope that the value was allocated in.
     ///
     /// # Errors
     ///
-    /// As [`try_alloc`](Self::try_alloc); the value is dropped then.
+    /// As [`try_alloc`](Self::try_alloc). The value is dropped then.
     pub fn try_alloc_static<T: Send + 'static>(&self, value: T) -> Result<&mut T, AllocError> {
         let place = forms::place_static(self, value, |function, context, error| {
-            // SAFETY: the arena is ours, and the record is only written. Nothing runs the function
-            // before the value is there.
+            // SAFETY: this thread owns the arena, and the call only writes the record. The function
+            // does not run before the value is in its place.
             unsafe {
                 let status = ffi::aegis_arena_defer(self.as_raw(), function, context);
                 if status != ffi::AEGIS_OK as ffi::aegis_status {
@@ -182,12 +188,12 @@ impl Arena {
                 status
             }
         });
-        // SAFETY: freshly placed, and ours for as long as `self` is borrowed.
+        // SAFETY: the value was placed above, and its memory is valid while `self` is borrowed.
         place.map(|mut p| unsafe { p.as_mut() })
     }
 }
 
-// SAFETY: the arena hands out each byte once, and keeps it until it is reset or rewound.
+// SAFETY: the arena hands out each byte once, and keeps it valid until it is reset or rewound.
 unsafe impl Allocate for Arena {
     #[inline(always)]
     fn take(&self, layout: Layout) -> Bytes {

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! `allocator_api2`'s `Allocator` for references to arenas, so that collections can live in one.
 //!
-//! For the shared reference only: an owner that exposes `&mut` to its arena could be reset while its
-//! memory is in use.
+//! Only shared references implement it. An owner that lends its arena as `&mut` could be reset
+//! while the memory is in use.
 
 use allocator_api2::alloc::{AllocError, Allocator};
 use core::alloc::Layout;
@@ -16,7 +16,7 @@ use super::one_owner::Arena;
 
 type Memory = Result<NonNull<[u8]>, AllocError>;
 
-/// Says how many bytes there are.
+/// Adds the number of bytes to the pointer.
 fn sized(bytes: Bytes, len: usize) -> Memory {
     bytes.map(|p| NonNull::slice_from_raw_parts(p, len)).map_err(|_| AllocError)
 }
@@ -24,10 +24,10 @@ fn sized(bytes: Bytes, len: usize) -> Memory {
 /// Implements the trait for references to an arena that implements [`Allocate`].
 macro_rules! allocator {
     ($($arena:ty),*) => {$(
-        // SAFETY: memory stays valid while the arena is borrowed, wherever the reference is moved or
-        // copied to: freeing it takes the arena, or for a handle the arena it belongs to, by `&mut`.
-        // Copies of the reference are the same allocator. Where the reference crosses threads, the
-        // arena serves them at once.
+        // SAFETY: memory stays valid while the arena is borrowed, wherever the reference is moved
+        // or copied to. What frees the memory takes the arena by `&mut`, or, for a handle, the
+        // arena that the handle belongs to. Copies of the reference are the same allocator. If the
+        // reference can go to another thread, the arena serves several threads at the same time.
         unsafe impl Allocator for &$arena {
             #[inline]
             fn allocate(&self, layout: Layout) -> Memory {
@@ -40,7 +40,8 @@ macro_rules! allocator {
             }
 
             unsafe fn deallocate(&self, p: NonNull<u8>, layout: Layout) {
-                // SAFETY: the caller vouches that `p` is a live allocation of this arena and layout.
+                // SAFETY: the caller vouches that `p` is a live allocation of this arena with this
+                // layout.
                 unsafe { self.give_back(p, layout.size()) }
             }
 
@@ -52,7 +53,7 @@ macro_rules! allocator {
             unsafe fn grow_zeroed(&self, p: NonNull<u8>, old: Layout, new: Layout) -> Memory {
                 // SAFETY: the caller keeps this function's contract, which is the same.
                 let memory = sized(unsafe { self.resize(p, old.size(), new) }, new.size())?;
-                // SAFETY: the new end of the allocation is ours, and beyond the old bytes.
+                // SAFETY: the bytes behind the old ones belong to the allocation too.
                 unsafe {
                     let end = memory.as_ptr().cast::<u8>().add(old.size());
                     ptr::write_bytes(end, 0, new.size() - old.size());

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! A value in an arena that is dropped with its handle.
+//! A value in an arena that is dropped together with its handle.
 
 use core::fmt;
 use core::marker::PhantomData;
@@ -7,8 +7,8 @@ use core::mem::{self, ManuallyDrop};
 use core::ops::{Deref, DerefMut};
 use core::ptr::{self, NonNull};
 
-/// A value that lives in an arena and is dropped with this handle, as by a `Box`. Its memory is the
-/// arena's and comes back at the arena's reset.
+/// A value that lives in an arena. The drop of this handle drops the value, as a `Box` does. The
+/// memory belongs to the arena, which frees it at its reset.
 ///
 /// # Examples
 ///
@@ -22,21 +22,21 @@ pub struct ArenaBox<'a, T: ?Sized> {
     _owns: PhantomData<(&'a (), T)>,
 }
 
-// SAFETY: an owner of a `T` and nothing else: dropping it does not touch the arena.
+// SAFETY: the handle owns a `T` and nothing else, and its drop does not use the arena.
 unsafe impl<T: ?Sized + Send> Send for ArenaBox<'_, T> {}
 // SAFETY: `&ArenaBox` gives `&T` only.
 unsafe impl<T: ?Sized + Sync> Sync for ArenaBox<'_, T> {}
 
 impl<'a, T: ?Sized> ArenaBox<'a, T> {
-    /// Gives the handle up without dropping the value.
+    /// Gives up the handle without dropping the value.
     ///
-    /// An associated function, so that it hides no method of `T`.
+    /// This is an associated function, so that it hides no method of `T`.
     pub fn leak(this: Self) -> &'a mut T {
         // SAFETY: the value lives in an arena borrowed for 'a, and its only owner is forgotten.
         unsafe { &mut *Self::into_raw(this).as_ptr() }
     }
 
-    /// Gives the handle up without dropping the value. [`from_raw`](Self::from_raw) restores it.
+    /// Gives up the handle without dropping the value. [`from_raw`](Self::from_raw) restores it.
     pub fn into_raw(this: Self) -> NonNull<T> {
         let value = this.value;
         mem::forget(this);
@@ -47,10 +47,13 @@ impl<'a, T: ?Sized> ArenaBox<'a, T> {
     ///
     /// # Safety
     ///
-    /// - `value` came from [`into_raw`](Self::into_raw) of a handle with this `'a`, as a pointer to the
-    ///   same value, of the same type or one that it unsizes to, and is used once;
-    /// - or it points to an initialised `T`, aligned as such, in memory of an arena borrowed for
-    ///   `'a`, which is not given back or resized meanwhile and which nobody else uses or drops.
+    /// One of the two is true:
+    /// - `value` came from [`into_raw`](Self::into_raw) of a handle with this `'a`. It points to
+    ///   the same value, of the same type or of a type that this type unsizes to. No other handle
+    ///   is made from it.
+    /// - `value` points to an initialised and aligned `T` in memory of an arena that is borrowed
+    ///   for `'a`. While the handle exists, this memory is not given back or resized, and no other
+    ///   code uses or drops the value.
     pub unsafe fn from_raw(value: NonNull<T>) -> Self {
         Self { value, _owns: PhantomData }
     }
@@ -76,14 +79,14 @@ impl<T: ?Sized> Deref for ArenaBox<'_, T> {
     type Target = T;
 
     fn deref(&self) -> &T {
-        // SAFETY: the value is initialised and ours, and borrowed with the handle.
+        // SAFETY: the value is initialised, and the handle, which is borrowed, owns it.
         unsafe { self.value.as_ref() }
     }
 }
 
 impl<T: ?Sized> DerefMut for ArenaBox<'_, T> {
     fn deref_mut(&mut self) -> &mut T {
-        // SAFETY: as in `deref`, and exclusively.
+        // SAFETY: as in `deref`, and the handle is borrowed exclusively.
         unsafe { self.value.as_mut() }
     }
 }

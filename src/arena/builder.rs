@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! How arenas are made: with default settings by `new`, with others by a builder.
+//! How arenas are made: by `new` with default settings, or by a builder with other settings.
 
 use core::ffi::c_char;
 use core::marker::PhantomData;
@@ -12,21 +12,22 @@ use crate::sealed::{Key, KEY};
 use crate::source::{raw_source, BlockSource, ChosenSource, OwnedSource};
 use crate::{ffi, unwind};
 
-/// What a builder makes: [`Arena`], [`LockFreeArena`](super::LockFreeArena), [`LockedArena`](super::LockedArena)
-/// or [`ArenaRecycler`](super::ArenaRecycler). A bound for code that takes an [`ArenaBuilder`] of any of them; it has no methods
-/// to call, and nobody else implements it.
+/// What a builder makes: [`Arena`], [`LockFreeArena`](super::LockFreeArena),
+/// [`LockedArena`](super::LockedArena) or [`ArenaRecycler`](super::ArenaRecycler). This trait is a
+/// bound for code that takes an [`ArenaBuilder`] of any of them. It has no methods to call, and
+/// only this crate implements it.
 pub trait ArenaKind: Make {}
 
 impl<A: Make> ArenaKind for A {}
 
-/// How each kind is made. Not nameable outside, so nobody else implements it; and its method takes a
-/// [`Key`], so nobody else calls it.
+/// How each kind is made. Code outside of this crate cannot name the trait, so it cannot implement
+/// it. The method takes a [`Key`], so only this crate can call it.
 pub trait Make: Sized {
-    /// Makes one.
+    /// Makes an object of this kind.
     ///
     /// # Safety
     ///
-    /// The options' pointers keep what `aegis_arena_init` asks of them.
+    /// - The pointers in `options` are as `aegis_arena_init` requires them.
     unsafe fn make(
         key: Key,
         options: &ffi::aegis_arena_options,
@@ -39,14 +40,14 @@ pub trait Hardened: Make {}
 
 impl Hardened for Arena {}
 
-/// The bound of an [`ArenaRecycler`](super::ArenaRecycler).
+/// How much an [`ArenaRecycler`](super::ArenaRecycler) keeps.
 #[derive(Clone, Copy)]
 pub struct Stock {
     pub(super) max_idle: usize,
     pub(super) keep_bytes: usize,
 }
 
-/// Settings of an arena to be made. From `builder()` of each kind.
+/// Settings of an arena that is to be made. `builder()` of each kind returns one.
 #[must_use = "build() makes the arena"]
 pub struct ArenaBuilder<A = Arena> {
     capacity: usize,
@@ -75,25 +76,27 @@ impl<A: ArenaKind> Default for ArenaBuilder<A> {
 }
 
 impl<A: ArenaKind> ArenaBuilder<A> {
-    /// Usable bytes of the first block, acquired by [`build`](Self::build). 0, the default: the
-    /// first allocation acquires it.
+    /// Usable bytes of the first block, which [`build`](Self::build) acquires. With 0, the default,
+    /// the first allocation acquires it.
     pub fn capacity(self, bytes: usize) -> Self {
         Self { capacity: bytes, ..self }
     }
 
-    /// The growth step that doubling stops at. 0 means the default, 4 MiB.
+    /// The largest growth step in bytes. 0 means the default, 4 MiB. The growth step is the size of
+    /// the next block, and it doubles up to this maximum.
     ///
-    /// A request that finds no room has a block of the step, or of a part of it, only if several such
-    /// requests fit into it; one above 64 KiB also only if the block adds a tenth at most to what is
-    /// reserved. Else the request gets a block of its own. So what a large request reserves is at most
-    /// 1.1 times its size and 1 KiB, and its alignment where that is above 16. A block that a
-    /// collection grows into has room for half as much again, or more.
+    /// A request that finds no room gets a block of the growth step, or of a part of it, only if
+    /// several such requests fit into this block. If the request is above 64 KiB, the block must
+    /// also add at most a tenth to what is reserved. Any other request gets a block of its own. So
+    /// a large request reserves at most 1.1 times its size plus 1 KiB, plus its alignment if that
+    /// is above 16. A new block for a collection that grows has room for at least half as much
+    /// again.
     pub fn max_block(self, bytes: usize) -> Self {
         Self { max_block: bytes, ..self }
     }
 
-    /// Where blocks come from. The default is [`Heap`](crate::source::Heap). A source that there is no
-    /// memory to keep is dropped, and [`build`](Self::build) fails.
+    /// Where blocks come from. The default is [`Heap`](crate::source::Heap). If there is no memory
+    /// to keep the source, it is dropped and [`build`](Self::build) fails.
     pub fn source<S: BlockSource + 'static>(self, source: S) -> Self {
         Self { source: OwnedSource::try_new(source).map(Some), ..self }
     }
@@ -114,7 +117,7 @@ impl<A: ArenaKind> ArenaBuilder<A> {
     ///
     /// [`AllocError::InvalidLayout`] for a capacity that no object can have,
     /// [`AllocError::OutOfMemory`] when the source refuses, [`AllocError::LimitExceeded`] when the
-    /// budget does.
+    /// budget refuses.
     pub fn build(self) -> Result<A, AllocError> {
         let source = self.source?;
         let options = ffi::aegis_arena_options {
@@ -127,18 +130,19 @@ impl<A: ArenaKind> ArenaBuilder<A> {
             name: self.name.as_ref().map_or(ptr::null(), |name| name.as_ptr()),
             flags: self.flags,
         };
-        // SAFETY: the source, if any, is copied, and its context lives until it is closed.
+        // SAFETY: the core copies the source, if there is one, and the context lives until the
+        // source is closed.
         let arena =
             unwind::call_keeping(Result::is_ok, || unsafe { A::make(KEY, &options, self.stock) })?;
-        // The arena closes the source now.
+        // From now on the arena closes the source.
         core::mem::forget(source);
         Ok(arena)
     }
 }
 
 impl<A: Hardened> ArenaBuilder<A> {
-    /// Clears memory when it is freed, so that secrets do not stay behind, in a way that no
-    /// compiler drops. A reset then costs time for every byte in use.
+    /// Clears memory when it is freed, so that no secret stays in it. The compiler cannot leave the
+    /// clearing out. The time of a reset then grows with the bytes in use.
     pub fn wipe_on_reset(self, on: bool) -> Self {
         self.flag(ffi::AEGIS_ARENA_WIPE, on)
     }
@@ -149,19 +153,19 @@ impl<A: Hardened> ArenaBuilder<A> {
         self.flag(ffi::AEGIS_ARENA_FILL, on)
     }
 
-    /// Puts guard bytes behind each allocation and reports those found changed at a reset. On in
-    /// [debug builds](crate::is_debug). Every allocation takes the slow path.
+    /// Puts guard bytes behind each allocation, and reports at a reset which guards have changed.
+    /// On in [debug builds](crate::is_debug). Every allocation takes the slow path.
     pub fn debug_guard(self, on: bool) -> Self {
         self.flag(ffi::AEGIS_ARENA_GUARD, on)
     }
 
-    /// Takes a block of its own for each allocation, and gives it back at a reset, so that a
-    /// checker of the heap sees each one.
+    /// Acquires a block of its own for each allocation and releases it at a reset, so that a
+    /// checker of the heap sees each allocation.
     pub fn debug_own_blocks(self, on: bool) -> Self {
         self.flag(ffi::AEGIS_ARENA_OWN_BLOCKS, on)
     }
 
-    /// Leaves out what a [debug build](crate::is_debug) turns on by itself.
+    /// Turns off what a [debug build](crate::is_debug) turns on by itself.
     pub fn no_debug(self) -> Self {
         self.flag(ffi::AEGIS_ARENA_NO_DEBUG, true)
     }
@@ -182,14 +186,14 @@ impl Make for Arena {
     }
 }
 
-/// Writes how a form of arena is made. Attributes before its name go to `new`.
+/// Writes the constructors of a form of arena. Attributes before its name are added to `new`.
 macro_rules! constructors {
     ($(#[$more:meta])* $arena:ident) => {
         impl $arena {
             /// Makes an arena whose first block holds `capacity` bytes.
             ///
-            /// The block is acquired at once, from the C heap. With a capacity of 0 none is, until
-            /// the first allocation.
+            /// The block is acquired at once, from the C heap. With a capacity of 0, the first
+            /// allocation acquires it.
             ///
             /// # Panics
             ///
@@ -211,7 +215,7 @@ macro_rules! constructors {
                 Self::builder().capacity(capacity).build()
             }
 
-            /// Starts an arena with other than default settings.
+            /// Returns a builder, for an arena with other settings than the defaults.
             pub fn builder() -> ArenaBuilder<Self> {
                 ArenaBuilder::default()
             }

@@ -11,11 +11,11 @@ use super::one_owner::Arena;
 use crate::error::expect;
 use crate::ffi;
 
-/// An arena over the caller's memory: a stack buffer, a static, a mapping. It never grows and never
-/// calls the system; what does not fit fails with
+/// An arena over memory of the caller, such as a buffer on the stack, a static or a mapping. It
+/// never grows and never calls the system. A request that does not fit fails with
 /// [`AllocError::Exhausted`](crate::AllocError::Exhausted).
 ///
-/// It derefs to [`Arena`] for allocation. A little of the memory is taken for a block head.
+/// It derefs to [`Arena`] for allocation. A small part of the memory holds the block header.
 ///
 /// # Examples
 ///
@@ -30,16 +30,17 @@ use crate::ffi;
 /// arena.reset();
 /// ```
 pub struct FixedArena<'m> {
-    // Never handed out as `&mut Arena`: swapped with another, it would outlive its memory. Dropped
-    // by our own `drop`, which tells the compiler that the memory is used then: an `Arena` has no
-    // lifetime that could.
+    // It is never lent as `&mut Arena`: after a swap with another arena it would outlive its
+    // memory. The `drop` of this type drops it. This tells the compiler that the memory is used at
+    // that moment. The `drop` of `Arena` cannot tell this, because `Arena` has no lifetime.
     arena: ManuallyDrop<Arena>,
     _memory: PhantomData<&'m mut [MaybeUninit<u8>]>,
 }
 
 impl<'m> FixedArena<'m> {
-    /// Makes an arena over `memory`, which it uses up to its last whole 8 bytes. Memory too small
-    /// for a block head (64 bytes are enough for one) makes an arena without capacity.
+    /// Makes an arena over `memory`, which it uses up to the last whole 8 bytes. If the memory is
+    /// too small for a block header, the arena has no capacity. 64 bytes are enough for a block
+    /// header.
     pub fn new(memory: &'m mut [MaybeUninit<u8>]) -> Self {
         let options = ffi::aegis_arena_options {
             capacity_bytes: 0,
@@ -73,7 +74,8 @@ impl Deref for FixedArena<'_> {
 
 impl Drop for FixedArena<'_> {
     fn drop(&mut self) {
-        // Runs the finalizers, whose records lie in the memory, and writes block heads there.
+        // This runs the finalizers, which are recorded in the memory, and writes block headers
+        // there.
         // SAFETY: the arena is not used again.
         unsafe { ManuallyDrop::drop(&mut self.arena) }
     }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The forms of allocation that every arena has, over four primitives each.
+//! The ways to allocate that every arena has, built on the five functions of [`Allocate`].
 
 use core::alloc::Layout;
 use core::ffi::c_void;
@@ -16,7 +16,7 @@ pub(super) const ALIGN: usize = ffi::AEGIS_ARENA_ALIGN as usize;
 
 pub(super) type Bytes = Result<NonNull<u8>, AllocError>;
 
-/// Refuses, when compiled, a type whose drop the arena would forget.
+/// Refuses at compile time a type whose drop the arena would never run.
 pub(super) struct NoDrop<T>(T);
 
 impl<T> NoDrop<T> {
@@ -26,44 +26,46 @@ impl<T> NoDrop<T> {
     );
 }
 
-/// What every form of allocation is made of.
+/// What every way to allocate is built on.
 ///
 /// # Safety
 ///
-/// Memory that is given out is of the size and alignment asked for, belongs to nobody else, and
-/// stays valid until the arena is reset, cleared or finished, or it is given back.
+/// - Memory that is handed out has the size and alignment asked for, and overlaps no other live
+///   allocation.
+/// - It stays valid until the arena is reset, cleared or finished, or until it is given back.
 pub(super) unsafe trait Allocate {
     /// Uninitialised memory.
     fn take(&self, layout: Layout) -> Bytes;
 
-    /// Uninitialised memory that takes the place of a smaller allocation, with room behind it to grow
-    /// where a new block is needed for it.
+    /// Uninitialised memory that replaces a smaller allocation. If it needs a new block, the block
+    /// has room behind it for growth.
     fn take_regrown(&self, layout: Layout) -> Bytes;
 
-    /// Zeroed memory; the arena checks size and alignment.
+    /// Zeroed memory. The arena checks size and alignment.
     fn take_zeroed(&self, size: usize, align: usize) -> Bytes;
 
-    /// Resizes an allocation where it is, or leaves it as it is. Runs no user code.
+    /// Resizes an allocation in place and returns `true`, or leaves it as it is. Runs no user code.
     ///
     /// # Safety
     ///
-    /// `p` is a live allocation of this arena with this size.
+    /// - `p` is a live allocation of this arena with this size.
     unsafe fn resize_in_place(&self, p: NonNull<u8>, old: usize, new: usize) -> bool;
 
-    /// Gives an allocation back early.
+    /// Gives an allocation back early. If it is the latest one, the arena reuses its bytes.
     ///
     /// # Safety
     ///
-    /// `p` is a live allocation of this arena with this size; it is dead afterwards.
+    /// - `p` is a live allocation of this arena with this size. It is not used afterwards.
     unsafe fn give_back(&self, p: NonNull<u8>, size: usize);
 
-    /// Resizes an allocation: in place where it can, else into new memory. That is taken before
-    /// anything happens to the old, which is whole when a panic of the block source goes on.
+    /// Resizes an allocation, in place if the arena can, else by a move into new memory. The new
+    /// memory is taken before the old memory is changed. So the old allocation is intact if the
+    /// block source panics and the panic continues.
     ///
     /// # Safety
     ///
-    /// `p` is a live allocation of this arena with this size; it is dead unless it is returned or
-    /// the call does not succeed.
+    /// - `p` is a live allocation of this arena with this size. If the call returns another
+    ///   pointer, `p` is not used afterwards.
     #[inline]
     unsafe fn resize(&self, p: NonNull<u8>, old: usize, new: Layout) -> Bytes {
         let aligned = p.as_ptr() as usize % new.align() == 0;
@@ -80,7 +82,7 @@ pub(super) unsafe trait Allocate {
     }
 }
 
-/// Room for `len` of `T`.
+/// Room for `len` elements of type `T`.
 #[inline(always)]
 pub(super) fn array<A: Allocate, T>(arena: &A, len: usize) -> Result<NonNull<T>, AllocError> {
     match Layout::array::<T>(len) {
@@ -102,21 +104,22 @@ pub(super) fn zeroed<A: Allocate>(
     Ok(NonNull::slice_from_raw_parts(arena.take_zeroed(size, align)?, size))
 }
 
-/// A value, whatever its type. `f` is called once there is room for it.
+/// Places a value of any type. `f` is called after the arena has found room for its result.
 #[inline(always)]
 pub(super) fn place<A: Allocate, T>(
     arena: &A,
     f: impl FnOnce() -> T,
 ) -> Result<NonNull<T>, AllocError> {
     let p = arena.take(Layout::new::<T>())?.cast::<T>();
-    // SAFETY: the room is ours, aligned, and big enough; nobody else knows of it.
+    // SAFETY: the room was taken above, is aligned and large enough, and no other code has a
+    // pointer to it.
     unsafe { p.as_ptr().write(f()) };
     Ok(p)
 }
 
-/// A value that the arena drops before it frees it. `defer` registers a function with the core, as
-/// `aegis_locked_arena_defer` does. A panic of the block source goes on only when the value that the
-/// function will drop is there.
+/// Places a value that the arena drops before it frees the memory. `defer` registers a function
+/// with the core, as `aegis_locked_arena_defer` does. If the block source panics, the panic
+/// continues only after the value that the function will drop is in its place.
 pub(super) fn place_static<A: Allocate, T: Send + 'static>(
     arena: &A,
     value: T,
@@ -127,25 +130,26 @@ pub(super) fn place_static<A: Allocate, T: Send + 'static>(
     ) -> ffi::aegis_status,
 ) -> Result<NonNull<T>, AllocError> {
     unsafe extern "C" fn finalize<T>(value: *mut c_void) {
-        // SAFETY: the core runs each finalizer once, with the value it was registered for.
+        // SAFETY: the core runs each finalizer once, with the value for which it was registered.
         unwind::contain((), || unsafe { ptr::drop_in_place(value.cast::<T>()) });
     }
     let p = arena.take(Layout::new::<T>())?.cast::<T>();
     let mut error = MaybeUninit::<ffi::aegis_error>::uninit();
-    // On failure it is dropped out here.
+    // On failure the value is dropped here, outside of the call.
     let mut value = Some(value);
     unwind::call(|| {
         let context = p.as_ptr().cast();
         if needs_drop::<T>()
             && !ffi::is_ok(&defer(Some(finalize::<T>), context, error.as_mut_ptr()))
         {
-            // SAFETY: the room is ours, and not used after this.
+            // SAFETY: the room was taken above, and is not used after this.
             unsafe { arena.give_back(p.cast(), size_of::<T>()) };
-            // SAFETY: the record is written on failure, and the arena holds the budget.
+            // SAFETY: the core writes the record on failure, and the arena keeps the budget alive.
             return Err(unsafe { AllocError::from_raw(error.assume_init_ref()) });
         }
         if let Some(value) = value.take() {
-            // SAFETY: the room is ours, aligned, and big enough; nobody else knows of it.
+            // SAFETY: the room was taken above, is aligned and large enough, and no other code has
+            // a pointer to it.
             unsafe { p.as_ptr().write(value) };
         }
         Ok(p)
@@ -159,12 +163,12 @@ pub(super) fn copy<A: Allocate, T: Copy>(
     source: &[T],
 ) -> Result<NonNull<[T]>, AllocError> {
     let p = arena.take(Layout::for_value(source))?.cast::<T>();
-    // SAFETY: fresh room for as many elements, disjoint from the source.
+    // SAFETY: new room for the same number of elements, which does not overlap the source.
     unsafe { ptr::copy_nonoverlapping(source.as_ptr(), p.as_ptr(), source.len()) };
     Ok(NonNull::slice_from_raw_parts(p, source.len()))
 }
 
-/// `len` elements, the i-th being `f(i)`.
+/// Places `len` elements. Element `i` is the result of `f(i)`.
 #[inline(always)]
 pub(super) fn fill_with<A: Allocate, T>(
     arena: &A,
@@ -174,14 +178,14 @@ pub(super) fn fill_with<A: Allocate, T>(
     let () = NoDrop::<T>::CHECK;
     let p = array::<A, T>(arena, len)?;
     for i in 0..len {
-        // SAFETY: the room is ours and holds `len` elements. If `f` panics, what was written needs
-        // no drop.
+        // SAFETY: the room is large enough for `len` elements. If `f` panics, the elements written
+        // so far need no drop.
         unsafe { p.as_ptr().add(i).write(f(i)) };
     }
     Ok(NonNull::slice_from_raw_parts(p, len))
 }
 
-/// The items of an iterator.
+/// Collects the items of an iterator into a slice.
 pub(super) fn collect<A: Allocate, T>(
     arena: &A,
     iter: impl IntoIterator<Item = T>,
@@ -196,11 +200,11 @@ pub(super) fn collect<A: Allocate, T>(
     Ok(NonNull::slice_from_raw_parts(items.cast(), items.len()))
 }
 
-/// The formatted text: UTF-8.
+/// Formats a text, which is UTF-8.
 ///
 /// # Panics
 ///
-/// When a `Display` in `text` returns an error of its own.
+/// When a `Display` in `text` returns an error that is not a failed allocation of this arena.
 pub(super) fn format<A: Allocate>(
     arena: &A,
     text: fmt::Arguments<'_>,
@@ -214,7 +218,7 @@ pub(super) fn format<A: Allocate>(
             if self.refusal.is_some() {
                 return Err(fmt::Error);
             }
-            // SAFETY: initialised bytes are valid as maybe uninitialised ones.
+            // SAFETY: initialised bytes are also valid as bytes that may be uninitialised.
             let bytes = unsafe { slice::from_raw_parts(text.as_ptr().cast(), text.len()) };
             self.bytes.extend_from_slice(bytes).map_err(|refusal| {
                 self.refusal = Some(refusal);
@@ -227,7 +231,7 @@ pub(super) fn format<A: Allocate>(
     }
     let mut writer = Writer { bytes: Growing::with_capacity(arena, 0)?, refusal: None };
     let result = writer.write_fmt(text);
-    // A `Display` may have ignored the error, and then there is a piece missing from the text.
+    // A `Display` may have ignored the error. Then a piece of the text is missing.
     if let Some(refusal) = writer.refusal {
         return Err(refusal);
     }
@@ -255,7 +259,7 @@ impl<'a, A: Allocate, T> Growing<'a, A, T> {
         if items.len() > self.capacity - self.len {
             self.grow(items.len())?;
         }
-        // SAFETY: there is room for the items, which nobody else knows of.
+        // SAFETY: there is room for the items, and no other code has a pointer to it.
         unsafe {
             let end = self.start.as_ptr().add(self.len);
             ptr::copy_nonoverlapping(items.as_ptr(), end, items.len());
@@ -283,7 +287,8 @@ impl<'a, A: Allocate, T> Growing<'a, A, T> {
         Ok(p.cast())
     }
 
-    /// Gives the unused end back, if it is the arena's latest, and returns the items.
+    /// Gives the unused end back, if the slice is the latest allocation of the arena, and returns
+    /// the items.
     fn finish(self) -> NonNull<[MaybeUninit<T>]> {
         let this = ManuallyDrop::new(self);
         let fits = size_of::<T>() == 0 || this.len == this.capacity;
@@ -293,10 +298,12 @@ impl<'a, A: Allocate, T> Growing<'a, A, T> {
 }
 
 impl<A: Allocate, T> Drop for Growing<'_, A, T> {
-    /// A slice that came to nothing gives its room back, if it is the arena's latest.
+    /// A slice that was not finished gives its room back, if it is the latest allocation of the
+    /// arena.
     fn drop(&mut self) {
         let size = self.capacity * size_of::<T>();
-        // SAFETY: `start` came from this arena with this size, and nobody else knows of it.
+        // SAFETY: `start` came from this arena with this size, and no other code has a pointer to
+        // it.
         unsafe { self.arena.give_back(self.start.cast(), size) }
     }
 }

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The picture of an arena's blocks.
+//! A picture of the blocks of an arena.
 
 use core::{fmt, ptr};
 
 use super::one_owner::Arena;
 use crate::ffi;
 
-/// Draws an arena's blocks and their fill. From [`Arena::layout`].
+/// A picture of the blocks of an arena and of how full they are, from [`Arena::layout`].
 ///
 /// ```
 /// let arena = aegis_memory::arena::Arena::new(1000);
@@ -18,17 +18,17 @@ pub struct ArenaLayout<'a> {
     arena: &'a Arena,
 }
 
-/// Characters of a bar.
+/// The length of a bar in characters.
 const BAR: usize = 32;
 
 impl Arena {
-    /// A picture of the blocks and their fill, as text.
+    /// A picture of the blocks and of how full they are, as text.
     pub fn layout(&self) -> ArenaLayout<'_> {
         ArenaLayout { arena: self }
     }
 }
 
-/// Bytes in the unit a person would choose.
+/// A number of bytes, shown in the largest unit that makes it at least 1.
 struct Size(usize);
 
 impl fmt::Display for Size {
@@ -61,7 +61,7 @@ impl fmt::Display for ArenaLayout<'_> {
         let mut info = ffi::aegis_arena_block_info { capacity_bytes: 0, used_bytes: 0, state: 0 };
         let mut block = ptr::null();
         for number in 1.. {
-            // SAFETY: walks the arena, which does not change meanwhile.
+            // SAFETY: the call reads the arena, which does not change during the loop.
             block = unsafe { ffi::aegis_arena_next_block(self.arena.as_raw(), block, &mut info) };
             if block.is_null() {
                 break;
@@ -73,7 +73,7 @@ impl fmt::Display for ArenaLayout<'_> {
     }
 }
 
-/// One block: its state, a bar, and its fill.
+/// Draws one block: its state, a bar, and how full it is.
 fn draw(f: &mut fmt::Formatter<'_>, info: &ffi::aegis_arena_block_info) -> fmt::Result {
     let state = match info.state {
         ffi::AEGIS_ARENA_BLOCK_CURRENT => "current",
@@ -86,7 +86,7 @@ fn draw(f: &mut fmt::Formatter<'_>, info: &ffi::aegis_arena_block_info) -> fmt::
     write!(f, "{} of {}", Size(info.used_bytes), Size(info.capacity_bytes))
 }
 
-/// Rounding that `core` offers no function for.
+/// Rounding, for which `core` has no function.
 trait RoundTiesUp {
     fn round_ties_up(self) -> usize;
 }

@@ -17,13 +17,13 @@ use super::one_owner::Arena;
 use crate::error::{expect, AllocError};
 use crate::{ffi, unwind};
 
-/// A thread's own handle to a [`LockFreeArena`], from [`LockFreeArena::local`]. It carves shards of
-/// up to 32 KiB out of the shared arena and allocates from them as fast as an [`Arena`], whose
-/// inlined code it is.
+/// A thread's own handle to a [`LockFreeArena`], from [`LockFreeArena::local`]. It takes shards of
+/// up to 32 KiB from the shared arena. It allocates from its shard as fast as an [`Arena`], with
+/// the same inlined code.
 ///
-/// What its own methods allocate borrows the shared arena, so it outlives the handle. The handle
-/// also derefs to [`Arena`], for scopes, `alloc_static` and collections that live in an `&Arena`;
-/// what is allocated so borrows the handle. It is `Send` but not `Sync`.
+/// What the handle's own methods allocate borrows the shared arena, so it may outlive the handle.
+/// The handle also derefs to [`Arena`], for scopes, `alloc_static` and collections that live in an
+/// `&Arena`. What is allocated in this way borrows the handle. The handle is `Send` but not `Sync`.
 ///
 /// # Examples
 ///
@@ -38,8 +38,8 @@ use crate::{ffi, unwind};
 /// assert_eq!(name, "outlives the handle");
 /// ```
 pub struct LocalArena<'a> {
-    // Never handed out as `&mut Arena`, and never dropped as one: either would free what was
-    // allocated for 'a.
+    // It is never lent as `&mut Arena` and never dropped as an `Arena`: each of the two would free
+    // what was allocated for `'a`.
     arena: ManuallyDrop<Arena>,
     shared: PhantomData<&'a LockFreeArena>,
 }
@@ -47,24 +47,25 @@ pub struct LocalArena<'a> {
 allocation_forms!({<'a>} LocalArena<'a>, 'a);
 
 impl LockFreeArena {
-    /// A handle for one thread, which carves shards out of this arena and bumps in them. What it
-    /// allocates borrows this arena, not the handle.
+    /// A handle for one thread. It takes shards from this arena and allocates from them. What it
+    /// allocates borrows this arena and not the handle.
     pub fn local(&self) -> LocalArena<'_> {
         let mut raw = MaybeUninit::<ffi::aegis_arena_local>::uninit();
-        // SAFETY: `raw` is memory for the struct. The call fails for unknown flags only, and writes
-        // the whole struct.
+        // SAFETY: `raw` is memory for the struct. The call fails only for unknown flags, and it
+        // writes the whole struct.
         let raw = unsafe {
             ffi::aegis_arena_local_init(raw.as_mut_ptr(), self.as_raw(), 0);
             raw.assume_init()
         };
-        // SAFETY: made above, and finished by our `drop`; the shared arena outlives it.
+        // SAFETY: the struct was made above, and the `drop` below finishes it. The shared arena
+        // outlives it.
         let arena = unsafe { Arena::from_raw(raw.arena) };
         LocalArena { arena: ManuallyDrop::new(arena), shared: PhantomData }
     }
 }
 
-// SAFETY: the inner arena hands out each byte once. It is never reset, so the bytes are kept until
-// the shared arena is.
+// SAFETY: the inner arena hands out each byte once. It is never reset, so the bytes stay valid
+// until the shared arena is reset.
 unsafe impl Allocate for LocalArena<'_> {
     #[inline(always)]
     fn take(&self, layout: Layout) -> Bytes {
@@ -101,8 +102,8 @@ impl Deref for LocalArena<'_> {
 
 impl Drop for LocalArena<'_> {
     fn drop(&mut self) {
-        // SAFETY: the struct in C is the arena and nothing else. It is ours and not used again;
-        // what it has allocated stays.
+        // SAFETY: the C struct of a local arena is the arena and nothing else. `self` owns it, and
+        // it is not used again. What it has allocated stays valid.
         unwind::call(|| unsafe { ffi::aegis_arena_local_fini(self.arena.as_raw().cast()) });
     }
 }

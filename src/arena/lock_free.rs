@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The arena that any number of threads allocate from at once, without a lock. The algorithm, and
-//! what may block, are described in `aegis_memory/lock_free_arena.h`.
+//! [`LockFreeArena`]: any number of threads allocate from it at the same time, without a lock.
+//! `aegis_memory/lock_free_arena.h` describes the algorithm, and what may block.
 
 use core::alloc::Layout;
 use core::fmt;
@@ -20,13 +20,14 @@ use crate::{ffi, unwind};
 
 /// A bump arena for any number of threads, without a lock: `Send` and `Sync`.
 ///
-/// An allocation is one atomic addition. Whatever other threads do, or wherever they are stopped, a
-/// thread that allocates gets on; only the block source, which is called when a block is full, may
-/// lock, and threads may call it at once. A thread that allocates much takes a
-/// [`local`](Self::local) handle, which costs no atomic operation per allocation.
+/// An allocation is one atomic addition. A thread that allocates always makes progress, whatever
+/// other threads do and wherever they are stopped. Only the block source may lock: the arena calls
+/// it when a block is full, and several threads may call it at the same time. A thread that
+/// allocates often takes a [`local`](Self::local) handle, which needs no atomic operation for each
+/// allocation.
 ///
-/// What is allocated borrows the arena, not the thread: it can be read from any thread if its type
-/// can, and nothing outlives a [`reset`](Self::reset).
+/// A reference to what is allocated borrows the arena and is not bound to a thread. It can go to
+/// another thread if its type can, and it cannot outlive a [`reset`](Self::reset).
 ///
 /// # Examples
 ///
@@ -51,10 +52,10 @@ pub struct LockFreeArena {
     raw: ffi::aegis_lock_free_arena,
 }
 
-// SAFETY: what `&self` leads to in the core may be called from any thread, the rest takes
-// `&mut self`; sources are `Send + Sync`, and budgets any thread's. Values in the arena are reached
-// only through the references it has handed out, which cross threads if their types do; those that
-// it drops, on whatever thread, are `Send`.
+// SAFETY: any thread may call the functions of the core behind the methods with `&self`. The other
+// methods take `&mut self`. Sources are `Send + Sync`, and any thread may use a budget. A value in
+// the arena is reached only through the reference that was handed out, which goes to another thread
+// only if its type can. The values that the arena drops, on any thread, are `Send`.
 unsafe impl Send for LockFreeArena {}
 // SAFETY: as above.
 unsafe impl Sync for LockFreeArena {}
@@ -89,15 +90,17 @@ shared_methods! {
 }
 
 impl LockFreeArena {
-    /// Bytes handed out since the last reset, padding and the shards of handles included.
+    /// Bytes handed out since the last reset, including alignment padding and the shards of local
+    /// handles.
     pub fn used(&self) -> usize {
         self.stats().used_bytes
     }
 
-    /// The arena's figures, in time for each block: exact while no other thread allocates.
+    /// The statistics of the arena. They are exact while no other thread allocates. The time that
+    /// this takes grows with the number of blocks.
     pub fn stats(&self) -> ArenaStats {
         let mut raw = MaybeUninit::<ffi::aegis_arena_stats>::uninit();
-        // SAFETY: any thread may ask; the call writes the whole struct.
+        // SAFETY: any thread may call this; the call writes the whole struct.
         let raw = unsafe {
             ffi::aegis_lock_free_arena_get_stats(&self.raw, raw.as_mut_ptr());
             raw.assume_init()
@@ -127,7 +130,7 @@ impl Make for LockFreeArena {
         if status == ffi::AEGIS_OK as ffi::aegis_status {
             return Ok(Self { raw });
         }
-        // SAFETY: the record is written on failure, and the builder holds the budget.
+        // SAFETY: the core writes the record on failure, and the builder keeps the budget alive.
         Err(unsafe { AllocError::from_raw(error.assume_init_ref()) })
     }
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The arena behind the platform's lock, for any number of threads.
+//! [`LockedArena`]: an arena behind the platform's lock, for any number of threads.
 
 use core::alloc::Layout;
 use core::fmt;
@@ -17,12 +17,14 @@ use crate::error::{expect, AllocError};
 use crate::sealed::Key;
 use crate::{ffi, unwind};
 
-/// An [`Arena`](super::Arena) behind the platform's lock, for any number of threads: `Send` and
-/// `Sync`. It packs as densely as one, resizes in place, and has every form of allocation.
+/// An [`Arena`](super::Arena) behind the platform's lock, for any number of threads: it is `Send`
+/// and `Sync`. It packs as densely as an `Arena`, resizes in place, and has all methods that
+/// allocate.
 ///
-/// Each allocation takes the lock to find room, not to fill it: closures run outside of it. So do
-/// block sources and budgets' pressure callbacks, which may use the arena themselves. Under
-/// contention a [`LockFreeArena`](super::LockFreeArena) is faster.
+/// An allocation holds the lock while it finds room, and not while it fills the room: closures run
+/// without the lock. Block sources and the pressure callbacks of budgets run without the lock too,
+/// so they may use the arena themselves. When threads compete for the lock, a
+/// [`LockFreeArena`](super::LockFreeArena) is faster.
 ///
 /// # Examples
 ///
@@ -41,9 +43,10 @@ pub struct LockedArena {
     raw: ffi::aegis_locked_arena,
 }
 
-// SAFETY: what `&self` leads to in the core may be called from any thread, the rest takes
-// `&mut self`; sources are `Send + Sync`, and budgets any thread's. Values in the arena are reached
-// only through the references it has handed out, which cross threads if their types do.
+// SAFETY: any thread may call the functions of the core behind the methods with `&self`. The other
+// methods take `&mut self`. Sources are `Send + Sync`, and any thread may use a budget. A value in
+// the arena is reached only through the reference that was handed out, which goes to another thread
+// only if its type can. The values that the arena drops, on any thread, are `Send`.
 unsafe impl Send for LockedArena {}
 // SAFETY: as above.
 unsafe impl Sync for LockedArena {}
@@ -73,10 +76,10 @@ impl LockedArena {
         self.stats().used_bytes
     }
 
-    /// The arena's figures, all of one moment.
+    /// The statistics of the arena, all read at the same moment.
     pub fn stats(&self) -> ArenaStats {
         let mut raw = MaybeUninit::<ffi::aegis_arena_stats>::uninit();
-        // SAFETY: any thread may ask; the call writes the whole struct.
+        // SAFETY: any thread may call this; the call writes the whole struct.
         let raw = unsafe {
             ffi::aegis_locked_arena_get_stats(&self.raw, raw.as_mut_ptr());
             raw.assume_init()
@@ -100,7 +103,7 @@ impl Make for LockedArena {
         if status == ffi::AEGIS_OK as ffi::aegis_status {
             return Ok(Self { raw });
         }
-        // SAFETY: the record is written on failure, and the builder holds the budget.
+        // SAFETY: the core writes the record on failure, and the builder keeps the budget alive.
         Err(unsafe { AllocError::from_raw(error.assume_init_ref()) })
     }
 }

@@ -1,14 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The public methods that allocate, written once for every form of arena: all that one adds is the
-//! four primitives of [`Allocate`](super::forms::Allocate).
+//! The public methods that allocate, written once for every form of arena. A form itself has only
+//! the five functions of [`Allocate`](super::forms::Allocate).
 
-/// Writes the public forms of an arena that implements [`Allocate`]: its generics, its type, and the
-/// lifetime of what is handed out, which no reset, clear or drop of the memory's owner can cut short:
-/// `'_` for that of `&self`.
+/// Writes the public methods that allocate for an arena that implements `Allocate`. The arguments
+/// are its generics, its type, and the lifetime of the references that the methods return. During
+/// this lifetime the owner of the memory cannot be reset, cleared or dropped. `'_` is the lifetime
+/// of `&self`.
 macro_rules! allocation_forms {
     ({$($generics:tt)*} $arena:ty, $out:lifetime) => {
         impl $($generics)* $arena {
-            /// Allocates `size` zeroed bytes. On memory fresh from the source nothing is cleared.
+            /// Allocates `size` zeroed bytes. Memory that comes zeroed from the source is not
+            /// cleared again.
             ///
             /// # Panics
             ///
@@ -23,14 +25,14 @@ macro_rules! allocation_forms {
             ///
             /// # Errors
             ///
-            /// [`AllocError`]: no block can be had, or the size is above `isize::MAX`. The `try_`
-            /// forms below fail for the same reasons.
+            /// [`AllocError`] when the arena can get no block, or when the size is above
+            /// `isize::MAX`. The `try_` forms below fail for the same reasons.
             #[inline]
             pub fn try_alloc(
                 &self,
                 size: usize,
             ) -> Result<&$out mut [u8], AllocError> {
-                // SAFETY: fresh memory, zeroed, that is valid for the lifetime.
+                // SAFETY: new zeroed memory that is valid for the lifetime.
                 forms::zeroed(self, size, ALIGN).map(|mut p| unsafe { p.as_mut() })
             }
 
@@ -88,12 +90,12 @@ macro_rules! allocation_forms {
                 size: usize,
                 align: usize,
             ) -> Result<&$out mut [u8], AllocError> {
-                // SAFETY: fresh memory, zeroed, that is valid for the lifetime.
+                // SAFETY: new zeroed memory that is valid for the lifetime.
                 forms::zeroed(self, size, align).map(|mut p| unsafe { p.as_mut() })
             }
 
-            /// Allocates memory of a layout, uninitialised. It is good until the memory's owner is
-            /// reset, cleared or dropped, or the scope that it came from ends.
+            /// Allocates uninitialised memory of a layout. The memory is valid until its owner is
+            /// reset, cleared or dropped, or until the scope that it was allocated in ends.
             ///
             /// # Panics
             ///
@@ -104,7 +106,7 @@ macro_rules! allocation_forms {
                 expect(self.try_alloc_layout(layout))
             }
 
-            /// Allocates memory of a layout, uninitialised.
+            /// Allocates uninitialised memory of a layout.
             ///
             /// # Errors
             ///
@@ -114,8 +116,8 @@ macro_rules! allocation_forms {
                 self.take(layout)
             }
 
-            /// Moves a value into the arena. It is never dropped, so a type with drop glue is
-            /// refused when compiled.
+            /// Moves a value into the arena. The value is never dropped, so a type with drop glue
+            /// is refused at compile time.
             ///
             /// # Panics
             ///
@@ -139,8 +141,8 @@ macro_rules! allocation_forms {
                 self.try_alloc_with(|| value)
             }
 
-            /// Moves the result of `f` into the arena, built in place where the compiler can. `f`
-            /// may allocate from the arena.
+            /// Moves the result of `f` into the arena. The compiler builds the result in place
+            /// where it can. `f` may allocate from the arena.
             ///
             /// # Panics
             ///
@@ -155,18 +157,18 @@ macro_rules! allocation_forms {
             ///
             /// # Errors
             ///
-            /// As [`try_alloc`](Self::try_alloc); `f` is not called then.
+            /// As [`try_alloc`](Self::try_alloc). `f` is not called then.
             #[inline]
             pub fn try_alloc_with<T>(
                 &self,
                 f: impl FnOnce() -> T,
             ) -> Result<&$out mut T, AllocError> {
                 let () = NoDrop::<T>::CHECK;
-                // SAFETY: freshly placed in memory that is valid for the lifetime.
+                // SAFETY: placed just now in memory that is valid for the lifetime.
                 forms::place(self, f).map(|mut p| unsafe { p.as_mut() })
             }
 
-            /// Moves a value into the arena; the returned handle drops it.
+            /// Moves a value into the arena. The returned handle drops the value.
             ///
             /// # Panics
             ///
@@ -177,17 +179,17 @@ macro_rules! allocation_forms {
                 expect(self.try_alloc_boxed(value))
             }
 
-            /// Moves a value into the arena; the returned handle drops it.
+            /// Moves a value into the arena. The returned handle drops the value.
             ///
             /// # Errors
             ///
-            /// As [`try_alloc`](Self::try_alloc); the value is dropped then.
+            /// As [`try_alloc`](Self::try_alloc). The value is dropped then.
             #[inline]
             pub fn try_alloc_boxed<T>(
                 &self,
                 value: T,
             ) -> Result<ArenaBox<$out, T>, AllocError> {
-                // SAFETY: freshly placed in memory that is valid for the lifetime.
+                // SAFETY: placed just now in memory that is valid for the lifetime.
                 forms::place(self, || value).map(|p| unsafe { ArenaBox::from_raw(p) })
             }
 
@@ -215,7 +217,7 @@ macro_rules! allocation_forms {
                 &self,
                 source: &[T],
             ) -> Result<&$out mut [T], AllocError> {
-                // SAFETY: freshly placed in memory that is valid for the lifetime.
+                // SAFETY: placed just now in memory that is valid for the lifetime.
                 forms::copy(self, source).map(|mut p| unsafe { p.as_mut() })
             }
 
@@ -237,13 +239,13 @@ macro_rules! allocation_forms {
             ///
             /// # Errors
             ///
-            /// As [`try_alloc`](Self::try_alloc); nothing is cloned then.
+            /// As [`try_alloc`](Self::try_alloc). Nothing is cloned then.
             #[inline]
             pub fn try_alloc_slice_clone<T: Clone>(
                 &self,
                 source: &[T],
             ) -> Result<&$out mut [T], AllocError> {
-                // SAFETY: `fill_with` asks for `source.len()` elements.
+                // SAFETY: every index that the element is asked for is below `source.len()`.
                 let element = |i| unsafe { source.get_unchecked(i) };
                 self.try_alloc_slice_fill_with(source.len(), |i| element(i).clone())
             }
@@ -267,7 +269,7 @@ macro_rules! allocation_forms {
             ///
             /// # Errors
             ///
-            /// As [`try_alloc`](Self::try_alloc); nothing is cloned then.
+            /// As [`try_alloc`](Self::try_alloc). Nothing is cloned then.
             #[inline]
             pub fn try_alloc_slice_fill<T: Clone>(
                 &self,
@@ -277,7 +279,8 @@ macro_rules! allocation_forms {
                 self.try_alloc_slice_fill_with(len, |_| value.clone())
             }
 
-            /// Allocates a slice of `len` elements without drop glue, the i-th being `f(i)`.
+            /// Allocates a slice of `len` elements without drop glue. Element `i` is the result of
+            /// `f(i)`.
             ///
             /// # Panics
             ///
@@ -293,19 +296,19 @@ macro_rules! allocation_forms {
                 expect(self.try_alloc_slice_fill_with(len, f))
             }
 
-            /// Allocates a slice of `len` elements without drop glue, the i-th being `f(i)`. `f`
-            /// may allocate from the arena.
+            /// Allocates a slice of `len` elements without drop glue. Element `i` is the result of
+            /// `f(i)`. `f` may allocate from the arena.
             ///
             /// # Errors
             ///
-            /// As [`try_alloc`](Self::try_alloc); `f` is not called then.
+            /// As [`try_alloc`](Self::try_alloc). `f` is not called then.
             #[inline]
             pub fn try_alloc_slice_fill_with<T>(
                 &self,
                 len: usize,
                 f: impl FnMut(usize) -> T,
             ) -> Result<&$out mut [T], AllocError> {
-                // SAFETY: freshly placed in memory that is valid for the lifetime.
+                // SAFETY: placed just now in memory that is valid for the lifetime.
                 forms::fill_with(self, len, f).map(|mut p| unsafe { p.as_mut() })
             }
 
@@ -323,17 +326,17 @@ macro_rules! allocation_forms {
                 expect(self.try_alloc_slice_from_iter(iter))
             }
 
-            /// Collects an iterator of items without drop glue into a slice, which grows in place
-            /// while it is the latest allocation. The iterator may allocate from the arena.
+            /// Collects an iterator of items without drop glue into a slice. The slice grows in
+            /// place while it is the latest allocation. The iterator may allocate from the arena.
             ///
             /// # Errors
             ///
-            /// As [`try_alloc`](Self::try_alloc); the iterator may be partly consumed then.
+            /// As [`try_alloc`](Self::try_alloc). The iterator may be partly consumed then.
             pub fn try_alloc_slice_from_iter<T>(
                 &self,
                 iter: impl IntoIterator<Item = T>,
             ) -> Result<&$out mut [T], AllocError> {
-                // SAFETY: freshly placed in memory that is valid for the lifetime.
+                // SAFETY: placed just now in memory that is valid for the lifetime.
                 forms::collect(self, iter).map(|mut p| unsafe { p.as_mut() })
             }
 
@@ -362,7 +365,7 @@ macro_rules! allocation_forms {
                 len: usize,
             ) -> Result<&$out mut [MaybeUninit<T>], AllocError> {
                 let p = forms::array::<_, MaybeUninit<T>>(self, len)?;
-                // SAFETY: fresh room for `len` elements, which need not be initialised, in memory
+                // SAFETY: new room for `len` elements, which need not be initialised, in memory
                 // that is valid for the lifetime.
                 Ok(unsafe { slice::from_raw_parts_mut(p.as_ptr(), len) })
             }
@@ -389,22 +392,22 @@ macro_rules! allocation_forms {
                 text: &str,
             ) -> Result<&$out mut str, AllocError> {
                 let bytes = self.try_alloc_slice_copy(text.as_bytes())?;
-                // SAFETY: a copy of a `str`.
+                // SAFETY: the bytes are a copy of a `str`.
                 Ok(unsafe { str::from_utf8_unchecked_mut(bytes) })
             }
 
-            /// Formats into the arena.
+            /// Formats a text into the arena.
             ///
             /// # Panics
             ///
-            /// When [`try_alloc_fmt`](Self::try_alloc_fmt) fails, or a `Display` in it returns an
-            /// error.
+            /// When [`try_alloc_fmt`](Self::try_alloc_fmt) fails, or a `Display` in `text` returns
+            /// an error.
             #[track_caller]
             pub fn alloc_fmt(&self, text: fmt::Arguments<'_>) -> &$out mut str {
                 expect(self.try_alloc_fmt(text))
             }
 
-            /// Formats into the arena. A `Display` in it may allocate from the arena.
+            /// Formats a text into the arena. A `Display` in `text` may allocate from the arena.
             ///
             /// # Errors
             ///
@@ -412,13 +415,15 @@ macro_rules! allocation_forms {
             ///
             /// # Panics
             ///
-            /// When a `Display` in `text` returns an error of its own.
+            /// When a `Display` in `text` returns an error that is not a failed allocation of this
+            /// arena.
             pub fn try_alloc_fmt(
                 &self,
                 text: fmt::Arguments<'_>,
             ) -> Result<&$out mut str, AllocError> {
                 let mut bytes = forms::format(self, text)?;
-                // SAFETY: whole strings, freshly placed in memory that is valid for the lifetime.
+                // SAFETY: the bytes are whole strings, placed just now in memory that is valid for
+                // the lifetime.
                 Ok(unsafe { str::from_utf8_unchecked_mut(bytes.as_mut()) })
             }
         }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The arena with one owner: what it is, and what frees its memory. How it is made is in
-//! `builder.rs`, how it allocates in `alloc.rs`.
+//! [`Arena`], the arena with one owner: the type, and the methods that free its memory or report on
+//! it. `builder.rs` has its constructors, `alloc.rs` the methods that allocate, and `layout.rs` its
+//! picture.
 
 use core::cell::UnsafeCell;
 use core::fmt;
@@ -13,8 +14,8 @@ use crate::{ffi, unwind};
 
 /// A bump arena.
 ///
-/// One thread owns it at a time: it is `Send` but not `Sync`. References that it hands out borrow
-/// it, so nothing can outlive a [`reset`](Self::reset):
+/// One thread at a time owns it: it is `Send` but not `Sync`. The references that it hands out
+/// borrow the arena, so none of them can outlive a [`reset`](Self::reset):
 ///
 /// ```compile_fail,E0502
 /// let mut arena = aegis_memory::arena::Arena::new(1024);
@@ -23,8 +24,8 @@ use crate::{ffi, unwind};
 /// buffer[0] = 1;
 /// ```
 ///
-/// Of types with drop glue, which a plain allocation would never drop, it takes values by
-/// [`alloc_boxed`](Self::alloc_boxed) and [`alloc_static`](Self::alloc_static) only:
+/// A plain allocation never drops its value. So a value of a type with drop glue goes into the
+/// arena only by [`alloc_boxed`](Self::alloc_boxed) or [`alloc_static`](Self::alloc_static):
 ///
 /// ```compile_fail
 /// let arena = aegis_memory::arena::Arena::new(1024);
@@ -47,8 +48,9 @@ pub struct Arena {
 }
 
 // SAFETY: the arena owns its blocks, and nothing in it is bound to a thread: finalizers come from
-// `alloc_static`, which wants `T: Send`, and sources are `Send + Sync`. It is not `Sync`: its
-// allocation through `&self` is unsynchronised (the `UnsafeCell` sees to that).
+// `alloc_static`, which requires `T: Send`, and sources are `Send + Sync`. The arena must not be
+// `Sync`, because allocation through `&self` is not synchronised. The `UnsafeCell` keeps it from
+// being `Sync`.
 unsafe impl Send for Arena {}
 
 impl Arena {
@@ -56,7 +58,7 @@ impl Arena {
     ///
     /// # Safety
     ///
-    /// The options' pointers keep what `aegis_arena_init` asks of them.
+    /// - The pointers in `options` are as `aegis_arena_init` requires them.
     pub(super) unsafe fn from_options(
         options: &ffi::aegis_arena_options,
     ) -> Result<Self, AllocError> {
@@ -72,17 +74,16 @@ impl Arena {
         }
     }
 
-    /// The C struct, for C code to allocate from. The pointer is good while the arena is neither
-    /// moved nor dropped.
+    /// The C struct, from which C code can allocate. The pointer is valid until the arena is moved
+    /// or dropped.
     ///
-    /// Calling anything that frees through it (`aegis_arena_reset`, `_rewind`, `_clear`, `_fini`)
-    /// is subject to the same rule as [`reset`](Self::reset): no reference into the arena may be
-    /// live.
+    /// A call of a C function that frees (`aegis_arena_reset`, `_rewind`, `_clear`, `_fini`) is
+    /// subject to the same rule as [`reset`](Self::reset): no reference into the arena may be live.
     pub fn as_raw(&self) -> *mut ffi::aegis_arena {
         self.raw.get()
     }
 
-    /// Gives the C struct away. It is the receiver's to finish with `aegis_arena_fini`.
+    /// Gives the C struct to the caller, who finishes it with `aegis_arena_fini`.
     #[must_use = "the struct owns blocks: finish it with aegis_arena_fini or Arena::from_raw"]
     pub fn into_raw(self) -> ffi::aegis_arena {
         let this = ManuallyDrop::new(self);
@@ -90,17 +91,18 @@ impl Arena {
         unsafe { ptr::read(this.raw.get()) }
     }
 
-    /// Takes a C arena over.
+    /// Takes ownership of a C arena.
     ///
     /// # Safety
     ///
-    /// - `raw` was made by `aegis_arena_init` or [`into_raw`](Self::into_raw), is not finished, and no
-    ///   scope is open on it.
-    /// - Nobody else uses or finishes this arena afterwards, under any copy of the struct.
-    /// - What it was made with, the caller's memory and the source's context, is good until this
-    ///   arena is dropped. The source keeps the contract of
+    /// - `raw` was made by `aegis_arena_init` or [`into_raw`](Self::into_raw). It is not finished,
+    ///   and no scope is open on it.
+    /// - No other code uses or finishes this arena afterwards, through any copy of the struct.
+    /// - The memory of the caller and the context of the source with which the arena was made stay
+    ///   valid until this arena is dropped. The source keeps the contract of
     ///   [`BlockSource`](crate::source::BlockSource).
-    /// - Its source may be used from any thread, and its deferred functions may run on any.
+    /// - Any thread may use the source of the arena, and its deferred functions may run on any
+    ///   thread.
     pub unsafe fn from_raw(raw: ffi::aegis_arena) -> Self {
         Self { raw: UnsafeCell::new(raw) }
     }
@@ -109,12 +111,12 @@ impl Arena {
     ///
     /// # Safety
     ///
-    /// - `raw` points to an arena made by `aegis_arena_init` that is neither moved, nor reset,
-    ///   rewound, cleared or finished while `'a` lasts, nor is what it was made with.
-    /// - No other thread uses it while `'a` lasts, and C neither frees nor resizes what Rust has
+    /// - `raw` points to an arena made by `aegis_arena_init`. While `'a` lasts, the arena is not
+    ///   moved, reset, rewound, cleared or finished, and what it was made with stays valid.
+    /// - No other thread uses the arena while `'a` lasts. C does not free or resize what Rust has
     ///   allocated.
-    /// - C finishes it on a thread that values of [`alloc_static`](Self::alloc_static) may be dropped
-    ///   on: any will do.
+    /// - C finishes the arena on a thread on which values of [`alloc_static`](Self::alloc_static)
+    ///   may be dropped. Every thread is such a thread.
     pub unsafe fn borrow_raw<'a>(raw: *mut ffi::aegis_arena) -> &'a Self {
         // SAFETY: `Arena` is a transparent wrapper, and the caller vouches for the rest.
         unsafe { &*raw.cast::<Self>() }
@@ -122,24 +124,24 @@ impl Arena {
 
     /// Frees everything that was allocated, in constant time, and keeps every block for reuse.
     ///
-    /// Values of [`alloc_static`](Self::alloc_static) are dropped first, newest first.
+    /// Values of [`alloc_static`](Self::alloc_static) are dropped before that, the newest first.
     ///
     /// # Panics
     ///
-    /// When the drop of such a value panicked; the reset is complete nevertheless.
+    /// When the drop of such a value panics. The reset is complete all the same.
     pub fn reset(&mut self) {
         // SAFETY: `&mut self`: no reference into the arena is live.
         unwind::call(|| unsafe { ffi::aegis_arena_reset(self.raw.get()) });
     }
 
-    /// Gives idle blocks back to the source until at most `keep_bytes` are reserved or none is
+    /// Releases idle blocks to the source until at most `keep_bytes` are reserved or no block is
     /// idle. The first block counts as idle when nothing is allocated.
     pub fn trim(&mut self, keep_bytes: usize) {
-        // SAFETY: `&mut self`: the arena is ours alone.
+        // SAFETY: `&mut self`: no other code uses the arena.
         unwind::call(|| unsafe { ffi::aegis_arena_trim(self.raw.get(), keep_bytes) });
     }
 
-    /// Resets and gives every block back to the source.
+    /// Resets the arena and releases every block to the source.
     ///
     /// # Panics
     ///
@@ -149,17 +151,17 @@ impl Arena {
         unwind::call(|| unsafe { ffi::aegis_arena_clear(self.raw.get()) });
     }
 
-    /// Runs `f` with an arena of its own: everything allocated from it is freed at the end, and
-    /// nothing of it can leave.
+    /// Runs `f` with a scope, which is a nested arena. When `f` ends, everything allocated from the
+    /// scope is freed. No reference into the scope can leave `f`.
     ///
-    /// The scope's arena continues in the present block, and scopes nest. What was allocated before
-    /// stays usable inside, and `self` may be allocated from meanwhile (out of blocks of its own);
-    /// its figures leave out what the scope has borrowed.
+    /// The scope continues in the current block, and scopes nest. What was allocated before stays
+    /// usable inside. While the scope is open, `self` can allocate too, from other blocks than the
+    /// scope. The statistics of `self` leave out the memory that the scope has borrowed.
     ///
     /// # Panics
     ///
-    /// When `f` or the drop of one of its [`alloc_static`](Self::alloc_static) values panics; the
-    /// scope is ended nevertheless.
+    /// When `f` panics, or the drop of a value of [`alloc_static`](Self::alloc_static) in the
+    /// scope. The scope ends all the same.
     ///
     /// # Examples
     ///
@@ -186,8 +188,9 @@ impl Arena {
         impl Drop for End<'_> {
             fn drop(&mut self) {
                 let (outer, scope) = (self.outer.raw.get(), self.scope.as_mut_ptr());
-                // SAFETY: begun below on this arena. Inner scopes end before `f` returns, and no
-                // reference into the scope is left: it was lent to `f` for any lifetime.
+                // SAFETY: the scope was begun below on this arena. Inner scopes end before `f`
+                // returns. No reference into the scope is left, because `f` accepts a scope of any
+                // lifetime.
                 unwind::call(|| unsafe { ffi::aegis_arena_scope_end(outer, scope) });
             }
         }
@@ -195,7 +198,8 @@ impl Arena {
         let scope = end.scope.as_mut_ptr();
         // SAFETY: `end` stays where it is until it is dropped.
         unsafe { ffi::aegis_arena_scope_begin(self.raw.get(), scope) };
-        // SAFETY: begun above; `Arena` is a transparent wrapper of the arena in it.
+        // SAFETY: the scope was begun above, and `Arena` is a transparent wrapper of the arena in
+        // it.
         let inner = unsafe { Arena::borrow_raw(ptr::addr_of_mut!((*scope).arena)) };
         f(inner)
     }
@@ -210,15 +214,15 @@ impl Arena {
         self.stats().used_bytes
     }
 
-    /// Bytes left in the current block: what can be had without another block.
+    /// Bytes left in the current block. They can be allocated without another block.
     pub fn remaining(&self) -> usize {
         self.stats().remaining_bytes
     }
 
-    /// The arena's figures. Constant time.
+    /// The statistics of the arena. Takes constant time.
     pub fn stats(&self) -> ArenaStats {
         let mut raw = MaybeUninit::<ffi::aegis_arena_stats>::uninit();
-        // SAFETY: reads the arena, which is ours, and writes the whole struct.
+        // SAFETY: the call reads the arena, which this thread owns, and writes the whole struct.
         let raw = unsafe {
             ffi::aegis_arena_get_stats(self.raw.get(), raw.as_mut_ptr());
             raw.assume_init()
@@ -227,22 +231,23 @@ impl Arena {
     }
 }
 
-/// Reads why the latest request failed.
+/// Reads from the arena why the latest request failed.
 #[cold]
 pub(super) fn error_of(raw: &ffi::aegis_arena) -> AllocError {
     let mut error = MaybeUninit::<ffi::aegis_error>::uninit();
-    // SAFETY: reads `raw` and writes the whole record.
+    // SAFETY: the call reads `raw` and writes the whole record.
     let error = unsafe {
         ffi::aegis_arena_last_error(raw, error.as_mut_ptr());
         error.assume_init()
     };
-    // SAFETY: the budget is an ancestor of the one that the arena, or its builder, holds.
+    // SAFETY: the budget in the record is alive: it is the one that the arena or its builder holds,
+    // or an ancestor of that one.
     unsafe { AllocError::from_raw(&error) }
 }
 
 impl Drop for Arena {
     fn drop(&mut self) {
-        // SAFETY: the arena is ours and not used again.
+        // SAFETY: `self` owns the arena, which is not used again.
         unwind::call(|| unsafe { ffi::aegis_arena_fini(self.raw.get()) });
     }
 }

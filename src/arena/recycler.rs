@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! A bounded stock of arenas, for one arena a request.
+//! A bounded stock of arenas, for servers that use one arena for each request.
 
 use alloc::sync::Arc;
 use core::fmt;
@@ -13,11 +13,12 @@ use crate::error::{expect, AllocError};
 use crate::sealed::Key;
 use crate::{ffi, unwind};
 
-/// A bounded stock of arenas for servers with one arena a request: `Send` and `Sync`.
+/// A bounded stock of arenas for servers that use one arena for each request. It is `Send` and
+/// `Sync`.
 ///
-/// [`get`](Self::get) hands out an arena whose memory is warm from the request before. It comes
-/// back, reset and trimmed, when its guard is dropped: at the end, on an early return, or when the
-/// request panics.
+/// [`get`](Self::get) hands out an arena whose memory is warm from an earlier request. When its
+/// guard is dropped, the arena is reset and trimmed and goes back to the stock. This happens at the
+/// end of the request, on an early return, or when the request panics.
 ///
 /// # Examples
 ///
@@ -42,20 +43,20 @@ pub struct ArenaRecycler {
     raw: ffi::aegis_arena_recycler,
 }
 
-// SAFETY: every function of the core that takes `&self` may be called from any thread; arenas are
-// `Send`, sources are `Send + Sync`, and budgets any thread's.
+// SAFETY: any thread may call the functions of the core behind the methods with `&self`. Arenas are
+// `Send`, sources are `Send + Sync`, and any thread may use a budget.
 unsafe impl Send for ArenaRecycler {}
 // SAFETY: as above.
 unsafe impl Sync for ArenaRecycler {}
 
-/// The figures of a recycler.
+/// The statistics of a recycler.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct RecyclerStats {
     /// Arenas in stock now.
     pub idle_count: usize,
-    /// Arenas out now.
+    /// Arenas that are handed out now.
     pub out_count: usize,
     /// Arenas ever made.
     pub made_count: u64,
@@ -75,12 +76,13 @@ impl ArenaRecycler {
         expect(Self::builder().max_idle(max_idle).keep_bytes(keep_bytes).build())
     }
 
-    /// Starts a recycler with other than default settings, which are those of its arenas.
+    /// Returns a builder, for a recycler with other settings than the defaults. The settings are
+    /// also those of its arenas.
     pub fn builder() -> ArenaBuilder<Self> {
         ArenaBuilder::default()
     }
 
-    /// Hands out an arena: from stock, else a new one.
+    /// Hands out an arena from the stock, or a new one if the stock is empty.
     ///
     /// # Panics
     ///
@@ -90,7 +92,7 @@ impl ArenaRecycler {
         expect(self.try_get())
     }
 
-    /// Hands out an arena: from stock, else a new one.
+    /// Hands out an arena from the stock, or a new one if the stock is empty.
     ///
     /// # Errors
     ///
@@ -99,8 +101,8 @@ impl ArenaRecycler {
         self.take().map(|arena| Recycled { arena, recycler: self })
     }
 
-    /// Hands out an arena whose guard keeps the recycler alive instead of borrowing it: for a
-    /// request that is handled by a spawned thread or task.
+    /// Hands out an arena whose guard keeps the recycler alive instead of borrowing it. It is for a
+    /// request that a spawned thread or task handles.
     ///
     /// # Panics
     ///
@@ -132,36 +134,37 @@ impl ArenaRecycler {
         self.take().map(|arena| Recycled { arena, recycler: Arc::clone(self) })
     }
 
-    /// An arena for a guard to put back.
+    /// Gets an arena, which a guard will put back.
     fn take(&self) -> Result<ManuallyDrop<Arena>, AllocError> {
         let mut raw = MaybeUninit::<ffi::aegis_arena>::uninit();
         let mut error = MaybeUninit::<ffi::aegis_error>::uninit();
         let status = unwind::call_keeping(ffi::is_ok, || {
-            // SAFETY: any thread may ask; struct and record are only written.
+            // SAFETY: any thread may call this; the call only writes the struct and the record.
             unsafe {
                 let error = error.as_mut_ptr();
                 ffi::aegis_arena_recycler_get(&self.raw, raw.as_mut_ptr(), error)
             }
         });
         if !ffi::is_ok(&status) {
-            // SAFETY: the record is written on failure, and the recycler holds the budget.
+            // SAFETY: the core writes the record on failure, and the recycler keeps the budget
+            // alive.
             return Err(unsafe { AllocError::from_raw(error.assume_init_ref()) });
         }
-        // SAFETY: the call has written the struct, and the arena is ours until the guard puts it
-        // back.
+        // SAFETY: the call has written the struct, and no other code uses the arena until the guard
+        // puts it back.
         Ok(ManuallyDrop::new(unsafe { Arena::from_raw(raw.assume_init()) }))
     }
 
-    /// Gives arenas in stock up until at most `keep` are left.
+    /// Finishes arenas in the stock until at most `keep` are left.
     pub fn trim(&self, keep: usize) {
-        // SAFETY: any thread may ask.
+        // SAFETY: any thread may call this.
         unwind::call(|| unsafe { ffi::aegis_arena_recycler_trim(&self.raw, keep) });
     }
 
-    /// The recycler's figures, all of one moment.
+    /// The statistics of the recycler, all read at the same moment.
     pub fn stats(&self) -> RecyclerStats {
         let mut raw = MaybeUninit::<ffi::aegis_arena_recycler_stats>::uninit();
-        // SAFETY: any thread may ask; the call writes the whole struct.
+        // SAFETY: any thread may call this; the call writes the whole struct.
         let raw = unsafe {
             ffi::aegis_arena_recycler_get_stats(&self.raw, raw.as_mut_ptr());
             raw.assume_init()
@@ -174,8 +177,9 @@ impl ArenaRecycler {
         }
     }
 
-    /// The C struct, for C code to get arenas from, on any thread. The pointer is good while the
-    /// recycler is neither moved nor dropped. What C gets it puts back before the drop.
+    /// The C struct, from which C code can get arenas on any thread. The pointer is valid until the
+    /// recycler is moved or dropped. C puts back every arena that it gets before the recycler is
+    /// dropped.
     pub fn as_raw(&self) -> *const ffi::aegis_arena_recycler {
         &self.raw
     }
@@ -184,13 +188,14 @@ impl ArenaRecycler {
 impl Hardened for ArenaRecycler {}
 
 impl ArenaBuilder<ArenaRecycler> {
-    /// Arenas that the recycler keeps at most. 0, the default, keeps none.
+    /// The largest number of arenas that the recycler keeps. With 0, the default, it keeps none.
     pub fn max_idle(mut self, count: usize) -> Self {
         self.stock.max_idle = count;
         self
     }
 
-    /// What an arena that is kept is trimmed to: bytes of blocks, their heads included.
+    /// The bytes to which the recycler trims an arena that it keeps. They are bytes of blocks,
+    /// block headers included.
     pub fn keep_bytes(mut self, bytes: usize) -> Self {
         self.stock.keep_bytes = bytes;
         self
@@ -214,7 +219,7 @@ impl Make for ArenaRecycler {
         // SAFETY: the caller vouches for the options.
         match unsafe { ffi::aegis_arena_recycler_init(&mut raw, &options) } {
             0 => Ok(Self { raw }),
-            // SAFETY: a core that makes no recycler writes the record.
+            // SAFETY: the core writes the record when it makes no recycler.
             _ => Err(unsafe { AllocError::from_raw(error.assume_init_ref()) }),
         }
     }
@@ -222,8 +227,9 @@ impl Make for ArenaRecycler {
 
 impl Drop for ArenaRecycler {
     fn drop(&mut self) {
-        // With a guard forgotten the core refuses, and stock and source are forgotten too.
-        // SAFETY: the recycler is ours and not used again.
+        // If a guard was forgotten, the core refuses to finish the recycler, so the stock and the
+        // source are never freed.
+        // SAFETY: `self` owns the recycler, which is not used again.
         unwind::call(|| unsafe { ffi::aegis_arena_recycler_fini(&mut self.raw) });
     }
 }
@@ -234,7 +240,7 @@ impl fmt::Debug for ArenaRecycler {
     }
 }
 
-/// An arena out of an [`ArenaRecycler`] that it borrows.
+/// The guard of an arena from an [`ArenaRecycler`]. It borrows the recycler.
 ///
 /// ```compile_fail,E0505
 /// let recycler = aegis_memory::arena::ArenaRecycler::new(1, 4096);
@@ -245,20 +251,20 @@ impl fmt::Debug for ArenaRecycler {
 /// ```
 pub type RecycledArena<'r> = Recycled<&'r ArenaRecycler>;
 
-/// An arena that keeps its [`ArenaRecycler`] alive.
+/// The guard of an arena from an [`ArenaRecycler`]. It keeps the recycler alive.
 pub type OwnedRecycledArena = Recycled<Arc<ArenaRecycler>>;
 
-/// An arena out of an [`ArenaRecycler`] that `H`, a reference or a counted one, leads to. It derefs
-/// to [`Arena`], and goes back when it is dropped. Named through [`RecycledArena`] and
-/// [`OwnedRecycledArena`].
+/// The guard of an arena from an [`ArenaRecycler`]. `H` is a reference or an `Arc` to the recycler.
+/// The guard derefs to [`Arena`], and its drop puts the arena back. Its usual names are
+/// [`RecycledArena`] and [`OwnedRecycledArena`].
 ///
-/// It can be sent to another thread, also while the arena is in use: values allocated from it borrow
-/// the guard, so a future that owns both is `Send` if the values are.
+/// The guard can be sent to another thread, also while the arena is in use. Values allocated from
+/// the arena borrow the guard, so a future that owns both is `Send` if the values are.
 pub struct Recycled<H: Deref<Target = ArenaRecycler>> {
-    // Never handed out as `&mut Arena`: swapped with another, it would outlive the source that the
-    // recycler closes.
+    // It is never lent as `&mut Arena`: after a swap with another arena it would outlive the
+    // source, which the recycler closes.
     arena: ManuallyDrop<Arena>,
-    // Dropped after the arena has gone back.
+    // It is dropped after the arena has gone back.
     recycler: H,
 }
 
@@ -285,8 +291,8 @@ impl<H: Deref<Target = ArenaRecycler>> Deref for Recycled<H> {
 impl<H: Deref<Target = ArenaRecycler>> Drop for Recycled<H> {
     fn drop(&mut self) {
         let (recycler, arena) = (&self.recycler.raw, self.arena.as_raw());
-        // SAFETY: only a recycler makes a guard, with an `H` that leads to itself; so the arena came
-        // from this recycler. It is not used again.
+        // SAFETY: only a recycler makes a guard, and it gives the guard an `H` that refers to
+        // itself. So the arena came from this recycler. It is not used again.
         unwind::call(|| unsafe { ffi::aegis_arena_recycler_put(recycler, arena) });
     }
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What the two arenas that threads share have alike, written once: all that one adds is its C
-//! functions, its statistics, and how it is made.
+//! What the two arenas that threads share have in common, written once. A form itself names its C
+//! functions, and has its statistics and how it is made.
 
 use core::ffi::c_void;
 use core::mem::MaybeUninit;
@@ -10,26 +10,27 @@ use super::forms::Bytes;
 use crate::error::AllocError;
 use crate::{ffi, unwind};
 
-/// Calls a C function for memory, with room for the reason of a failure.
+/// Calls a C function that returns memory, with room for the error of a failure.
 ///
 /// # Safety
 ///
-/// The function returns memory, or NULL with the reason written. The budget that the reason names
-/// is alive.
+/// - The function returns memory, or NULL after it has written the error.
+/// - The budget in the error is null or alive.
 #[inline(always)]
 pub(super) unsafe fn call(function: impl FnOnce(*mut ffi::aegis_error) -> *mut c_void) -> Bytes {
     let mut error = MaybeUninit::<ffi::aegis_error>::uninit();
     let p = unwind::call(|| function(error.as_mut_ptr()));
     match NonNull::new(p.cast()) {
         Some(p) => Ok(p),
-        // SAFETY: the caller vouches for the record, written on failure, and its budget.
+        // SAFETY: the caller vouches for the error, which is written on failure, and for its
+        // budget.
         None => Err(unsafe { AllocError::from_raw(error.assume_init_ref()) }),
     }
 }
 
-/// Writes the methods of a shared arena `$arena`, whose one field `raw` is the C struct `$raw`, and
-/// its [`Allocate`](super::forms::Allocate), `Drop` and `Debug`. Attributes before its name go to
-/// `alloc_static`.
+/// Writes the methods of a shared arena and its implementations of
+/// [`Allocate`](super::forms::Allocate), `Drop` and `Debug`. The only field of `$arena` is `raw`,
+/// the C struct `$raw`. Attributes before the name are added to `alloc_static`.
 macro_rules! shared_methods {
     (
         $(#[$more:meta])*
@@ -50,24 +51,24 @@ macro_rules! shared_methods {
     ) => {
         impl $arena {
             /// Frees everything that was allocated and keeps every block for reuse. Values of
-            /// [`alloc_static`](Self::alloc_static) are dropped first, newest first.
+            /// [`alloc_static`](Self::alloc_static) are dropped before that, the newest first.
             ///
             /// # Panics
             ///
-            /// When the drop of such a value panicked; the reset is complete nevertheless.
+            /// When the drop of such a value panics. The reset is complete all the same.
             pub fn reset(&mut self) {
                 // SAFETY: `&mut self`: no other thread, no handle and no reference uses the arena.
                 unwind::call(|| unsafe { ffi::$reset(&mut self.raw) });
             }
 
-            /// Gives blocks that nothing is allocated in back to the source until at most
-            /// `keep_bytes` are reserved or none is left.
+            /// Releases idle blocks, in which nothing is allocated, to the source until at most
+            /// `keep_bytes` are reserved or no block is idle.
             pub fn trim(&mut self, keep_bytes: usize) {
                 // SAFETY: as in `reset`.
                 unwind::call(|| unsafe { ffi::$trim(&mut self.raw, keep_bytes) });
             }
 
-            /// Resets and gives every block back to the source.
+            /// Resets the arena and releases every block to the source.
             ///
             /// # Panics
             ///
@@ -77,8 +78,8 @@ macro_rules! shared_methods {
                 unwind::call(|| unsafe { ffi::$clear(&mut self.raw) });
             }
 
-            /// Moves a value into the arena, which drops it at its reset, clear or drop, on the
-            /// thread that does so. Newest values are dropped first.
+            /// Moves a value into the arena. The arena drops the value at its reset, clear or drop,
+            /// on the thread that does this. The newest values are dropped first.
             ///
             /// # Panics
             ///
@@ -89,21 +90,22 @@ macro_rules! shared_methods {
                 expect(self.try_alloc_static(value))
             }
 
-            /// Moves a value into the arena, which drops it at its reset, clear or drop.
+            /// Moves a value into the arena. The arena drops the value at its reset, clear or drop.
             ///
             /// # Errors
             ///
-            /// As [`try_alloc`](Self::try_alloc); the value is dropped then.
+            /// As [`try_alloc`](Self::try_alloc). The value is dropped then.
             pub fn try_alloc_static<T: Send + 'static>(
                 &self,
                 value: T,
             ) -> Result<&mut T, AllocError> {
                 let place = forms::place_static(self, value, |function, context, error| {
-                    // SAFETY: any thread may register. Nothing runs the function before
-                    // `&mut self`, and the record is only written.
+                    // SAFETY: any thread may register a function. The function runs only in a
+                    // method that takes `&mut self`, and the call only writes the record.
                     unsafe { ffi::$defer(&self.raw, function, context, error) }
                 });
-                // SAFETY: freshly placed, and ours for as long as `self` is borrowed.
+                // SAFETY: the value was placed above, and its memory is valid while `self` is
+                // borrowed.
                 place.map(|mut p| unsafe { p.as_mut() })
             }
 
@@ -112,14 +114,14 @@ macro_rules! shared_methods {
                 self.stats().capacity_bytes
             }
 
-            /// The C struct, for C code to allocate from, on any thread. The pointer is good while
-            /// the arena is neither moved nor dropped.
+            /// The C struct, from which C code can allocate on any thread. The pointer is valid
+            /// until the arena is moved or dropped.
             pub fn as_raw(&self) -> *const ffi::$raw {
                 &self.raw
             }
 
-            /// Gives the C struct away. It is the receiver's to finish with the C function `_fini`
-            /// of its type.
+            /// Gives the C struct to the caller, who finishes it with the C function `_fini` of its
+            /// type.
             #[must_use = "the struct owns blocks: finish it in C or take it back with from_raw"]
             pub fn into_raw(self) -> ffi::$raw {
                 let this = ManuallyDrop::new(self);
@@ -127,20 +129,23 @@ macro_rules! shared_methods {
                 unsafe { ptr::read(&this.raw) }
             }
 
-            /// Takes a C arena over.
+            /// Takes ownership of a C arena.
             ///
             /// # Safety
             ///
-            /// - `raw` was made by the C function `_init` of its type or
-            ///   [`into_raw`](Self::into_raw), and is not finished.
-            /// - Nobody else resets, trims or finishes this arena afterwards. C uses it, handles of
-            ///   it and what it has allocated not during a call that takes this one by `&mut`, and
-            ///   not after such a reset or the drop; it neither frees nor resizes what Rust has
-            ///   allocated.
-            /// - What it was made with, the source's context for one, is good until this arena is
-            ///   dropped. The source keeps the contract of
+            /// - `raw` was made by the C function `_init` of its type or by
+            ///   [`into_raw`](Self::into_raw), and it is not finished.
+            /// - No other code resets, trims or finishes this arena afterwards.
+            /// - C does not use the arena, its handles or what C has allocated from it while a
+            ///   method that takes this arena by `&mut` runs. After a reset, a clear or the drop, C
+            ///   does not use the handles and allocations from before it. After the drop, C does
+            ///   not use the arena.
+            /// - C does not free or resize what Rust has allocated.
+            /// - What the arena was made with, such as the context of its source, stays valid until
+            ///   this arena is dropped. The source keeps the contract of
             ///   [`BlockSource`](crate::source::BlockSource).
-            /// - Its source may be used from any thread, and its deferred functions may run on any.
+            /// - Any thread may use the source of the arena, and its deferred functions may run on
+            ///   any thread.
             pub unsafe fn from_raw(raw: ffi::$raw) -> Self {
                 Self { raw }
             }
@@ -149,23 +154,24 @@ macro_rules! shared_methods {
             ///
             /// # Safety
             ///
-            /// - `raw` points to an arena made by the C function `_init` of its type that is
-            ///   neither moved, nor reset, trimmed, cleared or finished while `'a` lasts, and C
-            ///   neither frees nor resizes what Rust has allocated.
-            /// - Its source may be used from any thread, and its deferred functions may run on any.
+            /// - `raw` points to an arena made by the C function `_init` of its type. While `'a`
+            ///   lasts, the arena is not moved, reset, trimmed, cleared or finished.
+            /// - C does not free or resize what Rust has allocated.
+            /// - Any thread may use the source of the arena, and its deferred functions may run on
+            ///   any thread.
             pub unsafe fn borrow_raw<'a>(raw: *const ffi::$raw) -> &'a Self {
-                // SAFETY: a transparent wrapper, and the caller vouches for the rest.
+                // SAFETY: the type is a transparent wrapper, and the caller vouches for the rest.
                 unsafe { &*raw.cast::<Self>() }
             }
         }
 
-        // SAFETY: the core hands out each byte once, and keeps it until it is reset.
+        // SAFETY: the core hands out each byte once, and keeps it valid until it is reset.
         unsafe impl Allocate for $arena {
             #[inline(always)]
             fn take(&self, layout: Layout) -> Bytes {
                 let (size, align) = (layout.size(), layout.align());
-                // SAFETY: any thread may ask; the record is only written, and the arena holds the
-                // budget.
+                // SAFETY: any thread may call this; the call only writes the error, and the arena
+                // keeps the budget alive.
                 unsafe {
                     call(|error| {
                         if align <= ALIGN {
@@ -210,7 +216,7 @@ macro_rules! shared_methods {
 
         impl Drop for $arena {
             fn drop(&mut self) {
-                // SAFETY: the arena is ours and not used again.
+                // SAFETY: `self` owns the arena, which is not used again.
                 unwind::call(|| unsafe { ffi::$fini(&mut self.raw) });
             }
         }

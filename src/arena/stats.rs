@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The figures of an arena.
+//! The statistics of an arena.
 
 use crate::ffi;
 
-/// The figures of an arena, in bytes and counts.
+/// The statistics of an arena, in bytes and counts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct ArenaStats {
     /// Usable bytes in all blocks.
     pub capacity_bytes: usize,
-    /// Bytes taken from the source and not given back, block heads included.
+    /// Bytes acquired from the source and not released, block headers included.
     pub reserved_bytes: usize,
     /// Bytes handed out since the last reset, alignment padding included.
     pub used_bytes: usize,
@@ -18,13 +18,13 @@ pub struct ArenaStats {
     pub peak_used_bytes: usize,
     /// Bytes left in the current block.
     pub remaining_bytes: usize,
-    /// Bytes at the ends of blocks that were left before they were full.
+    /// Unused bytes at the ends of blocks that the arena left before they were full.
     pub wasted_bytes: usize,
     /// Blocks held now.
     pub block_count: usize,
     /// Blocks ever acquired from the source.
     pub acquired_count: u64,
-    /// Blocks ever given back to the source.
+    /// Blocks ever released to the source.
     pub released_count: u64,
     /// Resets so far.
     pub reset_count: u64,
