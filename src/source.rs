@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Where blocks come from: the C heap, pages of the system, Rust's allocator, or your own.
+//! Where blocks come from: the C heap, pages of the system, Rust's allocator, or a source of your
+//! own.
 //!
-//! Every object of this crate takes memory a block at a time through a [`BlockSource`]. The
-//! default is [`Heap`].
+//! Every object of this crate acquires its memory in blocks, from a [`BlockSource`]. The default is
+//! [`Heap`].
 //!
 //! ```
 //! use aegis_memory::arena::Arena;
@@ -27,34 +28,41 @@ use crate::{ffi, heap, unwind};
 pub struct SourceBlock {
     /// The first of the bytes asked for.
     pub memory: NonNull<u8>,
-    /// Whether every byte is zero. `false` is always safe, and makes zeroed allocation clear them.
+    /// Whether every byte is zero. `false` is always safe: a zeroed allocation then clears the
+    /// bytes.
     pub zeroed: bool,
 }
 
 /// A supplier of blocks.
 ///
-/// Memory that is not aligned as asked is given back at once, and the request fails with
-/// [`AllocError::BadSource`].
+/// If the source returns memory that is not aligned as asked for, the memory is released at once,
+/// and the request fails with [`AllocError::BadSource`].
 ///
 /// # Panics
 ///
-/// A panic in one of its functions counts as a refusal. It goes on from the call that led to it, be
-/// it an allocation, a reset or a drop, when that call is done and everything is consistent; of
-/// several in one call the first does. It never comes out of another call.
+/// A panic in a function of a source counts as a refusal. The call that led to the panic, such as
+/// an allocation, a reset or a drop, first finishes its work and leaves everything consistent. Then
+/// the panic continues from that call. If there are several panics in one call, the first one
+/// continues. A panic never continues from another call.
 ///
-/// What a call has got all the same is not lost. After a plain allocation that a smaller block has
-/// served, the panic goes on, and the bytes are the arena's; a collection that grows in an arena
-/// still has its old memory then, and a value of `alloc_static` is in its place. Where the result
-/// has to reach the caller, because it is a block of a pool, a buffer, an arena of a recycler, or an
-/// object that a builder makes, the call returns it, and the panic ends there: it was a refusal that
-/// something else has made good, and the panic hook has reported it.
+/// A call may succeed in spite of the panic, because it has made another request. Its result is not
+/// lost:
 ///
-/// While the thread is panicking already, a panic ends in the call, and so it does in a raw call of
-/// [`crate::ffi`]. From the drop of a thread-local variable it can be caught, like any other panic;
-/// if it leaves that drop, the standard library ends the process. Without feature `std` it aborts.
+/// - After a plain allocation the panic continues, and the arena keeps the bytes.
+/// - When a collection grows in an arena, the panic continues, and the collection still has its old
+///   memory.
+/// - After `alloc_static` the panic continues, and the value is in its place.
+/// - A block of a pool, a buffer, an arena of a recycler and an object that a builder makes have to
+///   reach the caller. So the call returns them, and the panic ends there: another request has
+///   replaced the refused one. The panic hook has reported the panic.
 ///
-/// All this is true of the other code that an object calls too: drops of `alloc_static` values and
-/// of owners of buffers.
+/// If the thread is panicking already, a panic ends in the call. It also ends in a raw call of
+/// [`crate::ffi`]. A panic that continues from a call in the drop of a thread-local variable can be
+/// caught, like any other panic. If it leaves that drop, the standard library ends the process.
+/// Without feature `std` a panic aborts the process.
+///
+/// All this is also true of the other code that an object calls: the drops of `alloc_static` values
+/// and of owners of buffers.
 ///
 /// # Safety
 ///
@@ -62,10 +70,10 @@ pub struct SourceBlock {
 ///   and disjoint from every other live block, until it is released or the source is dropped.
 /// - `zeroed` is true only if every byte of the block is zero and initialised.
 pub unsafe trait BlockSource: Send + Sync {
-    /// Gives a block of `layout`, whose size is never 0, or `None` when there is none.
+    /// Acquires a block of `layout`, whose size is never 0. Returns `None` when there is no memory.
     fn acquire(&self, layout: Layout) -> Option<SourceBlock>;
 
-    /// Takes a block back.
+    /// Releases a block.
     ///
     /// # Safety
     ///
@@ -73,7 +81,7 @@ pub unsafe trait BlockSource: Send + Sync {
     unsafe fn release(&self, memory: NonNull<u8>, layout: Layout);
 }
 
-// SAFETY: the contract is the referent's, passed on unchanged.
+// SAFETY: every call goes to the referent, which keeps the contract.
 unsafe impl<S: BlockSource + ?Sized> BlockSource for &'static S {
     fn acquire(&self, layout: Layout) -> Option<SourceBlock> {
         (**self).acquire(layout)
@@ -85,7 +93,7 @@ unsafe impl<S: BlockSource + ?Sized> BlockSource for &'static S {
     }
 }
 
-// SAFETY: the contract is the referent's, which lives as long as the `Arc`.
+// SAFETY: every call goes to the referent, which keeps the contract and lives as long as the `Arc`.
 unsafe impl<S: BlockSource + ?Sized> BlockSource for Arc<S> {
     fn acquire(&self, layout: Layout) -> Option<SourceBlock> {
         (**self).acquire(layout)
@@ -101,7 +109,8 @@ unsafe impl<S: BlockSource + ?Sized> BlockSource for Arc<S> {
 fn acquire_raw(source: ffi::aegis_source, layout: Layout) -> Option<SourceBlock> {
     let mut zeroed = false;
     let acquire = source.acquire?;
-    // SAFETY: a built-in source; size and alignment are a layout's, the size is not 0.
+    // SAFETY: the source is a built-in one. Size and alignment are those of a layout, and the size
+    // is not 0.
     let memory = unsafe { acquire(source.context, layout.size(), layout.align(), &mut zeroed) };
     Some(SourceBlock { memory: NonNull::new(memory.cast())?, zeroed })
 }
@@ -110,7 +119,7 @@ fn acquire_raw(source: ffi::aegis_source, layout: Layout) -> Option<SourceBlock>
 ///
 /// # Safety
 ///
-/// As for [`BlockSource::release`].
+/// - As for [`BlockSource::release`].
 unsafe fn release_raw(source: ffi::aegis_source, memory: NonNull<u8>, layout: Layout) {
     if let Some(release) = source.release {
         // SAFETY: the caller vouches for memory and layout.
@@ -118,12 +127,12 @@ unsafe fn release_raw(source: ffi::aegis_source, memory: NonNull<u8>, layout: La
     }
 }
 
-/// The C heap (`calloc`): the default. Blocks are zeroed at no cost when they are fresh from the
+/// The C heap (`calloc`): the default. It zeroes blocks at no cost when they are new from the
 /// system.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Heap;
 
-// SAFETY: calloc and its kin keep the contract.
+// SAFETY: `calloc` and the other functions of the C heap keep the contract.
 unsafe impl BlockSource for Heap {
     fn acquire(&self, layout: Layout) -> Option<SourceBlock> {
         // SAFETY: returns a plain struct.
@@ -136,19 +145,21 @@ unsafe impl BlockSource for Heap {
     }
 }
 
-/// Anonymous pages of the operating system, zeroed, given back when released.
+/// Anonymous pages of the operating system. They are zeroed, and a release returns them to the
+/// system.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Pages {
     flags: u32,
 }
 
 impl Pages {
-    /// Plain pages, made resident by first use.
+    /// Plain pages, which become resident when they are first used.
     pub const fn new() -> Self {
         Self { flags: 0 }
     }
 
-    /// Asks for huge pages behind blocks of 2 MiB and more; a hint that a system may ignore.
+    /// Asks for huge pages for blocks of 2 MiB and more. This is a hint, which the system may
+    /// ignore.
     #[must_use]
     pub const fn huge_pages(self) -> Self {
         Self { flags: self.flags | ffi::AEGIS_PAGES_HUGE }
@@ -174,7 +185,7 @@ unsafe impl BlockSource for Pages {
     }
 }
 
-/// Rust's global allocator (`alloc_zeroed`), whatever the program has set it to.
+/// Rust's global allocator (`alloc_zeroed`), which is the one that the program has set.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Global;
 
@@ -198,7 +209,8 @@ unsafe impl BlockSource for Global {
 pub struct FromAllocator<A>(pub A);
 
 #[cfg(feature = "allocator-api2")]
-// SAFETY: `Allocator`'s contract covers it; the allocator is owned, so its memory stays valid.
+// SAFETY: the contract of `Allocator` covers this one. The source owns the allocator, so its memory
+// stays valid.
 unsafe impl<A: allocator_api2::alloc::Allocator + Send + Sync> BlockSource for FromAllocator<A> {
     fn acquire(&self, layout: Layout) -> Option<SourceBlock> {
         let memory = self.0.allocate_zeroed(layout).ok()?;
@@ -211,8 +223,8 @@ unsafe impl<A: allocator_api2::alloc::Allocator + Send + Sync> BlockSource for F
     }
 }
 
-/// What a builder was told of a source: nothing, which stands for the object's default, a source, or
-/// one that there was no memory for, which `build` then says.
+/// The source that a builder was given. `Ok(None)` stands for the default of the object. `Err`
+/// means that there was no memory to keep the source; `build` returns this error.
 pub(crate) type ChosenSource = Result<Option<OwnedSource>, AllocError>;
 
 /// A chosen source as the C core takes it: null for the default.
@@ -220,12 +232,13 @@ pub(crate) fn raw_source(source: &Option<OwnedSource>) -> *const ffi::aegis_sour
     source.as_ref().map_or(ptr::null(), |source| &source.0)
 }
 
-/// A source as the C core takes it. It is closed unless an object takes it, whereupon this is
-/// forgotten.
+/// A source as the C core takes it. The drop closes the source. When an object takes the source
+/// over, this value is forgotten, so that only the object closes it.
 pub(crate) struct OwnedSource(ffi::aegis_source);
 
 impl OwnedSource {
-    /// Boxes the source; `close` drops the box. Without memory for a box the source is dropped here.
+    /// Boxes the source. `close` drops the box. If there is no memory for a box, the source is
+    /// dropped here.
     pub(crate) fn try_new<S: BlockSource + 'static>(source: S) -> Result<Self, AllocError> {
         let source = heap::try_box(source).map_err(|_| AllocError::no_memory_for::<S>())?;
         Ok(Self(ffi::aegis_source {
@@ -240,7 +253,7 @@ impl OwnedSource {
 impl Drop for OwnedSource {
     fn drop(&mut self) {
         if let Some(close) = self.0.close {
-            // SAFETY: no object uses the source: this would have been forgotten.
+            // SAFETY: no object uses the source, because then this value would have been forgotten.
             unwind::call(|| unsafe { close(self.0.context) });
         }
     }

@@ -1,20 +1,30 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Keeps panics of user code out of the C core, and gives each back to the call that it belongs to.
+//! Keeps panics of user code out of the C core. Each panic continues from the call that led to it.
 //!
-//! The core calls finalizers, block sources and owners written in Rust. A panic in one must not
-//! unwind through C, so it is caught at the border ([`contain`]), the core finishes its work in a
-//! consistent state, and the panic goes on from the call that had led to it. Without `std` nothing
-//! can be caught, and the panic becomes an abort.
+//! The core calls finalizers, block sources and owners that are written in Rust. A panic in one of
+//! them must not unwind through C. So [`contain`] catches it at the border, and the core finishes
+//! its work in a consistent state. Then the panic continues from the call of the core that led to
+//! it. Without `std` a panic cannot be caught, so it aborts the process.
 //!
-//! The rule: whatever of the core may run user code is called inside [`call`], or inside
-//! [`call_keeping`] where a success must not be lost. Both take the panics that were contained
-//! since they began, and no others. User code that the core runs starts with none either: so what
-//! it calls, on objects of its own, is never cut short by a panic that came before. What a raw call
-//! of the C functions contains stays behind, unseen by any other call, until the thread ends.
+//! The invariants:
 //!
-//! Per thread there is one payload at most, in a `Cell` without a destructor: it is never gone, so
-//! all of this works in the destructors of thread-local variables too. As long as no panic was
-//! contained in the process, a call costs two loads of a flag.
+//! 1. Every call of the core that may run user code is made inside [`call`], or inside
+//!    [`call_keeping`] if a success must not be lost.
+//! 2. The two take only the panics that were contained since they began. `Aside::new` sets an
+//!    earlier panic aside, and `Aside::end` puts it back.
+//! 3. User code that the core runs begins without a contained panic: `run` sets the present one
+//!    aside. So a panic from before never cuts short what this code calls on objects of its own.
+//! 4. No other call sees a panic that a raw call of a C function has contained. Inside of user code
+//!    that the core runs, `run` drops it at the end. Elsewhere it stays until the thread ends, and
+//!    `Sweeper` drops it.
+//! 5. A thread has at most one payload: `keep` drops a second one. The payload is in a `Cell`
+//!    without a destructor, which exists as long as the thread. So all of this also works in the
+//!    destructors of thread-local variables.
+//!
+//! By 1 and 2 only the innermost call around a contained panic takes it. There the panic continues
+//! or ends (`settle`). By 3 this is also true when user code makes calls of its own.
+//!
+//! As long as no panic was contained in the process, a call costs two loads of the flag `EVER`.
 
 #[cfg(feature = "std")]
 mod imp {
@@ -29,11 +39,12 @@ mod imp {
     type Payload = Box<dyn Any + Send>;
 
     std::thread_local! {
-        /// The first payload contained since the innermost call began; of `Box::into_raw`, so that
-        /// nothing is to be dropped.
+        /// The first payload that was contained since the innermost call began. It is a raw pointer
+        /// to a box, so that the cell needs no drop.
         static CAUGHT: Cell<Option<NonNull<dyn Any + Send>>> = const { Cell::new(None) };
 
-        /// Drops at the thread's end what a raw call has left behind. Made by the first panic.
+        /// Drops, at the end of the thread, the payload that a raw call has left behind. The first
+        /// panic creates it.
         static SWEEPER: Sweeper = const { Sweeper };
     }
 
@@ -45,7 +56,8 @@ mod imp {
         }
     }
 
-    /// Whether a panic was ever contained. Orders nothing: a thread looks for its own only.
+    /// Whether a panic was ever contained. The flag orders nothing, because a thread looks only for
+    /// its own panics.
     static EVER: AtomicBool = AtomicBool::new(false);
 
     #[inline(always)]
@@ -53,14 +65,15 @@ mod imp {
         EVER.load(Ordering::Relaxed)
     }
 
-    /// Exchanges this thread's payload.
+    /// Replaces the payload of this thread, and returns the old one.
     fn replace(payload: Option<Payload>) -> Option<Payload> {
         let new = payload.map(|payload| NonNull::from(Box::leak(payload)));
-        // SAFETY: a pointer in the cell is of a box, which is in nobody else's hands.
+        // SAFETY: a pointer in the cell comes from a box, which no other code owns.
         let owned = |old: NonNull<dyn Any + Send>| unsafe { Box::from_raw(old.as_ptr()) };
         match CAUGHT.try_with(|caught| caught.replace(new)) {
             Ok(old) => old.map(owned),
-            // A system without thread-local variables of its own, at the thread's very end.
+            // This happens on a system without native thread-local variables, at the very end of
+            // the thread.
             Err(_) => {
                 discard(new.map(owned));
                 None
@@ -68,7 +81,7 @@ mod imp {
         }
     }
 
-    /// Keeps a payload for the innermost call; a second one is dropped.
+    /// Keeps a payload for the innermost call. If there is one already, the new one is dropped.
     fn keep(payload: Payload) {
         EVER.store(true, Ordering::Relaxed);
         _ = SWEEPER.try_with(|_| ());
@@ -80,14 +93,16 @@ mod imp {
         discard(late);
     }
 
-    /// Drops a payload. If that panics, the new payload is forgotten: its drop could panic too.
+    /// Drops a payload. If that panics, the new payload is forgotten, because its drop could panic
+    /// too.
     fn discard(payload: Option<Payload>) {
         if let Some(payload) = payload {
             mem::forget(run(|| drop(payload)));
         }
     }
 
-    /// What calls around the present one have contained, out of the way of what runs now.
+    /// The payload that the calls around the present one have contained, set aside while other code
+    /// runs.
     struct Aside(Option<Payload>);
 
     impl Aside {
@@ -95,7 +110,7 @@ mod imp {
             Self(if ever() { replace(None) } else { None })
         }
 
-        /// Puts it back, and returns what was contained meanwhile.
+        /// Puts the payload back, and returns the one that was contained meanwhile.
         fn end(mut self) -> Option<Payload> {
             let before = self.0.take();
             mem::forget(self);
@@ -113,17 +128,17 @@ mod imp {
         }
     }
 
-    /// Runs user code, which finds no payload and leaves none.
+    /// Runs user code, which finds no payload and leaves none behind.
     fn run<R>(f: impl FnOnce() -> R) -> Result<R, Payload> {
         let aside = Aside::new();
         let result = catch_unwind(AssertUnwindSafe(f));
-        // A raw call of the user's contained it.
+        // A raw call in the user code has contained this payload.
         discard(aside.end());
         result
     }
 
-    /// Runs user code for the core; if it panics, keeps the first such panic for the innermost
-    /// [`call`] and gives `otherwise`.
+    /// Runs user code for the core. If the code panics, this function returns `otherwise`, and the
+    /// first such panic is kept for the innermost [`call`].
     pub(crate) fn contain<R>(otherwise: R, f: impl FnOnce() -> R) -> R {
         run(f).unwrap_or_else(|payload| {
             keep(payload);
@@ -131,7 +146,7 @@ mod imp {
         })
     }
 
-    /// Runs user code for the core; a panic in it goes no further than the panic hook.
+    /// Runs user code for the core. A panic in it is reported by the panic hook and ends here.
     pub(crate) fn swallow(f: impl FnOnce()) {
         if let Err(payload) = run(f) {
             discard(Some(payload));
@@ -143,17 +158,18 @@ mod imp {
         std::process::abort()
     }
 
-    /// Calls the core for what leaves nothing to lose, because the object has it: a reset, a plain
-    /// allocation, a drop. A panic that it contains goes on from here, when the core is done and
-    /// `core` has put what it got in its place.
+    /// Calls the core for an operation that cannot lose its result, because the object keeps it: a
+    /// reset, a plain allocation, a drop. If a panic is contained in the call, it continues from
+    /// here. At that moment the core has finished, and `core` has put its result in its place.
     #[inline(always)]
     pub(crate) fn call<R>(core: impl FnOnce() -> R) -> R {
         call_keeping(|_| false, core)
     }
 
-    /// Calls the core for what would be lost if it did not reach the caller: a block, a buffer, an
-    /// object. A panic that it contains goes on only if the call has failed; if it has succeeded
-    /// all the same, the panic ends here, and was a refusal that something else made good.
+    /// Calls the core for a result that would be lost if it did not reach the caller: a block, a
+    /// buffer, an object. If a panic is contained in the call, it continues only if the call has
+    /// failed. If the call has succeeded all the same, the panic ends here: another request has
+    /// replaced the refused one.
     #[inline(always)]
     pub(crate) fn call_keeping<R>(
         succeeded: impl FnOnce(&R) -> bool,
@@ -162,7 +178,7 @@ mod imp {
         if ever() {
             return call_aside(succeeded, core);
         }
-        // Nothing to be set aside.
+        // There is no payload to set aside.
         let result = core();
         if ever() {
             settle(replace(None), || succeeded(&result));
@@ -178,7 +194,7 @@ mod imp {
         result
     }
 
-    /// Lets a panic go on, unless the call has succeeded or the thread is panicking already.
+    /// Continues a panic, unless the call has succeeded or the thread is panicking already.
     #[inline]
     fn settle(payload: Option<Payload>, succeeded: impl FnOnce() -> bool) {
         if let Some(payload) = payload {
@@ -221,13 +237,13 @@ mod imp {
         contain((), f);
     }
 
-    /// Calls the core. Nothing can have been contained.
+    /// Calls the core. Without `std` no panic can be contained.
     #[inline(always)]
     pub(crate) fn call<R>(core: impl FnOnce() -> R) -> R {
         core()
     }
 
-    /// Calls the core. Nothing can have been contained.
+    /// Calls the core. Without `std` no panic can be contained.
     #[inline(always)]
     pub(crate) fn call_keeping<R>(
         _succeeded: impl FnOnce(&R) -> bool,
