@@ -22,3 +22,10 @@ mod unwind;
 pub use build_flags::{build_flags, is_debug, BuildFlags};
 pub use error::{AllocError, What};
 pub use short_list::ShortList;
+
+/// The pages of `docs/`, whose code is run with that of the README.
+#[cfg(doctest)]
+mod docs {
+    #[doc = include_str!("../docs/c-guide.md")]
+    mod c_guide {}
+}
