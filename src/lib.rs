@@ -28,4 +28,6 @@ pub use short_list::ShortList;
 mod docs {
     #[doc = include_str!("../docs/c-guide.md")]
     mod c_guide {}
+    #[doc = include_str!("../docs/choosing.md")]
+    mod choosing {}
 }
