@@ -30,4 +30,6 @@ mod docs {
     mod c_guide {}
     #[doc = include_str!("../docs/choosing.md")]
     mod choosing {}
+    #[doc = include_str!("../docs/migrating.md")]
+    mod migrating {}
 }
