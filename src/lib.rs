@@ -26,6 +26,8 @@ pub use short_list::ShortList;
 /// The pages of `docs/`, whose code is run with that of the README.
 #[cfg(doctest)]
 mod docs {
+    #[doc = include_str!("../docs/architecture.md")]
+    mod architecture {}
     #[doc = include_str!("../docs/c-guide.md")]
     mod c_guide {}
     #[doc = include_str!("../docs/choosing.md")]
