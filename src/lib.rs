@@ -32,6 +32,8 @@ mod docs {
     mod c_guide {}
     #[doc = include_str!("../docs/choosing.md")]
     mod choosing {}
+    #[doc = include_str!("../docs/contributing.md")]
+    mod contributing {}
     #[doc = include_str!("../docs/migrating.md")]
     mod migrating {}
 }
