@@ -36,4 +36,6 @@ mod docs {
     mod contributing {}
     #[doc = include_str!("../docs/migrating.md")]
     mod migrating {}
+    #[doc = include_str!("../docs/security.md")]
+    mod security {}
 }
