@@ -1,0 +1,271 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The README and `docs/`: their C code is compiled and run, their pictures are what the library
+//! draws, and what they link to and name is there. Their Rust code runs as documentation tests
+//! (`src/lib.rs`).
+//!
+//! - A block of C with a `main` is a program. Another one is the body of a `main`, with the usual
+//!   includes. Each must end with exit code 0 and be reported of no misuse.
+//! - If the next block is `text output`, the program must print just that.
+
+#[path = "support/c_programs.rs"]
+mod c_programs;
+#[path = "support/compiler.rs"]
+mod compiler;
+#[allow(dead_code)]
+#[path = "../examples/pictures.rs"]
+mod pictures;
+#[path = "support/runner.rs"]
+mod runner;
+
+use c_programs::{compile_and_run, directory, root};
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+const INCLUDES: &str = "#include <aegis_memory.h>\n#include <stdio.h>\n#include <stdlib.h>\n";
+/// What a block of code may be. Without a language it would be Rust to rustdoc.
+const LANGUAGES: [&str; 7] = ["c", "cmake", "rust", "sh", "text", "text output", "toml"];
+
+/// A fenced block of code.
+struct Block {
+    /// The line of its fence.
+    line: usize,
+    language: String,
+    code: String,
+}
+
+/// A page, as its headings, its links and its blocks of code.
+struct Page {
+    /// From the root of the package.
+    name: String,
+    /// Lines outside of blocks, with their numbers.
+    prose: Vec<(usize, String)>,
+    blocks: Vec<Block>,
+}
+
+impl Page {
+    fn read(path: &Path) -> Self {
+        let name = path.strip_prefix(root()).expect("a file of the package").display();
+        let name = name.to_string().replace('\\', "/");
+        let text = fs::read_to_string(path).expect("the page can be read");
+        let (mut prose, mut blocks) = (Vec::new(), Vec::new());
+        let mut open: Option<Block> = None;
+        for (line, text) in (1..).zip(text.lines()) {
+            match (&mut open, text.strip_prefix("```")) {
+                (None, Some(language)) => {
+                    let language = language.to_owned();
+                    open = Some(Block { line, language, code: String::new() });
+                }
+                (Some(_), Some("")) => blocks.extend(open.take()),
+                (Some(block), _) => block.code += &format!("{text}\n"),
+                (None, None) => prose.push((line, text.to_owned())),
+            }
+        }
+        assert!(open.is_none(), "{name}: a block of code does not end");
+        Self { name, prose, blocks }
+    }
+
+    /// The README and every page of `docs/`.
+    fn all() -> Vec<Self> {
+        let docs = fs::read_dir(root().join("docs")).expect("the package has docs");
+        let mut paths: Vec<PathBuf> = docs
+            .map(|entry| entry.expect("docs can be read").path())
+            .filter(|path| path.extension().is_some_and(|extension| extension == "md"))
+            .chain([root().join("README.md")])
+            .collect();
+        paths.sort();
+        paths.iter().map(|path| Self::read(path)).collect()
+    }
+
+    /// The names that links give the headings, as GitHub makes them: of several that are alike the
+    /// later ones are numbered.
+    fn anchors(&self) -> Vec<String> {
+        let mut seen = BTreeMap::new();
+        let headings = self.prose.iter().filter(|(_, line)| line.starts_with('#'));
+        let anchor = |(_, line): &(usize, String)| {
+            let text = line.trim_start_matches('#').trim().to_lowercase();
+            let kept = |c: &char| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_');
+            let name: String = text.chars().filter(kept).collect::<String>().replace(' ', "-");
+            let count = seen.entry(name.clone()).or_insert(0);
+            *count += 1;
+            if *count == 1 {
+                name
+            } else {
+                format!("{name}-{}", *count - 1)
+            }
+        };
+        headings.map(anchor).collect()
+    }
+
+    /// The targets of links and pictures, with their lines.
+    fn links(&self) -> Vec<(usize, &str)> {
+        let mut links = Vec::new();
+        for (line, text) in &self.prose {
+            let targets = text.split("](").skip(1).filter_map(|rest| rest.split(')').next());
+            links.extend(targets.map(|target| (*line, target)));
+        }
+        links
+    }
+}
+
+/// A C program of a block's code.
+fn program_of(code: &str) -> String {
+    if code.contains("int main(") {
+        return code.to_owned();
+    }
+    format!("{INCLUDES}int main(void) {{\n{code}\nreturn 0;\n}}\n")
+}
+
+#[test]
+fn c_code_compiles_and_does_what_it_says() {
+    let mut count = 0;
+    for page in Page::all() {
+        for (i, block) in page.blocks.iter().enumerate().filter(|(_, b)| b.language == "c") {
+            let place = format!("{}:{}", page.name, block.line);
+            let name = place.replace(['/', '.', ':'], "_");
+            let file = directory(&name).join("program.c");
+            fs::write(&file, program_of(&block.code)).expect("the program can be written");
+            let output = compile_and_run(&name, &file, &["-pthread"]);
+            let printed = String::from_utf8_lossy(&output.stdout).replace("\r\n", "\n");
+            let errors = String::from_utf8_lossy(&output.stderr);
+            assert!(!errors.contains("aegis-memory: "), "{place} is reported: {errors}");
+            if let Some(next) = page.blocks.get(i + 1).filter(|b| b.language == "text output") {
+                assert_eq!(printed, next.code, "{place} prints this, not that");
+            }
+            count += 1;
+        }
+    }
+    assert!(count >= 10, "only {count} programs were found");
+}
+
+#[test]
+fn every_block_of_code_has_a_language() {
+    for page in Page::all() {
+        for Block { line, language, .. } in &page.blocks {
+            let plain = language.split(',').next().unwrap_or_default();
+            let known = LANGUAGES.contains(&plain);
+            assert!(known, "{}:{line}: a block of \"{language}\"", page.name);
+        }
+    }
+}
+
+#[test]
+fn the_pictures_of_the_readme_are_what_the_example_prints() {
+    let flags = aegis_memory::build_flags();
+    // A checker of memory has a gap behind each allocation.
+    if flags.asan || flags.valgrind {
+        return;
+    }
+    let drawn = pictures::pictures().expect("there is memory") + "\n";
+    let readme = Page::read(&root().join("README.md"));
+    let shown = readme.blocks.iter().any(|block| block.code == drawn);
+    assert!(shown, "the README does not show this:\n{drawn}");
+}
+
+/// Whether this is the repository and not the package, which lacks what only the repository's own
+/// checks need.
+fn is_repository() -> bool {
+    root().join(".ci/run").exists()
+}
+
+/// Why a link leads nowhere.
+fn fault(pages: &[Page], page: &Page, target: &str) -> Option<&'static str> {
+    if target.starts_with("https://") {
+        return None;
+    }
+    let (path, anchor) = target.split_once('#').unwrap_or((target, ""));
+    let folder = Path::new(&page.name).parent().expect("a page lies in a folder");
+    let mut file = folder.join(path);
+    if path.is_empty() {
+        file = PathBuf::from(&page.name);
+    } else if let Ok(outside) = Path::new(path).strip_prefix("..") {
+        file = outside.to_owned();
+    }
+    if !root().join(&file).exists() {
+        return Some("no such file");
+    }
+    let is_there = |page: &Page| page.anchors().iter().any(|name| name == anchor);
+    match pages.iter().find(|page| Path::new(&page.name) == file) {
+        _ if anchor.is_empty() => None,
+        Some(page) if is_there(page) => None,
+        _ => Some("no such heading"),
+    }
+}
+
+#[test]
+fn every_link_leads_to_a_file_or_a_heading() {
+    let pages = Page::all();
+    let mut faults = Vec::new();
+    for page in &pages {
+        for (line, target) in page.links() {
+            let fault = fault(&pages, page, target);
+            faults.extend(fault.map(|why| format!("{}:{line}: {target}: {why}", page.name)));
+        }
+    }
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
+}
+
+#[test]
+fn every_page_is_run_by_rustdoc_and_linked_from_the_readme() {
+    let library = fs::read_to_string(root().join("src/lib.rs")).expect("the library's text");
+    let readme = Page::read(&root().join("README.md"));
+    for Page { name, .. } in Page::all() {
+        assert!(library.contains(&format!("include_str!(\"../{name}\")")), "{name} is not run");
+        let is_linked = readme.links().iter().any(|(_, target)| *target == name);
+        assert!(is_linked || name == "README.md", "{name} is not linked");
+    }
+}
+
+/// The texts of all files of a folder and those below it.
+fn texts_of(folder: &Path) -> String {
+    let mut all = String::new();
+    for entry in fs::read_dir(folder).expect("the folder can be read") {
+        let path = entry.expect("the entry can be read").path();
+        if path.is_dir() {
+            all += &texts_of(&path);
+        } else {
+            all += &fs::read_to_string(&path).unwrap_or_default();
+        }
+    }
+    all
+}
+
+/// The words of code in a page's prose, with their lines.
+fn code_words(page: &Page) -> Vec<(usize, &str)> {
+    let mut words = Vec::new();
+    for (line, text) in &page.prose {
+        for span in text.split('`').skip(1).step_by(2) {
+            words.extend(span.split_whitespace().next().map(|word| (*line, word)));
+        }
+    }
+    words
+}
+
+#[test]
+fn files_and_functions_that_are_named_are_there() {
+    let code: String =
+        ["include", "csrc", "src"].iter().map(|folder| texts_of(&root().join(folder))).collect();
+    let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    let mut faults = Vec::new();
+    for page in &Page::all() {
+        for (line, word) in code_words(page) {
+            let folder = word.split_once('/').map_or("", |(folder, _)| folder);
+            let is_path =
+                matches!(folder, "csrc" | "src" | "include" | "tests" | "examples" | ".ci");
+            let is_one = !word.contains(['*', '<', ';']);
+            let is_missing = match word.strip_suffix("()") {
+                Some(name) => !code
+                    .contains(&format!("{}(", name.rsplit([':', '.', ' ']).next().unwrap_or(name))),
+                None if is_path && is_one => is_repository() && !root().join(word).exists(),
+                None if word.starts_with("aegis_") && word.chars().all(is_name) => {
+                    !word.ends_with('_') && !code.contains(word)
+                }
+                None => false,
+            };
+            if is_missing {
+                faults.push(format!("{}:{line}: {word} is not there", page.name));
+            }
+        }
+    }
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
+}
