@@ -2,7 +2,7 @@
 """The layers, and what is checked of the graph of one language."""
 
 # Bottom-up. A layer may use itself and the layers of lower rows, but no other layer of its row. A
-# layer has the folder of its name, the file of its name, and the files that are named here.
+# layer has the folder and the file of its name, and the files and folders that are named here.
 C_LAYERS = [["base"], ["source"], ["budget"], ["acquire"], ["arena", "pool"], ["buffer"], ["top"]]
 RUST_LAYERS = [["base"], ["source"], ["budget"], ["arena", "pool"], ["buffer"], ["top"]]
 C_FILES = {"explain": "acquire", "budget_struct": "budget", "abi": "top", "inline": "top"}
@@ -30,9 +30,8 @@ class Graph:
                 names.append(name)
 
     def layer(self, node):
-        top, slash, _ = node.partition("/")
-        stem = top if slash else top.split(".")[0]
-        layer = stem if slash else self.files.get(stem, stem)
+        stem = node.partition("/")[0].split(".")[0]
+        layer = self.files.get(stem, stem)
         return layer if layer in self.height else None
 
     def may_use(self, user, used):
