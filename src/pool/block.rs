@@ -10,22 +10,8 @@ use core::mem::{ManuallyDrop, MaybeUninit};
 use core::ops::{Deref, DerefMut};
 use core::ptr::{self, NonNull};
 
-use super::LockFreePool;
 use crate::error::AllocError;
 use crate::sealed::{Key, KEY};
-
-/// A block borrowed from a pool `P`; it derefs to its bytes and returns itself when dropped.
-///
-/// `T`, a [`BlockByte`], is `u8`, or `MaybeUninit<u8>` when the content is undefined. Where the pool is shared
-/// between threads the block can be sent to another, and returns from there.
-///
-/// ```compile_fail,E0505
-/// let pool = aegis_memory::pool::Pool::new(64, 4);
-/// let mut block = pool.alloc().unwrap();
-/// drop(pool);
-/// block[0] = 1;
-/// ```
-pub type PoolBlock<'a, P = super::Pool, T = u8> = Block<&'a P, T>;
 
 /// A block that keeps its pool alive instead of borrowing it.
 pub type OwnedPoolBlock<P, T = u8> = Block<Arc<P>, T>;
@@ -94,7 +80,7 @@ pub trait Source {
 }
 
 /// A block of a pool that `H`, a reference or a counted one, leads to. Named through
-/// [`PoolBlock`] and [`OwnedPoolBlock`].
+/// [`PoolBlock`](super::PoolBlock) and [`OwnedPoolBlock`].
 pub struct Block<H, T = u8>
 where
     H: Deref,
@@ -145,7 +131,18 @@ where
     ///   makes a handle of it.
     /// - If `T` is `u8`, all of its bytes are initialised.
     pub unsafe fn from_raw(pool: H, memory: NonNull<u8>) -> Self {
-        Self { pool, memory: memory.cast() }
+        // SAFETY: the caller vouches for pool and block.
+        unsafe { Self::of_parts(pool, memory.cast()) }
+    }
+
+    /// Makes a handle again of what [`parts`](Self::parts) gave, with another way to the pool, say.
+    ///
+    /// # Safety
+    ///
+    /// As for [`from_raw`](Self::from_raw).
+    #[inline(always)]
+    pub(super) unsafe fn of_parts(pool: H, memory: NonNull<T>) -> Self {
+        Self { pool, memory }
     }
 
     #[inline(always)]
@@ -211,14 +208,6 @@ where
         unsafe { self.as_mut_ptr().write_bytes(0, len) };
         // SAFETY: every byte has just been written.
         unsafe { self.assume_init() }
-    }
-}
-
-impl<'a, T: BlockByte> Block<&'a LockFreePool, T> {
-    /// A block of a cache, without the cache.
-    #[inline]
-    pub(super) fn of_pool(pool: &'a LockFreePool, memory: NonNull<T>) -> Self {
-        Self { pool, memory }
     }
 }
 

@@ -1,22 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Pools with other than default settings.
 
-use core::alloc::Layout;
 use core::marker::PhantomData;
 use core::mem::{self, MaybeUninit};
 use core::ptr;
 
 use super::block::Source;
-use super::{LockFreePool, PoolStats, TypedPool};
+use super::stats::PoolStats;
 use crate::budget::MemoryBudget;
 use crate::error::AllocError;
 use crate::sealed::{Key, KEY};
 use crate::source::{raw_source, BlockSource, ChosenSource, OwnedSource};
 use crate::{ffi, unwind};
 
-/// A pool that owns its blocks: [`Pool`](super::Pool), [`LockFreePool`] or
-/// [`LockedPool`](super::LockedPool). A bound for code that works with a [`TypedPool`] or a
-/// [`PoolBuilder`] of any of them; it has no methods to call, and nobody else implements it.
+/// A pool that owns its blocks: [`Pool`](super::Pool), [`LockFreePool`](super::LockFreePool) or
+/// [`LockedPool`](super::LockedPool). A bound for code that works with a
+/// [`TypedPool`](super::TypedPool) or a [`PoolBuilder`] of any of them; it has no methods to call,
+/// and nobody else implements it.
 pub trait PoolKind: Make {}
 
 impl<P: Make> PoolKind for P {}
@@ -38,14 +38,27 @@ pub trait Make: Source + Sized {
     fn shrink(&mut self, key: Key, keep_blocks: usize);
 }
 
+/// The struct that an init function of the core makes; `None` when it fails.
+///
+/// # Safety
+///
+/// - `init` writes the whole struct, on failure too.
+pub(super) unsafe fn made<R>(init: impl FnOnce(*mut R) -> ffi::aegis_status) -> Option<R> {
+    let mut raw = MaybeUninit::<R>::uninit();
+    let status = init(raw.as_mut_ptr());
+    // SAFETY: the call has written the whole struct.
+    let raw = unsafe { raw.assume_init() };
+    (status == ffi::AEGIS_OK as ffi::aegis_status).then_some(raw)
+}
+
 /// Settings of a pool to be made. From `builder()` of each pool.
 #[must_use = "build() makes the pool"]
 pub struct PoolBuilder<P> {
     block_size: usize,
     blocks: usize,
     max_blocks: usize,
-    align: usize,
-    caches: Option<usize>,
+    pub(super) align: usize,
+    pub(super) caches: Option<usize>,
     source: ChosenSource,
     budget: Option<MemoryBudget>,
     makes: PhantomData<fn() -> P>,
@@ -144,37 +157,26 @@ impl<P: PoolKind> PoolBuilder<P> {
         }
     }
 
-    /// Makes a pool of values of type `T`, in blocks of its size and at least its alignment.
-    ///
-    /// # Errors
-    ///
-    /// As for [`build`](Self::build).
-    pub fn build_typed<T>(self) -> Result<TypedPool<T, P>, AllocError> {
-        let layout = Layout::new::<T>();
-        let align = self.align.max(layout.align());
-        let pool = self.block_size(layout.size()).align(align).build()?;
-        // SAFETY: the blocks have the size and the alignment of `T`.
-        Ok(unsafe { TypedPool::from_pool(pool) })
-    }
-
     fn cache_count(&self) -> usize {
         let default = || {
             let most = self.max_blocks.max(self.blocks);
             let align = self.align.max(16);
-            LockFreePool::default_caches(self.blocks, most, self.block_size, align)
+            default_caches(self.blocks, most, self.block_size, align)
         };
         self.caches.unwrap_or_else(|| if self.budget.is_some() { 0 } else { default() })
     }
 }
 
-impl PoolBuilder<LockFreePool> {
-    /// How many caches may be open at a time. For each, 64 more blocks are set aside behind those
-    /// of the first slab, so that the pool's capacity can be had whatever caches hold.
-    ///
-    /// The default is one for every 64 of `blocks`, but at most 16, and no more than leave room for
-    /// the blocks asked for; and none in a pool with a budget, which is charged for what is set
-    /// aside.
-    pub fn caches(self, count: usize) -> Self {
-        Self { caches: Some(count), ..self }
-    }
+/// Caches of a pool that was not told how many: their reserves at most double it, and take neither
+/// numbers nor room from the blocks that it was asked for.
+fn default_caches(blocks: usize, max_blocks: usize, block_size: usize, align: usize) -> usize {
+    const RESERVE: usize = ffi::AEGIS_POOL_CACHE_BLOCKS as usize;
+    // What a block takes at most: a checker of memory has a gap behind each.
+    let stride = block_size.saturating_add(align).saturating_add(16);
+    let in_slab = (isize::MAX as usize).saturating_sub(align.max(4096)) / stride;
+    // A link beside each block. What else lies there does not take half of the address space.
+    let beside = isize::MAX as usize / 2 / mem::size_of::<u32>();
+    let numbers = (ffi::AEGIS_POOL_MAX_BLOCKS as usize).min(beside.max(max_blocks));
+    let room = in_slab.saturating_sub(blocks).min(numbers.saturating_sub(max_blocks));
+    (blocks / RESERVE).min(16).min(room / RESERVE)
 }

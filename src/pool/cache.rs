@@ -10,10 +10,11 @@ use core::ops::Deref;
 use core::ptr::{self, NonNull};
 use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
-use super::block::{Block, BlockByte, PoolBlock, Source};
+use super::block::{Block, BlockByte, Source};
 use super::bulk::bulk_methods;
-use super::one_owner::find;
-use super::LockFreePool;
+use super::lock_free::LockFreePool;
+use super::one_owner::PoolBlock;
+use super::slab::find;
 use crate::error::AllocError;
 use crate::sealed::{Key, KEY};
 use crate::{ffi, unwind};
@@ -52,8 +53,18 @@ unsafe impl Send for PoolCache<'_> {}
 
 bulk_methods!(['p] PoolCache<'p>);
 
+impl LockFreePool {
+    /// A cache of up to 64 free blocks in front of the pool, for one thread.
+    ///
+    /// When all caches that the pool was [made for](super::PoolBuilder::caches) are open, this one
+    /// holds no blocks and passes every call to the pool: see [`PoolCache::is_open`].
+    pub fn cache(&self) -> PoolCache<'_> {
+        PoolCache::new(self)
+    }
+}
+
 impl<'p> PoolCache<'p> {
-    pub(super) fn new(pool: &'p LockFreePool) -> Self {
+    fn new(pool: &'p LockFreePool) -> Self {
         let mut raw = MaybeUninit::<ffi::aegis_pool_cache>::uninit();
         // SAFETY: `raw` is memory for the struct, and the pool outlives the cache. If no cache is
         // left the struct is all-zero: every fast path then finds it empty and full.
@@ -249,7 +260,8 @@ impl<'p, T: BlockByte> Block<&PoolCache<'p>, T> {
     #[inline]
     pub fn detach(self) -> PoolBlock<'p, LockFreePool, T> {
         let (cache, memory) = self.parts();
-        Block::of_pool(cache.pool, memory)
+        // SAFETY: the block is of the pool behind the cache, out, and its owner is gone.
+        unsafe { Block::of_parts(cache.pool, memory) }
     }
 }
 

@@ -4,14 +4,17 @@
 
 use alloc::sync::Arc;
 use core::fmt;
-use core::mem::{size_of, ManuallyDrop, MaybeUninit};
+use core::mem::{ManuallyDrop, MaybeUninit};
 use core::ptr::{self, NonNull};
 
-use super::block::{Block, OwnedPoolBlock, PoolBlock, Source};
-use super::builder::{Make, PoolBuilder};
-use super::bulk::{bulk_methods, give_back_by_batch, take_by_batch};
+use super::block::{Block, OwnedPoolBlock, Source};
+use super::builder::{made, Make, PoolBuilder};
+use super::bulk::bulk_methods;
 use super::methods::pool_methods;
-use super::{PoolCache, PoolSlab, PoolStats};
+use super::one_owner::PoolBlock;
+use super::shared::shared_source;
+use super::slab::PoolSlab;
+use super::stats::PoolStats;
 use crate::error::AllocError;
 use crate::sealed::{Key, KEY};
 use crate::{ffi, unwind};
@@ -55,25 +58,6 @@ unsafe impl Sync for LockFreePool {}
 pool_methods!(LockFreePool, aegis_lock_free_pool, aegis_lock_free_pool_get_slab);
 
 impl LockFreePool {
-    /// Caches of a pool that was not told how many: their reserves at most double it, and take
-    /// neither numbers nor room from the blocks that it was asked for.
-    pub(super) fn default_caches(
-        blocks: usize,
-        max_blocks: usize,
-        block_size: usize,
-        align: usize,
-    ) -> usize {
-        const RESERVE: usize = ffi::AEGIS_POOL_CACHE_BLOCKS as usize;
-        // What a block takes at most: a checker of memory has a gap behind each.
-        let stride = block_size.saturating_add(align).saturating_add(16);
-        let in_slab = (isize::MAX as usize).saturating_sub(align.max(4096)) / stride;
-        // A link beside each block. What else lies there does not take half of the address space.
-        let beside = isize::MAX as usize / 2 / size_of::<u32>();
-        let numbers = (ffi::AEGIS_POOL_MAX_BLOCKS as usize).min(beside.max(max_blocks));
-        let room = in_slab.saturating_sub(blocks).min(numbers.saturating_sub(max_blocks));
-        (blocks / RESERVE).min(16).min(room / RESERVE)
-    }
-
     /// Takes a block of zeroes that keeps the pool alive.
     ///
     /// # Errors
@@ -82,14 +66,6 @@ impl LockFreePool {
     #[inline]
     pub fn alloc_owned(self: &Arc<Self>) -> Result<OwnedPoolBlock<Self>, AllocError> {
         Block::zeroed(self.clone())
-    }
-
-    /// A cache of up to 64 free blocks in front of the pool, for one thread.
-    ///
-    /// When all caches that the pool was [made for](PoolBuilder::caches) are open, this one holds
-    /// no blocks and passes every call to the pool: see [`PoolCache::is_open`].
-    pub fn cache(&self) -> PoolCache<'_> {
-        PoolCache::new(self)
     }
 
     /// Blocks that the slabs held now promise: so many can be had, whatever lies in caches.
@@ -101,13 +77,8 @@ impl LockFreePool {
     /// The pool's figures. They are counted, 4 bytes read for each block ever handed out: exact
     /// while no other thread uses the pool, else each block as it was at some moment of the call.
     pub fn stats(&self) -> PoolStats {
-        let mut raw = MaybeUninit::<ffi::aegis_pool_stats>::uninit();
         // SAFETY: any thread may ask; the call writes the whole struct.
-        let raw = unsafe {
-            ffi::aegis_lock_free_pool_get_stats(&self.raw, raw.as_mut_ptr());
-            raw.assume_init()
-        };
-        PoolStats::from_raw(&raw)
+        unsafe { PoolStats::read(|stats| ffi::aegis_lock_free_pool_get_stats(&self.raw, stats)) }
     }
 
     /// Gives slabs at the end with no block out (owned, leaked or forgotten) back to the source.
@@ -151,75 +122,25 @@ impl LockFreePool {
     }
 }
 
-impl Source for LockFreePool {
-    #[inline]
-    fn take(&self, _: Key, zeroed: bool) -> Result<NonNull<u8>, AllocError> {
-        let mut error = MaybeUninit::<ffi::aegis_error>::uninit();
-        let function = if zeroed {
-            ffi::aegis_lock_free_pool_alloc_zeroed
-        } else {
-            ffi::aegis_lock_free_pool_alloc
-        };
-        let memory = unwind::call_keeping(ffi::is_some, || {
-            // SAFETY: any thread may ask; the record is only written.
-            unsafe { function(&self.raw, error.as_mut_ptr()) }
-        });
-        match NonNull::new(memory.cast()) {
-            Some(memory) => Ok(memory),
-            // SAFETY: the record is written on failure, and the pool holds the budget.
-            None => Err(unsafe { AllocError::from_raw(error.assume_init_ref()) }),
-        }
-    }
+shared_source!(LockFreePool {
+    alloc: aegis_lock_free_pool_alloc,
+    alloc_zeroed: aegis_lock_free_pool_alloc_zeroed,
+    alloc_n: aegis_lock_free_pool_alloc_n,
+    free: aegis_lock_free_pool_free,
+    free_n: aegis_lock_free_pool_free_n,
+    index_of: aegis_lock_free_pool_index_of,
+});
 
-    #[inline]
-    unsafe fn give_back(&self, _: Key, memory: NonNull<u8>) {
-        // SAFETY: any thread may give back; the core checks the block.
-        let status = unsafe { ffi::aegis_lock_free_pool_free(&self.raw, memory.as_ptr().cast()) };
-        debug_assert_eq!(status, ffi::AEGIS_OK as ffi::aegis_status, "a block that was not out");
-    }
-
-    fn take_n(
-        &self,
-        _: Key,
-        count: usize,
-        zeroed: bool,
-        mut each: impl FnMut(NonNull<u8>),
-    ) -> Result<(), AllocError> {
-        let take = |room, count, error| {
-            // SAFETY: any thread may ask; there is room for so many, and the record is only written.
-            unsafe { ffi::aegis_lock_free_pool_alloc_n(&self.raw, room, count, error) }
-        };
-        let each = |memory: NonNull<u8>| {
-            if zeroed {
-                // SAFETY: the block is ours and that large.
-                unsafe { memory.as_ptr().write_bytes(0, self.block_size()) };
-            }
-            each(memory);
-        };
-        // SAFETY: the function is the core's, and the pool holds the budget.
-        unsafe { take_by_batch(count, take, each) }
-    }
-
-    unsafe fn give_back_n(&self, _: Key, blocks: impl Iterator<Item = NonNull<u8>>) {
-        // SAFETY: the caller vouches for the blocks, and any thread may give them back.
-        unsafe {
-            give_back_by_batch(blocks, |room, count| {
-                ffi::aegis_lock_free_pool_free_n(&self.raw, room, count)
-            });
-        }
-    }
-
-    fn index_of(&self, _: Key, memory: NonNull<u8>) -> usize {
-        let mut index = usize::MAX;
-        let memory = memory.as_ptr().cast();
-        // SAFETY: compares the address, and writes the index if it is one.
-        unsafe { ffi::aegis_lock_free_pool_index_of(&self.raw, memory, &mut index) };
-        index
-    }
-
-    #[inline(always)]
-    fn block_bytes(&self, _: Key) -> usize {
-        self.raw.block_bytes
+impl PoolBuilder<LockFreePool> {
+    /// How many caches may be open at a time. For each, 64 more blocks are set aside behind those
+    /// of the first slab, so that the pool's capacity can be had whatever caches hold.
+    ///
+    /// The default is one for every 64 of `blocks`, but at most 16, and no more than leave room for
+    /// the blocks asked for; and none in a pool with a budget, which is charged for what is set
+    /// aside.
+    pub fn caches(mut self, count: usize) -> Self {
+        self.caches = Some(count);
+        self
     }
 }
 
@@ -231,12 +152,9 @@ impl Make for LockFreePool {
             // A block has one owner, a value that gives it back once.
             flags: ffi::AEGIS_POOL_NO_RACING_FREES,
         };
-        let mut raw = MaybeUninit::<ffi::aegis_lock_free_pool>::uninit();
-        // SAFETY: `raw` is memory for the struct, and the caller vouches for the options.
-        let status = unsafe { ffi::aegis_lock_free_pool_init(raw.as_mut_ptr(), &options) };
-        // SAFETY: the call has written the whole struct.
-        let raw = unsafe { raw.assume_init() };
-        (status == ffi::AEGIS_OK as ffi::aegis_status).then(|| Self { raw })
+        // SAFETY: the call writes the whole struct, and the caller vouches for the options.
+        let raw = unsafe { made(|raw| ffi::aegis_lock_free_pool_init(raw, &options)) }?;
+        Some(Self { raw })
     }
 
     fn figures(&self, _: Key) -> PoolStats {

@@ -3,18 +3,20 @@
 //! The algorithm is described in `aegis_memory/locked_pool.h`.
 
 use alloc::sync::Arc;
-use core::ffi::c_void;
 use core::fmt;
 use core::mem::{ManuallyDrop, MaybeUninit};
 use core::ops::Deref;
 use core::ptr::{self, NonNull};
 use core::time::Duration;
 
-use super::block::{Block, OwnedPoolBlock, PoolBlock, Source};
-use super::builder::{Make, PoolBuilder};
-use super::bulk::{bulk_methods, give_back_by_batch, take_by_batch};
+use super::block::{Block, OwnedPoolBlock, Source};
+use super::builder::{made, Make, PoolBuilder};
+use super::bulk::bulk_methods;
 use super::methods::pool_methods;
-use super::{PoolSlab, PoolStats};
+use super::one_owner::PoolBlock;
+use super::shared::{call, shared_source};
+use super::slab::PoolSlab;
+use super::stats::PoolStats;
 use crate::error::AllocError;
 use crate::sealed::{Key, KEY};
 use crate::{ffi, unwind};
@@ -110,13 +112,8 @@ impl LockedPool {
 
     /// The pool's figures, all of one moment. Constant time.
     pub fn stats(&self) -> PoolStats {
-        let mut raw = MaybeUninit::<ffi::aegis_pool_stats>::uninit();
         // SAFETY: any thread may ask; the call writes the whole struct.
-        let raw = unsafe {
-            ffi::aegis_locked_pool_get_stats(&self.raw, raw.as_mut_ptr());
-            raw.assume_init()
-        };
-        PoolStats::from_raw(&raw)
+        unsafe { PoolStats::read(|stats| ffi::aegis_locked_pool_get_stats(&self.raw, stats)) }
     }
 
     /// Gives slabs with no block out back to the source, the last first. The first slab stays, and
@@ -158,25 +155,6 @@ impl LockedPool {
         // SAFETY: `LockedPool` is a transparent wrapper, and the caller vouches for the rest.
         unsafe { &*raw.cast::<Self>() }
     }
-
-    /// Calls the core for a block, with room for the reason of a failure.
-    ///
-    /// # Safety
-    ///
-    /// - `function` returns a block or null, and writes the record when it is null.
-    #[inline]
-    unsafe fn call(
-        &self,
-        function: impl FnOnce(*const ffi::aegis_locked_pool, *mut ffi::aegis_error) -> *mut c_void,
-    ) -> Result<NonNull<u8>, AllocError> {
-        let mut error = MaybeUninit::<ffi::aegis_error>::uninit();
-        let memory = unwind::call_keeping(ffi::is_some, || function(&self.raw, error.as_mut_ptr()));
-        match NonNull::new(memory.cast()) {
-            Some(memory) => Ok(memory),
-            // SAFETY: the core writes the record on failure, and the pool holds the budget.
-            None => Err(unsafe { AllocError::from_raw(error.assume_init_ref()) }),
-        }
-    }
 }
 
 /// Takes a block, waiting for one if need be.
@@ -186,87 +164,28 @@ where
 {
     // The largest value is AEGIS_WAIT_FOREVER.
     let timeout_ns = u64::try_from(timeout.as_nanos()).unwrap_or(u64::MAX);
-    // SAFETY: any thread may ask; the record is written on failure.
+    // SAFETY: any thread may ask; the record is written on failure, and the pool holds the budget.
     let memory = unsafe {
-        pool.call(|raw, error| ffi::aegis_locked_pool_alloc_timeout(raw, timeout_ns, error))
+        call(|error| ffi::aegis_locked_pool_alloc_timeout(&pool.raw, timeout_ns, error))
     }?;
     // SAFETY: the block has just been taken; undefined content is no claim.
     Ok(unsafe { Block::from_raw(pool, memory) })
 }
 
-impl Source for LockedPool {
-    #[inline]
-    fn take(&self, _: Key, zeroed: bool) -> Result<NonNull<u8>, AllocError> {
-        let function =
-            if zeroed { ffi::aegis_locked_pool_alloc_zeroed } else { ffi::aegis_locked_pool_alloc };
-        // SAFETY: any thread may ask; the record is written on failure.
-        unsafe { self.call(|raw, error| function(raw, error)) }
-    }
-
-    #[inline]
-    unsafe fn give_back(&self, _: Key, memory: NonNull<u8>) {
-        // SAFETY: any thread may give back; the core checks the block.
-        let status = unsafe { ffi::aegis_locked_pool_free(&self.raw, memory.as_ptr().cast()) };
-        // A pool that is lost in a child process keeps its blocks.
-        debug_assert!(
-            status == ffi::AEGIS_OK as ffi::aegis_status || status == ffi::AEGIS_E_FORKED,
-            "a block that was not out"
-        );
-    }
-
-    fn take_n(
-        &self,
-        _: Key,
-        count: usize,
-        zeroed: bool,
-        mut each: impl FnMut(NonNull<u8>),
-    ) -> Result<(), AllocError> {
-        let take = |room, count, error| {
-            // SAFETY: any thread may ask; there is room for so many, and the record is only written.
-            unsafe { ffi::aegis_locked_pool_alloc_n(&self.raw, room, count, error) }
-        };
-        let each = |memory: NonNull<u8>| {
-            if zeroed {
-                // SAFETY: the block is ours and that large.
-                unsafe { memory.as_ptr().write_bytes(0, self.block_size()) };
-            }
-            each(memory);
-        };
-        // SAFETY: the function is the core's, and the pool holds the budget.
-        unsafe { take_by_batch(count, take, each) }
-    }
-
-    unsafe fn give_back_n(&self, _: Key, blocks: impl Iterator<Item = NonNull<u8>>) {
-        // SAFETY: the caller vouches for the blocks, and any thread may give them back.
-        unsafe {
-            give_back_by_batch(blocks, |room, count| {
-                ffi::aegis_locked_pool_free_n(&self.raw, room, count)
-            });
-        }
-    }
-
-    fn index_of(&self, _: Key, memory: NonNull<u8>) -> usize {
-        let mut index = usize::MAX;
-        let memory = memory.as_ptr().cast();
-        // SAFETY: compares the address, and writes the index if it is one.
-        unsafe { ffi::aegis_locked_pool_index_of(&self.raw, memory, &mut index) };
-        index
-    }
-
-    #[inline(always)]
-    fn block_bytes(&self, _: Key) -> usize {
-        self.raw.block_bytes
-    }
-}
+shared_source!(LockedPool {
+    alloc: aegis_locked_pool_alloc,
+    alloc_zeroed: aegis_locked_pool_alloc_zeroed,
+    alloc_n: aegis_locked_pool_alloc_n,
+    free: aegis_locked_pool_free,
+    free_n: aegis_locked_pool_free_n,
+    index_of: aegis_locked_pool_index_of,
+});
 
 impl Make for LockedPool {
     unsafe fn make(_: Key, options: &ffi::aegis_pool_options, _caches: usize) -> Option<Self> {
-        let mut raw = MaybeUninit::<ffi::aegis_locked_pool>::uninit();
-        // SAFETY: `raw` is memory for the struct, and the caller vouches for the options.
-        let status = unsafe { ffi::aegis_locked_pool_init(raw.as_mut_ptr(), options) };
-        // SAFETY: the call has written the whole struct.
-        let raw = unsafe { raw.assume_init() };
-        (status == ffi::AEGIS_OK as ffi::aegis_status).then(|| Self { raw })
+        // SAFETY: the call writes the whole struct, and the caller vouches for the options.
+        let raw = unsafe { made(|raw| ffi::aegis_locked_pool_init(raw, options)) }?;
+        Some(Self { raw })
     }
 
     fn figures(&self, _: Key) -> PoolStats {

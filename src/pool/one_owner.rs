@@ -9,11 +9,12 @@ use core::fmt;
 use core::mem::{ManuallyDrop, MaybeUninit};
 use core::ptr::{self, NonNull};
 
-use super::block::{Block, PoolBlock, Source};
-use super::builder::{Make, PoolBuilder};
+use super::block::{Block, Source};
+use super::builder::{made, Make, PoolBuilder};
 use super::bulk::bulk_methods;
 use super::methods::pool_methods;
-use super::{PoolSlab, PoolStats};
+use super::slab::{find, PoolSlab};
+use super::stats::PoolStats;
 use crate::error::AllocError;
 use crate::sealed::{Key, KEY};
 use crate::{ffi, unwind};
@@ -34,6 +35,21 @@ use crate::{ffi, unwind};
 pub struct Pool {
     raw: UnsafeCell<ffi::aegis_pool>,
 }
+
+/// A block borrowed from a pool `P`; it derefs to its bytes and returns itself when dropped.
+///
+/// `T`, a [`BlockByte`](super::BlockByte), is `u8`, or `MaybeUninit<u8>` when the content is
+/// undefined. Where the pool is shared between threads the block can be sent to another, and returns
+/// from there.
+///
+/// ```compile_fail,E0505
+/// let pool = aegis_memory::pool::Pool::new(64, 4);
+/// let mut block = pool.alloc().unwrap();
+/// drop(pool);
+/// block[0] = 1;
+/// ```
+// Defined here, for the pools of the other files too, because of its default.
+pub type PoolBlock<'a, P = Pool, T = u8> = Block<&'a P, T>;
 
 // SAFETY: the pool owns its slabs, and nothing in it is bound to a thread: sources are
 // `Send + Sync`, budgets any thread's. It is not `Sync`: blocks are taken through `&self`
@@ -62,13 +78,8 @@ impl Pool {
 
     /// The pool's figures. Constant time.
     pub fn stats(&self) -> PoolStats {
-        let mut raw = MaybeUninit::<ffi::aegis_pool_stats>::uninit();
         // SAFETY: reads the pool, which is ours, and writes the whole struct.
-        let raw = unsafe {
-            ffi::aegis_pool_get_stats(self.as_raw(), raw.as_mut_ptr());
-            raw.assume_init()
-        };
-        PoolStats::from_raw(&raw)
+        unsafe { PoolStats::read(|stats| ffi::aegis_pool_get_stats(self.as_raw(), stats)) }
     }
 
     /// Gives slabs with no block out back to the source, the last first. The first slab stays, and
@@ -159,14 +170,6 @@ impl Pool {
     }
 }
 
-/// `aegis_pool_grid_find`: the index of the block that starts there, or a number not below the
-/// grid's count.
-#[inline(always)]
-pub(super) fn find(grid: &ffi::aegis_pool_grid, memory: NonNull<u8>) -> usize {
-    let offset = (memory.as_ptr() as usize).wrapping_sub(grid.base as usize);
-    offset.wrapping_mul(grid.inverse).rotate_right(grid.rotate)
-}
-
 impl Source for Pool {
     #[inline(always)]
     fn take(&self, _: Key, zeroed: bool) -> Result<NonNull<u8>, AllocError> {
@@ -218,12 +221,9 @@ impl Source for Pool {
 
 impl Make for Pool {
     unsafe fn make(_: Key, options: &ffi::aegis_pool_options, _caches: usize) -> Option<Self> {
-        let mut raw = MaybeUninit::<ffi::aegis_pool>::uninit();
-        // SAFETY: `raw` is memory for the struct, and the caller vouches for the options.
-        let status = unsafe { ffi::aegis_pool_init(raw.as_mut_ptr(), options) };
-        // SAFETY: the call has written the whole struct.
-        let raw = unsafe { raw.assume_init() };
-        (status == ffi::AEGIS_OK as ffi::aegis_status).then(|| Self { raw: UnsafeCell::new(raw) })
+        // SAFETY: the call writes the whole struct, and the caller vouches for the options.
+        let raw = unsafe { made(|raw| ffi::aegis_pool_init(raw, options)) }?;
+        Some(Self { raw: UnsafeCell::new(raw) })
     }
 
     fn figures(&self, _: Key) -> PoolStats {

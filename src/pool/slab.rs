@@ -6,6 +6,14 @@ use core::ptr::NonNull;
 
 use crate::ffi;
 
+/// `aegis_pool_grid_find`: the index of the block that starts there, or a number not below the
+/// grid's count.
+#[inline(always)]
+pub(super) fn find(grid: &ffi::aegis_pool_grid, memory: NonNull<u8>) -> usize {
+    let offset = (memory.as_ptr() as usize).wrapping_sub(grid.base as usize);
+    offset.wrapping_mul(grid.inverse).rotate_right(grid.rotate)
+}
+
 /// A slab of a pool: one contiguous, page-aligned piece of memory with a row of blocks. From
 /// `slab()` of each pool.
 ///

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The figures of a pool of any form.
 
+use core::mem::MaybeUninit;
+
 use crate::ffi;
 
 /// The figures of a pool, in blocks unless a name says bytes.
@@ -37,7 +39,16 @@ pub struct PoolStats {
 }
 
 impl PoolStats {
-    pub(super) fn from_raw(raw: &ffi::aegis_pool_stats) -> Self {
+    /// The figures that a function of the core reports.
+    ///
+    /// # Safety
+    ///
+    /// - `get` writes the whole struct.
+    pub(super) unsafe fn read(get: impl FnOnce(*mut ffi::aegis_pool_stats)) -> Self {
+        let mut raw = MaybeUninit::<ffi::aegis_pool_stats>::uninit();
+        get(raw.as_mut_ptr());
+        // SAFETY: the call has written the whole struct.
+        let raw = unsafe { raw.assume_init() };
         Self {
             block_bytes: raw.block_bytes,
             stride_bytes: raw.stride_bytes,

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! A pool of values: a block each, dropped when it is given back.
 
+use core::alloc::Layout;
 use core::fmt;
 use core::marker::PhantomData;
 use core::mem::MaybeUninit;
@@ -9,7 +10,8 @@ use core::ptr;
 
 use super::block::{Block, BlockPool};
 use super::builder::{PoolBuilder, PoolKind};
-use super::{Pool, PoolStats};
+use super::one_owner::Pool;
+use super::stats::PoolStats;
 use crate::error::{expect, AllocError};
 use crate::sealed::KEY;
 
@@ -36,6 +38,7 @@ use crate::sealed::KEY;
 /// name.len();
 /// ```
 pub struct TypedPool<T, P = Pool> {
+    /// Its blocks have at least the size and the alignment of `T`.
     pool: P,
     // The values are the handles', so the pool may cross threads whatever `T` is.
     makes: PhantomData<fn(T) -> T>,
@@ -61,15 +64,6 @@ impl<T, P: PoolKind> TypedPool<T, P> {
     /// As [`PoolBuilder::build`].
     pub fn try_new(blocks: usize) -> Result<Self, AllocError> {
         PoolBuilder::<P>::new().blocks(blocks).build_typed()
-    }
-
-    /// Lends values from a pool.
-    ///
-    /// # Safety
-    ///
-    /// - The pool's blocks have at least the size and the alignment of `T`.
-    pub(super) unsafe fn from_pool(pool: P) -> Self {
-        Self { pool, makes: PhantomData }
     }
 
     /// Moves a value into a block.
@@ -123,6 +117,20 @@ impl<T, P: PoolKind> TypedPool<T, P> {
     /// Gives slabs without values back to the source, as `trim` of the pool does.
     pub fn trim(&mut self, keep_blocks: usize) {
         self.pool.shrink(KEY, keep_blocks);
+    }
+}
+
+impl<P: PoolKind> PoolBuilder<P> {
+    /// Makes a pool of values of type `T`, in blocks of its size and at least its alignment.
+    ///
+    /// # Errors
+    ///
+    /// As for [`build`](Self::build).
+    pub fn build_typed<T>(self) -> Result<TypedPool<T, P>, AllocError> {
+        let layout = Layout::new::<T>();
+        let align = self.align.max(layout.align());
+        let pool = self.block_size(layout.size()).align(align).build()?;
+        Ok(TypedPool { pool, makes: PhantomData })
     }
 }
 

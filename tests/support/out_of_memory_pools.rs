@@ -62,7 +62,7 @@ pub fn rows() -> Vec<Row> {
             drop(probe.quiet(|| (LockFreePool::try_new(64, 4), LockedPool::try_new(64, 4))));
             drop(probe.quiet(|| TypedPool::<u64>::try_new(4)));
         }),
-        row!("pool/builder.rs build", "pool/builder.rs build_typed"; |probe| {
+        row!("pool/builder.rs build", "pool/typed.rs build_typed"; |probe| {
             build_pool(probe, Pool::builder);
             build_pool(probe, LockFreePool::builder);
             build_pool(probe, LockedPool::builder);
