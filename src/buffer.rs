@@ -31,25 +31,34 @@
 //! # Ok::<(), aegis_memory::AllocError>(())
 //! ```
 
+// From the bottom up: a file uses files of the groups above its own.
+mod ask;
+mod owner;
+mod range;
+mod stats;
+
+mod view;
+
+mod owned;
+mod writer;
+
+mod traits;
+mod writer_split;
+
 mod chain;
+mod make;
+#[cfg(all(feature = "std", any(unix, windows)))]
+mod map_error;
+mod pool_builder;
+
+#[cfg(feature = "std")]
+mod io;
+mod pool;
+
 #[cfg(all(feature = "std", any(unix, windows)))]
 mod file;
 #[cfg(feature = "bytes")]
 mod interop;
-#[cfg(feature = "std")]
-mod io;
-mod make;
-#[cfg(all(feature = "std", any(unix, windows)))]
-mod map_error;
-mod owner;
-mod pool;
-mod pool_builder;
-mod range;
-mod stats;
-mod traits;
-mod view;
-mod writer;
-mod writer_split;
 
 pub use chain::BufferChain;
 #[cfg(feature = "std")]

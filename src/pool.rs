@@ -31,17 +31,22 @@
 //! # Ok::<(), aegis_memory::AllocError>(())
 //! ```
 
+// From the bottom up: a file uses files of the groups above its own.
 mod block;
-mod builder;
-mod bulk;
-mod cache;
-mod lock_free;
-mod locked;
-mod methods;
-mod one_owner;
-mod shared;
 mod slab;
 mod stats;
+
+mod builder;
+mod bulk;
+mod methods;
+
+mod one_owner;
+mod shared;
+
+mod lock_free;
+mod locked;
+
+mod cache;
 mod typed;
 
 pub use block::{Block, BlockByte, BlockPool, OwnedPoolBlock};

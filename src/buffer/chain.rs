@@ -5,7 +5,9 @@
 use alloc::collections::{vec_deque, VecDeque};
 use core::{fmt, mem, ptr};
 
-use super::{owner, range, Buffer, BufferMut};
+use super::range;
+use super::view::{drop_inside, Buffer};
+use super::writer::BufferMut;
 use crate::error::{expect, AllocError};
 use crate::unwind;
 
@@ -119,7 +121,7 @@ impl BufferChain {
             if step < front.len() {
                 front.advance(step);
             } else if let Some(used_up) = self.parts.pop_front() {
-                owner::drop_inside(used_up);
+                drop_inside(used_up);
             }
         }
     }
@@ -212,7 +214,7 @@ impl BufferChain {
                 self.iter().for_each(|part| copy.extend_from_slice(part));
                 let parts = mem::take(&mut self.parts);
                 // Their owners may panic, but the copy is there.
-                unwind::call_keeping(|()| true, || parts.into_iter().for_each(owner::drop_inside));
+                unwind::call_keeping(|()| true, || parts.into_iter().for_each(drop_inside));
                 Ok(copy.freeze())
             }
             Err(error) => Err((self, error)),

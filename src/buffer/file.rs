@@ -14,10 +14,11 @@ use std::fs::{File, FileType, Metadata};
 use std::io::{self, ErrorKind};
 use std::path::Path;
 
+use super::ask::NONE;
+use super::io::whole;
 use super::map_error::{MapError, Reason};
-use super::owner::NONE;
 use super::range::Written;
-use super::{io as buffer_io, Buffer};
+use super::view::Buffer;
 use crate::ffi;
 
 impl Buffer {
@@ -146,7 +147,7 @@ impl Buffer {
     ///
     /// [`ErrorKind::UnexpectedEof`] when the file was truncated.
     pub fn check_file(&self) -> io::Result<()> {
-        buffer_io::whole(self.is_whole(usize::MAX))
+        whole(self.is_whole(usize::MAX))
     }
 }
 

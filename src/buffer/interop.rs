@@ -4,10 +4,14 @@
 use ::bytes::buf::UninitSlice;
 use ::bytes::{Buf, BufMut, Bytes, TryGetError};
 
-use super::make::TRUNCATED;
-use super::owner;
-use super::{range, Buffer, BufferChain, BufferMut};
+use super::chain::BufferChain;
+use super::view::Buffer;
+use super::writer::BufferMut;
+use super::{owned, range};
 use crate::unwind;
+
+/// What is said of a mapped file that was truncated.
+const TRUNCATED: &str = "the mapped file was truncated";
 
 impl From<Buffer> for Bytes {
     /// The same memory, without a copy. `Bytes` allocates a small header, none for bytes that live
@@ -19,7 +23,7 @@ impl From<Buffer> for Bytes {
             // SAFETY: bytes without an owner live for ever (buffer.h).
             return Self::from_static(unsafe { core::slice::from_raw_parts(raw.data, raw.length) });
         }
-        match owner::bytes_of(&buffer) {
+        match owned::bytes_of(&buffer) {
             Some(bytes) => bytes.slice_ref(&buffer),
             None => Self::from_owner(buffer),
         }
@@ -33,7 +37,7 @@ impl From<Bytes> for Buffer {
         if bytes.is_empty() {
             return Self::new();
         }
-        owner::of_bytes(bytes)
+        owned::of_bytes(bytes)
     }
 }
 

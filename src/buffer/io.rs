@@ -16,7 +16,10 @@ use std::{
     os::fd::{AsFd, AsRawFd},
 };
 
-use super::{owner, range, Buffer, BufferChain, BufferMut};
+use super::chain::BufferChain;
+use super::range;
+use super::view::{drop_inside, Buffer};
+use super::writer::BufferMut;
 use crate::unwind;
 
 /// Buffers in one vectored write: enough that the system call's own cost does not matter, few
@@ -50,7 +53,7 @@ impl Read for Buffer {
             self.advance(count);
         } else {
             // What was read is not lost to a panic of the owner.
-            unwind::call_keeping(|()| true, || owner::drop_inside(mem::take(self)));
+            unwind::call_keeping(|()| true, || drop_inside(mem::take(self)));
         }
         Ok(count)
     }

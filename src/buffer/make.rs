@@ -4,41 +4,17 @@
 use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
-use core::mem::{self, MaybeUninit};
+use core::mem;
 use core::ptr;
 
-use super::owner::{self, NONE, NO_WRITER};
-use super::{Buffer, BufferMut};
+use super::ask::{ask, raw_budget, NONE, NO_WRITER};
+use super::owned;
+use super::view::Buffer;
+use super::writer::BufferMut;
 use crate::arena::Arena;
 use crate::budget::MemoryBudget;
 use crate::error::{expect, AllocError};
 use crate::{ffi, unwind};
-
-/// A budget as C takes it.
-pub(super) fn raw_budget(budget: Option<&MemoryBudget>) -> *mut ffi::aegis_budget {
-    budget.map_or(ptr::null_mut(), MemoryBudget::as_raw)
-}
-
-/// What is said of a mapped file that was truncated.
-#[cfg(feature = "bytes")]
-pub(super) const TRUNCATED: &str = "the mapped file was truncated";
-
-/// Calls the core for memory, and says why there was none. Inside `unwind::call` or
-/// `unwind::call_keeping`: the call may run user code.
-///
-/// # Safety
-///
-/// The function writes the record when it fails, and the budget in it is alive for this call.
-pub(super) unsafe fn ask(
-    function: impl FnOnce(*mut ffi::aegis_error) -> ffi::aegis_status,
-) -> Result<(), AllocError> {
-    let mut error = MaybeUninit::<ffi::aegis_error>::uninit();
-    match function(error.as_mut_ptr()) {
-        0 => Ok(()),
-        // SAFETY: the caller vouches for record and budget.
-        _ => Err(unsafe { AllocError::from_raw(error.assume_init_ref()) }),
-    }
-}
 
 impl Buffer {
     /// A view of a copy of `bytes`, on the C heap.
@@ -141,7 +117,7 @@ impl Buffer {
     where
         T: AsRef<[u8]> + Send + Sync + 'static,
     {
-        owner::of_value(owner)
+        owned::of_value(owner)
     }
 
     /// A view of a vector's bytes, without a copy; its spare capacity is kept for
@@ -152,7 +128,7 @@ impl Buffer {
     ///
     /// The vector, and [`AllocError::OutOfMemory`] when there is no memory for the header.
     pub fn try_from_vec(vec: Vec<u8>) -> Result<Self, (Vec<u8>, AllocError)> {
-        owner::of_vec(vec)
+        owned::of_vec(vec)
     }
 
     /// A view of bytes in an arena, which the buffer takes over and drops with the last handle; if

@@ -8,8 +8,12 @@ use core::mem::{ManuallyDrop, MaybeUninit};
 use core::ptr;
 use core::time::Duration;
 
-use super::owner::{Owner, NO_WRITER};
-use super::{Buffer, BufferMut, BufferPoolBuilder, BufferPoolStats};
+use super::ask::NO_WRITER;
+use super::owner::Owner;
+use super::pool_builder::{nanoseconds, BufferPoolBuilder};
+use super::stats::BufferPoolStats;
+use super::view::Buffer;
+use super::writer::BufferMut;
 use crate::error::{expect, AllocError};
 use crate::{ffi, unwind};
 
@@ -236,9 +240,19 @@ impl BufferPool {
     }
 }
 
-/// A time as C takes it: the largest value is AEGIS_WAIT_FOREVER.
-pub(super) fn nanoseconds(timeout: Duration) -> u64 {
-    u64::try_from(timeout.as_nanos()).unwrap_or(u64::MAX)
+impl BufferPoolBuilder {
+    /// Makes the pool.
+    ///
+    /// # Errors
+    ///
+    /// [`AllocError::Invalid`] for a pool without classes, a class without buffers, and more
+    /// buffers than a class can have; [`AllocError::InvalidLayout`] for an alignment that is no
+    /// power of two, and for more bytes than a buffer can have; [`AllocError::OutOfMemory`] when
+    /// the source refuses; [`AllocError::LimitExceeded`] when the budget does.
+    pub fn build(self) -> Result<BufferPool, AllocError> {
+        // SAFETY: the core has made the pool, and this is its first handle.
+        Ok(unsafe { BufferPool::from_raw(self.make()?) })
+    }
 }
 
 impl Clone for BufferPool {

@@ -5,9 +5,7 @@ use core::mem::{self, MaybeUninit};
 use core::ptr;
 use core::time::Duration;
 
-use super::make::raw_budget;
-use super::pool::nanoseconds;
-use super::BufferPool;
+use super::ask::raw_budget;
 use crate::budget::MemoryBudget;
 use crate::error::AllocError;
 use crate::source::{raw_source, BlockSource, ChosenSource, OwnedSource};
@@ -30,7 +28,8 @@ pub enum WhenEmpty {
 /// The most size classes of a pool.
 const MOST_CLASSES: usize = ffi::AEGIS_BUFFER_MAX_CLASSES as usize;
 
-/// Settings of a pool to be made. From [`BufferPool::builder`].
+/// Settings of a pool to be made. From
+/// [`BufferPool::builder`](super::BufferPool::builder).
 #[must_use = "build() makes the pool"]
 pub struct BufferPoolBuilder {
     /// The first `class_count` are set, in ascending order.
@@ -117,15 +116,8 @@ impl BufferPoolBuilder {
         Self { when_empty: policy, ..self }
     }
 
-    /// Makes the pool.
-    ///
-    /// # Errors
-    ///
-    /// [`AllocError::Invalid`] for a pool without classes, a class without buffers, and more
-    /// buffers than a class can have; [`AllocError::InvalidLayout`] for an alignment that is no
-    /// power of two, and for more bytes than a buffer can have; [`AllocError::OutOfMemory`] when
-    /// the source refuses; [`AllocError::LimitExceeded`] when the budget does.
-    pub fn build(self) -> Result<BufferPool, AllocError> {
+    /// Makes the pool of [`build`](Self::build): its first handle.
+    pub(super) fn make(self) -> Result<ffi::aegis_buffer_pool, AllocError> {
         let (when_empty, timeout_ns) = match self.when_empty {
             WhenEmpty::Fail => (ffi::AEGIS_BUFFER_FAIL, 0),
             WhenEmpty::Heap => (ffi::AEGIS_BUFFER_HEAP, 0),
@@ -155,7 +147,11 @@ impl BufferPoolBuilder {
         }
         // The pool closes the source now.
         mem::forget(source);
-        // SAFETY: the core has made the pool, and this is its first handle.
-        Ok(unsafe { BufferPool::from_raw(raw) })
+        Ok(raw)
     }
+}
+
+/// A time as C takes it: the largest value is AEGIS_WAIT_FOREVER.
+pub(super) fn nanoseconds(timeout: Duration) -> u64 {
+    u64::try_from(timeout.as_nanos()).unwrap_or(u64::MAX)
 }

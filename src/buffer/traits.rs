@@ -10,7 +10,8 @@ use core::hash::{Hash, Hasher};
 use core::ops::{Deref, DerefMut};
 use core::slice;
 
-use super::{Buffer, BufferMut};
+use super::view::Buffer;
+use super::writer::BufferMut;
 
 impl Deref for Buffer {
     type Target = [u8];
@@ -54,13 +55,6 @@ impl AsMut<[u8]> for BufferMut {
 impl BorrowMut<[u8]> for BufferMut {
     fn borrow_mut(&mut self) -> &mut [u8] {
         self
-    }
-}
-
-impl Default for Buffer {
-    /// An empty buffer, for which nothing is allocated.
-    fn default() -> Self {
-        Self::new()
     }
 }
 

@@ -4,11 +4,18 @@
 
 use core::mem::{self, ManuallyDrop};
 use core::ops::RangeBounds;
-use core::ptr::addr_of;
+use core::ptr::{self, addr_of};
 
-use super::owner::{self, EMPTY};
+use super::owner;
 use super::range;
 use crate::ffi;
+
+/// No bytes, for ever.
+pub(super) const EMPTY: ffi::aegis_buffer = ffi::aegis_buffer {
+    data: ptr::NonNull::dangling().as_ptr(),
+    length: 0,
+    owner: ptr::null_mut(),
+};
 
 /// A cheap, shared, immutable view of bytes.
 ///
@@ -370,4 +377,39 @@ impl Buffer {
             range::beyond(what, at, "a buffer of", self.len());
         }
     }
+}
+
+impl Default for Buffer {
+    /// An empty buffer, for which nothing is allocated.
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Clone for Buffer {
+    /// Another handle to the same bytes: one relaxed increment.
+    #[inline]
+    fn clone(&self) -> Self {
+        let raw = *self.raw();
+        // SAFETY: `self` is a handle.
+        unsafe { owner::retain(raw.owner) };
+        // SAFETY: the same view, with the reference just counted.
+        unsafe { Self::from_raw(raw) }
+    }
+}
+
+impl Drop for Buffer {
+    #[inline]
+    fn drop(&mut self) {
+        // SAFETY: `self` is a handle, and not used again.
+        unsafe { owner::release_view(self.raw().owner) }
+    }
+}
+
+/// Drops a view inside of `unwind::call`: a panic of the owner goes on when that is done, and so
+/// does not cut short what is being done with several views.
+pub(super) fn drop_inside(buffer: Buffer) {
+    let mut raw = buffer.into_raw();
+    // SAFETY: a handle, not used again.
+    unsafe { ffi::aegis_buffer_release(&mut raw) };
 }

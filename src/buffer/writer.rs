@@ -6,9 +6,9 @@ use core::mem::{ManuallyDrop, MaybeUninit};
 use core::ptr;
 use core::slice;
 
-use super::make::{ask, raw_budget};
-use super::owner::NO_WRITER;
-use super::Buffer;
+use super::ask::{ask, raw_budget, NO_WRITER};
+use super::owner;
+use super::view::Buffer;
 use crate::budget::MemoryBudget;
 use crate::error::{expect, AllocError};
 use crate::{ffi, unwind};
@@ -415,5 +415,13 @@ impl fmt::Write for BufferMut {
     /// Appends the text, all of it or, when it does not fit, nothing.
     fn write_str(&mut self, text: &str) -> fmt::Result {
         self.try_extend_from_slice(text.as_bytes()).map_err(|_| fmt::Error)
+    }
+}
+
+impl Drop for BufferMut {
+    #[inline]
+    fn drop(&mut self) {
+        // SAFETY: `self` is a handle, which has an owner, and not used again.
+        unsafe { owner::release_writer(self.raw().owner) }
     }
 }

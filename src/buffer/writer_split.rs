@@ -2,8 +2,8 @@
 //! Splitting and joining writers, in constant time and inlined. The rules are those of
 //! `aegis_memory/buffer.h`; a test holds both equal.
 
-use super::owner;
-use super::{range, BufferMut};
+use super::writer::BufferMut;
+use super::{owner, range};
 use crate::error::expect;
 use crate::{ffi, unwind};
 

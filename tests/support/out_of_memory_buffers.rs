@@ -94,7 +94,7 @@ pub fn rows() -> Vec<Row> {
             assert_eq!(probe.quiet(|| chain.try_into_buffer()).expect("C's heap"), "headbody");
         }),
         row!("buffer/pool.rs try_new"; |probe| drop(probe.quiet(|| BufferPool::try_new(64, 2)))),
-        row!("buffer/pool_builder.rs build"; |probe| {
+        row!("buffer/pool.rs build"; |probe| {
             let (source, drops) = Counted::new();
             let builder = || BufferPool::builder().class(256, 2).class(64, 2);
             drop(probe.fails(|| builder().source(source).build()));
