@@ -1,18 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Shared bytes without copying: many views of one piece of memory, freed with the last of them.
+//! Shared bytes without copying: many views share one piece of memory, and the last view that is
+//! dropped frees it.
 //!
 //! A [`Buffer`] is an immutable view that is cheap to clone, slice, split and send to other
-//! threads. A [`BufferMut`] is the one writer of its bytes: it is frozen into a `Buffer`, and a
-//! `Buffer` without a second handle becomes writable again. A [`BufferPool`] hands out writers,
-//! page-aligned, whose memory comes back when the last view of it is dropped. A [`BufferChain`] is
-//! several buffers as one logical value, for vectored input and output.
+//! threads. A [`BufferMut`] is the only writer of its bytes. It can be frozen into a `Buffer`, and
+//! a `Buffer` that is the only handle to its memory can become a writer again. A [`BufferPool`]
+//! hands out page-aligned writers. Their memory returns to the pool when its last view is dropped.
+//! A [`BufferChain`] is several buffers as one logical value, for vectored input and output.
 //!
-//! The bytes of a buffer are the C heap's, a pool's, a `Vec`'s, those of an arena that the buffer
-//! has taken over, a mapped file's, or those of any owner.
+//! Views and writers are the handles to a piece of memory. Its owner counts them.
 //!
-//! The structs are those of C, which can use the same buffers: see [`Buffer::as_raw`]. How
-//! references are counted is described in `aegis_memory/buffer.h`, and the algorithm of pools in
-//! `aegis_memory/buffer_pool.h`.
+//! The bytes of a buffer lie on the C heap, in a pool, in a `Vec`, in an arena that the buffer has
+//! taken over, in a mapped file, or in any other owner.
+//!
+//! The structs are those of C, so C code can use the same buffers: see [`Buffer::as_raw`].
+//! `aegis_memory/buffer.h` describes how references are counted, and `aegis_memory/buffer_pool.h`
+//! describes the algorithm of pools.
 //!
 //! ```
 //! use aegis_memory::buffer::{Buffer, BufferPool};
@@ -31,7 +34,7 @@
 //! # Ok::<(), aegis_memory::AllocError>(())
 //! ```
 
-// From the bottom up: a file uses files of the groups above its own.
+// From the bottom up: each file uses only files in the groups above its own group.
 mod ask;
 mod owner;
 mod range;

@@ -1,23 +1,26 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Pools of blocks of one size, taken and given back in any order.
+//! Pools of blocks of one size. Blocks are taken and given back in any order.
 //!
-//! | | threads | to take and give back a block |
+//! | pool | threads | cost of taking a block, and of giving it back |
 //! | --- | --- | --- |
 //! | [`Pool`] | one owner | a few inlined instructions |
-//! | [`LockFreePool`] | any | one compare-and-swap each; through a [`PoolCache`], amortised over 32 |
-//! | [`LockedPool`] | any | a lock each; can wait for a block |
+//! | [`LockFreePool`] | any | one compare-and-swap; with a [`PoolCache`], one for every 32 blocks |
+//! | [`LockedPool`] | any | one lock; a thread can wait for a block |
 //!
-//! Blocks are carved from slabs: one contiguous, page-aligned piece for the first `blocks` blocks,
-//! and, up to `max_blocks`, further ones of the same size. A block is lent as a [`PoolBlock`], a
-//! `&mut [u8]` that returns itself when dropped; [`OwnedPoolBlock`] keeps an `Arc` of its pool
-//! instead of a borrow, and a [`TypedPool`] lends values. Nothing is ever written into a block. A slab
-//! and the numbers of its blocks are known ([`PoolSlab`]), to be registered with `io_uring`, say.
+//! A pool carves its blocks from slabs. A slab is one contiguous, page-aligned piece of memory. The
+//! first one holds the first `blocks` blocks. A pool that may grow adds slabs of the same size
+//! until it has `max_blocks` blocks.
 //!
-//! A block that is forgotten ([`core::mem::forget`]) is not in use any more as far as Rust is
-//! concerned, but never comes back: its memory is freed with the pool.
+//! A block is lent as a [`PoolBlock`], a `&mut [u8]` that returns itself when it is dropped. An
+//! [`OwnedPoolBlock`] keeps an `Arc` of its pool instead of a borrow, and a [`TypedPool`] lends
+//! values. A pool keeps no data of its own in its blocks. A program can ask where a slab lies and
+//! which numbers its blocks have ([`PoolSlab`]), for example to register the slab with `io_uring`.
 //!
-//! The structs are those of C, which can use the same pools: see [`Pool::as_raw`]. The algorithms
-//! are described in `aegis_memory/pool.h`, `lock_free_pool.h` and `locked_pool.h`.
+//! The borrow of a block that is forgotten ([`core::mem::forget`]) ends, but the block never comes
+//! back to the pool. Its memory is freed with the pool.
+//!
+//! The structs are those of C, so C code can use the same pools: see [`Pool::as_raw`]. The
+//! algorithms are described in `aegis_memory/pool.h`, `lock_free_pool.h` and `locked_pool.h`.
 //!
 //! ```
 //! use aegis_memory::pool::Pool;
@@ -31,7 +34,7 @@
 //! # Ok::<(), aegis_memory::AllocError>(())
 //! ```
 
-// From the bottom up: a file uses files of the groups above its own.
+// From the bottom up: each file uses only files in the groups above its own group.
 mod block;
 mod slab;
 mod stats;

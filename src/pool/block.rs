@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-//! A block on loan, for every form of pool: what it is, and what it asks of its pool.
+//! The handle to a block on loan from a pool of any form, and what the handle needs of its pool.
 //!
-//! A block is two words, so that it travels in registers: a way to its pool (a borrow, an `Arc` or
-//! an `Rc`) and its address, from which the pool finds the index again.
+//! The handle is two words, so that it travels in registers. One is a pointer to its pool (a
+//! borrow, an `Arc` or an `Rc`). The other is the block's address, from which the pool computes the
+//! index.
 
 use alloc::sync::Arc;
 use core::fmt;
@@ -16,40 +17,47 @@ use crate::sealed::{Key, KEY};
 /// A block that keeps its pool alive instead of borrowing it.
 pub type OwnedPoolBlock<P, T = u8> = Block<Arc<P>, T>;
 
-/// What blocks come from: [`Pool`](super::Pool), [`LockFreePool`](super::LockFreePool),
-/// [`LockedPool`](super::LockedPool) or [`PoolCache`](super::PoolCache). A bound for code that works
-/// with blocks of any of them; it has no methods to call, and nobody else implements it.
+/// The object that a block comes from: a [`Pool`](super::Pool),
+/// [`LockFreePool`](super::LockFreePool), [`LockedPool`](super::LockedPool) or
+/// [`PoolCache`](super::PoolCache).
+///
+/// It is a bound for code that works with blocks of any of them. It has no methods to call, and no
+/// other type implements it.
 pub trait BlockPool: Source {}
 
 impl<P: Source> BlockPool for P {}
 
-/// What a block is made of: `u8`, or `MaybeUninit<u8>` when the content is undefined. One byte each;
-/// nothing else implements it.
+/// An element of a block: `u8`, or `MaybeUninit<u8>` when the content is undefined. Each is one
+/// byte. No other type implements it.
 pub trait BlockByte: Byte {}
 
 impl BlockByte for u8 {}
 impl BlockByte for MaybeUninit<u8> {}
 
-/// Not nameable outside: nobody else implements it.
+/// Code outside this crate cannot name this trait, so it cannot implement it.
 pub trait Byte: Sized {}
 
 impl Byte for u8 {}
 impl Byte for MaybeUninit<u8> {}
 
-/// What a block needs of a pool. Not nameable outside, so nobody else implements it; and each method
-/// takes a [`Key`], so nobody else calls it.
+/// What a block needs of a pool. Code outside this crate cannot name this trait, so it cannot
+/// implement it. It cannot call the methods either, because each takes a [`Key`].
+///
+/// A block is *out* from the time when it is taken until it is given back.
 pub trait Source {
-    /// Takes a block of [`block_bytes`](Self::block_bytes), zeroed or with undefined content.
+    /// Takes a block of [`block_bytes`](Self::block_bytes) bytes. They are zero if `zeroed` is
+    /// true, else they are undefined.
     fn take(&self, key: Key, zeroed: bool) -> Result<NonNull<u8>, AllocError>;
 
     /// Gives a block back.
     ///
     /// # Safety
     ///
-    /// `memory` is a block of this pool that is out, and is not used again.
+    /// `memory` is a block of this pool that is out, and the caller does not use it again.
     unsafe fn give_back(&self, key: Key, memory: NonNull<u8>);
 
-    /// Takes `count` blocks and shows each to `each`. On failure those shown are out all the same.
+    /// Takes `count` blocks and calls `each` with each of them. On failure, the blocks that `each`
+    /// was called with stay out.
     #[inline]
     fn take_n(
         &self,
@@ -65,10 +73,10 @@ pub trait Source {
     ///
     /// # Safety
     ///
-    /// Each is a block of this pool that is out, and is not used again.
+    /// Each is a block of this pool that is out, and the caller does not use it again.
     #[inline]
     unsafe fn give_back_n(&self, key: Key, blocks: impl Iterator<Item = NonNull<u8>>) {
-        // SAFETY: the caller vouches for each.
+        // SAFETY: the caller guarantees it for each block.
         blocks.for_each(|memory| unsafe { self.give_back(key, memory) });
     }
 
@@ -79,8 +87,8 @@ pub trait Source {
     fn block_bytes(&self, key: Key) -> usize;
 }
 
-/// A block of a pool that `H`, a reference or a counted one, leads to. Named through
-/// [`PoolBlock`](super::PoolBlock) and [`OwnedPoolBlock`].
+/// A block of a pool. `H` is the pointer to the pool: a reference, an `Arc` or an `Rc`. The usual
+/// names of this type are [`PoolBlock`](super::PoolBlock) and [`OwnedPoolBlock`].
 pub struct Block<H, T = u8>
 where
     H: Deref,
@@ -91,9 +99,9 @@ where
     memory: NonNull<T>,
 }
 
-// SAFETY: the block owns its bytes; the pool is used through `H`, which may be sent.
+// SAFETY: the block owns its bytes. It uses the pool through `H`, which is `Send`.
 unsafe impl<H: Deref + Send, T: BlockByte + Send> Send for Block<H, T> where H::Target: BlockPool {}
-// SAFETY: `&Block` gives `&[T]` and uses the pool through `&H`.
+// SAFETY: `&Block` gives `&[T]` and uses the pool through `&H`, and `H` is `Sync`.
 unsafe impl<H: Deref + Sync, T: BlockByte + Sync> Sync for Block<H, T> where H::Target: BlockPool {}
 
 impl<H, T> Block<H, T>
@@ -102,40 +110,42 @@ where
     H::Target: BlockPool,
     T: BlockByte,
 {
-    /// The block's number: from 0, below the pool's largest capacity, first slab first.
+    /// The block's number. Numbers start at 0 with the first block of the first slab, and they are
+    /// below the pool's largest capacity.
     pub fn index(&self) -> usize {
         self.pool.index_of(KEY, self.memory.cast())
     }
 
-    /// Gives the handle up; the block stays out. For C code, which gives it back with the free
-    /// function of the pool, or for [`from_raw`](Self::from_raw).
+    /// Gives up the handle; the block stays out. C code can give the block back with the free
+    /// function of the pool, and [`from_raw`](Self::from_raw) makes a handle of it again.
     ///
-    /// A handle that owns its pool, an [`OwnedPoolBlock`], gives that up too: the memory is good as
-    /// long as another owner keeps the pool alive.
+    /// A handle that owns its pool, an [`OwnedPoolBlock`], gives up the pool too. The memory is
+    /// then valid only while another owner keeps the pool alive.
     pub fn into_raw(self) -> NonNull<[T]> {
         let memory = self.slice();
         drop(self.parts());
         memory
     }
 
-    /// Makes a handle again.
+    /// Makes a handle of a block that is out.
     ///
     /// # Safety
     ///
-    /// - `pool` leads to the same pool whenever it is dereferenced, without a panic, and that pool
-    ///   is not dropped, finished or given away before the handle is dropped.
-    /// - `memory` came from [`into_raw`](Self::into_raw) of a block of this pool, or is a block of
-    ///   it that C code has taken: the pointer to its start, good for all of its bytes. A cache's
-    ///   pool is the one behind it.
-    /// - The block is out, and until the handle is dropped nobody else uses it, gives it back or
-    ///   makes a handle of it.
+    /// - `pool` dereferences to the same pool every time, without a panic. That pool is not
+    ///   dropped, finished or given away before the handle is dropped.
+    /// - `memory` came from [`into_raw`](Self::into_raw) of a block of this pool, or C code has
+    ///   taken it from this pool. It points to the start of the block and may be used for all of
+    ///   its bytes. For a cache, "this pool" is the pool behind the cache.
+    /// - The block is out. Until the handle is dropped, no other code uses the block, gives it back
+    ///   or makes a handle of it.
     /// - If `T` is `u8`, all of its bytes are initialised.
     pub unsafe fn from_raw(pool: H, memory: NonNull<u8>) -> Self {
-        // SAFETY: the caller vouches for pool and block.
+        // SAFETY: the caller guarantees it for the pool and the block.
         unsafe { Self::of_parts(pool, memory.cast()) }
     }
 
-    /// Makes a handle again of what [`parts`](Self::parts) gave, with another way to the pool, say.
+    /// Makes a handle of the parts that [`parts`](Self::parts) returned. `pool` may be another
+    /// pointer to the same pool.
     ///
     /// # Safety
     ///
@@ -150,7 +160,7 @@ where
         NonNull::slice_from_raw_parts(self.memory, self.pool.block_bytes(KEY))
     }
 
-    /// The pool that the block goes back to.
+    /// The pool that the block returns to.
     #[inline(always)]
     pub(super) fn pool(&self) -> &H::Target {
         &self.pool
@@ -191,7 +201,7 @@ where
         Ok(Self { pool, memory })
     }
 
-    /// Takes the content to be initialised.
+    /// Declares the content initialised.
     ///
     /// # Safety
     ///
@@ -204,7 +214,7 @@ where
     /// Clears every byte.
     pub(super) fn cleared(mut self) -> Block<H, u8> {
         let len = self.len();
-        // SAFETY: that many bytes are ours.
+        // SAFETY: the block has that many bytes, and they are ours.
         unsafe { self.as_mut_ptr().write_bytes(0, len) };
         // SAFETY: every byte has just been written.
         unsafe { self.assume_init() }
@@ -212,7 +222,7 @@ where
 }
 
 impl<'a, P: BlockPool, T: BlockByte> Block<&'a P, T> {
-    /// Gives the handle up; the block stays out for the rest of the pool's life.
+    /// Gives up the handle; the block stays out for the rest of the pool's life.
     pub fn leak(self) -> &'a mut [T] {
         // SAFETY: the block is ours and never given back, and the pool is borrowed for 'a.
         unsafe { self.into_raw().as_mut() }
@@ -227,7 +237,7 @@ where
 {
     #[inline(always)]
     fn drop(&mut self) {
-        // SAFETY: the block is out, and not used again.
+        // SAFETY: the block is out, and nothing uses it again.
         unsafe { self.pool.give_back(KEY, self.memory.cast()) }
     }
 }
@@ -282,7 +292,7 @@ where
     }
 }
 
-/// Index and length; a block's bytes are too many to show.
+/// Shows index and length. A block has too many bytes to show them.
 impl<H, T> fmt::Debug for Block<H, T>
 where
     H: Deref,

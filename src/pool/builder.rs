@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Pools with other than default settings.
+//! How a pool is made with settings other than the defaults.
 
 use core::marker::PhantomData;
 use core::mem::{self, MaybeUninit};
@@ -14,35 +14,36 @@ use crate::source::{raw_source, BlockSource, ChosenSource, OwnedSource};
 use crate::{ffi, unwind};
 
 /// A pool that owns its blocks: [`Pool`](super::Pool), [`LockFreePool`](super::LockFreePool) or
-/// [`LockedPool`](super::LockedPool). A bound for code that works with a
-/// [`TypedPool`](super::TypedPool) or a [`PoolBuilder`] of any of them; it has no methods to call,
-/// and nobody else implements it.
+/// [`LockedPool`](super::LockedPool).
+///
+/// It is a bound for code that works with a [`TypedPool`](super::TypedPool) or a [`PoolBuilder`] of
+/// any of them. It has no methods to call, and no other type implements it.
 pub trait PoolKind: Make {}
 
 impl<P: Make> PoolKind for P {}
 
-/// How a pool is made, and what all have. Not nameable outside, so nobody else implements it; and
-/// each method takes a [`Key`], so nobody else calls it.
+/// How a pool is made, and what all pools can do. Code outside this crate cannot name this trait,
+/// so it cannot implement it. It cannot call the methods either, because each takes a [`Key`].
 pub trait Make: Source + Sized {
-    /// Makes the pool, or leaves the reason in `error`.
+    /// Makes the pool. On failure, the reason is in the record that the options' `error` points to.
     ///
     /// # Safety
     ///
-    /// The options' pointers keep what the init function in C asks of them.
+    /// The pointers in the options fulfil what the init function in C requires of them.
     unsafe fn make(key: Key, options: &ffi::aegis_pool_options, caches: usize) -> Option<Self>;
 
-    /// The pool's figures.
+    /// The pool's statistics.
     fn figures(&self, key: Key) -> PoolStats;
 
-    /// Gives empty slabs back.
+    /// Releases empty slabs to the source.
     fn shrink(&mut self, key: Key, keep_blocks: usize);
 }
 
-/// The struct that an init function of the core makes; `None` when it fails.
+/// The struct that an init function of the core makes, or `None` when the function fails.
 ///
 /// # Safety
 ///
-/// - `init` writes the whole struct, on failure too.
+/// - `init` writes the whole struct, also when it fails.
 pub(super) unsafe fn made<R>(init: impl FnOnce(*mut R) -> ffi::aegis_status) -> Option<R> {
     let mut raw = MaybeUninit::<R>::uninit();
     let status = init(raw.as_mut_ptr());
@@ -51,7 +52,7 @@ pub(super) unsafe fn made<R>(init: impl FnOnce(*mut R) -> ffi::aegis_status) -> 
     (status == ffi::AEGIS_OK as ffi::aegis_status).then_some(raw)
 }
 
-/// Settings of a pool to be made. From `builder()` of each pool.
+/// The settings of a pool that is to be made. `builder()` of each pool makes one.
 #[must_use = "build() makes the pool"]
 pub struct PoolBuilder<P> {
     block_size: usize,
@@ -83,36 +84,38 @@ impl<P: PoolKind> PoolBuilder<P> {
         Self { block_size: bytes, ..self }
     }
 
-    /// Blocks of the first slab, and of each further one. At least 1.
+    /// Blocks of the first slab, and of each later slab. At least 1.
     pub fn blocks(self, count: usize) -> Self {
         Self { blocks: count, ..self }
     }
 
-    /// The pool grows up to this many blocks, a slab of `blocks` at a time; the last slab may be
-    /// smaller. Without this, or below `blocks`, it never grows.
+    /// The most blocks that the pool grows to. It grows by slabs of `blocks` blocks; the last slab
+    /// may be smaller. If this is not set, or is below `blocks`, the pool never grows.
     pub fn max_blocks(self, count: usize) -> Self {
         Self { max_blocks: count, ..self }
     }
 
-    /// Alignment of every block: a power of two, up to 2 MiB and beyond. 0, the default: 16 if the
-    /// block size is a multiple of 16, else 8. The first block of a slab is always page-aligned.
+    /// Alignment of every block: a power of two, which may be 2 MiB or more. The default, 0, means
+    /// 16 if the block size is a multiple of 16, else 8. The first block of a slab is always
+    /// page-aligned.
     pub fn align(self, bytes: usize) -> Self {
         Self { align: bytes, ..self }
     }
 
-    /// Where slabs come from. The default is [`Pages`](crate::source::Pages). A source that there is no
-    /// memory to keep is dropped, and [`build`](Self::build) fails.
+    /// The source that slabs are acquired from. The default is [`Pages`](crate::source::Pages). If
+    /// there is no memory to store the source, it is dropped, and [`build`](Self::build) fails.
     ///
-    /// The pool's lock, where it has one, is not held while the source is called: it may use the pool.
+    /// A pool with a lock does not hold it while it calls the source, so the source may use the
+    /// pool.
     pub fn source<S: BlockSource + 'static>(self, source: S) -> Self {
         Self { source: OwnedSource::try_new(source).map(Some), ..self }
     }
 
-    /// Charges a budget, which the pool keeps alive, for all that comes from the source: whole
-    /// slabs, the side arrays (at most 8 bytes a block), and the reserves of caches. See
-    /// [`crate::budget`].
+    /// Charges a budget for all memory that comes from the source: whole slabs, the side arrays (at
+    /// most 8 bytes for each block), and the reserves of caches. The pool keeps the budget alive.
+    /// See [`crate::budget`].
     ///
-    /// The pool's lock, where it has one, is not held while a pressure callback is called: it may use
+    /// A pool with a lock does not hold it while a pressure callback runs, so the callback may use
     /// the pool.
     pub fn budget(self, budget: &MemoryBudget) -> Self {
         Self { budget: Some(budget.clone()), ..self }
@@ -122,11 +125,13 @@ impl<P: PoolKind> PoolBuilder<P> {
     ///
     /// # Errors
     ///
-    /// [`AllocError::InvalidLayout`] for an alignment that is no power of two and for more bytes
-    /// than a block can have; [`AllocError::Invalid`] for a pool of no blocks, and for more than
-    /// there can be: 2,147,483,392, reserves of caches included, or fewer if they or what lies
-    /// beside them would not fit into the address space; [`AllocError::OutOfMemory`] when the
-    /// source refuses; [`AllocError::LimitExceeded`] when the budget does.
+    /// - [`AllocError::InvalidLayout`] for an alignment that is no power of two, and for more bytes
+    ///   than a block can have.
+    /// - [`AllocError::Invalid`] for a pool of no blocks, and for too many blocks. The most is
+    ///   2,147,483,392, reserves of caches included. It is fewer if the blocks or the side arrays
+    ///   would not fit into the address space.
+    /// - [`AllocError::OutOfMemory`] when the source refuses.
+    /// - [`AllocError::LimitExceeded`] when the budget refuses.
     pub fn build(self) -> Result<P, AllocError> {
         let caches = self.cache_count();
         let source = self.source?;
@@ -141,17 +146,19 @@ impl<P: PoolKind> PoolBuilder<P> {
             error: error.as_mut_ptr(),
         };
         let made = unwind::call_keeping(Option::is_some, || {
-            // SAFETY: the source, if any, is copied, and its context lives until it is closed.
+            // SAFETY: the pool copies the source, if there is one, and the source's context lives
+            // until the pool closes the source.
             unsafe { P::make(KEY, &options, caches) }
         });
         match made {
             Some(pool) => {
-                // The pool closes the source now.
+                // The pool owns the source now and closes it.
                 mem::forget(source);
                 Ok(pool)
             }
             None => {
-                // SAFETY: a core that makes no pool writes the record, and the budget is alive.
+                // SAFETY: the core writes the record when it makes no pool, and the budget is
+                // alive.
                 Err(unsafe { AllocError::from_raw(error.assume_init_ref()) })
             }
         }
@@ -167,14 +174,15 @@ impl<P: PoolKind> PoolBuilder<P> {
     }
 }
 
-/// Caches of a pool that was not told how many: their reserves at most double it, and take neither
-/// numbers nor room from the blocks that it was asked for.
+/// The number of caches of a pool whose builder was not told one. Their reserves at most double the
+/// pool. They take neither block numbers nor address space from the blocks that were asked for.
 fn default_caches(blocks: usize, max_blocks: usize, block_size: usize, align: usize) -> usize {
     const RESERVE: usize = ffi::AEGIS_POOL_CACHE_BLOCKS as usize;
-    // What a block takes at most: a checker of memory has a gap behind each.
+    // The most bytes that a block takes: a checker keeps a gap behind each block.
     let stride = block_size.saturating_add(align).saturating_add(16);
     let in_slab = (isize::MAX as usize).saturating_sub(align.max(4096)) / stride;
-    // A link beside each block. What else lies there does not take half of the address space.
+    // The side array has one link for each block. What else lies beside the slabs takes less than
+    // half of the address space.
     let beside = isize::MAX as usize / 2 / mem::size_of::<u32>();
     let numbers = (ffi::AEGIS_POOL_MAX_BLOCKS as usize).min(beside.max(max_blocks));
     let room = in_slab.saturating_sub(blocks).min(numbers.saturating_sub(max_blocks));

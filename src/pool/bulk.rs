@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Several blocks at a time, into a caller's `Vec` and out of any iterator.
+//! Taking several blocks into a caller's `Vec`, and giving back several blocks from any iterator.
 //!
-//! [`Pool`](super::Pool) and [`PoolCache`](super::PoolCache) take and give back one after the other,
-//! inlined. The pools that threads share go to the core, which takes or gives back up to [`BATCH`]
-//! blocks with one compare-and-swap or under one lock; their addresses travel through an array on
-//! the stack, so nothing is allocated.
+//! [`Pool`](super::Pool) and [`PoolCache`](super::PoolCache) take or give back one block after the
+//! other, in inlined code. The pools that threads share call the core, which takes or gives back up
+//! to [`BATCH`] blocks with one compare-and-swap or under one lock. The addresses of the blocks are
+//! passed in an array on the stack, so nothing is allocated.
 
 use alloc::vec::Vec;
 use core::ffi::c_void;
@@ -17,7 +17,7 @@ use crate::error::AllocError;
 use crate::sealed::KEY;
 use crate::{ffi, unwind};
 
-/// Blocks that the core takes or gives back in one call.
+/// The most blocks that the core takes or gives back in one call.
 const BATCH: usize = 64;
 
 type Room = [MaybeUninit<NonNull<u8>>; BATCH];
@@ -26,7 +26,7 @@ type Room = [MaybeUninit<NonNull<u8>>; BATCH];
 ///
 /// # Safety
 ///
-/// - `zeroed`, unless `T` need not be initialised.
+/// - `zeroed` is true, or `T` is `MaybeUninit<u8>`.
 pub(super) unsafe fn append<'a, P: BlockPool, T: BlockByte>(
     pool: &'a P,
     count: usize,
@@ -40,7 +40,7 @@ pub(super) unsafe fn append<'a, P: BlockPool, T: BlockByte>(
     }
     let mut taken = Taken { keep: blocks.len(), blocks };
     pool.take_n(KEY, count, zeroed, |memory| {
-        // SAFETY: the block has just been taken, and zeroed if need be.
+        // SAFETY: the block has just been taken, and is zeroed if `T` is `u8`.
         taken.blocks.push(unsafe { Block::from_raw(pool, memory) });
     })
     .map_err(|error| error.of_blocks(count, taken.blocks.len() - taken.keep))?;
@@ -48,9 +48,11 @@ pub(super) unsafe fn append<'a, P: BlockPool, T: BlockByte>(
     Ok(())
 }
 
-/// Blocks being taken, which go back if not all can be had, or the source panics.
+/// The blocks taken so far. Its drop gives them back if the pool has too few, or if the source
+/// panics.
 struct Taken<'v, B> {
     blocks: &'v mut Vec<B>,
+    /// How many of `blocks` the drop keeps.
     keep: usize,
 }
 
@@ -60,7 +62,7 @@ impl<B> Drop for Taken<'_, B> {
     }
 }
 
-/// Gives blocks back to `pool`, and those of other pools to theirs.
+/// Gives blocks back to `pool`. A block of another pool goes back to that pool.
 pub(super) fn give_back<P, H, T>(pool: &P, blocks: impl IntoIterator<Item = Block<H, T>>)
 where
     P: BlockPool,
@@ -68,20 +70,21 @@ where
     T: BlockByte,
 {
     let ours = blocks.into_iter().filter_map(|block| {
-        // Another pool's is dropped here.
+        // A block of another pool is dropped here.
         ptr::eq(block.pool(), pool).then(|| block.parts().1.cast())
     });
-    // SAFETY: these are blocks of this pool, and their owners are gone.
+    // SAFETY: these are blocks of this pool, and their handles are gone.
     unsafe { pool.give_back_n(KEY, ours) }
 }
 
-/// Takes `count` blocks through a function of the core, which gets room for addresses, their number
-/// and an error record, and returns how many it has taken. Each is shown to `each`.
+/// Takes `count` blocks with a function of the core, and calls `each` with each of them. `take`
+/// gets an array for addresses, the number of blocks to take and an error record. It returns how
+/// many blocks it has taken.
 ///
 /// # Safety
 ///
-/// - `take` fills as much of the room as it returns with blocks, and the record when that is less
-///   than was asked; the budget in it is null or alive.
+/// - `take` writes as many addresses of blocks into the array as it returns. If it returns fewer
+///   than it was asked for, it also writes the record; the budget in the record is null or alive.
 pub(super) unsafe fn take_by_batch(
     count: usize,
     mut take: impl FnMut(*mut *mut c_void, usize, *mut ffi::aegis_error) -> usize,
@@ -102,7 +105,7 @@ pub(super) unsafe fn take_by_batch(
             got
         });
         if got < want {
-            // SAFETY: the record is written, and the caller vouches for the budget.
+            // SAFETY: the record is written, and the caller guarantees that the budget is alive.
             return Err(unsafe { AllocError::from_raw(error.assume_init_ref()) });
         }
         left -= want;
@@ -110,11 +113,12 @@ pub(super) unsafe fn take_by_batch(
     Ok(())
 }
 
-/// Gives blocks back through a function of the core, which gets addresses and their number.
+/// Gives blocks back with a function of the core. `free` gets an array of addresses and their
+/// number.
 ///
 /// # Safety
 ///
-/// - `blocks` are blocks of the pool of `free` that are out, and are not used again.
+/// - `blocks` are blocks of the pool of `free` that are out, and nothing uses them again.
 pub(super) unsafe fn give_back_by_batch(
     blocks: impl Iterator<Item = NonNull<u8>>,
     free: impl Fn(*const *mut c_void, usize) -> ffi::aegis_status,
@@ -129,7 +133,8 @@ pub(super) unsafe fn give_back_by_batch(
     }
 }
 
-/// Blocks on their way back, which none misses even if the iterator that they come from panics.
+/// The blocks that are collected for the next call of `free`. Its drop gives them back, also when
+/// the iterator that they come from panics.
 struct Returning<F: Fn(*const *mut c_void, usize) -> ffi::aegis_status> {
     room: Room,
     len: usize,
@@ -140,7 +145,7 @@ impl<F: Fn(*const *mut c_void, usize) -> ffi::aegis_status> Returning<F> {
     fn flush(&mut self) {
         let len = mem::take(&mut self.len);
         let status = (self.free)(self.room.as_ptr().cast(), len);
-        // A pool that is lost in a child process keeps its blocks.
+        // A pool that was lost in a forked child process keeps its blocks.
         debug_assert!(
             status == ffi::AEGIS_OK as ffi::aegis_status || status == ffi::AEGIS_E_FORKED,
             "a block that was not out"
@@ -154,18 +159,19 @@ impl<F: Fn(*const *mut c_void, usize) -> ffi::aegis_status> Drop for Returning<F
     }
 }
 
-/// The methods, alike for all pools and for caches.
+/// The methods for several blocks, which are the same for all pools and for caches.
 macro_rules! bulk_methods {
     ([$($life:lifetime)?] $Pool:ty) => {
         impl$(<$life>)? $Pool {
-            /// Takes `count` blocks of zeroes and appends them to `blocks`. Allocates nothing if
-            /// `blocks` has room for them.
+            /// Takes `count` blocks of zeroes and appends them to `blocks`. It allocates nothing
+            /// if `blocks` has room for them.
             ///
             /// # Errors
             ///
-            /// As [`alloc`](Self::alloc) if fewer can be had: those that were taken go back, and
-            /// `blocks` is as before, as it is when the source panics.
-            /// [`AllocError::OutOfMemory`] also if `blocks` cannot grow.
+            /// As [`alloc`](Self::alloc) if the pool has too few blocks, and
+            /// [`AllocError::OutOfMemory`] if `blocks` cannot grow. The blocks that were taken go
+            /// back, and `blocks` is as it was before the call. The same happens when the source
+            /// panics.
             ///
             /// # Examples
             ///
@@ -182,12 +188,12 @@ macro_rules! bulk_methods {
                 count: usize,
                 blocks: &mut alloc::vec::Vec<PoolBlock<'a, Self>>,
             ) -> Result<(), AllocError> {
-                // SAFETY: zeroed.
+                // SAFETY: the blocks are zeroed.
                 unsafe { super::bulk::append(self, count, true, blocks) }
             }
 
-            /// Takes `count` blocks without clearing them and appends them to `blocks`. Allocates
-            /// nothing if `blocks` has room for them.
+            /// Takes `count` blocks without clearing them and appends them to `blocks`. It
+            /// allocates nothing if `blocks` has room for them.
             ///
             /// # Errors
             ///
@@ -197,12 +203,13 @@ macro_rules! bulk_methods {
                 count: usize,
                 blocks: &mut alloc::vec::Vec<PoolBlock<'a, Self, MaybeUninit<u8>>>,
             ) -> Result<(), AllocError> {
-                // SAFETY: the content need not be initialised.
+                // SAFETY: `MaybeUninit<u8>` need not be initialised.
                 unsafe { super::bulk::append(self, count, false, blocks) }
             }
 
-            /// Gives several blocks back: a `drain(..)` of a `Vec`, say. A block of another pool
-            /// goes back to that. Dropping them does the same, one at a time.
+            /// Gives several blocks back, for example those of a `drain(..)` of a `Vec`. A block of
+            /// another pool goes back to that pool. Dropping the blocks does the same, one at a
+            /// time.
             pub fn free_n<H, T>(&self, blocks: impl IntoIterator<Item = Block<H, T>>)
             where
                 H: core::ops::Deref<Target = Self>,

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The cache of one thread in front of a lock-free pool. Its fast path is that of
-//! `aegis_pool_cache_alloc` and `aegis_pool_cache_free` in C, written again over the same fields so
-//! that it inlines; `tests/pool_fast_path.rs` holds the two equal.
+//! The cache of one thread in front of a lock-free pool.
+//!
+//! Its fast path is that of `aegis_pool_cache_alloc` and `aegis_pool_cache_free` in C. It is
+//! written again here over the same fields, so that it inlines. `tests/pool_fast_path.rs` checks
+//! that both do the same.
 
 use core::cell::UnsafeCell;
 use core::fmt;
@@ -19,16 +21,17 @@ use crate::error::AllocError;
 use crate::sealed::{Key, KEY};
 use crate::{ffi, unwind};
 
-/// The most free blocks a cache holds.
+/// The most free blocks that a cache holds.
 const CACHE_BLOCKS: usize = ffi::AEGIS_POOL_CACHE_BLOCKS as usize;
 
 /// A magazine of up to 64 free blocks in front of a [`LockFreePool`], for one thread at a time:
 /// `Send`, not `Sync`. From [`LockFreePool::cache`].
 ///
-/// A full cache moves its older half to the pool and an empty one takes 32 blocks from it, each in
-/// one compare-and-swap. Its blocks return to it; [`detach`](Block::detach) makes one of them a
-/// block of the pool, which can be sent to another thread and given to a cache there with
-/// [`put`](Self::put). Dropping the cache gives its free blocks to the pool.
+/// A full cache moves the older half of its blocks to the pool, and an empty cache takes 32 blocks
+/// from the pool. Either is one compare-and-swap. A block that was taken from a cache returns to
+/// that cache. [`detach`](Block::detach) turns it into a block of the pool, which can be sent to
+/// another thread and given to a cache there with [`put`](Self::put). Dropping the cache gives its
+/// free blocks to the pool.
 ///
 /// # Examples
 ///
@@ -47,8 +50,8 @@ pub struct PoolCache<'p> {
     pool: &'p LockFreePool,
 }
 
-// SAFETY: nothing in a cache is bound to a thread. It is not `Sync`: blocks are taken through
-// `&self` unsynchronised (the `UnsafeCell` sees to that).
+// SAFETY: nothing in a cache is bound to a thread. A cache is not `Sync`, because it takes blocks
+// through `&self` without synchronisation; the `UnsafeCell` makes it so.
 unsafe impl Send for PoolCache<'_> {}
 
 bulk_methods!(['p] PoolCache<'p>);
@@ -56,8 +59,9 @@ bulk_methods!(['p] PoolCache<'p>);
 impl LockFreePool {
     /// A cache of up to 64 free blocks in front of the pool, for one thread.
     ///
-    /// When all caches that the pool was [made for](super::PoolBuilder::caches) are open, this one
-    /// holds no blocks and passes every call to the pool: see [`PoolCache::is_open`].
+    /// The number of caches that can be open at a time is [set](super::PoolBuilder::caches) when
+    /// the pool is made. If that many are open, this one is closed: it holds no blocks and passes
+    /// every call to the pool. See [`PoolCache::is_open`].
     pub fn cache(&self) -> PoolCache<'_> {
         PoolCache::new(self)
     }
@@ -67,7 +71,8 @@ impl<'p> PoolCache<'p> {
     fn new(pool: &'p LockFreePool) -> Self {
         let mut raw = MaybeUninit::<ffi::aegis_pool_cache>::uninit();
         // SAFETY: `raw` is memory for the struct, and the pool outlives the cache. If no cache is
-        // left the struct is all-zero: every fast path then finds it empty and full.
+        // left, the struct is all-zero. Then taking finds the cache empty, giving back finds its
+        // grid without blocks, and both call the slow path.
         unsafe { ffi::aegis_pool_cache_init(raw.as_mut_ptr(), pool.as_raw()) };
         // SAFETY: the call has written the whole struct.
         Self { raw: UnsafeCell::new(unsafe { raw.assume_init() }), pool }
@@ -77,8 +82,8 @@ impl<'p> PoolCache<'p> {
     ///
     /// # Errors
     ///
-    /// As [`LockFreePool::alloc`]. [`AllocError::Exhausted`] means that at least the pool's
-    /// capacity is out.
+    /// As [`LockFreePool::alloc`]. [`AllocError::Exhausted`] means that at least as many blocks are
+    /// out as the pool's capacity.
     #[inline]
     pub fn alloc(&self) -> Result<PoolBlock<'_, Self>, AllocError> {
         Block::zeroed(self)
@@ -94,8 +99,8 @@ impl<'p> PoolCache<'p> {
         Block::uninit(self)
     }
 
-    /// Gives a block of the same pool back through this cache, wherever it was taken. A block of
-    /// another pool goes back to that.
+    /// Gives a block of the same pool back through this cache, whether it was taken from the pool
+    /// or from any cache. A block of another pool goes back to that pool.
     #[inline]
     pub fn put<H, T>(&self, block: Block<H, T>)
     where
@@ -106,18 +111,18 @@ impl<'p> PoolCache<'p> {
         let memory = memory.cast();
         // SAFETY: both structs are initialised; the field never changes.
         if ptr::eq(unsafe { (*pool.as_raw()).shared }, unsafe { (*self.pool.as_raw()).shared }) {
-            // SAFETY: the block is of our pool and its owner is gone.
+            // SAFETY: the block is of our pool, and its handle is gone.
             unsafe { self.give_back(KEY, memory) }
         } else {
-            // SAFETY: the block is of that pool and its owner is gone.
+            // SAFETY: the block is of that pool, and its handle is gone.
             unsafe { pool.give_back(KEY, memory) }
         }
     }
 
-    /// Gives the cache's free blocks to the pool: before the thread is idle for long, say.
+    /// Gives the cache's free blocks to the pool, for example before the thread is idle for long.
     pub fn flush(&self) {
         if self.is_open() {
-            // SAFETY: the cache is initialised and, not being `Sync`, ours.
+            // SAFETY: the cache is initialised, and ours because it is not `Sync`.
             unsafe { ffi::aegis_pool_cache_flush(self.raw.get()) }
         }
     }
@@ -125,17 +130,17 @@ impl<'p> PoolCache<'p> {
     /// Free blocks in the cache.
     #[inline]
     pub fn len(&self) -> usize {
-        // SAFETY: the cache is initialised and, not being `Sync`, ours.
+        // SAFETY: the cache is initialised, and ours because it is not `Sync`.
         unsafe { (*self.raw.get()).count }
     }
 
-    /// Whether no free block is in the cache.
+    /// Whether the cache has no free block.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Whether the cache can hold blocks. If not, because the pool had no cache left when this one
-    /// was made, it passes every call to the pool.
+    /// Whether the cache is open. A closed cache holds no blocks and passes each call to the pool.
+    /// A cache is closed if the pool had no cache left when this one was made.
     #[inline]
     pub fn is_open(&self) -> bool {
         // SAFETY: the cache is initialised; the field never changes.
@@ -147,26 +152,26 @@ impl<'p> PoolCache<'p> {
         self.pool
     }
 
-    /// The place of an index among the cached ones.
+    /// The `i`-th entry of the array of cached block indices.
     #[inline(always)]
     fn item(&self, i: usize) -> *mut u32 {
-        // SAFETY: the array is a field of the struct; the callers keep within its bounds.
+        // SAFETY: the array is a field of the struct, and callers pass an `i` within its bounds.
         unsafe { ptr::addr_of_mut!((*self.raw.get()).items).cast::<u32>().add(i) }
     }
 
-    /// What is known of where a block is.
+    /// The block's entry in the side array, which says where the block is: out, or cached.
     ///
     /// # Safety
     ///
     /// `index` is below the number of blocks in `grid`.
     #[inline(always)]
     unsafe fn link(&self, index: u32) -> &AtomicU32 {
-        // SAFETY: there is a link for every index, only accessed atomically.
+        // SAFETY: there is a link for every index, and links are only accessed atomically.
         unsafe { AtomicU32::from_ptr((*self.raw.get()).links.add(index as usize)) }
     }
 
-    /// The cold half: an empty cache, blocks of later slabs. Lets a panic of the source go on
-    /// if there is no block.
+    /// The slow path: for an empty cache and for blocks of later slabs. If there is no block, a
+    /// panic of the source continues here.
     #[cold]
     #[inline(never)]
     fn take_slow(&self, zeroed: bool) -> Result<NonNull<u8>, AllocError> {
@@ -175,12 +180,12 @@ impl<'p> PoolCache<'p> {
         }
         let raw = self.raw.get();
         let memory = unwind::call_keeping(ffi::is_some, || {
-            // SAFETY: the cache is initialised and ours.
+            // SAFETY: the cache is initialised, and ours.
             unsafe { ffi::aegis_pool_cache_alloc_slow(raw, zeroed) }
         });
         match NonNull::new(memory.cast()) {
             Some(memory) => Ok(memory),
-            // SAFETY: the core has written the record, and the pool holds the budget.
+            // SAFETY: the core has written the record, and the pool keeps the budget alive.
             None => Err(unsafe { AllocError::from_raw(&(*raw).failed) }),
         }
     }
@@ -189,11 +194,11 @@ impl<'p> PoolCache<'p> {
     #[inline(never)]
     fn put_slow(&self, memory: NonNull<u8>) {
         if !self.is_open() {
-            // SAFETY: the block is of our pool, out, and given back once.
+            // SAFETY: the block is of our pool, is out, and is given back once.
             return unsafe { self.pool.give_back(KEY, memory) };
         }
         let (raw, memory) = (self.raw.get(), memory.as_ptr().cast());
-        // SAFETY: the cache is initialised and ours; the core checks the block.
+        // SAFETY: the cache is initialised, and ours; the core checks the block.
         let status = unsafe { ffi::aegis_pool_cache_free_slow(raw, memory) };
         debug_assert_eq!(status, ffi::AEGIS_OK as ffi::aegis_status, "a block that was not out");
     }
@@ -203,7 +208,7 @@ impl Source for PoolCache<'_> {
     #[inline(always)]
     fn take(&self, _: Key, zeroed: bool) -> Result<NonNull<u8>, AllocError> {
         let raw = self.raw.get();
-        // SAFETY: the cache is initialised and, not being `Sync`, ours.
+        // SAFETY: the cache is initialised, and ours because it is not `Sync`.
         let (grid, count) = unsafe { ((*raw).grid, (*raw).count) };
         let Some(top) = count.checked_sub(1) else {
             return self.take_slow(zeroed);
@@ -220,7 +225,7 @@ impl Source for PoolCache<'_> {
         // SAFETY: as above.
         let link = unsafe { self.link(index) };
         if zeroed && link.load(Relaxed) != ffi::AEGIS_POOL_LINK_PARKED_CLEAN {
-            // SAFETY: the block is ours and that large.
+            // SAFETY: the block is ours, and has that many bytes.
             unsafe { memory.write_bytes(0, (*raw).block_bytes) };
         }
         link.store(ffi::AEGIS_POOL_LINK_OUT, Relaxed);
@@ -231,7 +236,7 @@ impl Source for PoolCache<'_> {
     #[inline(always)]
     unsafe fn give_back(&self, _: Key, memory: NonNull<u8>) {
         let raw = self.raw.get();
-        // SAFETY: the cache is initialised and, not being `Sync`, ours.
+        // SAFETY: the cache is initialised, and ours because it is not `Sync`.
         let (grid, count) = unsafe { ((*raw).grid, (*raw).count) };
         let index = find(&grid, memory);
         if index >= grid.count || count >= CACHE_BLOCKS {
@@ -256,18 +261,19 @@ impl Source for PoolCache<'_> {
 }
 
 impl<'p, T: BlockByte> Block<&PoolCache<'p>, T> {
-    /// Makes this a block of the pool: one that can leave the cache and the thread.
+    /// Turns this block of a cache into a block of the pool, which can leave the cache and the
+    /// thread.
     #[inline]
     pub fn detach(self) -> PoolBlock<'p, LockFreePool, T> {
         let (cache, memory) = self.parts();
-        // SAFETY: the block is of the pool behind the cache, out, and its owner is gone.
+        // SAFETY: the block is of the pool behind the cache and is out, and its handle is gone.
         unsafe { Block::of_parts(cache.pool, memory) }
     }
 }
 
 impl Drop for PoolCache<'_> {
     fn drop(&mut self) {
-        // SAFETY: the cache is ours and not used again.
+        // SAFETY: the cache is ours, and nothing uses it again.
         unsafe { ffi::aegis_pool_cache_fini(self.raw.get()) }
     }
 }

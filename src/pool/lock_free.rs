@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The pool for any number of threads, without a lock: a stack of block indices behind one atomic
-//! word with a tag. The algorithm is described in `aegis_memory/lock_free_pool.h`.
+//! The pool for any number of threads, without a lock. Free blocks lie on a stack of block indices,
+//! and one atomic word holds the top index and a tag. `aegis_memory/lock_free_pool.h` describes the
+//! algorithm.
 
 use alloc::sync::Arc;
 use core::fmt;
@@ -21,9 +22,10 @@ use crate::{ffi, unwind};
 
 /// A pool for any number of threads, without a lock: `Send` and `Sync`.
 ///
-/// Whatever other threads do, or wherever they are stopped, a thread that takes or gives back a
-/// block gets on; only growth calls the source, which may lock. Threads that use it much take a
-/// [`cache`](Self::cache) each.
+/// A thread that takes a block or gives one back always makes progress, whatever other threads do
+/// and wherever they are stopped. The only exception is growth, which calls the source, and the
+/// source may lock. A thread that uses the pool much should make a [`cache`](Self::cache) of its
+/// own.
 ///
 /// # Examples
 ///
@@ -49,8 +51,8 @@ pub struct LockFreePool {
     raw: ffi::aegis_lock_free_pool,
 }
 
-// SAFETY: the functions of the core that `&self` leads to may be called from any thread, sources
-// are `Send + Sync`, and budgets any thread's.
+// SAFETY: any thread may call the functions of the core that methods with `&self` use. Sources are
+// `Send + Sync`, and any thread may use a budget.
 unsafe impl Send for LockFreePool {}
 // SAFETY: as above.
 unsafe impl Sync for LockFreePool {}
@@ -68,43 +70,46 @@ impl LockFreePool {
         Block::zeroed(self.clone())
     }
 
-    /// Blocks that the slabs held now promise: so many can be had, whatever lies in caches.
+    /// Blocks that can be out at a time with the slabs that the pool holds now, however many free
+    /// blocks lie in caches.
     pub fn capacity(&self) -> usize {
-        // SAFETY: any thread may ask.
+        // SAFETY: any thread may call it.
         unsafe { ffi::aegis_lock_free_pool_capacity(&self.raw) }
     }
 
-    /// The pool's figures. They are counted, 4 bytes read for each block ever handed out: exact
-    /// while no other thread uses the pool, else each block as it was at some moment of the call.
+    /// The pool's statistics. The call counts the blocks: it reads 4 bytes for each block that was
+    /// ever handed out. The statistics are exact while no other thread uses the pool. Else each
+    /// block is counted as it was at some moment during the call.
     pub fn stats(&self) -> PoolStats {
-        // SAFETY: any thread may ask; the call writes the whole struct.
+        // SAFETY: any thread may call it, and it writes the whole struct.
         unsafe { PoolStats::read(|stats| ffi::aegis_lock_free_pool_get_stats(&self.raw, stats)) }
     }
 
-    /// Gives slabs at the end with no block out (owned, leaked or forgotten) back to the source.
-    /// The first slab stays, and so does every slab that is needed to keep `keep_blocks` in all.
+    /// Releases slabs to the source, from the last one on, until it meets a slab with a block out
+    /// (owned, leaked or forgotten). The first slab stays, and so does every slab that is needed to
+    /// keep `keep_blocks` blocks in all.
     pub fn trim(&mut self, keep_blocks: usize) {
-        // SAFETY: `&mut self`: no other thread uses the pool or a cache of it.
+        // SAFETY: because of `&mut self`, no other thread uses the pool or a cache of it.
         unwind::call(|| unsafe { ffi::aegis_lock_free_pool_trim(&self.raw, keep_blocks) });
     }
 
-    /// The C struct, for C code to take blocks from, on any thread. The pointer is good while the
-    /// pool is neither moved nor dropped.
+    /// The C struct, so that C code can take blocks from the pool, on any thread. The pointer is
+    /// valid until the pool is moved or dropped.
     pub fn as_raw(&self) -> *const ffi::aegis_lock_free_pool {
         &self.raw
     }
 
-    /// Takes a C pool over.
+    /// Takes over a C pool.
     ///
     /// # Safety
     ///
     /// - `raw` was made by `aegis_lock_free_pool_init` or [`into_raw`](Self::into_raw), and is not
     ///   finished.
-    /// - Nobody else finishes this pool afterwards. C uses it, caches of it and its blocks not
-    ///   during a call that takes this one by `&mut`, and not after the drop; it frees no block that
-    ///   Rust has out.
-    /// - What it was made with, the source's context for one, is good until this pool is dropped.
-    ///   The source may be used from any thread.
+    /// - No other code finishes this pool afterwards. C code does not use the pool, a cache of it
+    ///   or a block of it during a call that takes this pool by `&mut`, or after its drop. C code
+    ///   frees no block that Rust has out.
+    /// - What the pool was made with, for example the source's context, is valid until this pool is
+    ///   dropped. The source may be used from any thread.
     pub unsafe fn from_raw(raw: ffi::aegis_lock_free_pool) -> Self {
         Self { raw }
     }
@@ -113,11 +118,11 @@ impl LockFreePool {
     ///
     /// # Safety
     ///
-    /// - `raw` points to a pool made by `aegis_lock_free_pool_init` that is neither moved, trimmed
-    ///   nor finished while `'a` lasts, and its source may be used from any thread.
-    /// - C frees no block that Rust has out.
+    /// - `raw` points to a pool made by `aegis_lock_free_pool_init`. The pool is not moved, trimmed
+    ///   or finished while `'a` lasts, and its source may be used from any thread.
+    /// - C code frees no block that Rust has out.
     pub unsafe fn borrow_raw<'a>(raw: *const ffi::aegis_lock_free_pool) -> &'a Self {
-        // SAFETY: `LockFreePool` is a transparent wrapper, and the caller vouches for the rest.
+        // SAFETY: `LockFreePool` is a transparent wrapper, and the caller guarantees the rest.
         unsafe { &*raw.cast::<Self>() }
     }
 }
@@ -132,12 +137,13 @@ shared_source!(LockFreePool {
 });
 
 impl PoolBuilder<LockFreePool> {
-    /// How many caches may be open at a time. For each, 64 more blocks are set aside behind those
-    /// of the first slab, so that the pool's capacity can be had whatever caches hold.
+    /// How many caches can be open at a time. For each of them, the pool reserves 64 more blocks
+    /// behind those of the first slab. So the pool can hand out as many blocks as its capacity,
+    /// however many free blocks lie in caches.
     ///
-    /// The default is one for every 64 of `blocks`, but at most 16, and no more than leave room for
-    /// the blocks asked for; and none in a pool with a budget, which is charged for what is set
-    /// aside.
+    /// The default is one cache for every 64 of `blocks`, but at most 16, and only as many as leave
+    /// room for the blocks that were asked for. In a pool with a budget the default is none,
+    /// because the budget is charged for the reserves.
     pub fn caches(mut self, count: usize) -> Self {
         self.caches = Some(count);
         self
@@ -149,10 +155,10 @@ impl Make for LockFreePool {
         let options = ffi::aegis_lock_free_pool_options {
             blocks: *options,
             max_cache_count: caches,
-            // A block has one owner, a value that gives it back once.
+            // A block has one handle, which gives it back once.
             flags: ffi::AEGIS_POOL_NO_RACING_FREES,
         };
-        // SAFETY: the call writes the whole struct, and the caller vouches for the options.
+        // SAFETY: the call writes the whole struct, and the caller guarantees valid options.
         let raw = unsafe { made(|raw| ffi::aegis_lock_free_pool_init(raw, &options)) }?;
         Some(Self { raw })
     }
@@ -168,7 +174,7 @@ impl Make for LockFreePool {
 
 impl Drop for LockFreePool {
     fn drop(&mut self) {
-        // SAFETY: nobody else uses the pool any more. Blocks that are still out, and caches that
+        // SAFETY: no other code uses the pool any more. Blocks that are still out, and caches that
         // are still open, were forgotten: their borrow of the pool has ended.
         unwind::call(|| unsafe { ffi::aegis_lock_free_pool_abandon(&mut self.raw) });
     }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The pool for any number of threads behind a lock, with a queue of threads that wait for a block.
-//! The algorithm is described in `aegis_memory/locked_pool.h`.
+//! `aegis_memory/locked_pool.h` describes the algorithm.
 
 use alloc::sync::Arc;
 use core::fmt;
@@ -21,11 +21,12 @@ use crate::error::AllocError;
 use crate::sealed::{Key, KEY};
 use crate::{ffi, unwind};
 
-/// A pool for any number of threads behind a lock: `Send` and `Sync`. Choose it to wait for blocks,
-/// or to give slabs back while others work.
+/// A pool for any number of threads behind a lock: `Send` and `Sync`. Choose it if threads must
+/// wait for blocks, or if slabs must be released while other threads use the pool.
 ///
-/// After a fork the pool works in the child process, or is lost there if another thread was inside of
-/// a call at that moment: requests then fail with [`AllocError::Forked`], and figures are 0.
+/// After a fork the pool works in the child process too, unless another thread was inside a call of
+/// the pool at the moment of the fork. Then the pool is lost in the child: requests fail with
+/// [`AllocError::Forked`], and the statistics are 0.
 ///
 /// # Examples
 ///
@@ -46,8 +47,8 @@ pub struct LockedPool {
     raw: ffi::aegis_locked_pool,
 }
 
-// SAFETY: the functions of the core may be called from any thread, sources are `Send + Sync`, and
-// budgets any thread's.
+// SAFETY: any thread may call the functions of the core. Sources are `Send + Sync`, and any thread
+// may use a budget.
 unsafe impl Send for LockedPool {}
 // SAFETY: as above.
 unsafe impl Sync for LockedPool {}
@@ -65,17 +66,18 @@ impl LockedPool {
         Block::zeroed(self.clone())
     }
 
-    /// Takes a block of zeroes, waiting for one if need be. Threads that wait are served in the
-    /// order in which they came. `Duration::MAX` waits as long as it takes.
+    /// Takes a block of zeroes, and waits if none is free. Threads that wait get blocks in the
+    /// order in which they began to wait. With `Duration::MAX` the call waits without a limit.
     ///
     /// # Errors
     ///
-    /// As [`alloc`](Self::alloc), when time is up: what the last attempt met, made at that moment.
+    /// As [`alloc`](Self::alloc), when the time is over. At that moment the call tries once more,
+    /// and the error is that of this last attempt.
     pub fn alloc_timeout(&self, timeout: Duration) -> Result<PoolBlock<'_, Self>, AllocError> {
         Ok(wait(self, timeout)?.cleared())
     }
 
-    /// Takes a block without clearing it, waiting for one if need be.
+    /// Takes a block without clearing it, and waits if none is free.
     ///
     /// # Errors
     ///
@@ -87,7 +89,7 @@ impl LockedPool {
         wait(self, timeout)
     }
 
-    /// Takes a block of zeroes that keeps the pool alive, waiting for one if need be.
+    /// Takes a block of zeroes that keeps the pool alive, and waits if none is free.
     ///
     /// # Errors
     ///
@@ -101,45 +103,45 @@ impl LockedPool {
 
     /// Threads that wait for a block.
     pub fn waiting(&self) -> usize {
-        // SAFETY: any thread may ask.
+        // SAFETY: any thread may call it.
         unsafe { ffi::aegis_locked_pool_waiting(&self.raw) }
     }
 
-    /// Blocks that the slabs held now make.
+    /// Blocks in the slabs that the pool holds now.
     pub fn capacity(&self) -> usize {
         self.stats().capacity
     }
 
-    /// The pool's figures, all of one moment. Constant time.
+    /// The pool's statistics, all from the same moment. Constant time.
     pub fn stats(&self) -> PoolStats {
-        // SAFETY: any thread may ask; the call writes the whole struct.
+        // SAFETY: any thread may call it, and it writes the whole struct.
         unsafe { PoolStats::read(|stats| ffi::aegis_locked_pool_get_stats(&self.raw, stats)) }
     }
 
-    /// Gives slabs with no block out back to the source, the last first. The first slab stays, and
-    /// so does every slab that is needed to keep `keep_blocks` in all.
+    /// Releases slabs that have no block out to the source, the last slab first. The first slab
+    /// stays, and so does every slab that is needed to keep `keep_blocks` blocks in all.
     pub fn trim(&self, keep_blocks: usize) {
-        // SAFETY: any thread may ask; slabs with blocks out are left.
+        // SAFETY: any thread may call it, and it leaves slabs with blocks out alone.
         unwind::call(|| unsafe { ffi::aegis_locked_pool_trim(&self.raw, keep_blocks) });
     }
 
-    /// The C struct, for C code to take blocks from, on any thread. The pointer is good while the
-    /// pool is neither moved nor dropped.
+    /// The C struct, so that C code can take blocks from the pool, on any thread. The pointer is
+    /// valid until the pool is moved or dropped.
     pub fn as_raw(&self) -> *const ffi::aegis_locked_pool {
         &self.raw
     }
 
-    /// Takes a C pool over.
+    /// Takes over a C pool.
     ///
     /// # Safety
     ///
     /// - `raw` was made by `aegis_locked_pool_init` or [`into_raw`](Self::into_raw), and is not
     ///   finished.
-    /// - Nobody else finishes this pool afterwards. C uses it, caches of it and its blocks not
-    ///   during a call that takes this one by `&mut`, and not after the drop; it frees no block that
-    ///   Rust has out.
-    /// - What it was made with, the source's context for one, is good until this pool is dropped.
-    ///   The source may be used from any thread.
+    /// - No other code finishes this pool afterwards. C code does not use the pool, a cache of it
+    ///   or a block of it during a call that takes this pool by `&mut`, or after its drop. C code
+    ///   frees no block that Rust has out.
+    /// - What the pool was made with, for example the source's context, is valid until this pool is
+    ///   dropped. The source may be used from any thread.
     pub unsafe fn from_raw(raw: ffi::aegis_locked_pool) -> Self {
         Self { raw }
     }
@@ -148,27 +150,28 @@ impl LockedPool {
     ///
     /// # Safety
     ///
-    /// - `raw` points to a pool made by `aegis_locked_pool_init` that is neither moved nor finished
+    /// - `raw` points to a pool made by `aegis_locked_pool_init`. The pool is not moved or finished
     ///   while `'a` lasts, and its source may be used from any thread.
-    /// - C frees no block that Rust has out.
+    /// - C code frees no block that Rust has out.
     pub unsafe fn borrow_raw<'a>(raw: *const ffi::aegis_locked_pool) -> &'a Self {
-        // SAFETY: `LockedPool` is a transparent wrapper, and the caller vouches for the rest.
+        // SAFETY: `LockedPool` is a transparent wrapper, and the caller guarantees the rest.
         unsafe { &*raw.cast::<Self>() }
     }
 }
 
-/// Takes a block, waiting for one if need be.
+/// Takes a block, and waits if none is free.
 fn wait<H>(pool: H, timeout: Duration) -> Result<Block<H, MaybeUninit<u8>>, AllocError>
 where
     H: Deref<Target = LockedPool>,
 {
     // The largest value is AEGIS_WAIT_FOREVER.
     let timeout_ns = u64::try_from(timeout.as_nanos()).unwrap_or(u64::MAX);
-    // SAFETY: any thread may ask; the record is written on failure, and the pool holds the budget.
+    // SAFETY: any thread may call it. It writes the record on failure, and the pool keeps the
+    // budget alive.
     let memory = unsafe {
         call(|error| ffi::aegis_locked_pool_alloc_timeout(&pool.raw, timeout_ns, error))
     }?;
-    // SAFETY: the block has just been taken; undefined content is no claim.
+    // SAFETY: the block has just been taken, and `MaybeUninit<u8>` need not be initialised.
     Ok(unsafe { Block::from_raw(pool, memory) })
 }
 
@@ -183,7 +186,7 @@ shared_source!(LockedPool {
 
 impl Make for LockedPool {
     unsafe fn make(_: Key, options: &ffi::aegis_pool_options, _caches: usize) -> Option<Self> {
-        // SAFETY: the call writes the whole struct, and the caller vouches for the options.
+        // SAFETY: the call writes the whole struct, and the caller guarantees valid options.
         let raw = unsafe { made(|raw| ffi::aegis_locked_pool_init(raw, options)) }?;
         Some(Self { raw })
     }
@@ -199,7 +202,7 @@ impl Make for LockedPool {
 
 impl Drop for LockedPool {
     fn drop(&mut self) {
-        // SAFETY: nobody else uses the pool any more. Blocks that are still out were forgotten:
+        // SAFETY: no other code uses the pool any more. Blocks that are still out were forgotten:
         // their borrow of the pool has ended.
         unwind::call(|| unsafe { ffi::aegis_locked_pool_abandon(&mut self.raw) });
     }

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What the three pools have alike, written once.
+//! The methods that are the same in all three pools.
 
-/// Construction, blocks borrowed from `&self`, figures.
+/// Construction, blocks borrowed from `&self`, statistics.
 macro_rules! pool_methods {
     ($pool:ident, $raw:ident, $get_slab:ident) => {
         impl $pool {
-            /// Makes a pool of `blocks` blocks of `block_size` bytes, from pages of the system.
+            /// Makes a pool of `blocks` blocks of `block_size` bytes each, in pages of the system.
             ///
             /// # Panics
             ///
@@ -16,7 +16,7 @@ macro_rules! pool_methods {
                 crate::error::expect(Self::try_new(block_size, blocks))
             }
 
-            /// Makes a pool of `blocks` blocks of `block_size` bytes, from pages of the system.
+            /// Makes a pool of `blocks` blocks of `block_size` bytes each, in pages of the system.
             ///
             /// # Errors
             ///
@@ -25,19 +25,19 @@ macro_rules! pool_methods {
                 Self::builder().block_size(block_size).blocks(blocks).build()
             }
 
-            /// Starts a pool with other than default settings.
+            /// Starts to make a pool with settings other than the defaults.
             pub fn builder() -> PoolBuilder<Self> {
                 PoolBuilder::new()
             }
 
-            /// Takes a block of zeroes. A block taken for the first time, from memory that its
-            /// source had zeroed, is not cleared again.
+            /// Takes a block of zeroes. If the source zeroes its memory, a block that is taken for
+            /// the first time is not cleared again.
             ///
             /// # Errors
             ///
-            /// [`AllocError::Exhausted`] when none is left; when the pool may grow,
-            /// [`AllocError::OutOfMemory`] if its source refuses and
-            /// [`AllocError::LimitExceeded`] if its budget does.
+            /// [`AllocError::Exhausted`] when no block is free and the pool cannot grow. When the
+            /// pool tries to grow, [`AllocError::OutOfMemory`] if the source refuses, and
+            /// [`AllocError::LimitExceeded`] if the budget refuses.
             #[inline]
             pub fn alloc(&self) -> Result<PoolBlock<'_, Self>, AllocError> {
                 Block::zeroed(self)
@@ -59,25 +59,26 @@ macro_rules! pool_methods {
                 Source::block_bytes(self, KEY)
             }
 
-            /// Blocks out: handed out and not given back.
+            /// Blocks that are out: handed out and not given back.
             pub fn in_use(&self) -> usize {
                 self.stats().in_use
             }
 
-            /// Blocks that can be had without growth.
+            /// Blocks that can be taken without growth.
             pub fn available(&self) -> usize {
                 self.stats().available
             }
 
-            /// Slab number `slab`, from 0, if it is held now: the first one always, and where it
-            /// is for the pool's life; the others, as many as `max_blocks` needs, from the
-            /// growth that adds them to the trim that gives them back.
+            /// Slab number `slab`, counted from 0, or `None` if the pool does not hold it now. The
+            /// pool always holds the first slab, which never moves. It may have as many others as
+            /// `max_blocks` needs. It holds each of them from the growth that adds it until the
+            /// trim that releases it.
             pub fn slab(&self, slab: usize) -> Option<PoolSlab> {
-                // SAFETY: reads the pool; the call writes the whole record or fails.
+                // SAFETY: the call reads the pool, and writes the whole record or fails.
                 unsafe { PoolSlab::read(|info| ffi::$get_slab(self.as_raw(), slab, info)) }
             }
 
-            /// Gives the C struct away. It is the receiver's to finish.
+            /// Gives away the C struct. The receiver must finish it.
             #[must_use = "the struct owns slabs: finish it in C or take it back with from_raw"]
             pub fn into_raw(self) -> ffi::$raw {
                 let this = ManuallyDrop::new(self);

@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The pool with one owner. Its fast path is that of `aegis_pool_alloc` and `aegis_pool_free` in C,
-//! written again over the same fields so that it inlines; `tests/pool_fast_path.rs` holds the two
-//! equal. It leaves the search for double frees out: the types leave nothing to find.
+//! The pool with one owner.
+//!
+//! Its fast path is that of `aegis_pool_alloc` and `aegis_pool_free` in C. It is written again here
+//! over the same fields, so that it inlines. `tests/pool_fast_path.rs` checks that both do the
+//! same. The one difference: it does not look for double frees, because the types make them
+//! impossible.
 
 use alloc::rc::Rc;
 use core::cell::UnsafeCell;
@@ -36,11 +39,11 @@ pub struct Pool {
     raw: UnsafeCell<ffi::aegis_pool>,
 }
 
-/// A block borrowed from a pool `P`; it derefs to its bytes and returns itself when dropped.
+/// A block borrowed from a pool `P`. It derefs to its bytes and returns itself when it is dropped.
 ///
 /// `T`, a [`BlockByte`](super::BlockByte), is `u8`, or `MaybeUninit<u8>` when the content is
-/// undefined. Where the pool is shared between threads the block can be sent to another, and returns
-/// from there.
+/// undefined. A block of a pool that threads share can be sent to another thread, and can return to
+/// the pool from there.
 ///
 /// ```compile_fail,E0505
 /// let pool = aegis_memory::pool::Pool::new(64, 4);
@@ -48,12 +51,12 @@ pub struct Pool {
 /// drop(pool);
 /// block[0] = 1;
 /// ```
-// Defined here, for the pools of the other files too, because of its default.
+// It is defined here, also for the pools of other files, because `Pool` is its default.
 pub type PoolBlock<'a, P = Pool, T = u8> = Block<&'a P, T>;
 
 // SAFETY: the pool owns its slabs, and nothing in it is bound to a thread: sources are
-// `Send + Sync`, budgets any thread's. It is not `Sync`: blocks are taken through `&self`
-// unsynchronised (the `UnsafeCell` sees to that).
+// `Send + Sync`, and any thread may use a budget. The pool is not `Sync`, because it takes blocks
+// through `&self` without synchronisation; the `UnsafeCell` makes it so.
 unsafe impl Send for Pool {}
 
 pool_methods!(Pool, aegis_pool, aegis_pool_get_slab);
@@ -69,41 +72,41 @@ impl Pool {
         Block::zeroed(self.clone())
     }
 
-    /// Blocks that the slabs held now make.
+    /// Blocks in the slabs that the pool holds now.
     #[inline]
     pub fn capacity(&self) -> usize {
-        // SAFETY: the struct is initialised and, `Pool` not being `Sync`, ours.
+        // SAFETY: the struct is initialised, and ours because `Pool` is not `Sync`.
         unsafe { (*self.as_raw()).capacity }
     }
 
-    /// The pool's figures. Constant time.
+    /// The pool's statistics. Constant time.
     pub fn stats(&self) -> PoolStats {
-        // SAFETY: reads the pool, which is ours, and writes the whole struct.
+        // SAFETY: the call reads the pool, which is ours, and writes the whole struct.
         unsafe { PoolStats::read(|stats| ffi::aegis_pool_get_stats(self.as_raw(), stats)) }
     }
 
-    /// Gives slabs with no block out back to the source, the last first. The first slab stays, and
-    /// so does every slab that is needed to keep `keep_blocks` in all.
+    /// Releases slabs that have no block out to the source, the last slab first. The first slab
+    /// stays, and so does every slab that is needed to keep `keep_blocks` blocks in all.
     pub fn trim(&self, keep_blocks: usize) {
-        // SAFETY: the pool is ours; slabs with blocks out are left.
+        // SAFETY: the pool is ours, and the call leaves slabs with blocks out alone.
         unwind::call(|| unsafe { ffi::aegis_pool_trim(self.as_raw(), keep_blocks) });
     }
 
-    /// The C struct, for C code to take blocks from. The pointer is good while the pool is neither
-    /// moved nor dropped.
+    /// The C struct, so that C code can take blocks from the pool. The pointer is valid until the
+    /// pool is moved or dropped.
     pub fn as_raw(&self) -> *mut ffi::aegis_pool {
         self.raw.get()
     }
 
-    /// Takes a C pool over.
+    /// Takes over a C pool.
     ///
     /// # Safety
     ///
     /// - `raw` was made by `aegis_pool_init` or [`into_raw`](Self::into_raw), and is not finished.
-    /// - Nobody else uses or finishes this pool afterwards, under any copy of the struct, or uses a
-    ///   block of it after this one is dropped.
-    /// - What it was made with, the source's context for one, is good until this pool is dropped.
-    ///   The source may be used from any thread.
+    /// - No other code uses or finishes this pool afterwards through any copy of the struct. No
+    ///   code uses a block of it after this pool is dropped.
+    /// - What the pool was made with, for example the source's context, is valid until this pool is
+    ///   dropped. The source may be used from any thread.
     pub unsafe fn from_raw(raw: ffi::aegis_pool) -> Self {
         Self { raw: UnsafeCell::new(raw) }
     }
@@ -112,19 +115,19 @@ impl Pool {
     ///
     /// # Safety
     ///
-    /// - `raw` points to a pool made by `aegis_pool_init` that is neither moved nor finished while
+    /// - `raw` points to a pool made by `aegis_pool_init`, which is not moved or finished while
     ///   `'a` lasts.
-    /// - No other thread uses it while `'a` lasts, and C frees no block that Rust has out.
+    /// - No other thread uses it while `'a` lasts, and C code frees no block that Rust has out.
     pub unsafe fn borrow_raw<'a>(raw: *mut ffi::aegis_pool) -> &'a Self {
-        // SAFETY: `Pool` is a transparent wrapper, and the caller vouches for the rest.
+        // SAFETY: `Pool` is a transparent wrapper, and the caller guarantees the rest.
         unsafe { &*raw.cast::<Self>() }
     }
 
-    /// Takes the free block of the first slab that lies on top.
+    /// Takes the free block on top of the stack, if it lies in the first slab.
     #[inline(always)]
     fn pop(&self) -> Option<NonNull<u8>> {
         let raw = self.as_raw();
-        // SAFETY: the struct is initialised and, `Pool` not being `Sync`, ours.
+        // SAFETY: the struct is initialised, and ours because `Pool` is not `Sync`.
         let (grid, free_count) = unsafe { ((*raw).grid, (*raw).free_count) };
         let top = free_count.checked_sub(1)?;
         // SAFETY: the stack holds `free_count` indices.
@@ -140,8 +143,8 @@ impl Pool {
         Some(unsafe { NonNull::new_unchecked(memory) })
     }
 
-    /// The cold half: blocks never handed out, later slabs, growth. Lets a panic of the source go
-    /// on if there is no block.
+    /// The slow path: for blocks that were never handed out, for later slabs and for growth. If
+    /// there is no block, a panic of the source continues here.
     #[cold]
     #[inline(never)]
     fn take_slow(&self, zeroed: bool) -> Result<NonNull<u8>, AllocError> {
@@ -155,9 +158,9 @@ impl Pool {
     /// Why the core has just returned NULL.
     fn refusal(&self) -> AllocError {
         let mut error = MaybeUninit::<ffi::aegis_error>::uninit();
-        // SAFETY: reads the pool and writes the whole record.
+        // SAFETY: the call reads the pool and writes the whole record.
         unsafe { ffi::aegis_pool_last_error(self.as_raw(), error.as_mut_ptr()) };
-        // SAFETY: the record is written, and the pool holds the budget.
+        // SAFETY: the record is written, and the pool keeps the budget alive.
         unsafe { AllocError::from_raw(error.assume_init_ref()) }
     }
 
@@ -177,7 +180,7 @@ impl Source for Pool {
             return self.take_slow(zeroed);
         };
         if zeroed {
-            // SAFETY: the block is ours and that large.
+            // SAFETY: the block is ours, and has that many bytes.
             unsafe { memory.as_ptr().write_bytes(0, self.block_size()) };
         }
         Ok(memory)
@@ -186,7 +189,7 @@ impl Source for Pool {
     #[inline(always)]
     unsafe fn give_back(&self, _: Key, memory: NonNull<u8>) {
         let raw = self.as_raw();
-        // SAFETY: the struct is initialised and, `Pool` not being `Sync`, ours.
+        // SAFETY: the struct is initialised, and ours because `Pool` is not `Sync`.
         let (grid, free_count) = unsafe { ((*raw).grid, (*raw).free_count) };
         let index = find(&grid, memory);
         if index >= grid.count {
@@ -196,8 +199,9 @@ impl Source for Pool {
         unsafe { *(*raw).positions.add(index) = free_count as u32 };
         // SAFETY: the block is out, so the stack has room for its index.
         let entry = unsafe { &mut *(*raw).free_indices.add(free_count) };
-        // A block that goes back where it was taken finds its index there. Not storing it again
-        // keeps the next taking, which loads it, from waiting for this address's conversion.
+        // A block that returns to the stack position from which it was taken finds its index there.
+        // Then the index is not stored again. So the next `take`, which loads it, does not have to
+        // wait until `find` has computed the index from this block's address.
         if *entry != index as u32 {
             *entry = index as u32;
         }
@@ -207,21 +211,22 @@ impl Source for Pool {
 
     fn index_of(&self, _: Key, memory: NonNull<u8>) -> usize {
         let mut index = usize::MAX;
-        // SAFETY: reads the pool, compares the address, and writes the index if it is one.
+        // SAFETY: the call reads the pool and compares the address. It writes the index if the
+        // address is that of a block.
         unsafe { ffi::aegis_pool_index_of(self.as_raw(), memory.as_ptr().cast(), &mut index) };
         index
     }
 
     #[inline(always)]
     fn block_bytes(&self, _: Key) -> usize {
-        // SAFETY: the struct is initialised and this field never written again.
+        // SAFETY: the struct is initialised, and this field is never written again.
         unsafe { (*self.as_raw()).slabs.block_bytes }
     }
 }
 
 impl Make for Pool {
     unsafe fn make(_: Key, options: &ffi::aegis_pool_options, _caches: usize) -> Option<Self> {
-        // SAFETY: the call writes the whole struct, and the caller vouches for the options.
+        // SAFETY: the call writes the whole struct, and the caller guarantees valid options.
         let raw = unsafe { made(|raw| ffi::aegis_pool_init(raw, options)) }?;
         Some(Self { raw: UnsafeCell::new(raw) })
     }
@@ -237,8 +242,8 @@ impl Make for Pool {
 
 impl Drop for Pool {
     fn drop(&mut self) {
-        // SAFETY: the pool is ours and not used again. Blocks that are still out were forgotten:
-        // their borrow of the pool has ended.
+        // SAFETY: the pool is ours, and nothing uses it again. Blocks that are still out were
+        // forgotten: their borrow of the pool has ended.
         unwind::call(|| unsafe { ffi::aegis_pool_abandon(self.as_raw()) });
     }
 }

@@ -1,41 +1,42 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Where the blocks of a pool lie.
+//! Where the blocks of a pool lie: slabs, and from a block's address to its index.
 
 use core::mem::MaybeUninit;
 use core::ptr::NonNull;
 
 use crate::ffi;
 
-/// `aegis_pool_grid_find`: the index of the block that starts there, or a number not below the
-/// grid's count.
+/// The same as `aegis_pool_grid_find` in C: the index of the block that starts at `memory`. If none
+/// starts there, the result is not below the grid's count.
 #[inline(always)]
 pub(super) fn find(grid: &ffi::aegis_pool_grid, memory: NonNull<u8>) -> usize {
     let offset = (memory.as_ptr() as usize).wrapping_sub(grid.base as usize);
     offset.wrapping_mul(grid.inverse).rotate_right(grid.rotate)
 }
 
-/// A slab of a pool: one contiguous, page-aligned piece of memory with a row of blocks. From
-/// `slab()` of each pool.
+/// A slab of a pool: one contiguous, page-aligned piece of memory with a row of blocks. `slab()` of
+/// each pool returns it.
 ///
-/// It is what a registration with the kernel asks for: register `size_bytes` bytes at `base` once,
-/// then name a block by its [`index`](super::Block::index) or its address, whichever is wanted.
-/// Block `i` of the slab starts at `base + (i - first_index) * stride_bytes`.
+/// It has what a registration with the kernel needs. Register `size_bytes` bytes at `base` once,
+/// then name a block by its [`index`](super::Block::index) or by its address, as the kernel's call
+/// wants it. Block `i` starts at `base + (i - first_index) * stride_bytes`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PoolSlab {
     /// The start of its first block.
     pub base: NonNull<u8>,
-    /// All its bytes: `block_count` times `stride_bytes`.
+    /// Bytes of the slab: `block_count` times `stride_bytes`.
     pub size_bytes: usize,
-    /// From the start of one block to that of the next.
+    /// Bytes from the start of one block to the start of the next.
     pub stride_bytes: usize,
     /// The index of its first block.
     pub first_index: usize,
-    /// Blocks in it, reserves of caches included.
+    /// Blocks in the slab, reserves of caches included.
     pub block_count: usize,
 }
 
-// SAFETY: an address and numbers; who uses the memory behind the address vouches for that.
+// SAFETY: it is an address and numbers. Code that uses the memory at the address needs a SAFETY
+// reason of its own.
 unsafe impl Send for PoolSlab {}
 // SAFETY: as above.
 unsafe impl Sync for PoolSlab {}
@@ -45,7 +46,8 @@ impl PoolSlab {
     ///
     /// # Safety
     ///
-    /// - `get` writes the whole record if it returns AEGIS_OK, and the slab of a pool into it.
+    /// - If `get` returns AEGIS_OK, it has written the whole record, and the record describes a
+    ///   slab of a pool.
     pub(super) unsafe fn read(
         get: impl FnOnce(*mut ffi::aegis_pool_slab_info) -> ffi::aegis_status,
     ) -> Option<Self> {

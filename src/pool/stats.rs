@@ -1,45 +1,46 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The figures of a pool of any form.
+//! The statistics of a pool of any form.
 
 use core::mem::MaybeUninit;
 
 use crate::ffi;
 
-/// The figures of a pool, in blocks unless a name says bytes.
+/// The statistics of a pool. They count blocks, unless a name says bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct PoolStats {
     /// Usable bytes of each block.
     pub block_bytes: usize,
-    /// From the start of one block to that of the next.
+    /// Bytes from the start of one block to the start of the next.
     pub stride_bytes: usize,
     /// Alignment of each block.
     pub align_bytes: usize,
-    /// Blocks that the slabs held now promise.
+    /// Blocks that can be out at a time with the slabs that the pool holds now.
     pub capacity: usize,
     /// Blocks that the pool may grow to.
     pub max_capacity: usize,
-    /// Blocks handed out and not given back.
+    /// Blocks that are out: handed out and not given back.
     pub in_use: usize,
-    /// Blocks that can be had without growth.
+    /// Blocks that can be taken without growth.
     pub available: usize,
-    /// The largest value `in_use` has had; with caches, blocks in caches included.
+    /// The largest value that `in_use` has had. In a pool with caches it includes the blocks in
+    /// caches.
     pub peak_in_use: usize,
     /// Free blocks that lie in caches.
     pub parked: usize,
-    /// Slabs held now.
+    /// Slabs that the pool holds now.
     pub slab_count: usize,
-    /// Bytes taken from the source and not given back, side arrays included.
+    /// Bytes acquired from the source and not released, side arrays included.
     pub reserved_bytes: usize,
-    /// Pieces of memory ever acquired from the source: slabs, and one for the side arrays.
+    /// Pieces of memory ever acquired from the source: slabs, and one piece for the side arrays.
     pub acquired_count: u64,
-    /// Pieces of memory ever given back to the source.
+    /// Pieces of memory ever released to the source.
     pub released_count: u64,
 }
 
 impl PoolStats {
-    /// The figures that a function of the core reports.
+    /// The statistics that a function of the core reports.
     ///
     /// # Safety
     ///

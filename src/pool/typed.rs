@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! A pool of values: a block each, dropped when it is given back.
+//! A pool of values. Each value lies in a block of its own and is dropped when the block is given
+//! back.
 
 use core::alloc::Layout;
 use core::fmt;
@@ -29,7 +30,7 @@ use crate::sealed::KEY;
 /// # Ok::<(), aegis_memory::AllocError>(())
 /// ```
 ///
-/// A value cannot leave its pool behind:
+/// A value cannot outlive its pool:
 ///
 /// ```compile_fail,E0505
 /// let names = aegis_memory::pool::TypedPool::<String>::new(10);
@@ -40,12 +41,12 @@ use crate::sealed::KEY;
 pub struct TypedPool<T, P = Pool> {
     /// Its blocks have at least the size and the alignment of `T`.
     pool: P,
-    // The values are the handles', so the pool may cross threads whatever `T` is.
+    // Handles own the values, so the pool may be sent to another thread whatever `T` is.
     makes: PhantomData<fn(T) -> T>,
 }
 
 impl<T, P: PoolKind> TypedPool<T, P> {
-    /// Makes a pool of `blocks` values, from pages of the system.
+    /// Makes a pool with room for `blocks` values, in pages of the system.
     ///
     /// # Panics
     ///
@@ -56,7 +57,7 @@ impl<T, P: PoolKind> TypedPool<T, P> {
         expect(Self::try_new(blocks))
     }
 
-    /// Makes a pool of `blocks` values, from pages of the system. For other settings there is
+    /// Makes a pool with room for `blocks` values, in pages of the system. For other settings use
     /// [`PoolBuilder::build_typed`].
     ///
     /// # Errors
@@ -70,58 +71,59 @@ impl<T, P: PoolKind> TypedPool<T, P> {
     ///
     /// # Errors
     ///
-    /// As `alloc` of the pool; the value is dropped.
+    /// As `alloc` of the pool. The value is dropped.
     #[inline]
     pub fn alloc(&self, value: T) -> Result<PoolBox<'_, T, P>, AllocError> {
         self.alloc_with(|| value)
     }
 
-    /// Takes a block and fills it with what `f` makes.
+    /// Takes a block and moves the value that `f` returns into it.
     ///
     /// # Errors
     ///
-    /// As `alloc` of the pool; `f` is not called.
+    /// As `alloc` of the pool. `f` is not called.
     #[inline]
     pub fn alloc_with(&self, f: impl FnOnce() -> T) -> Result<PoolBox<'_, T, P>, AllocError> {
         let mut block = Block::uninit(&self.pool)?;
-        // SAFETY: the block is ours, and large and aligned enough for a `T`.
+        // SAFETY: the block is ours, and its size and alignment are enough for a `T`.
         unsafe { block.as_mut_ptr().cast::<T>().write(f()) };
         Ok(PoolBox { block, owns: PhantomData })
     }
 
-    /// The pool of blocks beneath.
+    /// The pool that the blocks come from.
     pub fn pool(&self) -> &P {
         &self.pool
     }
 
-    /// Values that the slabs held now have room for.
+    /// Values that can live at a time with the slabs that the pool holds now.
     pub fn capacity(&self) -> usize {
         self.stats().capacity
     }
 
-    /// Values that live, leaked and forgotten ones included.
+    /// Values that live now, leaked and forgotten values included.
     pub fn in_use(&self) -> usize {
         self.stats().in_use
     }
 
-    /// Values that there is room for without growth.
+    /// Values that can be added without growth.
     pub fn available(&self) -> usize {
         self.stats().available
     }
 
-    /// The pool's figures, at the cost that they have there.
+    /// The statistics of the pool of blocks, at the cost of its `stats()`.
     pub fn stats(&self) -> PoolStats {
         self.pool.figures(KEY)
     }
 
-    /// Gives slabs without values back to the source, as `trim` of the pool does.
+    /// Releases slabs without values to the source, as `trim` of the pool does.
     pub fn trim(&mut self, keep_blocks: usize) {
         self.pool.shrink(KEY, keep_blocks);
     }
 }
 
 impl<P: PoolKind> PoolBuilder<P> {
-    /// Makes a pool of values of type `T`, in blocks of its size and at least its alignment.
+    /// Makes a pool of values of type `T`. Each block has the size of `T` and at least its
+    /// alignment.
     ///
     /// # Errors
     ///
@@ -140,7 +142,8 @@ impl<T, P: PoolKind> fmt::Debug for TypedPool<T, P> {
     }
 }
 
-/// A value in a block of a [`TypedPool`]. When dropped it drops the value and gives the block back.
+/// A value in a block of a [`TypedPool`]. When it is dropped, it drops the value and gives the
+/// block back.
 pub struct PoolBox<'a, T, P: BlockPool = Pool> {
     block: Block<&'a P, MaybeUninit<u8>>,
     owns: PhantomData<T>,
@@ -149,21 +152,21 @@ pub struct PoolBox<'a, T, P: BlockPool = Pool> {
 impl<'a, T, P: BlockPool> PoolBox<'a, T, P> {
     /// Moves the value out and gives the block back.
     ///
-    /// An associated function, as is `leak`, so that it hides no method of `T`.
+    /// This is an associated function, and so is `leak`, so that they hide no method of `T`.
     pub fn into_inner(this: Self) -> T {
         let block = Self::into_block(this);
         // SAFETY: the value is initialised, and its owner is gone.
         unsafe { ptr::read(block.as_ptr().cast()) }
     }
 
-    /// Gives the handle up without dropping the value; the block stays out.
+    /// Gives up the handle without dropping the value. The block stays out.
     pub fn leak(this: Self) -> &'a mut T {
         let memory = Self::into_block(this).leak().as_mut_ptr().cast();
         // SAFETY: the value is initialised, its owner is gone, and the pool is borrowed for 'a.
         unsafe { &mut *memory }
     }
 
-    /// The block alone; the value in it has no owner any more.
+    /// The block without ownership of the value: the caller takes care of the value.
     fn into_block(this: Self) -> Block<&'a P, MaybeUninit<u8>> {
         let this = core::mem::ManuallyDrop::new(this);
         // SAFETY: `this` is not used or dropped again, so the block has one owner.
@@ -174,8 +177,8 @@ impl<'a, T, P: BlockPool> PoolBox<'a, T, P> {
 impl<T, P: BlockPool> Drop for PoolBox<'_, T, P> {
     #[inline]
     fn drop(&mut self) {
-        // SAFETY: the value is initialised and not used again. The block goes back after it, even
-        // if this panics.
+        // SAFETY: the value is initialised, and nothing uses it again. The block goes back after
+        // the value is dropped, even if its drop panics.
         unsafe { ptr::drop_in_place(self.block.as_mut_ptr().cast::<T>()) }
     }
 }
@@ -185,7 +188,7 @@ impl<T, P: BlockPool> Deref for PoolBox<'_, T, P> {
 
     #[inline(always)]
     fn deref(&self) -> &T {
-        // SAFETY: the value is initialised and ours, and borrowed with the handle.
+        // SAFETY: the value is initialised and ours, and the borrow is that of the handle.
         unsafe { &*self.block.as_ptr().cast() }
     }
 }
