@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! How the core is asked for memory: the budget as it takes it, the handles that it fills in, and the
-//! error when there was none.
+//! How the core is asked for memory: the budget that it is given, the empty structs that it fills
+//! in, and the error when there is no memory.
 
 use core::mem::MaybeUninit;
 use core::ptr;
@@ -9,33 +9,34 @@ use crate::budget::MemoryBudget;
 use crate::error::AllocError;
 use crate::ffi;
 
-/// A budget as C takes it.
+/// The pointer to a budget that C expects: null for none.
 pub(super) fn raw_budget(budget: Option<&MemoryBudget>) -> *mut ffi::aegis_budget {
     budget.map_or(ptr::null_mut(), MemoryBudget::as_raw)
 }
 
-/// Calls the core for memory, and says why there was none. Inside `unwind::call` or
-/// `unwind::call_keeping`: the call may run user code.
+/// Calls the core for memory, and returns the reason when there is none. Callers are inside
+/// `unwind::call` or `unwind::call_keeping`, because the core may run user code.
 ///
 /// # Safety
 ///
-/// The function writes the record when it fails, and the budget in it is alive for this call.
+/// The function writes the record when it fails. The budget in the record is alive during this
+/// call.
 pub(super) unsafe fn ask(
     function: impl FnOnce(*mut ffi::aegis_error) -> ffi::aegis_status,
 ) -> Result<(), AllocError> {
     let mut error = MaybeUninit::<ffi::aegis_error>::uninit();
     match function(error.as_mut_ptr()) {
         0 => Ok(()),
-        // SAFETY: the caller vouches for record and budget.
+        // SAFETY: the caller guarantees that the record is written and that the budget is alive.
         _ => Err(unsafe { AllocError::from_raw(error.assume_init_ref()) }),
     }
 }
 
-/// What the C core fills in: no buffer yet.
+/// A struct for the core to fill in. It is no buffer yet.
 pub(super) const NONE: ffi::aegis_buffer =
     ffi::aegis_buffer { data: ptr::null(), length: 0, owner: ptr::null_mut() };
 
-/// What the C core fills in: no writer yet.
+/// A struct for the core to fill in. It is no writer yet.
 pub(super) const NO_WRITER: ffi::aegis_buffer_mut = ffi::aegis_buffer_mut {
     data: ptr::null_mut(),
     length: 0,

@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Several buffers as one logical value. Empty ones are not kept, so every part has bytes, and the
-//! length of all is kept beside them. Vectored input and output are in `io.rs`.
+//! Several buffers as one logical value.
+//!
+//! 1. Every buffer in a chain has bytes: `try_push` drops an empty buffer.
+//! 2. `len` is the sum of the lengths of all buffers.
+//!
+//! Vectored input and output are in `io.rs`.
 
 use alloc::collections::{vec_deque, VecDeque};
 use core::{fmt, mem, ptr};
@@ -11,7 +15,7 @@ use super::writer::BufferMut;
 use crate::error::{expect, AllocError};
 use crate::unwind;
 
-/// Several buffers as one logical value, such as a message of header and payload.
+/// Several buffers as one logical value, for example a message that consists of header and payload.
 ///
 /// # Examples
 ///
@@ -34,7 +38,7 @@ pub struct BufferChain {
 }
 
 impl BufferChain {
-    /// An empty chain, for which nothing is allocated.
+    /// An empty chain. It allocates nothing.
     pub const fn new() -> Self {
         Self { parts: VecDeque::new(), len: 0 }
     }
@@ -45,7 +49,7 @@ impl BufferChain {
         self.len
     }
 
-    /// Whether there are no bytes.
+    /// Whether the chain has no bytes.
     #[inline]
     pub const fn is_empty(&self) -> bool {
         self.len == 0
@@ -65,7 +69,7 @@ impl BufferChain {
     ///
     /// # Errors
     ///
-    /// The buffer, and [`AllocError::OutOfMemory`] when there is no memory for another one.
+    /// The buffer and [`AllocError::OutOfMemory`], when there is no memory for another entry.
     ///
     /// # Panics
     ///
@@ -91,14 +95,14 @@ impl BufferChain {
         self.parts.iter()
     }
 
-    /// The first buffer, empty if there is none.
+    /// The bytes of the first buffer, or none if the chain is empty.
     #[cfg(any(feature = "std", feature = "bytes"))]
     #[inline]
     pub(super) fn front(&self) -> &[u8] {
         self.parts.front().map_or(&[], |part| part)
     }
 
-    /// Drops the first `count` bytes, and every buffer that is used up.
+    /// Drops the first `count` bytes, and every buffer that has none left.
     ///
     /// # Panics
     ///
@@ -111,8 +115,8 @@ impl BufferChain {
         unwind::call(|| self.skip(count));
     }
 
-    /// Drops the first `count` bytes, of which there are as many. Inside `unwind::call`: the owner of
-    /// a buffer that is used up may panic.
+    /// Drops the first `count` bytes. The chain has at least as many. Callers are inside
+    /// `unwind::call`, because the drop of a buffer's owner may panic.
     pub(super) fn skip(&mut self, mut count: usize) {
         while let Some(front) = self.parts.front_mut().filter(|_| count != 0) {
             let step = count.min(front.len());
@@ -126,8 +130,8 @@ impl BufferChain {
         }
     }
 
-    /// Whether the bytes of the first buffers, so many that they have `len` bytes, are there to be
-    /// read. Parts of one file in a row are asked for once.
+    /// Whether the first `len` bytes can be read: none of them lies in a mapped file that was
+    /// truncated. Adjacent parts of one file are checked once.
     pub(super) fn is_whole(&self, len: usize) -> bool {
         let (mut left, mut asked) = (len, ptr::null_mut());
         self.iter().all(|part| {
@@ -139,7 +143,7 @@ impl BufferChain {
         })
     }
 
-    /// The first `len` bytes, in pieces.
+    /// The first `len` bytes, one slice for each buffer.
     #[cfg(feature = "bytes")]
     pub(super) fn pieces(&self, len: usize) -> impl Iterator<Item = &[u8]> {
         let mut left = len;
@@ -150,7 +154,7 @@ impl BufferChain {
         })
     }
 
-    /// Takes the first `len` bytes without a copy, if the first buffer has as many.
+    /// Takes the first `len` bytes without a copy, if the first buffer has that many.
     #[cfg(feature = "bytes")]
     pub(super) fn split_front(&mut self, len: usize) -> Option<Buffer> {
         let front = self.parts.front_mut().filter(|front| len <= front.len())?;
@@ -162,8 +166,8 @@ impl BufferChain {
         Some(part)
     }
 
-    /// The bytes in one piece. Nothing is copied if there is one buffer, or if all lie side by side
-    /// in the same memory.
+    /// All bytes as one buffer. Nothing is copied if the chain has one buffer, or if all buffers
+    /// lie side by side in the same memory.
     ///
     /// # Panics
     ///
@@ -186,13 +190,13 @@ impl BufferChain {
         expect(self.try_into_buffer().map_err(|(_, error)| error))
     }
 
-    /// The bytes in one piece. Nothing is copied if there is one buffer, or if all lie side by side
-    /// in the same memory.
+    /// All bytes as one buffer. Nothing is copied if the chain has one buffer, or if all buffers
+    /// lie side by side in the same memory.
     ///
     /// # Errors
     ///
-    /// The chain, with the same bytes, and why there was no memory for a copy, or
-    /// [`AllocError::Truncated`] for a mapped file that was truncated.
+    /// The chain, with the same bytes, and the reason: why there was no memory for a copy, or
+    /// [`AllocError::Truncated`] if a mapped file was truncated.
     pub fn try_into_buffer(mut self) -> Result<Buffer, (Self, AllocError)> {
         let mut whole = self.parts.pop_front().unwrap_or_default();
         while let Some(part) = self.parts.pop_front() {
@@ -213,7 +217,7 @@ impl BufferChain {
             Ok(mut copy) => {
                 self.iter().for_each(|part| copy.extend_from_slice(part));
                 let parts = mem::take(&mut self.parts);
-                // Their owners may panic, but the copy is there.
+                // If an owner panics in its drop, the panic ends here: the copy is complete.
                 unwind::call_keeping(|()| true, || parts.into_iter().for_each(drop_inside));
                 Ok(copy.freeze())
             }
@@ -277,7 +281,7 @@ impl<'a> IntoIterator for &'a BufferChain {
 }
 
 impl PartialEq for BufferChain {
-    /// Equality of the bytes, however they are cut.
+    /// Compares the bytes, however they are divided into buffers.
     fn eq(&self, other: &Self) -> bool {
         self.len == other.len && self.iter().flatten().eq(other.iter().flatten())
     }
@@ -309,7 +313,7 @@ impl PartialEq<&str> for BufferChain {
     }
 }
 
-/// The buffers, each as a byte string.
+/// Shows each buffer as a byte string.
 impl fmt::Debug for BufferChain {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_list().entries(self).finish()

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Files as buffers: read-only mappings, whose pages are read when they are first touched.
+//! Files as buffers: read-only mappings. The system reads a page of the file when it is first
+//! touched.
 //!
-//! On Unix the core opens a path itself: it waits for no writer of a pipe and opens no device. On
-//! Windows the standard library does, whose paths are wide; it ends the process without memory for
-//! one. What kind of file a refused one is, for the message, is asked afterwards.
+//! On Unix the core opens a path itself. It does not wait for the writer of a pipe, and it opens no
+//! device. On Windows the standard library opens the path, because paths there consist of 16-bit
+//! units. The standard library ends the process if it has no memory for such a path. If a file is
+//! refused, the code asks afterwards what kind of file it is, for the message.
 
 #[cfg(unix)]
 use alloc::vec::Vec;
@@ -24,22 +26,24 @@ use crate::ffi;
 impl Buffer {
     /// Maps a file, read-only, and makes a view of its content. An empty file makes an empty view.
     ///
-    /// A file that the system makes up as it is read, of `/proc` say, cannot be mapped. It is read to
-    /// its end instead, and the view is of a copy on the C heap.
+    /// A file whose content the system makes when it is read, for example one in `/proc`, cannot be
+    /// mapped. Such a file is read to its end instead, and the view is of a copy on the C heap.
     ///
     /// # Errors
     ///
-    /// What the system says; [`ErrorKind::OutOfMemory`]; [`ErrorKind::InvalidInput`] for what is no
-    /// regular file, which is neither opened nor waited for, for a path with a zero byte, and for a
-    /// file larger than the address space. The message names what is no regular file (a directory, a
-    /// pipe, a socket, a device) if the path has at most 255 bytes. A file that must be read is too
-    /// large (`EFBIG`) with more than 64 MiB.
+    /// - The error of the system, or [`ErrorKind::OutOfMemory`].
+    /// - [`ErrorKind::InvalidInput`] for a path that names no regular file, for a path with a zero
+    ///   byte, and for a file larger than the address space. A file that is not regular is not
+    ///   opened, and the call does not wait for it. The message says what it is (a directory, a
+    ///   pipe, a socket, a device) if the path has at most 255 bytes.
+    /// - `EFBIG` for a file that must be read and has more than 64 MiB.
     ///
     /// # Safety
     ///
-    /// - Nobody, in this or any other process, changes the file's content while there are handles:
-    ///   the bytes would change under a `&[u8]`.
-    /// - Nobody truncates it meanwhile: touching bytes past its new end is a fault (`SIGBUS`).
+    /// - Nothing, in this process or any other, changes the file's content while there are handles.
+    ///   Otherwise the bytes change under a `&[u8]`.
+    /// - Nothing truncates the file during that time. Touching bytes past the new end is a fault
+    ///   (`SIGBUS`).
     ///
     /// # Examples
     ///
@@ -52,7 +56,7 @@ impl Buffer {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub unsafe fn map_file(path: impl AsRef<Path>) -> Result<Self, MapError> {
-        // SAFETY: the caller vouches for the file.
+        // SAFETY: the caller guarantees that nothing changes the file.
         unsafe { Self::map_path(path.as_ref()) }
     }
 
@@ -66,51 +70,56 @@ impl Buffer {
         c_path.push(0);
         let c_path = CStr::from_bytes_with_nul(&c_path).map_err(|_| Reason::ZeroInPath)?;
         let (mut raw, mut os_error) = (NONE, 0);
-        // SAFETY: a terminated path; the rest is only written.
+        // SAFETY: the path ends with a zero byte; the call only writes the rest.
         let status =
             unsafe { ffi::aegis_buffer_map_file(&mut raw, c_path.as_ptr(), &mut os_error) };
         check(status, os_error, || {
-            // To ask about a longer path the standard library would allocate.
+            // For a longer path the standard library would allocate memory.
             if path_bytes.len() > SHORT_PATH {
                 return Reason::NotRegular(NO_REGULAR_FILE).into();
             }
             outside(std::fs::metadata(path), &..)
         })?;
-        // SAFETY: the core has made the buffer, whose bytes do not change, as the caller says.
+        // SAFETY: the core has made the buffer. The caller guarantees that its bytes do not change.
         Ok(unsafe { Self::from_raw(raw) })
     }
 
     #[cfg(windows)]
     unsafe fn map_path(path: &Path) -> Result<Self, MapError> {
         let file = File::open(path).map_err(|error| {
-            // Which cannot be opened like this: the system says that access is denied.
+            // A directory cannot be opened like this: the system says that access is denied.
             if path.is_dir() {
                 Reason::NotRegular("a directory").into()
             } else {
                 MapError::from(error)
             }
         })?;
-        // SAFETY: the caller vouches for the file.
+        // SAFETY: the caller guarantees that nothing changes the file.
         unsafe { Self::map(&file, ..) }
     }
 
-    /// Maps the bytes `range` of a file that is open for reading. The file may be closed at once.
+    /// Maps the bytes `range` of a file that is open for reading. The file may be closed after the
+    /// call.
+    ///
+    /// A file that must be read (see [`map_file`](Self::map_file)) is read from its beginning to
+    /// the end of the range, whatever its position is. If the file was opened in blocking mode, the
+    /// call may wait for it.
     ///
     /// # Errors
     ///
     /// As [`map_file`](Self::map_file), and [`ErrorKind::InvalidInput`] for a range that is not
-    /// inside the file. A file that must be read is read from its beginning to the end of the range,
-    /// whatever its position, and may be waited for if it was opened to be.
+    /// inside the file.
     ///
     /// # Safety
     ///
-    /// - Nobody, in this or any other process, changes the file's content while there are handles:
-    ///   the bytes would change under a `&[u8]`.
-    /// - Nobody truncates it meanwhile: touching bytes past its new end is a fault (`SIGBUS`).
+    /// - Nothing, in this process or any other, changes the file's content while there are handles.
+    ///   Otherwise the bytes change under a `&[u8]`.
+    /// - Nothing truncates the file during that time. Touching bytes past the new end is a fault
+    ///   (`SIGBUS`).
     pub unsafe fn map(file: &File, range: impl RangeBounds<u64>) -> Result<Self, MapError> {
         let (offset, length) = piece(&range).ok_or_else(|| outside(file.metadata(), &range))?;
         let (mut raw, mut os_error) = (NONE, 0);
-        // SAFETY: the descriptor is open during the call; the rest is only written.
+        // SAFETY: the descriptor is open during the call, which only writes the rest.
         let status = unsafe {
             ffi::aegis_buffer_map_descriptor(
                 &mut raw,
@@ -121,27 +130,33 @@ impl Buffer {
             )
         };
         check(status, os_error, || outside(file.metadata(), &range))?;
-        // SAFETY: the core has made the buffer, whose bytes do not change, as the caller says.
+        // SAFETY: the core has made the buffer. The caller guarantees that its bytes do not change.
         Ok(unsafe { Self::from_raw(raw) })
     }
 
-    /// Tells whether a mapped file is still as long as its mapping, as far as the moment of the
-    /// call goes. `Ok` for a buffer of any other kind.
+    /// Checks whether a mapped file is still as long as its mapping at the moment of the call. `Ok`
+    /// for a buffer of any other kind.
     ///
-    /// The calls that copy the bytes of a buffer or a chain themselves ask first, and refuse what
-    /// would fault: [`into_mut`](Self::into_mut), [`compact`](Self::compact),
-    /// [`BufferChain::into_buffer`](super::BufferChain::into_buffer), reading through
-    /// [`std::io::Read`] and [`BufRead`](std::io::BufRead),
+    /// The calls that copy the bytes of a buffer or a chain themselves make this check first, and
+    /// fail where the copy would fault. They are [`into_mut`](Self::into_mut),
+    /// [`compact`](Self::compact), [`BufferChain::into_buffer`](super::BufferChain::into_buffer),
+    /// reading through [`std::io::Read`] and [`BufRead`](std::io::BufRead),
     /// [`BufferChain::write_vectored_to`](super::BufferChain::write_vectored_to), and `Buf`'s
-    /// `copy_to_slice`, `try_copy_to_slice` and `copy_to_bytes`. What lends or looks at a plain slice
-    /// cannot ask: dereferencing, comparing, hashing, `Buf`'s `chunk`, and whatever is given the
-    /// slice or reads by `chunk`, as `Buf`'s `get_u8` and its like and `BufMut`'s `put` do. A buffer
-    /// of another kind that has this one as its owner knows of no file: one of
-    /// [`from_owner`](Self::from_owner), or of a `Bytes` that was made from this. Nor does asking help
-    /// when the file is truncated between the answer and the copy.
+    /// `copy_to_slice`, `try_copy_to_slice` and `copy_to_bytes`.
     ///
-    /// Only lengths are compared. A file that was truncated and has grown again passes; touching its
-    /// bytes is no fault, but those past the truncation are what was written since, or zero.
+    /// There is no such check in these cases:
+    ///
+    /// - Code that uses a plain slice of the bytes: dereferencing, comparing, hashing, `Buf`'s
+    ///   `chunk`, code that is given the slice, and code that reads through `chunk`, such as
+    ///   `Buf`'s `get_u8` and similar methods and `BufMut`'s `put`.
+    /// - A buffer of another kind whose owner is this buffer: one made by
+    ///   [`from_owner`](Self::from_owner), or from a `Bytes` that was made from this buffer. It
+    ///   does not know that there is a file.
+    ///
+    /// The check does not help either if the file is truncated between the check and the copy.
+    ///
+    /// Only lengths are compared. A file that was truncated and has grown again passes. Touching
+    /// its bytes is no fault, but the bytes past the truncation are zero or what was written later.
     ///
     /// # Errors
     ///
@@ -151,7 +166,8 @@ impl Buffer {
     }
 }
 
-/// What the core says about a mapping; `reason` says why it can never be made.
+/// The result of a mapping from the status of the core. `reason` gives the error for a mapping that
+/// can never be made.
 fn check(
     status: ffi::aegis_status,
     os_error: i32,
@@ -168,12 +184,12 @@ fn check(
 
 const NO_REGULAR_FILE: &str = "what is no regular file";
 
-/// Bytes of a path that the standard library hands to the system without an allocation: fewer than
-/// the 384 that it has room for on the stack.
+/// The longest path, in bytes, that this code passes to the standard library. The standard library
+/// has room for 384 bytes on the stack, so it does not allocate for such a path.
 #[cfg(unix)]
 const SHORT_PATH: usize = 255;
 
-/// A kind of file that is not a regular one.
+/// The name of a kind of file that is not regular.
 fn name_of(kind: FileType) -> &'static str {
     if kind.is_dir() {
         return "a directory";
@@ -192,7 +208,7 @@ fn name_of(kind: FileType) -> &'static str {
     NO_REGULAR_FILE
 }
 
-/// The error for a file, or a piece of one, that cannot be mapped whatever the system's state.
+/// The error for a file, or a range of a file, that can never be mapped.
 fn outside(data: io::Result<Metadata>, range: &impl RangeBounds<u64>) -> MapError {
     let data = match data {
         Ok(data) => data,
@@ -205,7 +221,7 @@ fn outside(data: io::Result<Metadata>, range: &impl RangeBounds<u64>) -> MapErro
     Reason::Range(range, data.len()).into()
 }
 
-/// Offset and length as C takes them: the largest length goes up to the file's end.
+/// Offset and length as C expects them. The length `usize::MAX` means up to the file's end.
 fn piece(range: &impl RangeBounds<u64>) -> Option<(u64, usize)> {
     let start = match range.start_bound() {
         Bound::Included(&start) => start,

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The `bytes` crate: buffers to `Bytes` and back without a copy, `Buf` and `BufMut`.
+//! The `bytes` crate: buffers become `Bytes` and the reverse without a copy, and buffers implement
+//! `Buf` and `BufMut`.
 
 use ::bytes::buf::UninitSlice;
 use ::bytes::{Buf, BufMut, Bytes, TryGetError};
@@ -10,17 +11,17 @@ use super::writer::BufferMut;
 use super::{owned, range};
 use crate::unwind;
 
-/// What is said of a mapped file that was truncated.
+/// The panic message for a mapped file that was truncated.
 const TRUNCATED: &str = "the mapped file was truncated";
 
 impl From<Buffer> for Bytes {
-    /// The same memory, without a copy. `Bytes` allocates a small header, none for bytes that live
-    /// for ever. A buffer that was made from a `Bytes` gives that back, or the part of it that it
-    /// shows: turning the two into each other again and again piles nothing up.
+    /// The same memory, without a copy. `Bytes` allocates a small header, except for static bytes.
+    /// A buffer that was made from a `Bytes` gives back that `Bytes`, or the part of it that the
+    /// buffer shows. So repeated conversions between the two add no further headers.
     fn from(buffer: Buffer) -> Self {
         let raw = buffer.raw();
         if raw.owner.is_null() {
-            // SAFETY: bytes without an owner live for ever (buffer.h).
+            // SAFETY: bytes without an owner are static (buffer.h).
             return Self::from_static(unsafe { core::slice::from_raw_parts(raw.data, raw.length) });
         }
         match owned::bytes_of(&buffer) {
@@ -31,8 +32,8 @@ impl From<Buffer> for Bytes {
 }
 
 impl From<Bytes> for Buffer {
-    /// The same memory, without a copy; a header is allocated. A `Bytes` does not tell what it was
-    /// made from, so one made from a buffer is kept whole.
+    /// The same memory, without a copy. A header is allocated. A `Bytes` does not say what it was
+    /// made from, so the `Bytes` becomes the owner even if it was made from a buffer.
     fn from(bytes: Bytes) -> Self {
         if bytes.is_empty() {
             return Self::new();
@@ -41,7 +42,7 @@ impl From<Bytes> for Buffer {
     }
 }
 
-/// Whether there are as many bytes as are asked for.
+/// `Ok` if at least as many bytes are available as are requested.
 fn has(available: usize, requested: usize) -> Result<(), TryGetError> {
     if requested > available {
         return Err(TryGetError { requested, available });
@@ -65,7 +66,7 @@ impl Buf for Buffer {
         Buffer::advance(self, count);
     }
 
-    /// Panics also for a mapped file that was truncated.
+    /// Panics also if the bytes lie in a mapped file that was truncated.
     #[track_caller]
     fn copy_to_slice(&mut self, into: &mut [u8]) {
         if into.len() > self.len() {
@@ -76,7 +77,7 @@ impl Buf for Buffer {
         Buffer::advance(self, into.len());
     }
 
-    /// Panics for a mapped file that was truncated.
+    /// Panics if the bytes lie in a mapped file that was truncated.
     #[track_caller]
     fn try_copy_to_slice(&mut self, into: &mut [u8]) -> Result<(), TryGetError> {
         has(self.len(), into.len())?;
@@ -111,7 +112,7 @@ impl Buf for BufferChain {
         BufferChain::advance(self, count);
     }
 
-    /// Panics also for a mapped file that was truncated; nothing is taken then.
+    /// Panics also if the bytes lie in a mapped file that was truncated. Then nothing is taken.
     #[track_caller]
     fn copy_to_slice(&mut self, into: &mut [u8]) {
         if into.len() > self.len() {
@@ -126,7 +127,7 @@ impl Buf for BufferChain {
         BufferChain::advance(self, done);
     }
 
-    /// Panics for a mapped file that was truncated; nothing is taken then.
+    /// Panics if the bytes lie in a mapped file that was truncated. Then nothing is taken.
     #[track_caller]
     fn try_copy_to_slice(&mut self, into: &mut [u8]) -> Result<(), TryGetError> {
         has(self.len(), into.len())?;
@@ -134,8 +135,8 @@ impl Buf for BufferChain {
         Ok(())
     }
 
-    /// Copies only what lies in more than one buffer. Panics also if that is of a mapped file that
-    /// was truncated; nothing is taken then.
+    /// Copies only if the bytes lie in more than one buffer. Then it panics also if they lie in a
+    /// mapped file that was truncated, and nothing is taken.
     #[track_caller]
     fn copy_to_bytes(&mut self, len: usize) -> Bytes {
         if len > self.len() {
@@ -147,16 +148,17 @@ impl Buf for BufferChain {
         let mut copy = BufferMut::with_capacity(len);
         assert!(self.is_whole(len), "{TRUNCATED}");
         self.pieces(len).for_each(|piece| copy.extend_from_slice(piece));
-        // The owners of what was copied may panic, but the copy is there.
+        // If an owner of the copied bytes panics in its drop, the panic ends here: the copy is
+        // complete.
         unwind::call_keeping(|()| true, || self.skip(len));
         copy.freeze().into()
     }
 }
 
-// SAFETY: `chunk_mut` is the room behind the bytes written, which `advance_mut` counts as written;
-// both name the same range, and `remaining_mut` its length.
+// SAFETY: `chunk_mut` is the room behind the bytes written, and `advance_mut` counts the first
+// bytes of the same room as written. `remaining_mut` is the length of this room.
 unsafe impl BufMut for BufferMut {
-    /// The room there is: a writer does not grow by itself.
+    /// The room that the writer has. A writer does not grow by itself.
     #[inline]
     fn remaining_mut(&self) -> usize {
         self.remaining_capacity()
@@ -167,18 +169,19 @@ unsafe impl BufMut for BufferMut {
         if count > self.remaining_capacity() {
             range::beyond("an advance by", count, "a room of", self.remaining_capacity());
         }
-        // SAFETY: there is room, and the caller has initialised it.
+        // SAFETY: the writer has that much room, and the caller has initialised it.
         unsafe { self.set_len(self.len() + count) };
     }
 
     #[inline]
     fn chunk_mut(&mut self) -> &mut UninitSlice {
-        // Safe code cannot store bytes that are not initialised through the slice.
+        // Through this slice, safe code cannot store bytes that are not initialised.
         UninitSlice::uninit(self.room_mut())
     }
 
-    /// Appends all bytes of a source. As the default, but that a source which claims to have bytes
-    /// and shows none is a panic and no endless loop; what it showed before stays appended.
+    /// Appends all bytes of another `Buf`. It differs from the default method in one case: if
+    /// `source` claims to have bytes and shows none, this method panics, where the default would
+    /// loop for ever. The bytes that were shown before stay appended.
     #[track_caller]
     fn put<T: Buf>(&mut self, mut source: T) {
         if source.remaining() > self.remaining_capacity() {

@@ -1,11 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
-//! `std::io`: buffers and chains are read from the front, writers are written to; many at a time
-//! with vectored calls.
+//! `std::io`: buffers and chains are read from the front, and writers are written to. Vectored
+//! calls read or write several buffers at a time.
 //!
-//! A [`Read`] is safe code and may look at the memory it is given, so room is cleared before the first
-//! reader gets it, and a count that it cannot have read is a panic. What a count is held against is
-//! known before the call: a reader may change the table that it is given, and a writer sees no more
-//! of a chain than one table has.
+//! User code that implements [`Read`] or [`Write`] is not trusted:
+//!
+//! 1. A reader is safe code and may look at the memory that it is given. So `initialized_room`
+//!    clears room before the first reader gets it.
+//! 2. A count that is larger than the room, or than the bytes that were given to a writer, is a
+//!    panic.
+//! 3. The number that a count is compared with is computed before the call. For a reader it is the
+//!    room in all writers, because a reader may change the table that it is given. For a writer it
+//!    is the bytes in one table, because a writer sees no more of a chain than that.
 
 use alloc::vec::Vec;
 use core::mem::{self, MaybeUninit};
@@ -22,18 +27,19 @@ use super::view::{drop_inside, Buffer};
 use super::writer::BufferMut;
 use crate::unwind;
 
-/// Buffers in one vectored write: enough that the system call's own cost does not matter, few
-/// enough for the stack, and below what any system takes (`IOV_MAX`, 1024 on most).
+/// The most buffers in one vectored write. They are enough that the cost of the system call itself
+/// does not matter, and few enough for the stack. The number is below the limit of every system
+/// (`IOV_MAX`, 1024 on most).
 const BATCH: usize = 64;
 
 #[cfg(unix)]
 extern "C" {
-    /// The C library's, which the standard library is linked to.
+    /// The function of the C library, which the standard library links.
     fn read(file: c_int, into: *mut c_void, size: usize) -> isize;
 }
 
-/// `Err` when the bytes are those of a mapped file that was truncated. Without a text of its own, for
-/// which `io::Error` would have to allocate.
+/// `Err` if `is_whole` is false: the bytes lie in a mapped file that was truncated. The error has
+/// no text of its own, because `io::Error` would have to allocate for one.
 pub(super) fn whole(is_whole: bool) -> io::Result<()> {
     if is_whole {
         Ok(())
@@ -42,8 +48,8 @@ pub(super) fn whole(is_whole: bool) -> io::Result<()> {
     }
 }
 
-/// Reading takes bytes from the front. [`ErrorKind::UnexpectedEof`] when they are those of a mapped
-/// file that was truncated; nothing is taken then.
+/// Reading takes bytes from the front. It fails with [`ErrorKind::UnexpectedEof`] if they lie in a
+/// mapped file that was truncated. Then nothing is taken.
 impl Read for Buffer {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         let count = self.len().min(into.len());
@@ -52,14 +58,16 @@ impl Read for Buffer {
         if count < self.len() {
             self.advance(count);
         } else {
-            // What was read is not lost to a panic of the owner.
+            // If the owner panics in its drop, the panic ends here, and the bytes read are
+            // returned.
             unwind::call_keeping(|()| true, || drop_inside(mem::take(self)));
         }
         Ok(count)
     }
 }
 
-/// All bytes are there at once. Of a mapped file it is asked each time whether it was truncated.
+/// `fill_buf` returns all bytes at once. For a mapped file, each call checks whether it was
+/// truncated.
 impl BufRead for Buffer {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
         whole(self.is_whole(self.len()))?;
@@ -71,16 +79,17 @@ impl BufRead for Buffer {
     }
 }
 
-/// Reading takes bytes from the front. [`ErrorKind::UnexpectedEof`] when the first of them are those
-/// of a mapped file that was truncated; nothing is taken then.
+/// Reading takes bytes from the front. It fails with [`ErrorKind::UnexpectedEof`] if the first of
+/// them lie in a mapped file that was truncated. Then nothing is taken.
 impl Read for BufferChain {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        // What was read is not lost to a panic of the owner of a buffer that is used up.
+        // If the owner of a buffer without bytes left panics in its drop, the panic ends here, and
+        // the bytes read are returned.
         unwind::call_keeping(Result::is_ok, || {
             let mut done = 0;
             while done < into.len() && !self.is_empty() {
                 if !self.is_whole(1) {
-                    // Nor to the end of a file: the next call says so.
+                    // A truncated file does not lose them either: the next call reports it.
                     whole(done != 0)?;
                     break;
                 }
@@ -95,7 +104,8 @@ impl Read for BufferChain {
     }
 }
 
-/// A buffer at a time. Of a mapped file it is asked each time whether it was truncated.
+/// `fill_buf` returns one buffer at a time. For a mapped file, each call checks whether it was
+/// truncated.
 impl BufRead for BufferChain {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
         whole(self.is_whole(1))?;
@@ -107,7 +117,7 @@ impl BufRead for BufferChain {
     }
 }
 
-/// Appends what fits: a full writer accepts 0 bytes, which `write_all` reports as
+/// Appends as many bytes as fit. A full writer accepts 0 bytes, which `write_all` reports as
 /// [`ErrorKind::WriteZero`].
 impl Write for BufferMut {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
@@ -132,21 +142,21 @@ impl Write for BufferMut {
 }
 
 impl BufferMut {
-    /// Appends what one call of `read` yields, at most what there is room for, and says how many
-    /// bytes that were: 0 at the end, or without room.
+    /// Appends the bytes of one call of `read`, at most as many as there is room for, and returns
+    /// their number. It is 0 at the end of the input, or without room.
     ///
-    /// Room is cleared before a reader sees it for the first time, and only then: many small reads
-    /// cost what they read. So a reader that claims more than it has stored leaves zeroes, or what an
-    /// earlier reader of the same room has stored. See [`read_from_fd`](Self::read_from_fd) for what
-    /// needs nothing cleared.
+    /// Room is cleared once, before a reader sees it for the first time. So many small reads cost
+    /// only what they read. If a reader claims more bytes than it has stored, the others are
+    /// zeroes, or bytes that an earlier reader has stored in the same room.
+    /// [`read_from_fd`](Self::read_from_fd) needs no cleared room.
     ///
     /// # Errors
     ///
-    /// What the reader says; nothing is appended.
+    /// The error of the reader. Nothing is appended.
     ///
     /// # Panics
     ///
-    /// When the reader claims to have read more than there was room for.
+    /// When the reader claims to have read more bytes than there was room for.
     ///
     /// # Examples
     ///
@@ -165,14 +175,14 @@ impl BufferMut {
         Ok(count)
     }
 
-    /// Appends what one `read(2)` of a file, pipe or socket yields, at most what there is room for,
-    /// and says how many bytes that were: 0 at the end, or without room. The system stores the bytes,
-    /// so no room is cleared.
+    /// Appends the bytes of one `read(2)` of a file, pipe or socket, at most as many as there is
+    /// room for, and returns their number. It is 0 at the end of the input, or without room. The
+    /// system stores the bytes, so no room is cleared.
     ///
     /// # Errors
     ///
-    /// What the system says, [`ErrorKind::Interrupted`] and [`ErrorKind::WouldBlock`] included;
-    /// nothing is appended.
+    /// The error of the system, [`ErrorKind::Interrupted`] and [`ErrorKind::WouldBlock`] included.
+    /// Nothing is appended.
     ///
     /// # Examples
     ///
@@ -187,24 +197,24 @@ impl BufferMut {
     /// ```
     #[cfg(unix)]
     pub fn read_from_fd(&mut self, file: impl AsFd) -> io::Result<usize> {
-        // More than some systems accept, and than any reads at once.
+        // Some systems accept no more than this, and no system reads more at once.
         const MOST: usize = c_int::MAX as usize - 1;
         let file = file.as_fd();
         let room = self.room_mut();
         let (into, most) = (room.as_mut_ptr(), room.len().min(MOST));
-        // SAFETY: the descriptor is borrowed, and there is room for as many bytes.
+        // SAFETY: the descriptor is borrowed, and there is room for `most` bytes.
         let count = unsafe { read(file.as_raw_fd(), into.cast(), most) };
         let count = usize::try_from(count).map_err(|_| io::Error::last_os_error())?;
-        // SAFETY: the system has stored that many bytes behind those written.
+        // SAFETY: the system has stored `count` bytes behind the bytes written.
         unsafe { self.set_len(self.len() + count) };
         Ok(count)
     }
 
-    /// The room, every byte of it initialised.
+    /// The room behind the bytes written, with every byte of it initialised.
     fn initialized_room(&mut self) -> &mut [u8] {
         let begun = self.raw().initialized.saturating_sub(self.len());
         let room = self.room_mut();
-        // Bytes below are so already.
+        // The bytes before `begun` are initialised already.
         room[begun..].fill(MaybeUninit::new(0));
         let room: *mut [MaybeUninit<u8>] = room;
         self.raw_mut().initialized = self.capacity();
@@ -212,28 +222,29 @@ impl BufferMut {
         unsafe { &mut *(room as *mut [u8]) }
     }
 
-    /// Counts `count` bytes of an initialised room as written.
+    /// Counts the first `count` bytes of an initialised room as written.
     fn claim(&mut self, count: usize) {
         if count > self.remaining_capacity() {
             let room = self.remaining_capacity();
             range::beyond("a reader's claim of", count, "a room of", room);
         }
-        // SAFETY: there is room, which is initialised.
+        // SAFETY: the writer has that much room, and the room is initialised.
         unsafe { self.set_len(self.len() + count) };
     }
 }
 
-/// Fills several writers with one vectored read, each to its capacity before the next gets bytes,
-/// and says how many bytes were read. Their room is initialised as in [`BufferMut::read_from`].
+/// Fills several writers with one vectored read, and returns how many bytes were read. Each writer
+/// is filled to its capacity before the next one gets bytes. Their room is initialised as in
+/// [`BufferMut::read_from`].
 ///
 /// # Errors
 ///
-/// What the reader says, and [`ErrorKind::OutOfMemory`] when there is no memory for the table of the
-/// writers; nothing is appended.
+/// The error of the reader, and [`ErrorKind::OutOfMemory`] when there is no memory for the table of
+/// the writers. Nothing is appended.
 ///
 /// # Panics
 ///
-/// When the reader claims to have read more than there was room for.
+/// When the reader claims to have read more bytes than there was room for.
 ///
 /// # Examples
 ///
@@ -256,7 +267,7 @@ pub fn read_vectored<R: Read + ?Sized>(
     }
     rooms.extend(writers.iter_mut().map(|writer| IoSliceMut::new(writer.initialized_room())));
     let room = rooms.iter().map(|room| room.len()).fold(0, usize::saturating_add);
-    // The reader may leave less in the table than was there: `IoSliceMut::advance_slices` does.
+    // The reader may shorten the entries of the table, as `IoSliceMut::advance_slices` does.
     let count = reader.read_vectored(&mut rooms)?;
     if count > room {
         range::beyond("a reader's claim of", count, "a room of", room);
@@ -276,26 +287,28 @@ impl BufferChain {
         self.iter().map(|part| IoSlice::new(part)).collect()
     }
 
-    /// Fills in a table for a vectored write with the first buffers, and says with how many. The
-    /// entries behind are left as they are.
+    /// Fills a table for a vectored write with the first buffers, and returns how many entries it
+    /// has filled. The other entries stay unchanged.
     pub fn fill_io_slices<'a>(&'a self, table: &mut [IoSlice<'a>]) -> usize {
         let parts = table.iter_mut().zip(self.iter());
         parts.map(|(entry, part)| *entry = IoSlice::new(part)).count()
     }
 
-    /// Writes all bytes with vectored writes, as many as it takes, and drops what was written from
-    /// the front. Clone the chain before to keep it.
+    /// Writes all bytes with as many vectored writes as are needed, and drops the bytes that were
+    /// written from the front of the chain. To keep the chain, clone it before.
     ///
     /// # Errors
     ///
-    /// What the writer says, interruptions aside, which are tried again;
-    /// [`ErrorKind::WriteZero`] when it accepts no more; and [`ErrorKind::UnexpectedEof`] when a part
-    /// is of a mapped file that was truncated. What was not written is left in the chain.
+    /// The bytes that were not written stay in the chain.
+    ///
+    /// - The error of the writer, except [`ErrorKind::Interrupted`]: then the write is tried again.
+    /// - [`ErrorKind::WriteZero`] when the writer accepts no more bytes.
+    /// - [`ErrorKind::UnexpectedEof`] when a part lies in a mapped file that was truncated.
     ///
     /// # Panics
     ///
-    /// When the writer claims to have written more than it was given; the chain keeps what it had
-    /// before that call.
+    /// When the writer claims to have written more bytes than it was given. The chain keeps the
+    /// bytes that it had before that call of the writer.
     pub fn write_vectored_to<W: Write + ?Sized>(&mut self, writer: &mut W) -> io::Result<()> {
         while !self.is_empty() {
             let mut table = [IoSlice::new(&[]); BATCH];

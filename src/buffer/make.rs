@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Buffers out of other things: copies, owners, arenas; and from views back to writers.
+//! Buffers from copies, from owners and from arenas, and views that become writers again.
 
 use alloc::boxed::Box;
 use alloc::string::String;
@@ -53,7 +53,7 @@ impl Buffer {
     /// # Errors
     ///
     /// [`AllocError::OutOfMemory`] when the heap refuses, [`AllocError::LimitExceeded`] when the
-    /// budget does.
+    /// budget refuses.
     pub fn try_copy_from_slice_in(bytes: &[u8], budget: &MemoryBudget) -> Result<Self, AllocError> {
         Self::copied(bytes, Some(budget))
     }
@@ -62,29 +62,30 @@ impl Buffer {
         let mut raw = NONE;
         let (data, budget) = (bytes.as_ptr().cast(), raw_budget(budget));
         unwind::call_keeping(Result::is_ok, || {
-            // SAFETY: `raw` is written, `bytes` are read, and the budget is borrowed.
+            // SAFETY: the call writes `raw` and reads `bytes`, and the budget is borrowed.
             unsafe {
                 ask(|error| ffi::aegis_buffer_copy(&mut raw, data, bytes.len(), budget, error))
             }
         })?;
-        // SAFETY: the core has made the buffer; the heap frees on any thread.
+        // SAFETY: the core has made the buffer, and any thread may free memory of the heap.
         Ok(unsafe { Self::from_raw(raw) })
     }
 
     /// A view of the bytes that `owner` has, without a copy. The owner is dropped with the last
-    /// handle, on whichever thread that is; one that has no bytes, at once.
+    /// handle, on the thread that drops this handle. An owner that has no bytes is dropped at once.
     ///
-    /// `as_ref` is called once, when the owner is in its place, so that an array will do.
+    /// `as_ref` is called once, when the owner is in its final place. So an array can be an owner.
     ///
-    /// An owner may own buffers in turn, as deep as memory goes. Of owners dropped inside of each
-    /// other's drops the first 16 are dropped at once; those deeper down wait for the outermost
-    /// drop, which drops them before it returns, in the order in which they were given up.
+    /// An owner may own buffers with owners of their own, at any depth. When the drop of one owner
+    /// drops another owner, and so on, the first 16 are dropped at once. Owners at a greater depth
+    /// are put in a queue, in the order in which they were given up. The outermost drop drops them
+    /// in this order before it returns.
     ///
     /// # Panics
     ///
-    /// When [`try_from_owner`](Self::try_from_owner) fails, or `as_ref` panics; the owner is dropped
-    /// then. A panic in the owner's drop goes on in the drop of the last handle; without feature
-    /// `std` it aborts.
+    /// When [`try_from_owner`](Self::try_from_owner) fails, or `as_ref` panics. Then the owner is
+    /// dropped. A panic in the owner's drop continues in the drop of the last handle. Without
+    /// feature `std` it aborts the process.
     ///
     /// # Examples
     ///
@@ -108,11 +109,11 @@ impl Buffer {
     ///
     /// # Errors
     ///
-    /// The owner, and [`AllocError::OutOfMemory`] when there is no memory to keep it in.
+    /// The owner and [`AllocError::OutOfMemory`], when there is no memory to keep the owner in.
     ///
     /// # Panics
     ///
-    /// When `as_ref` does; the owner is dropped then.
+    /// When `as_ref` panics. Then the owner is dropped.
     pub fn try_from_owner<T>(owner: T) -> Result<Self, (T, AllocError)>
     where
         T: AsRef<[u8]> + Send + Sync + 'static,
@@ -120,19 +121,19 @@ impl Buffer {
         owned::of_value(owner)
     }
 
-    /// A view of a vector's bytes, without a copy; its spare capacity is kept for
-    /// [`try_into_mut`](Self::try_into_mut). A vector without bytes is dropped. The plain form is
-    /// `Buffer::from`.
+    /// A view of a vector's bytes, without a copy. The vector's spare capacity is kept for
+    /// [`try_into_mut`](Self::try_into_mut). A vector without bytes is dropped. `Buffer::from` is
+    /// the form that panics.
     ///
     /// # Errors
     ///
-    /// The vector, and [`AllocError::OutOfMemory`] when there is no memory for the header.
+    /// The vector and [`AllocError::OutOfMemory`], when there is no memory for the header.
     pub fn try_from_vec(vec: Vec<u8>) -> Result<Self, (Vec<u8>, AllocError)> {
         owned::of_vec(vec)
     }
 
-    /// A view of bytes in an arena, which the buffer takes over and drops with the last handle; if
-    /// there are no bytes, at once. The header is allocated in the arena too.
+    /// A view of bytes in an arena. The buffer takes over the arena and drops it with the last
+    /// handle, or at once if there are no bytes. The header is allocated in the arena too.
     ///
     /// # Panics
     ///
@@ -156,18 +157,20 @@ impl Buffer {
         expect(Self::try_from_arena(arena, make))
     }
 
-    /// A view of bytes in an arena, which the buffer takes over and drops with the last handle; if
-    /// there are no bytes, at once. The header is allocated in the arena too.
+    /// A view of bytes in an arena. The buffer takes over the arena and drops it with the last
+    /// handle, or at once if there are no bytes. The header is allocated in the arena too.
     ///
     /// # Errors
     ///
-    /// Why the arena had no room for the header. The arena is dropped.
+    /// The reason why the arena had no room for the header. The arena is dropped.
     ///
     /// # Panics
     ///
-    /// When `make` does; the arena is dropped then. When C had left a scope open on the arena. A
-    /// panic in the drop of one of the arena's values goes on in the drop of the last handle; it ends
-    /// here when there are no bytes.
+    /// - When `make` panics. Then the arena is dropped.
+    /// - When C code has left a scope open on the arena.
+    ///
+    /// A panic in the drop of one of the arena's values continues in the drop of the last handle.
+    /// If there are no bytes, such a panic ends in this call.
     pub fn try_from_arena(
         arena: Arena,
         make: impl for<'a> FnOnce(&'a Arena) -> &'a [u8],
@@ -179,24 +182,26 @@ impl Buffer {
         let mut raw = NONE;
         let from = arena.as_raw();
         unwind::call_keeping(Result::is_ok, || {
-            // SAFETY: the arena is ours alone: what `make` was lent has ended. It can only have
-            // returned bytes of the arena, which stay where they are, or bytes that live for ever.
+            // SAFETY: the arena is ours alone, because the borrow that `make` got has ended. `make`
+            // can only have returned bytes of the arena, which do not move, or static bytes.
             unsafe {
                 ask(|error| ffi::aegis_buffer_from_arena(&mut raw, from, data, length, error))
             }
         })?;
-        // The buffer has it now.
+        // The buffer owns the arena now.
         mem::forget(arena);
-        // SAFETY: the core has made the buffer. An `Arena` is dropped on any thread: it is `Send`.
+        // SAFETY: the core has made the buffer. Any thread may drop an `Arena`, because it is
+        // `Send`.
         Ok(unsafe { Self::from_raw(raw) })
     }
 
-    /// Turns the only view of writable memory into a writer of the same bytes, whose capacity goes
-    /// to the memory's end. Writable is what a writer was before, and a `Vec`.
+    /// Turns the only view of writable memory into a writer of the same bytes. The writer's
+    /// capacity goes to the end of the memory. Memory is writable if a writer used it before, or if
+    /// it is that of a `Vec`.
     ///
     /// # Errors
     ///
-    /// The buffer, unchanged, when there are other handles or its memory cannot be written.
+    /// The buffer, unchanged, when there are other handles or its memory is not writable.
     ///
     /// # Examples
     ///
@@ -210,8 +215,8 @@ impl Buffer {
     /// ```
     pub fn try_into_mut(mut self) -> Result<BufferMut, Self> {
         let mut writer = NO_WRITER;
-        // SAFETY: `self` is a handle, all-zero afterwards if the call succeeds, and dropping an
-        // all-zero one does nothing.
+        // SAFETY: `self` is a handle. If the call succeeds, `self` is all-zero, and the drop of an
+        // all-zero handle does nothing.
         match unsafe { ffi::aegis_buffer_try_into_mut(self.raw_mut(), &mut writer) } {
             // SAFETY: the core has made the writer, which has the only handle.
             0 => Ok(unsafe { BufferMut::from_raw(writer) }),
@@ -219,8 +224,8 @@ impl Buffer {
         }
     }
 
-    /// Turns a view into a writer: of the same bytes if it is the only view of writable memory,
-    /// else of a copy on the C heap.
+    /// Turns a view into a writer. The writer has the same bytes if the view is the only handle to
+    /// writable memory. Otherwise it has a copy on the C heap.
     ///
     /// # Panics
     ///
@@ -231,20 +236,23 @@ impl Buffer {
         expect(self.try_into_mut_or_copy().map_err(|(_, error)| error))
     }
 
-    /// Turns a view into a writer: of the same bytes if it is the only view of writable memory,
-    /// else of a copy on the C heap.
+    /// Turns a view into a writer. The writer has the same bytes if the view is the only handle to
+    /// writable memory. Otherwise it has a copy on the C heap.
+    ///
+    /// A panic in the drop of the owner whose bytes were copied ends in this call, and the copy is
+    /// returned.
     ///
     /// # Errors
     ///
-    /// The buffer, unchanged, and why there was no memory for a copy, or
-    /// [`AllocError::Truncated`]. A panic in the drop of the owner whose bytes were copied ends here:
-    /// the copy is returned.
+    /// The buffer, unchanged, and the reason: why there was no memory for a copy, or
+    /// [`AllocError::Truncated`].
     pub fn try_into_mut_or_copy(mut self) -> Result<BufferMut, (Self, AllocError)> {
         let mut writer = NO_WRITER;
         let raw: *mut ffi::aegis_buffer = self.raw_mut();
-        // The owner of what was copied may panic, but the copy is there.
+        // If the owner of the copied bytes panics in its drop, the panic ends here: the copy is
+        // complete.
         let result = unwind::call_keeping(Result::is_ok, || {
-            // SAFETY: `self` is a handle, all-zero afterwards if the call succeeds.
+            // SAFETY: `self` is a handle. If the call succeeds, `self` is all-zero afterwards.
             unsafe {
                 ask(|error| ffi::aegis_buffer_into_mut(raw, &mut writer, ptr::null_mut(), error))
             }?;
@@ -255,7 +263,7 @@ impl Buffer {
     }
 
     /// Replaces a view of less than half of its memory by a copy on the C heap, so that a small
-    /// part keeps a large piece no longer. Bytes that live for ever stay.
+    /// view no longer keeps a large piece of memory. A view of static bytes stays as it is.
     ///
     /// # Panics
     ///
@@ -281,24 +289,25 @@ impl Buffer {
     }
 
     /// Replaces a view of less than half of its memory by a copy on the C heap, so that a small
-    /// part keeps a large piece no longer. Bytes that live for ever stay.
+    /// view no longer keeps a large piece of memory. A view of static bytes stays as it is.
     ///
     /// # Errors
     ///
-    /// [`AllocError::OutOfMemory`] when the heap refuses, [`AllocError::Truncated`] for a mapped file
-    /// that was truncated; the buffer is unchanged.
+    /// [`AllocError::OutOfMemory`] when the heap refuses, [`AllocError::Truncated`] when a mapped
+    /// file was truncated. The buffer is unchanged.
     pub fn try_compact(&mut self) -> Result<(), AllocError> {
         let raw: *mut ffi::aegis_buffer = self.raw_mut();
-        // The owner of what was copied may panic.
+        // The owner of the copied bytes may panic in its drop.
         unwind::call(|| {
-            // SAFETY: `self` is a handle, and still one afterwards, whether the call fails or not.
+            // SAFETY: `self` is a handle, and is still one after the call, also when the call
+            // fails.
             unsafe { ask(|error| ffi::aegis_buffer_compact(raw, ptr::null_mut(), error)) }
         })
     }
 }
 
 impl From<Vec<u8>> for Buffer {
-    /// The vector's bytes, without a copy; its spare capacity is kept for
+    /// The vector's bytes, without a copy. The vector's spare capacity is kept for
     /// [`try_into_mut`](Buffer::try_into_mut). A vector without bytes is dropped.
     ///
     /// # Panics

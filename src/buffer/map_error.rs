@@ -1,31 +1,31 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Why a file could not be mapped. The text is written when it is asked for: an `io::Error` with a
-//! text of its own allocates when it is made.
+//! Why a file could not be mapped. The text is made only when it is shown, because an `io::Error`
+//! with a text of its own allocates when it is made.
 
 use core::fmt;
 use std::io::{self, ErrorKind};
 
 use super::range::Written;
 
-/// Why a file could not be mapped. It turns into an [`io::Error`] of the same kind and text, as `?`
-/// does in a function that returns one; for some of the texts that allocates.
+/// Why a file could not be mapped. It converts into an [`io::Error`] of the same kind and text, for
+/// example with `?`. For some texts the conversion allocates.
 pub struct MapError {
     reason: Reason,
 }
 
 #[derive(Debug)]
 pub(super) enum Reason {
-    /// What the system says.
+    /// The error of the system.
     System(io::Error),
     ZeroInPath,
-    /// What it is instead.
+    /// The path names no regular file. The text says what the path names.
     NotRegular(&'static str),
-    /// Of a file of so many bytes.
+    /// A range that cannot be mapped, and the length of its file in bytes.
     Range(Written, u64),
 }
 
 impl MapError {
-    /// The kind of error, as an [`io::Error`] has it.
+    /// The kind of error, as that of an [`io::Error`].
     pub fn kind(&self) -> ErrorKind {
         match &self.reason {
             Reason::System(error) => error.kind(),
@@ -33,7 +33,7 @@ impl MapError {
         }
     }
 
-    /// The system's number for the error, if it is the system's.
+    /// The system's number for the error, if it is an error of the system.
     pub fn raw_os_error(&self) -> Option<i32> {
         match &self.reason {
             Reason::System(error) => error.raw_os_error(),
@@ -75,7 +75,7 @@ impl fmt::Display for MapError {
             Reason::System(error) => error.fmt(f),
             Reason::ZeroInPath => f.write_str("a path with a zero byte names no file"),
             Reason::NotRegular(what) => write!(f, "{what} cannot be mapped"),
-            // A file that the system makes up says that it has no bytes.
+            // A file whose content the system makes when it is read reports a length of 0.
             Reason::Range(range, 0) => write!(f, "range {range} is not inside of the file"),
             Reason::Range(range, len) => match range.fault(*len) {
                 Some(fault) => write!(f, "range {range} {fault} a file of {len} bytes"),

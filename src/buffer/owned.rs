@@ -17,8 +17,8 @@ use crate::error::expect;
 use crate::error::AllocError;
 use crate::{ffi, heap, unwind};
 
-/// A view of a vector's bytes, without a copy. The header is all that is allocated; without memory
-/// for it the vector is returned, and why.
+/// A view of a vector's bytes, without a copy. Only the header is allocated. If there is no memory
+/// for it, the vector and the reason are returned.
 pub(super) fn of_vec(vec: Vec<u8>) -> Result<Buffer, (Vec<u8>, AllocError)> {
     if vec.is_empty() {
         return Ok(Buffer::new());
@@ -40,35 +40,36 @@ pub(super) fn of_vec(vec: Vec<u8>) -> Result<Buffer, (Vec<u8>, AllocError)> {
     };
     // SAFETY: the header is ours.
     let data = unsafe { (*owner).base };
-    // SAFETY: the vector's bytes live until `release_vec`, and the one reference is the view's.
+    // SAFETY: the vector's bytes live until `release_vec`, and the view holds the one reference.
     Ok(unsafe { Buffer::from_raw(ffi::aegis_buffer { data, length, owner }) })
 }
 
 unsafe extern "C" fn release_vec(owner: *mut Owner) {
-    // SAFETY: the box of `of_vec`; an owner is released once.
+    // SAFETY: it is the box of `of_vec`, and an owner is released once.
     let head = unsafe { Box::from_raw(owner) };
-    // SAFETY: pointer and capacity are the vector's, which was not dropped.
+    // SAFETY: pointer and capacity are those of the vector, which was not dropped.
     drop(unsafe { Vec::from_raw_parts(head.base, 0, head.capacity_bytes) });
 }
 
-/// A header and the value whose bytes are shown, in one box.
+/// The header, and the value whose bytes the buffer shows, in one box.
 #[repr(C)]
 struct Owned<T> {
     head: Owner,
     value: T,
 }
 
-/// In the flags of an owner: behind the header lies the [`MARK`] of the copy of this crate that made
-/// it (buffer_internal.h keeps the bit free). Copies agree on that and on nothing behind it.
+/// A flag of an owner. It says that behind the header lies the address of the [`MARK`] of the copy
+/// of this crate that made the owner. All copies of the crate agree on this, but not on what lies
+/// behind the address. (The core keeps the bit free.)
 #[cfg(feature = "bytes")]
 const MARKED: u32 = 1 << 29;
 
-/// The address tells this copy of the crate from others in the process, other versions for one,
-/// whose types are not ours.
+/// Its address distinguishes this copy of the crate from other copies in the process. Another copy,
+/// for example another version, has different types.
 #[cfg(feature = "bytes")]
 static MARK: AtomicUsize = AtomicUsize::new(0);
 
-/// A value that an owner of this copy can be asked for again.
+/// A value that this copy of the crate can get back from its owner.
 #[cfg(feature = "bytes")]
 #[repr(C)]
 struct Marked<T> {
@@ -76,7 +77,7 @@ struct Marked<T> {
     value: T,
 }
 
-// So the mark lies right behind the header.
+// Because of this the mark lies directly behind the header.
 #[cfg(feature = "bytes")]
 const _: () = assert!(align_of::<Marked<::bytes::Bytes>>() <= align_of::<Owner>());
 
@@ -87,38 +88,40 @@ impl<T: AsRef<[u8]>> AsRef<[u8]> for Marked<T> {
     }
 }
 
-/// A view of a `Bytes`, which [`bytes_of`] finds again.
+/// A view of a `Bytes`. [`bytes_of`] gets the `Bytes` back.
 #[cfg(feature = "bytes")]
 #[track_caller]
 pub(super) fn of_bytes(value: ::bytes::Bytes) -> Buffer {
     let made = of_value(Marked { mark: &MARK, value });
     let buffer = expect(made.map_err(|(_, error)| error));
-    // SAFETY: the header is ours alone as yet.
+    // SAFETY: no other code has the header yet.
     unsafe { (*buffer.raw().owner).flags |= MARKED };
     buffer
 }
 
-/// The `Bytes` that a buffer is a view of, if this copy of the crate made its owner from one.
+/// The `Bytes` that a buffer is a view of, if this copy of the crate made the buffer's owner from a
+/// `Bytes`.
 #[cfg(feature = "bytes")]
 pub(super) fn bytes_of(buffer: &Buffer) -> Option<&::bytes::Bytes> {
     let owner = buffer.raw().owner;
-    // SAFETY: alive, by the handle; the flags are not written while there are handles.
+    // SAFETY: the handle keeps the owner alive, and the flags are not written while there are
+    // handles.
     if owner.is_null() || unsafe { (*owner).flags } & MARKED == 0 {
         return None;
     }
-    // SAFETY: the address of a mark lies behind the header, whichever copy wrote it.
+    // SAFETY: the address of a mark lies behind the header, whichever copy of the crate wrote it.
     let mark = unsafe { *owner.add(1).cast::<*const AtomicUsize>() };
     if !ptr::eq(mark, &MARK) {
         return None;
     }
-    // SAFETY: the flag and this copy's mark are on what `of_bytes` makes, and on nothing else. It
-    // stays as it is as long as there are handles.
+    // SAFETY: only an owner that `of_bytes` makes has both the flag and the mark of this copy. It
+    // does not change while there are handles.
     let owned = unsafe { &*owner.cast::<Owned<Marked<::bytes::Bytes>>>() };
     Some(&owned.value.value)
 }
 
-/// A view of what `value` derefs to once it is in its place. Without memory for that place the value
-/// is returned, and why.
+/// A view of the bytes that `as_ref` of the value returns when the value is in its final place. If
+/// there is no memory for that place, the value and the reason are returned.
 pub(super) fn of_value<T>(value: T) -> Result<Buffer, (T, AllocError)>
 where
     T: AsRef<[u8]> + Send + Sync + 'static,
@@ -137,14 +140,14 @@ where
         place.map_err(|owned| (owned.value, AllocError::no_memory_for::<Owned<T>>()))?,
     );
     let owner: *mut Owner = owned.cast();
-    // From here on the box is the handle's, which frees it if `as_ref` panics.
-    // SAFETY: the one reference is this handle's; it has no bytes yet.
+    // From here on the handle owns the box, and frees it if `as_ref` panics.
+    // SAFETY: this handle holds the one reference. It has no bytes yet.
     let mut buffer = unsafe { Buffer::from_raw(ffi::aegis_buffer { owner, ..EMPTY }) };
-    // SAFETY: the value stays where it is, unchanged, until `release_value`, so what it shows now
-    // may be looked at until then. It is not asked again.
+    // SAFETY: the value does not move or change until `release_value`. So the bytes that `as_ref`
+    // returns now are valid until then. `as_ref` is not called again.
     let bytes: &[u8] = unsafe { &(*owned).value }.as_ref();
     let (data, length) = (bytes.as_ptr(), bytes.len());
-    // SAFETY: the header is ours alone as yet, and apart from the value.
+    // SAFETY: no other code has the header yet, and the header does not overlap the value.
     unsafe {
         (*owner).base = data.cast_mut();
         (*owner).capacity_bytes = length;
@@ -157,6 +160,7 @@ where
 }
 
 unsafe extern "C" fn release_value<T>(owner: *mut Owner) {
-    // SAFETY: the box of `of_value`, whose first field the header is; an owner is released once.
+    // SAFETY: it is the box of `of_value`, whose first field is the header, and an owner is
+    // released once.
     unwind::contain((), || drop(unsafe { Box::from_raw(owner.cast::<Owned<T>>()) }));
 }

@@ -1,13 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What keeps the bytes: the count of references, written here a second time for its speed (see
-//! `aegis_memory/buffer.h`).
+//! The owner of a piece of memory, and the count of the references to it. The core has the same
+//! code; it is written again here so that it inlines. `aegis_memory/buffer.h` describes the
+//! counting:
+//!
+//! 1. Each handle, a view or a writer, holds one reference. [`retain`] adds one, and
+//!    [`release_view`] and [`release_writer`] take one away.
+//! 2. `retain` is relaxed. Its caller has a handle, so the count cannot become 0 during the call.
+//! 3. Each decrement is a Release, and the thread that brings the count to 0 loads it with Acquire.
+//!    So everything that other threads did with the bytes happens before the bytes are freed.
+//! 4. [`is_unique`] loads the count with Acquire. If it is 1, the caller has the only handle, and
+//!    no other thread can make one. So the caller may write, and `release_writer` may free the
+//!    memory without a read-modify-write.
 
 use core::ptr::addr_of_mut;
 use core::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::{ffi, unwind};
 
-/// The C header of a piece of memory.
+/// The header of a piece of memory, as in C.
 pub(super) type Owner = ffi::aegis_buffer_owner;
 
 /// The owner's count.
@@ -17,53 +27,55 @@ pub(super) type Owner = ffi::aegis_buffer_owner;
 /// `owner` is alive for `'a`.
 #[inline(always)]
 unsafe fn references<'a>(owner: *mut Owner) -> &'a AtomicUsize {
-    // SAFETY: the caller vouches for the owner, whose count is only touched atomically once there
-    // are handles (buffer.h). No reference to the whole header is made.
+    // SAFETY: the caller guarantees that the owner is alive. Its count is only accessed atomically
+    // as soon as there are handles (buffer.h). No reference to the whole header is made.
     unsafe { AtomicUsize::from_ptr(addr_of_mut!((*owner).references)) }
 }
 
-/// Counts one more handle. An overflow ends the process, as that of an `Arc` does.
+/// Counts one more handle. An overflow ends the process, as in an `Arc`.
 ///
 /// # Safety
 ///
-/// `owner` is null or one that the caller has a handle to.
+/// `owner` is null, or the caller has a handle to it.
 #[inline(always)]
 pub(super) unsafe fn retain(owner: *mut Owner) {
     if owner.is_null() {
         return;
     }
-    // SAFETY: alive, by the caller's handle. Relaxed: whoever counts up has a handle already.
+    // SAFETY: the caller's handle keeps the owner alive. Relaxed: the caller has a handle already.
     let before = unsafe { references(owner) }.fetch_add(1, Ordering::Relaxed);
     if before > isize::MAX as usize {
         unwind::abort();
     }
 }
 
-/// Gives a view up; the last handle frees memory and owner. A panic of the owner goes on from here.
+/// Gives up a view. If it is the last handle, this frees the memory and the owner. A panic of the
+/// owner continues here.
 ///
 /// # Safety
 ///
-/// `owner` is null or one that the caller has a handle to, which is not used again.
+/// `owner` is null, or the caller has a handle to it, which is not used again.
 #[inline(always)]
 pub(super) unsafe fn release_view(owner: *mut Owner) {
     if owner.is_null() {
         return;
     }
-    // SAFETY: alive, by the caller's handle. No look at the count before, as writers take it: views
-    // are mostly shared, and then it would wait for the count twice.
+    // A writer loads the count first. A view does not: views are mostly shared, and then the thread
+    // would wait twice for the count's cache line.
+    // SAFETY: the caller's handle keeps the owner alive.
     if unsafe { references(owner) }.fetch_sub(1, Ordering::Release) == 1 {
-        // Acquire: pairs with the Release of all who gave their handle up before, so that what they
-        // did with the bytes has happened before they are freed. A load and no fence, for the sake
-        // of ThreadSanitizer.
-        // SAFETY: the header is still alive: ours was the last handle.
+        // Acquire: pairs with the Release of every thread that gave up its handle before. So what
+        // these threads did with the bytes happens before the bytes are freed. It is a load and not
+        // a fence, because ThreadSanitizer does not understand fences.
+        // SAFETY: ours was the last handle, and nothing has freed the header yet.
         unsafe { references(owner) }.load(Ordering::Acquire);
         // SAFETY: ours was the last handle.
         unsafe { free(owner) };
     }
 }
 
-/// Gives a writer up, as [`release_view`] does a view. The only handle, which a writer mostly is,
-/// needs no read-modify-write.
+/// Gives up a writer, as [`release_view`] gives up a view. A writer is mostly the only handle, and
+/// then no read-modify-write is needed.
 ///
 /// # Safety
 ///
@@ -72,10 +84,11 @@ pub(super) unsafe fn release_view(owner: *mut Owner) {
 pub(super) unsafe fn release_writer(owner: *mut Owner) {
     // SAFETY: the caller has a handle.
     if unsafe { is_unique(owner) } {
-        // So that a stale copy of the handle in C is found out where the header is not freed.
-        // SAFETY: alive, by the caller's handle.
+        // If the header is not freed, the count 0 lets C code detect the use of a stale copy of the
+        // handle.
+        // SAFETY: the caller's handle keeps the owner alive.
         unsafe { references(owner) }.store(0, Ordering::Relaxed);
-        // SAFETY: ours is the only handle.
+        // SAFETY: ours was the only handle.
         unsafe { free(owner) };
     } else {
         // SAFETY: the caller's contract is the same.
@@ -83,48 +96,52 @@ pub(super) unsafe fn release_writer(owner: *mut Owner) {
     }
 }
 
-/// Frees memory and owner.
+/// Frees the memory and the owner.
 ///
 /// # Safety
 ///
-/// There is no handle left, and whoever gave the last one up calls.
+/// There is no handle left, and the caller has given up the last one.
 #[inline(always)]
 unsafe fn free(owner: *mut Owner) {
-    // SAFETY: nobody else frees the header.
+    // SAFETY: no other code frees the header.
     let (release, flags) = unsafe { ((*owner).release, (*owner).flags) };
     match release {
-        // Memory that the library has allocated to be written: freeing it calls nobody else's code
-        // but, with the last buffer of a pool, its source.
+        // Writable memory that the library has allocated. Freeing it calls no user code, with one
+        // exception: the last buffer of a pool releases the pool's memory to the source.
         Some(release) if flags == ffi::AEGIS_BUFFER_WRITABLE => {
-            // SAFETY: called once, without handles left (buffer.h).
+            // SAFETY: it is called once, when no handle is left (buffer.h).
             unwind::call(|| unsafe { release(owner) });
         }
-        // The core sees to it that owners of owners do not use the stack up.
+        // The core limits the depth of the calls when owners own further owners, so the stack does
+        // not overflow.
         // SAFETY: as above.
         Some(_) => unwind::call(|| unsafe { ffi::aegis_buffer_owner_release(owner) }),
         None => {}
     }
 }
 
-/// Whether the caller's is the only handle. Never of bytes that live for ever.
+/// Whether the caller has the only handle. Never true for static bytes.
 ///
 /// # Safety
 ///
-/// `owner` is null or one that the caller has a handle to.
+/// `owner` is null, or the caller has a handle to it.
 #[inline(always)]
 pub(super) unsafe fn is_unique(owner: *mut Owner) -> bool {
-    // SAFETY: alive, by the caller's handle. Acquire: pairs with the Release of those who gave
-    // theirs up, since the caller may write next.
+    // Acquire: pairs with the Release of the threads that gave up their handles, because the caller
+    // may write next.
+    // SAFETY: the caller's handle keeps the owner alive.
     !owner.is_null() && unsafe { references(owner) }.load(Ordering::Acquire) == 1
 }
 
-/// Whether the memory may be written by the only handle to it: unlike a mapped file.
+/// Whether the only handle to the memory may write it. A mapped file, for example, may not be
+/// written.
 ///
 /// # Safety
 ///
-/// `owner` is one that the caller has a handle to.
+/// The caller has a handle to `owner`.
 #[inline(always)]
 pub(super) unsafe fn is_writable(owner: *mut Owner) -> bool {
-    // SAFETY: alive, by the caller's handle; the field is not written while there are handles.
+    // SAFETY: the caller's handle keeps the owner alive, and the field is not written while there
+    // are handles.
     unsafe { (*owner).flags & ffi::AEGIS_BUFFER_WRITABLE != 0 }
 }

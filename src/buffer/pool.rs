@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The pool of buffers: a handle to the C pool, whose algorithm is described in
-//! `aegis_memory/buffer_pool.h`.
+//! The pool of buffers: a handle to the C pool. `aegis_memory/buffer_pool.h` describes its
+//! algorithm.
 
 use alloc::vec::Vec;
 use core::fmt;
@@ -17,11 +17,13 @@ use super::writer::BufferMut;
 use crate::error::{expect, AllocError};
 use crate::{ffi, unwind};
 
-/// A pool of buffers of one or several sizes, page-aligned unless asked otherwise. A handle: clones
-/// are the same pool, and so are buffers that are out; the last of all of them frees it.
+/// A pool of buffers of one or several sizes. They are page-aligned by default.
 ///
-/// A buffer comes back when its last handle is dropped, from any thread. What happens when none is
-/// left is the pool's policy: see [`WhenEmpty`](super::WhenEmpty).
+/// It is a handle: each clone is a handle to the same pool. The pool is freed when its last handle
+/// is dropped and no buffer is out any more.
+///
+/// A buffer returns to the pool when its last view or writer is dropped, on any thread. The pool's
+/// policy says what happens when no buffer is left: see [`WhenEmpty`](super::WhenEmpty).
 ///
 /// # Examples
 ///
@@ -51,20 +53,20 @@ pub struct BufferPool {
     raw: ffi::aegis_buffer_pool,
 }
 
-// SAFETY: every function of the C pool may be called from any thread; sources are `Send + Sync`,
-// and budgets any thread's.
+// SAFETY: any thread may call every function of the C pool. Sources are `Send + Sync`, and any
+// thread may use a budget.
 unsafe impl Send for BufferPool {}
 // SAFETY: as above.
 unsafe impl Sync for BufferPool {}
 
-/// One block of a pool, for registration with the kernel: laid out as the system's `struct iovec`,
-/// where it has one.
+/// One block of a pool, for registration with the kernel. It has the layout of the system's
+/// `struct iovec`, if the system has one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
 pub struct IoBlock {
-    /// The first byte; null for a block that is not made yet.
+    /// Address of the first byte; null for a block that is not made yet.
     pub base: *mut u8,
-    /// Bytes; 0 for a block that is not made yet.
+    /// Size in bytes; 0 for a block that is not made yet.
     pub len: usize,
 }
 
@@ -89,43 +91,44 @@ impl BufferPool {
         Self::builder().class(buffer_size, buffers).build()
     }
 
-    /// Starts a pool of several sizes, or with other than default settings.
+    /// Starts to make a pool of several sizes, or with settings other than the defaults.
     pub fn builder() -> BufferPoolBuilder {
         BufferPoolBuilder::new()
     }
 
-    /// Takes an empty writer with a capacity of at least `min_capacity` bytes: that of the smallest
-    /// class which is large enough and has a buffer left.
+    /// Takes an empty writer with a capacity of at least `min_capacity` bytes. It comes from the
+    /// smallest class that is large enough and has a buffer left.
     ///
     /// # Errors
     ///
-    /// [`AllocError::Exhausted`] when all buffers that would do are out, after waiting if that is
-    /// the policy; [`AllocError::Invalid`] for more bytes than the largest class has.
-    /// [`AllocError::OutOfMemory`] and [`AllocError::LimitExceeded`] when the pool may grow, or
-    /// take memory of the heap, and is refused it.
+    /// - [`AllocError::Exhausted`] when all buffers that are large enough are out. If the policy is
+    ///   to wait, the call has waited before.
+    /// - [`AllocError::Invalid`] for more bytes than the buffers of the largest class have.
+    /// - [`AllocError::OutOfMemory`] and [`AllocError::LimitExceeded`] when the pool tried to grow,
+    ///   or to allocate on the heap, and the memory was refused.
     #[inline]
     pub fn get(&self, min_capacity: usize) -> Result<BufferMut, AllocError> {
-        // SAFETY: any thread may ask.
+        // SAFETY: any thread may call it.
         self.take(|writer, error| unsafe {
             ffi::aegis_buffer_pool_get(&self.raw, writer, min_capacity, error)
         })
     }
 
-    /// Takes an empty writer, waiting for one up to a time, whatever the policy is. It never comes
-    /// from the heap. A timeout of 0 does not wait; `Duration::MAX` waits as long as it takes. While
-    /// a class that would do may grow, memory is asked for again every 10 ms. The error is how things
-    /// are when time is up.
+    /// Takes an empty writer, and waits for one at most `timeout`, whatever the policy is. The
+    /// writer never comes from the heap. With a timeout of 0 the call does not wait; with
+    /// `Duration::MAX` it waits without a limit. While a class that is large enough may grow, the
+    /// call tries to grow it every 10 ms.
     ///
     /// # Errors
     ///
-    /// As [`get`](Self::get).
+    /// As [`get`](Self::get). The error describes the state at the moment when the time is over.
     pub fn get_timeout(
         &self,
         min_capacity: usize,
         timeout: Duration,
     ) -> Result<BufferMut, AllocError> {
         let timeout_ns = nanoseconds(timeout);
-        // SAFETY: any thread may ask.
+        // SAFETY: any thread may call it.
         self.take(|writer, error| unsafe {
             ffi::aegis_buffer_pool_get_timeout(&self.raw, writer, min_capacity, timeout_ns, error)
         })
@@ -141,16 +144,16 @@ impl BufferPool {
         // A source may panic.
         let status = unwind::call_keeping(ffi::is_ok, || function(&mut raw, error.as_mut_ptr()));
         if !ffi::is_ok(&status) {
-            // SAFETY: the record is written on failure, and the pool holds the budget.
+            // SAFETY: the record is written on failure, and the pool keeps the budget alive.
             return Err(unsafe { AllocError::from_raw(error.assume_init_ref()) });
         }
-        // SAFETY: the core has made the writer, whose owner is the pool's, or the heap's.
+        // SAFETY: the core has made the writer, with an owner of the pool or of the heap.
         Ok(unsafe { BufferMut::from_raw(raw) })
     }
 
-    /// The number of the block that a buffer of this pool lies in: its place in
-    /// [`io_blocks`](Self::io_blocks). `None` for a buffer that is in no block of this pool, as one
-    /// of no bytes is.
+    /// The number of the block that a buffer of this pool lies in: its index in the table of
+    /// [`io_blocks`](Self::io_blocks). `None` for a buffer that lies in no block of this pool. A
+    /// buffer of no bytes lies in no block.
     pub fn id_of(&self, buffer: &Buffer) -> Option<usize> {
         self.id_of_owner(buffer.raw().owner)
     }
@@ -162,14 +165,14 @@ impl BufferPool {
 
     fn id_of_owner(&self, owner: *const Owner) -> Option<usize> {
         let mut id = 0;
-        // SAFETY: any thread may ask, about any pointer.
+        // SAFETY: any thread may call it, with any pointer.
         let status = unsafe { ffi::aegis_buffer_pool_id_of(&self.raw, owner, &mut id) };
         (status == ffi::AEGIS_OK as ffi::aegis_status).then_some(id)
     }
 
-    /// The pool's blocks, whether they are out or not, to register them with the kernel. A place
-    /// never changes; there is one for every block that the pool may grow to, and one that is not
-    /// made yet is null.
+    /// A table of the pool's blocks, whether they are out or not, for registration with the kernel.
+    /// It has an entry for every block that the pool may grow to. The index of a block never
+    /// changes. The entry of a block that is not made yet is null.
     ///
     /// # Examples
     ///
@@ -182,7 +185,7 @@ impl BufferPool {
     /// # Ok::<(), aegis_memory::AllocError>(())
     /// ```
     pub fn io_blocks(&self) -> Vec<IoBlock> {
-        // SAFETY: any thread may ask; nothing is written.
+        // SAFETY: any thread may call it, and this call writes nothing.
         let count = unsafe { ffi::aegis_buffer_pool_iovecs(&self.raw, ptr::null_mut(), 0) };
         let none = ffi::aegis_iovec { base: ptr::null_mut(), length: 0 };
         let mut table = alloc::vec![none; count];
@@ -191,11 +194,11 @@ impl BufferPool {
         table.iter().map(|raw| IoBlock { base: raw.base.cast(), len: raw.length }).collect()
     }
 
-    /// The pool's figures: exact when no other thread uses the pool, else each buffer is counted as
-    /// it was at some moment during the call. It looks at every buffer.
+    /// The pool's statistics. They are exact while no other thread uses the pool. Else each buffer
+    /// is counted as it was at some moment during the call. The call looks at every buffer.
     pub fn stats(&self) -> BufferPoolStats {
         let mut raw = MaybeUninit::<ffi::aegis_buffer_pool_stats>::uninit();
-        // SAFETY: any thread may ask; the call writes the whole struct.
+        // SAFETY: any thread may call it, and it writes the whole struct.
         let raw = unsafe {
             ffi::aegis_buffer_pool_get_stats(&self.raw, raw.as_mut_ptr());
             raw.assume_init()
@@ -203,27 +206,27 @@ impl BufferPool {
         BufferPoolStats::from_raw(&raw)
     }
 
-    /// The C struct, for C code to take buffers from, on any thread. The pointer is good while this
-    /// handle is neither moved nor dropped.
+    /// The C struct, so that C code can take buffers from the pool, on any thread. The pointer is
+    /// valid until this handle is moved or dropped.
     pub fn as_raw(&self) -> *const ffi::aegis_buffer_pool {
         &self.raw
     }
 
-    /// Gives the C struct away. It is the receiver's to release.
+    /// Gives away the C struct. The receiver must release it.
     #[must_use = "the struct is a handle: give it to aegis_buffer_pool_release or from_raw"]
     pub fn into_raw(self) -> ffi::aegis_buffer_pool {
         ManuallyDrop::new(self).raw
     }
 
-    /// Takes a handle of C's over.
+    /// Takes over a handle that C code owns.
     ///
     /// # Safety
     ///
     /// - `raw` was made by `aegis_buffer_pool_init`, `aegis_buffer_pool_retain` or
     ///   [`into_raw`](Self::into_raw), and is not released.
     /// - No copy of the struct is used or released afterwards.
-    /// - What the pool was made with, the source's context for one, is good until its last handle
-    ///   and its last buffer are gone. The source may be used from any thread.
+    /// - What the pool was made with, for example the source's context, is valid until the pool's
+    ///   last handle and its last buffer are gone. The source may be used from any thread.
     pub unsafe fn from_raw(raw: ffi::aegis_buffer_pool) -> Self {
         Self { raw }
     }
@@ -232,10 +235,10 @@ impl BufferPool {
     ///
     /// # Safety
     ///
-    /// - `raw` points to a handle to a pool that is not released while `'a` lasts, and its source
-    ///   may be used from any thread.
+    /// - `raw` points to a handle to a pool. The handle is not released while `'a` lasts, and the
+    ///   pool's source may be used from any thread.
     pub unsafe fn borrow_raw<'a>(raw: *const ffi::aegis_buffer_pool) -> &'a Self {
-        // SAFETY: `BufferPool` is a transparent wrapper, and the caller vouches for the rest.
+        // SAFETY: `BufferPool` is a transparent wrapper, and the caller guarantees the rest.
         unsafe { &*raw.cast::<Self>() }
     }
 }
@@ -245,10 +248,12 @@ impl BufferPoolBuilder {
     ///
     /// # Errors
     ///
-    /// [`AllocError::Invalid`] for a pool without classes, a class without buffers, and more
-    /// buffers than a class can have; [`AllocError::InvalidLayout`] for an alignment that is no
-    /// power of two, and for more bytes than a buffer can have; [`AllocError::OutOfMemory`] when
-    /// the source refuses; [`AllocError::LimitExceeded`] when the budget does.
+    /// - [`AllocError::Invalid`] for a pool without classes, a class without buffers, and more
+    ///   buffers than a class can have.
+    /// - [`AllocError::InvalidLayout`] for an alignment that is no power of two, and for more bytes
+    ///   than a buffer can have.
+    /// - [`AllocError::OutOfMemory`] when the source refuses.
+    /// - [`AllocError::LimitExceeded`] when the budget refuses.
     pub fn build(self) -> Result<BufferPool, AllocError> {
         // SAFETY: the core has made the pool, and this is its first handle.
         Ok(unsafe { BufferPool::from_raw(self.make()?) })
@@ -256,8 +261,8 @@ impl BufferPoolBuilder {
 }
 
 impl Clone for BufferPool {
-    /// Another handle to the same pool. More handles than half of what a `usize` counts end the
-    /// process, as those of an `Arc` do.
+    /// Another handle to the same pool. If there are more handles than half of the largest `usize`,
+    /// the process ends, as for an `Arc`.
     fn clone(&self) -> Self {
         let mut raw = ffi::aegis_buffer_pool { shared: ptr::null_mut() };
         // SAFETY: `self` is a handle.
@@ -271,7 +276,7 @@ impl Clone for BufferPool {
 
 impl Drop for BufferPool {
     fn drop(&mut self) {
-        // SAFETY: `self` is a handle, and not used again.
+        // SAFETY: `self` is a handle, and nothing uses it again.
         unwind::call(|| unsafe { ffi::aegis_buffer_pool_release(&mut self.raw) });
     }
 }

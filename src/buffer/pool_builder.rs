@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Pools of buffers with several sizes or other than default settings.
+//! How a pool of buffers is made: its size classes and its other settings.
 
 use core::mem::{self, MaybeUninit};
 use core::ptr;
@@ -11,25 +11,26 @@ use crate::error::AllocError;
 use crate::source::{raw_source, BlockSource, ChosenSource, OwnedSource};
 use crate::{ffi, unwind};
 
-/// What a request to a pool comes to when every buffer that would do is out.
+/// What happens to a request when every buffer that is large enough is out.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum WhenEmpty {
-    /// It fails.
+    /// The request fails.
     #[default]
     Fail,
-    /// It gets memory of the C heap, charged to the pool's budget; also for more bytes than the
-    /// largest class has.
+    /// The request gets memory of the C heap, which is charged to the pool's budget. So does a
+    /// request for more bytes than the buffers of the largest class have.
     Heap,
-    /// It waits at most so long for a buffer to come back; `Duration::MAX` for ever.
+    /// The request waits at most this time for a buffer to come back. `Duration::MAX` means no
+    /// limit.
     Wait(Duration),
 }
 
 /// The most size classes of a pool.
 const MOST_CLASSES: usize = ffi::AEGIS_BUFFER_MAX_CLASSES as usize;
 
-/// Settings of a pool to be made. From
-/// [`BufferPool::builder`](super::BufferPool::builder).
+/// The settings of a pool that is to be made. [`BufferPool::builder`](super::BufferPool::builder)
+/// makes one.
 #[must_use = "build() makes the pool"]
 pub struct BufferPoolBuilder {
     /// The first `class_count` are set, in ascending order.
@@ -56,18 +57,18 @@ impl BufferPoolBuilder {
     }
 
     /// Adds a size class: `buffers` buffers with a capacity of `buffer_size` bytes each. A capacity
-    /// of 0 stands for 1.
+    /// of 0 means 1.
     ///
     /// # Panics
     ///
-    /// When there are 8 classes already, or one of that size.
+    /// When there are 8 classes already, or a class of this size.
     #[track_caller]
     pub fn class(self, buffer_size: usize, buffers: usize) -> Self {
         self.class_growing(buffer_size, buffers, buffers)
     }
 
-    /// Adds a size class that grows up to `max_buffers` buffers, `buffers` at a time. With a
-    /// maximum below `buffers` it never grows.
+    /// Adds a size class that grows up to `max_buffers` buffers, by `buffers` buffers at a time. If
+    /// `max_buffers` is below `buffers`, the class never grows.
     ///
     /// # Panics
     ///
@@ -94,29 +95,30 @@ impl BufferPoolBuilder {
         self
     }
 
-    /// Alignment of every buffer: a power of two. 0, the default: 4096.
+    /// Alignment of every buffer: a power of two. The default, 0, means 4096.
     pub fn align(self, bytes: usize) -> Self {
         Self { align: bytes, ..self }
     }
 
-    /// Where memory comes from. The default is [`Pages`](crate::source::Pages). A source that there is
-    /// no memory to keep is dropped, and [`build`](Self::build) fails.
+    /// The source that memory is acquired from. The default is [`Pages`](crate::source::Pages). If
+    /// there is no memory to store the source, it is dropped, and [`build`](Self::build) fails.
     pub fn source<S: BlockSource + 'static>(self, source: S) -> Self {
         Self { source: OwnedSource::try_new(source).map(Some), ..self }
     }
 
-    /// Charges a budget, which the pool keeps alive, for all of the pool's memory and for what
-    /// requests get from the heap. See [`crate::budget`].
+    /// Charges a budget for all of the pool's memory, and for memory of the heap that requests get.
+    /// The pool keeps the budget alive. See [`crate::budget`].
     pub fn budget(self, budget: &MemoryBudget) -> Self {
         Self { budget: Some(budget.clone()), ..self }
     }
 
-    /// What a request comes to when every buffer that would do is out. The default is to fail.
+    /// What happens to a request when every buffer that is large enough is out. By default it
+    /// fails.
     pub fn when_empty(self, policy: WhenEmpty) -> Self {
         Self { when_empty: policy, ..self }
     }
 
-    /// Makes the pool of [`build`](Self::build): its first handle.
+    /// Makes the pool for [`build`](Self::build), and returns its first handle.
     pub(super) fn make(self) -> Result<ffi::aegis_buffer_pool, AllocError> {
         let (when_empty, timeout_ns) = match self.when_empty {
             WhenEmpty::Fail => (ffi::AEGIS_BUFFER_FAIL, 0),
@@ -137,21 +139,22 @@ impl BufferPoolBuilder {
         };
         let mut raw = ffi::aegis_buffer_pool { shared: ptr::null_mut() };
         let status = unwind::call_keeping(ffi::is_ok, || {
-            // SAFETY: the source, if any, is copied, and its context lives until it is closed;
-            // classes and error are ours, and the budget is alive.
+            // SAFETY: the pool copies the source, if there is one, and the source's context lives
+            // until the pool closes the source. Classes and error are ours, and the budget is
+            // alive.
             unsafe { ffi::aegis_buffer_pool_init(&mut raw, &options) }
         });
         if !ffi::is_ok(&status) {
-            // SAFETY: a core that makes no pool writes the record, and the budget is alive.
+            // SAFETY: the core writes the record when it makes no pool, and the budget is alive.
             return Err(unsafe { AllocError::from_raw(error.assume_init_ref()) });
         }
-        // The pool closes the source now.
+        // The pool owns the source now and closes it.
         mem::forget(source);
         Ok(raw)
     }
 }
 
-/// A time as C takes it: the largest value is AEGIS_WAIT_FOREVER.
+/// A time as C expects it. The largest value is AEGIS_WAIT_FOREVER.
 pub(super) fn nanoseconds(timeout: Duration) -> u64 {
     u64::try_from(timeout.as_nanos()).unwrap_or(u64::MAX)
 }

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Ranges of bytes: from what `slice` takes to two offsets, and the panics for what is outside.
+//! Ranges of bytes: from a Rust range to two offsets, and the panics for a range that is not
+//! inside.
 
 use core::fmt;
 use core::ops::{Bound, RangeBounds};
 
-/// The offsets `start <= end <= len` that a range means, if it lies inside.
+/// The offsets `start <= end <= len` of a range, or `None` if the range is not inside `len` bytes.
 #[inline(always)]
 pub(super) fn resolve(range: &impl RangeBounds<usize>, len: usize) -> Option<(usize, usize)> {
     let start = match range.start_bound() {
@@ -20,12 +21,12 @@ pub(super) fn resolve(range: &impl RangeBounds<usize>, len: usize) -> Option<(us
     (start <= end && end <= len).then_some((start, end))
 }
 
-/// A range as it is written in Rust.
+/// A range that is shown as it is written in Rust.
 #[derive(Debug)]
 pub(super) struct Written(pub(super) Bound<u64>, pub(super) Bound<u64>);
 
 impl Written {
-    /// What is wrong with it as a range of `len` bytes, if anything.
+    /// Why it is no range of `len` bytes, or `None` if it is one.
     pub(super) fn fault(&self, len: u64) -> Option<&'static str> {
         let start = match self.0 {
             Bound::Included(start) => u128::from(start),
@@ -59,7 +60,7 @@ impl fmt::Display for Written {
     }
 }
 
-/// The panic for a range outside of a buffer.
+/// The panic for a range that is not inside a buffer.
 #[cold]
 #[inline(never)]
 #[track_caller]
@@ -74,7 +75,7 @@ pub(super) fn outside(start: Bound<&usize>, end: Bound<&usize>, len: usize) -> !
     panic!("range {range} {fault} a buffer of {len} bytes")
 }
 
-/// The panic for a place or a number of bytes that is beyond what there is.
+/// The panic for a position or a number of bytes that is too large.
 #[cold]
 #[inline(never)]
 #[track_caller]

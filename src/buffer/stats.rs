@@ -1,45 +1,46 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The figures of a pool of buffers.
+//! The statistics of a pool of buffers.
 
 use crate::ffi;
 use crate::short_list::ShortList;
 
-/// The figures of one size class of a [`BufferPool`](super::BufferPool), in buffers unless a name
-/// says bytes.
+/// The statistics of one size class of a [`BufferPool`](super::BufferPool). They count buffers,
+/// unless a name says bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct BufferClassStats {
     /// Capacity of each buffer.
     pub buffer_bytes: usize,
-    /// Buffers made so far.
+    /// Buffers that the pool has made.
     pub capacity: usize,
     /// Buffers that the class may grow to.
     pub max_capacity: usize,
-    /// Buffers out.
+    /// Buffers that are out: handed out and not given back.
     pub in_use: usize,
-    /// Free buffers that lie in the stripes' magazines.
+    /// Free buffers that are cached in stripes, the lists of free buffers of one or several
+    /// threads.
     pub parked: usize,
 }
 
-/// The figures of a [`BufferPool`](super::BufferPool).
+/// The statistics of a [`BufferPool`](super::BufferPool).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct BufferPoolStats {
-    /// One entry a size class, smallest first.
+    /// One entry for each size class, the smallest class first.
     pub classes: ShortList<BufferClassStats, { ffi::AEGIS_BUFFER_MAX_CLASSES as usize }>,
-    /// Requests that ever got memory of the C heap instead.
+    /// Requests that ever got memory of the C heap, because no buffer was left.
     pub heap_count: u64,
-    /// Bytes of the C heap that are out now.
+    /// Bytes of the C heap that requests got and that are not freed yet.
     pub heap_bytes: usize,
     /// Requests that ever waited.
     pub wait_count: u64,
-    /// Requests whose time was up before there was a buffer.
+    /// Requests whose time was over before they got a buffer.
     pub timeout_count: u64,
-    /// Requests that were refused, at once or after waiting.
+    /// Requests that were refused, at once or after a wait.
     pub refused_count: u64,
-    /// Bytes taken from the source: buffers and all beside them.
+    /// Bytes acquired from the source and not released: buffers and everything beside them.
     pub reserved_bytes: usize,
 }
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What bytes can do: deref, compare, hash, show themselves as a byte string.
+//! The traits of byte strings for views and writers: deref, comparing, hashing, and `Debug` as a
+//! byte string.
 
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -19,8 +20,8 @@ impl Deref for Buffer {
     #[inline(always)]
     fn deref(&self) -> &[u8] {
         let raw = self.raw();
-        // SAFETY: the owner keeps these bytes unchanged as long as there is a handle, as whoever
-        // made the buffer has promised (buffer.h).
+        // SAFETY: the owner keeps these bytes unchanged as long as there is a handle. The code that
+        // made the buffer has promised this (buffer.h).
         unsafe { slice::from_raw_parts(raw.data, raw.length) }
     }
 }
@@ -31,7 +32,7 @@ impl Deref for BufferMut {
     #[inline(always)]
     fn deref(&self) -> &[u8] {
         let raw = self.raw();
-        // SAFETY: the range is this writer's alone, and `length` bytes of it are written
+        // SAFETY: no other handle has the range, and its first `length` bytes are written
         // (buffer.h, and the contract of `set_len`).
         unsafe { slice::from_raw_parts(raw.data, raw.length) }
     }
@@ -67,7 +68,7 @@ impl<'a> IntoIterator for &'a Buffer {
     }
 }
 
-/// What both do as their bytes do.
+/// The traits that both types have and that work on their bytes.
 macro_rules! as_bytes {
     ($Type:ident) => {
         impl AsRef<[u8]> for $Type {
@@ -110,7 +111,7 @@ macro_rules! as_bytes {
             }
         }
 
-        /// A byte string, as it is written in Rust.
+        /// Shows a byte string as it is written in Rust.
         impl fmt::Debug for $Type {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 write_bytes(self, f)
@@ -128,7 +129,7 @@ macro_rules! as_bytes {
     };
 }
 
-/// Equality with another kind of bytes, both ways.
+/// Equality with another type of bytes, in both directions.
 macro_rules! equal {
     ([$($param:tt)*] $Type:ident, $Other:ty, |$other:ident| $bytes:expr) => {
         impl<$($param)*> PartialEq<$Other> for $Type {

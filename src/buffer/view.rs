@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The immutable view: narrowing, splitting and joining, all in constant time and inlined. The
-//! rules are those of `aegis_memory/buffer.h`; a test holds both equal.
+//! The immutable view: making it narrower, splitting and joining, all in constant time and inlined.
+//! The rules are those of `aegis_memory/buffer.h`. A test checks that both do the same.
 
 use core::mem::{self, ManuallyDrop};
 use core::ops::RangeBounds;
@@ -10,7 +10,7 @@ use super::owner;
 use super::range;
 use crate::ffi;
 
-/// No bytes, for ever.
+/// The view of no bytes. It has no owner.
 pub(super) const EMPTY: ffi::aegis_buffer = ffi::aegis_buffer {
     data: ptr::NonNull::dangling().as_ptr(),
     length: 0,
@@ -19,9 +19,10 @@ pub(super) const EMPTY: ffi::aegis_buffer = ffi::aegis_buffer {
 
 /// A cheap, shared, immutable view of bytes.
 ///
-/// It derefs to `[u8]`. A clone is one relaxed increment, a part costs the same, and nothing is
-/// copied. The memory is freed, on whichever thread, with the last handle to it, so a small part
-/// keeps all of it: see [`compact`](Self::compact). A view of no bytes keeps nothing.
+/// It derefs to `[u8]`. A clone costs one relaxed increment, a view of a part costs the same, and
+/// no bytes are copied. The memory is freed on the thread that drops the last handle to it. So a
+/// small view keeps all of the memory: see [`compact`](Self::compact). A view of no bytes keeps no
+/// memory.
 ///
 /// # Examples
 ///
@@ -36,24 +37,24 @@ pub(super) const EMPTY: ffi::aegis_buffer = ffi::aegis_buffer {
 /// ```
 #[repr(transparent)]
 pub struct Buffer {
-    /// Never without data, and good as long as the handle.
+    /// The data pointer is never null, and is valid as long as the handle.
     raw: ffi::aegis_buffer,
 }
 
-// SAFETY: the bytes are immutable while there are views, counts are atomic, and owners are freed on
-// any thread by their contract: `from_owner` wants `Send + Sync`, `from_raw` asks for it.
+// SAFETY: the bytes are immutable while there are views, and counts are atomic. Any thread may free
+// an owner: `from_owner` wants `Send + Sync`, and `from_raw` requires it of its caller.
 unsafe impl Send for Buffer {}
 // SAFETY: as above.
 unsafe impl Sync for Buffer {}
 
 impl Buffer {
-    /// An empty buffer, for which nothing is allocated.
+    /// An empty buffer. It allocates nothing.
     #[inline]
     pub const fn new() -> Self {
         Self { raw: EMPTY }
     }
 
-    /// A view of bytes that live for ever. Nothing is allocated or counted.
+    /// A view of static bytes. Nothing is allocated or counted.
     ///
     /// # Examples
     ///
@@ -69,7 +70,7 @@ impl Buffer {
         Self { raw }
     }
 
-    /// Bytes of the view.
+    /// Number of bytes of the view.
     #[inline]
     pub const fn len(&self) -> usize {
         self.raw.length
@@ -81,14 +82,14 @@ impl Buffer {
         self.raw.length == 0
     }
 
-    /// Whether this is the only handle to its memory. Never true of bytes that live for ever.
+    /// Whether this is the only handle to its memory. Never true for static bytes.
     #[inline]
     pub fn is_unique(&self) -> bool {
         // SAFETY: `self` is a handle.
         unsafe { owner::is_unique(self.raw.owner) }
     }
 
-    /// A view of a part.
+    /// A view of a part of the bytes.
     ///
     /// # Panics
     ///
@@ -110,15 +111,15 @@ impl Buffer {
         }
     }
 
-    /// A view of a part; `None` when the range is not inside the buffer.
+    /// A view of a part of the bytes; `None` when the range is not inside the buffer.
     #[inline]
     pub fn try_slice(&self, range: impl RangeBounds<usize>) -> Option<Self> {
         let (start, end) = range::resolve(&range, self.len())?;
         Some(self.part(start, end))
     }
 
-    /// The view of a slice of this buffer's bytes, such as a parser returns. An empty slice may
-    /// come from anywhere.
+    /// The view of a slice of this buffer's bytes, for example of a slice that a parser returned.
+    /// An empty slice may be from anywhere.
     ///
     /// # Panics
     ///
@@ -147,8 +148,8 @@ impl Buffer {
         }
     }
 
-    /// The view of a slice of this buffer's bytes; `None` when it is not inside the buffer. An
-    /// empty slice may come from anywhere.
+    /// The view of a slice of this buffer's bytes; `None` when the slice is not inside the buffer.
+    /// An empty slice may be from anywhere.
     #[inline]
     pub fn try_slice_ref(&self, part: &[u8]) -> Option<Self> {
         if part.is_empty() {
@@ -158,7 +159,7 @@ impl Buffer {
         self.try_slice(start..start.checked_add(part.len())?)
     }
 
-    /// Splits the view: the bytes before `at` are returned, those from `at` on stay.
+    /// Splits the view. It returns the bytes before `at`; the bytes from `at` on stay.
     ///
     /// # Panics
     ///
@@ -184,7 +185,7 @@ impl Buffer {
         front
     }
 
-    /// Splits the view: the bytes from `at` on are returned, those before stay.
+    /// Splits the view. It returns the bytes from `at` on; the bytes before `at` stay.
     ///
     /// # Panics
     ///
@@ -202,8 +203,9 @@ impl Buffer {
         back
     }
 
-    /// Drops the bytes behind the first `len`. A buffer that is no longer is left as it is; one that has
-    /// no bytes left gives its memory up, and a panic in the owner's drop goes on from here.
+    /// Drops the bytes behind the first `len` bytes. A buffer that has at most `len` bytes stays as
+    /// it is. A buffer that has no bytes left gives up its memory, and a panic in the owner's drop
+    /// continues here.
     #[inline]
     pub fn truncate(&mut self, len: usize) {
         if len == 0 {
@@ -212,8 +214,8 @@ impl Buffer {
         self.raw.length = self.len().min(len);
     }
 
-    /// Drops the first `count` bytes. A buffer that has none left gives its memory up, and a panic in
-    /// the owner's drop goes on from here.
+    /// Drops the first `count` bytes. A buffer that has no bytes left gives up its memory, and a
+    /// panic in the owner's drop continues here.
     ///
     /// # Panics
     ///
@@ -228,18 +230,19 @@ impl Buffer {
         self.skip(count);
     }
 
-    /// Gives the bytes up, and the handle to their memory.
+    /// Gives up all bytes and the handle to their memory.
     #[inline]
     pub fn clear(&mut self) {
         *self = Self::new();
     }
 
-    /// Joins a view that begins in the same memory where this one ends. An empty one always joins, and
-    /// an empty one is always joined; others of bytes that live for ever do not.
+    /// Joins `back` to this view, if `back` begins in the same memory where this view ends. If one
+    /// of the two is empty, they can always be joined. Two views of static bytes that are not empty
+    /// cannot be joined.
     ///
     /// # Errors
     ///
-    /// `back`, when the two do not meet; nothing changed.
+    /// `back`, when the two do not meet. Nothing is changed.
     ///
     /// # Examples
     ///
@@ -257,7 +260,8 @@ impl Buffer {
         }
         let meets = self.raw.owner == back.raw.owner
             && self.raw.data.wrapping_add(self.len()) == back.raw.data
-            // Two of static bytes may lie side by side by chance: they are not one object.
+            // Two views of static bytes may lie side by side by chance, but they are not one
+            // object.
             && !self.raw.owner.is_null();
         if !meets && !back.is_empty() {
             return Err(back);
@@ -266,30 +270,30 @@ impl Buffer {
         Ok(())
     }
 
-    /// The C struct, for C code to look at, retain or slice. The pointer is good while the buffer
-    /// is neither moved nor dropped.
+    /// The C struct, so that C code can read, retain or slice it. The pointer is valid until the
+    /// buffer is moved or dropped.
     #[inline]
     pub fn as_raw(&self) -> *const ffi::aegis_buffer {
         addr_of!(self.raw)
     }
 
-    /// Gives the C struct away. It is the receiver's to release.
+    /// Gives away the C struct. The receiver must release it.
     #[inline]
     #[must_use = "the struct is a handle: give it to aegis_buffer_release or Buffer::from_raw"]
     pub fn into_raw(self) -> ffi::aegis_buffer {
         ManuallyDrop::new(self).raw
     }
 
-    /// Takes a C buffer over.
+    /// Takes over a C buffer.
     ///
     /// # Safety
     ///
-    /// - `raw` was made by the C library or [`into_raw`](Self::into_raw), is not all-zero and not
-    ///   released.
+    /// - `raw` was made by the C library or [`into_raw`](Self::into_raw). It is not all-zero and
+    ///   not released.
     /// - No copy of the struct is used or released afterwards.
-    /// - Its bytes are initialised, and nobody writes them, or makes a writer of them, while there
-    ///   are handles to them; without an owner, ever.
-    /// - Its owner may be released on any thread.
+    /// - Its bytes are initialised. While there are handles to them, no code writes them or makes a
+    ///   writer of them. If the buffer has no owner, no code ever does.
+    /// - Any thread may release its owner.
     #[inline]
     pub const unsafe fn from_raw(raw: ffi::aegis_buffer) -> Self {
         Self { raw }
@@ -299,19 +303,19 @@ impl Buffer {
     ///
     /// # Safety
     ///
-    /// - `raw` points to a buffer that is not all-zero, and is neither changed nor released while
+    /// - `raw` points to a buffer that is not all-zero, and that is not changed or released while
     ///   `'a` lasts.
-    /// - Its bytes are initialised, and nobody writes them, or makes a writer of them, while there
-    ///   are handles to them; without an owner, ever.
-    /// - Its owner may be released on any thread.
+    /// - Its bytes are initialised. While there are handles to them, no code writes them or makes a
+    ///   writer of them. If the buffer has no owner, no code ever does.
+    /// - Any thread may release its owner.
     #[inline]
     pub unsafe fn borrow_raw<'a>(raw: *const ffi::aegis_buffer) -> &'a Self {
-        // SAFETY: `Buffer` is a transparent wrapper, and the caller vouches for the rest.
+        // SAFETY: `Buffer` is a transparent wrapper, and the caller guarantees the rest.
         unsafe { &*raw.cast::<Self>() }
     }
 
-    /// Whether `len` of the bytes are there to be read: unlike those of a mapped file that was
-    /// truncated. No bytes always are.
+    /// Whether `len` of the bytes can be read. Bytes of a mapped file that was truncated cannot.
+    /// For `len` 0 it is always true.
     pub(super) fn is_whole(&self, len: usize) -> bool {
         let owner = self.raw.owner;
         // SAFETY: `self` is a handle.
@@ -327,20 +331,20 @@ impl Buffer {
         &self.raw
     }
 
-    /// For calls of the core that change the handle.
+    /// The C struct, for calls of the core that change the handle.
     #[inline(always)]
     pub(super) fn raw_mut(&mut self) -> &mut ffi::aegis_buffer {
         &mut self.raw
     }
 
-    /// Shows other bytes, which the owner has too.
+    /// Makes this a view of other bytes of the same owner.
     #[inline(always)]
     pub(super) fn set(&mut self, data: *const u8, length: usize) {
         self.raw.data = data;
         self.raw.length = length;
     }
 
-    /// A view of `start..end`, which is inside. One of no bytes needs no reference.
+    /// A view of `start..end`, which is inside. A view of no bytes needs no reference.
     #[inline(always)]
     fn part(&self, start: usize, end: usize) -> Self {
         debug_assert!(start <= end && end <= self.len());
@@ -354,18 +358,19 @@ impl Buffer {
         Self { raw: ffi::aegis_buffer { data, length: end - start, owner: self.raw.owner } }
     }
 
-    /// The buffer, or one that holds nothing if it has no bytes: C may have made it with an owner.
+    /// The buffer itself, but without its owner if it has no bytes. C code may have made a buffer
+    /// of no bytes with an owner.
     #[inline(always)]
     fn unless_empty(mut self) -> Self {
         self.truncate(self.len());
         self
     }
 
-    /// Drops `count` bytes in front, which are there.
+    /// Drops the first `count` bytes. The buffer has at least that many.
     #[inline(always)]
     fn skip(&mut self, count: usize) {
         debug_assert!(count <= self.len());
-        // SAFETY: that many are inside.
+        // SAFETY: the buffer has at least `count` bytes.
         self.raw.data = unsafe { self.raw.data.add(count) };
         self.raw.length -= count;
     }
@@ -380,20 +385,20 @@ impl Buffer {
 }
 
 impl Default for Buffer {
-    /// An empty buffer, for which nothing is allocated.
+    /// An empty buffer. It allocates nothing.
     fn default() -> Self {
         Self::new()
     }
 }
 
 impl Clone for Buffer {
-    /// Another handle to the same bytes: one relaxed increment.
+    /// Another handle to the same bytes. It costs one relaxed increment.
     #[inline]
     fn clone(&self) -> Self {
         let raw = *self.raw();
         // SAFETY: `self` is a handle.
         unsafe { owner::retain(raw.owner) };
-        // SAFETY: the same view, with the reference just counted.
+        // SAFETY: it is the same view, with the reference that was just counted.
         unsafe { Self::from_raw(raw) }
     }
 }
@@ -401,15 +406,15 @@ impl Clone for Buffer {
 impl Drop for Buffer {
     #[inline]
     fn drop(&mut self) {
-        // SAFETY: `self` is a handle, and not used again.
+        // SAFETY: `self` is a handle, and nothing uses it again.
         unsafe { owner::release_view(self.raw().owner) }
     }
 }
 
-/// Drops a view inside of `unwind::call`: a panic of the owner goes on when that is done, and so
-/// does not cut short what is being done with several views.
+/// Drops a view in code that runs inside `unwind::call`. A panic of the owner continues only when
+/// `unwind::call` ends. So it does not interrupt a loop over several views.
 pub(super) fn drop_inside(buffer: Buffer) {
     let mut raw = buffer.into_raw();
-    // SAFETY: a handle, not used again.
+    // SAFETY: it is a handle, and nothing uses it again.
     unsafe { ffi::aegis_buffer_release(&mut raw) };
 }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The only writer of its bytes: making, filling, freezing. Splitting is in `writer_split.rs`.
+//! The only writer of its bytes: making, filling and freezing it. Splitting is in
+//! `writer_split.rs`.
 
 use core::fmt;
 use core::mem::{ManuallyDrop, MaybeUninit};
@@ -13,11 +14,12 @@ use crate::budget::MemoryBudget;
 use crate::error::{expect, AllocError};
 use crate::{ffi, unwind};
 
-/// The unique writer of a piece of memory; it derefs to the bytes written so far.
+/// The unique writer of a piece of memory. It derefs to the bytes written so far.
 ///
-/// Its capacity is fixed: what does not fit is an error, and only [`reserve`](Self::reserve) moves
-/// it to more memory. It is made with a capacity, or comes from a [`BufferPool`](super::BufferPool),
-/// and is frozen into a [`Buffer`]. It can be split into writers that each have bytes of their own.
+/// Its capacity is fixed: bytes that do not fit are an error, and only [`reserve`](Self::reserve)
+/// moves the writer to more memory. A writer is made with a capacity, or it comes from a
+/// [`BufferPool`](super::BufferPool). It can be frozen into a [`Buffer`]. It can also be split into
+/// writers that each have bytes of their own.
 ///
 /// # Examples
 ///
@@ -33,12 +35,12 @@ use crate::{ffi, unwind};
 /// ```
 #[repr(transparent)]
 pub struct BufferMut {
-    /// Never without data or owner.
+    /// The pointers to data and owner are never null.
     raw: ffi::aegis_buffer_mut,
 }
 
-// SAFETY: the range is this writer's alone, counts are atomic, and owners are freed on any thread
-// by their contract.
+// SAFETY: no other handle has the range, counts are atomic, and the contract of owners says that
+// any thread may free them.
 unsafe impl Send for BufferMut {}
 // SAFETY: `&BufferMut` only reads.
 unsafe impl Sync for BufferMut {}
@@ -65,8 +67,8 @@ impl BufferMut {
         Self::make(capacity, 0, None)
     }
 
-    /// Makes an empty writer on the C heap, whose first byte is aligned to `align` bytes: 4096 for
-    /// direct I/O. 0 stands for 16.
+    /// Makes an empty writer on the C heap. Its first byte is aligned to `align` bytes, for example
+    /// 4096 for direct I/O. 0 means 16.
     ///
     /// # Panics
     ///
@@ -77,8 +79,8 @@ impl BufferMut {
         expect(Self::try_with_capacity_aligned(capacity, align))
     }
 
-    /// Makes an empty writer on the C heap, whose first byte is aligned to `align` bytes: 4096 for
-    /// direct I/O. 0 stands for 16.
+    /// Makes an empty writer on the C heap. Its first byte is aligned to `align` bytes, for example
+    /// 4096 for direct I/O. 0 means 16.
     ///
     /// # Errors
     ///
@@ -88,8 +90,8 @@ impl BufferMut {
         Self::make(capacity, align, None)
     }
 
-    /// Makes an empty writer on the C heap that is charged, with its header, to a budget until the
-    /// memory is freed. An alignment of 0 stands for 16.
+    /// Makes an empty writer on the C heap. Its memory and header are charged to a budget until the
+    /// memory is freed. An alignment of 0 means 16.
     ///
     /// # Panics
     ///
@@ -100,8 +102,8 @@ impl BufferMut {
         expect(Self::try_with_capacity_in(capacity, align, budget))
     }
 
-    /// Makes an empty writer on the C heap that is charged, with its header, to a budget until the
-    /// memory is freed. An alignment of 0 stands for 16.
+    /// Makes an empty writer on the C heap. Its memory and header are charged to a budget until the
+    /// memory is freed. An alignment of 0 means 16.
     ///
     /// # Errors
     ///
@@ -123,7 +125,7 @@ impl BufferMut {
         let mut raw = NO_WRITER;
         let budget = raw_budget(budget);
         unwind::call_keeping(Result::is_ok, || {
-            // SAFETY: `raw` is written, and the budget is borrowed.
+            // SAFETY: the call writes `raw`, and the budget is borrowed.
             unsafe {
                 ask(|error| ffi::aegis_buffer_mut_alloc(&mut raw, capacity, align, budget, error))
             }
@@ -132,19 +134,19 @@ impl BufferMut {
         Ok(unsafe { Self::from_raw(raw) })
     }
 
-    /// Bytes written.
+    /// Number of bytes written.
     #[inline]
     pub const fn len(&self) -> usize {
         self.raw.length
     }
 
-    /// Whether nothing is written.
+    /// Whether no bytes are written.
     #[inline]
     pub const fn is_empty(&self) -> bool {
         self.raw.length == 0
     }
 
-    /// Bytes that can be written in all, those written included.
+    /// Bytes that the writer has room for, the bytes written included.
     #[inline]
     pub const fn capacity(&self) -> usize {
         self.raw.capacity
@@ -165,17 +167,17 @@ impl BufferMut {
         self.room_mut()
     }
 
-    /// The same, for what stores no bytes that are not initialised.
+    /// The same room, for callers that store only initialised bytes.
     #[inline]
     pub(super) fn room_mut(&mut self) -> &mut [MaybeUninit<u8>] {
         let room = self.remaining_capacity();
         // SAFETY: the length is at most the capacity.
         let end = unsafe { self.raw.data.add(self.raw.length) };
-        // SAFETY: the range is this writer's alone; uninitialised bytes are no claim.
+        // SAFETY: no other handle has the range, and `MaybeUninit<u8>` need not be initialised.
         unsafe { slice::from_raw_parts_mut(end.cast(), room) }
     }
 
-    /// Says how many bytes are written.
+    /// Sets how many bytes count as written.
     ///
     /// # Safety
     ///
@@ -201,7 +203,7 @@ impl BufferMut {
     ///
     /// # Panics
     ///
-    /// When they do not fit; the message names the capacity and what is in use.
+    /// When they do not fit. The message names the capacity and the bytes in use.
     #[inline]
     #[track_caller]
     pub fn extend_from_slice(&mut self, bytes: &[u8]) {
@@ -212,11 +214,12 @@ impl BufferMut {
     ///
     /// # Errors
     ///
-    /// [`AllocError::Exhausted`] when they do not fit; nothing is written.
+    /// [`AllocError::Exhausted`] when they do not fit. Then nothing is written.
     #[inline]
     pub fn try_extend_from_slice(&mut self, bytes: &[u8]) -> Result<(), AllocError> {
         self.room_for(bytes.len())?;
-        // SAFETY: there is room behind the bytes written, which no slice of safe code overlaps.
+        // SAFETY: there is room behind the bytes written, and no slice of safe code overlaps the
+        // room.
         unsafe {
             let end = self.raw.data.add(self.raw.length);
             ptr::copy_nonoverlapping(bytes.as_ptr(), end, bytes.len());
@@ -225,7 +228,8 @@ impl BufferMut {
         Ok(())
     }
 
-    /// Makes the writer `len` bytes long: bytes behind are dropped, missing ones are `value`.
+    /// Makes the writer `len` bytes long. Bytes behind `len` are dropped, and missing bytes are
+    /// filled with `value`.
     ///
     /// # Panics
     ///
@@ -244,11 +248,12 @@ impl BufferMut {
         expect(self.try_resize(len, value));
     }
 
-    /// Makes the writer `len` bytes long: bytes behind are dropped, missing ones are `value`.
+    /// Makes the writer `len` bytes long. Bytes behind `len` are dropped, and missing bytes are
+    /// filled with `value`.
     ///
     /// # Errors
     ///
-    /// [`AllocError::Exhausted`] when `len` is larger than the capacity; nothing is written.
+    /// [`AllocError::Exhausted`] when `len` is larger than the capacity. Then nothing is written.
     pub fn try_resize(&mut self, len: usize, value: u8) -> Result<(), AllocError> {
         if let Some(missing) = len.checked_sub(self.len()) {
             self.room_for(missing)?;
@@ -274,19 +279,21 @@ impl BufferMut {
         AllocError::Exhausted { requested, align: 0, capacity, in_use, blocks: 0 }
     }
 
-    /// Drops the bytes behind the first `len`. A writer that has no more is left as it is.
+    /// Drops the bytes behind the first `len` bytes. A writer that has at most `len` bytes stays as
+    /// it is.
     #[inline]
     pub fn truncate(&mut self, len: usize) {
         self.raw.length = self.len().min(len);
     }
 
-    /// Drops the bytes written and keeps the room.
+    /// Drops the bytes written. The capacity stays the same.
     #[inline]
     pub fn clear(&mut self) {
         self.raw.length = 0;
     }
 
-    /// Makes room for `additional` bytes behind those written, as [`try_reserve`](Self::try_reserve).
+    /// Makes room for `additional` bytes behind the bytes written, as
+    /// [`try_reserve`](Self::try_reserve) does.
     ///
     /// # Panics
     ///
@@ -296,31 +303,39 @@ impl BufferMut {
         expect(self.try_reserve(additional));
     }
 
-    /// Makes room for `additional` bytes behind those written.
+    /// Makes room for `additional` bytes behind the bytes written.
     ///
-    /// That is in the same memory if nobody else has a part of it and it has as much room: behind the
-    /// bytes, or, with what is before them, by moving them when that wins at least as much room as
-    /// there are bytes to move. Else it is in new memory on the C heap: of twice the capacity, or of
-    /// as much as the old memory has in all up to 64 KiB, or of what is needed, whichever is most; of
-    /// just what is needed if more is refused.
+    /// The room is in the same memory if this writer is the only handle to it and one of these
+    /// holds:
     ///
-    /// So a writer that is filled at its end and [split](Self::split_to) at its front, whose front parts
-    /// are dropped, moves in all at most twice as many bytes as were written to it. A codec whose
-    /// frames are kept takes new memory once for each 64 KiB, or for each old capacity. (Both are so as
-    /// long as more than what is needed is not refused.)
+    /// - There is enough room behind the bytes.
+    /// - There is enough room before and behind the bytes together, and moving the bytes to the
+    ///   front gains at least as much room as there are bytes to move.
+    ///
+    /// Otherwise the bytes move to new memory on the C heap. Its size is the largest of these:
+    /// twice the capacity; the size of the old memory, but at most 64 KiB; the size that is needed.
+    /// If that is refused, it is the size that is needed.
+    ///
+    /// Two bounds follow, as long as the larger sizes are not refused:
+    ///
+    /// - A program fills a writer at its end, [splits](Self::split_to) it at its front and drops
+    ///   the front parts. Then the writer moves, in all, at most twice as many bytes as were
+    ///   written to it.
+    /// - A codec keeps the frames that it splits off. Then it takes new memory once for each 64
+    ///   KiB, or once for each old capacity.
     ///
     /// # Errors
     ///
-    /// As [`try_with_capacity`](Self::try_with_capacity); the writer is unchanged.
+    /// As [`try_with_capacity`](Self::try_with_capacity). The writer is unchanged.
     pub fn try_reserve(&mut self, additional: usize) -> Result<(), AllocError> {
         unwind::call(|| self.grow(additional, None))
     }
 
-    /// As [`try_reserve`](Self::try_reserve), with new memory charged to a budget.
+    /// As [`try_reserve`](Self::try_reserve), but new memory is charged to a budget.
     ///
     /// # Errors
     ///
-    /// As [`try_with_capacity_in`](Self::try_with_capacity_in); the writer is unchanged.
+    /// As [`try_with_capacity_in`](Self::try_with_capacity_in). The writer is unchanged.
     pub fn try_reserve_in(
         &mut self,
         additional: usize,
@@ -329,7 +344,8 @@ impl BufferMut {
         unwind::call(|| self.grow(additional, Some(budget)))
     }
 
-    /// Makes room. Inside `unwind::call`: the owner of the old memory may panic.
+    /// Makes room. Callers are inside `unwind::call`, because the owner of the old memory may panic
+    /// in its drop.
     pub(super) fn grow(
         &mut self,
         additional: usize,
@@ -339,12 +355,12 @@ impl BufferMut {
             return Ok(());
         }
         let (raw, budget): (*mut _, _) = (&mut self.raw, raw_budget(budget));
-        // SAFETY: `self` is a handle and still one afterwards; the budget is borrowed.
+        // SAFETY: `self` is a handle, and is still one after the call; the budget is borrowed.
         unsafe { ask(|error| ffi::aegis_buffer_mut_reserve(raw, additional, budget, error)) }
     }
 
     /// Turns the writer into a view of the bytes written. Nothing is copied or counted. A writer
-    /// without bytes is dropped, room and all.
+    /// without bytes is dropped together with its room, and the view is empty.
     #[inline]
     #[must_use]
     pub fn freeze(self) -> Buffer {
@@ -352,34 +368,34 @@ impl BufferMut {
             return Buffer::new();
         }
         let ffi::aegis_buffer_mut { data, length, owner, .. } = self.into_raw();
-        // SAFETY: the handle is passed on, and the bytes are not written any more.
+        // SAFETY: the view takes over the handle, and the bytes are not written any more.
         unsafe { Buffer::from_raw(ffi::aegis_buffer { data, length, owner }) }
     }
 
-    /// The C struct, for C code to append to. The pointer is good while the writer is neither moved
-    /// nor dropped.
+    /// The C struct, so that C code can append bytes. The pointer is valid until the writer is
+    /// moved or dropped.
     #[inline]
     pub fn as_raw(&mut self) -> *mut ffi::aegis_buffer_mut {
         &mut self.raw
     }
 
-    /// Gives the C struct away. It is the receiver's to freeze or release.
+    /// Gives away the C struct. The receiver must freeze or release it.
     #[inline]
     #[must_use = "the struct is a handle: give it to aegis_buffer_mut_release or from_raw"]
     pub fn into_raw(self) -> ffi::aegis_buffer_mut {
         ManuallyDrop::new(self).raw
     }
 
-    /// Takes a C writer over.
+    /// Takes over a C writer.
     ///
     /// # Safety
     ///
-    /// - `raw` was made by the C library or [`into_raw`](Self::into_raw), is not all-zero and not
-    ///   released.
+    /// - `raw` was made by the C library or [`into_raw`](Self::into_raw). It is not all-zero and
+    ///   not released.
     /// - No copy of the struct is used or released afterwards.
-    /// - Its first `length` and its first `initialized` bytes are initialised, and nobody else uses
-    ///   those up to its capacity.
-    /// - Its owner may be released on any thread.
+    /// - Its first `length` bytes and its first `initialized` bytes are initialised. No other code
+    ///   uses the bytes up to its capacity.
+    /// - Any thread may release its owner.
     #[inline]
     pub const unsafe fn from_raw(raw: ffi::aegis_buffer_mut) -> Self {
         Self { raw }
@@ -389,14 +405,14 @@ impl BufferMut {
     ///
     /// # Safety
     ///
-    /// - `raw` points to a writer that is not all-zero, and is neither used nor released by anyone
-    ///   else while `'a` lasts.
-    /// - Its first `length` and its first `initialized` bytes are initialised, and nobody else uses
-    ///   those up to its capacity.
-    /// - Its owner may be released on any thread.
+    /// - `raw` points to a writer that is not all-zero. No other code uses or releases it while
+    ///   `'a` lasts.
+    /// - Its first `length` bytes and its first `initialized` bytes are initialised. No other code
+    ///   uses the bytes up to its capacity.
+    /// - Any thread may release its owner.
     #[inline]
     pub unsafe fn borrow_raw<'a>(raw: *mut ffi::aegis_buffer_mut) -> &'a mut Self {
-        // SAFETY: `BufferMut` is a transparent wrapper, and the caller vouches for the rest.
+        // SAFETY: `BufferMut` is a transparent wrapper, and the caller guarantees the rest.
         unsafe { &mut *raw.cast::<Self>() }
     }
 
@@ -412,7 +428,7 @@ impl BufferMut {
 }
 
 impl fmt::Write for BufferMut {
-    /// Appends the text, all of it or, when it does not fit, nothing.
+    /// Appends all of the text, or nothing if it does not fit.
     fn write_str(&mut self, text: &str) -> fmt::Result {
         self.try_extend_from_slice(text.as_bytes()).map_err(|_| fmt::Error)
     }
@@ -421,7 +437,7 @@ impl fmt::Write for BufferMut {
 impl Drop for BufferMut {
     #[inline]
     fn drop(&mut self) {
-        // SAFETY: `self` is a handle, which has an owner, and not used again.
+        // SAFETY: `self` is a handle with an owner, and nothing uses it again.
         unsafe { owner::release_writer(self.raw().owner) }
     }
 }

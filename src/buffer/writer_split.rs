@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Splitting and joining writers, in constant time and inlined. The rules are those of
-//! `aegis_memory/buffer.h`; a test holds both equal.
+//! `aegis_memory/buffer.h`. A test checks that both do the same.
 
 use super::writer::BufferMut;
 use super::{owner, range};
@@ -8,9 +8,10 @@ use crate::error::expect;
 use crate::{ffi, unwind};
 
 impl BufferMut {
-    /// Splits the writer: the bytes before `at` are returned, without room behind them; those from
-    /// `at` on stay, and the room. Each of both holds the memory, even a writer without room, which may
-    /// [have all of it again](Self::reserve) when the other is gone.
+    /// Splits the writer. It returns a writer of the bytes before `at`, without room behind them.
+    /// The bytes from `at` on and the room stay in this writer. Both writers keep the memory. When
+    /// one of them is gone, [`reserve`](Self::reserve) can give all of the memory to the other,
+    /// also to a writer without room.
     ///
     /// # Panics
     ///
@@ -42,7 +43,7 @@ impl BufferMut {
         front
     }
 
-    /// Splits the bytes written off, and keeps the room: `split_to(len())`.
+    /// Splits off the bytes written and keeps the room: `split_to(len())`.
     ///
     /// # Examples
     ///
@@ -63,8 +64,8 @@ impl BufferMut {
         self.split_to(self.len())
     }
 
-    /// Splits the writer: what is from `at` on is returned, bytes and room; what is before stays.
-    /// The room may be split too.
+    /// Splits the writer. It returns a writer of the bytes and the room from `at` on. The bytes and
+    /// the room before `at` stay in this writer. So `at` may lie in the room too.
     ///
     /// # Panics
     ///
@@ -85,12 +86,13 @@ impl BufferMut {
         back
     }
 
-    /// Joins a writer that begins in the same memory where this one's capacity ends. There must be
-    /// no room between the bytes of both, but two rooms join. A writer without capacity always does.
+    /// Joins `back` to this writer, if `back` begins in the same memory where the capacity of this
+    /// writer ends. If `back` has bytes, this writer must have no room. If `back` has no bytes, its
+    /// room is joined to the room of this writer. A `back` without capacity can always be joined.
     ///
     /// # Errors
     ///
-    /// `back`, when the two do not meet; nothing changed.
+    /// `back`, when the two do not meet. Nothing is changed.
     #[inline]
     pub fn try_unsplit(&mut self, back: Self) -> Result<(), Self> {
         let raw = self.raw();
@@ -113,8 +115,8 @@ impl BufferMut {
         Ok(())
     }
 
-    /// Joins a writer: as [`try_unsplit`](Self::try_unsplit) if the two meet, else by appending a
-    /// copy of its bytes, for which it [makes room](Self::reserve).
+    /// Joins `back` to this writer: as [`try_unsplit`](Self::try_unsplit) if the two meet.
+    /// Otherwise it [makes room](Self::reserve) and appends a copy of the bytes of `back`.
     ///
     /// # Panics
     ///
@@ -122,7 +124,7 @@ impl BufferMut {
     #[track_caller]
     pub fn unsplit(&mut self, back: Self) {
         if let Err(back) = self.try_unsplit(back) {
-            // A panic in the drop of the old memory's owner goes on when the bytes are here.
+            // A panic in the drop of the old memory's owner continues when the bytes are appended.
             expect(unwind::call(|| {
                 self.grow(back.len(), None)?;
                 self.try_extend_from_slice(&back)
@@ -130,7 +132,8 @@ impl BufferMut {
         }
     }
 
-    /// Another writer for `capacity` bytes from `start` on, which this one gives up next.
+    /// Another writer for `capacity` bytes from `start` on. The caller takes these bytes from this
+    /// writer next.
     #[inline(always)]
     fn cut(&self, start: usize, length: usize, capacity: usize) -> Self {
         let raw = self.raw();
@@ -141,8 +144,8 @@ impl BufferMut {
         let data = unsafe { raw.data.add(start) };
         let initialized = raw.initialized.saturating_sub(start).min(capacity);
         let part = ffi::aegis_buffer_mut { data, length, capacity, owner: raw.owner, initialized };
-        // SAFETY: a handle with the reference just counted; the caller sees to it that no other
-        // writer has the range.
+        // SAFETY: it is a handle with the reference that was just counted. The caller makes sure
+        // that no other writer has the range.
         unsafe { Self::from_raw(part) }
     }
 }
