@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A block of an arena: its header, and what follows from it. Knows no arena. Not installed. */
+/* A block of an arena: the block header, and what follows from its fields. This unit knows no
+ * arena. Not installed. */
 #ifndef AEGIS_MEMORY_I_ARENA_BLOCK_H
 #define AEGIS_MEMORY_I_ARENA_BLOCK_H
 
@@ -9,28 +10,31 @@
 
 _Static_assert(AEGIS_ARENA_ALIGN == AEGIS_I_MIN_ALIGN, "the error record says so");
 
-/* The head of a block; its usable bytes follow. The block knows no arena, so arenas can move. */
+/* The block header. The usable bytes of the block follow it. A block does not point to its arena,
+ * so an arena can be moved. */
 struct aegis_arena_block {
     aegis_arena_block *next;
-    /* As acquired from the source, head included. */
+    /* The size of the block as acquired from the source, with the block header. */
     size_t total_bytes;
-    /* One past the usable bytes; a multiple of AEGIS_ARENA_ALIGN. */
+    /* One past the usable bytes. A multiple of AEGIS_ARENA_ALIGN. */
     unsigned char *end;
-    /* Bytes at or above are zero. While the block is current, the arena's copy counts. */
+    /* The bytes at or above this address are zero. While the block is current, the arena's field
+     * `dirty_end` is valid instead. */
     unsigned char *dirty_end;
-    /* One past the bytes handed out, once the block is closed. */
+    /* One past the bytes that are handed out. Valid when the block is closed. */
     unsigned char *top;
     /* AEGIS_I_BLOCK_* */
     uint32_t flags;
 };
 
-/* The block lies in the caller's memory: never released. */
+/* The block lies in the caller's memory, so the arena never releases it. */
 #define AEGIS_I_BLOCK_CALLER UINT32_C(1)
-/* Acquired by an arena during a scope on it: given to such an arena again by the next scope at the
- * same depth. The bits above the flags count that depth. */
+/* The outer arena of a scope acquired this block while the scope was open. The next scope at the
+ * same depth gives the block to its outer arena again. The bits above the flags hold that depth. */
 #define AEGIS_I_BLOCK_OUTER UINT32_C(2)
 #define AEGIS_I_BLOCK_DEPTH_SHIFT 2
-/* What the source is asked to align blocks to; the usable bytes start as aligned. */
+/* The alignment of blocks that the arena asks its source for. The usable bytes start at a multiple
+ * of it too. */
 #define AEGIS_I_BLOCK_ALIGN ((size_t)16)
 #define AEGIS_I_BLOCK_HEADER                                                                       \
     ((sizeof(aegis_arena_block) + AEGIS_I_BLOCK_ALIGN - 1) & ~(AEGIS_I_BLOCK_ALIGN - 1))
@@ -43,7 +47,7 @@ static inline size_t aegis_i_block_capacity(const aegis_arena_block *block) {
     return (size_t)(block->end - aegis_i_block_start(block));
 }
 
-/* Lays the head of a block over memory of at least AEGIS_I_BLOCK_HEADER bytes. */
+/* Writes a block header at the start of `memory`, which has at least AEGIS_I_BLOCK_HEADER bytes. */
 static inline aegis_arena_block *aegis_i_block_lay(void *memory, size_t total_bytes, bool zeroed,
                                                    uint32_t flags) {
     aegis_arena_block *block = (aegis_arena_block *)memory;

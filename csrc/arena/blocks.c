@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The list of blocks of an arena: first those in use, up to `last`, then the idle ones. */
+/* The list of blocks of an arena: first the blocks in use, up to `last`, then the idle ones. */
 #include "blocks.h"
 #include "../base/harden.h"
 

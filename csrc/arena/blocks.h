@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The list of blocks of an arena. Not installed. */
+/* The list of blocks of an arena: how blocks are acquired, put into the list and released. This
+ * unit does not decide which block serves a request: chain.c does. Not installed. */
 #ifndef AEGIS_MEMORY_I_ARENA_BLOCKS_H
 #define AEGIS_MEMORY_I_ARENA_BLOCKS_H
 
@@ -8,7 +9,9 @@
 
 _Static_assert(AEGIS_I_HEADROOM == AEGIS_ARENA_HEADROOM, "no block ends in an arena's headroom");
 
-/* Makes `block`, idle and behind `last`, the current one of an arena that has none. */
+/* Makes `block` the current block and the last one in use. `block` is the first idle block, or the
+ * first block of an arena without blocks. A block that was current before must be closed already.
+ */
 static inline void aegis_i_arena_enter(aegis_arena *arena, aegis_arena_block *block) {
     if (arena->first == NULL)
         arena->first = block;
@@ -18,7 +21,8 @@ static inline void aegis_i_arena_enter(aegis_arena *arena, aegis_arena_block *bl
     aegis_i_arena_set_ptr(arena, aegis_i_block_start(block));
 }
 
-/* Puts a block behind `last`: the first of the idle ones. An arena without blocks enters it. */
+/* Puts a block behind `last`, so that it is the first idle block. In an arena without blocks it
+ * becomes the current block. */
 static inline void aegis_i_arena_link(aegis_arena *arena, aegis_arena_block *block) {
     arena->capacity_bytes += aegis_i_block_capacity(block);
     if (arena->last == NULL) {
@@ -29,27 +33,28 @@ static inline void aegis_i_arena_link(aegis_arena *arena, aegis_arena_block *blo
     arena->last->next = block;
 }
 
-/* Asks the source for memory, `*zeroed` if all of it is zero. NULL: `why` says why. It
- * reads only what does not change between init and fini: the arena may be in use meanwhile. */
+/* Asks the source for memory. Sets `*zeroed` if all of the memory is zero. On failure returns NULL,
+ * and `why` says why. The function reads only fields of the arena that do not change between init
+ * and fini, so the arena may be in use meanwhile. */
 static inline void *aegis_i_arena_acquire(const aegis_arena *arena, size_t total_bytes,
                                           bool *zeroed, aegis_i_refusal *why) {
     return aegis_i_acquire(&arena->source, arena->budget, total_bytes, AEGIS_I_BLOCK_ALIGN, zeroed,
                            why);
 }
 
-/* Sets the growth step that follows one of `step_bytes`. */
+/* Sets the growth step that follows a step of `step_bytes`. */
 static inline void aegis_i_arena_grow_step(aegis_arena *arena, size_t step_bytes) {
     size_t next_bytes = step_bytes <= arena->max_block_bytes / 2
                             ? step_bytes * 2
                             : aegis_i_max(step_bytes, arena->max_block_bytes);
-    /* Others may have gone further while the block was being acquired. */
+    /* The step may have grown while the block was being acquired: then the larger step stays. */
     arena->next_block_bytes = aegis_i_max(arena->next_block_bytes, next_bytes);
 }
 
-/* Makes a block of memory that was acquired, and puts it behind `last` as idle. */
+/* Makes a block of acquired memory and puts it behind `last`, as an idle block. */
 AEGIS_I_HIDDEN aegis_arena_block *aegis_i_arena_add(aegis_arena *arena, void *memory,
                                                     size_t total_bytes, bool zeroed);
-/* Gives every block of the list back, except the caller's. */
+/* Releases every block of the list, except the block in the caller's memory. */
 AEGIS_I_HIDDEN void aegis_i_arena_release(aegis_arena *arena, aegis_arena_block *block);
 
 #endif

@@ -1,30 +1,61 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The block chain of an arena: where an allocation goes when the current block is full.
+/* The block chain of an arena: which block serves an allocation when the current block is full.
  *
- * The chain holds the blocks in use, up to `last`, then the idle ones. A request that does not fit
- * takes the first idle block that may serve it, else a new one: of the growth step, which doubles
- * up to a maximum, if several such requests fit into it, or of just its own size. Of the block at
- * hand and the block found, the one with more room left stays current and the other is closed.
+ * The chain holds the blocks in use, up to `last`, then the idle blocks. A request that does not
+ * fit into the current block takes the first idle block that may serve it. If there is none, the
+ * arena acquires a block: of the growth step if several such requests fit into that, else of the
+ * request's own size. The growth step doubles up to a maximum. A block "may serve" a request if
+ * may_serve says so.
  *
- * A choice that would close a block whose unused end, with all ends closed before it, made up a
- * quarter of the blocks in use is not taken; a block of the request's own size leaves next to no
- * end, so there always is a choice. The same requests after a reset meet the same idle blocks in
- * the same order and pass the same test, so they acquire nothing.
+ * Invariants:
+ * 1. Of the current block and the other block that serves a request, the one with more room left
+ *    stays current, and the other one is closed (place). So the end that is closed is the smaller
+ *    of the two ends. There is one exception: a block that was acquired for this request alone is
+ *    always closed. Its end is only what aegis_i_own_block rounds up, at most 8 bytes or 1/32 of
+ *    the block.
+ * 2. A block serves a request only if the ends of all closed blocks, with the end that it closes,
+ *    stay below a quarter of the blocks in use, or if it closes no end at all (may_serve, called by
+ *    unlink_idle, want_block and aegis_i_arena_receive).
+ * 3. A block of exactly the request's size always may serve the request, because it closes no end.
+ *    want_block and refused fall back on that size. An arena with AEGIS_ARENA_OWN_BLOCKS acquires
+ *    no other.
+ * 4. A reset keeps the blocks in the order of their first use (go_back in mark.c).
  *
- * An allocation has three steps, so that one behind a lock can give the lock back for the second,
- * the only one that calls the user's functions: serve it from what is held, or say which block is
- * wanted; acquire that; receive it and serve the request. Between the steps the arena may change:
- * functions of the user that run in the second may use it, as other threads may. */
+ * The waste stays below a quarter. It starts at 0, and it grows only when a block is closed. By
+ * invariant 2 the end that is closed then fits below the quarter. In the exception of invariant 1
+ * the end is less than a quarter of the new block, so the sum stays below a quarter too. (Where 8
+ * bytes are a quarter of the new block or more, the current block has as many left, so invariant 2
+ * has counted them.) By invariant 3 there is always a block that the request may have. A merge at
+ * the end of a scope does not keep this bound: see scope.c.
+ *
+ * The same requests after a reset acquire nothing. By invariant 4 they meet the same blocks, now
+ * idle, in the same order, and each block passes the same test again.
+ *
+ * An allocation has three steps:
+ * 1. aegis_i_arena_serve serves the request from the blocks held, or says which block it wants.
+ * 2. The caller acquires that block (aegis_i_arena_acquire, or the lender). Only this step calls
+ *    functions of the user.
+ * 3. aegis_i_arena_receive takes the block over and serves the request.
+ *
+ * A locked arena gives its lock back for step 2. During that step the arena may change, because
+ * functions of the user and other threads may use it. So step 3 looks at the current block and the
+ * idle blocks again before it decides.
+ *
+ * Source: an arena as a list of blocks that are reused is from D. R. Hanson, "Fast allocation and
+ * deallocation of memory based on object lifetimes" (Software: Practice and Experience 20,
+ * 1990). */
 #include "chain.h"
 #include "../base/error_record.h"
 #include "../base/harden.h"
 #include "growth.h"
 #include "guard.h"
 
-/* An idle block this many times larger than the growth step is kept for large requests. */
+/* A request does not take an idle block that is more than this many times as large as the growth
+ * step and as the request. Such a block is kept for large requests. */
 #define IDLE_EXCESS 4
 
-/* Hands out bytes at `p`, clearing those below `dirty_end` if asked. */
+/* Hands out the bytes at `p`. If `zeroed` is set, clears those of them that lie below
+ * `dirty_end`. */
 static void *hand_out(aegis_arena *arena, unsigned char *p, size_t size_bytes,
                       unsigned char *dirty_end, bool zeroed) {
     if ((arena->flags & AEGIS_ARENA_GUARD) != 0)
@@ -39,13 +70,13 @@ static void *hand_out(aegis_arena *arena, unsigned char *p, size_t size_bytes,
     return p;
 }
 
-/* What an allocation takes of a block, its guard included. */
+/* The bytes that an allocation takes of a block, with its guard. */
 static size_t span_of(const aegis_arena *arena, size_t size_bytes) {
     return aegis_i_round_up(size_bytes, AEGIS_ARENA_ALIGN) + arena->guard_bytes;
 }
 
-/* Allocates from the current block, or returns NULL. What the fast paths do, for any request and
- * any arena. */
+/* Allocates from the current block, or returns NULL. It does what the fast paths do, but for any
+ * request and any arena. */
 static void *take_from_current(aegis_arena *arena, const aegis_i_request *request) {
     unsigned char *p = arena->ptr;
     size_t room_bytes = (size_t)(aegis_i_arena_end(arena) - p);
@@ -60,8 +91,8 @@ static void *take_from_current(aegis_arena *arena, const aegis_i_request *reques
     return hand_out(arena, p, request->size_bytes, arena->dirty_end, request->zeroed);
 }
 
-/* Whether a request of `need_bytes` may be served from a block of `capacity_bytes`: whether the
- * block end that this closes keeps all closed ends under a quarter of the blocks in use. */
+/* Whether a block of `capacity_bytes` may serve a request of `need_bytes`: if it does, the end that
+ * this closes must keep the ends of all closed blocks under a quarter of the blocks in use. */
 static bool may_serve(const aegis_arena *arena, size_t capacity_bytes, size_t need_bytes) {
     if (capacity_bytes < need_bytes)
         return false;
@@ -74,7 +105,8 @@ static bool may_serve(const aegis_arena *arena, size_t capacity_bytes, size_t ne
     return (arena->wasted_bytes + closed_end_bytes) < total_bytes / 4 || closed_end_bytes == 0;
 }
 
-/* Takes the first idle block of `owner` that may serve a request to `arena` out of its list. */
+/* Removes the first idle block of `owner` that may serve a request to `arena` from the list of
+ * `owner`, and returns it. NULL: there is none. */
 static aegis_arena_block *unlink_idle(aegis_arena *owner, const aegis_arena *arena,
                                       size_t need_bytes) {
     if (owner->last == NULL)
@@ -93,8 +125,8 @@ static aegis_arena_block *unlink_idle(aegis_arena *owner, const aegis_arena *are
     return NULL;
 }
 
-/* Finds the first idle block that may serve the request, here or in a scope begun since, and makes
- * it the head of the idle. */
+/* Finds the first idle block that may serve the request: in `arena`, or in the arena of a scope
+ * that was begun on it and is open. Makes it the first idle block of `arena`. */
 static aegis_arena_block *find_idle(aegis_arena *arena, size_t need_bytes) {
     aegis_arena *owner = arena;
     aegis_arena_block *block = NULL;
@@ -111,15 +143,16 @@ static aegis_arena_block *find_idle(aegis_arena *arena, size_t need_bytes) {
     return block;
 }
 
-/* Whether a block of `block_bytes`, head included, may serve the request. */
+/* Whether a block of `block_bytes`, with its block header, may serve the request. */
 static bool may_acquire(const aegis_arena *arena, size_t block_bytes,
                         const aegis_i_request *request) {
     return may_serve(arena, block_bytes - AEGIS_I_BLOCK_HEADER, request->need_bytes);
 }
 
-/* A block that stays current and has room for half as much again, so that an allocation which grows
- * by a little at a time is not moved each time. The current block, whose end this closes, has less
- * room than the request needs: so a block of four times that always may serve. */
+/* The size of a block with room for half as much again as the request needs. The block stays
+ * current, so an allocation that grows by a little at a time is not moved each time. If such a
+ * block may not serve, a block of four times the exact size always may: its use closes the end of
+ * the current block, and that end is at most as large as the request. */
 static size_t regrown_block(const aegis_arena *arena, size_t exact_bytes,
                             const aegis_i_request *request) {
     size_t room_bytes = (size_t)(aegis_i_arena_end(arena) - arena->ptr);
@@ -130,9 +163,9 @@ static size_t regrown_block(const aegis_arena *arena, size_t exact_bytes,
     return may_acquire(arena, block_bytes, request) ? block_bytes : 4 * exact_bytes;
 }
 
-/* Says which block the request wants: of the growth step if that suits it and may serve it, else of
- * its own size. A block that is lent is a part of one that is there, so it may be larger: the step
- * doubles as long as the request does not fit. */
+/* Sets the block that the request wants: a block of the growth step if that suits the request and
+ * may serve it, else a block of the request's own size. A lent block is a part of memory that is
+ * already acquired, so it may be larger: its step doubles as long as the request does not fit. */
 static void want_block(const aegis_arena *arena, aegis_i_request *request) {
     bool lent = (arena->flags & AEGIS_I_ARENA_LENT) != 0;
     size_t exact_bytes = AEGIS_I_BLOCK_HEADER + request->need_bytes;
@@ -155,13 +188,13 @@ static void want_block(const aegis_arena *arena, aegis_i_request *request) {
         request->block_bytes = own_bytes;
 }
 
-/* Serves the request from `block`, the head of the idle ones, and decides which of it and the
- * current block stays current. */
+/* Serves the request from `block`, the first idle block, and decides whether that block or the
+ * current block stays current: see invariant 1 above. */
 static void *place(aegis_arena *arena, aegis_arena_block *block, const aegis_i_request *request) {
     size_t capacity_bytes = aegis_i_block_capacity(block);
     size_t room_bytes = (size_t)(aegis_i_arena_end(arena) - arena->ptr);
     size_t rest_bytes = capacity_bytes - request->need_bytes;
-    /* The rest of a block of the request's own size is rounding. */
+    /* In a block of the request's own size the rest is only what was rounded up. */
     bool is_own =
         block->total_bytes == request->block_bytes && !request->grows && !request->regrows;
     arena->last = block;
@@ -184,8 +217,8 @@ static void *place(aegis_arena *arena, aegis_arena_block *block, const aegis_i_r
     return memory;
 }
 
-/* Serves the request from a block that has room for it: the current one, or the head of the idle
- * ones. */
+/* Serves the request from a block that has room for it: the current block or the first idle
+ * block. */
 static void *serve_from(aegis_arena *arena, aegis_arena_block *block,
                         const aegis_i_request *request) {
     void *memory =
@@ -194,7 +227,8 @@ static void *serve_from(aegis_arena *arena, aegis_arena_block *block,
     return memory;
 }
 
-/* Serves the request from the blocks held, but for the current one, or returns NULL. */
+/* Serves the request from the blocks held, except the current block, or returns NULL. In an arena
+ * that is lent its blocks, the lender may make the current block larger instead. */
 static void *serve_from_idle(aegis_arena *arena, const aegis_i_request *request) {
     if ((arena->flags & AEGIS_ARENA_OWN_BLOCKS) != 0)
         return NULL;
@@ -208,7 +242,7 @@ static void *serve_from_idle(aegis_arena *arena, const aegis_i_request *request)
     return NULL;
 }
 
-/* Fails the request for good. */
+/* Fails the request finally: no other block is wanted. */
 static void *fail(aegis_arena *arena, aegis_i_request *request, aegis_i_refusal why) {
     request->block_bytes = 0;
     if ((arena->flags & AEGIS_I_ARENA_FIXED) != 0 && why.status == AEGIS_E_OUT_OF_MEMORY)
@@ -228,7 +262,8 @@ void *aegis_i_arena_serve(aegis_arena *arena, aegis_i_request *request) {
     if (!aegis_i_arena_is_current(arena))
         return fail_with(arena, request, AEGIS_E_INVALID);
     assert(aegis_i_arena_is_valid(arena));
-    /* An alignment that is no constraint here does not narrow the sizes either. */
+    /* An alignment of up to AEGIS_ARENA_ALIGN costs nothing, so it does not reduce the largest
+     * size. */
     size_t excess_bytes = align_bytes > AEGIS_ARENA_ALIGN ? align_bytes - 1 : 0;
     if (!aegis_i_is_power_of_two(align_bytes) || size_bytes > PTRDIFF_MAX - excess_bytes)
         return fail_with(arena, request, AEGIS_E_INVALID_LAYOUT);
@@ -238,8 +273,8 @@ void *aegis_i_arena_serve(aegis_arena *arena, aegis_i_request *request) {
     if (memory != NULL)
         return memory;
 
-    /* The most the request can take of a new block. Both terms are below
-     * PTRDIFF_MAX + 64, so the sum does not wrap. */
+    /* The most that the request can take of a new block. Both terms of the sum are below
+     * PTRDIFF_MAX + 64, so it does not wrap. */
     size_t slack_bytes = align_bytes > AEGIS_I_BLOCK_ALIGN ? align_bytes - AEGIS_I_BLOCK_ALIGN : 0;
     request->need_bytes =
         aegis_i_round_up(slack_bytes + span_of(arena, size_bytes), AEGIS_ARENA_ALIGN);
@@ -251,7 +286,8 @@ void *aegis_i_arena_serve(aegis_arena *arena, aegis_i_request *request) {
     return memory;
 }
 
-/* The block that the request wanted was refused: says which other one it wants, or fails it. */
+/* The block that the request wanted was refused. Asks for a block of the exact size if the refused
+ * block was larger, else fails the request. */
 static void *refused(aegis_arena *arena, aegis_i_request *request, const aegis_i_refusal *why) {
     size_t exact_bytes = AEGIS_I_BLOCK_HEADER + request->need_bytes;
     if (request->block_bytes > exact_bytes && why->status != AEGIS_E_SOURCE) {
@@ -273,7 +309,7 @@ void *aegis_i_arena_receive(aegis_arena *arena, aegis_i_request *request, void *
             aegis_i_arena_grow_step(arena, arena->next_block_bytes);
         block = aegis_i_arena_add(arena, memory, request->block_bytes, zeroed);
     }
-    /* Any room will do now. */
+    /* If no block came, any room is enough: the request need not get room to grow. */
     request->regrows = request->regrows && block != NULL;
     void *served = NULL;
     bool own_block = (arena->flags & AEGIS_ARENA_OWN_BLOCKS) != 0;
@@ -292,7 +328,8 @@ void *aegis_i_arena_receive(aegis_arena *arena, aegis_i_request *request, void *
     }
     if (block == NULL)
         return refused(arena, request, why);
-    /* So much has changed meanwhile that the block would leave too large an end: it stays idle. */
+    /* The arena has changed so much meanwhile that this block would leave too large an end. The
+     * block stays idle, and the request asks for one of its exact size. */
     request->grows = false;
     request->block_bytes = AEGIS_I_BLOCK_HEADER + request->need_bytes;
     return NULL;

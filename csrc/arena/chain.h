@@ -1,20 +1,22 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Which block of an arena serves a request. Not installed. */
+/* Which block of an arena serves a request, and the three steps of an allocation: see chain.c. This
+ * unit does not know who lends blocks: it calls the functions of an aegis_i_lender. Not
+ * installed. */
 #ifndef AEGIS_MEMORY_I_ARENA_CHAIN_H
 #define AEGIS_MEMORY_I_ARENA_CHAIN_H
 
 #include "blocks.h"
 
-/* What gives an arena its blocks in place of a source, when they are parts of the memory of another
- * object: with flag AEGIS_I_ARENA_LENT, the context of the arena's source begins with a pointer to
- * one. */
+/* The functions of a lender. A lender takes the place of a source when the blocks of an arena are
+ * parts of another object's memory. An arena with flag AEGIS_I_ARENA_LENT has a source whose
+ * context begins with a pointer to an aegis_i_lender. */
 typedef struct aegis_i_lender {
-    /* Whether the arena may still use what it was lent. Reports it otherwise. */
+    /* Whether the arena may still use what it was lent. A debug build reports it if not. */
     bool (*is_current)(const aegis_arena *arena);
-    /* Lends a block: what aegis_i_arena_acquire is to other arenas. */
+    /* Lends a block. It does what aegis_i_arena_acquire does for other arenas. */
     void *(*lend)(aegis_arena *arena, size_t total_bytes, bool *zeroed, aegis_i_refusal *why);
-    /* Makes room for a request in the current block, by moving its end, if what follows the block
-     * is free. */
+    /* Makes room for a request in the current block by moving the end of the block, if what follows
+     * the block is free. False: there is no such room. */
     bool (*extend)(aegis_arena *arena, size_t size_bytes, size_t align_bytes);
 } aegis_i_lender;
 
@@ -23,42 +25,43 @@ static inline const aegis_i_lender *aegis_i_arena_lender(const aegis_arena *aren
     return *(const aegis_i_lender *const *)arena->source.context;
 }
 
-/* Whether an arena may be used: any arena whose blocks are its own, and one that is lent blocks if
- * its lender says so. */
+/* Whether an arena may be used. An arena that is lent its blocks may be used if its lender says so,
+ * any other arena always. */
 static inline bool aegis_i_arena_is_current(const aegis_arena *arena) {
     return (arena->flags & AEGIS_I_ARENA_LENT) == 0 ||
            aegis_i_arena_lender(arena)->is_current(arena);
 }
 
-/* An allocation under way: see chain.c. Begins as {size, alignment, 0, 0, zeroed, false,
+/* A request that is being served: see chain.c. It begins as {size, alignment, 0, 0, zeroed, false,
  * regrows}. */
 typedef struct aegis_i_request {
     size_t size_bytes;
-    /* As asked for, until it is found valid and raised to AEGIS_ARENA_ALIGN. */
+    /* The alignment as asked for. Once it is found valid, it is raised to AEGIS_ARENA_ALIGN. */
     size_t align_bytes;
-    /* The most that it takes of a new block. */
+    /* The most that the request takes of a new block. */
     size_t need_bytes;
-    /* The block that is wanted, head included. 0: the request is done, well or not. */
+    /* The size of the block that is wanted, with its block header. 0: the request is done, with or
+     * without success. */
     size_t block_bytes;
-    /* Whether its bytes must be zero. */
+    /* Whether the allocated bytes must be zero. */
     bool zeroed;
-    /* Whether that block is of the growth step. */
+    /* Whether the wanted block is of the growth step. */
     bool grows;
-    /* Whether what is allocated takes the place of a smaller allocation: it will grow again, so
+    /* Whether the allocation takes the place of a smaller one. Then it will probably grow again, so
      * room behind it is wanted. */
     bool regrows;
 } aegis_i_request;
 
-/* The first step of an allocation: serves it from the blocks held. NULL: a block is wanted, or the
- * request has failed and the arena's record says why. */
+/* The first step of an allocation: serves the request from the blocks held. NULL: a block is wanted
+ * (`block_bytes` is not 0), or the request has failed and the arena's error record says why. */
 AEGIS_I_HIDDEN void *aegis_i_arena_serve(aegis_arena *arena, aegis_i_request *request);
 
-/* The third: takes the memory over, or the refusal, and serves the request. As for the first, NULL
- * may mean that another block is wanted. */
+/* The third step: takes over the acquired memory, or the refusal if `memory` is NULL, and serves
+ * the request. NULL means the same as in the first step, so another block may be wanted. */
 AEGIS_I_HIDDEN void *aegis_i_arena_receive(aegis_arena *arena, aegis_i_request *request,
                                            void *memory, bool zeroed, const aegis_i_refusal *why);
-/* Allocates what takes the place of a smaller allocation, with room behind it to grow where a new
- * block is needed for it. */
+/* Allocates in place of a smaller allocation. If this needs a new block, the block has room behind
+ * the allocation to grow into. */
 AEGIS_I_HIDDEN void *aegis_i_arena_alloc_regrown(aegis_arena *arena, size_t size_bytes,
                                                  size_t align_bytes);
 

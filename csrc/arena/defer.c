@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Functions that are run before the memory of an arena is freed, the newest first. */
+/* Functions that run before the memory of an arena is freed, the newest first. */
 #include "defer.h"
 
-/* Runs what was deferred after `stop`, newest first. Each entry is taken off before it runs, so
- * the arena is consistent whatever the function does with it. */
+/* Each entry is removed from the list before its function runs, so the arena is consistent whatever
+ * the function does with it. */
 void aegis_i_arena_run_deferred(aegis_arena *arena, const aegis_arena_deferred *stop) {
     while (arena->deferred != stop && arena->deferred != NULL) {
         aegis_arena_deferred *entry = arena->deferred;

@@ -1,20 +1,23 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* How large the blocks are that an arena acquires: the growth step, and blocks for one request. For
- * every form of arena. Not installed. */
+/* How large the blocks are that an arena acquires: blocks of the growth step, and blocks for one
+ * request. The rules are the same for every form of arena, so this unit knows only sizes. Not
+ * installed. */
 #ifndef AEGIS_MEMORY_I_ARENA_GROWTH_H
 #define AEGIS_MEMORY_I_ARENA_GROWTH_H
 
 #include "block.h"
 
-/* A request that takes no more of a block, head included, is small. */
+/* A request is small if it takes at most this many bytes of a block, with the block header. */
 #define AEGIS_I_SMALL_MAX ((size_t)64 << 10)
 
-/* The block of the growth step, or of a half or less of it, that a request may have which takes
- * `exact_bytes` of it, heads included: into which several such requests fit, or which is hardly
- * larger than the request; 0 if there is none. A block of the request's own size is the other
- * choice, so no request reserves much more than it asks for; several in one block spare the source
- * as many calls. A large request may have a block for several when that adds a tenth at most to
- * what the arena has reserved. */
+/* The size of the shared block that a request may have which takes `exact_bytes` of it, block
+ * header included. 0: it may have none, and gets a block of its own size.
+ *
+ * The shared block is of the growth step. The request may have it if at least four such requests
+ * fit into it, or if the block is hardly larger than the request. For a large request a block for
+ * several must also add at most a tenth to what the arena has reserved. So the step is halved
+ * first, as long as four such requests still fit. In this way no request reserves much more than it
+ * asks for, and several requests in one block need only one call of the source. */
 static inline size_t aegis_i_step_block(size_t step_bytes, size_t exact_bytes,
                                         size_t reserved_bytes) {
     bool is_small = exact_bytes <= AEGIS_I_SMALL_MAX;
@@ -27,17 +30,18 @@ static inline size_t aegis_i_step_block(size_t step_bytes, size_t exact_bytes,
     return is_near ? step_bytes : 0;
 }
 
-/* Whether a request that got a block of its own size moves the growth step on: by itself it says
- * nothing of what follows, but another one of as much does. */
+/* Whether a request that got a block of its own size moves the growth step on. One such request
+ * says nothing about the requests that follow it. But if the arena has already reserved as much
+ * before, more are likely to follow. */
 static inline bool aegis_i_moves_step(size_t step_bytes, size_t exact_bytes,
                                       size_t reserved_bytes) {
     bool is_small = exact_bytes <= AEGIS_I_SMALL_MAX;
     return exact_bytes <= reserved_bytes && (is_small || step_bytes <= reserved_bytes / 20);
 }
 
-/* The block of its own that a request gets which takes `exact_bytes` of it, head included: one of
- * 32 sizes between a power of two and the next, so that a request of about the same size can have
- * it after a reset. */
+/* The size of the block of its own that a request gets which takes `exact_bytes` of it, block
+ * header included. There are 32 such sizes between a power of two and the next, so that after a
+ * reset a request of about the same size can have the same block. */
 static inline size_t aegis_i_own_block(size_t exact_bytes) {
     size_t grain_bytes = 16;
     while (grain_bytes <= exact_bytes / 64)
