@@ -1,13 +1,29 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What an arena does about mistakes and secrets when its flags ask for it: guard bytes behind
+/* What an arena does about mistakes and secrets when its flags ask for it: guards behind
  * allocations, fill patterns, wiping.
  *
- * A guard stands behind each allocation of a guarded arena and is chained to the one before it, so
- * that a reset can check them all. Its first bytes are a pattern; an overrun meets them first. Its
- * last word seals the fields between: a chain is followed only as far as the seals are good. Every
- * guard in the chain is in memory that is handed out. Numbers rise along the chain and are not
- * given twice, so that a mark tells by the number which guards are newer, whatever was freed since.
- */
+ * A guard is a struct behind an allocation. Its first bytes are a pattern. Then come its fields,
+ * and last a seal, which is computed from the fields.
+ *
+ * Invariants:
+ * 1. Each allocation of a guarded arena has a guard behind it, and each guard points to the one
+ *    that was the newest before it (aegis_i_guard_set). So one walk along the chain finds them all.
+ * 2. The pattern lies before the fields, so an overrun changes the pattern first (struct
+ *    aegis_arena_guard). The padding between the allocation and its guard is part of the pattern
+ *    (aegis_i_guard_set, inspect).
+ * 3. A pointer of the chain is followed only if the seal of its guard is good (is_sealed, called by
+ *    inspect, aegis_i_guard_drop and aegis_i_guard_merge).
+ * 4. Every guard in the chain lies in memory that is handed out. Before that memory is freed, its
+ *    guards leave the chain: aegis_i_guard_check when the arena goes back, aegis_i_guard_drop when
+ *    one allocation is freed or resized.
+ * 5. Numbers rise along the chain, and no number is given twice (aegis_i_guard_set,
+ *    aegis_i_guard_merge). A mark keeps the number of the newest guard at its time.
+ *
+ * What follows: by 1 and 2 a check of the chain finds an overrun that changes the first byte behind
+ * the allocation or any byte of the pattern. By 3 and 4 the walk never reads memory that is no
+ * guard: an overrun that reaches the fields breaks the seal, so the walk ends there and reports it.
+ * By 5 a rewind knows the guards that are newer than its mark by their numbers, whatever was freed
+ * since. */
 #include "guard.h"
 #include "../base/harden.h"
 #include "../base/text.h"
@@ -31,12 +47,13 @@ size_t aegis_i_guard_size(void) {
     return sizeof(aegis_arena_guard);
 }
 
-/* The guard behind an allocation. */
+/* The address of the guard behind an allocation. */
 static aegis_arena_guard *guard_of(unsigned char *p, size_t size_bytes) {
     return (aegis_arena_guard *)(void *)(p + aegis_i_round_up(size_bytes, AEGIS_ARENA_ALIGN));
 }
 
-/* What the seal must be: the fields, mixed by odd factors so that a change of one shows. */
+/* The value that the seal must have: the fields, multiplied by odd factors, so that a change of one
+ * field shows. */
 static uint64_t seal_of(const aegis_arena_guard *guard) {
     return ((uint64_t)(uintptr_t)guard->previous ^ UINT64_C(0x9E3779B97F4A7C15)) * 3 +
            (uint64_t)guard->size_bytes * 5 + guard->number * 7;
@@ -48,7 +65,7 @@ static bool is_sealed(const aegis_arena_guard *guard) {
 
 void aegis_i_guard_set(aegis_arena *arena, unsigned char *p, size_t size_bytes) {
     aegis_arena_guard *guard = guard_of(p, size_bytes);
-    /* The padding before the guard is guarded too. */
+    /* The padding before the guard is a part of the pattern. */
     memset(p + size_bytes, PATTERN_GUARD, (size_t)((unsigned char *)guard - p) - size_bytes);
     memset(guard->pattern, PATTERN_GUARD, PATTERN_BYTES);
     guard->previous = arena->guards;
@@ -59,7 +76,7 @@ void aegis_i_guard_set(aegis_arena *arena, unsigned char *p, size_t size_bytes) 
     arena->guards_bytes += sizeof *guard;
 }
 
-/* Whether `count` bytes are as the guard left them. */
+/* Whether `count` bytes still have the value of the pattern. */
 static bool is_intact(const unsigned char *bytes, size_t count) {
     for (size_t i = 0; i < count; i++)
         if (bytes[i] != PATTERN_GUARD)
@@ -67,10 +84,11 @@ static bool is_intact(const unsigned char *bytes, size_t count) {
     return true;
 }
 
-/* Says what is wrong with a guard. Returns the one before it, if that is still known. */
+/* Writes into `damage` what is wrong with a guard. Returns the guard before it, or NULL if that is
+ * not known. */
 static aegis_arena_guard *inspect(const aegis_arena_guard *guard, aegis_i_damage *damage) {
     if (!is_sealed(guard)) {
-        /* The overrun reached the fields: they cannot be believed. */
+        /* The overrun has reached the fields, so they are not valid. */
         damage->kind = AEGIS_I_OVERRUN_FAR;
         return NULL;
     }
@@ -94,7 +112,8 @@ void aegis_i_guard_report(const aegis_arena *arena, const aegis_i_damage *damage
 void aegis_i_guard_drop(aegis_arena *arena, unsigned char *p, size_t size_bytes,
                         aegis_i_damage *damage) {
     const aegis_arena_guard *wanted = guard_of(p, size_bytes);
-    /* Allocations in blocks of their own may be newer than the latest one of the current block. */
+    /* Allocations in blocks of their own may be newer than the latest allocation of the current
+     * block. */
     aegis_arena_guard *newer = NULL;
     aegis_arena_guard *guard = arena->guards;
     for (; guard != NULL && guard != wanted && is_sealed(guard); guard = guard->previous)
@@ -112,7 +131,8 @@ void aegis_i_guard_drop(aegis_arena *arena, unsigned char *p, size_t size_bytes,
 }
 
 void aegis_i_guard_check(aegis_arena *arena, uint64_t kept) {
-    /* A number that cannot be believed is inspected, whatever it is. */
+    /* A guard with a broken seal is inspected, whatever its number is, because the number may be
+     * wrong too. */
     while (arena->guards != NULL && (arena->guards->number > kept || !is_sealed(arena->guards))) {
         aegis_i_damage damage;
         arena->guards = inspect(arena->guards, &damage);
@@ -130,7 +150,7 @@ void aegis_i_guard_merge(aegis_arena *to, aegis_arena *from) {
     while (is_sealed(oldest) && oldest->previous != NULL)
         oldest = oldest->previous;
     if (!is_sealed(oldest)) {
-        /* The chain is broken: what is left of it is checked now. */
+        /* The chain is broken: the part of it that can be followed is checked now. */
         aegis_i_guard_check(from, 0);
         return;
     }
@@ -149,7 +169,7 @@ void aegis_i_show_fresh(const aegis_arena *arena, unsigned char *p, size_t size_
     AEGIS_I_SHOW(p, size_bytes);
 }
 
-/* A memset that the compiler must keep: it does not know the function. */
+/* A memset that the compiler must keep, because it does not know which function is called. */
 static void *(*volatile const wipe)(void *, int, size_t) = memset;
 
 void aegis_i_clean_bytes(const aegis_arena *arena, unsigned char *p, size_t size_bytes) {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The arena in the shapes of malloc. The unsized family puts each size in a 16-byte head before
- * the memory, which also keeps the alignment. */
+/* The arena in the shapes of malloc. The functions that get no size when they free keep the size in
+ * a header of 16 bytes before the memory. The header also keeps the alignment. */
 #include "aegis_memory/arena_hooks.h"
 #include "../base/arithmetic.h"
 
@@ -16,7 +16,8 @@ static size_t size_of(const void *memory) {
     return size_bytes;
 }
 
-/* Writes the head at `block` and returns the memory behind it; passes NULL through. */
+/* Writes the header at `block` and returns the memory behind it. If `block` is NULL, returns
+ * NULL. */
 static void *with_head(void *block, size_t size_bytes) {
     if (block == NULL)
         return NULL;
@@ -24,7 +25,7 @@ static void *with_head(void *block, size_t size_bytes) {
     return (unsigned char *)block + HOOK_ALIGN;
 }
 
-/* The size with its head, or a size that every allocation refuses. */
+/* The size with its header, or a size that every allocation refuses. */
 static size_t with_head_bytes(size_t size_bytes) {
     return size_bytes <= PTRDIFF_MAX ? size_bytes + HOOK_ALIGN : SIZE_MAX;
 }

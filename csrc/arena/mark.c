@@ -1,15 +1,34 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Going back: marks, rewinding, reset.
  *
- * Which marks are good: every mark and every generation of an arena gets a number from a counter
- * that never goes back, and that an arena shares with its scopes while they are open. A reset, a
- * trim that may move the first block, and each border of a scope give the arena a new generation,
- * which its older marks do not have. A rewind makes the marks between its own and the latest stale:
- * a span of numbers, kept in a stack in rising order. A rewind further back swallows the spans
- * above it, so there is one for each mark in use that others were dropped behind. The stack begins
- * in the struct and goes on in the arena's own memory: a span is put where the rewind has gone back
- * to, so that its memory is freed just when the span is swallowed. If there is no room, two spans
- * become one, and the good marks between them are refused. */
+ * A mark is good if the arena can still go back to it: nothing has freed the memory that was in use
+ * when the mark was taken. The arena knows by numbers which marks are good.
+ *
+ * Invariants:
+ * 1. Every mark and every generation of an arena gets a number from a counter that only rises
+ *    (stamps_of). An arena and its open scopes use one counter (begin_marks in scope.c).
+ * 2. A mark holds the generation of its arena (aegis_arena_get_mark). A reset, and a trim that may
+ *    move the first block, give the arena a new generation (aegis_i_arena_renew). So does the begin
+ *    of a scope (begin_marks). The end of a scope gives the arena the generation from before the
+ *    scope again, or a new one if there was a reset (end_marks).
+ * 3. A rewind makes every mark stale that is newer than its own mark. Their numbers are a span:
+ *    above the number of its own mark, up to the latest number given (retire_marks).
+ * 4. The spans are a stack in rising order, without overlaps. A rewind to a mark first drops the
+ *    spans that begin at the mark's number or later (aegis_i_arena_forget_marks), because its own
+ *    span covers them. So there is one span for each good mark after which other marks became
+ *    stale.
+ * 5. The stack begins in the struct and continues in the arena's own memory. A rewind puts its span
+ *    at the place that it has gone back to (add_node). A rewind that frees this memory drops the
+ *    span before that, by invariant 4 (aegis_i_arena_free_since).
+ * 6. If there is no room for a span, two neighbouring spans become one (retire_marks). So the good
+ *    marks between the two are refused.
+ *
+ * No stale mark is accepted (is_good): after a reset, a trim or the border of a scope its
+ * generation differs, by 2. After a rewind to an older mark its number is in a span, by 3, and it
+ * stays in one, because spans are only joined or covered by a larger span, by 4 and 6. A good mark
+ * is refused only by 6.
+ *
+ * Numbers are used once, by 1, so no stale mark is ever equal to a later good one. */
 #include "mark.h"
 #include "../base/harden.h"
 #include "chain.h"
@@ -22,8 +41,8 @@ struct aegis_arena_stale_node {
     aegis_arena_stale_span span;
 };
 
-/* Tells the checkers that nothing of the current block above `ptr` and of the idle blocks is
- * handed out. Costs nothing, not even the walk, without a checker. */
+/* Tells the checkers that the bytes of the current block above `ptr` and the bytes of the idle
+ * blocks are not handed out. Without a checker this costs nothing, not even the walk. */
 static void hide_free(const aegis_arena *arena) {
     if (!AEGIS_I_CHECKED || arena->block == NULL)
         return;
@@ -32,8 +51,9 @@ static void hide_free(const aegis_arena *arena) {
         AEGIS_I_HIDE(aegis_i_block_start(block), aegis_i_block_capacity(block));
 }
 
-/* Makes `block` current at `ptr`; the blocks behind `last` become idle, or are returned, to be
- * released, if each allocation has one of its own. */
+/* Makes `block` the current block, at `ptr`. The blocks behind `last` become idle. If each
+ * allocation has a block of its own, these blocks are returned instead, and the caller releases
+ * them. */
 static inline aegis_arena_block *go_back(aegis_arena *arena, aegis_arena_block *block,
                                          unsigned char *ptr, aegis_arena_block *last) {
     aegis_arena_block *freed_list = NULL;
@@ -57,7 +77,7 @@ static inline aegis_arena_block *go_back(aegis_arena *arena, aegis_arena_block *
     return freed_list;
 }
 
-/* Frees everything; what was deferred has run. */
+/* Frees everything. The deferred functions have run already. */
 static void free_all(aegis_arena *arena) {
     if (arena->guards != NULL)
         aegis_i_guard_check(arena, 0);
@@ -69,7 +89,7 @@ static void free_all(aegis_arena *arena) {
     if ((arena->flags & AEGIS_ARENA_OWN_BLOCKS) == 0)
         return;
     aegis_i_arena_release(arena, freed);
-    /* The source may have allocated as it took those back. */
+    /* The source may have allocated from the arena while it took those blocks back. */
     if (aegis_i_arena_is_unused(arena))
         aegis_i_arena_trim_unused(arena, 0);
 }
@@ -77,7 +97,7 @@ static void free_all(aegis_arena *arena) {
 void aegis_i_arena_free_since(aegis_arena *arena, const aegis_arena_mark *mark) {
     if (arena->deferred != NULL)
         aegis_i_arena_run_deferred(arena, mark != NULL ? mark->deferred : NULL);
-    /* Before the memory goes that some of the spans are in. */
+    /* This comes before the memory is freed, because some of the spans lie in that memory. */
     if (arena->stale_count != 0)
         aegis_i_arena_forget_marks(arena, mark != NULL ? mark->stamp : 0);
     if (mark == NULL || mark->block == NULL) {
@@ -91,7 +111,7 @@ void aegis_i_arena_free_since(aegis_arena *arena, const aegis_arena_mark *mark) 
     aegis_i_arena_release(arena, freed);
 }
 
-/* The counter that numbers come from. */
+/* The counter from which marks and generations get their numbers. */
 static uint64_t *stamps_of(aegis_arena *arena) {
     return arena->stamps != NULL ? arena->stamps : &arena->stamp_count;
 }
@@ -100,7 +120,7 @@ void aegis_i_arena_forget_marks(aegis_arena *arena, uint64_t stamp) {
     while (arena->stale_nodes != NULL && arena->stale_nodes->span.after >= stamp)
         arena->stale_nodes = arena->stale_nodes->older;
     if (arena->stale_nodes != NULL)
-        return; /* Those in the struct are older. */
+        return; /* The spans in the struct are older than the one that stays. */
     while (arena->stale_count != 0 && arena->stale[arena->stale_count - 1].after >= stamp)
         arena->stale_count--;
 }
@@ -112,8 +132,8 @@ void aegis_i_arena_renew(aegis_arena *arena) {
     arena->generation = ++*stamps_of(arena);
 }
 
-/* Puts the newest span into the arena's memory. Not by way of the source, which could use the arena
- * meanwhile. False: no block has room. */
+/* Puts the newest span into the arena's memory. It does not ask the source for a block, because the
+ * source could use the arena meanwhile. False: no block has room. */
 static bool add_node(aegis_arena *arena, aegis_arena_stale_span span) {
     aegis_i_request request = {
         sizeof(aegis_arena_stale_node), AEGIS_ARENA_ALIGN, 0, 0, false, false, false};
@@ -126,8 +146,8 @@ static bool add_node(aegis_arena *arena, aegis_arena_stale_span span) {
     return true;
 }
 
-/* Makes the marks that were taken after the one with this number stale. The spans that begin there
- * or later are forgotten already. */
+/* Makes the marks stale that were taken after the mark with this number. The spans that begin at
+ * this number or later are dropped already. */
 static void retire_marks(aegis_arena *arena, uint64_t stamp) {
     aegis_arena_stale_span span = {stamp, *stamps_of(arena)};
     aegis_arena_stale_span *spans = arena->stale;
@@ -135,12 +155,12 @@ static void retire_marks(aegis_arena *arena, uint64_t stamp) {
     if (span.after == span.last || (full && add_node(arena, span)))
         return;
     if (arena->stale_nodes != NULL) {
-        /* The two newest: what is in the struct stays older. */
+        /* Joins the two newest spans, so that the spans in the struct stay the older ones. */
         arena->stale_nodes->span.last = span.last;
         return;
     }
     if (full) {
-        /* The two oldest. */
+        /* Joins the two oldest spans. */
         spans[1].after = spans[0].after;
         memmove(&spans[0], &spans[1], --arena->stale_count * sizeof spans[0]);
     }

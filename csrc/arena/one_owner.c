@@ -157,15 +157,16 @@ void aegis_arena_trim(aegis_arena *arena, size_t keep_bytes) {
     if (arena->block == NULL)
         return;
     const aegis_arena_mark *floor = aegis_i_arena_floor(arena);
-    /* The blocks in use when a scope began stay for its end, and for the marks from before. */
+    /* The blocks that were in use when a scope began stay, for the end of the scope and for the
+     * marks from before the scope. */
     if (aegis_i_arena_is_unused(arena) && (floor == NULL || floor->block == NULL)) {
         aegis_i_arena_trim_unused(arena, keep_bytes);
         aegis_i_arena_renew(arena);
     } else {
         aegis_i_arena_trim_idle(arena, keep_bytes);
     }
-    /* Growth begins anew from what is kept: the next request is not to bring back at once what has
-     * just been given up. */
+    /* Growth begins again from what is kept, so that the next request does not at once acquire
+     * again what was just released. */
     size_t step_bytes =
         aegis_i_max(aegis_i_min(arena->reserved_bytes, PTRDIFF_MAX / 2) * 2, AEGIS_ARENA_MIN_BLOCK);
     arena->next_block_bytes = aegis_i_min(arena->next_block_bytes, step_bytes);

@@ -1,10 +1,27 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Scopes: an arena's memory moves into an inner arena and back. Meanwhile the outer arena has no
- * blocks but those it acquires or finds idle; at the end the two are merged, so that what came from
- * the outer one stays and what came from the inner one is free.
+/* Scopes: the memory of an arena moves into an inner arena, and back at the end.
  *
- * The mark in the scope is the floor of the inner arena: nothing below it is freed or changed
- * before the end. Marks from before the scope are suspended with the outer arena's generation. */
+ * Invariants:
+ * 1. While the scope is open, the inner arena has all blocks from before the scope. The outer arena
+ *    has only blocks that it acquires meanwhile, or that it takes from the idle blocks of the inner
+ *    arena (aegis_arena_scope_begin; find_idle in chain.c).
+ * 2. The mark in the scope is the floor of the inner arena: nothing below it is freed or changed
+ *    before the end (aegis_i_arena_floor, asked by aegis_arena_reset and aegis_arena_trim in
+ *    mark.c, and by is_older_than_scope and is_latest in resize.c). aegis_arena_fini only resets
+ *    the arena of a scope.
+ * 3. Both arenas have new generations during the scope, so neither accepts marks from before it
+ *    (begin_marks). The mark in the scope keeps the old generation. At the end the old marks are
+ *    good again, unless the outer arena was reset during the scope (end_marks).
+ * 4. A block that the outer arena acquires during the scope is flagged as an outer block of its
+ *    depth (aegis_i_arena_block_flags). The next scope at that depth gives its outer arena the idle
+ *    blocks with this flag (take_outer_blocks), so a loop of scopes acquires nothing new.
+ *
+ * The end is right: aegis_arena_scope_end goes back to the floor, which by 1 and 2 frees what the
+ * inner arena has allocated and nothing else. Then it merges the blocks of the outer arena into the
+ * inner one and moves that back into the outer arena, so what the outer arena has allocated stays.
+ *
+ * A merge closes one of the two current blocks without the test of may_serve in chain.c. So after
+ * it the waste may be above a quarter. */
 #include "scope.h"
 #include "../base/text.h"
 #include "blocks.h"
@@ -14,8 +31,8 @@
 
 _Static_assert(offsetof(aegis_arena_scope, arena) == 0, "an arena of a scope leads to the scope");
 
-/* Gives `arena`, which has no blocks, the idle outer blocks of `from` from its own depth: a loop
- * whose scopes see allocations from outside then finds its blocks again. */
+/* Gives `arena`, which has no blocks, the idle outer blocks of `from` that have its own depth. A
+ * loop whose scopes see allocations from outside then finds its blocks again. */
 static void take_outer_blocks(aegis_arena *arena, aegis_arena *from) {
     if ((from->flags & AEGIS_I_ARENA_HAS_OUTER) == 0 || from->last == NULL)
         return;
@@ -47,8 +64,8 @@ static void take_outer_blocks(aegis_arena *arena, aegis_arena *from) {
     }
 }
 
-/* Gives both arenas new generations, and numbers from one counter, which lies in the scope that is
- * the first to begin and so the last to end. */
+/* Gives both arenas new generations, and lets them take numbers from one counter. The counter lies
+ * in the outermost open scope, which is the first to begin and so the last to end. */
 static void begin_marks(aegis_arena *arena, aegis_arena_scope *scope) {
     scope->stamp_count = arena->stamp_count;
     if (arena->stamps == NULL)
@@ -60,7 +77,8 @@ static void begin_marks(aegis_arena *arena, aegis_arena_scope *scope) {
     arena->stale_nodes = NULL;
 }
 
-/* Suspended marks of the outer arena, now in `inner`, are good again, but for a reset. */
+/* Makes the suspended marks of the outer arena, which is now in `inner`, good again. After a reset
+ * of the outer arena they become stale instead. */
 static void end_marks(aegis_arena *arena, aegis_arena_scope *scope) {
     aegis_arena *inner = &scope->arena;
     bool was_reset = (arena->flags & AEGIS_I_ARENA_RESET) != 0;
@@ -72,12 +90,12 @@ static void end_marks(aegis_arena *arena, aegis_arena_scope *scope) {
     }
 }
 
-/* The bits that say of an arena what it is to the scopes. */
+/* The flags that say how an arena is related to scopes. */
 #define SCOPE_FLAGS                                                                                \
     (AEGIS_I_ARENA_SCOPED | AEGIS_I_ARENA_OUTER | AEGIS_I_ARENA_RESET | AEGIS_I_ARENA_WAS_OUTER |  \
      AEGIS_I_ARENA_WAS_RESET)
 
-/* Sets the flags of both arenas, which are those of the outer one. */
+/* Sets the flags of both arenas, which begin as those of the outer arena. */
 static void begin_flags(aegis_arena *arena, aegis_arena *inner) {
     uint32_t flags = (arena->flags & ~SCOPE_FLAGS) | AEGIS_I_ARENA_SCOPED;
     if ((arena->flags & AEGIS_I_ARENA_OUTER) != 0)
@@ -88,7 +106,8 @@ static void begin_flags(aegis_arena *arena, aegis_arena *inner) {
     arena->flags = (arena->flags & ~AEGIS_I_ARENA_RESET) | AEGIS_I_ARENA_OUTER;
 }
 
-/* The flags of the outer arena after the scope. A reset counts for the scopes still open too. */
+/* The flags of the outer arena after the scope. A reset during the scope also counts for the scopes
+ * that are still open. */
 static uint32_t end_flags(const aegis_arena *arena, const aegis_arena *inner) {
     uint32_t flags = (inner->flags - AEGIS_I_ARENA_DEPTH_ONE) & ~SCOPE_FLAGS;
     flags |= arena->flags & SCOPE_FLAGS & ~(AEGIS_I_ARENA_OUTER | AEGIS_I_ARENA_RESET);
@@ -103,7 +122,7 @@ void aegis_arena_scope_begin(aegis_arena *arena, aegis_arena_scope *scope) {
     assert(aegis_i_arena_is_valid(arena));
     scope->mark = aegis_arena_get_mark(arena);
     scope->arena = *arena;
-    /* Its record is its own: nothing has failed yet. */
+    /* The arena of the scope has an error record of its own: nothing has failed yet. */
     scope->arena.failed_status = AEGIS_OK;
     scope->arena.failed_what = AEGIS_WHAT_BYTES;
     begin_marks(arena, scope);
@@ -117,8 +136,8 @@ void aegis_arena_scope_begin(aegis_arena *arena, aegis_arena_scope *scope) {
     take_outer_blocks(arena, &scope->arena);
 }
 
-/* Puts the blocks of `from`, which must have some, behind those of `to` that are in use. Those in
- * use stay so, and of the two current blocks the one with more room stays current. */
+/* Puts the blocks of `from`, which must have some, behind the blocks of `to` that are in use. The
+ * blocks in use stay in use. Of the two current blocks the one with more room stays current. */
 static void merge_blocks(aegis_arena *to, aegis_arena *from) {
     aegis_i_arena_sync_block(to);
     aegis_i_arena_sync_block(from);
@@ -143,7 +162,7 @@ static void merge_blocks(aegis_arena *to, aegis_arena *from) {
     aegis_i_arena_set_ptr(to, roomier->ptr);
 }
 
-/* Moves all that `from` holds into `to`; `from` is not used afterwards. */
+/* Moves everything that `from` holds into `to`. `from` is not used afterwards. */
 static void merge(aegis_arena *to, aegis_arena *from) {
     if (from->deferred != NULL) {
         aegis_arena_deferred *oldest = from->deferred;
@@ -203,7 +222,8 @@ bool aegis_i_arena_leave_scopes(aegis_arena *arena) {
     const uint32_t depth = arena->flags / AEGIS_I_ARENA_DEPTH_ONE;
     aegis_arena *latest = NULL;
     for (aegis_arena *inner = arena->scope; inner != NULL; inner = inner->scope) {
-        /* The others were begun on scopes, and remain theirs. */
+        /* The other arenas in this list belong to scopes that were begun on scopes. They stay as
+         * they are. */
         if ((inner->flags - AEGIS_I_ARENA_DEPTH_ONE) / AEGIS_I_ARENA_DEPTH_ONE != depth)
             continue;
         inner->flags &= ~AEGIS_I_ARENA_SCOPED;

@@ -4,8 +4,9 @@
 #include "blocks.h"
 #include "guard.h"
 
-/* Splits the list: blocks that fit into `keep_bytes`, first come, first kept, and the caller's,
- * stay; the rest is returned. */
+/* Splits the list. A block stays if it fits into what is left of `keep_bytes`: the first blocks of
+ * the list are tried first. The block in the caller's memory stays too. The other blocks are
+ * returned. */
 static aegis_arena_block *split_off(aegis_arena_block **list, size_t keep_bytes) {
     aegis_arena_block *released = NULL;
     while (*list != NULL) {
@@ -31,7 +32,7 @@ void aegis_i_arena_trim_unused(aegis_arena *arena, size_t keep_bytes) {
     aegis_i_arena_forget_blocks(arena);
     if (list != NULL)
         aegis_i_arena_enter(arena, list);
-    /* Last: the source may use the arena as it takes them back. */
+    /* This comes last, because the source may use the arena while it takes the blocks back. */
     aegis_i_arena_release(arena, released);
 }
 
