@@ -1,12 +1,30 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Local handles: an arena whose blocks are shards of a lock-free arena. Allocation, resizing, marks
- * and debug guards are the arena's own; here is where shards come from and where they go.
+/* Local handles: an arena whose blocks are shards of a lock-free arena. The arena itself allocates,
+ * resizes, and keeps marks and guards. This file says where shards come from (lend, extend) and
+ * where they go (release_shard, aegis_arena_local_fini).
  *
  * The unused end of a shard that cannot be given back to its block is remembered in one of a few
- * slots. A slot is a word: the address, a multiple of 64, and in the low bits the logarithm of the
- * size, rounded down, so that an end too small is passed over without being taken; the exact size
- * stands at the start of the memory. An end is taken by whoever swaps its slot to 0, and read only
- * after, so the same word may come back without harm. */
+ * slots. A slot is one word. It is 0 when the slot is empty. Otherwise it holds the address of the
+ * end, which is a multiple of 64, and in its low bits the logarithm of the end's size, rounded
+ * down. The exact size stands at the start of the end's memory.
+ *
+ * Invariants:
+ * 1. The bytes of an end in a slot belong to no allocation and to no shard, and only one slot has
+ *    them: the thread that calls put_tail owns them (give_back, take_tail) until its
+ *    compare-and-swap puts them into an empty slot.
+ * 2. The exact size is written before the word is in the slot (put_tail).
+ * 3. A thread owns an end once its compare-and-swap has changed the slot from the end's word to 0.
+ *    It reads the end's memory only after that (take_tail).
+ * 4. A reset empties every slot, with the arena alone (aegis_lock_free_arena_reset). After it a
+ *    handle from before the reset is lent nothing (is_current) and gives nothing back
+ *    (aegis_arena_local_fini).
+ *
+ * So an end has one owner: of the threads that try to take it, the compare-and-swap of one
+ * succeeds. Between the load of a word and its compare-and-swap, other threads may take the end and
+ * put an end with the same word into the slot (an ABA history). This does no harm: the thread takes
+ * the end that is in the slot now, and reads its size afterwards. The size is large enough, because
+ * the logarithm is a part of the word that was compared. The logarithm also lets a thread pass over
+ * an end that is too small without taking it. */
 #include "aegis_memory/arena_local.h"
 #include "../base/text.h"
 #include "blocks.h"
@@ -14,13 +32,14 @@
 #include "guard.h"
 #include "lock_free_state.h"
 
-/* What shards and remembered ends are aligned to: a cache line, so that two handles share none. */
+/* The alignment of shards and remembered ends: a cache line, so that two handles share no line. */
 #define SHARD_ALIGN ((size_t)64)
-/* A smaller end is not remembered. */
+/* An end with fewer bytes is not remembered. */
 #define TAIL_MIN_BYTES ((size_t)256)
-/* Shards double up to this size, and grow beyond it with what the handle has carved. */
+/* Shards double up to this size. Beyond it their size follows from the bytes that the handle has
+ * carved. */
 #define SHARD_DOUBLED_BYTES ((size_t)8192)
-/* The part of what a handle has carved that its next shard may then be. */
+/* The next shard may have the bytes that the handle has carved, divided by this. */
 #define SHARD_PART 24
 
 static aegis_lock_free_arena_shared *shared_of(const aegis_arena *arena) {
@@ -47,7 +66,8 @@ static unsigned log2_of(size_t value) {
     return log;
 }
 
-/* Remembers free bytes that belong to nobody, if they are worth it and a slot is empty. */
+/* Puts free bytes, which the caller owns, into an empty slot. Does nothing if they are too few or
+ * if no slot is empty. */
 static void put_tail(aegis_lock_free_arena_shared *shared, unsigned char *p, size_t size_bytes) {
     size_t pad_bytes = aegis_i_padding(p, SHARD_ALIGN);
     if (size_bytes < pad_bytes + TAIL_MIN_BYTES)
@@ -58,8 +78,8 @@ static void put_tail(aegis_lock_free_arena_shared *shared, unsigned char *p, siz
     memcpy(p, &size_bytes, sizeof size_bytes);
     for (size_t i = 0; i < AEGIS_I_TAILS; i++) {
         uintptr_t empty = 0;
-        /* Release pairs with the acquire in take_tail: the size, and the use of the bytes by their
-         * former owner, come before. */
+        /* Release pairs with the acquire in take_tail: the size is written, and the former owner
+         * has finished with the bytes, before another thread takes them. */
         if (aegis_i_load(&shared->tails[i], memory_order_relaxed) == 0 &&
             aegis_i_cas(&shared->tails[i], &empty, (uintptr_t)p | log2_of(size_bytes),
                         memory_order_release, memory_order_relaxed))
@@ -68,11 +88,12 @@ static void put_tail(aegis_lock_free_arena_shared *shared, unsigned char *p, siz
     AEGIS_I_HIDE(p, sizeof size_bytes);
 }
 
-/* Takes `size_bytes` from a remembered end; NULL when none is large enough. */
+/* Takes `size_bytes` from a remembered end. NULL: no end is large enough. */
 static unsigned char *take_tail(aegis_lock_free_arena_shared *shared, size_t size_bytes) {
     size_t span_bytes = aegis_i_round_up(aegis_i_shared_span(size_bytes), SHARD_ALIGN);
     for (size_t i = 0; i < AEGIS_I_TAILS; i++) {
         uintptr_t word = aegis_i_load(&shared->tails[i], memory_order_relaxed);
+        /* Acquire pairs with the release in put_tail. */
         if (word == 0 || (size_t)1 << (word & (SHARD_ALIGN - 1)) < span_bytes ||
             !aegis_i_cas(&shared->tails[i], &word, 0, memory_order_acquire, memory_order_relaxed))
             continue;
@@ -86,7 +107,7 @@ static unsigned char *take_tail(aegis_lock_free_arena_shared *shared, size_t siz
     return NULL;
 }
 
-/* Sets the step of an arena that has carved so much: it goes on with one of at most this. */
+/* Sets the largest size of the next shard of an arena that has carved `carved_bytes`. */
 static void set_step(aegis_arena *arena, size_t carved_bytes) {
     size_t step_bytes =
         aegis_i_max(carved_bytes / SHARD_PART, aegis_i_min(carved_bytes, SHARD_DOUBLED_BYTES)) &
@@ -95,7 +116,7 @@ static void set_step(aegis_arena *arena, size_t carved_bytes) {
                                          shared_of(arena)->shard_max_bytes);
 }
 
-/* Carves a shard out of the shared arena. */
+/* Carves a shard out of the shared arena, or takes it from a remembered end. */
 static void *lend(aegis_arena *arena, size_t total_bytes, bool *zeroed, aegis_i_refusal *why) {
     *zeroed = false;
     aegis_lock_free_arena_shared *shared = shared_of(arena);
@@ -117,7 +138,7 @@ static void *lend(aegis_arena *arena, size_t total_bytes, bool *zeroed, aegis_i_
     return p;
 }
 
-/* Makes room in the current shard, by moving its end, if nothing was carved behind it. */
+/* Makes room in the current shard by moving its end, if nothing was carved behind it. */
 static bool extend(aegis_arena *arena, size_t size_bytes, size_t align_bytes) {
     aegis_arena_block *block = arena->block;
     if (block == NULL)
@@ -144,7 +165,8 @@ static bool extend(aegis_arena *arena, size_t size_bytes, size_t align_bytes) {
 
 const aegis_i_lender aegis_i_local_lender = {is_current, lend, extend};
 
-/* Frees the bytes from `from` to `end`: for all if nothing lies behind them, else for handles. */
+/* Frees the bytes from `from` to `end`. If nothing lies behind them, they go back to their block,
+ * for every allocation. Otherwise they go into a slot, for local handles. */
 static void give_back(aegis_lock_free_arena_shared *shared, unsigned char *from, unsigned char *end,
                       bool clean) {
     AEGIS_I_HIDE(from, (size_t)(end - from));
@@ -182,7 +204,7 @@ aegis_status aegis_arena_local_init(aegis_arena_local *local, const aegis_lock_f
     return AEGIS_OK;
 }
 
-/* Gives back what of the handle's shards is not in use. */
+/* Gives back the unused parts of the handle's shards. */
 static void give_up_shards(aegis_arena *arena) {
     aegis_arena_block *idle = arena->last->next;
     arena->last->next = NULL;

@@ -1,8 +1,23 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* An arena behind a mutex. The lock is held to find room, not to fill it, and not while a block is
- * acquired: see the three steps of an allocation in chain.c. What frees has the arena alone
- * and takes the lock for a moment only, to find out whether the arena is whole: after a fork it may
- * be half changed, and then no function of arena.h may touch it. */
+/* An arena behind a mutex.
+ *
+ * Invariants:
+ * 1. Allocating, resizing, deferring and reading the statistics use the changing fields of the
+ *    arena only under the lock (enter, leave). The lock is held to find room, not to fill it: bytes
+ *    are copied when the lock is free. What the arena itself writes, such as zeros and guards, it
+ *    writes under the lock.
+ * 2. Reset, trim, clear and fini have the arena alone, as the public header demands. They take the
+ *    lock for a moment only (whole), to find out whether the arena is usable in this process.
+ * 3. No function of the user runs under the lock. Only step 2 of an allocation calls such functions
+ *    (see chain.c), and serve_and_leave gives the lock back before step 2 and takes it again for
+ *    step 3. The fast paths of arena.h could do all three steps, so they are called only if is_fast
+ *    has found that the first one succeeds. Damage to guards is reported after leave.
+ * 4. After a fork the arena may be half changed. Then aegis_i_mutex_lock fails, so enter returns
+ *    NULL, and no function of arena.h touches the arena.
+ *
+ * So while a thread acquires a block, other threads can allocate, and the source and the pressure
+ * functions can use the arena. Step 3 is right after such changes, because it looks for room again
+ * before it uses the new block. */
 #include "aegis_memory/locked_arena.h"
 #include "../base/error_record.h"
 #include "../base/mutex.h"
@@ -41,8 +56,8 @@ aegis_status aegis_locked_arena_init(aegis_locked_arena *arena, const aegis_aren
     return AEGIS_OK;
 }
 
-/* Takes the lock, to look at the arena or change it. No function of the user runs under it. NULL:
- * the arena is lost in this process. */
+/* Takes the lock, in order to read or change the arena. No function of the user runs under it.
+ * NULL: the arena is lost in this process. */
 static aegis_arena *enter(const aegis_locked_arena *arena) {
     return aegis_i_mutex_lock(&arena->shared->lock) ? &arena->shared->arena : NULL;
 }
@@ -52,7 +67,7 @@ static void leave(const aegis_locked_arena *arena) {
     aegis_i_mutex_unlock(&arena->shared->lock);
 }
 
-/* The arena, for a call that has it alone. NULL: it is lost in this process. */
+/* Returns the arena for a call that has it alone. NULL: the arena is lost in this process. */
 static aegis_arena *whole(const aegis_locked_arena *arena) {
     aegis_arena *inner = enter(arena);
     if (inner != NULL)
@@ -60,7 +75,7 @@ static aegis_arena *whole(const aegis_locked_arena *arena) {
     return inner;
 }
 
-/* Says that the arena is lost in this process. */
+/* Reports that the arena is lost in this process. */
 static void *fail_forked(size_t size_bytes, size_t align_bytes, aegis_error *error) {
     if (error != NULL)
         (void)aegis_i_error_bytes(error, AEGIS_E_FORKED, size_bytes, align_bytes);
@@ -71,7 +86,7 @@ void aegis_locked_arena_fini(aegis_locked_arena *arena) {
     if (arena == NULL || arena->shared == NULL)
         return;
     aegis_arena *inner = whole(arena);
-    /* The blocks of one that is lost cannot be told: they stay. */
+    /* The blocks of a lost arena cannot be found, so they are not released. */
     if (inner != NULL) {
         aegis_arena_fini(inner);
         aegis_i_mutex_fini(&arena->shared->lock);
@@ -80,8 +95,8 @@ void aegis_locked_arena_fini(aegis_locked_arena *arena) {
     arena->shared = NULL;
 }
 
-/* Gives the lock back at the end of a request, and the reason of a failure, which is still that of
- * this request, to the caller. */
+/* Gives the lock back at the end of a request. If the request failed, first copies the error
+ * record, which is still that of this request. */
 static void *leave_with(const aegis_locked_arena *arena, void *memory, aegis_error *error) {
     if (memory == NULL && error != NULL)
         aegis_arena_last_error(&arena->shared->arena, error);
@@ -89,8 +104,8 @@ static void *leave_with(const aegis_locked_arena *arena, void *memory, aegis_err
     return memory;
 }
 
-/* Allocates, the lock being held, and gives it back. While a block is acquired the lock is free:
- * other threads allocate, and so may the source and the functions told of pressure. */
+/* Allocates. The lock is held at the call, and free at the return. While a block is acquired the
+ * lock is free, so other threads can allocate, and so can the source and the pressure functions. */
 static void *serve_and_leave(const aegis_locked_arena *arena, aegis_i_request *request,
                              aegis_error *error) {
     aegis_arena *inner = &arena->shared->arena;
@@ -102,7 +117,7 @@ static void *serve_and_leave(const aegis_locked_arena *arena, aegis_i_request *r
         aegis_i_refusal why;
         void *block = aegis_i_arena_acquire(inner, request->block_bytes, &block_zeroed, &why);
         if (enter(arena) == NULL) {
-            /* The source has forked, and this is the child. */
+            /* The source has forked, and this is the child process. */
             if (block != NULL)
                 aegis_i_give_back(&inner->source, inner->budget, block, request->block_bytes,
                                   AEGIS_I_BLOCK_ALIGN);
@@ -119,8 +134,8 @@ static void *alloc_and_leave(const aegis_locked_arena *arena, size_t size_bytes,
     return serve_and_leave(arena, &request, error);
 }
 
-/* Allocates what takes the place of a smaller allocation, with room behind it to grow where a new
- * block is needed for it. The Rust wrapper calls it too. */
+/* Allocates in place of a smaller allocation. If this needs a new block, the block has room behind
+ * the allocation to grow into. The Rust wrapper calls it too. */
 AEGIS_I_HIDDEN void *aegis_i_locked_alloc_regrown(const aegis_locked_arena *arena,
                                                   size_t size_bytes, size_t align_bytes,
                                                   aegis_error *error);
@@ -133,7 +148,7 @@ void *aegis_i_locked_alloc_regrown(const aegis_locked_arena *arena, size_t size_
     return serve_and_leave(arena, &request, error);
 }
 
-/* Whether the fast paths of arena.h serve the request, and so call no function of the user. */
+/* Whether the fast paths of arena.h serve the request. Then they call no function of the user. */
 static inline bool is_fast(const aegis_arena *arena, size_t size_bytes, size_t align_bytes) {
     size_t room_bytes = (size_t)(arena->limit - arena->ptr);
     size_t pad_bytes = aegis_i_padding(arena->ptr, align_bytes);
@@ -204,7 +219,7 @@ void *aegis_locked_arena_realloc_aligned(const aegis_locked_arena *arena, void *
         return aegis_locked_arena_alloc_aligned(arena, new_bytes, align_bytes, error);
     if (aegis_locked_arena_resize_in_place(arena, memory, old_bytes, new_bytes))
         return memory;
-    /* Both places are the caller's alone: the bytes are copied with the lock free. */
+    /* Only the caller uses the old and the new place, so the bytes are copied without the lock. */
     void *moved = aegis_i_locked_alloc_regrown(arena, new_bytes, align_bytes, error);
     if (moved == NULL)
         return NULL;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Making an arena, finishing it, and its statistics. Which block serves an allocation is decided in
- * chain.c; going back is in mark.c. */
+/* The arena with one owner: init, fini and statistics. chain.c decides which block serves an
+ * allocation, and mark.c goes back. */
 #include "aegis_memory/arena.h"
 #include "../base/harden.h"
 #include "../base/text.h"
@@ -11,7 +11,7 @@
 #include "scope.h"
 #include "trim.h"
 
-/* Lays the first block over the caller's memory, as far as it has room for one. */
+/* Makes the first block in the caller's memory, if that has room for one. */
 static void adopt_memory(aegis_arena *arena, unsigned char *memory, size_t memory_bytes) {
     size_t pad_bytes = aegis_i_padding(memory, AEGIS_I_BLOCK_ALIGN);
     if (memory_bytes < pad_bytes + AEGIS_I_BLOCK_HEADER ||
@@ -24,7 +24,8 @@ static void adopt_memory(aegis_arena *arena, unsigned char *memory, size_t memor
     aegis_i_arena_enter(arena, block);
 }
 
-/* Checks the options for an arena that is all-zero, and keeps what is wrong with them in it. */
+/* Checks the options for an arena that is all-zero. If an option is wrong, the arena's error record
+ * says which. */
 static aegis_status check_options(aegis_arena *arena, const aegis_arena_options *options) {
     const uint32_t known = AEGIS_ARENA_WIPE | AEGIS_ARENA_FILL | AEGIS_ARENA_GUARD |
                            AEGIS_ARENA_OWN_BLOCKS | AEGIS_ARENA_NO_DEBUG;
@@ -44,12 +45,12 @@ static aegis_status check_options(aegis_arena *arena, const aegis_arena_options 
     return AEGIS_OK;
 }
 
-/* Sets the flags, and what follows from them. */
+/* Sets the flags, and the fields that depend on them. */
 static void set_flags(aegis_arena *arena, uint32_t flags) {
     if (AEGIS_I_DEBUG && (flags & AEGIS_ARENA_NO_DEBUG) == 0)
         flags |= AEGIS_ARENA_FILL | AEGIS_ARENA_GUARD;
     if (AEGIS_I_CHECKED) {
-        /* The checker's own gap does what a guard would, and at once. */
+        /* The checker's own gap finds an overrun as a guard would, and at once. */
         flags &= ~AEGIS_ARENA_GUARD;
         arena->guard_bytes = AEGIS_I_GUARD_BYTES;
     } else if ((flags & AEGIS_ARENA_GUARD) != 0) {
@@ -61,8 +62,8 @@ static void set_flags(aegis_arena *arena, uint32_t flags) {
     arena->flags = flags;
 }
 
-/* Chooses the step limits. A step must leave room for something behind the block's head, and for
- * doubling. */
+/* Sets the growth step and its maximum. A step must leave room behind the block header, and must
+ * not overflow when it is doubled. */
 static void set_steps(aegis_arena *arena, const aegis_arena_options *options) {
     size_t max_bytes =
         options->max_block_bytes != 0 ? options->max_block_bytes : AEGIS_ARENA_MAX_BLOCK;
@@ -77,7 +78,7 @@ static void set_steps(aegis_arena *arena, const aegis_arena_options *options) {
     arena->next_block_bytes = aegis_i_min(step_bytes, arena->max_block_bytes);
 }
 
-/* Fails an init: the arena is all-zero but for the error record. */
+/* Fails an init: the arena is all-zero except for the error record. */
 static aegis_status fail_init(aegis_arena *arena, const aegis_i_refusal *why, size_t size_bytes) {
     memset(arena, 0, sizeof *arena);
     (void)aegis_i_arena_fail(arena, why, size_bytes, AEGIS_ARENA_ALIGN);
@@ -99,7 +100,7 @@ aegis_status aegis_arena_init(aegis_arena *arena, const aegis_arena_options *opt
     if (options->source != NULL)
         arena->source = *options->source;
     else if (options->memory != NULL)
-        /* There are no other blocks to be had than the caller's. */
+        /* There can be no other block than the one in the caller's memory. */
         arena->flags = (arena->flags & ~AEGIS_ARENA_OWN_BLOCKS) | AEGIS_I_ARENA_FIXED;
     else
         arena->source = aegis_source_heap();
@@ -130,7 +131,7 @@ void aegis_arena_fini(aegis_arena *arena) {
         return;
     assert(aegis_i_arena_is_valid(arena));
     if ((arena->flags & AEGIS_I_ARENA_SCOPED) != 0) {
-        /* Its blocks are the outer arena's, and the scope is still to be ended. */
+        /* The blocks belong to the outer arena, and the scope has still to be ended. */
         if (AEGIS_I_DEBUG)
             aegis_i_report("arena '%s': the arena of a scope was finished", arena->name);
         aegis_arena_reset(arena);
@@ -140,7 +141,8 @@ void aegis_arena_fini(aegis_arena *arena) {
     if (AEGIS_I_DEBUG && scope_open)
         aegis_i_report("arena '%s' finished with a scope open", arena->name);
     aegis_i_arena_run_deferred(arena, NULL);
-    /* From now on the source finds an arena that gets no more, nor has what it takes back. */
+    /* From now on the source may still use the arena. But the arena gets no more blocks, and it no
+     * longer has the blocks that the source takes back. */
     arena->source.acquire = NULL;
     aegis_i_arena_free_since(arena, NULL);
     aegis_arena_block *list = arena->first;
@@ -198,7 +200,7 @@ const aegis_arena_block *aegis_arena_next_block(const aegis_arena *arena,
     const aegis_arena_block *block = previous == NULL ? arena->first : previous->next;
     if (block == NULL || info == NULL)
         return block;
-    /* Idle blocks begin behind `last`; what was idle before stays idle. */
+    /* The blocks behind `last` are idle, so a block behind an idle one is idle too. */
     bool idle =
         previous != NULL && (previous == arena->last || info->state == AEGIS_ARENA_BLOCK_IDLE);
     const unsigned char *top = block == arena->block ? arena->ptr : block->top;

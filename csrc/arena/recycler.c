@@ -1,7 +1,21 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A stack of arenas under a mutex. Arenas are moved in and out by value, which they allow.
+/* A stack of arenas under a mutex. An arena may be moved, so arenas are copied into the stack and
+ * out of it.
  *
- * Every arena has a copy of the source that does not close it; the recycler closes it once. */
+ * Invariants:
+ * 1. The first `stats.idle_count` arenas of the stack are idle and belong to the recycler. The
+ *    stack and the statistics change only under the lock (aegis_arena_recycler_get, _put and
+ *    _trim).
+ * 2. Arenas are made, reset, trimmed and finished while the lock is free, by the thread that has
+ *    the arena. So the source and the other functions of the user may use the recycler.
+ * 3. `stats.out_count` counts the arenas that are out. aegis_arena_recycler_get counts an arena
+ *    before it makes it, and takes that back if it fails. aegis_arena_recycler_fini refuses while
+ *    the count is not 0, and _get refuses an arena that the count has no room for.
+ * 4. Each arena has a copy of the source without `close` (aegis_arena_recycler_init). The recycler
+ *    closes the source once (aegis_arena_recycler_fini).
+ *
+ * So no two threads have one arena: the section under the lock that copies an arena out of the
+ * stack also lowers idle_count, and only the thread that has the arena puts it back. */
 #include "aegis_memory/arena_recycler.h"
 #include "../base/error_record.h"
 #include "../base/mutex.h"
@@ -11,16 +25,17 @@
 
 struct aegis_arena_recycler_shared {
     aegis_i_mutex lock;
-    /* Under the lock. */
+    /* Changed and read only under the lock. */
     aegis_arena_recycler_stats stats;
-    /* Not changed after the init. */
+    /* These fields do not change after the init. */
     aegis_arena_options options;
     aegis_source source;
     void (*close)(void *context);
     size_t max_idle_count;
     size_t keep_bytes;
     char name[AEGIS_ARENA_NAME_BYTES];
-    /* Behind the struct: max_idle_count arenas, the first stats.idle_count in stock. */
+    /* Behind the struct lie max_idle_count arenas. The first stats.idle_count of them are in
+     * stock. */
 };
 
 static aegis_arena *stock(aegis_arena_recycler_shared *shared) {
@@ -90,7 +105,7 @@ aegis_status aegis_arena_recycler_fini(aegis_arena_recycler *recycler) {
     return AEGIS_OK;
 }
 
-/* Says that as many arenas are out as can be counted, or that the stock is lost in this process. */
+/* Reports that no more arenas can be counted, or that the stock is lost in this process. */
 static aegis_status refuse(aegis_arena *arena, aegis_status status, aegis_error *error) {
     memset(arena, 0, sizeof *arena);
     arena->failed_status = status;
@@ -104,7 +119,8 @@ aegis_status aegis_arena_recycler_get(const aegis_arena_recycler *recycler, aegi
     aegis_arena_recycler_shared *shared = recycler->shared;
     if (!aegis_i_mutex_lock(&shared->lock))
         return refuse(arena, AEGIS_E_FORKED, error);
-    /* One more would be counted as none, and the end of the recycler not refused. */
+    /* One more arena would wrap the count to 0, so the recycler could be finished while arenas are
+     * out. */
     if (shared->stats.out_count == SIZE_MAX) {
         aegis_i_mutex_unlock(&shared->lock);
         return refuse(arena, AEGIS_E_EXHAUSTED, error);

@@ -4,7 +4,8 @@
 #include "../base/harden.h"
 #include "chain.h"
 
-/* Whether a scope's arena has the memory from before the scope: it is not its to change. */
+/* Whether `arena` is the arena of a scope and the memory is from before the scope. Such memory must
+ * not be changed. */
 static bool is_older_than_scope(const aegis_arena *arena, const unsigned char *p) {
     const aegis_arena_mark *floor = aegis_i_arena_floor(arena);
     if (floor == NULL || floor->block == NULL)
@@ -17,8 +18,8 @@ static bool is_older_than_scope(const aegis_arena *arena, const unsigned char *p
     return block != floor->block || p < floor->ptr;
 }
 
-/* Whether the allocation lies at the end of what the current block has handed out, to be freed or
- * resized there. */
+/* Whether the allocation is the last one of the current block, so that it can be freed or resized
+ * in place. */
 static bool is_latest(const aegis_arena *arena, const unsigned char *p, size_t size_bytes) {
     const aegis_arena_mark *floor = aegis_i_arena_floor(arena);
     if (floor != NULL && floor->block == arena->block && p < floor->ptr)
@@ -28,7 +29,7 @@ static bool is_latest(const aegis_arena *arena, const unsigned char *p, size_t s
            p + aegis_i_round_up(size_bytes, AEGIS_ARENA_ALIGN) + arena->guard_bytes == arena->ptr;
 }
 
-/* Cleans the last bytes of the allocation at `p`, which is given up, and hides them. */
+/* Cleans and hides the last bytes of the allocation at `p`, which are given up. */
 static void drop_bytes(const aegis_arena *arena, unsigned char *p, unsigned char *from,
                        size_t size_bytes) {
     const uint32_t cleaned = AEGIS_ARENA_WIPE | AEGIS_ARENA_FILL;
@@ -58,7 +59,7 @@ void aegis_arena_free_last(aegis_arena *arena, void *memory, size_t size_bytes) 
     aegis_i_guard_report(arena, &damage);
 }
 
-/* Resizes the latest allocation where it is. False when the block has no room for it. */
+/* Resizes the latest allocation in place. False: the block has no room for it. */
 static bool resize_latest(aegis_arena *arena, unsigned char *p, size_t old_bytes, size_t new_bytes,
                           aegis_i_damage *damage) {
     size_t room_bytes = (size_t)(aegis_i_arena_end(arena) - p);

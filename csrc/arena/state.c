@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What must hold of an arena at every moment, an arena without blocks, and the record of the latest
- * failure. */
+/* Which conditions hold in an arena at every moment, an arena without blocks, and the error
+ * record. */
 #include "state.h"
 #include "../acquire.h"
 
@@ -61,7 +61,8 @@ void aegis_arena_last_error(const aegis_arena *arena, aegis_error *error) {
     else if (arena->failed_limit_bytes != 0)
         error->allowed = arena->failed_limit_bytes;
     error->refused = arena->failed_budget;
-    /* Bytes are refused so by a local handle that is stale. */
+    /* A request for bytes is refused with this status only when it comes from a stale local
+     * handle. */
     if (status == AEGIS_E_INVALID)
         error->what = AEGIS_WHAT_HANDLE;
 }
