@@ -1,26 +1,50 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The lock-free arena's allocation: an atomic addition to the offset of the current block. The way
- * to another block is in lock_free_next.c; making, resetting and trimming the arena are in
- * lock_free_shared.c.
+/* The lock-free arena's allocation: an atomic addition to the offset of the current block.
+ * lock_free_next.c finds another block, and lock_free_shared.c makes, resets and trims the arena.
  *
- * The chain: origin -> block -> block -> ... -> NULL, with `current` somewhere on it. Between two
- * resets a `next` changes once, from NULL, and `current` moves along the chain only; so each
- * compare-and-swap on them that succeeds has seen the only history there is (no ABA).
+ * The chain is origin -> block -> block -> ... -> NULL. `current` points to one of its blocks.
+ * Invariants of the chain, between two resets:
+ * 1. The `next` of a block changes once, from NULL to a block (aegis_i_shared_next).
+ * 2. `current` moves only forward along the chain, from a block to the block behind it (take_slow).
+ * 3. No block is released: only trim, clear and fini do that, and they have the arena alone
+ *    (lock_free_shared.c).
  *
- * The offset: additions by requests that fit when they looked. One that no longer fits overshoots;
- * from then on the offset stays above the capacity until the reset, and the first to overshoot has
- * seen the bytes handed out, which it notes. As an offset is looked at before it is added to, it
- * exceeds the capacity by at most add_limit_bytes for each thread inside the call.
+ * So these words never return to an old value. A compare-and-swap that succeeds has seen the only
+ * history there is, and the ABA problem cannot occur.
  *
- * The offset moves back only by a compare-and-swap from the end of an allocation to its start, by
- * the owner of the allocation: whatever happened in between, nothing lies behind it at that moment.
- * Such bytes may be dirty again, so dirty_bytes is raised first. */
+ * The offset of a block is `used_bytes`. Invariants of the offset:
+ * 4. A thread adds to the offset only if its request fitted when it looked (take_by_add). A
+ *    compare-and-swap never moves the offset above the capacity (take_by_cas,
+ *    aegis_i_shared_extend).
+ * 5. An addition overshoots if other threads have taken the room since the look. The first thread
+ *    that overshoots finds in the old value the bytes that are handed out, and notes them in
+ *    `top_bytes` (take_by_add). From then on the offset stays above the capacity until the reset.
+ * 6. By 4 and 5 each thread inside a call overshoots a block at most once. So the offset exceeds
+ *    the capacity by at most add_limit_bytes for each such thread, and cannot wrap (set_limits in
+ *    lock_free_shared.c).
+ * 7. The offset moves back only by a compare-and-swap from the end of an allocation to its start,
+ *    or to a place inside it, by the owner of the allocation (aegis_i_shared_give_back). A shard of
+ *    a local handle counts as an allocation here.
+ * 8. Bytes that are given back may be other than zero, so `dirty_bytes` is raised before the offset
+ *    moves back (aegis_i_shared_give_back).
+ *
+ * No byte has two owners. The values of the offset are one sequence, in which each addition or
+ * compare-and-swap reads the value that the one before has written. If it moves the offset up, its
+ * thread owns the bytes between the two values. If an owner moves the offset back, the offset is
+ * the end of its allocation at that moment. So nothing lies behind the allocation, whatever
+ * happened in between, and only the owner's bytes become free. After an overshoot the offset is the
+ * end of no allocation, so it does not move back. By 8 the next owner of such bytes sees that they
+ * are not zero.
+ *
+ * The deferred functions are R. K. Treiber's stack (IBM RJ 5118, 1986), which is only pushed to
+ * while several threads use it. */
 #include "aegis_memory/lock_free_arena.h"
 #include "../base/error_record.h"
 #include "defer.h"
 #include "lock_free_state.h"
 
-/* Raises an atomic maximum. It orders nothing itself. */
+/* Raises an atomic maximum. It orders no other memory access: the release in
+ * aegis_i_shared_give_back does that. */
 static void raise_to(_Atomic size_t *maximum, size_t value) {
     size_t seen = aegis_i_load(maximum, memory_order_relaxed);
     while (seen < value &&
@@ -28,15 +52,17 @@ static void raise_to(_Atomic size_t *maximum, size_t value) {
         continue;
 }
 
-/* Takes `span_bytes` by an addition; at an alignment of up to AEGIS_I_BLOCK_ALIGN, the span
- * includes the padding. The offset, or SIZE_MAX when there is no room. */
+/* Takes `span_bytes` by an addition. If the alignment is above AEGIS_ARENA_ALIGN, at most
+ * AEGIS_I_BLOCK_ALIGN, the span includes room for the padding. Returns the offset, or SIZE_MAX when
+ * there is no room. */
 static inline size_t take_by_add(aegis_i_shared_block *block, size_t span_bytes) {
     size_t capacity_bytes = block->capacity_bytes;
     size_t used_bytes = aegis_i_load(&block->used_bytes, memory_order_relaxed);
     if (AEGIS_UNLIKELY(used_bytes > capacity_bytes || capacity_bytes - used_bytes < span_bytes))
         return SIZE_MAX;
-    /* Acquire pairs with the release in give_back, whose bytes these may be: their former owner's
-     * use of them, and the raised dirty_bytes, come before ours. */
+    /* Acquire pairs with the release in aegis_i_shared_give_back, because that may have freed these
+     * bytes. So their former owner's use of them, and the raised dirty_bytes, come before this
+     * thread's use. */
     used_bytes = aegis_i_add(&block->used_bytes, span_bytes, memory_order_acquire);
     if (AEGIS_UNLIKELY(used_bytes > capacity_bytes || capacity_bytes - used_bytes < span_bytes)) {
         if (used_bytes <= capacity_bytes)
@@ -46,8 +72,8 @@ static inline size_t take_by_add(aegis_i_shared_block *block, size_t span_bytes)
     return used_bytes;
 }
 
-/* Takes room for a request of any size and alignment by compare-and-swap: as take_by_add, but it
- * never overshoots, and only the padding that this place needs is taken. */
+/* Takes room for a request of any size and alignment by compare-and-swap. Unlike take_by_add it
+ * never overshoots, and it takes only the padding that this place needs. */
 static size_t take_by_cas(aegis_i_shared_block *block, size_t size_bytes, size_t align_bytes) {
     size_t capacity_bytes = block->capacity_bytes;
     const unsigned char *start = aegis_i_shared_start(block);
@@ -96,7 +122,7 @@ static unsigned char *take_from(const aegis_lock_free_arena_shared *shared,
     return offset_bytes != SIZE_MAX ? hand_out(block, offset_bytes, size_bytes, dirty_bytes) : NULL;
 }
 
-/* The whole of an allocation that the fast path does not serve. */
+/* The whole allocation when the fast path does not serve it. */
 static unsigned char *take_slow(aegis_lock_free_arena_shared *shared, size_t size_bytes,
                                 size_t align_bytes, bool regrows, size_t *dirty_bytes,
                                 aegis_error *error) {
@@ -107,8 +133,8 @@ static unsigned char *take_slow(aegis_lock_free_arena_shared *shared, size_t siz
         return aegis_i_shared_fail(shared, &why, size_bytes, align_bytes, error);
     size_t asked_align_bytes = align_bytes;
     align_bytes = aegis_i_max(align_bytes, AEGIS_ARENA_ALIGN);
-    /* The most that the request can take of a new block. Both terms are below PTRDIFF_MAX + 64, so
-     * the sum does not wrap. */
+    /* The most that the request can take of a new block. Both terms of the sum are below
+     * PTRDIFF_MAX + 64, so it does not wrap. */
     size_t slack_bytes = align_bytes > AEGIS_I_BLOCK_ALIGN ? align_bytes - AEGIS_I_BLOCK_ALIGN
                                                            : align_bytes - AEGIS_ARENA_ALIGN;
     size_t need_bytes =
@@ -118,7 +144,7 @@ static unsigned char *take_slow(aegis_lock_free_arena_shared *shared, size_t siz
         return aegis_i_shared_fail(shared, &why, size_bytes, asked_align_bytes, error);
     aegis_i_take request = {need_bytes, regrows && need_bytes <= PTRDIFF_MAX / 4};
     for (;;) {
-        /* Acquire pairs with the release below: the head of the block is written. */
+        /* Acquire pairs with the release at the end of this loop: the block header is written. */
         aegis_i_shared_block *block = aegis_i_load(&shared->current, memory_order_acquire);
         unsigned char *p = take_from(shared, block, size_bytes, align_bytes, dirty_bytes);
         if (p != NULL)
@@ -129,11 +155,12 @@ static unsigned char *take_slow(aegis_lock_free_arena_shared *shared, size_t siz
         if (own == NULL && follows)
             next = aegis_i_shared_next(shared, block, &request, &why);
         if (own == NULL && next == NULL) {
-            /* Another thread, or the source, may have brought a block meanwhile. */
+            /* Another thread, or the source, may have added a block meanwhile. Then the request is
+             * tried again. */
             if (aegis_i_load(&shared->current, memory_order_relaxed) != block ||
                 (!follows && aegis_i_shared_may_follow(shared, block, &request)))
                 continue;
-            /* Any idle block is better than a refusal. */
+            /* An idle block that is much too large is still better than a refusal. */
             own = aegis_i_shared_take_idle(shared, need_bytes, SIZE_MAX);
             if (own == NULL)
                 break;
@@ -142,8 +169,9 @@ static unsigned char *take_slow(aegis_lock_free_arena_shared *shared, size_t siz
             size_t pad_bytes = aegis_i_padding(aegis_i_shared_start(own), align_bytes);
             return hand_out(own, pad_bytes, size_bytes, dirty_bytes);
         }
-        /* Release publishes what the acquire in aegis_i_shared_next has shown us of the head. That
-         * another thread was faster is as good. */
+        /* Release pairs with the acquire at the start of this loop. It publishes the block header,
+         * which the acquire in aegis_i_shared_next has made visible to this thread. If this fails,
+         * another thread has moved `current`, which is as good. */
         (void)aegis_i_cas(&shared->current, &block, next, memory_order_release,
                           memory_order_relaxed);
     }
@@ -157,7 +185,7 @@ unsigned char *aegis_i_shared_take(aegis_lock_free_arena_shared *shared, size_t 
 
 bool aegis_i_shared_give_back(aegis_lock_free_arena_shared *shared, unsigned char *from,
                               unsigned char *end, bool clean) {
-    /* Acquire: as in aegis_i_shared_take. */
+    /* Acquire: as in take_slow. */
     aegis_i_shared_block *block = aegis_i_load(&shared->current, memory_order_acquire);
     uintptr_t start = (uintptr_t)aegis_i_shared_start(block);
     if ((uintptr_t)from < start || (uintptr_t)end > start + block->capacity_bytes)
@@ -165,18 +193,19 @@ bool aegis_i_shared_give_back(aegis_lock_free_arena_shared *shared, unsigned cha
     size_t end_bytes = (size_t)((uintptr_t)end - start);
     if (!clean)
         raise_to(&block->dirty_bytes, end_bytes);
-    /* Release pairs with the acquires of take_by_add and take_by_cas; the additions in between
-     * carry it on (a release sequence). */
+    /* Release pairs with the acquires in take_by_add, take_by_cas and aegis_i_shared_extend. The
+     * additions and compare-and-swaps in between continue the release sequence. */
     return aegis_i_cas(&block->used_bytes, &end_bytes, (size_t)((uintptr_t)from - start),
                        memory_order_release, memory_order_relaxed);
 }
 
-/* The whole of an allocation: the fast path first, the reason of a failure only if it is wanted. */
+/* The whole allocation: the fast path first. The reason of a failure is kept only if the caller
+ * wants it. */
 static inline unsigned char *take(const aegis_lock_free_arena *arena, size_t size_bytes,
                                   size_t *dirty_bytes, aegis_error *error) {
     aegis_lock_free_arena_shared *shared = arena->shared;
     if (size_bytes <= shared->add_limit_bytes) {
-        /* Acquire: as in aegis_i_shared_take. */
+        /* Acquire: as in take_slow. */
         aegis_i_shared_block *block = aegis_i_load(&shared->current, memory_order_acquire);
         size_t offset_bytes = take_by_add(block, aegis_i_shared_span(size_bytes));
         if (offset_bytes != SIZE_MAX)
@@ -187,7 +216,7 @@ static inline unsigned char *take(const aegis_lock_free_arena *arena, size_t siz
                                error != NULL ? error : &unwanted);
 }
 
-/* Clears the bytes that may be other than zero. */
+/* Clears those of the bytes that may be other than zero. */
 static inline void *cleared(unsigned char *p, size_t size_bytes, size_t dirty_bytes) {
     if (p == NULL)
         return NULL;
@@ -228,13 +257,14 @@ void *aegis_lock_free_arena_alloc_aligned_zeroed(const aegis_lock_free_arena *ar
 
 bool aegis_i_shared_extend(aegis_lock_free_arena_shared *shared, const unsigned char *end,
                            size_t more_bytes, bool *dirty) {
-    /* Acquire: as in aegis_i_shared_take. */
+    /* Acquire: as in take_slow. */
     aegis_i_shared_block *block = aegis_i_load(&shared->current, memory_order_acquire);
     uintptr_t start = (uintptr_t)aegis_i_shared_start(block);
     if ((uintptr_t)end < start || (uintptr_t)end > start + block->capacity_bytes)
         return false;
     size_t end_bytes = (size_t)((uintptr_t)end - start);
-    /* Looked at first: when others have allocated, as they often have, that costs less. */
+    /* The offset is looked at before the compare-and-swap. Other threads have often allocated
+     * behind `end`, and a load finds that at a lower cost. */
     if (block->capacity_bytes - end_bytes < more_bytes ||
         aegis_i_load(&block->used_bytes, memory_order_relaxed) != end_bytes)
         return false;
@@ -246,7 +276,8 @@ bool aegis_i_shared_extend(aegis_lock_free_arena_shared *shared, const unsigned 
     return true;
 }
 
-/* Lets the allocation at `p`, if it is the last of the current block, end elsewhere. */
+/* Resizes the allocation at `p` in place, if that is possible: a smaller size always is, a larger
+ * one if the allocation is the last of the current block. */
 static bool resize_last(aegis_lock_free_arena_shared *shared, unsigned char *p, size_t old_bytes,
                         size_t new_bytes) {
     unsigned char *old_end = p + aegis_i_shared_span(old_bytes);
@@ -273,8 +304,8 @@ bool aegis_lock_free_arena_resize_in_place(const aegis_lock_free_arena *arena, v
            resize_last(arena->shared, (unsigned char *)memory, old_bytes, new_bytes);
 }
 
-/* Allocates what takes the place of a smaller allocation, with room behind it to grow where a new
- * block is needed for it. The Rust wrapper calls it too. */
+/* Allocates in place of a smaller allocation. If this needs a new block, the block has room behind
+ * the allocation to grow into. The Rust wrapper calls it too. */
 AEGIS_I_HIDDEN void *aegis_i_lock_free_alloc_regrown(const aegis_lock_free_arena *arena,
                                                      size_t size_bytes, size_t align_bytes,
                                                      aegis_error *error);
@@ -336,8 +367,8 @@ aegis_status aegis_lock_free_arena_defer(const aegis_lock_free_arena *arena,
     entry->function = function;
     entry->context = context;
     entry->next = aegis_i_load(&shared->deferred, memory_order_relaxed);
-    /* Nothing is taken off before the arena has one user, so no entry comes back as the newest (no
-     * ABA). Release pairs with the acquire in run_deferred. */
+    /* Entries are removed only when the arena has one user, so no entry becomes the newest a second
+     * time (no ABA problem). Release pairs with the acquire in run_deferred. */
     while (!aegis_i_cas_weak(&shared->deferred, &entry->next, entry, memory_order_release,
                              memory_order_relaxed))
         continue;

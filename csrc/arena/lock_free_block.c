@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The lock-free arena's blocks: acquiring one, and the record of a refusal. */
+/* The blocks of a lock-free arena: acquiring one, and the error record of a refusal. */
 #include "lock_free_state.h"
 #include "../acquire.h"
 #include "../base/error_record.h"
@@ -19,7 +19,7 @@ unsigned char *aegis_i_shared_fail(const aegis_lock_free_arena_shared *shared,
     return NULL;
 }
 
-/* Lays the head of a block over memory from the source. */
+/* Writes the block header at the start of memory from the source. */
 static aegis_i_shared_block *lay(void *memory, size_t total_bytes, bool zeroed) {
     aegis_i_shared_block *block = (aegis_i_shared_block *)memory;
     size_t capacity_bytes = total_bytes - AEGIS_I_SHARED_HEADER;

@@ -1,12 +1,38 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The lock-free arena's way to another block, for a request that the current one has no room for:
- * along the chain, or to a block of its own. What is chosen depends on the sizes of the requests
- * and on what they have found before, so the same requests find the same blocks again after a
- * reset. */
+/* How a request that finds no room in the lock-free arena's current block gets another block: along
+ * the chain, or a block of its own (an own block), which no other request uses.
+ *
+ * Invariants:
+ * 1. A request goes along the chain only if the blocks that it passes over have at most twice its
+ *    size together (aegis_i_shared_may_follow).
+ * 2. It goes on to a new block only if that holds at least four such requests, or if no block comes
+ *    before (aegis_i_shared_may_follow). For a request that will grow again, a block of at least
+ *    twice its size is enough (grow). The end that it leaves in the block before is smaller than
+ *    the request, so with four requests in the new block it is smaller than a quarter of that.
+ * 3. A block is appended by a compare-and-swap of a `next` from NULL. A thread whose
+ *    compare-and-swap fails has found the block of another thread there, and appends its own block
+ *    behind that one (aegis_i_shared_next).
+ * 4. Otherwise the request gets an own block. An idle own block belongs to the thread whose
+ *    compare-and-swap sets its `taken` from 0 to 1 (aegis_i_shared_take_idle). Only a reset sets it
+ *    back (rewind_block in lock_free_shared.c).
+ * 5. Between two resets the list of idle own blocks does not change (retire_large and trim_large in
+ *    lock_free_shared.c). Before the block in `large_untaken` every block of it is taken
+ *    (first_untaken).
+ *
+ * No block is lost: by 3 every acquired block of the chain is appended, and `current` comes to it
+ * in turn. By 4 no two requests have the same own block. The steps are lock-free: a
+ * compare-and-swap fails only if another thread's has succeeded, or spuriously if it is a weak one.
+ *
+ * After a reset the same requests find the same blocks again, because the choice depends only on
+ * the sizes of the requests and on what they have found before.
+ *
+ * Source: the append is that of the queue of M. M. Michael and M. L. Scott (PODC 1996). The list of
+ * own blocks acquired since the reset is R. K. Treiber's stack (IBM RJ 5118, 1986), which is only
+ * pushed to. */
 #include "growth.h"
 #include "lock_free_state.h"
 
-/* Sets the growth step that follows one of `step_bytes`. Several threads may do so at once. */
+/* Sets the growth step that follows a step of `step_bytes`. Several threads may do so at once. */
 static void move_step(aegis_lock_free_arena_shared *shared, size_t step_bytes) {
     size_t limit_bytes = aegis_i_max(step_bytes, shared->max_block_bytes);
     size_t next_bytes = aegis_i_min(aegis_i_min(step_bytes, PTRDIFF_MAX / 2) * 2, limit_bytes);
@@ -20,7 +46,8 @@ bool aegis_i_shared_may_follow(const aegis_lock_free_arena_shared *shared,
         return false;
     size_t passed_bytes = 0;
     const aegis_i_shared_block *next = block;
-    /* Acquire pairs with the release that appended the block: its head is written. */
+    /* Acquire pairs with the release that appended the block, in aegis_i_shared_next: its block
+     * header is written. */
     while (passed_bytes <= 2 * need_bytes &&
            (next = aegis_i_load(&next->next, memory_order_acquire)) != NULL) {
         if (need_bytes <= next->capacity_bytes)
@@ -38,9 +65,9 @@ bool aegis_i_shared_may_follow(const aegis_lock_free_arena_shared *shared,
     return exact_bytes <= step_bytes / 4 || (step_bytes != 0 && block == &shared->origin);
 }
 
-/* Acquires the block that is to follow: of the growth step; for what is to grow, of twice the
- * request at least; if that is refused, of just the size of the request, unless another thread has
- * brought one meanwhile. */
+/* Acquires the block that is to follow. It is of the growth step, or for a request that will grow
+ * again of at least twice the request. If that block is refused, this acquires a block of exactly
+ * the request's size, unless another thread has appended a block meanwhile. */
 static aegis_i_shared_block *grow(aegis_lock_free_arena_shared *shared,
                                   const aegis_i_shared_block *block, const aegis_i_take *request,
                                   aegis_i_refusal *why) {
@@ -50,7 +77,7 @@ static aegis_i_shared_block *grow(aegis_lock_free_arena_shared *shared,
     size_t block_bytes = aegis_i_step_block(step_bytes, exact_bytes, reserved_bytes);
     if (request->regrows)
         block_bytes = aegis_i_max(step_bytes, 2 * exact_bytes);
-    /* Other threads may have moved the step since aegis_i_shared_may_follow looked. */
+    /* Other threads may have changed the step since aegis_i_shared_may_follow looked at it. */
     block_bytes = aegis_i_max(block_bytes, exact_bytes);
     aegis_i_shared_block *fresh = aegis_i_shared_acquire(shared, block_bytes, why);
     if (fresh != NULL) {
@@ -74,31 +101,35 @@ aegis_i_shared_block *aegis_i_shared_next(aegis_lock_free_arena_shared *shared,
     if (fresh != NULL) {
         aegis_i_shared_block *tail = block;
         aegis_i_shared_block *behind = NULL;
-        /* A loser appends behind the winner's block, so that both are used in turn. Release
-         * publishes the head; acquire on failure, as above, to look behind the other's block. */
+        /* If another thread has appended a block first, this thread appends its block behind that
+         * one, so that both blocks are used in turn. Release publishes the block header; it pairs
+         * with the acquires of `next`. Acquire on failure pairs with the same release of the other
+         * thread: this thread goes on to the other block's `next`. */
         while (
             !aegis_i_cas(&tail->next, &behind, fresh, memory_order_release, memory_order_acquire)) {
             tail = behind;
             behind = NULL;
         }
     }
+    /* Acquire: as in aegis_i_shared_may_follow. */
     return aegis_i_load(&block->next, memory_order_acquire);
 }
 
-/* The first idle block of its own that is not taken, as far as this thread sees. */
+/* The first idle own block that is not taken, as far as this thread sees. NULL: there is none. */
 static aegis_i_shared_block *first_untaken(aegis_lock_free_arena_shared *shared) {
     aegis_i_shared_block *begun = aegis_i_load(&shared->large_untaken, memory_order_relaxed);
     aegis_i_shared_block *block = begun;
     while (block != NULL && aegis_i_load(&block->taken, memory_order_relaxed) != 0)
         block = aegis_i_load(&block->next, memory_order_relaxed);
-    /* A thread that is late may set it back, to a block from which the way leads here again. */
+    /* A slow thread may set large_untaken back to an earlier block. Every block before that one is
+     * taken too, and a walk from it reaches this block again. */
     if (block != begun)
         aegis_i_store(&shared->large_untaken, block, memory_order_relaxed);
     return block;
 }
 
-/* The smallest idle block of its own with room for `need_bytes`, and for no more than `most_bytes`;
- * NULL if there is none. */
+/* The smallest idle own block with room for at least `need_bytes` and at most `most_bytes`. NULL:
+ * there is none. */
 static aegis_i_shared_block *find_large(aegis_lock_free_arena_shared *shared, size_t need_bytes,
                                         size_t most_bytes) {
     aegis_i_shared_block *best = NULL;
@@ -123,7 +154,8 @@ aegis_i_shared_block *aegis_i_shared_take_idle(aegis_lock_free_arena_shared *sha
     aegis_i_shared_block *block;
     while ((block = find_large(shared, need_bytes, most_bytes)) != NULL) {
         uint32_t taken = 0;
-        /* It orders nothing: what was in the block is from before the reset. */
+        /* Relaxed, because nothing is to be ordered: what is in the block was written before the
+         * reset. */
         if (aegis_i_cas(&block->taken, &taken, 1, memory_order_relaxed, memory_order_relaxed)) {
             aegis_i_store(&block->used_bytes, need_bytes, memory_order_relaxed);
             return block;
@@ -132,13 +164,13 @@ aegis_i_shared_block *aegis_i_shared_take_idle(aegis_lock_free_arena_shared *sha
     return NULL;
 }
 
-/* The room in a block of its own. */
+/* The room in an own block for a request. */
 static size_t own_capacity(size_t need_bytes) {
     return aegis_i_own_block(AEGIS_I_SHARED_HEADER + need_bytes) - AEGIS_I_SHARED_HEADER;
 }
 
-/* Acquires a block of its own for a request: of just its size if the source or a budget refuses a
- * rounded one. */
+/* Acquires an own block for a request. If the source or a budget refuses the rounded size, this
+ * acquires a block of exactly the request's size. */
 static aegis_i_shared_block *acquire_own(aegis_lock_free_arena_shared *shared, size_t need_bytes,
                                          aegis_i_refusal *why) {
     size_t exact_bytes = AEGIS_I_SHARED_HEADER + need_bytes;
@@ -156,7 +188,8 @@ static aegis_i_shared_block *acquire_own(aegis_lock_free_arena_shared *shared, s
     aegis_i_shared_block *newest = aegis_i_load(&shared->large, memory_order_relaxed);
     do {
         aegis_i_store(&block->next, newest, memory_order_relaxed);
-        /* Release pairs with the acquire in the walk of aegis_lock_free_arena_get_stats. */
+        /* Release pairs with the acquire of `large` in sum_used (lock_free_shared.c): the block
+         * header and its `next` are written. */
     } while (!aegis_i_cas_weak(&shared->large, &newest, block, memory_order_release,
                                memory_order_relaxed));
     return block;

@@ -1,8 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What has a lock-free arena for itself: making, resetting and trimming it. Those walk every block,
- * so that allocation finds each ready for use and needs no second state for "not yet rewound". They
- * see what other threads did because the caller has ordered it before; so their loads and stores
- * are relaxed. */
+/* The calls that have a lock-free arena alone: making, resetting, trimming and finishing it. The
+ * statistics are here too, but several threads may read them.
+ *
+ * Invariants:
+ * 1. These calls see everything that other threads did, because the caller has ordered it before
+ *    them. So their own loads and stores may be relaxed.
+ * 2. After a reset every block is empty: its offset is 0, nothing is noted in `top_bytes`, and it
+ *    is not taken (rewind_block). `dirty_bytes` covers all bytes that were handed out. So an
+ *    allocation finds each block ready for use, and there is no second state "not yet rewound". The
+ *    price is that a reset walks every block.
+ * 3. After a reset the own blocks of before are idle and lie in the order in which they were
+ *    acquired (retire_large). No deferred function and no remembered end of a shard is left.
+ *    `current` is where it was at the beginning, so the same requests find the same room.
+ * 4. A reset counts `generation` up, so every local handle from before is stale. */
 #include "aegis_memory/lock_free_arena.h"
 #include "../acquire.h"
 #include "../base/error_record.h"
@@ -12,7 +22,7 @@
 
 #include <stdlib.h>
 
-/* Gives a block, which is in no list any more, back to the source. */
+/* Releases a block, which is in no list any more. */
 static void release(aegis_lock_free_arena_shared *shared, aegis_i_shared_block *block) {
     size_t total_bytes = block->total_bytes;
     AEGIS_I_SHOW_ZEROED(aegis_i_shared_start(block), block->capacity_bytes);
@@ -23,7 +33,7 @@ static void release(aegis_lock_free_arena_shared *shared, aegis_i_shared_block *
     aegis_i_give_back(&shared->source, shared->budget, block, total_bytes, AEGIS_I_BLOCK_ALIGN);
 }
 
-/* Chooses the limits that follow from the largest growth step. */
+/* Sets the limits that follow from the largest growth step. */
 static void set_limits(aegis_lock_free_arena_shared *shared, size_t max_bytes,
                        size_t capacity_bytes) {
     max_bytes = max_bytes != 0 ? max_bytes : AEGIS_ARENA_MAX_BLOCK;
@@ -33,7 +43,7 @@ static void set_limits(aegis_lock_free_arena_shared *shared, size_t max_bytes,
     size_t step_bytes =
         aegis_i_max(aegis_i_min(first_bytes, PTRDIFF_MAX / 2) * 2, AEGIS_ARENA_MIN_BLOCK);
     shared->max_block_bytes = max_bytes;
-    /* With 32-bit addresses an offset could wrap when 16,384 threads overshot at once. */
+    /* With 32-bit addresses an offset could wrap only if 16,384 threads overshot at once. */
     shared->add_limit_bytes = aegis_i_min(max_bytes / 4 - AEGIS_I_SHARED_HEADER, SIZE_MAX >> 15);
     shared->shard_max_bytes =
         aegis_i_min(max_bytes / 8, AEGIS_ARENA_LOCAL_MAX_SHARD) & ~(AEGIS_I_SHARED_HEADER - 1);
@@ -93,20 +103,22 @@ aegis_status aegis_lock_free_arena_init(aegis_lock_free_arena *arena,
 }
 
 static aegis_i_shared_block *after(const aegis_i_shared_block *block) {
-    /* Acquire pairs with the release that appended the block, for the figures, which do not have
-     * the arena alone. */
+    /* Acquire pairs with the release that appended the block, in aegis_i_shared_next. Only the
+     * statistics need it: they do not have the arena alone. */
     return aegis_i_load(&block->next, memory_order_acquire);
 }
 
-/* Bytes of a block that are handed out. */
+/* The bytes of a block that are handed out. */
 static size_t used_of(const aegis_i_shared_block *block) {
     size_t used_bytes = aegis_i_load(&block->used_bytes, memory_order_relaxed);
     size_t top_bytes = aegis_i_load(&block->top_bytes, memory_order_relaxed);
     return aegis_i_min(aegis_i_min(used_bytes, top_bytes), block->capacity_bytes);
 }
 
-/* The bytes handed out in all, and in `*wasted_bytes` the ends of blocks before the current. */
+/* The bytes that are handed out in all blocks. Sets `*wasted_bytes` to the unused ends of the
+ * blocks before the current one. */
 static size_t sum_used(const aegis_lock_free_arena_shared *shared, size_t *wasted_bytes) {
+    /* Acquire pairs with the release of `current` in take_slow: the block header is written. */
     const aegis_i_shared_block *current = aegis_i_load(&shared->current, memory_order_acquire);
     size_t used_bytes = 0;
     *wasted_bytes = 0;
@@ -120,6 +132,7 @@ static size_t sum_used(const aegis_lock_free_arena_shared *shared, size_t *waste
     for (const aegis_i_shared_block *block = shared->large_idle; block != NULL;
          block = after(block))
         used_bytes += used_of(block);
+    /* Acquire pairs with the release of `large` in acquire_own (lock_free_next.c). */
     for (const aegis_i_shared_block *block = aegis_i_load(&shared->large, memory_order_acquire);
          block != NULL; block = after(block))
         used_bytes += used_of(block);
@@ -137,7 +150,8 @@ static void rewind_block(aegis_i_shared_block *block) {
     AEGIS_I_HIDE(aegis_i_shared_start(block), block->capacity_bytes);
 }
 
-/* Puts the blocks of their own, newest first, behind the idle ones, oldest first. */
+/* Puts the own blocks that were acquired since the last reset behind the idle own blocks. The list
+ * `large` has the newest one first, and the list of idle blocks gets the oldest one first. */
 static void retire_large(aegis_lock_free_arena_shared *shared) {
     aegis_i_shared_block *oldest_first = NULL;
     aegis_i_shared_block *block = aegis_i_load(&shared->large, memory_order_relaxed);
@@ -161,12 +175,13 @@ static void retire_large(aegis_lock_free_arena_shared *shared) {
     aegis_i_store(&shared->large, NULL, memory_order_relaxed);
 }
 
-/* Runs what was deferred, newest first. As aegis_i_arena_run_deferred, it takes each entry off
- * before it runs, and goes on until none is left, since a function may register others. */
+/* Runs the deferred functions, newest first. Like aegis_i_arena_run_deferred it removes each entry
+ * before its function runs. It goes on until none is left, because a function may defer others. */
 static void run_deferred(aegis_lock_free_arena_shared *shared) {
     aegis_arena_deferred *entry;
-    /* Acquire pairs with the release in aegis_lock_free_arena_defer, of this entry and, as each
-     * followed another by a compare-and-swap, of all below it (a release sequence). */
+    /* Acquire pairs with the release in aegis_lock_free_arena_defer, not only of this entry but of
+     * all entries below it: each was pushed by a compare-and-swap on the one before, so they form a
+     * release sequence. */
     while ((entry = aegis_i_load(&shared->deferred, memory_order_acquire)) != NULL) {
         aegis_i_store(&shared->deferred, entry->next, memory_order_relaxed);
         entry->function(entry->context);
@@ -189,14 +204,14 @@ void aegis_lock_free_arena_reset(aegis_lock_free_arena *arena) {
     for (size_t i = 0; i < AEGIS_I_TAILS; i++)
         aegis_i_store(&shared->tails[i], 0, memory_order_relaxed);
     aegis_i_store(&shared->origin.used_bytes, 0, memory_order_relaxed);
-    /* As at the beginning: the same requests are to find the same room. */
+    /* `current` is set as at the beginning, so that the same requests find the same room. */
     aegis_i_store(&shared->current, shared->starts_with_block ? first : &shared->origin,
                   memory_order_relaxed);
     (void)aegis_i_add(&shared->generation, 1, memory_order_relaxed);
     shared->reset_count++;
 }
 
-/* The bytes of blocks of a list that nothing is allocated in. */
+/* The bytes of those blocks of a list in which nothing is allocated. */
 static size_t idle_bytes(const aegis_i_shared_block *block) {
     size_t bytes = 0;
     for (; block != NULL; block = after(block))
@@ -204,8 +219,8 @@ static size_t idle_bytes(const aegis_i_shared_block *block) {
     return bytes;
 }
 
-/* Gives the idle blocks of the chain back that do not fit into what is to be kept, and returns what
- * is left of that. */
+/* Releases the idle blocks of the chain that do not fit into `keep_bytes`. Returns what is left of
+ * `keep_bytes`. */
 static size_t trim_chain(aegis_lock_free_arena_shared *shared, size_t keep_bytes) {
     aegis_i_shared_block *previous = &shared->origin;
     aegis_i_shared_block *block;
@@ -226,7 +241,7 @@ static size_t trim_chain(aegis_lock_free_arena_shared *shared, size_t keep_bytes
     return keep_bytes;
 }
 
-/* As trim_chain, for the blocks of their own. */
+/* Does for the idle own blocks what trim_chain does for the chain. */
 static void trim_large(aegis_lock_free_arena_shared *shared, size_t keep_bytes) {
     aegis_i_shared_block *kept = NULL, *block = shared->large_idle, *next;
     shared->large_idle = NULL;
@@ -256,7 +271,7 @@ void aegis_lock_free_arena_trim(aegis_lock_free_arena *arena, size_t keep_bytes)
         reserved_bytes - idle_bytes(after(&shared->origin)) - idle_bytes(shared->large_idle);
     keep_bytes = keep_bytes > busy_bytes ? keep_bytes - busy_bytes : 0;
     trim_large(shared, trim_chain(shared, keep_bytes));
-    /* Growth begins anew from what is kept. */
+    /* Growth begins again from what is kept. */
     reserved_bytes = aegis_i_load(&shared->reserved_bytes, memory_order_relaxed);
     size_t step_bytes =
         aegis_i_max(aegis_i_min(reserved_bytes, PTRDIFF_MAX / 2) * 2, AEGIS_ARENA_MIN_BLOCK);
@@ -285,6 +300,7 @@ void aegis_lock_free_arena_fini(aegis_lock_free_arena *arena) {
 void aegis_lock_free_arena_get_stats(const aegis_lock_free_arena *arena, aegis_arena_stats *stats) {
     const aegis_lock_free_arena_shared *shared = arena->shared;
     assert(aegis_i_shared_is_valid(shared));
+    /* Acquire: as in sum_used. */
     const aegis_i_shared_block *current = aegis_i_load(&shared->current, memory_order_acquire);
     const aegis_i_shared_block *first = current == &shared->origin ? after(current) : NULL;
     stats->remaining_bytes = first != NULL ? first->capacity_bytes - used_of(first)
