@@ -6,7 +6,7 @@
 
 #include "aegis_memory/buffer_pool.h"
 #include "../base/condition.h"
-#include "../pool/lock_free.h"
+#include "../pool/lock_free_state.h"
 #include "../base/threads.h"
 
 /* The most free buffers a stripe parks; with 28 it fills AEGIS_I_META_ALIGN bytes. */

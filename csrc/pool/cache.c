@@ -6,7 +6,7 @@
  * the cache's first content. So at any time the blocks in circulation exceed the promised ones by
  * at least the most that all caches made so far can park. */
 #include "../base/harden.h"
-#include "lock_free.h"
+#include "lock_free_state.h"
 
 #define MAGAZINE ((size_t)AEGIS_POOL_CACHE_BLOCKS)
 /* What moves between a cache and the stack at a time. */

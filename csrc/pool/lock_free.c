@@ -15,20 +15,12 @@
  * with it, and its links. */
 #include "aegis_memory/lock_free_pool.h"
 #include "../base/harden.h"
-#include "lock_free.h"
+#include "lock_free_state.h"
 
 /* The longest pause after a lost race is 2^BACKOFF_LIMIT times the processor's own. */
 #define BACKOFF_LIMIT 7
 /* Indices that bulk operations hold on the machine stack. */
 #define BATCH 64
-
-/* The tag's step. A model check sets it to 0 to see that the tag is needed. */
-#ifndef AEGIS_I_TAG_STEP
-#define AEGIS_I_TAG_STEP UINT64_C(1)
-#endif
-
-/* What a pool is once its own state is given back to the source, which may call it then. */
-static aegis_lock_free_pool_shared finished;
 
 /* Waits a while, longer each time up to the limit, so that one of the racing threads gets on. */
 static void back_off(uint32_t *round) {
@@ -38,134 +30,9 @@ static void back_off(uint32_t *round) {
         (*round)++;
 }
 
-bool aegis_i_lock_free_is_valid(const aegis_lock_free_pool_shared *shared) {
-    /* The source may call a pool that is being finished, which finds nothing and has nothing. */
-    if (shared->slabs.meta == NULL)
-        return shared->slot_limit == 0 && shared->slabs.slab_limit == 0;
-    return aegis_i_slabs_is_valid(&shared->slabs) && shared->links != NULL &&
-           shared->nil >= shared->slabs.index_limit &&
-           shared->nil == (UINT32_C(1) << shared->index_bits) - 1 &&
-           shared->reserve_count + shared->slabs.step_count == shared->slabs.grid.count;
-}
-
-/* Blocks of the first `slab_count` slabs, reserves aside. */
-static uint32_t promised(const aegis_lock_free_pool_shared *shared, uint32_t slab_count) {
-    uint32_t max_count = shared->slabs.index_limit - shared->reserve_count;
-    uint64_t block_count = (uint64_t)slab_count * shared->slabs.step_count;
-    return block_count < max_count ? (uint32_t)block_count : max_count;
-}
-
 /* The index of the n-th block that is no reserve: reserves lie behind the first slab's others. */
 static uint32_t index_of_fresh(const aegis_lock_free_pool_shared *shared, uint32_t n) {
     return n < shared->slabs.step_count ? n : n + shared->reserve_count;
-}
-
-static uint32_t load_slab_count(const aegis_lock_free_pool_shared *shared) {
-    /* Acquire pairs with the release in grow: the slab's entry in the directory is seen. */
-    return aegis_i_load(&shared->slab_count, memory_order_acquire);
-}
-
-aegis_status aegis_lock_free_pool_init(aegis_lock_free_pool *pool,
-                                       const aegis_lock_free_pool_options *options) {
-    memset(pool, 0, sizeof *pool);
-    aegis_error error;
-    if (options == NULL)
-        return AEGIS_E_INVALID;
-    if ((options->flags & ~AEGIS_POOL_NO_RACING_FREES) != 0)
-        return aegis_i_slabs_refuse(&options->blocks, &error, AEGIS_E_INVALID, AEGIS_WHAT_FLAGS,
-                                    options->flags, AEGIS_POOL_NO_RACING_FREES);
-    if (options->max_cache_count > AEGIS_POOL_MAX_CACHES)
-        return aegis_i_slabs_refuse(&options->blocks, &error, AEGIS_E_INVALID_LAYOUT,
-                                    AEGIS_WHAT_CACHES, options->max_cache_count,
-                                    AEGIS_POOL_MAX_CACHES);
-    size_t reserve_count = options->max_cache_count * AEGIS_POOL_CACHE_BLOCKS;
-    size_t head_bytes =
-        sizeof(aegis_lock_free_pool_shared) + options->max_cache_count * sizeof(uint32_t);
-    aegis_pool_slabs slabs;
-    aegis_status status = aegis_i_slabs_init(&slabs, &options->blocks, reserve_count, head_bytes,
-                                             sizeof(uint32_t), &error);
-    if (status != AEGIS_OK)
-        return status;
-
-    /* Slots, links and the counter are zero, as they should be. */
-    aegis_lock_free_pool_shared *shared = (aegis_lock_free_pool_shared *)slabs.meta;
-    while ((UINT32_C(1) << shared->index_bits) <= slabs.index_limit)
-        shared->index_bits++;
-    shared->nil = (UINT32_C(1) << shared->index_bits) - 1;
-    shared->reserve_count = (uint32_t)reserve_count;
-    shared->flags = options->flags;
-    shared->links = (_Atomic uint32_t *)(void *)slabs.side;
-    shared->slot_limit = (uint32_t)options->max_cache_count;
-    shared->slabs = slabs;
-    atomic_init(&shared->head, shared->nil);
-    atomic_init(&shared->slab_count, 1);
-    pool->shared = shared;
-    pool->block_bytes = slabs.block_bytes;
-    assert(aegis_i_lock_free_is_valid(shared));
-    return AEGIS_OK;
-}
-
-/* Counts what the links of [from, to) say. */
-static void count_links(const aegis_lock_free_pool_shared *shared, uint32_t from, uint32_t to,
-                        size_t *out_count, size_t *parked_count) {
-    for (uint32_t index = from; index < to; index++) {
-        uint32_t link = aegis_i_load(&shared->links[index], memory_order_relaxed);
-        *out_count += link == AEGIS_POOL_LINK_OUT;
-        *parked_count += link == AEGIS_POOL_LINK_PARKED || link == AEGIS_POOL_LINK_PARKED_CLEAN;
-    }
-}
-
-/* Counts what the links of all blocks ever handed out say. */
-static void count_all(const aegis_lock_free_pool_shared *shared, size_t *out_count,
-                      size_t *parked_count) {
-    uint32_t fresh = aegis_i_load(&shared->fresh_count, memory_order_relaxed);
-    uint32_t step_count = shared->slabs.step_count;
-    uint32_t reserve_end = step_count + shared->reserve_count;
-    *out_count = *parked_count = 0;
-    count_links(shared, 0, fresh < step_count ? fresh : step_count, out_count, parked_count);
-    count_links(shared, step_count, reserve_end, out_count, parked_count);
-    if (fresh > step_count)
-        count_links(shared, reserve_end, fresh + shared->reserve_count, out_count, parked_count);
-}
-
-/* The number of cache slots in a state. */
-static uint32_t count_slots(aegis_lock_free_pool_shared *shared, uint32_t state) {
-    uint32_t slot_count = 0;
-    for (uint32_t slot = 0; slot < shared->slot_limit; slot++)
-        slot_count += aegis_i_load(&aegis_i_slots(shared)[slot], memory_order_relaxed) == state;
-    return slot_count;
-}
-
-aegis_status aegis_lock_free_pool_fini(aegis_lock_free_pool *pool) {
-    if (pool == NULL || pool->shared == NULL)
-        return AEGIS_OK;
-    assert(aegis_i_lock_free_is_valid(pool->shared));
-    size_t out_count, parked_count;
-    count_all(pool->shared, &out_count, &parked_count);
-    if (out_count != 0 || count_slots(pool->shared, AEGIS_I_SLOT_LIVE) != 0)
-        return AEGIS_E_BUSY;
-    aegis_lock_free_pool_abandon(pool);
-    return AEGIS_OK;
-}
-
-void aegis_lock_free_pool_abandon(aegis_lock_free_pool *pool) {
-    if (pool == NULL || pool->shared == NULL)
-        return;
-    aegis_lock_free_pool_shared *shared = pool->shared;
-    aegis_pool_slabs rest;
-    /* The source has called this as the pool was being finished. */
-    if (shared->slabs.meta == NULL)
-        return;
-    /* Empty before the first slab goes. Relaxed: the pool is this thread's alone. */
-    aegis_i_store(&shared->head, shared->nil, memory_order_relaxed);
-    aegis_i_store(&shared->fresh_count, 0, memory_order_relaxed);
-    aegis_i_store(&shared->slab_count, 0, memory_order_relaxed);
-    shared->slot_limit = 0;
-    shared->reserve_count = 0;
-    aegis_i_slabs_empty(&shared->slabs, &rest);
-    pool->shared = &finished;
-    aegis_i_slabs_close(&rest);
-    memset(pool, 0, sizeof *pool);
 }
 
 /* Takes up to `want_count` blocks off the stack with one swap; 0 when it is empty. */
@@ -218,7 +85,7 @@ static size_t take_fresh(aegis_lock_free_pool_shared *shared, uint32_t *indices,
     uint32_t fresh = aegis_i_load(&shared->fresh_count, memory_order_acquire);
     uint32_t got_count;
     do {
-        uint32_t left_count = promised(shared, load_slab_count(shared)) - fresh;
+        uint32_t left_count = aegis_i_promised(shared, aegis_i_load_slab_count(shared)) - fresh;
         got_count = want_count < left_count ? (uint32_t)want_count : left_count;
         if (got_count == 0)
             return 0;
@@ -250,10 +117,10 @@ static bool revive(aegis_lock_free_pool_shared *shared, uint32_t slab) {
  * `error` says why not. */
 static aegis_status grow(aegis_lock_free_pool_shared *shared, aegis_error *error) {
     aegis_pool_slabs *slabs = &shared->slabs;
-    uint32_t slab = load_slab_count(shared);
+    uint32_t slab = aegis_i_load_slab_count(shared);
     if (slab == slabs->slab_limit) {
         uint32_t fresh = aegis_i_load(&shared->fresh_count, memory_order_relaxed);
-        aegis_i_slabs_exhausted(slabs, error, promised(shared, slab), fresh);
+        aegis_i_slabs_exhausted(slabs, error, aegis_i_promised(shared, slab), fresh);
         return AEGIS_E_EXHAUSTED;
     }
     uintptr_t entry = aegis_i_slabs_entry(slabs, slab);
@@ -264,7 +131,7 @@ static aegis_status grow(aegis_lock_free_pool_shared *shared, aegis_error *error
         if (entry == 0)
             return aegis_i_slabs_entry(slabs, slab) != 0 ? AEGIS_OK : error->status;
         /* Another thread was faster, or the source has trimmed the pool. */
-        if (load_slab_count(shared) != slab) {
+        if (aegis_i_load_slab_count(shared) != slab) {
             aegis_i_slabs_release(slabs, slab, entry);
             return AEGIS_OK;
         }
@@ -272,7 +139,7 @@ static aegis_status grow(aegis_lock_free_pool_shared *shared, aegis_error *error
     uintptr_t installed = aegis_i_slabs_install(slabs, slab, entry);
     if (installed != entry)
         aegis_i_slabs_release(slabs, slab, entry);
-    /* Release pairs with the acquire in load_slab_count. */
+    /* Release pairs with the acquire in aegis_i_load_slab_count. */
     (void)aegis_i_cas(&shared->slab_count, &slab, slab + 1, memory_order_release,
                       memory_order_relaxed);
     return AEGIS_OK;
@@ -280,7 +147,7 @@ static aegis_status grow(aegis_lock_free_pool_shared *shared, aegis_error *error
 
 size_t aegis_i_lock_free_take(aegis_lock_free_pool_shared *shared, uint32_t *indices,
                               size_t want_count, bool *clean, aegis_error *error) {
-    uint32_t final_count = promised(shared, shared->slabs.slab_limit);
+    uint32_t final_count = aegis_i_promised(shared, shared->slabs.slab_limit);
     *clean = false;
     size_t got_count = pop(shared, indices, want_count);
     while (got_count == 0) {
@@ -310,7 +177,7 @@ size_t aegis_i_lock_free_take_held(aegis_lock_free_pool_shared *shared, uint32_t
     uint32_t slab_count;
     do {
         bool clean;
-        slab_count = load_slab_count(shared);
+        slab_count = aegis_i_load_slab_count(shared);
         size_t got_count = pop(shared, indices, want_count);
         if (got_count == 0)
             got_count = take_fresh(shared, indices, want_count, &clean);
@@ -320,7 +187,7 @@ size_t aegis_i_lock_free_take_held(aegis_lock_free_pool_shared *shared, uint32_t
             got_count = pop(shared, indices, want_count);
         if (got_count != 0)
             return got_count;
-    } while (load_slab_count(shared) != slab_count);
+    } while (aegis_i_load_slab_count(shared) != slab_count);
     return 0;
 }
 
@@ -452,89 +319,4 @@ bool aegis_lock_free_pool_owns(const aegis_lock_free_pool *pool, const void *blo
 aegis_status aegis_lock_free_pool_get_slab(const aegis_lock_free_pool *pool, size_t slab,
                                            aegis_pool_slab_info *info) {
     return aegis_i_slabs_get(&pool->shared->slabs, slab, info);
-}
-
-static size_t peak(aegis_lock_free_pool_shared *shared) {
-    uint32_t fresh = aegis_i_load(&shared->fresh_count, memory_order_relaxed);
-    uint32_t used_slots = shared->slot_limit - count_slots(shared, AEGIS_I_SLOT_UNUSED);
-    return aegis_i_max(shared->old_peak, fresh + (size_t)used_slots * AEGIS_POOL_CACHE_BLOCKS);
-}
-
-/* Takes the blocks from `limit` up off the stack, and forgets that they were ever handed out. */
-static void forget_blocks(aegis_lock_free_pool_shared *shared, uint32_t limit) {
-    uint64_t head = atomic_load_explicit(&shared->head, memory_order_relaxed);
-    uint64_t tag = (head >> shared->index_bits) + AEGIS_I_TAG_STEP;
-    uint32_t first = shared->nil;
-    uint32_t last = shared->nil;
-    for (uint32_t index = (uint32_t)head & shared->nil; index != shared->nil;) {
-        uint32_t below = atomic_load_explicit(&shared->links[index], memory_order_relaxed);
-        if (index < limit) {
-            if (last != shared->nil)
-                atomic_store_explicit(&shared->links[last], index, memory_order_relaxed);
-            else
-                first = index;
-            last = index;
-        }
-        index = below;
-    }
-    if (last != shared->nil)
-        atomic_store_explicit(&shared->links[last], shared->nil, memory_order_relaxed);
-    atomic_store_explicit(&shared->head, tag << shared->index_bits | first, memory_order_relaxed);
-    for (uint32_t index = limit; index < shared->slabs.index_limit; index++)
-        atomic_store_explicit(&shared->links[index], 0, memory_order_relaxed);
-}
-
-/* Condemns all slabs from `slab_count` up; the pool is whole after it. */
-static void condemn_from(aegis_lock_free_pool_shared *shared, uint32_t slab_count) {
-    uint32_t fresh = atomic_load_explicit(&shared->fresh_count, memory_order_relaxed);
-    uint32_t old_count = atomic_load_explicit(&shared->slab_count, memory_order_relaxed);
-    uint32_t promised_count = promised(shared, slab_count);
-    shared->old_peak = (uint32_t)peak(shared);
-    forget_blocks(shared, aegis_i_slab_start(&shared->slabs, slab_count));
-    atomic_store_explicit(&shared->fresh_count, fresh < promised_count ? fresh : promised_count,
-                          memory_order_relaxed);
-    atomic_store_explicit(&shared->slab_count, slab_count, memory_order_relaxed);
-    for (uint32_t slab = slab_count; slab < old_count; slab++)
-        aegis_i_slabs_condemn(&shared->slabs, slab);
-    aegis_i_slabs_reindex(&shared->slabs);
-}
-
-void aegis_lock_free_pool_trim(const aegis_lock_free_pool *pool, size_t keep_block_count) {
-    aegis_lock_free_pool_shared *shared = pool->shared;
-    aegis_pool_slabs *slabs = &shared->slabs;
-    uint32_t old_count = atomic_load_explicit(&shared->slab_count, memory_order_relaxed);
-    uint32_t slab_count = old_count;
-    while (slab_count > 1 && promised(shared, slab_count - 1) >= keep_block_count) {
-        uint32_t start = aegis_i_slab_start(slabs, slab_count - 1);
-        size_t out_count = 0, parked_count = 0;
-        count_links(shared, start, start + aegis_i_slab_blocks(slabs, slab_count - 1), &out_count,
-                    &parked_count);
-        if (out_count + parked_count != 0)
-            break;
-        slab_count--;
-    }
-    if (slab_count == old_count)
-        return;
-    condemn_from(shared, slab_count);
-    for (uint32_t slab = old_count; slab-- > slab_count;) {
-        uintptr_t entry = aegis_i_slabs_take_condemned(slabs, slab);
-        if (entry != 0)
-            aegis_i_slabs_release(slabs, slab, entry);
-    }
-    assert(aegis_i_lock_free_is_valid(shared));
-}
-
-size_t aegis_lock_free_pool_capacity(const aegis_lock_free_pool *pool) {
-    return promised(pool->shared, load_slab_count(pool->shared));
-}
-
-void aegis_lock_free_pool_get_stats(const aegis_lock_free_pool *pool, aegis_pool_stats *stats) {
-    aegis_lock_free_pool_shared *shared = pool->shared;
-    uint32_t slab_count = load_slab_count(shared);
-    aegis_i_slabs_get_stats(&shared->slabs, stats);
-    count_all(shared, &stats->in_use, &stats->parked);
-    stats->capacity = promised(shared, slab_count);
-    stats->available = stats->capacity > stats->in_use ? stats->capacity - stats->in_use : 0;
-    stats->peak_in_use = peak(shared);
-    stats->slab_count = slab_count;
 }

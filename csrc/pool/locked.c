@@ -20,65 +20,13 @@
 #endif
 
 #include "aegis_memory/locked_pool.h"
-#include "../base/condition.h"
-#include "../base/harden.h"
-#include "one_owner.h"
-#include "../base/text.h"
 #include "../base/threads.h"
+#include "locked_state.h"
 
 #define SLICE_NS UINT64_C(10000000)
 #define PATIENCE_NS UINT64_C(50000000)
 
-typedef struct waiter {
-    struct waiter *next;
-    struct waiter *previous;
-    void *block;
-    /* Whether the block's bytes are zero. */
-    bool clean;
-    /* Whether it wants to know when a growth has ended. */
-    bool follows_growth;
-    /* Of the queue that it is in. */
-    uint64_t generation;
-    /* From then on it does not wait for other threads' growths any more. */
-    uint64_t impatient_ns;
-    aegis_i_condition arrived;
-} waiter;
-
-/* A thread that is acquiring a slab; it lies on its stack. */
-typedef struct growth {
-    struct growth *earlier;
-    uintptr_t thread;
-    uint64_t overdue_ns;
-} growth;
-
-struct aegis_locked_pool_shared {
-    aegis_i_mutex mutex;
-    aegis_pool pool;
-    waiter *first;
-    waiter *last;
-    size_t waiting_count;
-    /* Those under way, the latest first. */
-    growth *growths;
-    /* Calls that are giving a slab back. */
-    size_t releasing_count;
-    /* Counts the queues: a child process begins with a new one. */
-    uint64_t generation;
-};
-
-/* What a pool is once its own state is given back to the source, which may call it then. */
-static aegis_locked_pool_shared finished = {.mutex = AEGIS_I_MUTEX_INITIALIZER};
-
-/* O(1) consistency, for asserts. Called under the lock. */
-AEGIS_I_HIDDEN bool aegis_i_locked_pool_is_valid(const aegis_locked_pool_shared *shared);
-bool aegis_i_locked_pool_is_valid(const aegis_locked_pool_shared *shared) {
-    return aegis_i_pool_is_valid(&shared->pool) &&
-           (shared->first == NULL) == (shared->waiting_count == 0) &&
-           (shared->first == NULL) == (shared->last == NULL) &&
-           (shared->first == NULL || !aegis_i_pool_has_free(&shared->pool));
-}
-
-/* False: the lock is not to be had in this process. */
-static bool lock(aegis_locked_pool_shared *shared) {
+bool aegis_i_locked_pool_lock(aegis_locked_pool_shared *shared) {
     if (!aegis_i_mutex_lock(&shared->mutex))
         return false;
     if (aegis_i_mutex_take_adoption(&shared->mutex)) {
@@ -93,70 +41,11 @@ static bool lock(aegis_locked_pool_shared *shared) {
     return true;
 }
 
-/* NULL as `lock` is false. */
-static aegis_locked_pool_shared *enter(const aegis_locked_pool *pool) {
-    return lock(pool->shared) ? pool->shared : NULL;
+aegis_locked_pool_shared *aegis_i_locked_pool_enter(const aegis_locked_pool *pool) {
+    return aegis_i_locked_pool_lock(pool->shared) ? pool->shared : NULL;
 }
 
-static void leave(aegis_locked_pool_shared *shared) {
-    assert(aegis_i_locked_pool_is_valid(shared));
-    aegis_i_mutex_unlock(&shared->mutex);
-}
-
-aegis_status aegis_locked_pool_init(aegis_locked_pool *pool, const aegis_pool_options *options) {
-    aegis_pool inner;
-    memset(pool, 0, sizeof *pool);
-    aegis_status status = aegis_i_pool_init(&inner, options, sizeof(aegis_locked_pool_shared));
-    if (status != AEGIS_OK)
-        return status;
-    aegis_locked_pool_shared *shared = (aegis_locked_pool_shared *)inner.slabs.meta;
-    aegis_i_mutex_init(&shared->mutex);
-    shared->pool = inner;
-    pool->shared = shared;
-    pool->block_bytes = inner.slabs.block_bytes;
-    return AEGIS_OK;
-}
-
-aegis_status aegis_locked_pool_fini(aegis_locked_pool *pool) {
-    if (pool == NULL || pool->shared == NULL)
-        return AEGIS_OK;
-    aegis_locked_pool_shared *shared = enter(pool);
-    if (shared == NULL)
-        return AEGIS_E_FORKED;
-    bool busy = shared->pool.free_count != shared->pool.touched_count || shared->first != NULL ||
-                shared->growths != NULL || shared->releasing_count != 0;
-    leave(shared);
-    if (busy)
-        return AEGIS_E_BUSY;
-    aegis_locked_pool_abandon(pool);
-    return AEGIS_OK;
-}
-
-void aegis_locked_pool_abandon(aegis_locked_pool *pool) {
-    if (pool == NULL || pool->shared == NULL)
-        return;
-    aegis_locked_pool_shared *shared = pool->shared;
-    /* A lock that is not to be had in this process stops nobody: nobody else can be inside. The
-     * slabs are whole at any moment: one that is in the directory is the pool's. */
-    bool locked = lock(shared);
-    if (AEGIS_I_DEBUG && locked && shared->first != NULL)
-        aegis_i_report("a locked pool was abandoned while %zu threads wait for a block",
-                       shared->waiting_count);
-    aegis_pool_slabs slabs = shared->pool.slabs, rest;
-    memset(&shared->pool, 0, sizeof shared->pool);
-    if (locked)
-        leave(shared);
-    /* The source has called this as the pool was being finished. */
-    if (slabs.meta == NULL)
-        return;
-    aegis_i_slabs_empty(&slabs, &rest);
-    pool->shared = &finished;
-    aegis_i_mutex_fini(&shared->mutex);
-    aegis_i_slabs_close(&rest);
-    memset(pool, 0, sizeof *pool);
-}
-
-static void enqueue(aegis_locked_pool_shared *shared, waiter *node) {
+static void enqueue(aegis_locked_pool_shared *shared, aegis_i_waiter *node) {
     node->next = NULL;
     node->previous = shared->last;
     node->generation = shared->generation;
@@ -168,7 +57,7 @@ static void enqueue(aegis_locked_pool_shared *shared, waiter *node) {
     shared->waiting_count++;
 }
 
-static void dequeue(aegis_locked_pool_shared *shared, waiter *node) {
+static void dequeue(aegis_locked_pool_shared *shared, aegis_i_waiter *node) {
     if (node->next != NULL)
         node->next->previous = node->previous;
     else
@@ -186,7 +75,7 @@ static void dequeue(aegis_locked_pool_shared *shared, waiter *node) {
 /* Gives free blocks to the threads that wait, those first that have waited longest. */
 static void serve(aegis_locked_pool_shared *shared) {
     while (shared->first != NULL && aegis_i_pool_has_free(&shared->pool)) {
-        waiter *node = shared->first;
+        aegis_i_waiter *node = shared->first;
         dequeue(shared, node);
         node->block = aegis_i_pool_take_held(&shared->pool, &node->clean);
         /* Under the lock: the node is gone once its thread has it. */
@@ -194,15 +83,15 @@ static void serve(aegis_locked_pool_shared *shared) {
     }
 }
 
-/* Gives a slab back that is not installed, outside of the lock. False: the lock is lost. */
-static bool release_slab(aegis_locked_pool_shared *shared, uint32_t slab, uintptr_t entry) {
+bool aegis_i_locked_pool_release_slab(aegis_locked_pool_shared *shared, uint32_t slab,
+                                      uintptr_t entry) {
     uint64_t generation = shared->generation;
     shared->releasing_count++;
-    leave(shared);
+    aegis_i_locked_pool_leave(shared);
     int state = aegis_i_uncancelled_begin();
     aegis_i_slabs_release(&shared->pool.slabs, slab, entry);
     aegis_i_uncancelled_end(state);
-    if (!lock(shared))
+    if (!aegis_i_locked_pool_lock(shared))
         return false;
     if (shared->generation == generation)
         shared->releasing_count--;
@@ -211,13 +100,13 @@ static bool release_slab(aegis_locked_pool_shared *shared, uint32_t slab, uintpt
 
 /* Takes a growth out of the list, unless the list has been forgotten, and wakes the
  * threads that wait for it. */
-static void end_growth(aegis_locked_pool_shared *shared, const growth *ended) {
-    growth **link = &shared->growths;
+static void end_growth(aegis_locked_pool_shared *shared, const aegis_i_growth *ended) {
+    aegis_i_growth **link = &shared->growths;
     while (*link != NULL && *link != ended)
         link = &(*link)->earlier;
     if (*link != NULL)
         *link = ended->earlier;
-    for (waiter *node = shared->first; node != NULL; node = node->next)
+    for (aegis_i_waiter *node = shared->first; node != NULL; node = node->next)
         if (node->follows_growth)
             aegis_i_condition_signal(&node->arrived);
 }
@@ -229,14 +118,14 @@ static aegis_status grow(aegis_locked_pool_shared *shared, aegis_error *error) {
         serve(shared);
         return AEGIS_OK;
     }
-    growth own = {shared->growths, aegis_i_thread_self(), aegis_i_now_ns() + PATIENCE_NS};
+    aegis_i_growth own = {shared->growths, aegis_i_thread_self(), aegis_i_now_ns() + PATIENCE_NS};
     uint32_t slab = aegis_i_pool_next_slab(&shared->pool);
     shared->growths = &own;
-    leave(shared);
+    aegis_i_locked_pool_leave(shared);
     int state = aegis_i_uncancelled_begin();
     uintptr_t entry = aegis_i_slabs_acquire(&shared->pool.slabs, slab, error);
     aegis_i_uncancelled_end(state);
-    if (!lock(shared)) {
+    if (!aegis_i_locked_pool_lock(shared)) {
         if (entry != 0)
             aegis_i_slabs_release(&shared->pool.slabs, slab, entry);
         return AEGIS_E_FORKED;
@@ -246,11 +135,12 @@ static aegis_status grow(aegis_locked_pool_shared *shared, aegis_error *error) {
     serve(shared);
     if (entry == 0)
         return error->status;
-    return added || release_slab(shared, slab, entry) ? AEGIS_OK : AEGIS_E_FORKED;
+    return added || aegis_i_locked_pool_release_slab(shared, slab, entry) ? AEGIS_OK
+                                                                          : AEGIS_E_FORKED;
 }
 
 /* Whether another thread is acquiring a slab and may well be done soon. */
-static bool is_growing(const aegis_locked_pool_shared *shared, const waiter *node,
+static bool is_growing(const aegis_locked_pool_shared *shared, const aegis_i_waiter *node,
                        uint64_t now_ns) {
     return shared->growths != NULL && shared->growths->thread != aegis_i_thread_self() &&
            now_ns < shared->growths->overdue_ns && now_ns < node->impatient_ns;
@@ -269,7 +159,7 @@ static void fail_exhausted(const aegis_locked_pool_shared *shared, aegis_error *
 /* What a thread has put into the pool that waits. */
 typedef struct place {
     aegis_locked_pool_shared *shared;
-    waiter *node;
+    aegis_i_waiter *node;
 } place;
 
 /* A thread is cancelled while it waits, and has the lock. A block that it has just got is the next
@@ -284,14 +174,14 @@ static void give_up(void *context) {
         dequeue(shared, mine->node);
     }
     aegis_i_condition_fini(&mine->node->arrived);
-    leave(shared);
+    aegis_i_locked_pool_leave(shared);
 }
 
 /* What a request does that has no block yet: waits, or tries growth. A deadline of 0 is that of a
  * request that does not wait. Returns AEGIS_OK when it is to be asked again, and else as `obtain`.
  */
-static aegis_status pursue(aegis_locked_pool_shared *shared, waiter *node, uint64_t deadline_ns,
-                           uint64_t *next_try_ns, aegis_error *error) {
+static aegis_status pursue(aegis_locked_pool_shared *shared, aegis_i_waiter *node,
+                           uint64_t deadline_ns, uint64_t *next_try_ns, aegis_error *error) {
     uint64_t now_ns = aegis_i_now_ns();
     bool late = deadline_ns != UINT64_MAX && now_ns >= deadline_ns;
     uint64_t until_ns = deadline_ns;
@@ -324,8 +214,8 @@ static aegis_status pursue(aegis_locked_pool_shared *shared, waiter *node, uint6
 
 /* Gets a block for a request that has found none free. AEGIS_OK: it is in the node. AEGIS_E_FORKED:
  * the lock is lost. In any case `error` says why there is none. */
-static aegis_status obtain(aegis_locked_pool_shared *shared, waiter *node, uint64_t timeout_ns,
-                           aegis_error *error) {
+static aegis_status obtain(aegis_locked_pool_shared *shared, aegis_i_waiter *node,
+                           uint64_t timeout_ns, aegis_error *error) {
     uint64_t deadline_ns = timeout_ns != 0 ? aegis_i_deadline_ns(timeout_ns) : 0;
     uint64_t next_try_ns = 0;
     aegis_status status = AEGIS_OK;
@@ -358,7 +248,7 @@ static aegis_status obtain(aegis_locked_pool_shared *shared, waiter *node, uint6
  * the lock is lost. */
 static AEGIS_I_COLD void *take_slow(aegis_locked_pool_shared *shared, uint64_t timeout_ns,
                                     bool *clean, aegis_error *error) {
-    waiter node;
+    aegis_i_waiter node;
     /* A pool that is being finished never has blocks again. */
     if ((timeout_ns == 0 || shared->pool.slabs.meta == NULL) &&
         !aegis_i_pool_can_grow(&shared->pool)) {
@@ -380,7 +270,7 @@ static void *fail_forked(const aegis_locked_pool *pool, aegis_error *error) {
 
 static void *alloc(const aegis_locked_pool *pool, bool zeroed, uint64_t timeout_ns,
                    aegis_error *error) {
-    aegis_locked_pool_shared *shared = enter(pool);
+    aegis_locked_pool_shared *shared = aegis_i_locked_pool_enter(pool);
     aegis_error failed;
     bool clean;
     if (shared == NULL)
@@ -391,7 +281,7 @@ static void *alloc(const aegis_locked_pool *pool, bool zeroed, uint64_t timeout_
         if (block == NULL && failed.status == AEGIS_E_FORKED)
             return fail_forked(pool, error);
     }
-    leave(shared);
+    aegis_i_locked_pool_leave(shared);
     if (block == NULL) {
         if (error != NULL)
             *error = failed;
@@ -417,7 +307,7 @@ void *aegis_locked_pool_alloc_timeout(const aegis_locked_pool *pool, uint64_t ti
 
 size_t aegis_locked_pool_alloc_n(const aegis_locked_pool *pool, void **blocks, size_t count,
                                  aegis_error *error) {
-    aegis_locked_pool_shared *shared = enter(pool);
+    aegis_locked_pool_shared *shared = aegis_i_locked_pool_enter(pool);
     aegis_error failed;
     size_t got_count = 0;
     failed.status = shared != NULL ? AEGIS_OK : AEGIS_E_FORKED;
@@ -434,100 +324,67 @@ size_t aegis_locked_pool_alloc_n(const aegis_locked_pool *pool, void **blocks, s
     if (failed.status == AEGIS_E_FORKED)
         (void)fail_forked(pool, &failed);
     else
-        leave(shared);
+        aegis_i_locked_pool_leave(shared);
     if (failed.status != AEGIS_OK && error != NULL)
         *error = failed;
     return got_count;
 }
 
 aegis_status aegis_locked_pool_free(const aegis_locked_pool *pool, void *block) {
-    aegis_locked_pool_shared *shared = enter(pool);
+    aegis_locked_pool_shared *shared = aegis_i_locked_pool_enter(pool);
     if (shared == NULL)
         return AEGIS_E_FORKED;
     aegis_status status = aegis_pool_free(&shared->pool, block);
     serve(shared);
-    leave(shared);
+    aegis_i_locked_pool_leave(shared);
     return status;
 }
 
 aegis_status aegis_locked_pool_free_n(const aegis_locked_pool *pool, void *const *blocks,
                                       size_t count) {
-    aegis_locked_pool_shared *shared = enter(pool);
+    aegis_locked_pool_shared *shared = aegis_i_locked_pool_enter(pool);
     if (shared == NULL)
         return AEGIS_E_FORKED;
     aegis_status status = aegis_pool_free_n(&shared->pool, blocks, count);
     serve(shared);
-    leave(shared);
+    aegis_i_locked_pool_leave(shared);
     return status;
 }
 
 aegis_status aegis_locked_pool_index_of(const aegis_locked_pool *pool, const void *block,
                                         size_t *index) {
-    aegis_locked_pool_shared *shared = enter(pool);
+    aegis_locked_pool_shared *shared = aegis_i_locked_pool_enter(pool);
     if (shared == NULL)
         return AEGIS_E_FORKED;
     aegis_status status = aegis_pool_index_of(&shared->pool, block, index);
-    leave(shared);
+    aegis_i_locked_pool_leave(shared);
     return status;
 }
 
 void *aegis_locked_pool_address_of(const aegis_locked_pool *pool, size_t index) {
-    aegis_locked_pool_shared *shared = enter(pool);
+    aegis_locked_pool_shared *shared = aegis_i_locked_pool_enter(pool);
     if (shared == NULL)
         return NULL;
     void *block = aegis_pool_address_of(&shared->pool, index);
-    leave(shared);
+    aegis_i_locked_pool_leave(shared);
     return block;
 }
 
 bool aegis_locked_pool_owns(const aegis_locked_pool *pool, const void *block) {
-    aegis_locked_pool_shared *shared = enter(pool);
+    aegis_locked_pool_shared *shared = aegis_i_locked_pool_enter(pool);
     if (shared == NULL)
         return false;
     bool owns = aegis_pool_owns(&shared->pool, block);
-    leave(shared);
+    aegis_i_locked_pool_leave(shared);
     return owns;
 }
 
 aegis_status aegis_locked_pool_get_slab(const aegis_locked_pool *pool, size_t slab,
                                         aegis_pool_slab_info *info) {
-    aegis_locked_pool_shared *shared = enter(pool);
+    aegis_locked_pool_shared *shared = aegis_i_locked_pool_enter(pool);
     if (shared == NULL)
         return AEGIS_E_FORKED;
     aegis_status status = aegis_pool_get_slab(&shared->pool, slab, info);
-    leave(shared);
+    aegis_i_locked_pool_leave(shared);
     return status;
-}
-
-void aegis_locked_pool_trim(const aegis_locked_pool *pool, size_t keep_block_count) {
-    aegis_locked_pool_shared *shared = enter(pool);
-    if (shared == NULL)
-        return;
-    uint32_t slab =
-        aegis_i_pool_condemn(&shared->pool, keep_block_count) ? shared->pool.slabs.slab_limit : 0;
-    while (slab > 1) {
-        uintptr_t entry = aegis_i_slabs_take_condemned(&shared->pool.slabs, --slab);
-        if (entry != 0 && !release_slab(shared, slab, entry))
-            return;
-    }
-    leave(shared);
-}
-
-void aegis_locked_pool_get_stats(const aegis_locked_pool *pool, aegis_pool_stats *stats) {
-    aegis_locked_pool_shared *shared = enter(pool);
-    if (shared == NULL) {
-        aegis_i_slabs_get_stats(&pool->shared->pool.slabs, stats);
-        return;
-    }
-    aegis_pool_get_stats(&shared->pool, stats);
-    leave(shared);
-}
-
-size_t aegis_locked_pool_waiting(const aegis_locked_pool *pool) {
-    aegis_locked_pool_shared *shared = enter(pool);
-    if (shared == NULL)
-        return 0;
-    size_t waiting_count = shared->waiting_count;
-    leave(shared);
-    return waiting_count;
 }

@@ -8,12 +8,17 @@
  *                         AEGIS_POOL_LINK_PARKED, or _PARKED_CLEAN when its bytes are zero
  *   never handed out      0, which nobody reads
  */
-#ifndef AEGIS_MEMORY_I_POOL_LOCK_FREE_H
-#define AEGIS_MEMORY_I_POOL_LOCK_FREE_H
+#ifndef AEGIS_MEMORY_I_POOL_LOCK_FREE_STATE_H
+#define AEGIS_MEMORY_I_POOL_LOCK_FREE_STATE_H
 
 #include "aegis_memory/lock_free_pool.h"
 #include "../base/atomics.h"
 #include "slab.h"
+
+/* The tag's step. A model check sets it to 0 to see that the tag is needed. */
+#ifndef AEGIS_I_TAG_STEP
+#define AEGIS_I_TAG_STEP UINT64_C(1)
+#endif
 
 /* States of a cache slot. The reserve of a slot that was ever live is in circulation. */
 #define AEGIS_I_SLOT_UNUSED UINT32_C(0)
@@ -41,6 +46,19 @@ struct aegis_lock_free_pool_shared {
 
 static inline _Atomic uint32_t *aegis_i_slots(aegis_lock_free_pool_shared *shared) {
     return (_Atomic uint32_t *)(void *)(shared + 1);
+}
+
+/* Blocks of the first `slab_count` slabs, reserves aside. */
+static inline uint32_t aegis_i_promised(const aegis_lock_free_pool_shared *shared,
+                                        uint32_t slab_count) {
+    uint32_t max_count = shared->slabs.index_limit - shared->reserve_count;
+    uint64_t block_count = (uint64_t)slab_count * shared->slabs.step_count;
+    return block_count < max_count ? (uint32_t)block_count : max_count;
+}
+
+static inline uint32_t aegis_i_load_slab_count(const aegis_lock_free_pool_shared *shared) {
+    /* Acquire pairs with the release in grow: the slab's entry in the directory is seen. */
+    return aegis_i_load(&shared->slab_count, memory_order_acquire);
 }
 
 /* O(1) consistency of what does not change, for asserts. */

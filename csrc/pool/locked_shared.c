@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What a locked pool does beside handing blocks out: making, finishing, trimming and counting. */
+#if !defined(_WIN32) && !defined(_GNU_SOURCE)
+#define _GNU_SOURCE /* clock_gettime, pthread_condattr_setclock */
+#endif
+
+#include "aegis_memory/locked_pool.h"
+#include "../base/text.h"
+#include "locked_state.h"
+
+/* What a pool is once its own state is given back to the source, which may call it then. */
+static aegis_locked_pool_shared finished = {.mutex = AEGIS_I_MUTEX_INITIALIZER};
+
+aegis_status aegis_locked_pool_init(aegis_locked_pool *pool, const aegis_pool_options *options) {
+    aegis_pool inner;
+    memset(pool, 0, sizeof *pool);
+    aegis_status status = aegis_i_pool_init(&inner, options, sizeof(aegis_locked_pool_shared));
+    if (status != AEGIS_OK)
+        return status;
+    aegis_locked_pool_shared *shared = (aegis_locked_pool_shared *)inner.slabs.meta;
+    aegis_i_mutex_init(&shared->mutex);
+    shared->pool = inner;
+    pool->shared = shared;
+    pool->block_bytes = inner.slabs.block_bytes;
+    return AEGIS_OK;
+}
+
+aegis_status aegis_locked_pool_fini(aegis_locked_pool *pool) {
+    if (pool == NULL || pool->shared == NULL)
+        return AEGIS_OK;
+    aegis_locked_pool_shared *shared = aegis_i_locked_pool_enter(pool);
+    if (shared == NULL)
+        return AEGIS_E_FORKED;
+    bool busy = shared->pool.free_count != shared->pool.touched_count || shared->first != NULL ||
+                shared->growths != NULL || shared->releasing_count != 0;
+    aegis_i_locked_pool_leave(shared);
+    if (busy)
+        return AEGIS_E_BUSY;
+    aegis_locked_pool_abandon(pool);
+    return AEGIS_OK;
+}
+
+void aegis_locked_pool_abandon(aegis_locked_pool *pool) {
+    if (pool == NULL || pool->shared == NULL)
+        return;
+    aegis_locked_pool_shared *shared = pool->shared;
+    /* A lock that is not to be had in this process stops nobody: nobody else can be inside. The
+     * slabs are whole at any moment: one that is in the directory is the pool's. */
+    bool locked = aegis_i_locked_pool_lock(shared);
+    if (AEGIS_I_DEBUG && locked && shared->first != NULL)
+        aegis_i_report("a locked pool was abandoned while %zu threads wait for a block",
+                       shared->waiting_count);
+    aegis_pool_slabs slabs = shared->pool.slabs, rest;
+    memset(&shared->pool, 0, sizeof shared->pool);
+    if (locked)
+        aegis_i_locked_pool_leave(shared);
+    /* The source has called this as the pool was being finished. */
+    if (slabs.meta == NULL)
+        return;
+    aegis_i_slabs_empty(&slabs, &rest);
+    pool->shared = &finished;
+    aegis_i_mutex_fini(&shared->mutex);
+    aegis_i_slabs_close(&rest);
+    memset(pool, 0, sizeof *pool);
+}
+
+void aegis_locked_pool_trim(const aegis_locked_pool *pool, size_t keep_block_count) {
+    aegis_locked_pool_shared *shared = aegis_i_locked_pool_enter(pool);
+    if (shared == NULL)
+        return;
+    uint32_t slab =
+        aegis_i_pool_condemn(&shared->pool, keep_block_count) ? shared->pool.slabs.slab_limit : 0;
+    while (slab > 1) {
+        uintptr_t entry = aegis_i_slabs_take_condemned(&shared->pool.slabs, --slab);
+        if (entry != 0 && !aegis_i_locked_pool_release_slab(shared, slab, entry))
+            return;
+    }
+    aegis_i_locked_pool_leave(shared);
+}
+
+void aegis_locked_pool_get_stats(const aegis_locked_pool *pool, aegis_pool_stats *stats) {
+    aegis_locked_pool_shared *shared = aegis_i_locked_pool_enter(pool);
+    if (shared == NULL) {
+        aegis_i_slabs_get_stats(&pool->shared->pool.slabs, stats);
+        return;
+    }
+    aegis_pool_get_stats(&shared->pool, stats);
+    aegis_i_locked_pool_leave(shared);
+}
+
+size_t aegis_locked_pool_waiting(const aegis_locked_pool *pool) {
+    aegis_locked_pool_shared *shared = aegis_i_locked_pool_enter(pool);
+    if (shared == NULL)
+        return 0;
+    size_t waiting_count = shared->waiting_count;
+    aegis_i_locked_pool_leave(shared);
+    return waiting_count;
+}
