@@ -1,15 +1,26 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The caches of a lock-free pool: J. Bonwick's magazines (USENIX 2001), one a handle. The latest
- * block given back lies on top and is the next one taken.
+/* The caches of a lock-free pool. Each handle has one magazine of free blocks. The block that was
+ * freed last lies on top and is allocated next.
  *
- * A cache slot, when first used, brings its reserve of AEGIS_POOL_CACHE_BLOCKS blocks with it as
- * the cache's first content. So at any time the blocks in circulation exceed the promised ones by
- * at least the most that all caches made so far can park. */
+ * Whatever the caches hold, at least `capacity` blocks can be allocated. Invariants:
+ * 1. A cache has a slot, and a slot has one cache at a time (the compare-and-swap in take_slot).
+ * 2. A cache holds at most AEGIS_POOL_CACHE_BLOCKS blocks (aegis_pool_cache_alloc_slow takes half
+ *    of that into an empty cache; aegis_pool_cache_free_slow and aegis_pool_cache_free_n make room
+ *    or use the stack).
+ * 3. When a slot is used for the first time, its reserve of AEGIS_POOL_CACHE_BLOCKS blocks comes
+ *    into circulation, as the first content of its cache (bring_reserve). It stays there.
+ * 4. An idle slot has no blocks: its cache moved them to the stack before (aegis_pool_cache_fini).
+ *
+ * Proof: when n slots have been used so far, `capacity` + n * AEGIS_POOL_CACHE_BLOCKS blocks are in
+ * circulation (3), and all caches together hold at most n * AEGIS_POOL_CACHE_BLOCKS of them
+ * (1, 2, 4). The others, at least `capacity`, are out or can be allocated.
+ *
+ * Source: J. Bonwick, J. Adams, Magazines and Vmem (USENIX 2001). */
 #include "../base/harden.h"
 #include "lock_free_state.h"
 
 #define MAGAZINE ((size_t)AEGIS_POOL_CACHE_BLOCKS)
-/* What moves between a cache and the stack at a time. */
+/* How many blocks move between a cache and the stack at a time. */
 #define HALF (MAGAZINE / 2)
 
 _Static_assert(AEGIS_POOL_CACHE_BLOCKS >= 2, "half a magazine is at least a block");
@@ -22,7 +33,7 @@ bool aegis_i_pool_cache_is_valid(const aegis_pool_cache *cache) {
            (cache->grid.count == 0 || cache->grid.base == cache->shared->slabs.grid.base);
 }
 
-/* Puts `count` claimed blocks into the cache, the first on top. */
+/* Puts `count` blocks that the caller has taken into the cache, the first on top. */
 static void fill(aegis_pool_cache *cache, const uint32_t *indices, size_t count, bool clean) {
     uint32_t link = clean ? AEGIS_POOL_LINK_PARKED_CLEAN : AEGIS_POOL_LINK_PARKED;
     while (count-- > 0) {
@@ -31,13 +42,13 @@ static void fill(aegis_pool_cache *cache, const uint32_t *indices, size_t count,
     }
 }
 
-/* Takes a slot in the given state. False when there is none. */
+/* Takes a slot that is in the given state. False: there is none. */
 static bool take_slot(aegis_pool_cache *cache, uint32_t state) {
     aegis_lock_free_pool_shared *shared = cache->shared;
     for (uint32_t slot = 0; slot < shared->slot_limit; slot++) {
         uint32_t found = state;
-        /* Acquire pairs with the release in aegis_pool_cache_fini: what the slot's last cache had
-         * parked is on the stack before this one parks anything. */
+        /* Acquire pairs with the release in aegis_pool_cache_fini: the blocks of the slot's last
+         * cache are on the stack before this cache holds any. */
         if (aegis_i_cas(&aegis_i_slots(shared)[slot], &found, AEGIS_I_SLOT_LIVE,
                         memory_order_acquire, memory_order_relaxed)) {
             cache->slot = slot;
@@ -60,7 +71,8 @@ static void bring_reserve(aegis_pool_cache *cache) {
 aegis_status aegis_pool_cache_init(aegis_pool_cache *cache, const aegis_lock_free_pool *pool) {
     memset(cache, 0, sizeof *cache);
     cache->shared = pool->shared;
-    /* Slots used before first. One may have become idle while the others were looked at. */
+    /* Idle slots first, because their reserves are in circulation already. Then unused slots. Then
+     * idle ones again: a slot may have become idle meanwhile. */
     if (!take_slot(cache, AEGIS_I_SLOT_IDLE)) {
         if (take_slot(cache, AEGIS_I_SLOT_UNUSED)) {
             bring_reserve(cache);
@@ -81,7 +93,7 @@ aegis_status aegis_pool_cache_init(aegis_pool_cache *cache, const aegis_lock_fre
     return AEGIS_OK;
 }
 
-/* Moves the `count` blocks at the bottom, which have lain there longest, to the stack. */
+/* Moves the `count` blocks at the bottom, which have been there longest, to the stack. */
 static void move_to_stack(aegis_pool_cache *cache, size_t count) {
     aegis_i_lock_free_put(cache->shared, cache->items, count);
     cache->count -= count;
@@ -151,7 +163,7 @@ aegis_status aegis_pool_cache_free_n(aegis_pool_cache *cache, void *const *block
     size_t kept_count = aegis_i_min(count, MAGAZINE - cache->count);
     for (size_t i = 0; i < kept_count; i++)
         cache->items[cache->count++] = aegis_i_slabs_find(&cache->shared->slabs, blocks[i]);
-    /* What does not fit goes to the stack in one swap. */
+    /* The blocks that do not fit go to the stack with one compare-and-swap. */
     aegis_i_lock_free_put_blocks(cache->shared, blocks + kept_count, count - kept_count);
     return AEGIS_OK;
 }

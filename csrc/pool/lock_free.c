@@ -1,18 +1,38 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The lock-free pool: R. K. Treiber's stack (IBM RJ 5118, 1986) over block indices, with a tag.
+/* The lock-free pool hands blocks out and takes them back. Free blocks that were out before lie on
+ * a stack of indices. Its head is one word: the index of the top block, and a tag. Blocks that were
+ * never handed out are not on the stack: `fresh_count` tells how many were. A request looks at the
+ * stack first, then at the counter, and asks the source for a slab only if both have nothing.
  *
- * Taking reads the head and the links below it, then swings the head with one compare-and-swap. The
- * links read belong to the stack only if nothing was removed in between; every removal bumps the
- * tag, so the swap succeeds in that case alone. A thread would have to sleep through a multiple of
- * 2^(64 - index_bits) removals and meet the same index to be deceived. Links read in vain may be
- * anything, but they are words of our array, never a block's bytes.
+ * Invariants:
+ * 1. A block on the stack has as its link the index of the block below it, or `nil` (push,
+ *    aegis_i_lock_free_put and aegis_i_lock_free_put_blocks set it before the head names the
+ *    block).
+ * 2. Only the one thread that has claimed or taken a block writes its link: of several claims one
+ *    succeeds (the compare-and-swap in aegis_i_lock_free_claim), and so does one of several takes
+ *    (the one in pop, the one in take_fresh). While a block is on the stack, its link is constant.
+ * 3. Each removal increases the tag, and an addition leaves it as it is (pop, push).
+ * 4. The links are words of a side array, which is there as long as the pool, and never bytes of a
+ *    block. pop looks at no link with an index beyond the array.
+ * 5. `fresh_count` never decreases, except by a trim, which has the pool to itself.
  *
- * Blocks that were never handed out are not on the stack: a counter tells how far they have gone.
- * It is consulted when the stack is empty, and the block source when the counter is at its end.
+ * Proof that pop removes only blocks of the stack: it reads the head, follows the links, and then
+ * sets the head by one compare-and-swap. If that succeeds, the tag is the one that was read, so by
+ * 3 nothing was removed in between. Without a removal an addition changes the top for good, so
+ * nothing was added either. By 1 and 2 the links that pop read are then those of the stack. If
+ * anything was removed, the swap fails, and what was read is not used; by 4 reading it was
+ * harmless. The tag comes round after 2^(64 - index_bits) removals: to be deceived, a thread would
+ * have to sleep through a multiple of that number and then find the same index on top.
  *
- * Orders: the release of a put pairs with the acquire of a take, and takes in between, being
- * read-modify-writes, continue the release sequence. So who gets a block sees all that was done
- * with it, and its links. */
+ * Proof that a request fails for exhaustion only if at one moment no block was free outside of
+ * caches: aegis_i_lock_free_take finds the counter at its final end, where by 5 it stays, and finds
+ * the stack empty after that. At that moment there was no block in either place.
+ *
+ * Orders: the release in push pairs with the acquire in pop. All changes of the head in between are
+ * read-modify-writes, so they continue the release sequence. So the thread that takes a block sees
+ * all that was done with it before, and its link.
+ *
+ * Source: R. K. Treiber's stack (IBM RJ 5118, 1986), with a tag. */
 #include "aegis_memory/lock_free_pool.h"
 #include "../base/harden.h"
 #include "lock_free_state.h"
@@ -22,7 +42,7 @@
 /* Indices that bulk operations hold on the machine stack. */
 #define BATCH 64
 
-/* Waits a while, longer each time up to the limit, so that one of the racing threads gets on. */
+/* Waits a while, longer each time up to the limit, so that one of the racing threads can finish. */
 static void back_off(uint32_t *round) {
     for (uint32_t i = 0; i < UINT32_C(1) << *round; i++)
         aegis_i_cpu_relax();
@@ -30,15 +50,17 @@ static void back_off(uint32_t *round) {
         (*round)++;
 }
 
-/* The index of the n-th block that is no reserve: reserves lie behind the first slab's others. */
+/* The index of block number n of those that are not reserves. The reserves lie in the first slab,
+ * behind its other blocks. */
 static uint32_t index_of_fresh(const aegis_lock_free_pool_shared *shared, uint32_t n) {
     return n < shared->slabs.step_count ? n : n + shared->reserve_count;
 }
 
-/* Takes up to `want_count` blocks off the stack with one swap; 0 when it is empty. */
+/* Takes up to `want_count` blocks off the stack with one compare-and-swap. Returns how many it
+ * took; 0: the stack is empty. */
 static size_t pop(aegis_lock_free_pool_shared *shared, uint32_t *indices, size_t want_count) {
     uint32_t round = 0;
-    /* Acquire, here and on failure below, pairs with the release in push. */
+    /* Acquire, here and in the loop, pairs with the release in push. */
     uint64_t head = aegis_i_load(&shared->head, memory_order_acquire);
     for (;;) {
         uint32_t index = (uint32_t)head & shared->nil;
@@ -50,12 +72,12 @@ static size_t pop(aegis_lock_free_pool_shared *shared, uint32_t *indices, size_t
             index = aegis_i_load(&shared->links[index], memory_order_relaxed);
         }
         if (index >= shared->slabs.index_limit && index != shared->nil) {
-            /* A link of a block that another thread has taken meanwhile. */
+            /* This was the link of a block that another thread has taken meanwhile. */
             head = aegis_i_load(&shared->head, memory_order_acquire);
             continue;
         }
         uint64_t tag = (head >> shared->index_bits) + AEGIS_I_TAG_STEP;
-        /* Acquire on success pairs with the release in push as well. */
+        /* Acquire, on success and on failure, pairs with the release in push. */
         if (aegis_i_cas_weak(&shared->head, &head, tag << shared->index_bits | index,
                              memory_order_acquire, memory_order_acquire))
             return got_count;
@@ -63,14 +85,15 @@ static size_t pop(aegis_lock_free_pool_shared *shared, uint32_t *indices, size_t
     }
 }
 
-/* Puts a chain on the stack whose links are set but for the last one's. */
+/* Puts a chain of blocks on the stack. The caller has set all links except that of the last block.
+ */
 static void push(aegis_lock_free_pool_shared *shared, uint32_t first, uint32_t last) {
     uint32_t round = 0;
     uint64_t head = aegis_i_load(&shared->head, memory_order_relaxed);
     for (;;) {
         uint32_t below = (uint32_t)head & shared->nil;
         aegis_i_store(&shared->links[last], below, memory_order_relaxed);
-        /* Release pairs with the acquire in pop. The tag is left: nothing was removed. */
+        /* Release pairs with the acquire in pop. The tag stays, because nothing is removed. */
         if (aegis_i_cas_weak(&shared->head, &head, (head ^ below) | first, memory_order_release,
                              memory_order_relaxed))
             return;
@@ -81,7 +104,9 @@ static void push(aegis_lock_free_pool_shared *shared, uint32_t first, uint32_t l
 /* Takes up to `want_count` blocks that were never handed out. */
 static size_t take_fresh(aegis_lock_free_pool_shared *shared, uint32_t *indices, size_t want_count,
                          bool *clean) {
-    /* Acquire pairs with the release below: a slab count behind the counter is never seen. */
+    /* Acquire, here and on failure below, pairs with the release below. The thread that moved the
+     * counter had seen a slab count that allows it, so this thread sees that count or a later one:
+     * the subtraction below does not wrap. */
     uint32_t fresh = aegis_i_load(&shared->fresh_count, memory_order_acquire);
     uint32_t got_count;
     do {
@@ -89,7 +114,7 @@ static size_t take_fresh(aegis_lock_free_pool_shared *shared, uint32_t *indices,
         got_count = want_count < left_count ? (uint32_t)want_count : left_count;
         if (got_count == 0)
             return 0;
-        /* Acquire and release pair with each other, in whatever thread was here before. */
+        /* Acquire pairs with the release of the thread that moved the counter before. */
     } while (!aegis_i_cas_weak(&shared->fresh_count, &fresh, fresh + got_count,
                                memory_order_acq_rel, memory_order_acquire));
     *clean = true;
@@ -101,8 +126,8 @@ static size_t take_fresh(aegis_lock_free_pool_shared *shared, uint32_t *indices,
     return got_count;
 }
 
-/* Takes a condemned slab back into use, as the source may want it that is called by a trim, with
- * which no other thread is here. */
+/* Takes a condemned slab back into use, if the slab is condemned. That can be so only during a
+ * trim, when the source that the trim calls uses the pool: no other thread is inside then. */
 static bool revive(aegis_lock_free_pool_shared *shared, uint32_t slab) {
     const uintptr_t *place = &shared->slabs.directory[slab];
     uintptr_t entry = aegis_i_load((const _Atomic uintptr_t *)place, memory_order_relaxed);
@@ -113,8 +138,8 @@ static bool revive(aegis_lock_free_pool_shared *shared, uint32_t slab) {
     return true;
 }
 
-/* Adds a slab, or finishes what another thread has begun. AEGIS_OK: worth trying again; else
- * `error` says why not. */
+/* Adds a slab, or completes the addition that another thread has begun. AEGIS_OK: the caller tries
+ * again to take a block. Any other status: `error` says why there is no slab. */
 static aegis_status grow(aegis_lock_free_pool_shared *shared, aegis_error *error) {
     aegis_pool_slabs *slabs = &shared->slabs;
     uint32_t slab = aegis_i_load_slab_count(shared);
@@ -139,7 +164,8 @@ static aegis_status grow(aegis_lock_free_pool_shared *shared, aegis_error *error
     uintptr_t installed = aegis_i_slabs_install(slabs, slab, entry);
     if (installed != entry)
         aegis_i_slabs_release(slabs, slab, entry);
-    /* Release pairs with the acquire in aegis_i_load_slab_count. */
+    /* Release pairs with the acquire in aegis_i_load_slab_count. If the compare-and-swap fails,
+     * another thread has counted the slab. */
     (void)aegis_i_cas(&shared->slab_count, &slab, slab + 1, memory_order_release,
                       memory_order_relaxed);
     return AEGIS_OK;
@@ -160,8 +186,9 @@ size_t aegis_i_lock_free_take(aegis_lock_free_pool_shared *shared, uint32_t *ind
         bool retry = status == AEGIS_OK ||
                      (status == AEGIS_E_EXHAUSTED &&
                       aegis_i_load(&shared->fresh_count, memory_order_relaxed) != final_count);
-        /* Now that the counter is known to be at its final end, which it never leaves, an empty
-         * stack means that at this moment there is no block. */
+        /* Without a retry the counter is at its final end, which it never leaves, or the source or
+         * the budget has refused. In the first case an empty stack means that there is no block at
+         * this moment. */
         got_count = pop(shared, indices, want_count);
         if (got_count == 0 && !retry) {
             if (error != NULL)
@@ -181,8 +208,8 @@ size_t aegis_i_lock_free_take_held(aegis_lock_free_pool_shared *shared, uint32_t
         size_t got_count = pop(shared, indices, want_count);
         if (got_count == 0)
             got_count = take_fresh(shared, indices, want_count, &clean);
-        /* With the counter at its end an empty stack means that at this moment there is no block,
-         * unless a slab was added meanwhile. */
+        /* The counter is at the end of the slabs held. So an empty stack means that there is no
+         * block at this moment, unless a slab was added meanwhile: the loop looks for that. */
         if (got_count == 0)
             got_count = pop(shared, indices, want_count);
         if (got_count != 0)
@@ -203,7 +230,8 @@ void aegis_i_lock_free_put(aegis_lock_free_pool_shared *shared, const uint32_t *
 uint32_t aegis_i_lock_free_claim(aegis_lock_free_pool_shared *shared, const void *block) {
     uint32_t index = aegis_i_slabs_find(&shared->slabs, block);
     uint32_t out = AEGIS_POOL_LINK_OUT;
-    /* Relaxed: the caller has the block from its taker, and so sees the mark. */
+    /* Relaxed: the block came to the caller from the thread that took it, and with it the mark that
+     * the block is out. */
     if (index == AEGIS_I_NO_INDEX ||
         !aegis_i_cas(&shared->links[index], &out, AEGIS_POOL_LINK_PARKED, memory_order_relaxed,
                      memory_order_relaxed))
@@ -241,7 +269,7 @@ void aegis_i_lock_free_put_blocks(aegis_lock_free_pool_shared *shared, void *con
     push(shared, first, last);
 }
 
-/* Hands one block out. */
+/* Takes a block and hands it out. */
 static void *take_block(const aegis_lock_free_pool *pool, bool zeroed, aegis_error *error) {
     aegis_lock_free_pool_shared *shared = pool->shared;
     uint32_t index;

@@ -1,15 +1,21 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What a lock-free pool does beside handing blocks out: making, finishing, trimming and counting.
- */
+/* What a lock-free pool does beside handing blocks out: it is made, finished, trimmed and counted.
+ *
+ * Finishing and trimming have the pool to themselves: the caller has ordered all other calls before
+ * them. So their loads and stores are relaxed. Only the source may use the pool meanwhile, in this
+ * same thread. For that the pool is brought into a consistent state, without the slabs that go,
+ * before the first slab goes back to the source. Counting may run at any time. It reads each word
+ * on its own, so while other threads work its numbers need not fit each other. */
 #include "aegis_memory/lock_free_pool.h"
 #include "../base/harden.h"
 #include "lock_free_state.h"
 
-/* What a pool is once its own state is given back to the source, which may call it then. */
+/* The state of a pool whose own state has gone back to the source, because the source may call the
+ * pool then: it has no block. */
 static aegis_lock_free_pool_shared finished;
 
 bool aegis_i_lock_free_is_valid(const aegis_lock_free_pool_shared *shared) {
-    /* The source may call a pool that is being finished, which finds nothing and has nothing. */
+    /* The source may call a pool that is being finished: it has no slabs and no caches then. */
     if (shared->slabs.meta == NULL)
         return shared->slot_limit == 0 && shared->slabs.slab_limit == 0;
     return aegis_i_slabs_is_valid(&shared->slabs) && shared->links != NULL &&
@@ -40,7 +46,7 @@ aegis_status aegis_lock_free_pool_init(aegis_lock_free_pool *pool,
     if (status != AEGIS_OK)
         return status;
 
-    /* Slots, links and the counter are zero, as they should be. */
+    /* The memory is zeroed: so all slots are unused, and the links and the counter are 0. */
     aegis_lock_free_pool_shared *shared = (aegis_lock_free_pool_shared *)slabs.meta;
     while ((UINT32_C(1) << shared->index_bits) <= slabs.index_limit)
         shared->index_bits++;
@@ -58,7 +64,7 @@ aegis_status aegis_lock_free_pool_init(aegis_lock_free_pool *pool,
     return AEGIS_OK;
 }
 
-/* Counts what the links of [from, to) say. */
+/* Counts which of the blocks with the indices [from, to) are out, and which are in caches. */
 static void count_links(const aegis_lock_free_pool_shared *shared, uint32_t from, uint32_t to,
                         size_t *out_count, size_t *parked_count) {
     for (uint32_t index = from; index < to; index++) {
@@ -68,7 +74,7 @@ static void count_links(const aegis_lock_free_pool_shared *shared, uint32_t from
     }
 }
 
-/* Counts what the links of all blocks ever handed out say. */
+/* The same for all blocks that were ever handed out, and for the reserves. */
 static void count_all(const aegis_lock_free_pool_shared *shared, size_t *out_count,
                       size_t *parked_count) {
     uint32_t fresh = aegis_i_load(&shared->fresh_count, memory_order_relaxed);
@@ -106,10 +112,10 @@ void aegis_lock_free_pool_abandon(aegis_lock_free_pool *pool) {
         return;
     aegis_lock_free_pool_shared *shared = pool->shared;
     aegis_pool_slabs rest;
-    /* The source has called this as the pool was being finished. */
+    /* The pool is being finished already: the source has called this. */
     if (shared->slabs.meta == NULL)
         return;
-    /* Empty before the first slab goes. Relaxed: the pool is this thread's alone. */
+    /* The pool is empty before the first slab goes. Relaxed: this thread has the pool to itself. */
     aegis_i_store(&shared->head, shared->nil, memory_order_relaxed);
     aegis_i_store(&shared->fresh_count, 0, memory_order_relaxed);
     aegis_i_store(&shared->slab_count, 0, memory_order_relaxed);
@@ -127,7 +133,8 @@ static size_t peak(aegis_lock_free_pool_shared *shared) {
     return aegis_i_max(shared->old_peak, fresh + (size_t)used_slots * AEGIS_POOL_CACHE_BLOCKS);
 }
 
-/* Takes the blocks from `limit` up off the stack, and forgets that they were ever handed out. */
+/* Takes the blocks with an index of `limit` or more off the stack. They count as never handed out
+ * from then on. */
 static void forget_blocks(aegis_lock_free_pool_shared *shared, uint32_t limit) {
     uint64_t head = atomic_load_explicit(&shared->head, memory_order_relaxed);
     uint64_t tag = (head >> shared->index_bits) + AEGIS_I_TAG_STEP;
@@ -151,7 +158,7 @@ static void forget_blocks(aegis_lock_free_pool_shared *shared, uint32_t limit) {
         atomic_store_explicit(&shared->links[index], 0, memory_order_relaxed);
 }
 
-/* Condemns all slabs from `slab_count` up; the pool is whole after it. */
+/* Condemns all slabs from number `slab_count` up. After it the pool is consistent without them. */
 static void condemn_from(aegis_lock_free_pool_shared *shared, uint32_t slab_count) {
     uint32_t fresh = atomic_load_explicit(&shared->fresh_count, memory_order_relaxed);
     uint32_t old_count = atomic_load_explicit(&shared->slab_count, memory_order_relaxed);
