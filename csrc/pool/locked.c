@@ -1,20 +1,39 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The pool behind a lock. No function of the user's is called under it: growth and trimming give
- * the lock up around the source, and look anew at the pool when they have it back.
+/* The pool behind a lock. Each thread that finds no free block puts a node into a queue and waits.
  *
- * Each thread that finds no block has a node, with a condition of its own, on its stack; the nodes
- * form a queue. A thread that has a free block while the queue is not empty, one that came back or
- * one of a new slab, writes it into the first node and takes that out of the queue, all under the
- * lock: so the block is never free in between, and a waiter that wakes for whatever reason finds it
- * there or knows that it has none.
+ * Invariants:
+ * 1. No function of the user is called under the lock. Growth and trimming give the lock up around
+ *    the source, and look at the pool anew when they have it again (grow,
+ *    aegis_i_locked_pool_release_slab).
+ * 2. While the queue is not empty, no block is free. A thread enters the queue only when it has
+ *    found none (obtain), and each change that makes a block free calls serve before it gives the
+ *    lock up (aegis_locked_pool_free and its _n form, grow, give_up).
+ * 3. serve writes a block into the first node and takes the node out of the queue in the same step
+ *    under the lock. So the block is not free in between.
+ * 4. Other threads touch a node only under the lock, and not after the step of serve that takes it
+ *    out of the queue. If serve has not done that, its own thread does it before it returns or ends
+ *    (obtain, give_up). So a node is never touched after its thread's stack is gone.
+ * 5. A thread that waits is woken when it has a block (serve), when it becomes the first of the
+ *    queue and the pool can grow (dequeue), and when a growth that it waits for has ended
+ *    (end_growth).
+ * 6. A child process begins with an empty queue and a new generation (aegis_i_locked_pool_lock). A
+ *    thread that comes back from the source in a child process sees that the generation is not that
+ *    of its node, and enters the new queue (obtain).
  *
- * Growth is tried by a thread as it comes, by a waiter once more at its deadline, and in between by
- * the first of the queue every SLICE_NS: nobody wakes a waiter when a budget or a source recovers.
- * While one thread is at it the others wait for what comes of it, but no longer than PATIENCE_NS,
- * for the source may wait for one of them; then the next one tries as well, and each of them once
- * this has gone on for ten times as long. A thread that the source calls back does not wait for
- * itself. A pool that can have no further slab stays so while a thread waits, as all its blocks are
- * out then: no thread tries, and all sleep. */
+ * So a block goes to the thread that has waited longest, and no other thread can take it in between
+ * (2, 3). A thread that wakes for any reason finds the block in its node, or knows that it has none
+ * (3). So no block is lost, and a thread that missed a wake-up would still find its block.
+ *
+ * When growth is tried (pursue):
+ * 1. By each thread when it comes, and by each waiter once more at its deadline.
+ * 2. Between these, by the first thread of the queue every SLICE_NS, because nothing wakes a waiter
+ *    when a budget or a source has memory again.
+ * 3. While one thread is at it, the others wait for its result, but not longer than PATIENCE_NS,
+ *    because the source may be waiting for one of them (is_growing). After that the next thread
+ *    tries as well. A thread that has waited for 10 * PATIENCE_NS does not wait for the growths of
+ *    other threads any more. A thread that the source calls back does not wait for itself.
+ * 4. If the pool can have no further slab, no thread tries and all sleep. This stays so while a
+ *    thread waits: by 2 above all blocks are out then, so no trim can release a slab. */
 #if !defined(_WIN32) && !defined(_GNU_SOURCE)
 #define _GNU_SOURCE /* clock_gettime, pthread_condattr_setclock */
 #endif
@@ -23,6 +42,7 @@
 #include "../base/threads.h"
 #include "locked_state.h"
 
+/* 10 ms and 50 ms. */
 #define SLICE_NS UINT64_C(10000000)
 #define PATIENCE_NS UINT64_C(50000000)
 
@@ -30,7 +50,8 @@ bool aegis_i_locked_pool_lock(aegis_locked_pool_shared *shared) {
     if (!aegis_i_mutex_lock(&shared->mutex))
         return false;
     if (aegis_i_mutex_take_adoption(&shared->mutex)) {
-        /* The threads are not in this process, nor are their stacks. */
+        /* The threads that waited, grew or released are not in this process, and their nodes are
+         * gone with their stacks. */
         shared->first = shared->last = NULL;
         shared->waiting_count = 0;
         shared->growths = NULL;
@@ -67,18 +88,18 @@ static void dequeue(aegis_locked_pool_shared *shared, aegis_i_waiter *node) {
     else
         shared->first = node->next;
     shared->waiting_count--;
-    /* From now on the next one is to try growth. */
+    /* From now on the next thread has to try growth. */
     if (node->previous == NULL && node->next != NULL && aegis_i_pool_can_grow(&shared->pool))
         aegis_i_condition_signal(&node->next->arrived);
 }
 
-/* Gives free blocks to the threads that wait, those first that have waited longest. */
+/* Gives free blocks to the threads that wait, first to the one that has waited longest. */
 static void serve(aegis_locked_pool_shared *shared) {
     while (shared->first != NULL && aegis_i_pool_has_free(&shared->pool)) {
         aegis_i_waiter *node = shared->first;
         dequeue(shared, node);
         node->block = aegis_i_pool_take_held(&shared->pool, &node->clean);
-        /* Under the lock: the node is gone once its thread has it. */
+        /* Under the lock: once the thread has the lock, it may return, and its node is gone. */
         aegis_i_condition_signal(&node->arrived);
     }
 }
@@ -98,8 +119,8 @@ bool aegis_i_locked_pool_release_slab(aegis_locked_pool_shared *shared, uint32_t
     return true;
 }
 
-/* Takes a growth out of the list, unless the list has been forgotten, and wakes the
- * threads that wait for it. */
+/* Takes a growth out of the list, unless a fork has made the pool forget the list, and wakes the
+ * threads that wait for its result. */
 static void end_growth(aegis_locked_pool_shared *shared, const aegis_i_growth *ended) {
     aegis_i_growth **link = &shared->growths;
     while (*link != NULL && *link != ended)
@@ -112,7 +133,8 @@ static void end_growth(aegis_locked_pool_shared *shared, const aegis_i_growth *e
 }
 
 /* Adds a slab to a pool that can have one, and serves the queue, in which the caller is. AEGIS_OK:
- * there was one. AEGIS_E_FORKED: the lock is lost. Any other status: `error` says why not. */
+ * the source gave a slab, or a condemned one was taken back into use. AEGIS_E_FORKED: the lock
+ * could not be taken again. Any other status: `error` says why there is no slab. */
 static aegis_status grow(aegis_locked_pool_shared *shared, aegis_error *error) {
     if (aegis_i_pool_revive(&shared->pool)) {
         serve(shared);
@@ -139,7 +161,7 @@ static aegis_status grow(aegis_locked_pool_shared *shared, aegis_error *error) {
                                                                           : AEGIS_E_FORKED;
 }
 
-/* Whether another thread is acquiring a slab and may well be done soon. */
+/* Whether another thread is acquiring a slab, and this thread should wait for the result. */
 static bool is_growing(const aegis_locked_pool_shared *shared, const aegis_i_waiter *node,
                        uint64_t now_ns) {
     return shared->growths != NULL && shared->growths->thread != aegis_i_thread_self() &&
@@ -156,14 +178,14 @@ static void fail_exhausted(const aegis_locked_pool_shared *shared, aegis_error *
                             inner->touched_count - inner->free_count);
 }
 
-/* What a thread has put into the pool that waits. */
+/* What a waiting thread has put into the pool. */
 typedef struct place {
     aegis_locked_pool_shared *shared;
     aegis_i_waiter *node;
 } place;
 
-/* A thread is cancelled while it waits, and has the lock. A block that it has just got is the next
- * thread's. */
+/* A thread was cancelled while it waited; it holds the lock. If it was given a block, the block
+ * goes to the next thread. */
 static void give_up(void *context) {
     place *mine = (place *)context;
     aegis_locked_pool_shared *shared = mine->shared;
@@ -177,9 +199,9 @@ static void give_up(void *context) {
     aegis_i_locked_pool_leave(shared);
 }
 
-/* What a request does that has no block yet: waits, or tries growth. A deadline of 0 is that of a
- * request that does not wait. Returns AEGIS_OK when it is to be asked again, and else as `obtain`.
- */
+/* One step of a request that has no block yet: it waits, or tries growth. A deadline of 0 means
+ * that the request does not wait for a block. AEGIS_OK: the caller looks into its node, and takes
+ * another step if there is no block. Any other status ends the request, as that of `obtain`. */
 static aegis_status pursue(aegis_locked_pool_shared *shared, aegis_i_waiter *node,
                            uint64_t deadline_ns, uint64_t *next_try_ns, aegis_error *error) {
     uint64_t now_ns = aegis_i_now_ns();
@@ -205,15 +227,18 @@ static aegis_status pursue(aegis_locked_pool_shared *shared, aegis_i_waiter *nod
         until_ns = earlier(deadline_ns, *next_try_ns);
     }
     place mine = {shared, node};
-    /* A request that does not wait for blocks may have others in hand already. */
+    /* A request that does not wait for a block may hold other blocks already
+     * (aegis_locked_pool_alloc_n), which a cancellation would lose. So its wait is no cancellation
+     * point. */
     aegis_i_condition_wait(&node->arrived, &shared->mutex, until_ns,
                            deadline_ns != 0 ? give_up : NULL, &mine);
     node->follows_growth = false;
     return AEGIS_OK;
 }
 
-/* Gets a block for a request that has found none free. AEGIS_OK: it is in the node. AEGIS_E_FORKED:
- * the lock is lost. In any case `error` says why there is none. */
+/* Gets a block for a request that has found none free. AEGIS_OK: the block is in the node. Any
+ * other status: `error` says why there is none; but after AEGIS_E_FORKED, which means that the lock
+ * could not be taken again, the caller fills in the error. */
 static aegis_status obtain(aegis_locked_pool_shared *shared, aegis_i_waiter *node,
                            uint64_t timeout_ns, aegis_error *error) {
     uint64_t deadline_ns = timeout_ns != 0 ? aegis_i_deadline_ns(timeout_ns) : 0;
@@ -229,7 +254,7 @@ static aegis_status obtain(aegis_locked_pool_shared *shared, aegis_i_waiter *nod
     enqueue(shared, node);
     while (node->block == NULL && status == AEGIS_OK) {
         status = pursue(shared, node, deadline_ns, &next_try_ns, error);
-        /* In a child process, in whose parent the source was called that forked: a new queue. */
+        /* The source has forked and this is the child process, which has begun a new queue. */
         if (status != AEGIS_E_FORKED && node->block == NULL &&
             node->generation != shared->generation) {
             enqueue(shared, node);
@@ -244,12 +269,12 @@ static aegis_status obtain(aegis_locked_pool_shared *shared, aegis_i_waiter *nod
     return status;
 }
 
-/* Takes a block for a request that has found none free. NULL: `error` says why, AEGIS_E_FORKED that
- * the lock is lost. */
+/* Takes a block for a request that has found none free. NULL: `error` says why; with AEGIS_E_FORKED
+ * the lock could not be taken again. */
 static AEGIS_I_COLD void *take_slow(aegis_locked_pool_shared *shared, uint64_t timeout_ns,
                                     bool *clean, aegis_error *error) {
     aegis_i_waiter node;
-    /* A pool that is being finished never has blocks again. */
+    /* A pool that is being finished never has a block again, so waiting is useless. */
     if ((timeout_ns == 0 || shared->pool.slabs.meta == NULL) &&
         !aegis_i_pool_can_grow(&shared->pool)) {
         fail_exhausted(shared, error);
@@ -260,7 +285,7 @@ static AEGIS_I_COLD void *take_slow(aegis_locked_pool_shared *shared, uint64_t t
     return error->status == AEGIS_OK ? node.block : NULL;
 }
 
-/* Says that a pool is lost in this process. */
+/* Fills in the error of a call on a pool that cannot be used in this process. */
 static void *fail_forked(const aegis_locked_pool *pool, aegis_error *error) {
     if (error != NULL)
         (void)aegis_i_error_bytes(error, AEGIS_E_FORKED, pool->block_bytes,
@@ -287,7 +312,7 @@ static void *alloc(const aegis_locked_pool *pool, bool zeroed, uint64_t timeout_
             *error = failed;
         return NULL;
     }
-    /* The block is ours alone by now. */
+    /* Outside of the lock: the block belongs to this thread alone by now. */
     aegis_i_slabs_show(&shared->pool.slabs, block, zeroed, clean);
     return block;
 }

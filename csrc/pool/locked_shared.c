@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What a locked pool does beside handing blocks out: making, finishing, trimming and counting. */
+/* What a locked pool does beside handing blocks out: it is made, finished, trimmed and counted. Why
+ * the lock is given up around the source stands in locked.c. */
 #if !defined(_WIN32) && !defined(_GNU_SOURCE)
 #define _GNU_SOURCE /* clock_gettime, pthread_condattr_setclock */
 #endif
@@ -8,7 +9,8 @@
 #include "../base/text.h"
 #include "locked_state.h"
 
-/* What a pool is once its own state is given back to the source, which may call it then. */
+/* The state of a pool whose own state has gone back to the source, because the source may call the
+ * pool then: it has no block. */
 static aegis_locked_pool_shared finished = {.mutex = AEGIS_I_MUTEX_INITIALIZER};
 
 aegis_status aegis_locked_pool_init(aegis_locked_pool *pool, const aegis_pool_options *options) {
@@ -44,8 +46,9 @@ void aegis_locked_pool_abandon(aegis_locked_pool *pool) {
     if (pool == NULL || pool->shared == NULL)
         return;
     aegis_locked_pool_shared *shared = pool->shared;
-    /* A lock that is not to be had in this process stops nobody: nobody else can be inside. The
-     * slabs are whole at any moment: one that is in the directory is the pool's. */
+    /* If the lock cannot be had in this process, the pool is taken apart without it: no other
+     * thread of this process can be inside. The directory is correct at any moment, even if the
+     * fork stopped a thread in a change: a slab that is in the directory belongs to the pool. */
     bool locked = aegis_i_locked_pool_lock(shared);
     if (AEGIS_I_DEBUG && locked && shared->first != NULL)
         aegis_i_report("a locked pool was abandoned while %zu threads wait for a block",
@@ -54,7 +57,7 @@ void aegis_locked_pool_abandon(aegis_locked_pool *pool) {
     memset(&shared->pool, 0, sizeof shared->pool);
     if (locked)
         aegis_i_locked_pool_leave(shared);
-    /* The source has called this as the pool was being finished. */
+    /* The pool is being finished already: the source has called this. */
     if (slabs.meta == NULL)
         return;
     aegis_i_slabs_empty(&slabs, &rest);

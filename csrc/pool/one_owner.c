@@ -1,19 +1,28 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The pool with one owner: a stack of free indices that is a sparse set, and a range of indices
- * that were never handed out. Taking a block writes nothing but the stack's height.
+ * that were never handed out. The invariants of the two are in pool.h. Taking a block from the
+ * stack writes the height of the stack and nothing else.
  *
- * A block that was never handed out is taken only when no other is free. So when one is, all that
- * were handed out before are in use, which makes `touched_count` at such a moment the largest
- * number ever in use: the peak costs the fast path nothing. */
+ * Why the peak costs the fast path nothing:
+ * 1. `touched_count` counts the blocks of the slabs held that were ever handed out, so at any time
+ *    at most that many are in use.
+ * 2. A block that was never handed out is taken only when no other block is free (take_index). At
+ *    that moment all blocks that were handed out before are in use, so `touched_count` blocks are.
+ * 3. take_index sets `peak_in_use` then, and only then does `touched_count` increase.
+ *
+ * So the largest number in use is reached at such a moment, and no other needs to be looked at.
+ *
+ * Source: P. Briggs, L. Torczon, An efficient representation for sparse sets (1993). */
 #include "aegis_memory/pool.h"
 #include "../base/harden.h"
 #include "one_owner.h"
 
-/* Bytes beside each block: an entry in the stack of free indices, and its position there. */
+/* Bytes beside each block: an entry of the stack of free indices, and the block's position in that
+ * stack. */
 #define SIDE_BYTES (2 * sizeof(uint32_t))
 
 bool aegis_i_pool_is_valid(const aegis_pool *pool) {
-    /* The source may call a pool that is being finished, which finds nothing and has nothing. */
+    /* The source may call a pool that is being finished: it has no slabs and no blocks then. */
     if (pool->slabs.meta == NULL)
         return pool->capacity == 0 && pool->free_count == 0 && pool->slabs.slab_limit == 0;
     return aegis_i_slabs_is_valid(&pool->slabs) && pool->free_indices != NULL &&
@@ -78,7 +87,8 @@ bool aegis_i_pool_can_grow(const aegis_pool *pool) {
     return pool->slab_count < pool->slabs.slab_limit;
 }
 
-/* Counts a slab that is held from now on; its blocks become the fresh range. */
+/* Counts a slab that the pool holds from now on. Its blocks become the range of those that were
+ * never handed out. */
 static void count_slab(aegis_pool *pool, uint32_t slab) {
     pool->slab_count++;
     pool->fresh_next = aegis_i_slab_start(&pool->slabs, slab);
@@ -88,7 +98,7 @@ static void count_slab(aegis_pool *pool, uint32_t slab) {
 
 uint32_t aegis_i_pool_next_slab(const aegis_pool *pool) {
     const aegis_pool_slabs *slabs = &pool->slabs;
-    /* Without holes, which a trim may have left, this is the slab already. */
+    /* A trim may have left holes in the directory. If there are none, the first place is free. */
     uint32_t slab = (uint32_t)pool->slab_count;
     for (uint32_t i = 0; i < slabs->slab_limit; i++) {
         if (slabs->directory[slab] == 0)
@@ -125,8 +135,8 @@ bool aegis_i_pool_add_slab(aegis_pool *pool, uint32_t slab, uintptr_t entry) {
     return true;
 }
 
-/* Adds a slab. The source, or a budget's pressure function, may use the pool meanwhile: what it
- * leaves free is as good. */
+/* Adds a slab. The source, or a pressure function of the budget, may use the pool meanwhile. If it
+ * leaves a block free, no slab is needed any more. */
 static bool grow(aegis_pool *pool) {
     aegis_pool_slabs *slabs = &pool->slabs;
     if (!aegis_i_pool_can_grow(pool)) {
@@ -149,8 +159,8 @@ static bool grow(aegis_pool *pool) {
     return true;
 }
 
-/* Takes the index of a block that is free, the latest freed first. `*clean` tells whether its bytes
- * are zero. */
+/* Takes the index of a free block: the one that was freed last, or, if none was, the next one that
+ * was never handed out. `*clean` tells whether its bytes are zero. */
 static uint32_t take_index(aegis_pool *pool, bool *clean) {
     *clean = false;
     if (pool->free_count != 0)
@@ -182,7 +192,7 @@ void *aegis_pool_alloc_slow(aegis_pool *pool, bool zeroed) {
     return block;
 }
 
-/* Whether the block, of a slab that is held, is out. */
+/* Whether a block is out. Its slab is held. */
 static bool is_out(const aegis_pool *pool, uint32_t index) {
     uint32_t position = pool->positions[index];
     bool is_free = position < pool->free_count && pool->free_indices[position] == index;
@@ -190,8 +200,8 @@ static bool is_out(const aegis_pool *pool, uint32_t index) {
     return !is_free && !is_fresh;
 }
 
-/* Puts the index of a block on the stack of free ones. False when it is no index of one that is
- * out. */
+/* Puts the index of a block on the stack of free indices. False: it is not the index of a block
+ * that is out. */
 static bool put_index(aegis_pool *pool, uint32_t index) {
     if (index == AEGIS_I_NO_INDEX || !is_out(pool, index))
         return false;
@@ -223,7 +233,7 @@ aegis_status aegis_pool_free_n(aegis_pool *pool, void *const *blocks, size_t cou
     size_t old_free_count = pool->free_count;
     for (size_t i = 0; i < count; i++) {
         if (!put_index(pool, aegis_i_slabs_find(&pool->slabs, blocks[i]))) {
-            /* What is above the stack's height is out. */
+            /* An index above the height of the stack counts as out again. */
             pool->free_count = old_free_count;
             return AEGIS_E_INVALID;
         }
@@ -262,7 +272,8 @@ static bool is_empty(const aegis_pool *pool, uint32_t slab) {
     return index == end;
 }
 
-/* Takes an empty slab out of the counts. Its fresh blocks, if any, are gone with it. */
+/* Condemns a slab of which no block is out, and takes it out of the counts. If the range of the
+ * blocks that were never handed out lies in this slab, the range becomes empty. */
 static void condemn_slab(aegis_pool *pool, uint32_t slab) {
     uint32_t start = aegis_i_slab_start(&pool->slabs, slab);
     uint32_t block_count = aegis_i_slab_blocks(&pool->slabs, slab);

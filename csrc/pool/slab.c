@@ -1,21 +1,35 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The slabs under a pool of any form.
  *
- * An address becomes an index without a division: the offset from the slab's base times the
- * inverse of the stride's odd part, modulo the word, rotated by the stride's power of two, is a
- * bijection that takes each multiple of the stride to its quotient. So one comparison with the
- * number of blocks tells a block's start from every other address.
+ * An address becomes an index without a division (aegis_pool_grid_find). The stride is an odd
+ * number times a power of two, 2^r.
+ * 1. Multiplying by the inverse of the odd number (invert_odd), modulo the size of a word, is a
+ *    bijection of words. So is rotating a word by r bits.
+ * 2. Both together take each multiple of the stride to its quotient: the multiplication leaves the
+ *    quotient times 2^r, and the rotation shifts that right by r bits, which are 0.
+ * 3. Because it is a bijection, each index below the number of blocks comes from one offset only,
+ *    that of the block's start.
  *
- * Slabs after the first are found through a table of address windows, each as large as the least
- * power of two not below a slab: a slab touches at most two windows, a window at most three slabs.
- * The table is open-addressed and at most half full, so a look-up is O(1) for any number of slabs.
+ * So one comparison with the number of blocks tells the start of a block from every other address.
+ * Source: T. Granlund, P. L. Montgomery, Division by invariant integers using multiplication (PLDI
+ * 1994), section 9.
  *
- * All memory comes and goes through acquire() and give_back() below. */
+ * Slabs after the first are found through a table of address windows (aegis_i_slabs_find). A window
+ * is as large as a slab, rounded up to a power of two.
+ * 1. A slab touches at most two windows, and is entered under each (add_windows).
+ * 2. A window is touched by at most three slabs of full size and the last one, which may be
+ *    smaller.
+ * 3. The table is open-addressed and has four places for each slab that it may hold (acquire_meta),
+ *    so at most half of it is in use.
+ *
+ * So a look-up is O(1) for any number of slabs, and an empty place ends it.
+ *
+ * All memory comes and goes through acquire and give_back below. */
 #include "slab.h"
 #include "../base/atomics.h"
 #include "../base/harden.h"
 
-/* What growth counts is read by statistics alone, so these orders are all relaxed. */
+/* Only statistics read the counters of growth, so these orders are all relaxed. */
 static void count_up(size_t *counter, size_t value) {
     aegis_i_add((_Atomic size_t *)counter, value, memory_order_relaxed);
 }
@@ -36,7 +50,7 @@ void aegis_i_slabs_fail(const aegis_pool_slabs *slabs, size_t size_bytes, size_t
         aegis_i_explain_refusal(why, error);
 }
 
-/* The one place where memory is asked for. NULL: `error` says why. */
+/* The one place that acquires memory. NULL: `error` says why. */
 static void *acquire(aegis_pool_slabs *slabs, size_t size_bytes, size_t align_bytes, bool *zeroed,
                      aegis_error *error) {
     aegis_i_refusal why;
@@ -51,7 +65,7 @@ static void *acquire(aegis_pool_slabs *slabs, size_t size_bytes, size_t align_by
     return memory;
 }
 
-/* The one place where memory goes back. */
+/* The one place that gives memory back. */
 static void give_back(aegis_pool_slabs *slabs, void *memory, size_t size_bytes,
                       size_t align_bytes) {
     count_down(&slabs->reserved_bytes, size_bytes);
@@ -73,17 +87,18 @@ void aegis_i_slabs_release_beside(aegis_pool_slabs *slabs, void *memory, size_t 
     give_back(slabs, memory, size_bytes, align_bytes);
 }
 
-/* What a slab is aligned to. */
+/* The alignment of a slab. */
 static size_t slab_align(const aegis_pool_slabs *slabs) {
     return aegis_i_max(slabs->align_bytes, AEGIS_POOL_SLAB_ALIGN);
 }
 
-/* The size of a slab; never 0, as the stride is not. */
+/* The size of a slab. It is never 0, because the stride is never 0. */
 static size_t slab_bytes(const aegis_pool_slabs *slabs, uint32_t slab) {
     return aegis_i_slab_blocks(slabs, slab) * slabs->grid.stride_bytes;
 }
 
-/* Inverts an odd number modulo 2^N: each Newton step doubles the number of right bits. */
+/* Inverts an odd number modulo 2^N, the size of a word. Each step of Newton's method doubles the
+ * number of correct bits. */
 static size_t invert_odd(size_t odd) {
     size_t inverse = odd;
     for (int right_bits = 3; right_bits < (int)sizeof(size_t) * 8; right_bits *= 2)
@@ -98,7 +113,8 @@ static size_t floor_power_of_two(size_t value) {
     return value;
 }
 
-/* The most bytes that a block can have for it and `reserve_count` more to fit into a slab. */
+/* The most bytes that a block can have, so that it and `reserve_count` more blocks fit into a slab.
+ */
 static size_t most_block_bytes(const aegis_pool_slabs *slabs, size_t reserve_count) {
     size_t stride_bytes = (PTRDIFF_MAX - slab_align(slabs)) / (1 + reserve_count);
     stride_bytes &= ~(slabs->align_bytes - 1);
@@ -114,7 +130,7 @@ static aegis_status set_stride(aegis_pool_slabs *slabs, const aegis_pool_options
         align_bytes = block_bytes % 16 == 0 ? 16 : 8;
     if (!aegis_i_is_power_of_two(align_bytes))
         return aegis_i_error_bytes(error, AEGIS_E_INVALID_LAYOUT, block_bytes, align_bytes);
-    /* So that a slab has room for a block and the reserve, and for its own alignment. */
+    /* With this bound a slab has room for a block and the reserve, and for its own alignment. */
     size_t most_align_bytes = floor_power_of_two(PTRDIFF_MAX / (4 + reserve_count));
     if (align_bytes > most_align_bytes)
         return aegis_i_error_refuse(error, AEGIS_E_INVALID_LAYOUT, AEGIS_WHAT_ALIGN, align_bytes,
@@ -138,10 +154,11 @@ static aegis_status set_stride(aegis_pool_slabs *slabs, const aegis_pool_options
     return AEGIS_OK;
 }
 
-/* The most blocks that the indices have numbers for, and their side memory room, reserves aside. */
+/* The most blocks that a pool can have, without the reserves: as many as there are indices, and as
+ * there is room for in the side memory. */
 static size_t most_blocks(size_t slab_count, size_t reserve_count, size_t head_bytes,
                           size_t side_bytes) {
-    /* What lies beside the blocks' own entries: the head, the directory, and at most 32 bytes of
+    /* Beside the entries of the blocks there are the head, the directory, and at most 32 bytes of
      * windows for each slab. */
     uint64_t room_bytes = PTRDIFF_MAX - 4 * AEGIS_I_META_ALIGN - head_bytes;
     room_bytes -= slab_count * (sizeof(uintptr_t) + 8 * sizeof(uint32_t));
@@ -185,13 +202,13 @@ static aegis_status set_counts(aegis_pool_slabs *slabs, const aegis_pool_options
     return AEGIS_OK;
 }
 
-/* Lays out the side memory: head, per-index arrays, directory, windows. If the memory cannot be
- * had, `error` says why. */
+/* Acquires the side memory and lays it out: the head, the arrays with an entry for each index, the
+ * directory, the windows. On failure `error` says why. */
 static aegis_status acquire_meta(aegis_pool_slabs *slabs, size_t head_bytes, size_t side_bytes,
                                  aegis_error *error) {
     uint32_t window_count = 1;
     if (slabs->slab_limit > 1) {
-        /* By the bound on slab_limit this ends at 2^31 at the latest. */
+        /* AEGIS_I_MAX_SLABS bounds slab_limit, so this ends at 2^31 at the latest. */
         uint64_t wanted_count = (uint64_t)(slabs->slab_limit - 1) * 4;
         while (window_count < wanted_count)
             window_count *= 2;
@@ -263,7 +280,7 @@ void aegis_i_slabs_empty(aegis_pool_slabs *slabs, aegis_pool_slabs *rest) {
 }
 
 void aegis_i_slabs_close(aegis_pool_slabs *rest) {
-    /* The source may have finished a pool that was being finished. */
+    /* The source may have finished the pool while the pool was being finished. */
     if (rest->meta == NULL)
         return;
     give_back(rest, rest->meta, rest->meta_bytes, AEGIS_I_META_ALIGN);
@@ -290,13 +307,14 @@ bool aegis_i_slabs_is_valid(const aegis_pool_slabs *slabs) {
 }
 
 uintptr_t aegis_i_slabs_entry(const aegis_pool_slabs *slabs, uint32_t slab) {
-    /* Acquire pairs with the release in aegis_i_slabs_install: what its source wrote is seen. */
+    /* Acquire pairs with the release in aegis_i_slabs_install: what the source wrote into the slab
+     * is seen. */
     uintptr_t entry =
         aegis_i_load((const _Atomic uintptr_t *)&slabs->directory[slab], memory_order_acquire);
     return (entry & AEGIS_I_SLAB_CONDEMNED) == 0 ? entry : 0;
 }
 
-/* Where in the table the search for a window begins. */
+/* The place in the table where the search for a window begins. */
 static uint32_t window_slot(const aegis_pool_slabs *slabs, uintptr_t window) {
     return (uint32_t)(((uint64_t)window * UINT64_C(0x9E3779B97F4A7C15)) >> 32) & slabs->window_mask;
 }
@@ -305,12 +323,12 @@ uint32_t aegis_i_slabs_find(const aegis_pool_slabs *slabs, const void *block) {
     size_t slot_index = aegis_pool_grid_find(&slabs->grid, block);
     if (slot_index < slabs->grid.count)
         return (uint32_t)slot_index;
-    /* 0 slabs: the pool is being finished. */
+    /* There are no slabs while the pool is being finished. */
     if (slabs->slab_limit <= 1)
         return AEGIS_I_NO_INDEX;
     uint32_t at = window_slot(slabs, (uintptr_t)block >> slabs->window_shift);
-    /* At most half of the table is in use, so an empty place ends the search; its size does for
-     * certain. */
+    /* At most half of the table is in use, so the search ends at an empty place. The bound of the
+     * loop holds in any case. */
     for (uint32_t i = 0; i <= slabs->window_mask; i++, at = (at + 1) & slabs->window_mask) {
         /* Acquire pairs with the release in add_window: the slab's directory entry is seen. */
         uint32_t slab =
@@ -350,7 +368,7 @@ uintptr_t aegis_i_slabs_acquire(aegis_pool_slabs *slabs, uint32_t slab, aegis_er
     return (uintptr_t)memory | (uintptr_t)zeroed;
 }
 
-/* Enters a slab under a window, unless it is there already. */
+/* Enters a slab under a window, unless it is entered there already. */
 static void add_window(aegis_pool_slabs *slabs, uint32_t slab, uintptr_t window) {
     uint32_t at = window_slot(slabs, window);
     for (uint32_t i = 0; i <= slabs->window_mask; i++, at = (at + 1) & slabs->window_mask) {
@@ -374,8 +392,8 @@ static void add_windows(aegis_pool_slabs *slabs, uint32_t slab, uintptr_t entry)
 
 uintptr_t aegis_i_slabs_install(aegis_pool_slabs *slabs, uint32_t slab, uintptr_t entry) {
     uintptr_t found = 0;
-    /* Release pairs with the acquire in aegis_i_slabs_entry; acquire on failure with the release
-     * of the thread that was faster. */
+    /* Release pairs with the acquire in aegis_i_slabs_entry. Acquire, on failure, pairs with the
+     * release here of the thread that was faster. */
     if (!aegis_i_cas((_Atomic uintptr_t *)&slabs->directory[slab], &found, entry,
                      memory_order_release, memory_order_acquire))
         entry = found;
@@ -401,7 +419,7 @@ void aegis_i_slabs_revive(aegis_pool_slabs *slabs, uint32_t slab) {
 }
 
 uintptr_t aegis_i_slabs_take_condemned(aegis_pool_slabs *slabs, uint32_t slab) {
-    /* The source may have finished the pool meanwhile. */
+    /* The source may have finished the pool meanwhile: then there is no directory. */
     if (slab >= slabs->slab_limit || !aegis_i_slab_is_condemned(slabs, slab))
         return 0;
     uintptr_t entry = slabs->directory[slab];
