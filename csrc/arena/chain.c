@@ -15,18 +15,21 @@
  *    the block.
  * 2. A block serves a request only if the ends of all closed blocks, with the end that it closes,
  *    stay below a quarter of the blocks in use, or if it closes no end at all (may_serve, called by
- *    unlink_idle, want_block and aegis_i_arena_receive).
+ *    unlink_idle, want_block and aegis_i_arena_receive). One case is looser: if a request has
+ *    `regrows` set, serve_from_idle tests an idle block for half as much again. So the end may be
+ *    larger than tested, by half the request.
  * 3. A block of exactly the request's size always may serve the request, because it closes no end.
  *    want_block and refused fall back on that size. An arena with AEGIS_ARENA_OWN_BLOCKS acquires
  *    no other.
  * 4. A reset keeps the blocks in the order of their first use (go_back in mark.c).
  *
- * The waste stays below a quarter. It starts at 0, and it grows only when a block is closed. By
- * invariant 2 the end that is closed then fits below the quarter. In the exception of invariant 1
- * the end is less than a quarter of the new block, so the sum stays below a quarter too. (Where 8
- * bytes are a quarter of the new block or more, the current block has as many left, so invariant 2
- * has counted them.) By invariant 3 there is always a block that the request may have. A merge at
- * the end of a scope does not keep this bound: see scope.c.
+ * The waste stays below a quarter, except after requests with `regrows` that took an idle block. It
+ * starts at 0, and it grows only when a block is closed. By invariant 2 the end that is closed then
+ * fits below the quarter. In the exception of invariant 1 the end is less than a quarter of the new
+ * block, so the sum stays below a quarter too. (Where 8 bytes are a quarter of the new block or
+ * more, the current block has as many left, so invariant 2 has counted them.) By invariant 3 there
+ * is always a block that the request may have. A merge at the end of a scope does not keep this
+ * bound: see scope.c.
  *
  * The same requests after a reset acquire nothing. By invariant 4 they meet the same blocks, now
  * idle, in the same order, and each block passes the same test again.

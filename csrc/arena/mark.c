@@ -21,7 +21,8 @@
  *    at the place that it has gone back to (add_node). A rewind that frees this memory drops the
  *    span before that, by invariant 4 (aegis_i_arena_free_since).
  * 6. If there is no room for a span, two neighbouring spans become one (retire_marks). So the good
- *    marks between the two are refused.
+ *    marks between the two are refused. If a span already lies in the arena's memory, the two
+ *    newest spans are joined. Then the mark of the latest rewind is between the two.
  *
  * No stale mark is accepted (is_good): after a reset, a trim or the border of a scope its
  * generation differs, by 2. After a rewind to an older mark its number is in a span, by 3, and it
