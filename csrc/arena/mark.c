@@ -20,9 +20,8 @@
  * 5. The stack begins in the struct and continues in the arena's own memory. A rewind puts its span
  *    at the place that it has gone back to (add_node). A rewind that frees this memory drops the
  *    span before that, by invariant 4 (aegis_i_arena_free_since).
- * 6. If there is no room for a span, two neighbouring spans become one (retire_marks). So the good
- *    marks between the two are refused. If a span already lies in the arena's memory, the two
- *    newest spans are joined. Then the mark of the latest rewind is between the two.
+ * 6. If there is no room for a span, two older spans that are neighbours become one (retire_marks).
+ *    So the good marks between the two are refused, but never the mark of the latest rewind.
  *
  * No stale mark is accepted (is_good): after a reset, a trim or the border of a scope its
  * generation differs, by 2. After a rewind to an older mark its number is in a span, by 3, and it
@@ -156,8 +155,13 @@ static void retire_marks(aegis_arena *arena, uint64_t stamp) {
     if (span.after == span.last || (full && add_node(arena, span)))
         return;
     if (arena->stale_nodes != NULL) {
-        /* Joins the two newest spans, so that the spans in the struct stay the older ones. */
-        arena->stale_nodes->span.last = span.last;
+        /* Joins the two spans before this one, so that the mark of this rewind stays good, and the
+         * spans in the struct stay the older ones. */
+        aegis_arena_stale_node *newest = arena->stale_nodes;
+        aegis_arena_stale_span *before =
+            newest->older != NULL ? &newest->older->span : &spans[AEGIS_ARENA_STALE_SPANS - 1];
+        before->last = newest->span.last;
+        newest->span = span;
         return;
     }
     if (full) {

@@ -180,6 +180,33 @@ static void marks_without_room_for_what_is_stale_are_refused_rather_than_stale_o
     aegis_arena_fini(&arena);
 }
 
+/* With a last span in the arena's memory, and no room for another one behind it. */
+static void mark_that_was_rewound_to_stays_good_without_room_for_what_is_stale(void) {
+    enum { COUNT = AEGIS_ARENA_STALE_SPANS + 3 };
+    for (size_t left_bytes = 0; left_bytes < 160; left_bytes += 8) {
+        _Alignas(16) unsigned char memory[4096];
+        aegis_arena arena;
+        aegis_arena_options options = test_options(0, 0, NULL, memory, sizeof memory);
+        options.flags |= AEGIS_ARENA_NO_DEBUG;
+        CHECK(aegis_arena_init(&arena, &options) == AEGIS_OK);
+        aegis_arena_mark stale[COUNT];
+        for (int i = 0; i < COUNT; i++) {
+            if (i == AEGIS_ARENA_STALE_SPANS + 1) {
+                aegis_arena_stats stats = stats_of(&arena);
+                CHECK(aegis_arena_alloc(&arena, stats.remaining_bytes - left_bytes) != NULL);
+            }
+            aegis_arena_mark good = aegis_arena_get_mark(&arena);
+            stale[i] = aegis_arena_get_mark(&arena);
+            CHECK(aegis_arena_rewind(&arena, &good) == AEGIS_OK);
+            CHECK(aegis_arena_rewind(&arena, &good) == AEGIS_OK);
+            for (int j = 0; j <= i; j++)
+                check_stale(&arena, &stale[j]);
+            (void)aegis_arena_alloc(&arena, 8);
+        }
+        aegis_arena_fini(&arena);
+    }
+}
+
 /* -- random use, against a model that knows each mark -- */
 
 #define LEVELS 6
@@ -306,6 +333,7 @@ int main(void) {
     RUN(marks_that_a_scope_suspends_stay_stale_if_they_were);
     RUN(good_marks_stay_good_however_many_have_stale_ones_behind_them);
     RUN(marks_without_room_for_what_is_stale_are_refused_rather_than_stale_ones_taken);
+    RUN(mark_that_was_rewound_to_stays_good_without_room_for_what_is_stale);
     RUN(random_marks_are_accepted_just_while_they_are_good);
     return check_finish();
 }
