@@ -15,21 +15,18 @@
  *    the block.
  * 2. A block serves a request only if the ends of all closed blocks, with the end that it closes,
  *    stay below a quarter of the blocks in use, or if it closes no end at all (may_serve, called by
- *    unlink_idle, want_block and aegis_i_arena_receive). One case is looser: if a request has
- *    `regrows` set, serve_from_idle tests an idle block for half as much again. So the end may be
- *    larger than tested, by half the request.
+ *    unlink_idle, want_block and aegis_i_arena_receive).
  * 3. A block of exactly the request's size always may serve the request, because it closes no end.
  *    want_block and refused fall back on that size. An arena with AEGIS_ARENA_OWN_BLOCKS acquires
  *    no other.
  * 4. A reset keeps the blocks in the order of their first use (go_back in mark.c).
  *
- * The waste stays below a quarter, except after requests with `regrows` that took an idle block. It
- * starts at 0, and it grows only when a block is closed. By invariant 2 the end that is closed then
- * fits below the quarter. In the exception of invariant 1 the end is less than a quarter of the new
- * block, so the sum stays below a quarter too. (Where 8 bytes are a quarter of the new block or
- * more, the current block has as many left, so invariant 2 has counted them.) By invariant 3 there
- * is always a block that the request may have. A merge at the end of a scope does not keep this
- * bound: see scope.c.
+ * The waste stays below a quarter. It starts at 0, and it grows only when a block is closed. By
+ * invariant 2 the end that is closed then fits below the quarter. In the exception of invariant 1
+ * the end is less than a quarter of the new block, so the sum stays below a quarter too. (Where 8
+ * bytes are a quarter of the new block or more, the current block has as many left, so invariant 2
+ * has counted them.) By invariant 3 there is always a block that the request may have. A merge at
+ * the end of a scope does not keep this bound: see scope.c.
  *
  * The same requests after a reset acquire nothing. By invariant 4 they meet the same blocks, now
  * idle, in the same order, and each block passes the same test again.
@@ -108,18 +105,30 @@ static bool may_serve(const aegis_arena *arena, size_t capacity_bytes, size_t ne
     return (arena->wasted_bytes + closed_end_bytes) < total_bytes / 4 || closed_end_bytes == 0;
 }
 
+/* The room that is wanted behind an allocation of `size_bytes` in a block other than the current
+ * one, if the allocation takes the place of a smaller one: half as much again, and more than the
+ * current block has left, so that the other block becomes the current one and the allocation can
+ * grow. */
+static size_t room_to_grow(const aegis_arena *arena, size_t size_bytes) {
+    size_t room_bytes = (size_t)(aegis_i_arena_end(arena) - arena->ptr);
+    return aegis_i_max(size_bytes / 2, room_bytes + AEGIS_I_BLOCK_ALIGN);
+}
+
 /* Removes the first idle block of `owner` that may serve a request to `arena` from the list of
  * `owner`, and returns it. NULL: there is none. */
 static aegis_arena_block *unlink_idle(aegis_arena *owner, const aegis_arena *arena,
-                                      size_t need_bytes) {
+                                      const aegis_i_request *request) {
     if (owner->last == NULL)
         return NULL;
-    size_t step_bytes = aegis_i_max(arena->next_block_bytes, need_bytes);
+    size_t least_bytes = request->need_bytes;
+    if (request->regrows)
+        least_bytes += room_to_grow(arena, request->need_bytes);
+    size_t step_bytes = aegis_i_max(arena->next_block_bytes, least_bytes);
     for (aegis_arena_block **link = &owner->last->next; *link != NULL; link = &(*link)->next) {
         aegis_arena_block *block = *link;
         size_t capacity_bytes = aegis_i_block_capacity(block);
-        if (capacity_bytes / IDLE_EXCESS <= step_bytes &&
-            may_serve(arena, capacity_bytes, need_bytes)) {
+        if (capacity_bytes >= least_bytes && capacity_bytes / IDLE_EXCESS <= step_bytes &&
+            may_serve(arena, capacity_bytes, request->need_bytes)) {
             *link = block->next;
             block->next = NULL;
             return block;
@@ -130,10 +139,10 @@ static aegis_arena_block *unlink_idle(aegis_arena *owner, const aegis_arena *are
 
 /* Finds the first idle block that may serve the request: in `arena`, or in the arena of a scope
  * that was begun on it and is open. Makes it the first idle block of `arena`. */
-static aegis_arena_block *find_idle(aegis_arena *arena, size_t need_bytes) {
+static aegis_arena_block *find_idle(aegis_arena *arena, const aegis_i_request *request) {
     aegis_arena *owner = arena;
     aegis_arena_block *block = NULL;
-    while (owner != NULL && (block = unlink_idle(owner, arena, need_bytes)) == NULL)
+    while (owner != NULL && (block = unlink_idle(owner, arena, request)) == NULL)
         owner = owner->scope;
     if (block == NULL)
         return NULL;
@@ -158,11 +167,9 @@ static bool may_acquire(const aegis_arena *arena, size_t block_bytes,
  * the current block, and that end is at most as large as the request. */
 static size_t regrown_block(const aegis_arena *arena, size_t exact_bytes,
                             const aegis_i_request *request) {
-    size_t room_bytes = (size_t)(aegis_i_arena_end(arena) - arena->ptr);
     if (exact_bytes > PTRDIFF_MAX / 4)
         return exact_bytes;
-    size_t more_bytes = aegis_i_max(exact_bytes / 2, room_bytes + AEGIS_I_BLOCK_ALIGN);
-    size_t block_bytes = aegis_i_own_block(exact_bytes + more_bytes);
+    size_t block_bytes = aegis_i_own_block(exact_bytes + room_to_grow(arena, exact_bytes));
     return may_acquire(arena, block_bytes, request) ? block_bytes : 4 * exact_bytes;
 }
 
@@ -235,8 +242,7 @@ static void *serve_from(aegis_arena *arena, aegis_arena_block *block,
 static void *serve_from_idle(aegis_arena *arena, const aegis_i_request *request) {
     if ((arena->flags & AEGIS_ARENA_OWN_BLOCKS) != 0)
         return NULL;
-    size_t wanted_bytes = request->need_bytes + (request->regrows ? request->need_bytes / 2 : 0);
-    aegis_arena_block *block = find_idle(arena, wanted_bytes);
+    aegis_arena_block *block = find_idle(arena, request);
     if (block != NULL)
         return serve_from(arena, block, request);
     if ((arena->flags & AEGIS_I_ARENA_LENT) != 0 &&

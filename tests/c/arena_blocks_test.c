@@ -47,6 +47,13 @@ static size_t mix_size(int mix, uint64_t *random, size_t i) {
     }
 }
 
+static void check_waste(const aegis_arena *arena) {
+    aegis_arena_stats stats = stats_of(arena);
+    size_t in_use = arena->closed_bytes + stats.remaining_bytes +
+                    (stats.used_bytes - (arena->closed_bytes - stats.wasted_bytes));
+    CHECK(stats.wasted_bytes < in_use / 4 + 1);
+}
+
 static void waste_stays_under_a_quarter_for_any_mix(void) {
     static const size_t capacities[] = {0, 1, 1000, 65536};
     for (int mix = 0; mix < MIXES; mix++)
@@ -56,16 +63,34 @@ static void waste_stays_under_a_quarter_for_any_mix(void) {
             for (int round = 0; round < 3; round++) {
                 for (size_t i = 0; i < 300; i++) {
                     CHECK(aegis_arena_alloc(&arena, mix_size(mix, &random, i)) != NULL);
-                    size_t in_use = arena.closed_bytes;
-                    in_use += stats_of(&arena).remaining_bytes;
-                    in_use += stats_of(&arena).used_bytes -
-                              (arena.closed_bytes - stats_of(&arena).wasted_bytes);
-                    CHECK(stats_of(&arena).wasted_bytes < in_use / 4 + 1);
+                    check_waste(&arena);
                 }
                 aegis_arena_reset(&arena);
             }
             finish(&arena);
         }
+}
+
+/* Idle blocks of a size serve what was moved there to grow. */
+static void what_grows_into_idle_blocks_wastes_less_than_a_quarter_and_goes_on_growing(void) {
+    enum { COUNT = 6 };
+    aegis_arena arena = arena_with(8080, 4096);
+    for (int i = 0; i < COUNT; i++)
+        CHECK(aegis_arena_alloc(&arena, 12000) != NULL);
+    aegis_arena_reset(&arena);
+
+    void *small[COUNT];
+    for (int i = 0; i < COUNT; i++)
+        small[i] = aegis_arena_alloc(&arena, 8);
+    CHECK(aegis_arena_alloc(&arena, 64) != NULL); /* so that none of them is the latest */
+    for (int i = 0; i < COUNT; i++) {
+        void *moved = aegis_arena_realloc(&arena, small[i], 8, 8000);
+        CHECK(moved != NULL);
+        check_waste(&arena);
+        CHECK(aegis_arena_resize_in_place(&arena, moved, 8000, 8500));
+        check_waste(&arena);
+    }
+    finish(&arena);
 }
 
 static void same_work_after_reset_acquires_nothing(void) {
@@ -305,6 +330,7 @@ static void peak_survives_reset_and_clear(void) {
 
 int main(void) {
     RUN(waste_stays_under_a_quarter_for_any_mix);
+    RUN(what_grows_into_idle_blocks_wastes_less_than_a_quarter_and_goes_on_growing);
     RUN(same_work_after_reset_acquires_nothing);
     RUN(reset_keeps_using_all_earlier_blocks);
     RUN(steady_random_loop_does_not_grow_for_ever);
