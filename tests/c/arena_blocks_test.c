@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The arena's blocks: growth, reuse after reset, waste, trim, the walk. */
+/* Tests which blocks an arena acquires, keeps and gives back: growth, reuse after a reset, trim,
+ * clear, and the walk over the blocks. Fixed and random requests run over a source that counts.
+ * What must hold: less than a quarter of the memory is wasted, the memory that an arena holds
+ * reaches a bound, and the same work after a reset acquires nothing. */
 #include "support.h"
 
 static test_source state;
@@ -34,13 +37,13 @@ static size_t mix_size(int mix, uint64_t *random, size_t i) {
         return (size_t)1 << random_below(random, 17);
     case 3: /* just over half of a block of any step */
         return ((size_t)512 << random_below(random, 8)) + 8;
-    case 4: /* small, then one that never fits the rest */
+    case 4: /* small, then one that never fits into the rest */
         return i % 2 == 0 ? 16 : 70000;
     case 5: /* larger than the largest step */
         return 60000 + random_below(random, 100000);
     case 6: /* each a little larger than the last block */
         return 900 + i * 17;
-    case 7: /* falling */
+    case 7: /* each smaller than the last one */
         return 100000 / (i + 1) + 1;
     default: /* mostly tiny, seldom huge */
         return random_below(random, 50) == 0 ? 200000 : 1 + random_below(random, 100);
@@ -126,7 +129,7 @@ static void reset_keeps_using_all_earlier_blocks(void) {
     while (state.acquired_count < 20)
         CHECK(aegis_arena_alloc(&arena, 500) != NULL);
     aegis_arena_reset(&arena);
-    /* All capacity can be had again in small pieces before the source is asked. */
+    /* Small allocations must use all of the capacity before the arena asks the source. */
     size_t had_bytes = 0;
     while (state.acquired_count == 20) {
         CHECK(aegis_arena_alloc(&arena, 8) != NULL);
@@ -142,7 +145,8 @@ static void reset_keeps_using_all_earlier_blocks(void) {
     finish(&arena);
 }
 
-/* The same kind of work for ever, never the same twice: memory reaches a bound and stays. */
+/* The same kind of work goes on for ever and is never the same twice. The memory that the arena
+ * holds must reach a bound and stay there. */
 static void steady_random_loop_does_not_grow_for_ever(void) {
     for (int mix = 0; mix < MIXES; mix++) {
         if (mix == 6 || mix == 7)
@@ -187,7 +191,8 @@ static void block_size_stays_at_the_maximum(void) {
     }
     CHECK(state.last_size_bytes > 2500);
     finish(&arena);
-    /* Too small to hold anything, and larger than memory: both are made usable. */
+    /* One maximum is too small to hold anything, the other is larger than memory. The arena makes
+     * both usable. */
     arena = arena_with(0, 1);
     for (int i = 0; i < 100; i++)
         CHECK(aegis_arena_alloc(&arena, 200) != NULL);
@@ -207,7 +212,8 @@ static void large_request_leaves_the_current_block_in_use(void) {
     unsigned char *q = (unsigned char *)aegis_arena_alloc(&arena, 16);
     CHECK(is_watched(&arena) || q == p + 16);
     CHECK(q > p && q < p + 10000);
-    /* Its block is a little larger, so that one of about its size can have it later. */
+    /* The block is a little larger than the request, so that a later request of about that size can
+     * use it. */
     CHECK(stats_of(&arena).wasted_bytes <= 1000000 / 32);
     finish(&arena);
 }
@@ -218,7 +224,7 @@ static void trim_keeps_at_most_what_it_is_told(void) {
         for (int i = 0; i < 300; i++)
             CHECK(aegis_arena_alloc(&arena, 500) != NULL);
         size_t reserved_bytes = stats_of(&arena).reserved_bytes;
-        /* No block is idle: nothing goes. */
+        /* No block is idle, so none is given back. */
         aegis_arena_trim(&arena, 0);
         CHECK_SIZE(stats_of(&arena).reserved_bytes, reserved_bytes);
         aegis_arena_reset(&arena);

@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Arenas that charge a budget: what is charged when, refusals, and what comes back. */
+/* Tests arenas that charge a budget: when they charge and how much, what a refusal says, and that
+ * every charge is taken back. The source and the budget refuse on demand, and pressure functions
+ * use the arena that grows. After each step the use of the budget must be equal to what the arena
+ * has reserved. */
 #include "budget_support.h"
 
-/* A source over the C heap that can refuse and counts what it has out. */
+/* A source over the C heap that can refuse. It counts the blocks that are out. */
 typedef struct counting {
     size_t live_bytes;
     bool refusing;
@@ -88,7 +91,7 @@ static void near_the_limit_a_smaller_block_serves(void) {
     counting state;
     CHECK(init(&arena, &state, budget, 4000) == AEGIS_OK);
     CHECK(aegis_arena_alloc(&arena, 3900) != NULL);
-    /* The next step is above 8000 bytes, which the budget has not left. */
+    /* The next step is above 8000 bytes, and the budget does not have that many left. */
     CHECK(aegis_arena_alloc(&arena, 1000) != NULL);
     CHECK(used(budget) > 5000 && used(budget) < 5500);
     aegis_arena_fini(&arena);
@@ -128,7 +131,7 @@ static void refusal_leaves_arena_and_counters_and_explains(void) {
     CHECK_SIZE(aegis_arena_explain(&arena, text, 10), strlen(expected));
     CHECK(strcmp(text, "budget 'd") == 0);
 
-    /* What was refused is served once the other query is done, also through an aligned request. */
+    /* A refused request is served once the other query is done, also one with an alignment. */
     CHECK(aegis_budget_uncharge(other, 3000) == AEGIS_OK);
     CHECK(aegis_arena_alloc_aligned(&arena, 5000, 16) != NULL);
     aegis_arena_fini(&arena);
@@ -227,7 +230,7 @@ static void own_blocks_are_charged_one_by_one(void) {
     aegis_budget_destroy(budget);
 }
 
-/* What a pressure function needs to use the arena whose growth made it run. */
+/* What a pressure function needs to use the arena that grows and so makes the function run. */
 typedef struct pressed {
     aegis_arena *arena;
     counting *state;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the tests of an arena's debugging aids share. They do not use support.h, whose arenas have
- * none of these aids. */
+/* What the tests of an arena's debugging aids share. These tests do not include support.h, because
+ * the arenas of support.h have none of these aids. */
 #ifndef ARENA_DEBUG_SUPPORT_H
 #define ARENA_DEBUG_SUPPORT_H
 
@@ -24,7 +24,7 @@ static inline unsigned char *take(aegis_arena *arena, size_t size_bytes) {
     return p;
 }
 
-/* Writes in a way that no compiler looks through. */
+/* Writes in a way that a compiler cannot see through. */
 static inline void poke(unsigned char *p, size_t offset) {
     volatile unsigned char *place = p + offset;
     *place = 0x77;

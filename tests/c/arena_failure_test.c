@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Fails the n-th acquire, for every n until the work completes: at each failure the arena is as
- * before, and at the end nothing is lost. */
+/* Tests each failure of a source: the n-th acquire fails, for every n until the work completes.
+ * After each failure the arena must be as it was before the call, and at the end every block must
+ * be given back. */
 #include "support.h"
 
 static test_source state;
@@ -12,7 +13,7 @@ static void count_run(void *context) {
     calls_run++;
 }
 
-/* A state to compare with when a call has failed. */
+/* The state before a call, to compare with when the call has failed. */
 static aegis_arena before;
 static size_t refused_count;
 
@@ -20,7 +21,7 @@ static void remember(const aegis_arena *arena) {
     memcpy(&before, arena, sizeof before);
 }
 
-/* Demands that the call has succeeded or has changed nothing. */
+/* Demands that the call has either succeeded or changed nothing. */
 static bool came_through(const aegis_arena *arena, bool succeeded, size_t size_bytes) {
     if (succeeded)
         return true;
@@ -135,7 +136,7 @@ static void oom_of_the_growth_step_falls_back_to_the_request_itself(void) {
     test_source_check_done(&state);
 }
 
-/* Memory in the last bytes below the end of the address space would let a pointer wrap. */
+/* In the last bytes below the end of the address space, a pointer behind the memory would wrap. */
 static void *acquire_at_the_top(void *context, size_t size_bytes, size_t align_bytes,
                                 bool *zeroed) {
     (void)align_bytes;

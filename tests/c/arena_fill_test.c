@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What is in fresh and in freed memory: fill patterns, and zeroes where freed memory is wiped. */
+/* Tests what is in fresh and in freed memory. With AEGIS_ARENA_FILL both must have their patterns.
+ * With AEGIS_ARENA_WIPE no byte of a secret may be left in memory that an arena frees or gives
+ * back. The source is over a store that outlives the arena, so a test can search all of it. */
 #include "arena_store_support.h"
 
 #if defined(AEGIS_VALGRIND)
@@ -9,7 +11,7 @@
 #define VALGRIND_ENABLE_ERROR_REPORTING ((void)0)
 #endif
 
-/* Looks at memory that is handed out to nobody, which a checker would object to. */
+/* Reads memory that is not allocated. A checker would object to that, so it does not look here. */
 #if defined(__GNUC__)
 __attribute__((no_sanitize("address"), noinline))
 #endif
@@ -26,7 +28,7 @@ is_filled_unchecked(const volatile unsigned char *p, unsigned char value, size_t
 
 static void fresh_and_freed_memory_have_their_patterns(void) {
     aegis_arena arena = new_arena(AEGIS_ARENA_FILL | AEGIS_ARENA_NO_DEBUG);
-#if !defined(AEGIS_VALGRIND) /* to whom the fill is as undefined as the memory */
+#if !defined(AEGIS_VALGRIND) /* for Valgrind the filled bytes are undefined */
     CHECK(is_filled((unsigned char *)aegis_arena_alloc(&arena, 50), 0xA5, 50));
     CHECK(is_filled((unsigned char *)aegis_arena_alloc_aligned(&arena, 50, 64), 0xA5, 50));
     unsigned char *grown = take(&arena, 20);
@@ -59,7 +61,8 @@ static void release_build_does_not_fill_unless_asked(void) {
 
 #define SECRET 0x5E
 
-/* Whether no four bytes of the secret are left: fewer may be part of an address. */
+/* Whether no four bytes of the secret in a row are left. Fewer than four may be part of an
+ * address. */
 #if defined(__GNUC__)
 __attribute__((no_sanitize("address"), noinline))
 #endif
@@ -83,7 +86,7 @@ static unsigned char *take_secret(aegis_arena *arena, size_t size_bytes) {
     return p;
 }
 
-/* Secrets in the current block, in closed ones, and in ones of their own. */
+/* Puts secrets in the current block, in closed blocks, and in blocks of their own. */
 static void take_secrets(aegis_arena *arena) {
     for (size_t i = 0; i < 40; i++)
         take_secret(arena, 37 + i * 5);
@@ -128,7 +131,7 @@ static void wipe_with(uint32_t flags) {
     CHECK(is_filled_unchecked(p, 0, 3));
     p = take_secret(&arena, 200);
     take(&arena, 8);
-    (void)aegis_arena_realloc(&arena, p, 200, 3); /* not the latest */
+    (void)aegis_arena_realloc(&arena, p, 200, 3); /* not the latest allocation */
     CHECK(is_store_clean());
     p = take_secret(&arena, 200);
     aegis_arena_free_last(&arena, p, 200);
@@ -177,7 +180,7 @@ static void wipe_clears_the_callers_memory(void) {
     options.memory_bytes = store_used;
     options.flags = AEGIS_ARENA_WIPE | AEGIS_ARENA_OWN_BLOCKS;
     CHECK(aegis_arena_init(&arena, &options) == AEGIS_OK);
-    take_secret(&arena, 5000); /* own blocks cannot be had here, so the flag has no effect */
+    take_secret(&arena, 5000); /* no own blocks in the caller's memory: the flag has no effect */
     CHECK(!is_store_clean());
     aegis_arena_reset(&arena);
     CHECK(is_store_clean());

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What an arena does by its flags: guards, fill patterns, wiping, a block for each allocation. */
+/* Tests what each flag of an arena does: guards, fill patterns, wiping, a block for each
+ * allocation. The tests make each mistake on purpose and collect the reports. A guard must report
+ * each overrun exactly once; an unknown flag must be refused. */
 #include "support.h"
 
 static size_t report_count;
@@ -23,7 +25,8 @@ static aegis_arena arena_with(uint32_t flags) {
     return arena;
 }
 
-/* Whether guards are at work: in a checker's build its own gap takes their place. */
+/* Whether guards are in use: where a checker is compiled in, the checker's own gap takes their
+ * place. */
 static bool has_guards(const aegis_arena *arena) {
     return (arena->flags & AEGIS_ARENA_GUARD) != 0;
 }
@@ -33,7 +36,8 @@ static void finish(aegis_arena *arena) {
     test_source_check_done(&state);
 }
 
-/* Overruns in each way, freed in each way; each must be reported just once. */
+/* Each way to overrun an allocation, with each way to free it. Each overrun must be reported
+ * exactly once. */
 static void guard_reports_an_overrun_once(void) {
     static const size_t sizes[] = {1, 13, 16};
     for (size_t i = 0; i < 12; i++) {
@@ -150,7 +154,7 @@ static void fill_marks_what_is_handed_out_and_what_is_freed(void) {
     unsigned char *p = (unsigned char *)aegis_arena_alloc(&arena, 100);
     unsigned char *q = (unsigned char *)aegis_arena_alloc_zeroed(&arena, 100);
     CHECK(is_filled(q, 0, 100));
-#if !defined(AEGIS_VALGRIND) /* To which the pattern is uninitialised, as it should be. */
+#if !defined(AEGIS_VALGRIND) /* for Valgrind the pattern is uninitialised memory, as it must be */
     CHECK(is_filled(p, 0xA5, 100));
 #endif
 #if !defined(TEST_ASAN) && !defined(AEGIS_VALGRIND)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Guards: an overrun is reported with the allocation that it came from, and lawful use of the same
- * calls is silent. */
+/* Tests the reports of guards, word for word. Each overrun happens in a child process, and its
+ * report must name the arena, the allocation and its size. Lawful use of the same calls, at random
+ * too, must report nothing. */
 #include "arena_debug_support.h"
 #include "report_support.h"
 
@@ -36,7 +37,7 @@ static void stray_write_into_a_guard(void) {
     aegis_arena arena = new_arena(AEGIS_ARENA_GUARD);
     take(&arena, 8);
     unsigned char *p = take(&arena, 16);
-    poke(p, 16 + 18); /* the link to the guard before, and no byte of the pattern */
+    poke(p, 16 + 18); /* the link to the guard before, not a byte of the pattern */
     aegis_arena_fini(&arena);
 }
 
@@ -154,8 +155,8 @@ static void guards_are_on_in_debug_builds_only_unless_asked_for(void) {
     EXPECT(overrun_without_debug, "");
 }
 
-/* The latest allocation of the current block is freed while a newer one, in a block of its own,
- * is there; then its place is used again. */
+/* Frees the latest allocation of the current block while a newer allocation has a block of its own,
+ * and then uses the freed place again. */
 static void free_last_behind_a_newer_block(void) {
     aegis_arena arena = new_arena(AEGIS_ARENA_GUARD);
     take(&arena, 8);
@@ -198,8 +199,8 @@ typedef struct piece {
     size_t size_bytes;
 } piece;
 
-/* Random lawful calls: a piece is used to its last byte, and only the latest is freed, so that
- * marks stay good. */
+/* Random lawful calls. Each allocation is used up to its last byte. Only the latest allocation is
+ * freed, so that marks stay good. */
 static void lawful_calls(uint64_t seed, uint32_t flags) {
     aegis_arena arena = new_arena(flags);
     piece pieces[64];
@@ -260,7 +261,7 @@ static void lawful_use_is_not_reported(void) {
 }
 
 static void print_a_report(void) {
-    (void)aegis_set_report(aegis_set_report(NULL)); /* what was set is given back */
+    (void)aegis_set_report(aegis_set_report(NULL)); /* returns the function that was set */
     aegis_arena arena = new_arena(AEGIS_ARENA_GUARD);
     poke(take(&arena, 24), 24);
     (void)aegis_set_report(NULL);

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The malloc-shaped hooks, one by one and in the shapes in which zlib, Lua and SQLite use them. */
+/* Tests the malloc-shaped hooks of arena_hooks.h: first each hook alone, then in the shapes in
+ * which zlib, Lua and SQLite use them. Memory must be aligned as malloc's is, must know its size,
+ * and must keep its content when it is resized; a failing source must give NULL and change
+ * nothing. */
 #include "support.h"
 
 static aegis_arena new_arena(void) {
@@ -94,7 +97,8 @@ static void free_of_the_latest_gives_its_bytes_back(void) {
 
 static void sized_resize_allocates_resizes_and_frees(void) {
     aegis_arena arena = new_arena();
-    /* The old size of nothing is a type tag in Lua: to be ignored. */
+    /* Where there is no old memory, Lua passes a type tag as the old size. The hook must ignore
+     * it. */
     unsigned char *p = (unsigned char *)aegis_arena_hook_resize_sized(&arena, NULL, 6, 20);
     CHECK(p != NULL && is_aligned(p, 16));
     memset(p, 4, 20);
@@ -110,7 +114,7 @@ static void sized_resize_allocates_resizes_and_frees(void) {
     aegis_arena_fini(&arena);
 }
 
-/* zlib: opaque, items, size; and free with opaque. */
+/* zlib's functions: (opaque, items, size), and free with (opaque, address). */
 static void *zlib_alloc(void *opaque, unsigned items, unsigned size) {
     return aegis_arena_hook_calloc(opaque, items, size);
 }
@@ -138,7 +142,7 @@ static void zlib_shape_allocates_its_windows_and_frees_in_any_order(void) {
     aegis_arena_fini(&arena);
 }
 
-/* Lua: one function for all, by the type lua_Alloc; a string buffer that grows by halves. */
+/* Lua has one function for everything, of type lua_Alloc. A string buffer grows by halves. */
 typedef void *(*lua_alloc)(void *user, void *memory, size_t old_bytes, size_t new_bytes);
 
 static void lua_shape_grows_a_table_and_frees_all(void) {
@@ -165,7 +169,7 @@ static void lua_shape_grows_a_table_and_frees_all(void) {
     aegis_arena_fini(&arena);
 }
 
-/* SQLite: a table of malloc, free, realloc, size without a user pointer. */
+/* SQLite has a table of malloc, free, realloc and size, without a user pointer. */
 static aegis_arena sqlite_arena;
 
 static void *sqlite_malloc(int size_bytes) {

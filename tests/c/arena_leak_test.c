@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Leak reports: what ends while something of it is in use is named in a debug build. */
+/* Tests the reports of leaks: in a debug build, an object that ends while a part of it is still in
+ * use must be reported by name. Each leak happens in a child process. Other builds must report
+ * nothing. */
 #include "arena_debug_support.h"
 #include "report_support.h"
 
 static void fini_with_a_scope_open(void) {
     aegis_arena arena = new_arena(0);
-    static aegis_arena_scope scope; /* static: what it holds is lost on purpose */
+    static aegis_arena_scope scope; /* static: the test loses what it holds on purpose */
     aegis_arena_scope_begin(&arena, &scope);
     take(&arena, 30);
     aegis_arena_fini(&arena);

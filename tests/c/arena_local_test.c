@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Local handles of a lock-free arena, from one thread. */
+/* Tests the local handles of a lock-free arena from one thread: how shards grow, how a handle
+ * shares its arena's blocks with other handles, and what a reset does to a handle. Memory must
+ * never be handed out twice, little of it may be stranded in shards, and a handle from before a
+ * reset must be refused. */
 #include "shared_support.h"
 
-/* The largest part of the arena that open handles may strand, in percent. */
+/* The largest part of the arena's memory that open handles may strand, in percent. */
 #define STRANDED_PERCENT 5
 
 static aegis_arena_local handle_of(const aegis_lock_free_arena *arena) {
@@ -69,7 +72,8 @@ static void shard_grows_in_place_until_something_is_carved_behind_it(void) {
         CHECK_SIZE(stats.block_count, 1);
         CHECK_SIZE(stats.wasted_bytes, 0);
         CHECK(stats.capacity_bytes >= 2000 * 104 && stats.remaining_bytes <= 10000);
-        /* Rewound in the middle, it grows again over its own dirty bytes and beyond them. */
+        /* After a rewind to the middle, the shard grows again over bytes that are dirty, and then
+         * beyond them. */
         aegis_arena_mark mark = aegis_arena_get_mark(&local.arena);
         for (size_t i = 0; i < 3; i++) {
             memset(aegis_arena_alloc(&local.arena, 5000), 0xEE, 5000);
@@ -78,7 +82,8 @@ static void shard_grows_in_place_until_something_is_carved_behind_it(void) {
                 CHECK(is_filled(aegis_arena_alloc_zeroed(&local.arena, 5000), 0, 5000));
         }
         CHECK_SIZE(stats_of(&local.arena).block_count, 1);
-        /* What others carve ends it; the shard is as long as it was. */
+        /* An allocation of another owner behind the shard ends the shard. The shard keeps the
+         * length that it had. */
         unsigned char *other = (unsigned char *)aegis_lock_free_arena_alloc(&arena, 64, NULL);
         memset(other, 7, 64);
         while (stats_of(&local.arena).block_count == 1)
@@ -115,7 +120,7 @@ static void sixty_four_handles_strand_less_than_five_percent_of_64_mib(void) {
     size_t asked = 0;
     for (int i = 0; i < HANDLES; i++)
         locals[i] = handle_of(&arena);
-    /* Unequal shares, so that handles are at all sizes of shard. */
+    /* The handles allocate different amounts, so that they have shards of all sizes. */
     while (shared_stats(&arena).block_count == 1) {
         for (int n = 0; n < 2000; n++) {
             size_t i = random_below(&seed, HANDLES) * random_below(&seed, HANDLES) / HANDLES;
@@ -145,12 +150,13 @@ static void sixty_four_handles_strand_less_than_five_percent_of_64_mib(void) {
 
 static void end_of_a_closed_handle_goes_to_the_block_or_to_the_next_handle(void) {
     aegis_lock_free_arena arena = shared_arena(1 << 20, 0, NULL);
-    /* Nothing carved behind it: the block has it back. */
+    /* Nothing was allocated behind the shard, so the block gets the rest back. */
     aegis_arena_local local = handle_of(&arena);
     (void)aegis_arena_alloc(&local.arena, 8);
     aegis_arena_local_fini(&local);
     CHECK(shared_stats(&arena).used_bytes <= 128);
-    /* Something carved behind each: 16 such ends are found again. */
+    /* Something was allocated behind each shard. The arena must find the ends of 16 such shards
+     * again. */
     aegis_arena_local locals[16];
     for (int i = 0; i < 16; i++) {
         locals[i] = handle_of(&arena);
@@ -191,7 +197,7 @@ static void every_function_of_an_arena_works_on_a_handle(void) {
     aegis_arena_scope_end(&local.arena, &scope);
     memset(outer, 1, 64);
     CHECK(strcmp(text, "kept") == 0);
-    /* A reset of the handle frees what it had, and its idle shards go with it. */
+    /* A reset of the handle frees its allocations and gives up its idle shards. */
     aegis_arena_reset(&local.arena);
     (void)aegis_arena_alloc(&local.arena, 8);
     aegis_arena_trim(&local.arena, 0);
@@ -235,7 +241,7 @@ static void handle_used_after_a_reset_is_refused(void) {
             aegis_lock_free_arena_clear(&arena);
         else
             aegis_lock_free_arena_reset(&arena);
-        /* A guarded handle sees each allocation; another one those that want a shard. */
+        /* A handle with guards notices at each allocation; another one when it needs a shard. */
         CHECK(aegis_arena_alloc(&stale.arena, debug ? 8 : 100000) == NULL);
         CHECK(error_of(&stale.arena).status == AEGIS_E_INVALID);
         CHECK_SIZE(reports, (aegis_build_flags() & AEGIS_BUILD_DEBUG) != 0 ? 1 : 0);

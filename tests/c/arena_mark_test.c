@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Which marks an arena accepts: those that are good, and no other, whatever scopes, resets and
- * rewinds lie between. */
+/* Tests which marks an arena accepts. An arena must accept every good mark and refuse every stale
+ * one, whatever scopes, resets and rewinds lie between. A refusal must change nothing. The last
+ * test makes random calls and compares the answers with a model that knows the state of each
+ * mark. */
 #include "support.h"
 
 static aegis_arena new_arena(void) {
@@ -10,7 +12,7 @@ static aegis_arena new_arena(void) {
     return arena;
 }
 
-/* Demands that a mark is refused, and that nothing changes by that. */
+/* Demands that the arena refuses the mark and that this changes nothing. */
 static void check_stale(aegis_arena *arena, const aegis_arena_mark *mark) {
     aegis_arena before;
     memcpy(&before, arena, sizeof before);
@@ -36,7 +38,7 @@ static void mark_of_an_ended_scope_is_stale_in_every_later_one(void) {
         check_stale(&scope.arena, &outer[i]);
         CHECK(aegis_arena_rewind(&arena, &outer[i]) == AEGIS_OK);
         CHECK(aegis_arena_rewind(&scope.arena, &inner[i]) == AEGIS_OK);
-        /* A generation that is skipped in the scope must not come back after it. */
+        /* A generation that the scope skips must not be used again after the scope. */
         if (i % 3 == 1)
             aegis_arena_reset(&scope.arena);
         if (i % 3 == 2)
@@ -106,7 +108,7 @@ static void rewind_to_an_earlier_mark_makes_the_later_ones_stale(void) {
     CHECK(aegis_arena_rewind(&arena, &marks[3]) == AEGIS_OK);
     check_stale(&arena, &later);
     CHECK(aegis_arena_rewind(&arena, &marks[0]) == AEGIS_OK);
-    /* The blocks of what is stale may go: no mark leads to them. */
+    /* The trim may give back the blocks of stale marks, because no rewind can lead to them. */
     aegis_arena_trim(&arena, 0);
     for (int i = 0; i < 6; i++)
         check_stale(&arena, &marks[i]);
@@ -147,7 +149,7 @@ static void good_marks_stay_good_however_many_have_stale_ones_behind_them(void) 
         check_stale(&arena, &stale[i]);
     for (int i = COUNT; i-- > 0;) {
         CHECK(aegis_arena_rewind(&arena, &good[i]) == AEGIS_OK);
-        /* A span of stale marks that is not in the struct is in the arena. */
+        /* A span of stale marks that has no room in the struct is kept in the arena's memory. */
         size_t span_bytes = stats_of(&arena).used_bytes - used_bytes[i];
         CHECK(span_bytes <= (i >= AEGIS_ARENA_STALE_SPANS ? 64 : 0));
         for (int j = 0; j < COUNT; j++)
@@ -161,7 +163,7 @@ static void marks_without_room_for_what_is_stale_are_refused_rather_than_stale_o
     aegis_arena arena;
     aegis_arena_options options = test_options(0, 0, NULL, memory, sizeof memory);
     CHECK(aegis_arena_init(&arena, &options) == AEGIS_OK);
-    /* Marks and nothing else, at the end of the memory. */
+    /* The memory is full, so there is room for marks but not for spans of stale marks. */
     while (aegis_arena_alloc(&arena, 8) != NULL)
         continue;
     enum { COUNT = 4 * AEGIS_ARENA_STALE_SPANS };
@@ -207,16 +209,16 @@ static void mark_that_was_rewound_to_stays_good_without_room_for_what_is_stale(v
     }
 }
 
-/* -- random use, against a model that knows each mark -- */
+/* -- random use, compared with a model that knows each mark -- */
 
 #define LEVELS 6
 #define MARKS 200
 
 typedef struct model_mark {
     aegis_arena_mark mark;
-    /* The level of its arena, and the scopes that were open on that. */
+    /* The level of the mark's arena, and how many scopes were open on it. */
     int level, open_count;
-    /* Stale for ever otherwise. */
+    /* False: the mark is stale for ever. */
     bool alive;
 } model_mark;
 
@@ -239,7 +241,8 @@ static bool is_good(const model_mark *mark, int level) {
     return mark->alive && mark->level == level && mark->open_count == model.open_counts[level];
 }
 
-/* Makes the marks of a level stale that were taken with so many or more scopes open on it. */
+/* Makes stale the marks of a level that were taken while at least `open_count` scopes were open on
+ * it. */
 static void kill_marks(int level, int open_count, int from) {
     for (int i = from; i < model.mark_count; i++)
         if (model.marks[i].level == level && model.marks[i].open_count >= open_count)
@@ -270,7 +273,7 @@ static void step_mark(uint64_t *seed, int level) {
         if (aegis_arena_rewind(arena_at(level), &model.marks[i].mark) == AEGIS_OK) {
             kill_marks(level, model.open_counts[level], i + 1);
         } else {
-            /* Seldom: where so many are good that not all spans of stale ones have room. */
+            /* Seldom: so many marks are good that some span of stale marks has no room. */
             CHECK(good_count(level) > AEGIS_ARENA_STALE_SPANS);
             model.marks[i].alive = false;
             model.refused_count++;

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Arenas over the caller's memory: with and without a source behind it. */
+/* Tests arenas over the caller's memory, with and without a source behind it. The memory begins at
+ * every misalignment and ends at the end of the address space. An arena must use only that memory,
+ * must have all of it again after a reset, and must leave it to the caller at the end. */
 #include "support.h"
 
 static unsigned char memory[4096 + 64];
@@ -112,7 +114,7 @@ static void memory_is_the_callers_again_after_fini(void) {
     aegis_arena arena = over(memory, sizeof memory);
     CHECK(aegis_arena_alloc(&arena, 100) != NULL);
     aegis_arena_fini(&arena);
-    /* A checker would report this if bytes were still hidden. */
+    /* If bytes were still hidden, a checker would report this write. */
     memset(memory, 0, sizeof memory);
     CHECK(is_filled(memory, 0, sizeof memory));
 }
@@ -122,7 +124,7 @@ static void memory_arena_defers_and_scopes_and_says_exhausted(void) {
     aegis_arena_scope scope;
     aegis_arena_scope_begin(&arena, &scope);
     CHECK(aegis_arena_alloc(&scope.arena, 500) != NULL);
-    /* Meanwhile all memory is the scope's. */
+    /* As long as the scope is open, it has all of the memory. */
     CHECK(aegis_arena_alloc(&arena, 8) == NULL);
     CHECK(error_of(&arena).status == AEGIS_E_EXHAUSTED);
     aegis_arena_scope_end(&arena, &scope);

@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A random model test: long sequences of all calls, by fixed seeds, against a list of what is
- * alive. Oracles: alignment, no overlap, content unchanged until freed, zeroes where promised, the
- * order of deferred calls, and figures that agree with the blocks.
+/* Tests an arena with long random sequences of all calls, from fixed seeds, against a list of the
+ * live allocations. What must hold after each call:
+ * 1. every allocation is aligned and overlaps no other one;
+ * 2. its content is unchanged until it is freed, and zero where the call promises zeroes;
+ * 3. deferred calls run once and in the right order;
+ * 4. the statistics agree with the blocks.
  *
- * Level 0 is the arena; level n + 1 is the arena of the scope begun on level n. All levels may
- * allocate at any time; marks are taken and scopes begun on the top level. */
+ * Level 0 is the arena; level n + 1 is the arena of the scope that was begun on level n. All levels
+ * may allocate at any time. Marks are taken and scopes are begun on the top level only. */
 #include "support.h"
 
 #define MAX_LIVE 120
@@ -18,7 +21,7 @@ typedef struct allocation {
     size_t size_bytes;
     size_t align_bytes;
     size_t level;
-    /* When it was made or last moved; marks and scopes compare it. */
+    /* The time when it was made or last moved. Marks and scopes compare with it. */
     size_t time;
     unsigned char fill;
 } allocation;
@@ -81,7 +84,7 @@ static void check_apart(const allocation *a) {
     }
 }
 
-/* Gives the allocation a new content and demands that it is where it may be. */
+/* Gives the allocation new content and demands that it lies where it may lie. */
 static void settle(allocation *a) {
     a->time = ++model.time;
     a->fill = (unsigned char)(1 + below(255));
@@ -91,7 +94,7 @@ static void settle(allocation *a) {
     check_apart(a);
 }
 
-/* Takes what was allocated after `time` at a level of at least `level` off the list. */
+/* Removes from the list what was allocated after `time` at `level` or a higher level. */
 static void drop(size_t level, size_t time) {
     for (size_t i = model.live_count; i-- > 0;) {
         if (model.live[i].level < level || model.live[i].time <= time)
@@ -101,7 +104,8 @@ static void drop(size_t level, size_t time) {
     }
 }
 
-/* Demands that just the deferred calls of `level` registered after `time` ran, newest first. */
+/* Demands that exactly the deferred calls of `level` that were registered after `time` have run,
+ * the newest first. */
 static void check_ran(size_t level, size_t time) {
     size_t seen = 0;
     for (size_t i = model.deferred_count; i-- > 0;) {
@@ -147,7 +151,7 @@ static void do_alloc(void) {
     settle(&model.live[model.live_count++]);
 }
 
-/* The latest allocation of the list half of the time, for the ways in place. */
+/* Half of the time the latest allocation of the list, which can be resized and freed in place. */
 static allocation *pick(void) {
     if (model.live_count == 0)
         return NULL;
@@ -209,13 +213,14 @@ static void do_rewind(void) {
     drop(model.top, record->time);
     CHECK(aegis_arena_rewind(at_level(model.top), &record->mark) == AEGIS_OK);
     size_t used_bytes = stats_of(at_level(model.top)).used_bytes;
-    /* The guard of an older allocation that was freed since counts as used once it is gone. */
+    /* The guard of an older allocation, freed since, counts as used memory once the allocation is
+     * gone. */
     if ((at_level(model.top)->flags & AEGIS_ARENA_GUARD) != 0)
         CHECK(used_bytes >= record->used_bytes);
     else
         CHECK_SIZE(used_bytes, record->used_bytes);
     check_ran(model.top, record->time);
-    /* The mark itself stays good. */
+    /* The mark that was used stays good. */
     model.mark_count[model.top] = i + 1;
 }
 
@@ -280,7 +285,7 @@ static void step(void) {
         do_trim();
 }
 
-/* The flags of the next runs. */
+/* The flags of the following runs. */
 static uint32_t flags;
 
 static void run(uint64_t seed, bool zeroing, size_t capacity_bytes, size_t max_block_bytes) {
@@ -338,7 +343,7 @@ static void random_calls_with_every_flag_match_the_model(void) {
     flags = 0;
 }
 
-/* Lawful use must not be reported, whatever the flags. */
+/* Lawful use must report nothing, whatever the flags. */
 static void fail_on_report(const char *message) {
     check_report(__FILE__, __LINE__, message);
 }

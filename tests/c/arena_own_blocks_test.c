@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A block for each allocation: it goes back to the source with the allocation, so that a checker of
- * the heap finds a late use. */
+/* Tests AEGIS_ARENA_OWN_BLOCKS, which gives each allocation a block of its own. The block must go
+ * back to the source when its allocation is freed, so that a checker of the heap finds a later use.
+ * A child process makes such a use, and the checker must report it. */
 #include "arena_store_support.h"
 #include "report_support.h"
 
 #if defined(AEGIS_VALGRIND)
 #include <valgrind/memcheck.h>
 
-/* Whether memcheck, which speaks through a channel of its own, objects to the deed. */
+/* Whether memcheck reports the use. Memcheck does not write to the program's stderr. */
 static bool is_found_by_memcheck(void (*deed)(void)) {
     fflush(NULL);
     pid_t child = fork();
@@ -67,7 +68,7 @@ static void use_of_an_own_block_after_reset_is_found_by_a_heap_checker(void) {
 }
 
 int main(int argc, char **argv) {
-    /* For a script that reads what a checker of the heap says. */
+    /* For a script that reads what a checker of the heap prints. */
     if (argc == 2 && strcmp(argv[1], "use_of_an_own_block_after_reset") == 0) {
         use_of_an_own_block_after_reset();
         return 0;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The stock of arenas: what comes back is reset and trimmed, the stock is bounded, and threads
- * never have one arena at the same time. */
+/* Tests the recycler, a stock of arenas. An arena that comes back must be reset and trimmed, the
+ * stock must be bounded, and two threads must never have one arena at the same time. */
 #include "shared_support.h"
 
 #include <pthread.h>

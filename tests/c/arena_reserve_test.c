@@ -1,23 +1,27 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* How much memory requests make an arena of any form reserve: each no more than 1.1 times its size
- * plus one smallest block, so that no request just above a step costs twice its size. Small
- * requests that go on have blocks that double beyond that, of which they use up the one before. */
+/* Tests how much memory the requests to an arena of any form make it reserve. The source counts.
+ * What must hold:
+ * 1. A request reserves at most 1.1 times its size plus one smallest block, so that a request just
+ *    above a growth step does not cost twice its size.
+ * 2. A sequence of small requests may get blocks that double beyond this bound, but the arena first
+ *    uses up the block before. */
 #include "aegis_memory/arena_local.h"
 #include "aegis_memory/locked_arena.h"
 #include "shared_support.h"
 
-/* The forms, each as what makes it, allocates, resets and finishes it. */
+/* One arena of each form. Each form has functions that make, allocate, reset and finish it. */
 static aegis_arena plain;
 static aegis_locked_arena locked;
 static aegis_lock_free_arena lock_free;
 static aegis_arena_local local;
 
-/* A heap that counts. */
+/* What a source over the C heap counts. */
 static size_t asked_count, live_bytes;
 
-/* It refuses more than this in all, and larger blocks. */
+/* The source refuses more than `most_bytes` in all, and blocks above `largest_bytes`. */
 static size_t most_bytes = SIZE_MAX, largest_bytes = SIZE_MAX;
-/* Unless NULL: the next request allocates with it, and then all are refused until that is done. */
+/* Unless NULL: the next acquire first calls this, and afterwards the source refuses everything
+ * until `refuses` is false again. */
 static void *(*nested_alloc)(size_t size_bytes);
 static bool refuses;
 
@@ -68,7 +72,7 @@ static void plain_fini(void) {
     aegis_arena_fini(&plain);
 }
 
-/* In a scope, which acquires the same blocks for its outer arena. */
+/* Allocates in a scope, which acquires the same blocks for its outer arena. */
 static aegis_arena_scope scope;
 
 static void scoped_init(void) {
@@ -161,7 +165,8 @@ static void local_fini(void) {
 
 typedef struct form {
     const char *name;
-    /* The smallest block, and for a local arena the alignment of its shard and one head more. */
+    /* The smallest block. A local arena adds the alignment of its shard and one more block
+     * header. */
     size_t smallest_bytes;
     void (*init)(void);
     void *(*alloc)(size_t size_bytes);
@@ -184,10 +189,10 @@ static const form forms[] = {
 };
 
 #define FORMS (sizeof forms / sizeof *forms)
-/* Shards double up to this. */
+/* Shards double up to this size. */
 #define SHARD_DOUBLED_BYTES ((size_t)8192)
 
-/* Orders of requests: L of the size, s of 10 bytes. */
+/* Orders of requests: L is a request of the tested size, s is one of 10 bytes. */
 static const char *const orders[] = {"L", "Ls", "sLs", "LLs", "sLsL", "ssLss"};
 
 static void expect_bound(const form *tested, const char *order, size_t size_bytes) {
@@ -197,7 +202,7 @@ static void expect_bound(const form *tested, const char *order, size_t size_byte
     for (const char *kind = order; *kind != '\0'; kind++) {
         size_t request_bytes = *kind == 'L' ? size_bytes : 10;
         bound_bytes += request_bytes + request_bytes / 10 + tested->smallest_bytes;
-        /* A shard doubles with what the handle has had. */
+        /* A new shard may be as large as all that the handle has had. */
         if (tested->alloc == local_alloc && *kind == 's')
             bound_bytes += SHARD_DOUBLED_BYTES;
         CHECK(tested->alloc(request_bytes) != NULL);
@@ -206,7 +211,7 @@ static void expect_bound(const form *tested, const char *order, size_t size_byte
                     (unsigned)size_bytes, order, (unsigned)live_bytes);
         CHECK(live_bytes <= bound_bytes);
     }
-    /* The same requests again find what they need. */
+    /* After a reset the same requests must find memory for all of them. */
     size_t acquired_count = asked_count;
     for (int round = 0; round < 3; round++) {
         tested->reset();
@@ -237,8 +242,8 @@ static void large_requests_reserve_little_more_however_many_there_are(void) {
     }
 }
 
-/* An allocation that grows by a little at a time, in a fresh arena and in one whose current block
- * is in any state, is moved seldom: the blocks that it gets have room to grow. */
+/* An allocation that grows by a little at a time must be moved seldom, because the block that it
+ * gets has room to grow. The arena is fresh, or its current block is in any state. */
 static void what_grows_by_a_little_is_moved_seldom(void) {
     static const size_t steps[] = {2000, 8192, 40000};
     const size_t end_bytes = (size_t)3 << 20;
@@ -262,7 +267,8 @@ static void what_grows_by_a_little_is_moved_seldom(void) {
             }
 }
 
-/* A request of about the same size in each cycle, within a limit: what is idle serves it. */
+/* Each cycle makes one request of about the same size, and the source refuses above a limit. Idle
+ * blocks must serve the requests. */
 static void idle_memory_is_used_before_a_request_is_refused(void) {
     for (size_t f = 0; f < FORMS; f++) {
         most_bytes = 100000;
@@ -276,8 +282,9 @@ static void idle_memory_is_used_before_a_request_is_refused(void) {
     }
 }
 
-/* The same work as before a reset acquires nothing, whatever the sizes and whichever blocks the
- * source refuses. (Where it refuses shards, a local arena makes do with what else it is given.) */
+/* The same work as before a reset must acquire nothing, whatever the sizes are and whichever blocks
+ * the source refuses. (Where the source refuses shards, a local arena uses whatever else it is
+ * given.) */
 static void same_work_acquires_nothing(void) {
     uint64_t random = 42;
     for (size_t f = 0; f < FORMS; f++)
@@ -301,7 +308,8 @@ static void same_work_acquires_nothing(void) {
         }
 }
 
-/* A source that allocates from its arena and then refuses has brought a block all the same. */
+/* A source allocates from the arena that asks it, and then refuses. The block that the nested
+ * request brought must serve the outer one. */
 static void request_is_served_by_what_came_while_the_source_refused(void) {
     for (size_t f = 0; f < FORMS; f++) {
         if (forms[f].init == local_init)
@@ -316,7 +324,7 @@ static void request_is_served_by_what_came_while_the_source_refused(void) {
     }
 }
 
-/* Blocks are shared all the same where many requests of a size come: the source is asked seldom. */
+/* Many requests of one size must share blocks, so that the arena asks the source seldom. */
 static void many_requests_of_a_size_share_blocks(void) {
     static const size_t sizes[] = {500, 1000, 1100, 4096, 5000, 30000, 60000};
     for (size_t f = 0; f < FORMS; f++)
@@ -333,12 +341,12 @@ static void many_requests_of_a_size_share_blocks(void) {
         }
 }
 
-/* Large ones too, when that adds little to what is reserved. */
+/* Large requests share blocks too, if that adds little to what is reserved. */
 static void many_large_requests_share_blocks(void) {
     static const size_t sizes[] = {66000, 100000, 200000, 500000};
     for (size_t f = 0; f < FORMS; f++)
         for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
-            /* With 32-bit addresses a lock-free arena's chain is for smaller ones. */
+            /* With 32-bit addresses the chain of a lock-free arena holds smaller requests only. */
             bool is_lock_free = forms[f].init == lock_free_init || forms[f].init == local_init;
             if (is_lock_free && sizes[i] > SIZE_MAX >> 15)
                 continue;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Whatever is done with the arena of a scope, what the outer arena held before is untouched, for
- * every kind of arena and every flag. */
+/* Tests resets, trims and other calls on the arena of an open scope. Whatever is done with that
+ * arena, the memory that the outer arena held before must stay untouched. The tests run on every
+ * kind of arena and with every flag. */
 #include "support.h"
 
 #define KINDS 4
@@ -39,7 +40,7 @@ typedef struct subject {
 
 static subject it;
 
-/* 0: with a first block; 1: without; 2: over the caller's memory; 3: a local handle. */
+/* 0: with a first block; 1: without one; 2: over the caller's memory; 3: a local handle. */
 static void begin(int kind, uint32_t flags) {
     aegis_source source = test_source_get(&state, false);
     aegis_arena_options options = test_options(kind == 0 ? 1000 : 0, 4096, &source, NULL, 0);
@@ -71,7 +72,7 @@ static void end(int kind) {
     test_source_check_done(&state);
 }
 
-/* Does one of the things that free to the arena of a scope. */
+/* Calls one of the functions that free memory on the arena of a scope. */
 static void free_all_of(aegis_arena *inner, int way) {
     if (way == 0)
         aegis_arena_reset(inner);
@@ -85,7 +86,7 @@ static void free_all_of(aegis_arena *inner, int way) {
         aegis_arena_clear(inner), aegis_arena_trim(inner, 0), aegis_arena_reset(inner);
 }
 
-/* Uses memory from before as if it were the scope's. */
+/* Passes memory from before the scope to the scope's arena, as if the scope had allocated it. */
 static void meddle(aegis_arena *inner, unsigned char *old, size_t size_bytes, int way) {
     if (way == 5) {
         aegis_arena_free_last(inner, old, size_bytes);
@@ -194,7 +195,8 @@ static void trim_of_a_scopes_arena_gives_back_idle_blocks_only(void) {
     CHECK_SIZE(state.live_count, 1);
     aegis_arena_scope_end(it.arena, &scope);
     CHECK(is_filled(old, 1, 100));
-    /* Empty before the scope: the first block, which marks may lead to, stays too. */
+    /* The arena was empty before the scope. It keeps its first block, because marks may lead to
+     * it. */
     aegis_arena_reset(it.arena);
     aegis_arena_mark mark = aegis_arena_get_mark(it.arena);
     aegis_arena_scope_begin(it.arena, &scope);
@@ -242,7 +244,7 @@ static void earlier_scope_still_knows_its_floor_when_a_later_one_ends(void) {
     unsigned char *in_second = alloc_filled(&second.arena, 100, 3);
     aegis_arena_scope_begin(&second.arena, &nested);
     aegis_arena_scope_end(&second.arena, &nested);
-    /* No scope is open on the second any more: its reset goes back to where it began. */
+    /* No scope is open on the second one any more, so its reset goes back to where it began. */
     aegis_arena_reset(&second.arena);
     CHECK(alloc_filled(&second.arena, 100, 4) == in_second);
     aegis_arena_scope_end(it.arena, &second);
@@ -251,7 +253,7 @@ static void earlier_scope_still_knows_its_floor_when_a_later_one_ends(void) {
     end(0);
 }
 
-/* Deeper than a counter of scopes in the flags can count. */
+/* More scopes than a counter of scopes in the flags could count. */
 #define DEPTH 4200
 
 static void check_busy(aegis_arena *arena, const unsigned char *data) {
@@ -315,7 +317,8 @@ static void scope_that_ends_out_of_turn_is_reported_in_a_debug_build(void) {
     CHECK_SIZE(report_count, 0);
     aegis_arena_scope_begin(&plain, &second);
     if (debug) {
-        /* Both structs stay where they are, so that what is left of the first may be looked at. */
+        /* Both structs stay where they are, so that the test may read what is left of the first
+         * one. */
         aegis_arena_scope_end(&plain, &first);
         CHECK_SIZE(report_count, 1);
         aegis_arena_scope_end(&plain, &second);

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Marks, scopes and deferred calls. */
+/* Tests marks, scopes and deferred calls of an arena. A rewind or the end of a scope must free
+ * exactly what came after its start, and the memory before it must keep its content. Deferred calls
+ * must run once, the newest first. */
 #include "support.h"
 
 static test_source state;
@@ -24,7 +26,7 @@ static void fill(aegis_arena *arena, int count) {
         CHECK(aegis_arena_alloc(arena, 300) != NULL);
 }
 
-/* What deferred calls leave behind: their numbers in the order of running. */
+/* What deferred calls leave behind: their numbers, in the order in which the calls run. */
 static int log_numbers[64];
 static size_t log_count;
 static int numbers[64];
@@ -40,7 +42,8 @@ static void defer_number(aegis_arena *arena, int number) {
     CHECK(aegis_arena_defer(arena, log_call, &numbers[number]) == AEGIS_OK);
 }
 
-/* Demands that the calls from..to, falling, have run since the last look, and no others. */
+/* Demands that since the last look exactly the calls `from` down to `to` have run, in this
+ * order. */
 static void check_log(int from, int to) {
     CHECK_SIZE(log_count, (size_t)(from - to + 1));
     for (size_t i = 0; i < log_count && i < 64; i++)
@@ -315,7 +318,7 @@ static void mark_does_not_cross_the_border_of_a_scope_on_the_outer_arena(void) {
     aegis_arena_mark before = aegis_arena_get_mark(&arena);
     aegis_arena_scope scope;
     aegis_arena_scope_begin(&arena, &scope);
-    /* Its memory is the scope's now. */
+    /* Now the memory belongs to the scope. */
     CHECK(aegis_arena_rewind(&arena, &before) == AEGIS_E_INVALID);
     aegis_arena_mark during = aegis_arena_get_mark(&arena);
     fill(&arena, 5);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Memory for arenas that a test can search after they have given it back. */
+/* A source whose memory a test can search after an arena has given it back. */
 #ifndef ARENA_STORE_SUPPORT_H
 #define ARENA_STORE_SUPPORT_H
 
@@ -7,7 +7,7 @@
 
 #define STORE_BYTES ((size_t)1 << 20)
 
-/* A source over a store that outlives the arena and reuses nothing, so it can be searched. */
+/* The store outlives the arena and is never used twice, so a test can search it. */
 static _Alignas(16) unsigned char store[STORE_BYTES];
 static size_t store_used;
 

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The arena's single calls: making, allocating, resizing, copying, errors, the caller's memory.
- * Blocks are in arena_blocks_test.c, marks and scopes in arena_scope_test.c. */
+/* Tests each call of an arena alone: making, allocating, resizing, copying, errors, the caller's
+ * memory. Each call has a normal case, its limits and its failures. A failed call must change
+ * nothing except the error record. Blocks are tested in arena_blocks_test.c, marks and scopes in
+ * arena_scope_test.c. */
 #include "support.h"
 
 static void init_with_null_options_works_and_fini_clears(void) {
@@ -145,7 +147,7 @@ static void alloc_of_every_size_is_aligned_and_apart(void) {
     aegis_arena_fini(&arena);
 }
 
-/* Calls every allocating function with a size that none can serve. */
+/* Calls every allocating function with a size that no arena can serve. */
 static void check_refused(aegis_arena *arena, size_t size, aegis_status status) {
     unsigned char *kept = (unsigned char *)aegis_arena_alloc(arena, 16);
     CHECK(kept != NULL);
@@ -226,7 +228,8 @@ static void alloc_aligned_at_no_power_of_two_is_invalid_layout(void) {
     aegis_arena_fini(&arena);
 }
 
-/* Dirties what the arena has by `free` called in between; then zeroed memory is zero. */
+/* Fills the arena's memory with bytes that are not zero and frees it with `free`. Zeroed memory
+ * that comes afterwards must be zero. */
 static void alloc_zeroed_of_dirty_memory_is_zero(void) {
     static test_source state;
     for (int zeroing = 0; zeroing < 2; zeroing++) {
@@ -291,7 +294,7 @@ static void realloc_of_latest_without_room_moves_with_content(void) {
     aegis_arena_fini(&arena);
 }
 
-/* A guarded block has too little room for the gap behind the allocation before it has none. */
+/* In a block with guards, the room for the gap behind the allocation ends first. */
 static void realloc_of_latest_up_to_the_block_end_never_overruns(void) {
     aegis_arena arena;
     for (size_t less = 0; less < 40; less++) {

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Sources that do not align their memory as asked: each object refuses such memory, says so, gives
- * it back, and is as it was before. */
+/* Tests sources that do not align their memory as asked. Each object must refuse such memory, say
+ * so in its error, give the memory back, and be as it was before. */
 #include "support.h"
 
 #define BAD_BLOCKS 64
 
-/* Gives memory that is `off_bytes` beside the alignment from the `bad_from`-th acquire on, counted
- * from 1, if `bad_from` is not 0. */
+/* A source that gives aligned memory until the `bad_from`-th acquire, counted from 1. From there on
+ * its memory lies `off_bytes` beside the alignment. If `bad_from` is 0, all memory is aligned. */
 typedef struct bad_source {
     size_t off_bytes;
     size_t bad_from;
@@ -105,7 +105,7 @@ static void arena_refuses_a_misaligned_block(void) {
             aegis_error error = error_of(&arena);
             check_error(&error, 5000);
             CHECK(is_same_state(&before, &arena));
-            /* It was asked once: a smaller block would be no better. */
+            /* The arena asked only once: a smaller block would be no better. */
             CHECK_SIZE(state.bad_count, 1);
             CHECK_SIZE(state.live_count, 1);
             CHECK_SIZE(charged(), before_bytes);
@@ -113,7 +113,7 @@ static void arena_refuses_a_misaligned_block(void) {
             (void)aegis_arena_explain(&arena, text, sizeof text);
             CHECK(strstr(text, aegis_status_message(AEGIS_E_SOURCE)) == text);
             CHECK(aegis_arena_defer(&arena, free, NULL) == (own != 0 ? AEGIS_E_SOURCE : AEGIS_OK));
-            /* Once the source keeps its promise again, all is well. */
+            /* Once the source aligns its memory again, the arena works again. */
             state.bad_from = 0;
             CHECK(aegis_arena_alloc(&arena, 5000) != NULL);
             aegis_arena_fini(&arena);
@@ -134,7 +134,7 @@ static void every_alignment_is_kept_or_refused(void) {
     aegis_arena arena;
     CHECK(aegis_arena_init(&arena, &options) == AEGIS_OK);
     for (size_t i = 0; i < 100; i++) {
-        /* Each second acquire is bad: what is handed out in between is aligned. */
+        /* Every second acquire is bad. What the arena hands out in between must be aligned. */
         state.bad_from = i % 2;
         size_t align = (size_t)16 << (i % 9);
         void *p = aegis_arena_alloc_aligned(&arena, 100 + i * 50, align);
@@ -153,7 +153,8 @@ static void lock_free_arena_refuses_a_misaligned_block(void) {
         aegis_error error;
         CHECK(aegis_lock_free_arena_init(&arena, &options, NULL) == AEGIS_OK);
         size_t before_bytes = charged();
-        /* By the growth step, of a block of its own, at an alignment, and to a handle. */
+        /* The block is for a growth step, for one large request, for an alignment, or for a
+         * handle. */
         CHECK(aegis_lock_free_arena_alloc(&arena, 300, &error) == NULL);
         check_error(&error, 300);
         CHECK_SIZE(state.bad_count, 1);
@@ -211,7 +212,8 @@ static void locked_arena_and_recycler_pass_the_reason_on(void) {
     check_done();
 }
 
-/* Acquires made by the initialisation of a pool: the memory beside the slabs, then the first. */
+/* The acquires that the initialisation of a pool makes: the side memory first, then the first
+ * slab. */
 #define POOL_ACQUIRES 2
 
 static aegis_pool_options pool_options(const aegis_source *source, aegis_error *error) {
@@ -283,7 +285,8 @@ static void buffer_pool_refuses_misaligned_memory(void) {
         options.budget = budget;
         options.error = &error;
         aegis_buffer_pool pool;
-        /* Memory beside the slabs may be aligned to less than the source is off by. */
+        /* The side memory may need a smaller alignment than the distance that the source is off
+         * by. */
         aegis_status status = aegis_buffer_pool_init(&pool, &options);
         CHECK(status == AEGIS_OK || status == AEGIS_E_SOURCE);
         CHECK(bad_from != 1 || status == AEGIS_E_SOURCE);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the C tests need whatever they test: the sanitizer that is compiled in, a pseudo-random
- * generator, looks at memory, and the size of a long test. */
+/* What all C tests need: which sanitizer is compiled in, a pseudo-random generator, functions that
+ * look at memory, and the scale of a long test. */
 #ifndef BASE_SUPPORT_H
 #define BASE_SUPPORT_H
 
@@ -22,14 +22,14 @@
 #endif
 #endif
 #if defined(TEST_ASAN)
-/* The tests ask for more memory than there is and want NULL for it, not an abort. */
+/* The tests ask for more memory than there is. They want NULL for it, not an abort. */
 const char *__asan_default_options(void);
 const char *__asan_default_options(void) {
     return "allocator_may_return_null=1";
 }
 #endif
 
-/* xorshift64*: the same sequence for a seed on every machine. */
+/* xorshift64*: on every machine the same sequence for the same seed. */
 static inline uint64_t random_next(uint64_t *state) {
     *state ^= *state >> 12;
     *state ^= *state << 25;
@@ -37,7 +37,7 @@ static inline uint64_t random_next(uint64_t *state) {
     return *state * UINT64_C(2685821657736338717);
 }
 
-/* A number below `bound`. */
+/* A pseudo-random number below `bound`. */
 static inline size_t random_below(uint64_t *state, size_t bound) {
     return (size_t)((random_next(state) >> 16) % bound);
 }

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The status texts and the version. */
+/* Tests the status texts, the version and the build flags. Every status must have a text of its
+ * own, and the library must say the same version as its headers. */
 #include "support.h"
 
-/* The lowest status that the header names, which is where "AEGIS_E_" is defined. */
+/* The lowest status that the header names; the header is searched for "AEGIS_E_". */
 static aegis_status lowest_status(void) {
     char line[256];
     int lowest = 0;
