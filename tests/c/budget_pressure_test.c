@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Functions that a budget calls when its use rises to a part of its limit. */
+/* Tests the pressure functions of a budget, which the budget calls when its use rises to a part of
+ * its limit. Each rise must cause exactly one call, at the exact threshold, also after the limit
+ * has changed. A pressure function may use the budget. */
 #include "budget_support.h"
 
-/* What a pressure function saw. */
+/* What a pressure function is called with. */
 typedef struct witness {
     size_t count;
     size_t used_bytes;
@@ -105,7 +107,8 @@ static void pressure_follows_a_changed_limit(void) {
     aegis_budget_destroy(budget);
 }
 
-/* A pressure function that charges, releases, snapshots, makes budgets and changes the limit. */
+/* A pressure function that charges, uncharges, takes a snapshot, makes budgets and changes the
+ * limit. */
 static void meddle(void *context, size_t used_bytes, size_t limit_bytes) {
     witness *w = (witness *)context;
     see(context, used_bytes, limit_bytes);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Budgets near the end of what a size_t counts: racing charges whose sum does not fit in it, and
- * wrong releases, which disturb nobody. TEST_CHARGES scales the runs down for slow tools. */
+/* Tests budgets near the largest number that a size_t can count: charges that race although their
+ * sum does not fit, and wrong releases. A budget must stay exact, a wrong release must disturb no
+ * other charge, and no number may wrap. TEST_CHARGES scales the runs down for slow tools. */
 #include "budget_support.h"
 
 #include <pthread.h>
@@ -16,7 +17,8 @@ static aegis_budget *leaves[THREADS];
 static atomic_size_t stuck_count;
 static atomic_size_t got_count;
 
-/* Runs a task on each of the threads, with a pointer to its number. */
+/* Runs a task on each of the threads. Each call of the task gets a pointer to its thread's
+ * number. */
 static void run_all(void *(*task)(void *)) {
     static size_t numbers[THREADS];
     pthread_t threads[THREADS];
@@ -28,7 +30,7 @@ static void run_all(void *(*task)(void *)) {
         (void)pthread_join(threads[i], NULL);
 }
 
-/* Two of them fit together, others exceed SIZE_MAX in every combination. */
+/* Exactly one pair fits together. Every other combination exceeds SIZE_MAX. */
 static const size_t sizes[THREADS] = {SIZE_MAX / 100 * 75, SIZE_MAX / 2, SIZE_MAX / 2,
                                       SIZE_MAX / 100 * 40};
 
@@ -47,7 +49,8 @@ static void *charge_and_release(void *context) {
 static void racing_charges_beyond_size_max_can_all_be_released(void) {
     static const size_t limits[] = {AEGIS_BUDGET_UNLIMITED, SIZE_MAX - 1, SIZE_MAX / 100 * 80};
     for (size_t i = 0; i < sizeof limits / sizeof limits[0]; i++) {
-        /* Once all on one budget, once on budgets beneath it. */
+        /* In the first round all threads charge one budget, in the second each charges a child of
+         * it. */
         for (size_t tree = 0; tree < 2; tree++) {
             aegis_budget *root = aegis_budget_new("root", limits[i], NULL);
             for (size_t n = 0; n < THREADS; n++)
@@ -69,7 +72,8 @@ static void racing_charges_beyond_size_max_can_all_be_released(void) {
     }
 }
 
-/* The first thread charges all there is; the others release what nobody charged. */
+/* The first thread charges all that the limit allows. The others release bytes that nobody
+ * charged. */
 static void *charge_or_release_wrongly(void *context) {
     size_t number = *(size_t *)context;
     for (size_t i = 0; i < TEST_CHARGES; i++) {
@@ -101,7 +105,7 @@ static void release_at_the_wrong_budget_leaves_no_use_behind(void) {
     aegis_budget *other = aegis_budget_new("other", 100, root);
     CHECK(aegis_budget_charge(leaf, 50, NULL) == AEGIS_OK);
     CHECK(aegis_budget_charge(other, 20, NULL) == AEGIS_OK);
-    /* Charged to the leaf, released in the middle. */
+    /* The bytes were charged to the leaf, and the release is at the middle budget. */
     CHECK(aegis_budget_uncharge(middle, 50) == AEGIS_OK);
     CHECK_SIZE(used(root), 20);
     CHECK(aegis_budget_uncharge(leaf, 50) == AEGIS_OK);
@@ -111,7 +115,7 @@ static void release_at_the_wrong_budget_leaves_no_use_behind(void) {
     CHECK(aegis_budget_uncharge(other, 20) == AEGIS_OK);
     CHECK_SIZE(used(other), 0);
     CHECK_SIZE(used(root), 0);
-    /* All of it can be charged again. */
+    /* All of the limit can be charged again. */
     CHECK(aegis_budget_charge(leaf, 100, NULL) == AEGIS_OK);
     CHECK_SIZE(used(root), 100);
     CHECK(aegis_budget_uncharge(leaf, 100) == AEGIS_OK);
@@ -121,7 +125,8 @@ static void release_at_the_wrong_budget_leaves_no_use_behind(void) {
     aegis_budget_destroy(root);
 }
 
-/* A budget whose children have more than it, after such a release, is reported without a wrap. */
+/* After such a release the children of a budget have more bytes than the budget itself. The numbers
+ * of a refusal must not wrap then. */
 static void refusal_after_a_wrong_release_counts_nothing_twice(void) {
     aegis_budget *root = aegis_budget_new("root", AEGIS_BUDGET_UNLIMITED, NULL);
     aegis_budget *first = aegis_budget_new("first", AEGIS_BUDGET_UNLIMITED, root);
@@ -148,8 +153,9 @@ static aegis_budget *shared_budget;
 static atomic_size_t refused_count;
 static atomic_size_t contradiction_count;
 
-/* Acquires a piece by a kind of object that has the number, and gives it back. The record of a
- * refusal shows another's piece, which can be gone by the time that it is written. */
+/* Acquires a piece through the kind of object that has this number, and gives the piece back. The
+ * record of a refusal shows another thread's piece, which that thread may have given back by
+ * then. */
 static aegis_status use_piece(size_t number, aegis_error *error) {
     aegis_status status = AEGIS_OK;
     aegis_source heap = aegis_source_heap();

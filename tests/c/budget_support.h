@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the tests of budgets read of one. */
+/* What the tests of budgets share: short ways to read a budget's numbers. */
 #ifndef BUDGET_SUPPORT_H
 #define BUDGET_SUPPORT_H
 

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Budgets: charges and releases through the tree, limits and lifetimes. */
+/* Tests budgets on one thread: charges and releases through the tree, limits, and lifetimes. A
+ * charge must count in every ancestor, a refusal must change no counter, and a budget must live
+ * until nothing refers to it. */
 #include "budget_support.h"
 
-/* Reports of the library, for tests that expect one. */
+/* Collects the reports of the library, for tests that expect one. */
 static char reported[256];
 static size_t report_count;
 
@@ -178,7 +180,7 @@ static void destroyed_child_leaves_the_tree_and_its_siblings(void) {
 static void budget_outlives_its_handles_while_something_charges_it(void) {
     aegis_budget *root = aegis_budget_new("root", 100, NULL);
     aegis_budget *child = aegis_budget_new("child", 50, root);
-    CHECK(aegis_budget_retain(child) == child); /* the object's reference */
+    CHECK(aegis_budget_retain(child) == child); /* the reference that an object takes */
     CHECK(aegis_budget_charge(child, 40, NULL) == AEGIS_OK);
     aegis_budget_destroy(child);
     CHECK_SIZE(used(root), 40);

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What budgets and arenas say in words: refusals, the drawn tree, explanations. */
+/* Tests the texts that budgets and arenas write: refusals, the drawn tree, and explanations. Most
+ * texts are compared word for word. A text that does not fit must be cut between characters. */
 #include "budget_support.h"
 #include "support.h"
 
 static void name_is_cut_between_characters(void) {
-    /* 46 letters, then a character of two bytes, of which one would fit. */
+    /* 46 letters, then a character of two bytes. Only one byte has room left. */
     const char *name = "0123456789012345678901234567890123456789012345\xC3\xA9";
     aegis_budget *budget = aegis_budget_new(name, 1, NULL);
     CHECK_SIZE(strlen(figures_of(budget).name), 46);
@@ -15,7 +16,7 @@ static void name_is_cut_between_characters(void) {
 }
 
 static void long_name_is_cut_between_characters(void) {
-    /* 46 letters and a letter of two bytes: the cut would fall within it. */
+    /* 46 letters and a letter of two bytes, so that a cut by bytes would fall within the letter. */
     char name[64];
     memset(name, 'a', 46);
     strcpy(name + 46, "\xC3\xA9\xC3\xA9");
@@ -55,7 +56,7 @@ static void refusal_names_the_largest_consumers_in_order(void) {
     CHECK_SIZE(length, strlen(text));
     CHECK(strstr(text, "database") != NULL && strstr(text, "query 1") != NULL &&
           strstr(text, "directly") != NULL);
-    /* Cut, and only measured: the length is that of the whole. */
+    /* Writes the text cut, and then only measures it. The length must be that of the whole text. */
     char cut[10];
     CHECK_SIZE(aegis_budget_explain(&refusal, cut, sizeof cut), length);
     CHECK_SIZE(strlen(cut), 9);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What remains exact when two threads contend for a budget. TEST_CHARGES scales the long run down
- * for slow tools. */
+/* Tests that budgets stay exact when two threads use them at the same time: charges up to a limit,
+ * pressure, and changes of the tree. At the end every counter must be 0 and every budget freed.
+ * TEST_CHARGES scales the long run down for slow tools. */
 #include "budget_support.h"
 
 #include <pthread.h>
@@ -51,7 +52,8 @@ static void many_charges_of_two_threads_end_at_exactly_zero(void) {
         aegis_budget_destroy(levels[i]);
 }
 
-/* Charges more than two threads can have at once; keeps count of what it got. */
+/* Charges more than two threads can have at the same time, and counts the charges that
+ * succeeded. */
 static void *contend(void *context) {
     aegis_budget *budget = (aegis_budget *)context;
     size_t mine = 0, refused_count = 0;
@@ -112,7 +114,7 @@ static void two_threads_that_rise_together_are_told_once(void) {
     }
 }
 
-/* Makes and drops children, retains and releases the parent, and looks at the tree. */
+/* Makes and destroys children, retains and releases the parent, and reads the tree. */
 static void *churn(void *context) {
     aegis_budget *parent = (aegis_budget *)context;
     for (size_t i = 0; i < TEST_CHARGES / 1000; i++) {

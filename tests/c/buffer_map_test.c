@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Mapped files: every offset and length, what is no file, descriptors that must not leak, and a
- * file that is truncated under its mapping. */
+/* Tests mapped files: pieces at every offset and length, things that are no regular file, and files
+ * that are truncated under their mapping. A view must show the file's bytes or the call must fail
+ * with the system's reason, and no descriptor may leak. */
 #if !defined(_WIN32) && !defined(_POSIX_C_SOURCE)
 #define _POSIX_C_SOURCE 200809L /* mkstemp, mkfifo */
 #define _FILE_OFFSET_BITS 64
@@ -36,7 +37,7 @@ static unsigned char byte_at(size_t position) {
     return (unsigned char)(position * 7 + position / 256);
 }
 
-/* Makes the file at `path`, of so many bytes; returns it open. */
+/* Makes a file of so many bytes at `path` and returns it open. */
 static int file_of(size_t size_bytes) {
     const char *dir = getenv("TMPDIR");
     (void)snprintf(path, sizeof path, "%s/aegis_buffer_XXXXXX", dir != NULL ? dir : "/tmp");
@@ -63,7 +64,7 @@ static bool is_piece(const aegis_buffer *view, size_t offset, size_t length) {
     return true;
 }
 
-/* What leaks shows as a higher number. */
+/* If a descriptor has leaked, this number is higher than before. */
 static int lowest_free_descriptor(void) {
     int file = open("/dev/null", O_RDONLY);
     CHECK(file >= 0 && close(file) == 0);
@@ -76,7 +77,7 @@ static void mapped_file_is_its_content(void) {
     aegis_buffer view, part;
     aegis_buffer_mut writer;
     CHECK(aegis_buffer_map_file(&view, path, NULL) == AEGIS_OK);
-    drop_file(file); /* the mapping needs neither */
+    drop_file(file); /* the mapping needs neither the descriptor nor the name */
     CHECK(is_piece(&view, 0, 10000));
     CHECK(aegis_buffer_check_file(&view) == AEGIS_OK);
     CHECK(aegis_buffer_try_into_mut(&view, &writer) == AEGIS_E_INVALID);
@@ -154,7 +155,7 @@ static void what_is_no_regular_file_is_refused(void) {
     CHECK(is_no_buffer(&view) && os_error == EISDIR);
     CHECK(aegis_buffer_map_file(&view, "/dev/null", &os_error) == AEGIS_E_INVALID);
     CHECK(is_no_buffer(&view) && os_error == ENODEV);
-    /* A pipe that nobody writes to is not waited for. */
+    /* The call must not wait for a pipe that nobody writes to. */
     int file = file_of(0);
     drop_file(file);
     CHECK(mkfifo(path, 0600) == 0);
@@ -179,7 +180,7 @@ static void empty_file_is_an_empty_view(void) {
 
 #if defined(__linux__)
 
-/* Reads a file as any program does. */
+/* Reads a file with read(2), as any program does. */
 static size_t read_all(const char *name, unsigned char *into, size_t size_bytes) {
     FILE *stream = fopen(name, "rb");
     CHECK(stream != NULL);
@@ -189,7 +190,7 @@ static size_t read_all(const char *name, unsigned char *into, size_t size_bytes)
     return count;
 }
 
-/* A file of /proc says that it is empty, one of /sys that it is a page. */
+/* A file of /proc has the size 0 in its status, and a file of /sys the size of a page. */
 static void expect_a_copy_of(const char *name) {
     static unsigned char content[1 << 20];
     size_t length = read_all(name, content, sizeof content);
@@ -226,7 +227,8 @@ static void file_that_the_system_makes_up_is_read(void) {
         expect_a_copy_of("/sys/kernel/mm/transparent_hugepage/enabled");
 }
 
-/* Longer than the first piece that is read, and than any that one call gives. */
+/* The content is longer than the first piece that the library reads, and longer than any piece that
+ * one call of read(2) gives. */
 static void long_file_that_the_system_makes_up_is_read_whole(void) {
     aegis_buffer view;
     CHECK(aegis_buffer_map_file(&view, "/proc/self/smaps", NULL) == AEGIS_OK);
@@ -243,7 +245,7 @@ static void file_that_cannot_be_read_is_refused_with_the_reason(void) {
     CHECK(lowest_free_descriptor() == lowest);
 }
 
-/* A file of eight bytes for each page that a process could have, a quarter of a terabyte. */
+/* A file with eight bytes for each page that a process could have: a quarter of a terabyte. */
 static void file_without_an_end_is_refused(void) {
     aegis_buffer view;
     int os_error = 0, lowest = lowest_free_descriptor();
@@ -291,7 +293,7 @@ static void truncated_file_is_found_out_before_it_is_copied(void) {
     error.status = AEGIS_OK;
     CHECK(aegis_buffer_compact(&part, NULL, &error) == AEGIS_E_IO);
     CHECK(error.status == AEGIS_E_IO && is_same_buffer(&part, &before));
-    /* As long again, it may be read again. */
+    /* The file is as long as before again, so it may be read again. */
     CHECK(ftruncate(file, 10000) == 0);
     CHECK(aegis_buffer_check_file(&view) == AEGIS_OK);
     CHECK(aegis_buffer_into_mut(&part, &writer, NULL, NULL) == AEGIS_OK);
@@ -341,7 +343,7 @@ static void file_that_the_system_does_not_tell_of_counts_as_truncated(void) {
     aegis_buffer view;
     CHECK(aegis_buffer_map_file(&view, path, NULL) == AEGIS_OK);
     CHECK(aegis_buffer_check_file(&view) == AEGIS_OK);
-    CHECK(close(lowest) == 0); /* the view's own, by a mistake of somebody */
+    CHECK(close(lowest) == 0); /* closes the view's own descriptor, as a faulty program might */
     CHECK(aegis_buffer_check_file(&view) == AEGIS_E_IO);
     CHECK(is_piece(&view, 0, 100));
     CHECK(open("/dev/null", O_RDONLY) == lowest);
@@ -371,7 +373,7 @@ static void no_descriptor_left_is_the_systems_reason(void) {
 
 static void end_of_a_file_larger_than_32_bits_can_be_mapped(void) {
     int file = file_of(0);
-    uint64_t size_bytes = (uint64_t)1 << 42; /* sparse */
+    uint64_t size_bytes = (uint64_t)1 << 42; /* the file is sparse */
     CHECK(sizeof(off_t) == 8 && ftruncate(file, (off_t)size_bytes) == 0);
     CHECK(pwrite(file, "abcde", 5, (off_t)(size_bytes - 5)) == 5);
     if (sizeof(size_t) < 8)

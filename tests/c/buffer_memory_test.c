@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Where the bytes of buffers come from: the heap with its alignment and budget, lent bytes whose
- * release is counted, arenas that are taken over, and every refusal. */
+/* Tests where the bytes of buffers come from: the heap, with an alignment and a budget; lent bytes;
+ * arenas that a buffer takes over. A release function must run exactly once. A refused call must
+ * charge nothing, release nothing and leave the caller's memory to the caller. */
 #if !defined(_WIN32) && !defined(_POSIX_C_SOURCE)
 #define _POSIX_C_SOURCE 200809L /* fork, setrlimit */
 #endif
@@ -82,7 +83,7 @@ static void budget_is_charged_until_the_last_handle_is_gone(void) {
     aegis_buffer view, part;
     aegis_buffer_mut writer;
     CHECK(aegis_buffer_mut_alloc(&writer, 1000, 4096, budget, NULL) == AEGIS_OK);
-    /* The header and the way to the alignment count. */
+    /* The charge includes the header and the bytes before the aligned address. */
     size_t used_bytes = budget_used(budget);
     CHECK(used_bytes >= 1000 + sizeof(aegis_buffer_owner) && used_bytes <= 1000 + 4096 + 128);
     CHECK_SIZE(budget_used(root), used_bytes);
@@ -92,7 +93,7 @@ static void budget_is_charged_until_the_last_handle_is_gone(void) {
     CHECK(aegis_buffer_mut_release(&writer) == AEGIS_OK);
     CHECK(aegis_buffer_release(&view) == AEGIS_OK);
 
-    /* The buffer keeps the budget. */
+    /* The buffer holds a reference to the budget. */
     aegis_report_fn before = watch_reports();
     aegis_budget_destroy(budget);
     CHECK_SIZE(atomic_load(&report_count), 0);
@@ -137,7 +138,7 @@ static void budget_that_refuses_is_named_and_nothing_changed(void) {
     CHECK(is_no_buffer(&view) && error.status == AEGIS_E_LIMIT_EXCEEDED && error.refused == root);
     CHECK(error.requested_bytes == 100 && error.align_bytes == 16);
     CHECK(error.limit_bytes == 300 && error.in_use_bytes == 200);
-    /* A writer of no bytes has a header, a view of none has not. */
+    /* A writer of no bytes has a header; a view of no bytes has none. */
     CHECK(aegis_budget_charge(root, 100, NULL) == AEGIS_OK);
     CHECK(aegis_buffer_mut_alloc(&writer, 0, 0, budget, NULL) == AEGIS_E_LIMIT_EXCEEDED);
     CHECK(aegis_buffer_copy(&view, NULL, 0, budget, NULL) == AEGIS_OK && view.owner == NULL);
@@ -152,7 +153,7 @@ static void budget_that_refuses_is_named_and_nothing_changed(void) {
     CHECK_SIZE(state.owner.references, 1);
     CHECK(aegis_buffer_release(&copy) == AEGIS_OK);
     CHECK_SIZE(budget_used(root), 300);
-    /* No memory: what was charged for it is taken back. */
+    /* The source has no memory, so the charge for it must be taken back. */
     aegis_budget *wide = aegis_budget_new("wide", AEGIS_BUDGET_UNLIMITED, NULL);
     test_hoard hoard = test_hoard_take();
     CHECK(aegis_buffer_mut_alloc(&writer, PTRDIFF_MAX / 2, 0, wide, &error) ==
@@ -205,7 +206,7 @@ static void refused_wrap_does_not_release(void) {
     CHECK_SIZE(count, 0);
 }
 
-/* A release function that makes and releases buffers itself, four deep. */
+/* A release function that makes and releases buffers itself, four levels deep. */
 typedef struct chain {
     int depth;
     aegis_buffer held;
@@ -265,7 +266,7 @@ static void arena_is_finished_with_the_last_view(void) {
     CHECK(aegis_buffer_release(&view) == AEGIS_OK);
 }
 
-/* Demands that the arena is refused and stays the caller's. */
+/* Demands that the call refuses the arena and leaves it to the caller. */
 static void expect_refusal(aegis_arena *arena, const void *data, size_t length,
                            aegis_status expected) {
     aegis_arena before = *arena;
@@ -323,10 +324,11 @@ static void arena_without_room_for_the_header_says_so(void) {
 }
 
 #if defined(CAN_EXHAUST)
-/* More pieces than a process has in stock: the limit is not in force, as under an emulator. */
+/* More pieces than a process has in its heap. If malloc gives this many, the limit is not in force,
+ * as under an emulator. */
 #define MOST_PIECES 10000
 
-/* Takes all memory that there is under the limit. False if it is without end. */
+/* Takes all the memory that the limit allows. Returns false if there seems to be no limit. */
 static bool take_all_memory(void) {
     size_t piece_count = 0;
     void *volatile piece; /* volatile: a compiler may leave an unused malloc out */
@@ -337,7 +339,8 @@ static bool take_all_memory(void) {
     return true;
 }
 
-/* In a child process without any memory left: 0 if the headers' makers say so. */
+/* Runs in a child process that has no memory left. Returns 0 if the calls that need a header say
+ * so. */
 static int headers_without_memory(void) {
     struct rlimit before, none;
     aegis_buffer lent, mapped;
@@ -388,7 +391,7 @@ int main(void) {
     RUN(arena_is_finished_with_the_last_view);
     RUN(refused_arena_stays_the_callers);
     RUN(arena_without_room_for_the_header_says_so);
-    /* Valgrind cannot live with a limit on memory; the other runs have the test. */
+    /* Valgrind does not work under a limit on memory. The other runs include this test. */
     const char *preload = getenv("LD_PRELOAD");
     if (preload == NULL || strstr(preload, "vgpreload") == NULL)
         RUN(header_without_memory_is_refused);

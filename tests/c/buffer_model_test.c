@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Random operations on views and writers beside a plain model: pieces of memory as byte arrays with
- * a count of handles, and handles as ranges. After each operation every handle must be where the
- * model has it, with the model's bytes; no writer's range may overlap another handle's. Arguments
- * out of range are part of the sequences, and what the call must answer is the model's to say. */
+/* Tests views and writers with random operations, compared with a plain model: pieces of memory as
+ * byte arrays with a count of handles, and handles as ranges of them. After each operation every
+ * handle must be where the model has it and show the model's bytes, and no writer's range may
+ * overlap another handle's. The sequences include arguments out of range; the model says what the
+ * call must answer. */
 #include "buffer_support.h"
 
 #define SLOTS 14
@@ -15,7 +16,7 @@ typedef struct memory {
     size_t capacity;
     unsigned char *base;
     bool writable;
-    /* Bytes that live for ever: no owner. */
+    /* Static bytes: they live for ever and have no owner. */
     bool eternal;
     bool lent;
     size_t release_count;
@@ -36,7 +37,7 @@ typedef struct handle {
 } handle;
 
 static memory memories[SLOTS + 1];
-/* What a view of no bytes is of. */
+/* The memory to which the model counts all views of no bytes. */
 static memory nothing;
 static handle handles[SLOTS];
 static uint64_t random_state;
@@ -86,7 +87,7 @@ static void model_drop(handle *h) {
     h->of->references--;
 }
 
-/* Makes a handle a view of part of its memory. One of no bytes gives the memory up. */
+/* Makes a handle a view of a part of its memory. A view of no bytes gives its memory up. */
 static void model_view(handle *h, memory *of, size_t offset, size_t length) {
     if (length == 0) {
         nothing.references++;
@@ -97,7 +98,7 @@ static void model_view(handle *h, memory *of, size_t offset, size_t length) {
     model_set(h, VIEW, of, offset, length, 0);
 }
 
-/* What a copy on the heap leaves of a handle. */
+/* The handle after its bytes were copied to the heap. */
 static void model_move_to_heap(handle *h, kind is, unsigned char *base, size_t capacity) {
     memory *old = h->of;
     memory *m = model_new(base, capacity, true);
@@ -145,7 +146,7 @@ static void check_all(void) {
     }
 }
 
-/* -- operations; each does nothing when the handles drawn do not suit it -- */
+/* -- operations; an operation does nothing if the handles that it has drawn do not suit it -- */
 
 static void count_release(void *context) {
     memory *m = (memory *)context;
@@ -343,7 +344,8 @@ static void append(void) {
     h->length += length;
 }
 
-/* Stores in the room of a writer without counting it as written, and says so. */
+/* Stores bytes in the room of a writer without counting them as written, and says so to the
+ * library. */
 static void initialize(void) {
     handle *h = any(WRITER);
     if (h == NULL)

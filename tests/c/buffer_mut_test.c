@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Writers: filling, freezing, cutting and joining, and the four ways to more room. */
+/* Tests writers: filling, freezing, splitting and joining, and the four ways to get more room. A
+ * writer must keep its bytes, must never write to the bytes of another handle, and must move no
+ * more bytes than go through it. */
 #include "buffer_support.h"
 
 static test_owner state, other_state;
@@ -43,7 +45,8 @@ static void freeze_is_a_view_of_what_was_written(void) {
     CHECK(is_no_buffer(&view));
 }
 
-/* A writer of 12 bytes, 7 of them written, at the fourth byte of the owner's memory. */
+/* A writer of 12 bytes of which 7 are written. It begins at the fourth byte of the owner's
+ * memory. */
 static aegis_buffer_mut writer_in_the_middle(void) {
     aegis_buffer_mut writer = test_owner_writer(&state), middle, rest;
     CHECK(aegis_buffer_mut_split_off(&writer, 3, &middle) == AEGIS_OK);
@@ -86,7 +89,7 @@ static void split_off_cuts_at_every_byte_and_in_the_room(void) {
         CHECK(back.data == state.memory + 3 + at && back.capacity == 12 - at);
         CHECK_SIZE(back.length, at < 7 ? 7 - at : 0);
         CHECK_SIZE(state.owner.references, 2);
-        /* Whatever either writes, the other's bytes stay. */
+        /* Whatever one writer writes, the bytes of the other must stay. */
         memset(back.data, 'B', back.capacity);
         memset(writer.data, 'F', writer.capacity);
         CHECK(is_filled(state.memory + 3, 'F', at) && is_filled(back.data, 'B', 12 - at));
@@ -108,7 +111,7 @@ static void split_off_cuts_at_every_byte_and_in_the_room(void) {
     CHECK_SIZE(state.release_count, 1);
 }
 
-/* Demands that the two do not join and stay as they are. */
+/* Demands that the two writers do not join and stay as they are. */
 static void expect_apart(aegis_buffer_mut *front, aegis_buffer_mut *back) {
     aegis_buffer_mut front_before = *front, back_before = *back;
     CHECK(aegis_buffer_mut_unsplit(front, back) == AEGIS_E_INVALID);
@@ -128,11 +131,11 @@ static void writers_that_do_not_meet_stay_apart(void) {
     expect_apart(&a, &stranger);
     expect_apart(&a, &none);
     expect_apart(&none, &a);
-    expect_apart(&a, &b); /* room between the bytes of the two */
+    expect_apart(&a, &b); /* there is room between the bytes of the two */
     CHECK(aegis_buffer_mut_append(&a, "1234567", 7) == AEGIS_OK);
     CHECK(aegis_buffer_mut_unsplit(&a, &b) == AEGIS_OK);
     CHECK(a.length == 13 && a.capacity == 20 && memcmp(a.data, "aaa1234567bbb", 13) == 0);
-    CHECK(aegis_buffer_mut_unsplit(&a, &c) == AEGIS_OK); /* only room: it grows */
+    CHECK(aegis_buffer_mut_unsplit(&a, &c) == AEGIS_OK); /* only room: `a` grows by it */
     CHECK(a.length == 13 && a.capacity == OWNER_BYTES);
     CHECK_SIZE(state.owner.references, 1);
     CHECK(aegis_buffer_mut_split_off(&stranger, OWNER_BYTES, &empty) == AEGIS_OK);
@@ -148,17 +151,18 @@ static void reserve_uses_all_of_the_memory_when_alone(void) {
     aegis_buffer_mut writer = writer_in_the_middle(), front;
     CHECK(aegis_buffer_mut_reserve(&writer, 5, NULL, NULL) == AEGIS_OK);
     CHECK(writer.data == state.memory + 3 && writer.capacity == 12);
-    /* Behind are bytes enough. */
+    /* There are enough bytes behind the writer. */
     CHECK(aegis_buffer_mut_reserve(&writer, OWNER_BYTES - 3 - 7, NULL, NULL) == AEGIS_OK);
     CHECK(writer.data == state.memory + 3 && writer.capacity == OWNER_BYTES - 3);
-    /* With those before them, of which there are as many as there are bytes to move. */
+    /* There are enough bytes together with those before the writer, and moving wins as much room as
+     * it moves. */
     CHECK(aegis_buffer_mut_split_to(&writer, 2, &front) == AEGIS_OK);
     CHECK(aegis_buffer_mut_release(&front) == AEGIS_OK);
     CHECK(aegis_buffer_mut_reserve(&writer, OWNER_BYTES - 5, NULL, NULL) == AEGIS_OK);
     CHECK(writer.data == state.memory && writer.capacity == OWNER_BYTES);
     CHECK(writer.length == 5 && memcmp(writer.data, "cdefg", 5) == 0);
     CHECK_SIZE(state.owner.references, 1);
-    /* Not enough at all. */
+    /* There is not enough memory at all. */
     CHECK(aegis_buffer_mut_reserve(&writer, OWNER_BYTES - 4, NULL, NULL) == AEGIS_OK);
     CHECK(writer.owner != &state.owner && is_aligned(writer.data, 16));
     CHECK(writer.length == 5 && memcmp(writer.data, "cdefg", 5) == 0);
@@ -170,12 +174,12 @@ static void reserve_uses_all_of_the_memory_when_alone(void) {
     CHECK(aegis_buffer_mut_release(&writer) == AEGIS_OK);
 }
 
-/* Appends, drops from the front and makes room at random. `moved` counts the bytes that this moves,
- * and `appended` those that went through. */
+/* Appends, drops bytes from the front and makes room, at random. `moved` counts the bytes that the
+ * writer moves for this, `appended` the bytes that are appended. */
 static void slide(uint64_t *random, size_t window_bytes, size_t *moved, size_t *appended) {
     static const unsigned char bytes[64] = {0};
     aegis_buffer_mut writer;
-    /* The window comes to its size by growing too. */
+    /* The window also reaches its size by growing. */
     CHECK(aegis_buffer_mut_alloc(&writer, 1, 0, NULL, NULL) == AEGIS_OK);
     *moved = *appended = 0;
     while (*appended < 3 * window_bytes) {
@@ -205,7 +209,7 @@ static void sliding_window_moves_no_more_bytes_than_go_through_it(void) {
     }
 }
 
-/* The loop of a codec: fill, split off what is complete, make room again. */
+/* The loop of a codec: fill the writer, split off the complete frame, make room again. */
 static void split_writer_takes_as_much_memory_as_it_had(void) {
     aegis_buffer_mut writer;
     aegis_buffer frames[1000];
@@ -226,7 +230,7 @@ static void split_writer_takes_as_much_memory_as_it_had(void) {
     CHECK(aegis_buffer_mut_release(&writer) == AEGIS_OK);
 }
 
-/* A small part of a large piece of memory does not take as large a piece again. */
+/* A small part of a large piece of memory must not take another piece of that size. */
 static void split_writer_takes_up_to_64_kib(void) {
     aegis_buffer_mut writer, part;
     CHECK(aegis_buffer_mut_alloc(&writer, (size_t)1 << 20, 0, NULL, NULL) == AEGIS_OK);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Owners that release further buffers when they are released: nested as deep as memory goes, on a
- * stack that a recursion would use up at once, each released exactly once and in the order that
- * buffer.h gives. */
+/* Tests owners that release further buffers when they are released. They are nested as deep as
+ * memory allows, on a stack that recursion would use up at once. Each owner must be released
+ * exactly once, and in the order that buffer.h gives. */
 #if !defined(_WIN32) && !defined(_POSIX_C_SOURCE)
 #define _POSIX_C_SOURCE 200809L
 #endif
@@ -14,14 +14,14 @@
 #define ARENA_LEVELS ((size_t)50000)
 #define POOL_LEVELS ((size_t)5000)
 #define STACK_BYTES ((size_t)256 * 1024)
-/* Release functions that run inside of each other. */
+/* A release function may run inside another one this many levels deep. */
 #define DEPTH 16
 
 static size_t release_count;
 
 /* -- a chain of each kind of owner -- */
 
-/* What a wrapper's context is: the view that it holds. */
+/* The context of a wrapped owner: the view that it holds. */
 static void release_inner(void *context) {
     aegis_buffer *inner = (aegis_buffer *)context;
     release_count++;
@@ -38,7 +38,7 @@ static aegis_buffer wrap_around(const aegis_buffer *inner) {
     return view;
 }
 
-/* An owner whose header is the caller's. */
+/* An owner whose header is in the caller's struct. */
 typedef struct holder {
     aegis_buffer_owner owner;
     aegis_buffer inner;
@@ -57,7 +57,7 @@ static void release_holder(aegis_buffer_owner *owner) {
 
 static aegis_buffer adopt_around(const aegis_buffer *inner) {
     aegis_buffer_owner owner = {1, release_holder, holder_bytes, sizeof holder_bytes, 0};
-    /* Of every second one the memory may be written. */
+    /* The memory of every second owner is writable. */
     owner.flags = inner->length % 2 == 0 ? AEGIS_BUFFER_WRITABLE : 0;
     holder *held = (holder *)malloc(sizeof *held);
     held->owner = owner;
@@ -82,7 +82,7 @@ static aegis_buffer arena_around(const aegis_buffer *inner) {
     return view;
 }
 
-/* A pool that has given its only buffer, and whose source holds the view inside. */
+/* A pool that has handed out its only buffer. The pool's source holds the inner view. */
 static aegis_buffer pool_around(const aegis_buffer *inner) {
     aegis_buffer_class only = {16, 1, 1};
     aegis_buffer_pool_options options;
@@ -171,7 +171,7 @@ static void owners_of_all_kinds_nested_deep_are_each_released_once(void) {
     expect_each_released_once(any_around, POOL_LEVELS);
 }
 
-/* -- every way to give a reference up -- */
+/* -- every way to give up a reference -- */
 
 static void *give_up_in_all_ways(void *argument) {
     aegis_buffer *views = (aegis_buffer *)argument;
@@ -197,7 +197,7 @@ static void every_way_to_give_a_reference_up_releases_nested_owners(void) {
     aegis_buffer views[4];
     for (size_t i = 0; i < 4; i++)
         views[i] = nested(i == 3 ? adopt_around : wrap_around, LEVELS / 4);
-    /* The memory of the outermost one may be written. */
+    /* The memory of the outermost owner is writable. */
     views[3].owner->flags |= AEGIS_BUFFER_WRITABLE;
     release_count = 0;
     run_small(give_up_in_all_ways, views);
@@ -246,7 +246,8 @@ static void sixteen_levels_are_released_before_the_call_returns(void) {
         CHECK(entered[i] == i && left[i] == DEPTH - 1 - i);
 }
 
-/* Level 16 and below wait for the outermost call, each pair in the order it was given up in. */
+/* Level 16 and deeper levels wait for the outermost call. Each pair is then released in the order
+ * in which it was given up. */
 static void deeper_levels_wait_in_the_order_they_were_given_up_in(void) {
     aegis_buffer pair[2], view;
     for (size_t i = 0; i < 2; i++) {

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A buffer pool whose system takes membarrier(2) away, as a sandbox does that a process enters
- * after its start. Each test runs in a child, and a filter refuses the call to the thread that asks
- * for it. AEGIS_TEST_SCALE sets the work. */
+/* Tests a buffer pool whose system takes membarrier(2) away, as a sandbox does that a process
+ * enters after its start. Each test runs in a child process, where a seccomp filter refuses the
+ * call to the thread that installs it. No block may be lost or have two owners, no call may hang,
+ * and the pool must never be freed too early. AEGIS_TEST_SCALE sets the work. */
 #if !defined(_GNU_SOURCE)
 #define _GNU_SOURCE /* syscall */
 #endif
@@ -24,7 +25,7 @@
 #define THREADS 4
 #define MAX_BLOCKS 64
 
-/* Runs a test in a child, which ends by itself. */
+/* Runs a test in a child process, which must end by itself. */
 static void in_child(void (*test)(void)) {
     int status = -1;
     fflush(NULL);
@@ -38,7 +39,7 @@ static void in_child(void (*test)(void)) {
     CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0);
 }
 
-/* From here on this thread, and those it makes, are refused the barrier. */
+/* From here on the barrier is refused to this thread and to the threads that it makes. */
 static void refuse_barrier(void) {
     struct sock_filter filter[] = {
         BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
@@ -51,7 +52,7 @@ static void refuse_barrier(void) {
     CHECK(syscall(SYS_membarrier, 0, 0, 0) == -1 && errno == EPERM);
 }
 
-/* Whether the kernel knows filters: an emulator may not. */
+/* Whether the kernel has seccomp filters. An emulator may have none. */
 static bool has_filters(void) {
     return prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, NULL) == -1 && errno == EFAULT;
 }
@@ -79,7 +80,8 @@ static void empty_pool_refuses(void) {
     test_source_check_done(&state);
 }
 
-/* Takes all blocks and parks what fits in this thread's stripe. */
+/* Takes all blocks and gives them back, so that this thread's stripe caches as many as it can
+ * hold. */
 static void *park_all(void *unused) {
     (void)unused;
     aegis_buffer_mut all[BLOCKS];
@@ -113,8 +115,9 @@ static void *park_and_come_back(void *unused) {
     return NULL;
 }
 
-/* It may be inside of its stripe for all that the other knows, so what it parks is out of reach:
- * some but not all blocks can be had, and all once it has used the pool again. */
+/* Without the barrier, this thread cannot know whether the other one is inside its stripe. So it
+ * can get some blocks but not all: the blocks that the other thread has cached are out of reach.
+ * Once the other thread has used the pool again, this thread can get all blocks. */
 static void blocks_of_a_thread_that_comes_back_are_found(void) {
     pthread_t thread;
     make(BLOCKS);
@@ -154,7 +157,8 @@ static void count_report(const char *message) {
     report_count++;
 }
 
-/* Gives the last handle up; a pool that may stay is reported in a debug build. */
+/* Gives up the last handle. In a debug build the library reports that the pool may stay for
+ * ever. */
 static void end_pool(void) {
     aegis_report_fn before = aegis_set_report(count_report);
     aegis_buffer_pool_release(&pool);
@@ -201,7 +205,7 @@ static void find_all_blocks(void) {
     release_writers(writers, BLOCKS);
 }
 
-/* In a child of this process its thread does not exist. */
+/* The stripe belongs to a thread that does not exist in a child of this process. */
 static void blocks_of_a_thread_that_a_fork_left_behind_are_found(void) {
     pthread_t thread;
     make(BLOCKS);
@@ -222,7 +226,7 @@ static void *park_and_end(void *unused) {
     return NULL;
 }
 
-/* Nobody wakes the one that waits: its thread just ends. */
+/* No thread wakes the waiting one: the other thread ends without another call on the pool. */
 static void a_waiter_finds_blocks_of_a_thread_that_ends(void) {
     pthread_t thread;
     make(BLOCKS);
@@ -242,7 +246,7 @@ static void a_waiter_finds_blocks_of_a_thread_that_ends(void) {
 static _Atomic uint32_t owners[MAX_BLOCKS];
 static atomic_size_t failure_count;
 
-/* Half of the threads are refused the barrier after a while. */
+/* From some round on, the barrier is refused to half of the threads. */
 static void *hammer(void *argument) {
     size_t number = (size_t)(uintptr_t)argument;
     uint64_t seed = number + 5;
@@ -315,7 +319,7 @@ static void without_the_barrier_no_block_is_lost_or_had_twice(void) {
 }
 
 int main(void) {
-    /* Where there is no barrier at all, nothing can be taken away. */
+    /* Where the system has no barrier at all, it cannot be taken away. */
     bool has_barrier = syscall(SYS_membarrier, 0, 0, 0) >= 0;
     if (!has_barrier || !has_filters()) {
         printf("membarrier %s, filters %s: 1 passed, 0 failed\n", has_barrier ? "yes" : "no",

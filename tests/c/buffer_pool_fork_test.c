@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A process that forks while its threads are in a buffer pool: the pool works in the child, where
- * these threads do not exist. No block has two owners there, no call hangs, and the pool goes when
- * all of its blocks are there. AEGIS_TEST_SCALE sets the work. */
+/* Tests a process that forks while its threads use a buffer pool. The pool must work in the child,
+ * where those threads do not exist: no block has two owners there, no call hangs, and the pool is
+ * freed when all of its blocks are back. AEGIS_TEST_SCALE sets the work. */
 #if !defined(_GNU_SOURCE)
 #define _GNU_SOURCE /* usleep */
 #endif
@@ -15,7 +15,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-/* ThreadSanitizer does not let the child of a process with threads have some. */
+/* Under ThreadSanitizer the child of a process with threads cannot start threads of its own. */
 #if defined(TEST_TSAN)
 #define CHILD_THREADS 0
 #else
@@ -33,7 +33,7 @@
 static const aegis_buffer_class classes[CLASSES] = {{64, 8, CLASS_BUFFERS},
                                                     {256, 8, CLASS_BUFFERS}};
 static aegis_buffer_pool pool;
-/* Whether a buffer is out, as far as the threads that use them know. */
+/* Whether a buffer is out, as far as the threads of the test know. */
 static _Atomic uint32_t owners[BUFFERS];
 static atomic_size_t failure_count;
 static _Atomic bool stop;
@@ -43,7 +43,8 @@ static void demand(bool condition) {
         atomic_fetch_add(&failure_count, 1);
 }
 
-/* Runs a child, which ends in time or is killed; says whether all was well there. */
+/* Runs the work in a child process, which must end in time or is killed. Returns whether all checks
+ * there passed. */
 static bool child_succeeds(void (*work)(void)) {
     int status = -1;
     fflush(NULL);
@@ -73,7 +74,7 @@ static void disown(aegis_buffer_mut *writer, size_t id) {
     demand(aegis_buffer_mut_release(writer) == AEGIS_OK);
 }
 
-/* The same by way of two views. */
+/* Gives the buffer back as `disown` does, but as two views. */
 static void disown_in_parts(aegis_buffer_mut *writer, size_t id) {
     aegis_buffer front, back;
     writer->length = writer->capacity;
@@ -85,7 +86,8 @@ static void disown_in_parts(aegis_buffer_mut *writer, size_t id) {
     demand(aegis_buffer_release(&front) == AEGIS_OK);
 }
 
-/* Takes and gives back, now and then more than there are, and waits for a while then. */
+/* Takes buffers, sometimes more than the pool has, and then waits for a short time. Gives them all
+ * back. */
 static void use(uint64_t *seed) {
     aegis_buffer_mut held[CLASS_BUFFERS];
     size_t ids[CLASS_BUFFERS];
@@ -122,11 +124,12 @@ static void *hammer_for_a_while(void *argument) {
     return NULL;
 }
 
-/* What the thread that forks has in hand. */
+/* The buffers that the forking thread holds. */
 static aegis_buffer_mut kept[HELD];
 static size_t kept_ids[HELD];
 
-/* All that is free in this process, at one time: `own` demands that nobody has it. */
+/* Takes all buffers that are free in this process, at one time. `own` demands that each has no
+ * owner. */
 static void take_all(void) {
     aegis_buffer_mut all[BUFFERS + 1];
     size_t ids[BUFFERS];
@@ -214,7 +217,8 @@ static void *wait_for_ever(void *unused) {
     return NULL;
 }
 
-/* A condition variable that another thread waits on cannot be destroyed as it is. */
+/* A condition variable that counts a waiting thread cannot be destroyed as it is, and in the child
+ * that thread does not exist. */
 static void a_pool_that_is_waited_for_at_a_fork_ends_in_the_child(void) {
     static const aegis_buffer_class only = {64, HELD, 0};
     pthread_t thread;

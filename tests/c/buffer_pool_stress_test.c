@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* More threads than cores over one buffer pool: no block has two owners, none is lost, none is
- * refused that is free, and the pool goes with the last of all. Each block has an entry in an array
- * of owners that is set with an exchange when it is taken; its content is a stamp that its last
- * view checks. AEGIS_TEST_SCALE sets the work. */
+/* Tests one buffer pool with more threads than cores. No block may have two owners or be lost, no
+ * request may be refused while a buffer is free, and the last handle or buffer must free the pool.
+ * Each block has an entry in an array of owners, which a thread sets with an exchange when it takes
+ * the block. The block's content is a stamp that the last view checks. AEGIS_TEST_SCALE sets the
+ * work. */
 #if !defined(_GNU_SOURCE)
 #define _GNU_SOURCE /* sched_yield */
 #endif
@@ -19,13 +20,13 @@
 
 static aegis_buffer_pool pool;
 static _Atomic uint32_t owners[MAX_BUFFERS];
-/* Views of each block that are left. */
+/* How many views of each block are left. */
 static _Atomic uint32_t view_counts[MAX_BUFFERS];
 static atomic_size_t failure_count;
 static atomic_size_t got_count;
-/* Views on their way from one thread to another, each a cell on the C heap. */
+/* Views that are on their way from one thread to another, each in a cell on the C heap. */
 static _Atomic(aegis_buffer *) mailboxes[THREADS];
-/* Whether a request may be refused. */
+/* Whether the pool may refuse a request. */
 static bool may_run_dry;
 
 static void demand(bool condition) {
@@ -39,7 +40,7 @@ static size_t id_of(const aegis_buffer_owner *owner) {
     return id;
 }
 
-/* Takes a buffer, stamps it and makes two views of it. */
+/* Takes a buffer, writes a stamp into it and makes two views of it. */
 static bool take(uint64_t *seed, aegis_buffer views[2]) {
     aegis_buffer_mut writer;
     aegis_error error;
@@ -62,7 +63,8 @@ static bool take(uint64_t *seed, aegis_buffer views[2]) {
     return true;
 }
 
-/* Releases a view. The last one of its block checks that the stamp is whole, and disowns it. */
+/* Releases a view. The last view of a block checks that the stamp is whole, and clears the entry of
+ * the owner. */
 static void put(aegis_buffer *view) {
     size_t id = id_of(view->owner);
     if (atomic_fetch_sub(&view_counts[id], 1) == 1) {
@@ -73,7 +75,7 @@ static void put(aegis_buffer *view) {
     demand(aegis_buffer_release(view) == AEGIS_OK);
 }
 
-/* Leaves a view to another thread, and takes over what lay there. */
+/* Leaves a view to another thread and takes over the view that lay there. */
 static void hand_over(uint64_t *seed, aegis_buffer *view) {
     aegis_buffer *cell = (aegis_buffer *)malloc(sizeof *cell);
     *cell = *view;
@@ -107,7 +109,7 @@ static void *work(void *argument) {
     return NULL;
 }
 
-/* Demands that every buffer is there, once. */
+/* Demands that every buffer is free, and each only once. */
 static void check_complete(size_t expected) {
     static aegis_buffer_mut writers[MAX_BUFFERS + 1];
     bool seen[MAX_BUFFERS] = {false};
@@ -145,15 +147,15 @@ static void stress(const aegis_buffer_class *classes, size_t class_count, size_t
     aegis_buffer_pool_release(&pool);
 }
 
-/* A thread never holds more than 16 views, so 8 threads and their mailboxes never have 136 of
- * them: none may be refused, wherever the free ones lie. */
+/* A thread never holds more than 16 views, so 8 threads and their mailboxes never hold 136 views.
+ * So no request may be refused, wherever the free buffers lie. */
 static void threads_with_enough_are_never_refused(void) {
     aegis_buffer_class only = {BUFFER_BYTES, 136, 0};
     may_run_dry = false;
     stress(&only, 1, 136);
 }
 
-/* The slabs are small, so that threads meet in growth. */
+/* The slabs are small, so that several threads want to grow the pool at the same time. */
 static void threads_on_a_growing_pool_are_never_refused(void) {
     aegis_buffer_class only = {BUFFER_BYTES, 5, 136};
     may_run_dry = false;
@@ -175,7 +177,8 @@ static void threads_on_several_classes(void) {
     stress(classes, 3, 136);
 }
 
-/* As many buffers as threads, each of which wants one at a time: nobody is ever refused. */
+/* There are as many buffers as threads, and each thread wants one at a time. No request may be
+ * refused. */
 static void *take_turns(void *argument) {
     uint64_t seed = 7 + (uint64_t)(uintptr_t)argument;
     for (size_t i = 0; i < scaled(20000); i++) {
@@ -205,7 +208,8 @@ static void as_many_threads_as_buffers_always_get_one(void) {
     aegis_buffer_pool_release(&pool);
 }
 
-/* The end: threads release handles and buffers at the same time; the last of all frees the pool. */
+/* At the end, threads release handles and buffers at the same time. Exactly one of these calls, the
+ * last, must free the pool. */
 static atomic_size_t close_count;
 static atomic_size_t ready_count;
 

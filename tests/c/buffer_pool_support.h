@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the tests of the buffer pool share beside pool_support.h. */
+/* What the tests of the buffer pool need in addition to pool_support.h: options, pools and
+ * writers. */
 #ifndef BUFFER_POOL_SUPPORT_H
 #define BUFFER_POOL_SUPPORT_H
 

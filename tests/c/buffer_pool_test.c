@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The buffer pool, but for waiting and for many threads. */
+/* Tests the buffer pool on one thread, and a few cases with several: options, classes, growth,
+ * budgets, the heap as a fallback, and lifetimes. A refusal must change nothing, and the pool must
+ * live until its last handle and its last view are gone. Waiting is tested in
+ * buffer_pool_wait_test.c, many threads are in buffer_pool_stress_test.c. */
 #include "buffer_pool_support.h"
 
 #include <pthread.h>
@@ -170,7 +173,7 @@ static void a_class_grows_to_its_limit_and_names_its_blocks(void) {
     test_source_check_done(&state);
 }
 
-/* No growth while a buffer is free anywhere. */
+/* The pool must not grow as long as a buffer is free anywhere. */
 static void a_class_grows_only_when_all_its_buffers_are_out(void) {
     aegis_buffer_pool pool = buffer_pool_of(64, 40, 80, NULL);
     aegis_buffer_mut writers[41];
@@ -216,7 +219,7 @@ static void a_budget_that_refuses_leaves_the_pool_as_it_was(void) {
     aegis_budget_destroy(budget);
 }
 
-/* Seven acquires make the pool, two more let it grow. */
+/* Seven acquires make the pool; two more let it grow. */
 static void oom_at_every_step_leaves_the_pool_as_it_was(void) {
     aegis_buffer_class classes[2] = {{64, 1, 2}, {256, 1, 2}};
     size_t refused_count = 0;
@@ -303,7 +306,7 @@ static void an_empty_pool_falls_back_to_the_heap_within_its_budget(void) {
     CHECK(buffer_pool_stats(&pool).refused_count == 4);
     release_writers(writers + 2, 1);
     CHECK(buffer_pool_stats(&pool).heap_bytes < stats.heap_bytes);
-    /* The last one keeps the pool. */
+    /* The last view keeps the pool. */
     release_writers(writers, 2);
     aegis_buffer_pool_release(&pool);
     aegis_budget_get_figures(budget, &figures);
@@ -352,7 +355,7 @@ static void *release_view(void *argument) {
     return NULL;
 }
 
-/* The handles are gone; of the views, one is released by each of several threads. */
+/* All handles are released. Each of several threads then releases one of the views. */
 static void the_pool_lives_until_its_last_view_is_released(void) {
     aegis_source source = test_source_get(&state, false);
     aegis_buffer_pool pool = buffer_pool_of(4096, 20, 0, &source);
@@ -386,7 +389,7 @@ static void *get_and_release_all(void *argument) {
     return NULL;
 }
 
-/* Each thread finds what the ones before have parked. */
+/* Each thread must find the buffers that the threads before it have cached. */
 static void no_thread_hides_buffers_from_another(void) {
     aegis_buffer_pool pool = buffer_pool_of(16, 10, 1000, NULL);
     for (size_t i = 0; i < 5; i++) {

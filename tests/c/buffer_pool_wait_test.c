@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Waiting for a buffer. No test depends on how fast anything is: threads meet by what the pool
- * reports. AEGIS_TEST_SCALE sets the work. */
+/* Tests threads that wait for a buffer. Each wait must end with a buffer, at its deadline or with
+ * an error, and no wake-up may be lost. No test depends on how fast a thread is: the threads find
+ * each other's state in the statistics of the pool. AEGIS_TEST_SCALE sets the work. */
 #if !defined(_GNU_SOURCE)
 #define _GNU_SOURCE /* sched_yield */
 #endif
@@ -37,7 +38,7 @@ static void *wait_for_buffer(void *argument) {
     return NULL;
 }
 
-/* Starts a thread that finds the pool empty, and comes back when it waits. */
+/* Starts a thread that finds the pool empty. Returns when that thread waits. */
 static void start(waiting_thread *self, const aegis_buffer_pool *pool, size_t capacity_bytes) {
     uint64_t wait_count = buffer_pool_stats(pool).wait_count;
     self->pool = pool;
@@ -55,7 +56,7 @@ static void time_that_is_up_is_told_and_counted(void) {
     CHECK_SIZE(get_writers(&pool, writers, 2, 1, &error), 1);
     CHECK(error.status == AEGIS_E_EXHAUSTED && error.in_use_bytes == 64);
     CHECK(is_no_writer(&writers[1]));
-    /* 0 does not wait, and what can never come is not waited for. */
+    /* A timeout of 0 does not wait, and a buffer larger than all classes is never waited for. */
     CHECK(aegis_buffer_pool_get_timeout(&pool, &writers[1], 1, 0, &error) == AEGIS_E_EXHAUSTED);
     CHECK(aegis_buffer_pool_get_timeout(&pool, &writers[1], 65, AEGIS_WAIT_FOREVER, &error) ==
           AEGIS_E_LIMIT_EXCEEDED);
@@ -108,7 +109,8 @@ static void buffers_that_come_home_wake_those_who_wait(void) {
     aegis_buffer_pool_release(&pool);
 }
 
-/* Who waits for the larger class sleeps on when the smaller one has buffers. */
+/* A thread that waits for the larger class must go on waiting when the smaller class has a free
+ * buffer. */
 static void only_a_buffer_that_is_large_enough_ends_a_wait(void) {
     aegis_buffer_class classes[2] = {{64, 2, 0}, {128, 1, 0}};
     aegis_buffer_pool pool = waiting_pool(classes, 2, AEGIS_WAIT_FOREVER, NULL);
@@ -129,8 +131,8 @@ static void only_a_buffer_that_is_large_enough_ends_a_wait(void) {
     aegis_buffer_pool_release(&pool);
 }
 
-/* Growth that the budget refused before succeeds for another thread, and makes more than that
- * one needs. */
+/* The budget refused to let the pool grow. Then another thread succeeds in growing it and makes
+ * more buffers than it needs itself. */
 static void growth_wakes_those_who_wait(void) {
     aegis_budget *budget = aegis_budget_new("buffers", AEGIS_BUDGET_UNLIMITED, NULL);
     aegis_buffer_class only = {64, 2, 4};
@@ -150,7 +152,7 @@ static void growth_wakes_those_who_wait(void) {
     aegis_budget_destroy(budget);
 }
 
-/* A source that gives nothing for a time. */
+/* A source that refuses for a time. */
 static _Atomic bool is_dry;
 
 static void *acquire_unless_dry(void *context, size_t size_bytes, size_t align_bytes,
@@ -165,8 +167,8 @@ static void release_to_pages(void *context, void *memory, size_t size_bytes, siz
     pages->release(pages->context, memory, size_bytes, align_bytes);
 }
 
-/* A pool with its one buffer out, a thread that waits for another one, and memory that is to be had
- * again, which nobody tells the pool. */
+/* The only buffer of the pool is out, and a thread waits for another one. Then memory becomes
+ * available again, and no call tells the pool so. */
 static void wait_for_memory(aegis_budget *budget, const aegis_source *source) {
     aegis_buffer_class only = {64, 1, 2};
     aegis_buffer_pool_options options = buffer_pool_options(&only, 1, source);
@@ -215,8 +217,9 @@ static void *wait_a_while(void *argument) {
     return NULL;
 }
 
-/* What a waiter that is late is told is how things are then. It began to wait because the budget
- * refused; then the class has grown to its end, and another thread has that buffer too. */
+/* The error of a wait must say how the pool is at the end of the wait. The wait began because the
+ * budget refused; then the class has grown to its maximum, and another thread has the new buffer
+ * too. */
 static void the_error_of_a_wait_is_that_of_its_last_look(void) {
     aegis_budget *budget = aegis_budget_new("buffers", AEGIS_BUDGET_UNLIMITED, NULL);
     aegis_buffer_class only = {64, 1, 2};
@@ -231,7 +234,7 @@ static void the_error_of_a_wait_is_that_of_its_last_look(void) {
     while (buffer_pool_stats(&pool).wait_count == 0)
         sched_yield();
     aegis_budget_set_limit(budget, AEGIS_BUDGET_UNLIMITED);
-    /* If the waiter is faster, it has the buffer, and this thread waits for it. */
+    /* If the waiting thread is faster, it has the new buffer, and this thread waits for it. */
     CHECK(aegis_buffer_pool_get_timeout(&pool, &writers[1], 1, NS_PER_MS, NULL) == AEGIS_OK ||
           buffer_pool_stats(&pool).classes[0].in_use == 2);
     pthread_join(waiter.thread, NULL);
@@ -290,7 +293,7 @@ static void nothing_is_lost_when_time_is_up_as_a_buffer_arrives(void) {
 
 static atomic_size_t failure_count;
 
-/* Waits for ever, time and again. A wake-up that is lost would stop the test. */
+/* Waits without a deadline, again and again. A lost wake-up would hang the test. */
 static void *wait_often(void *argument) {
     const aegis_buffer_pool *pool = (const aegis_buffer_pool *)argument;
     for (size_t i = 0; i < scaled(4000); i++) {

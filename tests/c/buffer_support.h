@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the tests of the buffers need: an owner whose references and releases can be looked at, a
- * counter of reports, and shorthands for what handles must be. */
+/* What the tests of buffers need: an owner whose references and releases a test can read, a counter
+ * of reports, and short functions that say what a handle is. */
 #ifndef BUFFER_SUPPORT_H
 #define BUFFER_SUPPORT_H
 
 #include "shared_support.h"
 
 #define OWNER_BYTES 32
-/* How often a mistake is reported: once in a debug build, else not. */
+/* How often the library reports a mistake: once in a debug build, never in other builds. */
 #define ONE_REPORT (aegis_build_flags() & AEGIS_BUILD_DEBUG)
 
-/* An owner that outlives its release. Its memory is the bytes 0, 1, 2 and so on. */
+/* An owner that lives longer than its release. Its memory holds the bytes 0, 1, 2 and so on. */
 typedef struct test_owner {
     aegis_buffer_owner owner;
     size_t release_count;
@@ -58,7 +58,7 @@ static inline bool is_same_writer(const aegis_buffer_mut *a, const aegis_buffer_
            a->owner == b->owner && a->initialized == b->initialized;
 }
 
-/* Whether the view is of exactly these bytes of the text. */
+/* Whether the view has exactly these bytes of the text. */
 static inline bool holds(const aegis_buffer *buffer, const void *bytes, size_t length) {
     return buffer->data != NULL && buffer->length == length &&
            (length == 0 || memcmp(buffer->data, bytes, length) == 0);
@@ -70,7 +70,7 @@ static inline size_t budget_used(const aegis_budget *budget) {
     return figures.used_bytes;
 }
 
-/* Counts what is reported while `watch_reports` is in force. */
+/* Counts the reports from `watch_reports` on. */
 static atomic_size_t report_count;
 
 static inline void count_report(const char *message) {

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Views: every range, every joint, the count of references, and what a handle is that was given up.
- * buffer_mut_test.c has the writers, buffer_memory_test.c where bytes come from. */
+/* Tests views: every range, every split and join, the count of references, and the state of a
+ * handle that was given up. An owner must be released exactly once, with its last handle, and a
+ * refused call must change nothing. Writers are tested in buffer_mut_test.c, and where bytes come
+ * from in buffer_memory_test.c. */
 #include "buffer_support.h"
 
 #if defined(__unix__) || defined(__APPLE__)
@@ -147,7 +149,7 @@ static void view_of_no_bytes_holds_nothing(void) {
     }
 }
 
-/* An owner of no bytes is not freed before the call that takes it over returns. */
+/* An owner of no bytes must not be freed before the call that takes it over has returned. */
 static void owner_of_no_bytes_is_kept_until_its_view_is_given_up(void) {
     for (int way = 0; way < 4; way++) {
         aegis_buffer_owner owner = {1, test_owner_release, state.memory, 0, 0};
@@ -196,7 +198,7 @@ static void split_at_every_point_and_unsplit_gives_the_whole_back(void) {
     CHECK_SIZE(state.release_count, 1);
 }
 
-/* Demands that the two do not join and stay as they are. */
+/* Demands that the two views do not join and stay as they are. */
 static void expect_apart(aegis_buffer *front, aegis_buffer *back) {
     aegis_buffer front_before = *front, back_before = *back;
     CHECK(aegis_buffer_unsplit(front, back) == AEGIS_E_INVALID);
@@ -215,12 +217,12 @@ static void views_that_do_not_meet_stay_apart(void) {
     expect_apart(&a, &stranger);
     expect_apart(&a, &none);
     expect_apart(&none, &a);
-    /* The same place, but of another owner. */
+    /* The same address, but another owner. */
     aegis_buffer lookalike = {b.data, b.length, &other_state.owner};
     other_state.owner.base = state.memory;
     expect_apart(&a, &lookalike);
     other_state.owner.base = other_state.memory;
-    /* Nobody knows whether two pieces that live for ever are of one. */
+    /* Static bytes have no owner, so the library cannot know whether two pieces belong together. */
     aegis_buffer front = aegis_buffer_from_static(state.memory, 5);
     aegis_buffer back = aegis_buffer_from_static(state.memory + 5, 5);
     expect_apart(&front, &back);
@@ -243,7 +245,7 @@ static void handle_that_was_given_up_is_inert_and_reported(void) {
     aegis_report_fn before = watch_reports();
     CHECK(aegis_buffer_release(&none) == AEGIS_E_INVALID);
     CHECK_SIZE(atomic_load(&report_count), ONE_REPORT);
-    /* A copy of the handle, whose owner happens to be there still. */
+    /* A copy of the handle. Its owner still exists by chance. */
     CHECK(aegis_buffer_retain(&view, &part) == AEGIS_E_INVALID && is_no_buffer(&part));
     CHECK_SIZE(atomic_load(&report_count), 2 * ONE_REPORT);
     CHECK(aegis_buffer_release(&view) == AEGIS_E_INVALID && is_no_buffer(&view));

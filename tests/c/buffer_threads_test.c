@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* More threads than cores over the same owners: each release function is called exactly once, when
- * nobody looks at the bytes any more, whichever thread it is. The bytes are checked by each holder
- * and destroyed by the release, unsynchronized otherwise: a sanitizer sees what comes too early.
- * AEGIS_TEST_SCALE sets the work. */
+/* Tests owners that more threads than cores use. Each release function must be called exactly once,
+ * by any thread, and not before the last holder has read the bytes. Each holder checks the bytes
+ * and the release destroys them. Nothing else synchronizes these accesses, so a sanitizer sees a
+ * release that comes too early. AEGIS_TEST_SCALE sets the work. */
 #include "buffer_support.h"
 
 #include <pthread.h>
@@ -21,7 +21,7 @@ static void demand(bool condition) {
 /* Bytes lent to buffers. */
 typedef struct lent {
     unsigned char bytes[BYTES];
-    /* Plain: whoever releases has it alone. */
+    /* Not atomic: only the releasing thread has access. */
     size_t release_count;
 } lent;
 
@@ -30,7 +30,7 @@ static void give_back(void *context) {
     demand(is_filled(piece->bytes, piece->bytes[0], BYTES));
     memset(piece->bytes, 0xDD, BYTES);
     piece->release_count++;
-    /* No lock is held: buffers may be used. */
+    /* The library holds no lock here, so a release function may use buffers. */
     aegis_buffer copy;
     demand(aegis_buffer_copy(&copy, piece->bytes, BYTES, NULL, NULL) == AEGIS_OK);
     demand(aegis_buffer_release(&copy) == AEGIS_OK);
@@ -43,12 +43,12 @@ static aegis_buffer lend(lent *piece, unsigned char value) {
     return view;
 }
 
-/* A thread and what it works on. */
+/* A thread and what it works with. */
 typedef struct worker {
     pthread_t thread;
     uint64_t seed;
     size_t rounds;
-    /* A handle of its own, given up at the end. */
+    /* A handle that belongs to this thread, which gives it up at the end. */
     aegis_buffer view;
     aegis_buffer_mut writer;
     unsigned char value;
@@ -68,7 +68,7 @@ static void join_all(void) {
     CHECK_SIZE(atomic_exchange(&failure_count, 0), 0);
 }
 
-/* Makes and gives up handles at random, all of one owner. */
+/* Makes and gives up handles of one owner at random. */
 static void *storm(void *context) {
     worker *self = (worker *)context;
     aegis_buffer held[HELD];
@@ -124,7 +124,7 @@ static void storm_of_clones_releases_once(void) {
 static lent pieces[PIECES];
 static aegis_buffer piece_views[THREADS][PIECES];
 
-/* Every thread has a handle to every piece and gives them all up in the same order. */
+/* Every thread has a handle to every piece, and all threads give them up in the same order. */
 static void *release_all(void *context) {
     worker *self = (worker *)context;
     aegis_buffer *views = piece_views[self - workers];
@@ -167,7 +167,7 @@ static void swap_mail(mailbox *box, aegis_buffer *view) {
     (void)pthread_mutex_unlock(&box->lock);
 }
 
-/* Takes a view over for writing if it is the only one, and marks its bytes. */
+/* Takes a view over for writing if it is the only handle, and marks its bytes. */
 static void rewrite(worker *self, aegis_buffer *view, size_t *rewritten_count) {
     aegis_buffer_mut writer;
     aegis_status status = aegis_buffer_try_into_mut(view, &writer);
@@ -181,7 +181,7 @@ static void rewrite(worker *self, aegis_buffer *view, size_t *rewritten_count) {
 
 static atomic_size_t rewritten_total;
 
-/* Hands heap buffers round; who finds itself alone with one writes to it. */
+/* Passes heap buffers round. A thread that has the only handle to one writes to it. */
 static void *hand_over(void *context) {
     worker *self = (worker *)context;
     size_t rewritten_count = 0;
@@ -220,7 +220,7 @@ static void handed_over_buffer_is_written_by_who_is_alone_with_it(void) {
     }
 }
 
-/* Fills a part of memory that other threads write to beside it. */
+/* Fills a part of memory while other threads write to the parts beside it. */
 static void *fill(void *context) {
     worker *self = (worker *)context;
     aegis_buffer_mut rest = self->writer;
@@ -269,8 +269,8 @@ static void parts_filled_by_threads_join_to_the_whole(void) {
 
 static aegis_budget *budget;
 
-/* Makes copies under a budget that is too small for those of all threads, and leaves some of them
- * to be given up by another thread. */
+/* Makes copies under a budget that is too small for the copies of all threads. Leaves some of them
+ * for another thread to give up. */
 static void *copy_under_budget(void *context) {
     worker *self = (worker *)context;
     unsigned char bytes[BYTES];
