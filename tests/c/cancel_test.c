@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Threads that are cancelled inside of a call: those that wait end there, others after the call,
- * and all leave everything whole. Each test cancels its thread before or during the call. */
+/* Tests threads that are cancelled inside a call. A thread that waits must end there; in every
+ * other call the thread must end only after the call. In both cases the objects must stay whole,
+ * and no lock, block or descriptor may be lost. Each test cancels its thread before or during the
+ * call. */
 #if !defined(_GNU_SOURCE)
 #define _GNU_SOURCE /* sched_yield, alarm */
 #endif
@@ -20,14 +22,16 @@ typedef struct task {
     void (*run)(void);
 } task;
 
-/* Has no variables, as AddressSanitizer does not see those go when a thread is cancelled. */
+/* Has no variables: AddressSanitizer does not notice that the variables of a cancelled thread go
+ * away. */
 static void *run_task(void *argument) {
     ((const task *)argument)->run();
     pthread_testcancel();
     return NULL;
 }
 
-/* Runs a function in a thread, which must end by being cancelled after that. */
+/* Runs a function in a thread and demands that the thread ends by being cancelled, and not before
+ * the function has returned. */
 static void run_cancelled(void (*run)(void)) {
     pthread_t thread;
     void *result = NULL;
@@ -57,7 +61,7 @@ static void request_that_does_not_wait_is_no_cancellation_point(void) {
     CHECK(aegis_locked_pool_fini(&blocks) == AEGIS_OK);
 }
 
-#if !defined(TEST_ASAN) /* It does not see the stack of a cancelled wait go. */
+#if !defined(TEST_ASAN) /* it does not notice that the stack of a cancelled wait goes */
 
 static uint64_t timeout_ns;
 static void *got;
@@ -67,7 +71,7 @@ static void wait_for_block(void) {
     returned = true;
 }
 
-/* Starts a thread that waits for a block, and returns when it does. */
+/* Starts a thread that waits for a block, and returns once it waits. */
 static pthread_t start_waiting(task *waiting, uint64_t wait_ns) {
     pthread_t thread;
     size_t before = aegis_locked_pool_waiting(&blocks);
@@ -112,7 +116,8 @@ static void *take_and_free(void *unused) {
     return NULL;
 }
 
-/* The cancellation and the block come at once: whichever is first, the block is not lost. */
+/* The cancellation and the block come at the same time. Whichever is first, the block must not be
+ * lost. */
 static void thread_cancelled_as_its_block_comes_leaves_it_to_the_next(void) {
     aegis_pool_options options = pool_options(64, 1, 0, NULL);
     CHECK(aegis_locked_pool_init(&blocks, &options) == AEGIS_OK);
@@ -163,7 +168,7 @@ static void thread_cancelled_while_it_waits_for_a_buffer_leaves_the_pool_whole(v
 
 #endif
 
-#if !defined(TEST_ASAN) && !defined(AEGIS_VALGRIND) /* They find the overrun first. */
+#if !defined(TEST_ASAN) && !defined(AEGIS_VALGRIND) /* they find the overrun first */
 
 static aegis_locked_arena arena;
 static size_t report_count;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The test harness of the C tests. A test is a function without arguments that calls CHECK; a
- * program runs its tests with RUN and ends with `return check_finish();`. A failed CHECK prints
- * where and what, and the test goes on, so that one run shows all that is wrong. */
+/* The harness of the C tests. A test is a function without arguments that calls CHECK. A program
+ * runs its tests with RUN and ends with `return check_finish();`. If a CHECK fails, it prints its
+ * place and its condition, and the test goes on, so that one run shows all failures. */
 #ifndef CHECK_H
 #define CHECK_H
 
@@ -44,7 +44,8 @@ static inline void check_equal(size_t left, size_t right, const char *what, cons
 #define CHECK_SIZE(left, right)                                                                    \
     check_equal((size_t)(left), (size_t)(right), #left " == " #right, __FILE__, __LINE__)
 
-/* Ends the program after a time, in case a call hangs. Windows has no alarm: CTest sees to it. */
+/* Ends the program after a time, in case a call hangs. Windows has no alarm; there the timeout of
+ * CTest does it. */
 static inline void check_alarm(unsigned seconds) {
 #if defined(_WIN32)
     (void)seconds;
@@ -67,7 +68,7 @@ static inline void check_run(const char *name, void (*test)(void)) {
     }
 }
 
-/* Prints the closing line; returns the exit code of the program. */
+/* Prints the last line of the output and returns the exit code of the program. */
 static inline int check_finish(void) {
     printf("%d passed, %d failed\n", check_passed_tests, check_failed_tests);
     return check_failed_tests == 0 && check_passed_tests > 0 ? 0 : 1;

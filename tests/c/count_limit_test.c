@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Counts of references and users at their end: none wraps, so nothing is freed under its users,
- * whatever the width of a word. The counts are set close to the end in the objects' private fields:
- * a test that counted up to there would take hours. */
+/* Tests the counts of references and users at their largest value. No count may wrap, whatever the
+ * width of a word, because then an object would be freed while it is used. Each test sets a count
+ * close to its end in the object's private fields, since counting up to there would take hours. */
 #if !defined(_GNU_SOURCE)
 #define _GNU_SOURCE /* condition.h */
 #endif
 
-/* The recycler's struct is private to its file, which is compiled into this program under other
- * names. */
+/* The recycler's struct is private to its source file. So this program compiles that file too, with
+ * other names for its functions. */
 #define aegis_arena_recycler_init counted_recycler_init
 #define aegis_arena_recycler_fini counted_recycler_fini
 #define aegis_arena_recycler_get counted_recycler_get
@@ -58,7 +58,7 @@ static void ignore_pressure(void *context, size_t used_bytes, size_t limit_bytes
     (void)limit_bytes;
 }
 
-/* A budget that says when it is freed. */
+/* Returns a budget that sets `freed` when it is freed. */
 static aegis_budget *watched_budget(void) {
     aegis_budget *budget = aegis_budget_new("b", 100, NULL);
     freed = false;
@@ -158,7 +158,8 @@ static void handle_beyond_the_limit_is_refused(void) {
     aegis_buffer_pool_release(&pool);
 }
 
-/* Takes and gives up handles where not every one can be had; counts what it keeps. */
+/* Takes and gives up handles near the limit, where some are refused, and demands that the count
+ * stays below the limit. */
 static void *take_handles(void *context) {
     aegis_buffer_pool *pool = (aegis_buffer_pool *)context;
     for (size_t i = 0; i < ROUNDS; i++) {
@@ -221,7 +222,7 @@ static void views_that_two_threads_take_at_the_limit_are_counted_exactly(void) {
     aegis_buffer_pool_release(&pool);
 }
 
-/* -- arenas out of a recycler -- */
+/* -- arenas that a recycler has given -- */
 
 static void arena_beyond_what_a_recycler_can_count_is_refused(void) {
     aegis_arena_recycler recycler;
@@ -239,7 +240,7 @@ static void arena_beyond_what_a_recycler_can_count_is_refused(void) {
     CHECK(strcmp(text, "fixed memory exhausted") == 0); /* no bytes were asked for */
     CHECK_SIZE(recycler.shared->stats.out_count, SIZE_MAX);
     CHECK(aegis_arena_recycler_fini(&recycler) == AEGIS_E_BUSY);
-    /* The failed struct is one to be put back or finished, as after any failure. */
+    /* As after any failure, the struct may be put back or finished. */
     aegis_arena_recycler_put(&recycler, &arena);
     aegis_arena_fini(&arena);
     CHECK_SIZE(recycler.shared->stats.out_count, SIZE_MAX);

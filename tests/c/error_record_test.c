@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The record of a failure stays whole until the next failure, whatever succeeds in between, and can
- * be explained as long as the object lives. */
+/* Tests the record of a failure. It must stay whole until the next failure, whatever succeeds in
+ * between, and the object must be able to explain it as long as it lives. */
 #include "support.h"
 
 static aegis_arena new_arena(aegis_budget *budget) {
@@ -11,7 +11,7 @@ static aegis_arena new_arena(aegis_budget *budget) {
     return arena;
 }
 
-/* Demands that the record is that of `size_bytes`, refused by the budget. */
+/* Demands that the record names `size_bytes` and the budget that refused them. */
 static void check_refused(const aegis_arena *arena, const aegis_budget *budget, size_t size_bytes) {
     char text[256];
     aegis_error error = error_of(arena);
@@ -43,7 +43,7 @@ static void record_is_whole_after_later_successes(void) {
         if (kind != 2)
             aegis_arena_reset(arena);
         check_refused(arena, budget, 100000);
-        /* A failure of another kind takes its place, and says nothing of a budget. */
+        /* A failure of another kind replaces the record, and the new record names no budget. */
         CHECK(aegis_arena_alloc_aligned(arena, 1, 3) == NULL);
         CHECK(error_of(arena).status == AEGIS_E_INVALID_LAYOUT && error_of(arena).refused == NULL);
         for (int i = 0; i < 10; i++)
@@ -71,7 +71,7 @@ static void record_of_an_arena_outlives_its_scopes(void) {
     aegis_budget_destroy(budget);
 }
 
-/* What of an argument is refused is in the record as what of a number of bytes is. */
+/* The record keeps a refused argument in the same way as a refused number of bytes. */
 static void end_of_a_scope_takes_over_nothing_of_the_scopes_record(void) {
     for (int outer_argument = 0; outer_argument < 2; outer_argument++) {
         aegis_arena arena = new_arena(NULL);
@@ -96,7 +96,7 @@ static void end_of_a_scope_takes_over_nothing_of_the_scopes_record(void) {
     }
 }
 
-/* Used by the pressure function of the tests below. */
+/* The pressure function of the tests below uses these. */
 static aegis_arena *pressed;
 static int pressure_count;
 
@@ -146,7 +146,7 @@ static void pool_record_is_whole_after_later_successes(void) {
     aegis_budget_destroy(budget);
 }
 
-/* A source that frees a block of the pool that grows, and then refuses. */
+/* A source that frees a block of the pool that is growing, and then refuses. */
 static aegis_pool *growing;
 static void *spare;
 static size_t refusals;

@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What failing calls leave in their records, and the sentences of those: tables of calls, each with
- * what was asked, what was allowed and the text, word for word. A call that refuses its options
- * acquires, charges and closes nothing. */
+/* Tests what failing calls leave in their error records, and the sentences that are made of these.
+ * Tables list the calls with what was asked, what was allowed, and the text, word for word. A call
+ * that refuses its options must acquire nothing, charge nothing and close nothing. */
 #include "pool_support.h"
 
 #include <inttypes.h>
 
 #define TEXT_BYTES 256
 
-/* One call, and what its record is to say. `text` may be NULL where sizes depend on the machine. */
+/* One call and what its record must say. `text` may be NULL where the sizes depend on the
+ * machine. */
 typedef struct row {
     const char *name;
     aegis_status status;
@@ -375,7 +376,8 @@ static void recycler_names_what_was_asked_and_allowed(void) {
     options.max_idle_count = SIZE_MAX;
     CHECK(aegis_arena_recycler_init(&recycler, &options) == AEGIS_E_INVALID_LAYOUT);
     CHECK(error.what == AEGIS_WHAT_IDLE_ARENAS && error.asked == SIZE_MAX);
-    /* What is allowed may be too much for the machine, and is then refused as memory. */
+    /* The largest allowed number may be too large for the machine. The call then fails as out of
+     * memory. */
     options.max_idle_count = error.allowed;
     aegis_status status = aegis_arena_recycler_init(&recycler, &options);
     CHECK(status == AEGIS_OK || status == AEGIS_E_OUT_OF_MEMORY);

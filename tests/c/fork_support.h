@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the tests of forks share: a child process that must end by itself and find no fault. */
+/* What the tests of forks share: a function that runs a test in a child process, which must end by
+ * itself and find no fault. */
 #ifndef FORK_SUPPORT_H
 #define FORK_SUPPORT_H
 
@@ -10,7 +11,7 @@
 
 #include <stdatomic.h>
 
-/* What is left to test where no process with threads can fork. */
+/* The only check where no process with threads can fork. */
 static inline void nothing_forks_here(void) {
     CHECK(aegis_status_message(AEGIS_E_FORKED) != NULL);
 }
@@ -31,9 +32,9 @@ static inline void count_report(const char *message) {
     report_count++;
 }
 
-/* Forks, and demands that the child ends by itself and finds no fault. */
+/* Forks and demands that the child ends by itself and finds no fault. */
 static inline void run_in_child(void (*run)(void)) {
-    /* What is buffered would be printed twice. */
+    /* Otherwise the child would print the buffered output a second time. */
     fflush(stdout);
     pid_t child = fork();
     if (child == 0) {

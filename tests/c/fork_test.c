@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Objects in child processes. Threads use one object of each kind without a pause while the main
- * thread forks; each child then makes every call there is. It must end, which an alarm of its own
- * sees to, and each call must do what it says or fail with AEGIS_E_FORKED, always the same of the
- * two on one object. What is lock-free must work. */
+/* Tests objects in child processes. Threads use one object of each kind without a pause while the
+ * main thread forks, and each child then makes every call on every object. The child must end; an
+ * alarm in the child ends it otherwise. A call must do what it promises or fail with
+ * AEGIS_E_FORKED, and all calls on one object must do the same of the two. Lock-free objects must
+ * work. */
 #include "fork_support.h"
 
 #if defined(TEST_TSAN)
@@ -71,7 +72,7 @@ static void print_nowhere(void *context, const char *line) {
     (void)line;
 }
 
-/* What a thread of the parent does all the time. */
+/* What each thread of the parent does until it is told to stop. */
 static void *hammer(void *argument) {
     uint64_t seed = (uint64_t)(uintptr_t)argument;
     aegis_pool_cache cache;
@@ -111,7 +112,8 @@ static void *hammer(void *argument) {
     return NULL;
 }
 
-/* Whether an object is lost: every call says the same. A debug build reports it once. */
+/* Whether an object is lost. All calls on the object must say the same, and a debug build must
+ * report it once. */
 typedef struct fate {
     bool known;
     bool lost;
@@ -162,7 +164,7 @@ static void use_locked_pool(void) {
     if (count != 0)
         CHECK(aegis_locked_pool_free_n(&locked_pool, blocks, count) == AEGIS_OK);
     aegis_locked_pool_trim(&locked_pool, 0);
-    /* Blocks that other threads had out are out here. */
+    /* The blocks that other threads held at the fork are still out here. */
     aegis_status status = aegis_locked_pool_fini(&locked_pool);
     note(&object, status == AEGIS_E_FORKED);
     CHECK(status == AEGIS_OK || status == AEGIS_E_BUSY || status == AEGIS_E_FORKED);
@@ -285,7 +287,7 @@ static void *use_locked_pool_with_others(void *lost_count) {
     return NULL;
 }
 
-/* All of them decide at once what has become of the pool, and agree on it. */
+/* All threads find out at the same time what has become of the pool, and they must agree. */
 static void use_locked_pool_by_threads(void) {
     pthread_t threads[THREADS];
     atomic_size_t lost_count;
@@ -310,7 +312,7 @@ static void use_all_in_child_of_child(void) {
     use_all();
 }
 
-/* The child's objects belong to it by the time it forks again. */
+/* The child has used its objects before it forks again, so by then they belong to the child. */
 static void use_all_and_fork(void) {
     void *block = aegis_locked_pool_alloc(&locked_pool, NULL);
     use_budget();
@@ -351,7 +353,8 @@ static void threads_of_a_child_agree_on_what_is_lost(void) {
 
 static atomic_bool using_in_handler;
 
-/* Runs in the child before the library's own handler, which was registered later. */
+/* Runs in the child before the library's own handler, because the library registers that one
+ * later. */
 static void use_pool_in_handler(void) {
     if (!atomic_load(&using_in_handler))
         return;
@@ -374,7 +377,8 @@ int main(void) {
         RUN(child_of_a_process_with_threads_never_hangs);
         RUN(child_of_a_child_never_hangs);
         RUN(handler_of_the_user_may_use_a_pool_in_the_child);
-        /* ThreadSanitizer does not let the child of a process with threads have some. */
+        /* Under ThreadSanitizer the child of a process with threads cannot start threads of its
+         * own. */
         if (TEST_CAN_START_THREADS_IN_CHILD)
             RUN(threads_of_a_child_agree_on_what_is_lost);
     } else {

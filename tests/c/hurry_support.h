@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Threads that wait so short for a piece of memory that the time is often up just as one arrives.
- */
+/* Threads whose waits are so short that the time is often up just as a piece of memory arrives.
+ * Tests of pools use them to show that no piece is lost then. */
 #ifndef HURRY_SUPPORT_H
 #define HURRY_SUPPORT_H
 
@@ -15,8 +15,8 @@
 
 typedef struct hurried_thread hurried_thread;
 
-/* One turn at a pool: waits so long for HURRIED_BYTES bytes. If they come, hands them to
- * `hurried_thread_use` and gives them back; returns whether that went well. */
+/* One turn at a pool: waits up to `timeout_ns` for HURRIED_BYTES bytes. If they come, hands them to
+ * `hurried_thread_use` and gives them back. Returns whether every call was as it must be. */
 typedef bool (*hurried_turn)(hurried_thread *self, uint64_t timeout_ns);
 
 struct hurried_thread {
@@ -28,7 +28,7 @@ struct hurried_thread {
     pthread_t thread;
 };
 
-/* Writes the bytes, and demands that nobody else does. */
+/* Writes the bytes and demands that no other thread writes to them. */
 static inline void hurried_thread_use(hurried_thread *self, unsigned char *bytes) {
     self->got_count++;
     unsigned char mark = (unsigned char)self->seed;
@@ -45,7 +45,7 @@ static inline void *hurry(void *argument) {
     return NULL;
 }
 
-/* Runs the threads; returns how often one of them got its bytes. */
+/* Runs the threads. Returns how often one of them got its bytes. */
 static inline size_t run_hurried_threads(const void *pool, hurried_turn turn) {
     hurried_thread threads[HURRIED_THREADS];
     for (size_t i = 0; i < HURRIED_THREADS; i++) {

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Functions that a lock-free arena runs when its memory is freed. */
+/* Tests the functions that a lock-free arena runs when its memory is freed. They must run exactly
+ * once, the newest first, and may allocate and register further functions. A registration that
+ * fails must say why and register nothing. */
 #include "shared_support.h"
 
-/* What deferred functions leave behind: their numbers in the order of running. */
+/* What deferred functions leave behind: their numbers, in the order in which they run. */
 static int numbers[100];
 static int ran_numbers[100];
 static size_t ran_count;
@@ -21,7 +23,8 @@ static void defer_numbers(int from, int to) {
     }
 }
 
-/* Demands that the functions from..to, falling, have run since the last look, and no others. */
+/* Demands that since the last look exactly the functions `from` down to `to` have run, in this
+ * order. */
 static void check_ran(int from, int to) {
     CHECK_SIZE(ran_count, (size_t)(from - to + 1));
     for (size_t i = 0; i < ran_count && i < 100; i++)
@@ -34,7 +37,7 @@ static void deferred_functions_run_newest_first_and_once(void) {
     aegis_source source = shared_source_get(&state, false);
     deferring = shared_arena(0, 1024, &source);
     defer_numbers(0, 79);
-    /* The blocks that they are remembered in are in use. */
+    /* The trim must keep the blocks that hold the list of functions. */
     aegis_lock_free_arena_trim(&deferring, 0);
     CHECK_SIZE(ran_count, 0);
     aegis_lock_free_arena_reset(&deferring);
@@ -53,7 +56,7 @@ static void deferred_functions_run_newest_first_and_once(void) {
     shared_source_check_done(&state);
 }
 
-/* Allocates more than any block at hand has room for, and registers itself twice more. */
+/* Allocates more than the arena's blocks have room for, and registers itself twice more. */
 static void allocate_and_defer(void *context) {
     for (size_t i = 0; i < 40; i++) {
         unsigned char *p =
@@ -105,7 +108,8 @@ static void defer_that_fails_says_why_and_registers_nothing(void) {
     aegis_lock_free_arena_fini(&deferring);
     aegis_budget_destroy(budget);
 
-    /* The source fails from each of its calls on, until all functions can be registered. */
+    /* In each round the source fails from a later acquire on, until every function can be
+     * registered. */
     for (size_t fail_from = 1, registered = 0; registered < 100; fail_from++) {
         shared_source state;
         aegis_source source = shared_source_get(&state, false);

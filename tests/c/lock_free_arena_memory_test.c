@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Where a lock-free arena's memory comes from: growth, reuse, trimming, budgets, sources that fail,
- * and more than 4 GiB. */
+/* Tests where a lock-free arena's memory comes from: growth, reuse, trim, budgets, sources that
+ * fail, and more than 4 GiB. What the arena has reserved must be equal to what the source has
+ * given, a failure must change nothing, and memory that is fresh from a zeroing source must not be
+ * cleared. */
 #include "shared_support.h"
 
 static void blocks_double_up_to_the_step_and_ends_stay_small(void) {
@@ -14,7 +16,7 @@ static void blocks_double_up_to_the_step_and_ends_stay_small(void) {
     CHECK(stats.wasted_bytes <= stats.block_count * (200 + 64));
     CHECK_SIZE(stats.reserved_bytes, stats.capacity_bytes + stats.block_count * 64);
     CHECK_SIZE(stats.reserved_bytes, atomic_load(&state.live_bytes));
-    /* A request that the block has no room for is small beside the next block. */
+    /* The block has no room for the request, and the request is small beside the next block. */
     while (shared_stats(&arena).remaining_bytes >= 15 * 1024)
         (void)aegis_lock_free_arena_alloc(&arena, 200, NULL);
     stats = shared_stats(&arena);
@@ -35,7 +37,7 @@ static void large_request_has_its_own_block_unless_it_fits(void) {
     CHECK(p != NULL && is_aligned(p, 512));
     memset(p, 1, 50000);
     CHECK_SIZE(shared_stats(&arena).block_count, 2);
-    /* The block at hand is not left. */
+    /* The arena must go on using the current block. */
     (void)aegis_lock_free_arena_alloc(&arena, 1000, NULL);
     CHECK_SIZE(shared_stats(&arena).block_count, 2);
     aegis_lock_free_arena_fini(&arena);
@@ -107,11 +109,12 @@ static void memory_fresh_from_a_zeroing_source_is_not_cleared(void) {
     aegis_lock_free_arena arena = shared_arena(4096, 0, &source);
     if (!is_gapped()) {
         unsigned char *p = (unsigned char *)aegis_lock_free_arena_alloc(&arena, 16, NULL);
-        /* Written behind the arena's back: it must still be there, since nothing is cleared. */
+        /* The test writes behind the end of the allocation. If nothing is cleared, the byte is
+         * still there. */
         p[20] = 7;
         unsigned char *q = (unsigned char *)aegis_lock_free_arena_alloc_zeroed(&arena, 16, NULL);
         CHECK(q == p + 16 && q[4] == 7);
-        /* After a reset what was handed out is cleared, and what was not is not. */
+        /* After a reset the arena clears the bytes that were handed out before, and no others. */
         p[40] = 9;
         aegis_lock_free_arena_reset(&arena);
         p = (unsigned char *)aegis_lock_free_arena_alloc_zeroed(&arena, 48, NULL);
@@ -140,7 +143,7 @@ static void trim_keeps_what_fits_and_what_is_in_use(void) {
     CHECK_SIZE(atomic_load(&state.live_count), 0);
     CHECK_SIZE(shared_stats(&arena).capacity_bytes, 0);
     CHECK_SIZE(shared_stats(&arena).block_count, 0);
-    /* Growth begins anew: a small request does not bring a large block. */
+    /* Growth begins again from the start: a small request must not get a large block. */
     (void)aegis_lock_free_arena_alloc(&arena, 10, NULL);
     CHECK_SIZE(shared_stats(&arena).reserved_bytes, AEGIS_ARENA_MIN_BLOCK);
     run_workload(&arena, 9);
@@ -200,7 +203,7 @@ static void source_failing_at_every_step_changes_nothing(void) {
             CHECK(error.status == AEGIS_E_OUT_OF_MEMORY && error.requested_bytes == size);
             failed_count++;
         }
-        /* When the source recovers, so does the arena. */
+        /* When the source gives memory again, the arena works again. */
         atomic_store(&state.fail_from, 0);
         CHECK(aegis_lock_free_arena_alloc(&arena, 3000, NULL) != NULL);
         CHECK(aegis_lock_free_arena_alloc(&arena, 60, NULL) != NULL);
@@ -217,7 +220,7 @@ static void source_failing_at_every_step_changes_nothing(void) {
 #define HUGE_BYTES ((size_t)240 << 20)
 #define HUGE_TOTAL (HUGE_PIECES * HUGE_BYTES)
 
-/* The memory that the process has in use, or 0 where the system has no such file. */
+/* The memory that the process has in use, or 0 where the system has no file that says it. */
 static size_t resident_bytes(void) {
     FILE *file = fopen("/proc/self/status", "r");
     if (file == NULL)
@@ -231,8 +234,8 @@ static size_t resident_bytes(void) {
     return kib * 1024;
 }
 
-/* Allocates more than 4 GiB from anonymous pages, of which only the ends of each piece are touched,
- * and again after a reset, from the same blocks. */
+/* Allocates more than 4 GiB from anonymous pages and touches only the ends of each piece. Does the
+ * same after a reset, from the same blocks. */
 static void go_beyond_4_gib(size_t capacity_bytes, size_t max_block_bytes, size_t block_count) {
     aegis_source pages = aegis_source_pages(0);
     size_t resident_before = resident_bytes();
@@ -273,7 +276,8 @@ static void go_beyond_4_gib(size_t capacity_bytes, size_t max_block_bytes, size_
         aegis_lock_free_arena_reset(&arena);
         CHECK_SIZE(shared_stats(&arena).used_bytes, 0);
     }
-    /* Huge pages may make 2 MiB resident for each end; a checker's shadow is not ours. */
+    /* Huge pages may make 2 MiB resident for each end. The shadow memory of a checker is not
+     * counted here. */
     CHECK(is_gapped() || resident_bytes() < resident_before + HUGE_TOTAL / 16);
     aegis_lock_free_arena_fini(&arena);
 }

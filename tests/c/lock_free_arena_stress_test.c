@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* More threads than cores over one lock-free arena whose blocks hold a few allocations each, so
- * that most of the time is spent on the way to the next block. No byte ever has two owners, zeroed
- * memory is zero, content stays; the same with sources and budgets that refuse, and over cycles of
- * reset and reuse. Each thread fills what it has with its own mark and checks it at the end of the
- * round; the main thread then looks for overlaps in all addresses. AEGIS_TEST_SCALE sets the work.
- */
+/* Tests one lock-free arena with more threads than cores. Its blocks hold a few allocations each,
+ * so the threads spend most of the time on the way to the next block. No byte may have two owners,
+ * zeroed memory must be zero, and content must stay. The same holds with sources and budgets that
+ * refuse, and over cycles of reset and reuse. Each thread fills its allocations with its own mark
+ * and checks them at the end of the round. The main thread then looks for overlaps among all
+ * addresses. AEGIS_TEST_SCALE sets the work. */
 #include "shared_support.h"
 
 #include <pthread.h>
@@ -112,7 +112,8 @@ static void *work(void *context) {
         memset(p, self->mark, size);
         piece taken = {p, size};
         self->pieces[self->count++] = taken;
-        /* Handles come and go, so that ends of shards are passed on. */
+        /* Threads close and open handles, so that the rests of shards go from one handle to
+         * another. */
         if (handle && random_below(&self->seed, 50) == 0) {
             aegis_arena_local_fini(&self->local);
             demand(aegis_arena_local_init(&self->local, &arena, AEGIS_ARENA_NO_DEBUG) == AEGIS_OK);
@@ -156,7 +157,8 @@ static void run_round(int way, bool may_fail, uint64_t seed) {
     check_overlaps();
 }
 
-/* Rounds of work and reset. The memory held stops growing: what races leave over is used next. */
+/* Rounds of work and reset. The arena must stop growing: what a round left unused because of races,
+ * the next rounds use. */
 static void run_cycles(int way, size_t max_block_bytes, bool zeroing) {
     shared_source state;
     aegis_source source = shared_source_get(&state, zeroing);
@@ -207,7 +209,7 @@ static void refusing_sources_stop_nobody_else(void) {
             CHECK_SIZE(shared_stats(&arena).reserved_bytes, atomic_load(&state.live_bytes));
             aegis_lock_free_arena_reset(&arena);
         }
-        /* Once the source has recovered, nothing of it remains. */
+        /* Once the source gives memory again, nothing of the failures may remain. */
         atomic_store(&state.fail_each, 0);
         run_round(MIXED, false, each);
         aegis_lock_free_arena_fini(&arena);
@@ -253,7 +255,7 @@ static void budget_is_never_exceeded_and_wholly_released(void) {
     CHECK_SIZE(atomic_load(&failure_count), 0);
 }
 
-/* What a thread has registered, in memory of the arena. */
+/* A registered call, in the arena's memory: the thread that registered it, and its number. */
 typedef struct deferred_call {
     worker *owner;
     size_t number;
@@ -261,7 +263,7 @@ typedef struct deferred_call {
 
 static size_t ran_count;
 
-/* Functions of one thread run in the reverse of the order they were registered in. */
+/* The functions of one thread must run in the reverse of the order in which it registered them. */
 static void run_call(void *context) {
     const deferred_call *call = (const deferred_call *)context;
     CHECK_SIZE(call->number, --call->owner->count);
@@ -296,7 +298,7 @@ static void functions_deferred_by_threads_at_once_run_once_each(void) {
         aegis_source source = shared_source_get(&state, false);
         arena = shared_arena(0, round % 2 == 0 ? 1024 : 65536, &source);
         for (int cycle = 0; cycle < 3; cycle++) {
-            /* From the start, and again when there are blocks to reuse. */
+            /* In each cycle the source fails after five acquires. Later cycles reuse blocks. */
             atomic_store(&state.fail_from, may_fail ? atomic_load(&state.asked_count) + 5 : 0);
             size_t registered_count = 0, failed_count = 0;
             for (size_t i = 0; i < THREADS; i++)

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The lock-free arena from one thread: what its allocations are. Where their memory comes from is
- * in lock_free_arena_memory_test.c, deferred functions are in lock_free_arena_defer_test.c, and
- * threads in lock_free_arena_stress_test.c. */
+/* Tests the allocations of a lock-free arena from one thread: they must be dense and aligned, and
+ * resizing must keep their content. A refused request must change nothing. Where the memory comes
+ * from is tested in lock_free_arena_memory_test.c, deferred functions in
+ * lock_free_arena_defer_test.c, and threads in lock_free_arena_stress_test.c. */
 #include "shared_support.h"
 
 static void alloc_packs_densely_in_one_block(void) {
@@ -106,7 +107,7 @@ static void realloc_grows_and_shrinks_in_place_at_the_end_else_moves(void) {
     unsigned char *moved =
         (unsigned char *)aegis_lock_free_arena_realloc_aligned(&arena, p, 100, 200, 8, NULL);
     CHECK(moved != NULL && moved != p && is_filled(moved, 3, 100));
-    /* In place has its limit at the block's end. */
+    /* An allocation can grow in place only up to the end of its block. */
     CHECK(aegis_lock_free_arena_realloc_aligned(&arena, moved, 200, 100000, 8, NULL) != moved);
     aegis_error error;
     CHECK(aegis_lock_free_arena_realloc_aligned(&arena, q, 950, SIZE_MAX, 8, &error) == NULL);

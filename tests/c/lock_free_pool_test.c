@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The lock-free pool, seen by one thread. pool_stress_test.c has the threads, tests/model the
- * schedules. */
+/* Tests the lock-free pool from one thread: allocating, freeing, growth, trim, and all refusals. No
+ * block may be out twice, and a wrong free must be refused and change nothing. pool_stress_test.c
+ * tests several threads, tests/model their schedules. */
 #include "pool_support.h"
 
 static test_source state;
@@ -105,7 +106,7 @@ static void bulk_free_is_all_or_nothing(void) {
     memset(blocks[0], 1, 16);
     CHECK(aegis_lock_free_pool_free_n(&pool, blocks, 0) == AEGIS_OK);
     CHECK(aegis_lock_free_pool_free_n(&pool, blocks, 200) == AEGIS_OK);
-    /* From the stack this time, and in its order. */
+    /* This time the blocks come from the stack, in the stack's order. */
     void *again[200];
     CHECK_SIZE(aegis_lock_free_pool_alloc_n(&pool, again, 200, NULL), 200);
     for (size_t i = 0; i < 200; i++)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The user's functions that a locked arena calls (source, pressure, report) run with its lock free:
- * they may use the arena, and other threads go on. A lock that is held would hang the test, which
- * an alarm ends. */
+/* Tests the user's functions that a locked arena calls: source, pressure and report functions. The
+ * arena must not hold its lock while they run, so they may use the arena, and other threads go on.
+ * If the lock were held, the test would hang until an alarm ends it. */
 #include "shared_support.h"
 
 #include <pthread.h>
@@ -30,7 +30,7 @@ static void count_run(void *context) {
     (void)context;
 }
 
-/* Uses the arena in every way that a thread may. Several blocks are needed for it. */
+/* Uses the arena in every way that a thread may. The work needs several blocks. */
 static void use_every_form(void) {
     unsigned char *p = (unsigned char *)aegis_locked_arena_alloc(&shared, 100, NULL);
     unsigned char *q = (unsigned char *)aegis_locked_arena_alloc_zeroed(&shared, 3000, NULL);
@@ -62,7 +62,7 @@ static void *use_in_a_thread(void *context) {
     return NULL;
 }
 
-/* Lets this thread and another one use the arena, but not once more inside of that. */
+/* Lets this thread and another one use the arena. A call inside this one does nothing. */
 static void use_from_inside(void) {
     if (depth != 0)
         return;
@@ -153,7 +153,7 @@ static void source_may_use_the_arena(void) {
 }
 
 static void release_and_use(void *context, void *memory, size_t size_bytes, size_t align_bytes) {
-    /* First, so that it is found out if the arena hands it out again. */
+    /* Overwrites the block first, so that the test notices if the arena hands it out again. */
     memset(memory, 0x5A, size_bytes);
     shared_source_release(context, memory, size_bytes, align_bytes);
     if (depth != 0)
@@ -207,7 +207,8 @@ static void block_that_is_not_needed_any_more_stays_for_later(void) {
     aegis_locked_arena_get_stats(&shared, &stats);
     CHECK_SIZE(stats.reserved_bytes, atomic_load(&state.live_bytes));
     CHECK_SIZE(stats.block_count, atomic_load(&state.live_count));
-    /* What was brought twice is used before the source is asked again. */
+    /* The block that was brought although it was no longer needed must be used before the source is
+     * asked again. */
     size_t asked_count = atomic_load(&state.asked_count);
     size_t room_bytes = stats.remaining_bytes;
     CHECK(aegis_locked_arena_alloc(&shared, room_bytes - (is_gapped() ? 64 : 0), NULL) != NULL);
@@ -239,14 +240,16 @@ static void report_function_may_use_the_arena(void) {
     (void)aegis_set_report(usual);
 }
 
-/* Allocates and checks what it has, while the source uses the arena and refuses now and then. */
+/* Allocates and checks its allocations, while the source uses the arena and refuses now and
+ * then. */
 static void *work(void *context) {
     unsigned char mark = (unsigned char)(uintptr_t)context;
     unsigned char *kept[16] = {NULL};
     size_t sizes[16] = {0};
     uint64_t seed = mark;
     for (int i = 0; i < ROUNDS; i++) {
-        /* No other thread asks for such a size: the record of a failure shows whose it is. */
+        /* No other thread asks for this size, so the record of a failure shows whose request it
+         * is. */
         size_t size = random_below(&seed, 400) * 8 + mark;
         int slot = i % 16;
         aegis_error error;

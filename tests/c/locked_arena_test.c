@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The arena behind a lock: every form from one thread, then all forms from several. */
+/* Tests the arena behind a lock: every form of allocation from one thread, and then all forms from
+ * several. It must do what an arena of one owner does, and two threads must never share a byte. */
 #include "shared_support.h"
 
 #include <pthread.h>
@@ -91,7 +92,7 @@ static atomic_size_t failure_count;
 
 static void count_and_allocate(void *context) {
     ++*(int *)context;
-    /* Reset does not hold the lock. */
+    /* A reset runs the functions without holding the lock. */
     if (aegis_locked_arena_alloc(&shared, 8, NULL) == NULL)
         atomic_fetch_add(&failure_count, 1);
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A locked pool in a process that forks while a thread waits, or within a call of the pool. The
- * child must end, which an alarm of its own sees to. */
+/* Tests a locked pool in a process that forks while a thread waits for a block, or inside a call on
+ * the pool. The pool must serve the parent and the child. The child must end; an alarm in the child
+ * ends it otherwise. */
 #include "fork_support.h"
 
 #if defined(_WIN32)
@@ -33,7 +34,8 @@ static void waiting_threads_are_forgotten_in_a_child(void) {
     CHECK(pthread_create(&waiter, NULL, wait_for_block, &waited) == 0);
     while (aegis_locked_pool_waiting(&locked_pool) != 1)
         sched_yield();
-    /* With the waiter asleep nobody is inside, unless it is on its way there. */
+    /* Once the waiting thread sleeps, no thread is inside a call, but that thread may still be on
+     * its way to sleep. */
     for (int i = 0; i < 100; i++)
         sched_yield();
     run_in_child(serve_nobody_but_this_thread);
@@ -76,7 +78,7 @@ static void forking_pressure(void *context, size_t used_bytes, size_t limit_byte
     fork_here();
 }
 
-/* Ends the child, and the parent's waiting for it. */
+/* In the child: ends the process. In the parent: waits for the child. */
 static void meet(void) {
     int status = -1;
     if (forked == 0)
@@ -85,7 +87,7 @@ static void meet(void) {
     CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0);
 }
 
-/* The call goes on in both processes. */
+/* The call that forks goes on in both processes. */
 static void source_that_forks_serves_parent_and_child(void) {
     pages = aegis_source_pages(0);
     aegis_source source = {forking_acquire, forking_release, NULL, pages.context};

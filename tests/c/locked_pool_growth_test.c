@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Growth and trimming of the locked pool: what its source and its budget may do meanwhile, and what
- * threads that wait get of it. No test depends on how fast anything is: threads meet by what the
- * pool reports, and an alarm ends what hangs. */
+/* Tests growth and trim of the locked pool: what the pool's source and budget may do while they are
+ * called, and which of the waiting threads get the new blocks. No test depends on how fast a thread
+ * is: the threads find each other's state in what the pool reports, and an alarm ends a test that
+ * hangs. */
 #if !defined(_GNU_SOURCE)
 #define _GNU_SOURCE /* sched_yield */
 #endif
@@ -17,7 +18,8 @@
 
 static aegis_locked_pool pool;
 
-/* A source of pages for one pool at a time. Its functions call others first. */
+/* A source of pages for one pool at a time. Before its functions act, they call what the test has
+ * set. */
 static void (*during_acquire)(void);
 static void (*during_release)(void);
 static atomic_bool refusing;
@@ -85,14 +87,14 @@ static void start(requester *self, uint64_t timeout_ns) {
     CHECK(pthread_create(&self->thread, NULL, request, self) == 0);
 }
 
-/* What is left while no thread grows the pool. */
+/* What the limit has left, as long as no thread grows the pool. */
 static size_t rest_of(const aegis_budget *budget) {
     aegis_budget_figures figures;
     aegis_budget_get_figures(budget, &figures);
     return BUDGET_BYTES - figures.used_bytes;
 }
 
-/* Charges all that is left. */
+/* Charges all that the limit has left. */
 static size_t charge_rest(aegis_budget *budget) {
     size_t rest_bytes = rest_of(budget);
     CHECK(aegis_budget_charge(budget, rest_bytes, NULL) == AEGIS_OK);
@@ -134,8 +136,8 @@ static void waiters_get_blocks_once_their_source_has_memory_again(void) {
     finish();
 }
 
-/* Room comes for one slab, and then for no other: each slab that growth makes goes to the thread
- * that has waited longest, also when one that has come later is the one that makes it. */
+/* The budget gets room for one slab at a time. Each slab must go to the thread that has waited
+ * longest, also when a thread that came later makes it. */
 static void growth_serves_the_thread_that_has_waited_longest(void) {
     aegis_budget *budget = aegis_budget_new("b", BUDGET_BYTES, NULL);
     make(1, 8, budget);
@@ -163,7 +165,8 @@ static void growth_serves_the_thread_that_has_waited_longest(void) {
     aegis_budget_destroy(budget);
 }
 
-/* Others fail for other reasons while it waits; what it says is what its own last attempt met. */
+/* While it waits, other attempts fail for other reasons. Its error must say what its own last
+ * attempt met. */
 static void time_that_is_up_is_explained_by_the_last_attempt(void) {
     aegis_budget *budget = aegis_budget_new("b", BUDGET_BYTES, NULL);
     make(1, 2, budget);
@@ -173,7 +176,8 @@ static void time_that_is_up_is_explained_by_the_last_attempt(void) {
     requester waiter;
     start(&waiter, 1000 * NS_PER_MS);
     wait_for_waiters(1);
-    /* Not while the waiter tries, whose charge is taken back as the source refuses. */
+    /* This does not succeed while the waiting thread tries: its charge is taken back only when the
+     * source refuses. */
     while (aegis_budget_charge(budget, rest_bytes, NULL) != AEGIS_OK)
         sched_yield();
     atomic_store(&refusing, false);
@@ -212,7 +216,7 @@ static void waiter_of_a_pool_that_cannot_grow_leaves_the_source_alone(void) {
 static void *nested_block;
 static aegis_status nested_status;
 
-/* Uses the pool in every way, from within a call on it. */
+/* Uses the pool in every way, from inside a call on it. */
 static void use_pool(void) {
     void (*outer)(void) = during_acquire;
     during_acquire = NULL;
@@ -289,7 +293,8 @@ static void request_in_another_thread(void) {
     nested_block = other.block;
 }
 
-/* The other thread waits for the growth under way, which waits for it: not for ever. */
+/* The other thread waits for the growth, and the growth waits for that thread. This must not last
+ * for ever. */
 static void source_may_wait_for_another_thread_that_uses_the_pool(void) {
     make(1, 4, NULL);
     void *block = aegis_locked_pool_alloc(&pool, NULL);
@@ -302,13 +307,14 @@ static void source_may_wait_for_another_thread_that_uses_the_pool(void) {
     finish();
 }
 
-/* Lets the source answer once all threads want a block, or one of them has lost its patience. */
+/* Lets the source answer once all threads want a block, or one of them has stopped waiting for the
+ * growth. */
 static void wait_for_all_requesters(void) {
     while (aegis_locked_pool_waiting(&pool) != THREADS && atomic_load(&asked_count) == 1)
         sched_yield();
 }
 
-/* Returns how often the source was asked. */
+/* Returns how many times the source was asked. */
 static size_t let_threads_want_one_slab(void) {
     make(THREADS, 4 * THREADS, NULL);
     void *blocks[THREADS];
@@ -331,8 +337,8 @@ static size_t let_threads_want_one_slab(void) {
     return asked;
 }
 
-/* The pool waits for the source only so long, and on a machine with much else to do not all threads
- * come in that time. */
+/* A thread waits only a limited time for the growth of another one. On a busy machine not all
+ * threads arrive in that time, so the test tries again until they do. */
 static void threads_that_want_one_slab_get_one(void) {
     while (let_threads_want_one_slab() != 1 && check_failures == 0)
         continue;
@@ -385,7 +391,7 @@ static void threads_that_grow_and_trim_lose_nothing(void) {
     }
     aegis_pool_stats stats = locked_stats(&pool);
     CHECK(stats.capacity <= 8 && stats.peak_in_use <= 8);
-    /* The slabs and the side memory. */
+    /* the slabs and the side memory */
     CHECK_SIZE(atomic_load(&live_count), stats.slab_count + 1);
     CHECK_SIZE(stats.acquired_count - stats.released_count, stats.slab_count + 1);
     finish();

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The locked pool, and above all its waiting. No test depends on how fast anything is: threads
- * meet by what the pool reports. */
+/* Tests the locked pool, and its waiting most of all. Threads that wait must be served in the order
+ * in which they came, and no block may be lost when a wait ends. No test depends on how fast a
+ * thread is: the threads find each other's state in what the pool reports. */
 #if !defined(_GNU_SOURCE)
 #define _GNU_SOURCE /* sched_yield */
 #endif
@@ -130,8 +131,8 @@ static void start(waiting_thread *self, const aegis_locked_pool *pool, uint64_t 
     CHECK(pthread_create(&self->thread, NULL, wait_for_block, self) == 0);
 }
 
-/* Blocks given back one at a time go to the threads in the order in which they came; the thread
- * that gives them back cannot take one itself meanwhile. */
+/* Blocks that come back one at a time must go to the threads in the order in which these came. The
+ * thread that gives the blocks back cannot take one itself in between. */
 static void waiting_threads_are_served_in_order(void) {
     aegis_locked_pool pool = make(1);
     void *block = aegis_locked_pool_alloc(&pool, NULL);
@@ -170,7 +171,8 @@ static void bulk_free_serves_several_waiting_threads(void) {
     CHECK(aegis_locked_pool_fini(&pool) == AEGIS_OK);
 }
 
-/* One waiter, most often in the middle of the queue, gives up; the others are served in order. */
+/* One waiting thread gives up, mostly one in the middle of the queue. The others must be served in
+ * order. */
 static void a_thread_whose_time_is_up_leaves_the_queue_whole(void) {
     aegis_locked_pool pool = make(1);
     void *block = aegis_locked_pool_alloc(&pool, NULL);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What a memory checker sees of an arena. Each crime is committed in a child process, which the
- * checker must end; each has a lawful twin, which must come through. Without a checker compiled
- * in only the twins run. */
+/* Tests what a memory checker sees of an arena. Each wrong access is made in a child process, and
+ * the checker must end that process. Each has a lawful twin, which must pass. Without a checker
+ * compiled in, only the twins run. */
 #include "support.h"
 
 #if defined(AEGIS_VALGRIND)
@@ -169,7 +169,7 @@ static void use_of_uninitialised_memory(bool crime) {
 #endif
 
 #if defined(CAN_FORK)
-/* Reads the child's words until it ends; true if it named the checker. */
+/* Reads what the child writes until the child ends. Returns true if it named the checker. */
 static bool names_checker(int fd) {
     static char words[65536];
     size_t count = 0;
@@ -179,7 +179,7 @@ static bool names_checker(int fd) {
     return strstr(words, CHECKER_NAME) != NULL;
 }
 
-/* Whether the deed, done in a child process, is found out. */
+/* Whether the checker finds the wrong access, which is made in a child process. */
 static bool is_found_out(void (*deed)(bool crime)) {
     int ends[2];
     if (pipe(ends) != 0)
@@ -198,7 +198,7 @@ static bool is_found_out(void (*deed)(bool crime)) {
     int status = 0;
     bool ended = child > 0 && waitpid(child, &status, 0) == child;
 #if defined(AEGIS_VALGRIND)
-    named = true; /* It speaks through a channel of its own; the exit code is its word. */
+    named = true; /* Valgrind does not write to this pipe; the exit code says what it found. */
 #endif
     return ended && status != 0 && named;
 }

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The caches of a lock-free pool, seen by one thread that holds several. */
+/* Tests the caches of a lock-free pool from one thread that has several. A cache must hand out its
+ * latest block first, and however many blocks the caches hold, `capacity` blocks can be had without
+ * them. */
 #include "pool_support.h"
 
 #define PARKED AEGIS_POOL_CACHE_BLOCKS
@@ -55,7 +57,8 @@ static void no_more_caches_than_the_pool_was_made_for(void) {
     CHECK(aegis_lock_free_pool_fini(&plain) == AEGIS_OK);
 }
 
-/* The promise of `capacity`: however the caches park, that many blocks can be had without them. */
+/* What `capacity` promises: that many blocks can be allocated without the caches, however many
+ * blocks the caches hold. */
 static void capacity_blocks_can_be_had_whatever_caches_park(void) {
     enum { CAPACITY = 150, CACHES = 3 };
     aegis_lock_free_pool pool = make(CAPACITY, CACHES, 0);
@@ -64,8 +67,8 @@ static void capacity_blocks_can_be_had_whatever_caches_park(void) {
     for (int i = 0; i < CACHES; i++)
         CHECK(aegis_pool_cache_init(&caches[i], &pool) == AEGIS_OK);
     for (int round = 0; round < 5; round++) {
-        /* Everything out through one cache or the pool, then back through all in turn, so that
-         * they are as full as they get. */
+        /* Takes all blocks through one cache, then gives them back through all caches in turn, so
+         * that the caches are as full as they can be. */
         size_t all_count = 0;
         while ((blocks[all_count] = aegis_pool_cache_alloc(&caches[round % CACHES])) != NULL)
             all_count++;
@@ -83,7 +86,7 @@ static void capacity_blocks_can_be_had_whatever_caches_park(void) {
     }
     for (int i = 0; i < CACHES; i++)
         aegis_pool_cache_fini(&caches[i]);
-    /* Nothing is lost: the reserves are there as well. */
+    /* No block is lost: the blocks of the reserves are there as well. */
     size_t all_count =
         aegis_lock_free_pool_alloc_n(&pool, blocks, CAPACITY + CACHES * PARKED, NULL);
     CHECK_SIZE(all_count, CAPACITY + CACHES * PARKED);
@@ -153,7 +156,7 @@ static void zeroed_blocks_are_zero_and_fresh_ones_are_not_cleared(void) {
     aegis_pool_cache cache;
     CHECK(aegis_pool_cache_init(&cache, &pool) == AEGIS_OK);
 #if !defined(TEST_ASAN) && !defined(AEGIS_VALGRIND)
-    /* A byte that the pool has no reason to write, in the block that is next. */
+    /* A byte of the next block that the pool has no reason to write. */
     unsigned char *next =
         (unsigned char *)aegis_lock_free_pool_address_of(&pool, cache.items[cache.count - 1]);
     next[7] = 42;

@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Sources that use their own pool as it acquires, trims and ends. Random operations on a pool of
- * each form, with random operations in turn in the source's functions, are compared with what the
- * test knows of the blocks that are out and of the slabs that the source has given. The source
- * places slabs at random in one range, so that addresses come back and windows collide. */
+/* Tests sources that use their own pool while it acquires, trims and ends. The test makes random
+ * operations on a pool of each form, and the source's functions make random operations inside
+ * those. After each one the pool must agree with what the test knows of the blocks that are out and
+ * of the slabs that the source has given. The source places slabs at random in one range, so that
+ * addresses are used again and windows collide. */
 #include "pool_support.h"
 
 #define BLOCK_BYTES ((size_t)256)
 #define STEP_COUNT ((size_t)8)
-/* Room for a slab, with what a checker adds to each block, and its alignment. */
+/* Room for a slab with its alignment, including what a checker adds to each block. */
 #define PLACE_BYTES ((size_t)8192)
 #define PLACES ((size_t)192)
 #define MAX_SLABS ((size_t)24)
@@ -149,13 +150,14 @@ static bool used[PLACES];
 static size_t used_count;
 static void *out[MAX_BLOCKS];
 static size_t out_count;
-/* Requests under way. A locked pool gives them what comes back meanwhile, as it does to others. */
+/* Requests that are not finished. A locked pool may give them blocks that come back meanwhile, as
+ * it does for waiting threads. */
 static size_t request_count;
 
 static void act(void);
 static void check_all(void);
 
-/* The side memory is no slab: it comes from the heap. */
+/* The side memory is not a slab: it comes from the heap. */
 static bool is_slab(size_t size_bytes, size_t align_bytes) {
     return align_bytes == AEGIS_POOL_SLAB_ALIGN && size_bytes <= PLACE_BYTES;
 }
@@ -197,7 +199,7 @@ static void release(void *context, void *memory, size_t size_bytes, size_t align
     }
     size_t place = (size_t)((unsigned char *)memory - range) / PLACE_BYTES;
     CHECK(used[place]);
-    /* Before the memory has gone, and after. */
+    /* Once before the memory has gone, and once after. */
     act_nested();
     memset(memory, 0xDD, size_bytes);
     used[place] = false;
@@ -246,7 +248,7 @@ static void act(void) {
     }
 }
 
-/* Compares all that the pool says with what the test knows. */
+/* Compares everything that the pool says with what the test knows. */
 static void check_all(void) {
     aegis_pool_stats stats;
     size_t slab_count = 0, block_count = 0;

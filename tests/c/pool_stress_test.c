@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* More threads than cores over one pool: no block ever has two owners, none is lost, no content
- * changes under its owner. Each block has an entry in an array of owners that is set with an
- * exchange when it is taken and cleared before it is given back. AEGIS_TEST_SCALE sets the work. */
+/* Tests one pool with more threads than cores. No block may have two owners or be lost, and no
+ * content may change under its owner. Each block has an entry in an array of owners, which a thread
+ * sets with an exchange when it takes the block and clears before it gives the block back.
+ * AEGIS_TEST_SCALE sets the work. */
 #include "pool_support.h"
 
 #include <pthread.h>
@@ -15,11 +16,11 @@
 static aegis_lock_free_pool lock_free;
 static aegis_locked_pool locked;
 static _Atomic uint32_t owners[CAPACITY + THREADS * AEGIS_POOL_CACHE_BLOCKS];
-/* Blocks on their way from one thread to another. */
+/* Blocks that are on their way from one thread to another. */
 static _Atomic(unsigned char *) mailboxes[THREADS];
 static atomic_size_t failure_count;
 
-/* How a thread takes and gives back. */
+/* Through what a thread takes and gives back blocks. */
 #define BY_POOL 0
 #define BY_CACHE 1
 #define BY_BOTH 2
@@ -80,7 +81,7 @@ static void disown(worker *self, void *block) {
     demand(owner != 0 && is_filled(block, (unsigned char)owner, BLOCK_BYTES));
 }
 
-/* Leaves a block to another thread, and takes over what lay there. */
+/* Leaves a block to another thread and takes over the block that lay there. */
 static void *hand_over(worker *self, void *block) {
     size_t to = random_below(&self->seed, THREADS);
     return atomic_exchange(&mailboxes[to], (unsigned char *)block);
@@ -114,7 +115,7 @@ static void *work(void *argument) {
     for (size_t j = 0; j < held_count; j++)
         disown(self, held[j]);
     demand(put(self, held, held_count) == AEGIS_OK);
-    /* The cache is left as it is: the main thread finishes it. */
+    /* The thread leaves its cache open with blocks in it; the main thread finishes the cache. */
     return NULL;
 }
 
@@ -153,7 +154,7 @@ static void run_threads(int way) {
     CHECK_SIZE(atomic_load(&failure_count), 0);
 }
 
-/* Demands that every block is there, once. */
+/* Demands that every block is free, and each only once. */
 static void check_complete(size_t expected) {
     static void *blocks[CAPACITY + THREADS * AEGIS_POOL_CACHE_BLOCKS + 1];
     static bool seen[CAPACITY + THREADS * AEGIS_POOL_CACHE_BLOCKS];
@@ -185,8 +186,8 @@ static void threads_on_the_stack(void) {
     stress_lock_free(BY_POOL, CAPACITY, 0, 0);
 }
 
-/* Fewer blocks than the threads would hold: the pool runs dry all the time. The slabs are small,
- * so that threads meet in growth. */
+/* The threads want more blocks than there are, so the pool is empty most of the time. The slabs are
+ * small, so that several threads want to grow the pool at the same time. */
 static void threads_on_a_growing_pool(void) {
     for (size_t i = 0; i < scaled(20); i++)
         stress_lock_free(BY_POOL, 7, 0, 0);
@@ -209,7 +210,7 @@ static void threads_on_the_locked_pool(void) {
     CHECK(aegis_locked_pool_fini(&locked) == AEGIS_OK);
 }
 
-/* Threads that free the same blocks: of all of them, one succeeds for each block. */
+/* All threads free the same blocks. For each block exactly one of these frees must succeed. */
 #define RACED 64
 static void *raced[RACED];
 static atomic_size_t success_count;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the pool tests share beside support.h: options and figures. */
+/* What the tests of pools need in addition to support.h: options and statistics. */
 #ifndef POOL_SUPPORT_H
 #define POOL_SUPPORT_H
 
@@ -47,8 +47,8 @@ static inline aegis_pool_stats locked_stats(const aegis_locked_pool *pool) {
     return stats;
 }
 
-/* Whether the child of a process with threads may use the library, which the program says if not:
- * AddressSanitizer's heap may hang there, and so may libatomic, which takes locks. */
+/* Whether the child of a process with threads may use the library. If not, the program prints why:
+ * AddressSanitizer's heap may hang in the child, and so may libatomic where it takes locks. */
 static inline bool test_can_fork_beside_threads(void) {
 #if defined(TEST_ASAN) || ATOMIC_LLONG_LOCK_FREE != 2
     printf("no fork beside threads, as not all that the child needs is free of locks\n");

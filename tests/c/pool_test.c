@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The pool with one owner. */
+/* Tests the pool with one owner: allocating, freeing, indices, growth, trim, and all refusals. No
+ * block may be out twice, and a wrong free must be refused and change nothing. At the end random
+ * work is compared with a list of the blocks that are out. */
 #include "pool_support.h"
 
 #define MAX_BLOCKS 64
@@ -88,7 +90,7 @@ static void blocks_of_no_bytes_are_distinct(void) {
     CHECK(aegis_pool_fini(&pool) == AEGIS_OK);
 }
 
-/* Every address in and around the slabs, but for the starts of blocks that are out. */
+/* Frees every address in and around the slabs, except the starts of blocks that are out. */
 static void wrong_frees_are_refused_and_change_nothing(void) {
     for (size_t block_bytes = 8; block_bytes <= 104; block_bytes += 24) {
         aegis_pool pool, other;
@@ -195,7 +197,7 @@ static void zeroed_blocks_are_zero_and_fresh_ones_are_not_cleared(void) {
     }
 }
 
-/* A fresh block is known by a byte that the pool has no reason to write. */
+/* A fresh block is recognised by a byte that the pool has no reason to write. */
 static void fresh_blocks_of_a_zeroing_source_cost_no_clearing(void) {
     aegis_pool pool;
     aegis_pool_options options = pool_options(64, 4, 0, NULL);
@@ -224,7 +226,8 @@ static void trim_gives_back_every_empty_slab(void) {
     CHECK_SIZE(pool_stats(&pool).slab_count, 5);
     aegis_pool_trim(&pool, 0);
     CHECK_SIZE(pool_stats(&pool).slab_count, 5);
-    /* One block out in the last full slab but one: it stays, those around it go. */
+    /* One block of the last full slab but one is out, so that slab stays. The slabs before and
+     * after it may go. */
     void *kept = blocks[13];
     for (size_t i = 0; i < 18; i++)
         if (i != 13)
@@ -239,7 +242,7 @@ static void trim_gives_back_every_empty_slab(void) {
     CHECK(aegis_pool_free(&pool, blocks[5]) == AEGIS_E_INVALID);
     aegis_pool_slab_info info;
     CHECK(aegis_pool_get_slab(&pool, 1, &info) == AEGIS_E_EXHAUSTED);
-    /* It grows into the holes again. */
+    /* The pool grows again into the places of the slabs that went. */
     CHECK_SIZE(aegis_pool_alloc_n(&pool, blocks, 19), 17);
     for (size_t i = 0; i < 17; i++)
         for (size_t j = 0; j < i; j++)
@@ -282,7 +285,7 @@ static void oom_at_every_step_leaves_the_pool_as_it_was(void) {
     }
 }
 
-/* Random work against a list of what is out. */
+/* Random work, compared with a list of the blocks that are out. */
 static void random_work_agrees_with_a_model(void) {
     uint64_t seed = 88172645463325252u;
     for (size_t run = 0; run < scaled(100); run++) {

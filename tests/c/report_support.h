@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Crimes that the library reports. Each is committed in a child process, whose reports the test
- * reads. */
+/* Runs mistakes that the library reports, each in a child process, and reads the reports. */
 #ifndef REPORT_SUPPORT_H
 #define REPORT_SUPPORT_H
 
@@ -10,7 +9,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-/* With a checker compiled in, its own gap replaces the guards. */
+/* If a checker is compiled in, the checker's gap replaces the guards. */
 #if defined(TEST_ASAN) || defined(AEGIS_VALGRIND)
 #define TEST_CHECKED 1
 #else
@@ -28,7 +27,7 @@ static inline void send_report(const char *message) {
     (void)!write(report_pipe, "\n", 1);
 }
 
-/* Runs the deed in a child process. Returns all that it reported and printed to stderr. */
+/* Runs the deed in a child process. Returns what it reported and what it printed to stderr. */
 static inline const char *reports_of(void (*deed)(void)) {
     static char words[65536];
     int ends[2];
@@ -37,7 +36,7 @@ static inline const char *reports_of(void (*deed)(void)) {
     fflush(NULL);
     pid_t child = fork();
     if (child == 0) {
-        (void)alarm(60); /* a chain that is a ring must not hang the test */
+        (void)alarm(60); /* if a faulty list has a cycle, the test must not hang */
         report_pipe = ends[1];
         (void)dup2(ends[1], STDERR_FILENO);
         (void)aegis_set_report(send_report);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the tests of the shared arenas need: a thread-safe source that counts, fails on demand and
- * gives dirty or zeroed memory. */
+/* What the tests of shared arenas need: a thread-safe source that counts, fails on demand, and
+ * gives either dirty or zeroed memory. */
 #ifndef SHARED_SUPPORT_H
 #define SHARED_SUPPORT_H
 
@@ -9,7 +9,7 @@
 #include <stdatomic.h>
 
 #if defined(TEST_TSAN)
-/* As for AddressSanitizer in base_support.h. */
+/* For the same reason as AddressSanitizer's in base_support.h. */
 const char *__tsan_default_options(void);
 const char *__tsan_default_options(void) {
     return "allocator_may_return_null=1";
@@ -18,9 +18,10 @@ const char *__tsan_default_options(void) {
 
 typedef struct shared_source {
     bool zeroing;
-    /* Blocks need not be multiples of their alignment, as those of a lock-free arena are. */
+    /* True: a block's size need not be a multiple of its alignment, as it is for a lock-free
+     * arena. */
     bool any_size;
-    /* Every `fail_each`-th acquire fails, and each after `fail_from`; 0 never. */
+    /* Every `fail_each`-th acquire fails, and every one after `fail_from`. 0: none fails. */
     atomic_size_t fail_each;
     atomic_size_t fail_from;
     atomic_size_t asked_count;
@@ -73,7 +74,7 @@ static inline aegis_source shared_source_get(shared_source *state, bool zeroing)
     return source;
 }
 
-/* Demands that all is given back and the source closed once. */
+/* Demands that everything was given back and that the source was closed once. */
 static inline void shared_source_check_done(shared_source *source) {
     CHECK_SIZE(atomic_load(&source->live_count), 0);
     CHECK_SIZE(atomic_load(&source->live_bytes), 0);
@@ -94,7 +95,7 @@ static inline aegis_arena_stats shared_stats(const aegis_lock_free_arena *arena)
     return stats;
 }
 
-/* Whether a checker's gaps make adjacency and exact figures unknown. */
+/* Whether a checker adds gaps, so that neither adjacency nor exact statistics can be tested. */
 static inline bool is_gapped(void) {
     aegis_lock_free_arena arena = shared_arena(64, 0, NULL);
     (void)aegis_lock_free_arena_alloc(&arena, 8, NULL);

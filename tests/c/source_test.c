@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The built-in block sources, called as an object would call them. */
+/* Tests the built-in sources by calling them as an object does. Each must give memory that is
+ * writable, aligned as asked and zeroed as it says, and must refuse what no system can give. At the
+ * end an arena runs over each source. */
 #include "../../csrc/base/arithmetic.h"
 #include "support.h"
 
@@ -9,7 +11,7 @@ static void *acquire(const aegis_source *source, size_t size_bytes, size_t align
     return source->acquire(source->context, size_bytes, align_bytes, zeroed);
 }
 
-/* Acquires, writes and releases at every alignment up to 2 MiB. */
+/* Acquires, writes and releases a piece at every alignment up to 2 MiB. */
 static void check_alignments(aegis_source source, size_t size_bytes) {
     for (size_t align_bytes = 1; align_bytes <= (size_t)2 << 20; align_bytes *= 2) {
         bool zeroed;
@@ -46,7 +48,8 @@ static void heap_beyond_memory_gives_null(void) {
     CHECK(acquire(&source, SIZE_MAX - 10, 4096, &zeroed) == NULL);
 }
 
-/* Every sum of these sizes and alignments is more than an object can have, and some wrap. */
+/* For each of these, the size plus the alignment is more than an object can have; some sums
+ * wrap. */
 static void sizes_that_wrap_with_their_alignment_give_null(void) {
     static const size_t sizes[] = {SIZE_MAX, SIZE_MAX - 10, SIZE_MAX - 65536,
                                    (size_t)PTRDIFF_MAX + 1, PTRDIFF_MAX};
@@ -59,7 +62,7 @@ static void sizes_that_wrap_with_their_alignment_give_null(void) {
         for (size_t align_bytes = 1; align_bytes != 0; align_bytes *= 2)
             for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++)
                 CHECK(acquire(&sources[k], sizes[i], align_bytes, &zeroed) == NULL);
-        /* The size alone is small. */
+        /* The size by itself is small. */
         CHECK(acquire(&sources[k], PTRDIFF_MAX / 2 + 100000, PTRDIFF_MAX / 2 + 1, &zeroed) == NULL);
         CHECK(acquire(&sources[k], 4096, (size_t)PTRDIFF_MAX + 1, &zeroed) == NULL);
     }
@@ -95,7 +98,7 @@ static void pages_above_page_alignment_are_aligned_wherever_the_system_puts_them
     void *single[64];
     void *aligned[64];
     bool zeroed;
-    /* Single pages in between shift the next mapping by one page or not. */
+    /* The single pages in between move the next mapping by one page or not at all. */
     for (size_t i = 0; i < 64; i++) {
         single[i] = i % 3 != 0 ? acquire(&source, 4096, 4096, &zeroed) : NULL;
         aligned[i] = acquire(&source, 4096, 8192, &zeroed);
@@ -132,9 +135,9 @@ static void pages_beyond_memory_give_null(void) {
     bool zeroed;
     CHECK(acquire(&source, SIZE_MAX, 16, &zeroed) == NULL);
     CHECK(acquire(&source, PTRDIFF_MAX, 16, &zeroed) == NULL);
-    /* Fits by itself, not with the slack for its alignment. */
+    /* The size fits by itself, but not with the bytes that its alignment may cost. */
     CHECK(acquire(&source, PTRDIFF_MAX - 65535, (size_t)2 << 20, &zeroed) == NULL);
-    /* A legal size that the system has no room for. */
+    /* The size is legal, but the system has no room for it. */
     test_hoard hoard = test_hoard_take();
     CHECK(acquire(&source, PTRDIFF_MAX / 2 + 1, 16, &zeroed) == NULL);
     test_hoard_give_back(&hoard);
@@ -153,7 +156,7 @@ static void region_hands_out_successive_aligned_pieces_until_exhausted(void) {
     CHECK(acquire(&source, 1024, 1, &zeroed) == NULL);
     CHECK(acquire(&source, SIZE_MAX, 16, &zeroed) == NULL);
     CHECK(acquire(&source, 1, (size_t)1 << 30, &zeroed) == NULL);
-    /* What is left would do, were it not for the padding. */
+    /* What is left would be enough without the padding. */
     CHECK(acquire(&source, region.size_bytes - region.used_bytes, 64, &zeroed) == NULL);
     size_t left_bytes = region.size_bytes - region.used_bytes;
     CHECK(acquire(&source, left_bytes + 1, 1, &zeroed) == NULL);

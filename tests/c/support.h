@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What several C tests need beside base_support.h: a block source that counts, fails on demand and
- * checks what is given back, and checks of an arena as a whole. */
+/* What several C tests need in addition to base_support.h: a block source that counts, fails on
+ * demand and checks what is given back; and checks of an arena as a whole. */
 #ifndef SUPPORT_H
 #define SUPPORT_H
 
 #include "base_support.h"
 
 /* These tests count bytes, so their arenas leave out what a debug build adds to each allocation.
- * tests/c/arena_guard_test.c looks at that. */
+ * tests/c/arena_guard_test.c tests that part. */
 static inline aegis_status plain_arena_init(aegis_arena *arena,
                                             const aegis_arena_options *options) {
     aegis_arena_options plain = {0, 0, NULL, NULL, 0, NULL, NULL, 0};
@@ -16,14 +16,14 @@ static inline aegis_status plain_arena_init(aegis_arena *arena,
     plain.flags |= AEGIS_ARENA_NO_DEBUG;
     return aegis_arena_init(arena, &plain);
 }
-/* What the wrapper hides: the defaults of this build. */
+/* Initialises an arena with the defaults of this build, which the wrapper above hides. */
 static inline aegis_status default_arena_init(aegis_arena *arena) {
     return aegis_arena_init(arena, NULL);
 }
 #define aegis_arena_init plain_arena_init
 
 #define TEST_SOURCE_BLOCKS 4096
-/* What a fresh block is filled with unless the source promises zeroes. */
+/* Fresh blocks are filled with this byte unless the source promises zeroes. */
 #define TEST_SOURCE_FILL 0xA5
 
 typedef struct test_block {
@@ -33,12 +33,12 @@ typedef struct test_block {
     size_t align_bytes;
 } test_block;
 
-/* A source for tests. All-zero but for `zeroing` is ready for use. */
+/* A source for tests. It is ready for use when all its fields except `zeroing` are zero. */
 typedef struct test_source {
     bool zeroing;
-    /* Fails the n-th acquire, counted from 1; 0 never. */
+    /* The n-th acquire fails, counted from 1. 0: none fails. */
     size_t fail_at;
-    /* Fails every acquire from `fail_at` on. */
+    /* Every acquire from `fail_at` on fails. */
     bool fail_on;
     size_t asked_count;
     size_t acquired_count;
@@ -83,7 +83,7 @@ static inline void test_source_release(void *context, void *memory, size_t size_
             continue;
         if (block->size_bytes != size_bytes || block->align_bytes != align_bytes)
             source->wrong_release_count++;
-        /* What is read after this is visibly wrong. */
+        /* A later read of this memory finds a value that is visibly wrong. */
         memset(memory, 0xDD, size_bytes);
         free(block->raw);
         source->live_bytes -= block->size_bytes;
@@ -104,7 +104,7 @@ static inline aegis_source test_source_get(test_source *state, bool zeroing) {
     return source;
 }
 
-/* Demands that all is given back, rightly and just once. */
+/* Demands that everything was given back, with the right sizes and exactly once. */
 static inline void test_source_check_done(const test_source *source) {
     CHECK_SIZE(source->live_count, 0);
     CHECK_SIZE(source->live_bytes, 0);
@@ -125,14 +125,14 @@ static inline aegis_arena_options test_options(size_t capacity_bytes, size_t max
     return options;
 }
 
-/* All large blocks of the C heap, untouched. Where addresses have 32 bits, half of all memory could
- * be had otherwise. */
+/* All large blocks that the C heap can give, untouched. Without this, with 32-bit addresses, a test
+ * could get half of all memory. */
 typedef struct test_hoard {
     void *blocks[32];
     size_t count;
 } test_hoard;
 
-/* Takes them: until they are given back, no block of PTRDIFF_MAX / 8 bytes can be had. */
+/* Takes them. Until they are given back, no block of PTRDIFF_MAX / 8 bytes can be had. */
 static inline test_hoard test_hoard_take(void) {
     test_hoard hoard = {{NULL}, 0};
     while (hoard.count < 32 &&
@@ -159,17 +159,18 @@ static inline aegis_error error_of(const aegis_arena *arena) {
     return error;
 }
 
-/* Whether a memory checker is compiled into the core: it then keeps a gap behind allocations. */
+/* Whether a memory checker is compiled into the core. The checker keeps a gap behind each
+ * allocation. */
 static inline bool is_watched(const aegis_arena *arena) {
     return stats_of(arena).remaining_bytes != 0 && arena->limit == arena->ptr;
 }
 
-/* Whether two states of an arena are the same but for the error record. */
+/* Whether two states of an arena are equal apart from the error record. */
 static inline bool is_same_state(const aegis_arena *a, const aegis_arena *b) {
     return memcmp(a, b, offsetof(aegis_arena, failed_bytes)) == 0;
 }
 
-/* Demands that the walk over the blocks and the figures agree. */
+/* Demands that the walk over the blocks agrees with the statistics. */
 static inline void check_figures(const aegis_arena *arena) {
     aegis_arena_stats stats = stats_of(arena);
     aegis_arena_block_info info;
@@ -195,7 +196,7 @@ static inline void check_figures(const aegis_arena *arena) {
     CHECK_SIZE(block_count, stats.block_count);
     CHECK_SIZE(current_count, block_count != 0 ? 1 : 0);
     CHECK_SIZE(capacity_bytes, stats.capacity_bytes);
-    /* The figures leave out the guards that the flags ask for. */
+    /* The statistics leave out the guards that the flags ask for. */
     CHECK_SIZE(used_bytes, stats.used_bytes + arena->guards_bytes);
     CHECK_SIZE(wasted_bytes, stats.wasted_bytes);
     CHECK(stats.peak_used_bytes >= stats.used_bytes);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Two copies of the library in one process: this program has one linked in, and loads the other
- * from the shared library that its argument names, as a program with a plugin does. What one makes
- * the other uses: buffer pools, buffers, mapped files. AEGIS_TEST_SCALE sets the work. */
+/* Tests two copies of the library in one process, as in a program with a plugin. This program has
+ * one copy linked in and loads the other from the shared library that its argument names. What one
+ * copy makes, the other must be able to use: buffer pools, buffers, mapped files. AEGIS_TEST_SCALE
+ * sets the work. */
 #if !defined(_GNU_SOURCE)
 #define _GNU_SOURCE /* mkstemp */
 #endif
@@ -17,7 +18,7 @@
 #define THREADS 4
 #define TURNS 500000
 
-/* What is called in both copies. */
+/* The functions that the test calls in both copies. */
 typedef struct copy {
     aegis_status (*pool_init)(aegis_buffer_pool *, const aegis_buffer_pool_options *);
     void (*pool_release)(aegis_buffer_pool *);
@@ -35,7 +36,7 @@ static copy copies[2] = {{aegis_buffer_pool_init, aegis_buffer_pool_release, aeg
                           aegis_buffer_release, aegis_buffer_map_file, aegis_buffer_check_file},
                          {NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL}};
 
-/* Looks a function up; `function` points to where its address is to be. */
+/* Looks up a function and stores its address through `function`. */
 static void find(void *library, const char *name, void *function) {
     void *address = dlsym(library, name);
     CHECK(address != NULL);
@@ -65,7 +66,8 @@ static void the_copies_are_two(void) {
     CHECK(copies[0].pool_get != copies[1].pool_get);
 }
 
-/* Two threads run the code of one copy, two that of the other: each copy numbers its own. */
+/* Two threads run the code of one copy and two that of the other. Each copy numbers its own
+ * threads. */
 typedef struct worker {
     const copy *code;
     const copy *releasing;
@@ -97,7 +99,7 @@ static void *work(void *argument) {
     return NULL;
 }
 
-/* Copy number `maker` makes the pool, and the threads use it by both. */
+/* Copy number `maker` makes the pool, and the threads use it through both copies. */
 static void share_pool(size_t maker, size_t block_count, bool crossing) {
     aegis_buffer_class only = {BLOCK_BYTES, block_count, 0};
     test_source state;
@@ -124,7 +126,7 @@ static void share_pool(size_t maker, size_t block_count, bool crossing) {
     }
     aegis_buffer_pool_stats stats = buffer_pool_stats(&pool);
     CHECK_SIZE(stats.classes[0].in_use, 0);
-    /* The copy that did not make the pool ends it, with a buffer out. */
+    /* The copy that did not make the pool ends it while a buffer is out. */
     CHECK(copies[maker].pool_get(&pool, &writer, 1, NULL) == AEGIS_OK);
     copies[1 - maker].pool_release(&pool);
     CHECK_SIZE(state.close_count, 0);
@@ -132,7 +134,7 @@ static void share_pool(size_t maker, size_t block_count, bool crossing) {
     test_source_check_done(&state);
 }
 
-/* From its first pool on, a copy numbers the threads that come. */
+/* A copy numbers the threads that come after it has made its first pool. */
 static void make_pools_of_their_own(aegis_buffer_pool own[2]) {
     aegis_buffer_class only = {BLOCK_BYTES, 1, 0};
     aegis_buffer_pool_options options = buffer_pool_options(&only, 1, NULL);
@@ -174,8 +176,8 @@ static void a_truncated_file_is_noticed_by_the_other_copy(void) {
 
 static aegis_buffer_pool lent;
 
-/* Has a buffer on the C heap and all blocks of a pool handed out by the second copy; the heap's and
- * one of the pool's are kept in `kept`, the others go back by that copy. */
+/* Takes all blocks of a pool and one buffer of the C heap through the second copy. Keeps the heap's
+ * buffer and one of the pool's in `kept`, and gives the others back through that copy. */
 static void *use_second(void *argument) {
     aegis_buffer_mut *kept = (aegis_buffer_mut *)argument;
     aegis_buffer_mut writers[BLOCKS];
@@ -188,7 +190,7 @@ static void *use_second(void *argument) {
     return NULL;
 }
 
-/* The last test: the second copy is not there after it. */
+/* This must be the last test, because it unloads the second copy. */
 static void a_pool_does_without_a_copy_that_has_used_it_and_was_unloaded(void) {
     aegis_buffer_class only = {BLOCK_BYTES, BLOCKS, 0};
     test_source state;
