@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-//! C and Rust agree on every public struct: size, alignment, and the offset of each field.
+//! C and Rust must agree on every public struct: its size, its alignment, and the offset of each
+//! field.
 //!
-//! The C side is a table compiled with the core (`csrc/abi.c`), the Rust side is measured here. Both
-//! must name every struct and field of `src/bindings.rs`, so that neither can miss a new one.
+//! The numbers of C are in a table that is compiled with the core (`csrc/abi.c`); the test measures
+//! those of Rust. Both sides must name every struct and field of `src/bindings.rs`, so that neither
+//! can miss a new one.
 
 use aegis_memory::ffi;
 use std::collections::BTreeMap;
@@ -104,7 +106,8 @@ rust_table! {
     aegis_locked_pool { shared, block_bytes }
 }
 
-/// The structs and fields that the bindings have. Structs that C keeps to itself have none.
+/// The structs and fields that the bindings have. The structs that C keeps private have no fields
+/// here.
 fn names_in_bindings() -> Vec<(String, String)> {
     let mut names = Vec::new();
     let mut of_struct = None;

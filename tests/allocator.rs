@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! References to arenas as `allocator_api2` allocators: the trait's functions against the memory
-//! model, and collections that live in an arena.
+//! Tests references to arenas as `allocator_api2` allocators. Random calls of the trait's functions
+//! are compared with the memory model, and collections live in an arena. Every live allocation must
+//! stay whole, and a collection must behave as with the standard allocator.
 #![cfg(feature = "allocator-api2")]
 
 mod support;
@@ -43,7 +44,7 @@ fn layout(size: usize, align: usize) -> Layout {
     Layout::from_size_align(size, align).expect("a small layout")
 }
 
-/// Grows or shrinks allocation `index` by the trait's function for it.
+/// Grows or shrinks allocation `index` through the trait's function for that.
 fn resize(arena: &impl Allocator, model: &mut Model, index: usize, new: Layout, zeroed: bool) {
     let Live { at, len, align, .. } = model.live[index];
     let old = layout(len, align);
@@ -119,8 +120,8 @@ fn run(ops: &[Op], capacity: usize) {
     log.assert_finished();
 }
 
-/// The same on a shared arena, by turns through it and through a handle, which must not be passed
-/// each other's allocations.
+/// The same on a shared arena, in turn through the arena and through a handle. An allocation of one
+/// must not be passed to the other.
 fn run_lock_free(ops: &[Op], capacity: usize) {
     let (source, log) = TestSource::new();
     let builder = LockFreeArena::builder().capacity(capacity).max_block(16_384).source(source);
@@ -211,7 +212,8 @@ proptest! {
     }
 }
 
-/// Fills a vector that is alone in its arena, so that it grows where it is, and drops it.
+/// Fills a vector that has its arena for itself, so that the vector grows in place, and then drops
+/// it.
 fn fill_in_place(arena: impl Allocator) {
     let mut numbers = VecIn::new_in(arena);
     numbers.push(0_u64);
@@ -279,7 +281,8 @@ fn collections_in_a_shared_arena_are_filled_sent_and_dropped_by_threads() {
             .collect();
         for (number, worker) in workers.into_iter().enumerate() {
             let names = worker.join().expect("no panic");
-            // Dropped on another thread than it was filled on, while others allocate.
+            // The vector is dropped on another thread than the one that filled it, while other
+            // threads allocate.
             threads.spawn(move || {
                 assert!(names.iter().map(|name| **name).eq((0..2000).map(|i| number * 10_000 + i)));
             });

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Arenas made, filled by bytes and values, reset, trimmed and cleared. Sizes and alignments at
-//! their limits are in `arena_limits.rs`, slices and strings in `arena_slices.rs`.
+//! Tests arenas: how they are made, filled with bytes and values, reset, trimmed and cleared.
+//! Memory must be zeroed where that is promised, and a reset must keep every block for reuse. Sizes
+//! and alignments at their limits are in `arena_limits.rs`, slices and strings in
+//! `arena_slices.rs`.
 
 mod support;
 

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What an arena's builder can ask for against mistakes and secrets: guards, fills, wiping, own
-//! blocks. A crime is committed in a child process, which is this program again.
+//! Tests what an arena's builder offers against mistakes and secrets: guards, fill patterns,
+//! wiping, own blocks. No secret may be left in memory that a wiped arena gives back, and an
+//! overrun must be reported by name. An overrun happens in a child process, which is this program
+//! again.
 
 #[path = "support/runner.rs"]
 mod runner;
@@ -19,8 +21,8 @@ use aegis_memory::source::{BlockSource, SourceBlock};
 const CRIME: &str = "AEGIS_TEST_CRIME";
 const SECRET: u8 = 0x5E;
 
-/// A source that looks at what it gets back: four bytes of the secret in a row (fewer may be part
-/// of an address) count as a leak.
+/// A source that searches the memory it gets back. Four bytes of the secret in a row count as a
+/// leak; fewer may be part of an address.
 #[derive(Default)]
 struct Inspector {
     released: AtomicUsize,
@@ -46,8 +48,8 @@ unsafe impl BlockSource for Inspector {
     }
 }
 
-/// Uses an arena for secrets in every way that frees some; returns (blocks given back, blocks
-/// that still had a secret).
+/// Puts secrets in an arena and frees them in every way. Returns how many blocks the arena gave
+/// back, and how many of these still had a secret.
 fn spill_secrets(settings: impl FnOnce(ArenaBuilder) -> ArenaBuilder) -> (usize, usize) {
     let source = Arc::new(Inspector::default());
     let mut arena = settings(Arena::builder().source(Arc::clone(&source))).build().unwrap();
@@ -137,7 +139,7 @@ const CRIMES: [(&str, fn()); 3] = [
     ("overrun_by_default", overrun_by_default),
 ];
 
-/// Commits the crime that the environment names.
+/// Runs the overrun that the environment names.
 #[test]
 #[ignore = "no test of its own: the child process of the others"]
 fn commit_crime() {
@@ -147,7 +149,7 @@ fn commit_crime() {
     }
 }
 
-/// What the child says on stderr when it commits the crime.
+/// What the child prints to stderr when it runs this overrun.
 fn report_of(crime: &str) -> String {
     let mut child = command_for(&env::current_exe().expect("the test program has a path"));
     child.args(["--exact", "commit_crime", "--ignored", "--nocapture"]).env(CRIME, crime);
@@ -157,7 +159,7 @@ fn report_of(crime: &str) -> String {
 
 const OVERRUN: &str = "aegis-memory: arena 'victim': allocation 2, of 24 bytes, was overrun";
 
-/// Whether a checker is compiled into the core, which then does without guards.
+/// Whether a checker is compiled into the core. The core then has no guards.
 fn is_checked() -> bool {
     let arena = Arena::builder().capacity(100).no_debug().build().unwrap();
     // SAFETY: reads a field of an arena that is alive.

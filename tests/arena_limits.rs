@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Sizes and alignments at their limits: what is refused is refused with an error that names what
-//! was asked, and changes nothing.
+//! Tests sizes and alignments at their limits. Every legal request must succeed. Every other one
+//! must be refused with an error that names what was asked, and must change nothing.
 
 mod support;
 
@@ -11,7 +11,8 @@ use support::{panic_of, TestSource};
 
 const MAX: usize = isize::MAX as usize;
 
-/// `f` fails on an arena with something in it, and leaves it as it was. Returns the error's text.
+/// Demands that `f` fails on an arena with something in it and leaves the arena as it was. Returns
+/// the text of the error.
 #[track_caller]
 fn refused<T>(f: impl Fn(&Arena) -> Result<T, AllocError>) -> String {
     let arena = |capacity| {
@@ -213,13 +214,14 @@ fn plain_forms_panic_with_the_words_of_the_error() {
     assert_eq!(panic_of(|| arena.alloc_layout(layout)), text);
 }
 
-/// Large and small requests of one arena, and what it has reserved after each.
+/// Makes large and small requests in one arena and checks after each how much the arena has
+/// reserved.
 #[track_caller]
 fn assert_reserves_little<A>(arena: A, alloc: impl Fn(&A, usize), reserved: impl Fn(&A) -> usize) {
     let mut bound = 0;
     for size in [10, 1 << 20, 10, 65_536, 300_000, 10, 1 << 18] {
         alloc(&arena, size);
-        // 128: the shard of a local arena has a head and an alignment of its own.
+        // 128: the shard of a local arena has a block header and an alignment of its own.
         bound += size + size / 10 + 1024 + 128;
         assert!(reserved(&arena) <= bound, "{} after {size} bytes", reserved(&arena));
     }

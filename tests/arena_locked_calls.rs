@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What a locked arena calls may use it: block sources and budgets' pressure callbacks.
+//! Tests that block sources and pressure callbacks may use the locked arena that calls them. They
+//! run without the arena's lock, so no call may hang; each test has a minute.
 
 mod support;
 
@@ -16,10 +17,10 @@ use std::thread;
 use std::time::Duration;
 use support::TestSource;
 
-/// An arena whose source or budget uses it, once it is there.
+/// An arena that its own source or budget uses once it is there.
 type Held = Arc<OnceLock<LockedArena>>;
 
-/// Runs `f` in a thread of its own, and gives up on it after a time in which it must be done.
+/// Runs `f` in a thread of its own and fails if `f` takes longer than a minute.
 #[track_caller]
 fn within_a_minute(f: impl FnOnce() + Send + 'static) {
     let (done, finished) = std::sync::mpsc::channel();
@@ -38,7 +39,7 @@ fn pressure_callback_allocates_from_the_locked_arena_that_grows() {
         let held = Held::default();
         let told = Arc::new(AtomicUsize::new(0));
         let budget = MemoryBudget::new("q", 1 << 20);
-        // Weak, or the arena would keep itself by its budget.
+        // The reference is weak: otherwise the arena would keep itself alive through its budget.
         let (in_callback, count) = (Arc::downgrade(&held), told.clone());
         budget.on_pressure(1, move |_| {
             let held = in_callback.upgrade().expect("in use");
@@ -56,7 +57,7 @@ fn pressure_callback_allocates_from_the_locked_arena_that_grows() {
     });
 }
 
-/// Allocates from the arena that it is the source of, and lets another thread do so meanwhile.
+/// A source that allocates from its own arena and lets another thread do so at the same time.
 struct UsesItsArena {
     inner: TestSource,
     held: Weak<OnceLock<LockedArena>>,

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Values with drop glue: `ArenaBox` drops with its handle, `alloc_static` at reset.
+//! Tests values with drop glue: an `ArenaBox` must drop its value with its handle, and
+//! `alloc_static` must drop it at the reset, each exactly once, also when another value's drop
+//! panics.
 
 use aegis_memory::arena::{Arena, ArenaBox};
 use std::cell::Cell;
@@ -8,7 +10,7 @@ use std::sync::{Arc, Mutex};
 
 type Journal = Arc<Mutex<Vec<u32>>>;
 
-/// Writes its number into the journal when it is dropped, then panics if told to.
+/// Writes its number into the journal when it is dropped, and then panics if told to.
 struct Entry(Journal, u32, bool);
 
 impl Drop for Entry {

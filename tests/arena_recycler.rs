@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The stock of arenas: guards give back on every way out, and the stock is bounded.
+//! Tests the recycler, a stock of arenas. A guard must give its arena back however it ends (by a
+//! drop, a panic, an early return, on another thread), and the arena must come back reset and
+//! trimmed. The stock must be bounded.
 
 mod support;
 
@@ -57,7 +59,7 @@ fn panic_and_early_return_give_the_arena_back() {
     assert_eq!((stats.out_count, stats.idle_count, stats.made_count), (0, 1, 1));
 }
 
-// Without `std` a panic in a finalizer or a source is an abort.
+// Without `std`, a panic in a finalizer or a source aborts the process.
 #[cfg(feature = "std")]
 #[test]
 fn finalizer_that_panics_does_not_lose_the_arena() {
@@ -72,7 +74,7 @@ fn finalizer_that_panics_does_not_lose_the_arena() {
     arena.alloc_static(PanicsOnDrop);
     assert_eq!(panic_of(|| drop(arena)), "in drop");
     assert_eq!((recycler.stats().out_count, recycler.stats().idle_count), (0, 1));
-    // While another panic is on its way, it does not become an abort.
+    // While another panic unwinds, the finalizer's panic must not abort the process.
     let message = panic_of(|| {
         let arena = recycler.get();
         arena.alloc_static(PanicsOnDrop);
@@ -112,7 +114,7 @@ fn refusals_of_the_budget_count_no_arena() {
     assert_eq!(budget.used(), 0);
 }
 
-// Without `std` a panic in a finalizer or a source is an abort.
+// Without `std`, a panic in a finalizer or a source aborts the process.
 #[cfg(feature = "std")]
 #[test]
 fn panics_of_the_source_count_no_arena() {
@@ -135,7 +137,7 @@ fn recycler_dropped_with_a_guard_forgotten_keeps_the_source() {
     // SAFETY: copies of two structs, which C allows. The guard is not used again.
     let (mut arena, mut raw) = unsafe { (guard.as_raw().read(), recycler.as_raw().read()) };
     drop(recycler);
-    // The forgotten arena's source is not dropped under it.
+    // The source of the forgotten arena must not be dropped while the arena may still use it.
     assert_eq!((log.drops.load(SeqCst), log.live_blocks.load(SeqCst)), (0, 1));
     // SAFETY: with an arena out the recycler has not been finished; now it is put back.
     unsafe {
@@ -220,7 +222,7 @@ fn refused_owned_guard_keeps_nothing_alive() {
     drop(first);
 }
 
-/// Pending once, so that whoever awaits it is suspended.
+/// A future that is pending once, so that the task that awaits it is suspended.
 struct Once(bool);
 
 impl Future for Once {

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Scopes, and the arena over the caller's memory.
+//! Tests scopes, and arenas over the caller's memory. A scope must free exactly what was allocated
+//! in it, however it ends, and must leave the outer arena's memory untouched. A fixed arena must
+//! use all of its memory and must never grow.
 
 mod support;
 
@@ -134,7 +136,8 @@ fn loop_that_allocates_outside_of_its_scopes_stops_acquiring_blocks() {
 #[test]
 fn empty_allocations_of_a_guarded_arena_survive_trim_and_scope() {
     let mut arena = Arena::builder().debug_guard(true).build().expect("no block yet");
-    // An alignment that the place of an arena without blocks does not happen to have.
+    // By chance, no address that an arena without blocks uses for empty allocations has this
+    // alignment.
     arena.alloc_aligned(0, 1 << 21);
     arena.trim(0);
     arena.scope(|scope| (_ = arena.alloc_aligned(0, 1 << 21), _ = scope.alloc(2000)));
@@ -234,7 +237,7 @@ fn reset_of_a_scopes_arena_by_c_leaves_the_outer_values() {
             unsafe { ffi::aegis_arena_clear(scope.as_raw()) };
             scope.alloc(100).fill(2);
         }
-        // A scope on the scope's arena has its own place to go back to.
+        // A scope on the scope's arena has a start of its own to go back to.
         let kept = scope.alloc_value(7);
         scope.scope(|inner| {
             inner.alloc(100).fill(3);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The arenas that threads share: every form of allocation on each, lifetimes across threads,
-//! reuse, budgets, failing and panicking sources.
+//! Tests the arenas that threads share: every form of allocation on each, references that cross
+//! threads, reuse after a reset, budgets, and sources that fail or panic. No byte may have two
+//! owners, and every value must be dropped exactly once.
 
 mod support;
 
@@ -15,7 +16,7 @@ use std::sync::Arc;
 use std::thread;
 use support::{panic_of, Act, TestSource};
 
-/// Each form once, with a normal case and its limit.
+/// Calls each form of allocation once, with a normal case and its limit.
 macro_rules! every_form {
     ($name:ident, $arena:ident, $make:expr, $allocator:expr) => {
         #[test]
@@ -36,7 +37,7 @@ macro_rules! every_form {
             assert_eq!(a.alloc_slice_fill(3, 'x'), ['x'; 3]);
             assert_eq!(a.alloc_slice_fill_with(3, |i| i * i), [0, 1, 4]);
             assert_eq!(a.alloc_slice_from_iter((0..1000).filter(|n| n % 2 == 0)).len(), 500);
-            // An iterator that allocates in between cannot grow in place.
+            // The iterator allocates between its items, so the slice cannot grow in place.
             let nested = a.alloc_slice_from_iter((0..50).filter(|_| *a.alloc_value(true)));
             assert!(nested.iter().copied().eq(0..50));
             assert_eq!(a.alloc_slice_from_iter([(); 9]).len(), 9);
@@ -86,7 +87,7 @@ fn values_written_by_threads_are_read_by_others_while_the_arena_is_borrowed() {
                             0 => shared.alloc_fmt(format_args!("{number}:{i}")),
                             _ => local.alloc_fmt(format_args!("{number}:{i}")),
                         });
-                        // The handle goes; what it has allocated stays.
+                        // The handle is dropped; what it has allocated stays.
                         text.collect::<Vec<_>>()
                     })
                 })
@@ -187,7 +188,7 @@ fn budget_that_refuses_is_named_on_every_way_in() {
 
 #[test]
 fn source_that_panics_or_refuses_at_every_step_leaves_the_arenas_usable() {
-    // Without `std` a panic of a source is an abort.
+    // Without `std`, a panic of a source aborts the process.
     let acts: &[Act] =
         if cfg!(feature = "std") { &[Act::Refuse, Act::Panic] } else { &[Act::Refuse] };
     for &act in acts {
@@ -204,7 +205,8 @@ fn source_that_panics_or_refuses_at_every_step_leaves_the_arenas_usable() {
                 }));
                 failures += usize::from(!matches!(result, Ok(Ok(()))));
             }
-            // A refused growth step is made good by a smaller block; a panic always goes on.
+            // When a growth step is refused, a smaller block serves the request. A panic always
+            // goes on.
             assert!(failures <= 1 && (act == Act::Refuse || failures == 1), "{step}: {failures}");
             drop(arena);
             log.assert_finished();
@@ -212,7 +214,7 @@ fn source_that_panics_or_refuses_at_every_step_leaves_the_arenas_usable() {
     }
 }
 
-// Without `std` a panic in a finalizer or a source is an abort.
+// Without `std`, a panic in a finalizer or a source aborts the process.
 #[cfg(feature = "std")]
 macro_rules! static_values {
     ($name:ident, $arena:ident) => {
@@ -303,8 +305,8 @@ fn static_values_of_many_threads_are_dropped_once_by_whoever_resets() {
     assert_eq!(Arc::strong_count(&dropped), 1);
 }
 
-/// A source that panics, or refuses, when the room for a finalizer is acquired: what the arena drops
-/// are the values that were moved into it, each once, and never bytes that hold none.
+/// The source panics, or refuses, when the arena acquires room for a finalizer. The arena must drop
+/// each value that was moved into it exactly once, and must never drop bytes that hold no value.
 #[cfg(feature = "std")]
 macro_rules! static_values_over_a_failing_source {
     ($name:ident, $arena:ident) => {
@@ -390,7 +392,7 @@ fn struct_goes_to_c_and_back() {
 }
 
 proptest! {
-    /// Threads allocate sizes and alignments at random; no byte has two owners.
+    /// Threads allocate random sizes and alignments. No byte may have two owners.
     #[test]
     fn no_two_allocations_of_any_threads_overlap(
         plans in prop::collection::vec(

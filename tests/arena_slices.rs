@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Slices and strings: content, sizes, re-entrant and panicking callbacks, lying iterators.
+//! Tests slices and strings in an arena: their content, their sizes, callbacks that allocate or
+//! panic, and iterators whose `size_hint` is wrong. The content must be whole, and an interrupted
+//! call must leave the arena usable.
 
 mod support;
 
@@ -71,7 +73,7 @@ fn panicking_clone_or_closure_leaves_the_arena_usable() {
     assert_eq!(arena.alloc(2000), [0; 2000]);
 }
 
-/// An iterator over `0..len` that says whatever it was told about its length.
+/// An iterator over `0..len` whose `size_hint` says whatever the test has set.
 struct Lying {
     range: std::ops::Range<u32>,
     hint: (usize, Option<usize>),
@@ -116,7 +118,7 @@ fn from_iter_with_an_impossible_lower_bound_fails_and_changes_nothing() {
 fn from_iter_gives_back_what_a_size_hint_claimed_too_much() {
     let arena = Arena::new(100_000);
     arena.alloc_slice_from_iter(Lying { range: 0..2, hint: (10_000, None) });
-    // Two items, and a checker's gap if there is one.
+    // Two items, and a checker's gap if there is a checker.
     assert!(arena.used() <= 8 + 16);
     assert_eq!(arena.alloc_slice_from_iter(0..0_u64).len(), 0);
 }

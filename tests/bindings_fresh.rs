@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The checked-in bindings are what bindgen makes of the headers today.
+//! The checked-in bindings must be what bindgen makes of the headers today.
 //!
-//! Runs with `--features bindgen`, whose build has just generated them. After a header change,
-//! `AEGIS_BLESS=1 cargo test --features bindgen --test bindings_fresh` writes the new file.
+//! The test runs with `--features bindgen`, because that build has just generated them. After a
+//! change of a header, `AEGIS_BLESS=1 cargo test --features bindgen --test bindings_fresh` writes
+//! the new file.
 
 use std::{env, fs, path::Path};
 

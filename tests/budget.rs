@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Budgets: bounds, explanations, pressure, threads, and arenas that charge them.
+//! Tests budgets: limits, the texts of refusals, pressure callbacks, threads, and arenas that
+//! charge them. A refusal must change nothing and name the budget that refused. At the end every
+//! charge must be taken back.
 
 use std::ptr::{self, NonNull};
 #[cfg(feature = "std")]
@@ -20,7 +22,8 @@ assert_impl_all!(Pressure: Send, Sync, Copy);
 assert_impl_all!(AllocError: Send, Sync, Clone);
 #[cfg(feature = "std")]
 assert_impl_all!(AllocError: std::error::Error);
-// A copy of a reservation would release twice; an arena in a budget still has one owner.
+// A copy of a reservation would release its bytes twice. An arena with a budget still has one
+// owner.
 assert_not_impl_any!(Reservation: Clone, Copy);
 assert_not_impl_any!(MemoryBudget: Copy);
 assert_impl_all!(Arena: Send);
@@ -193,7 +196,7 @@ fn name_made_by_c_is_text_whatever_its_bytes() {
         }
     };
     assert_eq!(named(c_str(b"caf\xe9!\0")), "caf\u{fffd}!");
-    // Each bad byte becomes three: what does not fit is left out.
+    // Each invalid byte becomes three bytes of text. What does not fit is left out.
     assert_eq!(named(c_str(&[[0xff; 40].as_slice(), b"\0"].concat())), "\u{fffd}".repeat(15));
     assert_eq!(format!("{:>6}|", named(c_str(b"name\0"))), "  name|");
 }

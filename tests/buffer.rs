@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Views: where their bytes come from, narrowing, splitting and joining, limits.
+//! Tests views: where their bytes come from, how they are narrowed, split and joined, and their
+//! limits. A view must show exactly its bytes, and an owner must be dropped exactly once, with its
+//! last handle.
 #![cfg(feature = "std")]
 
 mod support;
@@ -16,7 +18,7 @@ use std::sync::Arc;
 use support::runner::command_for;
 use support::{panic_of, TestSource};
 
-/// Bytes that count their drops, and can panic.
+/// An owner of bytes that counts its drops and can panic.
 struct Counted {
     bytes: Vec<u8>,
     drops: Arc<AtomicUsize>,
@@ -51,7 +53,7 @@ impl Drop for Counted {
     }
 }
 
-/// One of each kind, with the same bytes.
+/// One view of each kind, all with the same bytes.
 fn one_of_each(bytes: &'static [u8]) -> Vec<(&'static str, Buffer)> {
     let mut writer = BufferMut::with_capacity(bytes.len() + 10);
     writer.extend_from_slice(bytes);
@@ -187,7 +189,7 @@ fn panic_in_the_owners_drop_goes_on_in_the_drop_of_the_last_handle() {
     assert_eq!(panic_of(|| drop(buffer)), "drop panics");
     assert_eq!(drops.load(SeqCst), 1);
 
-    // Where C releases the last handle. The copy is not lost to the panic.
+    // Here C releases the last handle. The panic must not lose the copy.
     let (buffer, drops) = owner();
     assert_eq!(buffer.into_mut(), b"panics");
     assert_eq!(drops.load(SeqCst), 1);

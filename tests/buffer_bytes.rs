@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The `bytes` crate: conversions without a copy, `BufMut`, and what its generic functions do with
-//! our `Buf`s, each check run for `Bytes` too, which is the reference.
+//! Tests the work with the `bytes` crate: conversions without a copy, `BufMut`, and what the
+//! crate's generic functions do with this crate's `Buf`s. Each check of a `Buf` also runs for
+//! `Bytes`, which shows that the check itself is right.
 #![cfg(feature = "bytes")]
 
 mod support;
@@ -12,7 +13,8 @@ use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::Arc;
 use support::panic_of;
 
-/// 40 bytes: first a float in either byte order, high bits set to show sign extension.
+/// 40 bytes. They begin with a float in either byte order; some have their high bits set, so that
+/// sign extension shows.
 const INPUT: &[u8] = b"\xc0\x49\x0f\xdb\x54\x44\x2d\x18\x80\xff\x01\x7f\xfe\x00\x10\x20\
     the quick brown fox jump";
 
@@ -20,7 +22,7 @@ fn joined(table: &[IoSlice<'_>]) -> Vec<u8> {
     table.iter().flat_map(|slice| slice.iter().copied()).collect()
 }
 
-/// The checks of one maker of `Buf`s, in a module of its name.
+/// The checks of one kind of `Buf`, in a module with the name of that kind.
 macro_rules! of_buf {
     ($module:ident, $make:expr) => {
         mod $module {
@@ -101,7 +103,8 @@ macro_rules! of_buf {
                 assert_eq!(buf.remaining(), INPUT.len(), "a failure takes nothing");
             }
 
-            /// A number of each type and order, again from one byte on, and none at the end.
+            /// Reads a number of each type and byte order, at several places, and where too few
+            /// bytes are left.
             macro_rules! numbers {
                 ($test:ident, $number:ident, $big:ident, $little:ident, $native:ident, $try:ident) => {
                     #[test]

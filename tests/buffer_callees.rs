@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What a call of ours hands to code of others and gets back: callees that are correct but unusual
-//! lose nothing, and callees that lie make nothing count that is not there.
+//! Tests code of others that a call hands something to and gets something back from: readers,
+//! writers, owners, ranges, iterators, `Display`s and `Buf`s. Nothing may be lost to one that is
+//! correct but unusual, and one that lies must not make bytes count that are not there.
 #![cfg(feature = "std")]
 
 mod support;
@@ -22,7 +23,7 @@ fn texts(writers: &[BufferMut; 3]) -> [&[u8]; 3] {
     [&writers[0], &writers[1], &writers[2]]
 }
 
-/// A reader of a vectored kind only: a function of the table.
+/// A vectored reader that is made of a function of the table.
 struct Vectored<F>(F);
 
 impl<F: FnMut(&mut [IoSliceMut<'_>]) -> io::Result<usize>> Read for Vectored<F> {
@@ -77,8 +78,7 @@ fn reader_that_claims_more_than_the_room_appends_nothing() {
     for claim in [9, usize::MAX] {
         let mut reader = Vectored(|table: &mut [IoSliceMut<'_>]| {
             table[0].fill(b'!');
-            // A table that is longer than it was makes no claim true.
-            // SAFETY: one thread, and one table at a time.
+            // The table must not make the claim true by being longer than before.
             table[1] = IoSliceMut::new(unsafe { &mut *addr_of_mut!(LONGER) });
             Ok(claim)
         });
@@ -107,7 +107,7 @@ fn reader_that_fails_after_it_has_read_keeps_what_there_was() {
     assert_eq!(texts(&writers), [&b""[..], b"", b"kept"]);
 }
 
-/// A writer that is a function of the table.
+/// A writer that is made of a function of the table.
 struct Sink<F>(F);
 
 impl<F: FnMut(&[IoSlice<'_>]) -> usize> Write for Sink<F> {
@@ -180,7 +180,7 @@ fn owner_is_asked_for_its_bytes_once() {
 
 #[test]
 fn range_that_changes_is_inside_or_refused() {
-    /// Each look at a bound gives the next of these.
+    /// Each call that asks for a bound gets the next of these.
     struct Changing(AtomicUsize, [usize; 4]);
     impl Changing {
         fn next(&self) -> Bound<&usize> {
@@ -203,7 +203,7 @@ fn range_that_changes_is_inside_or_refused() {
     assert!(buffer.try_slice(changing([9, 0, 0, 1])).is_none());
 }
 
-/// An iterator whose hint is what it is told.
+/// An iterator whose hint is what the test has set.
 struct Hinting(std::ops::Range<u8>, (usize, Option<usize>));
 
 impl Iterator for Hinting {
@@ -242,7 +242,8 @@ fn display_that_ignores_a_refusal_gives_no_text_with_a_gap() {
     impl std::fmt::Display for Careless {
         fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
             for text in ["head", &"x".repeat(5000), "tail"] {
-                // An error of the writer's stays one, whatever becomes of it here.
+                // An error that the writer has reported must stay an error, although this code
+                // ignores it.
                 let _ = f.write_str(text);
             }
             Ok(())
@@ -259,7 +260,7 @@ mod bytes {
     use super::*;
     use ::bytes::{Buf, BufMut};
 
-    /// A source that says and shows what it is told, and advances or not.
+    /// A source that says and shows what the test has set, and advances or does not.
     struct Telling {
         says: usize,
         shows: &'static [u8],

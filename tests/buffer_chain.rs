@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Chains: parts, advancing, reading, vectored writing to writers that take little, or fail.
+//! Tests chains of buffers: their parts, advancing, reading, and vectored writes to writers that
+//! take little, or fail. A chain must show its bytes in order, and a write must go on exactly where
+//! the last one ended.
 #![cfg(feature = "std")]
 
 mod support;
@@ -35,7 +37,7 @@ fn chain_is_one_value_without_its_empty_parts() {
 #[test]
 fn chain_of_more_bytes_than_can_be_counted_is_refused() {
     let large = Buffer::from(vec![0_u8; 1 << 20]);
-    // As C may make it: the bytes are never looked at.
+    // Such a length can come from C. The test never reads the bytes.
     let mut huge = large.clone().into_raw();
     huge.length = usize::MAX / 2 + 1;
     // SAFETY: never read, and shortened again before it is dropped.
@@ -142,7 +144,7 @@ fn io_slices_are_the_parts_or_as_many_as_there_is_room_for() {
     assert!(BufferChain::new().as_io_slices().is_empty());
 }
 
-/// A writer that takes at most `step` bytes a call, and fails or lies when told.
+/// A writer that takes at most `step` bytes at each call. It fails or lies when its plan says so.
 #[derive(Default)]
 struct Slow {
     taken: Vec<u8>,

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! A view of no bytes holds nothing, however it came to be one.
+//! A view of no bytes must hold nothing, neither memory nor an owner, in whatever way it became
+//! empty.
 #![cfg(feature = "std")]
 
 use aegis_memory::arena::Arena;
@@ -8,7 +9,7 @@ use aegis_memory::buffer::{Buffer, BufferChain, BufferPool};
 use std::fs::File;
 use std::sync::Arc;
 
-/// An owner without bytes that can be counted.
+/// An owner without bytes that counts its drops.
 struct Nothing {
     _alive: Arc<()>,
 }

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Files as buffers: whole and in pieces, what cannot be mapped, and truncation.
+//! Tests files as buffers: whole files and pieces, things that cannot be mapped, and files that are
+//! truncated under their mapping. A buffer must show the file's bytes or the call must name the
+//! reason, and a call that copies must find a truncated file before it reads from it.
 #![cfg(feature = "std")]
 #![cfg(any(unix, windows))]
 
@@ -13,7 +15,7 @@ use std::ops::Bound;
 use std::path::PathBuf;
 use support::panic_of;
 
-/// A file that is removed in the end.
+/// A file that is removed when this is dropped.
 struct Temporary(PathBuf);
 
 impl Temporary {
@@ -26,12 +28,12 @@ impl Temporary {
 
 impl Drop for Temporary {
     fn drop(&mut self) {
-        // A test that fails has its own message.
+        // A test that fails has a message of its own.
         let _ = fs::remove_file(&self.0);
     }
 }
 
-/// Bytes that tell where they are.
+/// Bytes whose values tell their offsets.
 fn pattern(len: usize) -> Vec<u8> {
     (0..len).map(|i| (i * 7 + i / 256) as u8).collect()
 }
@@ -138,8 +140,8 @@ fn truncated_file_is_found_out_before_its_bytes_are_copied() {
     assert_eq!(part, [0; 10]);
 }
 
-/// A file of three pages and a mapping of it, after the file was cut to ten bytes. A call that
-/// touches what is gone ends the process.
+/// A file of three pages and a mapping of it, made before the file was cut to ten bytes. A call
+/// that reads the bytes that are gone would end the process.
 #[cfg(unix)]
 fn cut(name: &str) -> (Temporary, File, Buffer) {
     let temporary = Temporary::new(name, &[7; 3 * 65_536]);
@@ -247,7 +249,7 @@ fn reason(path: impl AsRef<std::path::Path>) -> (ErrorKind, String) {
     (error.kind(), error.to_string())
 }
 
-/// A pipe without a writer is not waited for: if it were, the test would not end.
+/// A pipe that nobody writes to must not be waited for. If a call waited, the test would not end.
 #[cfg(unix)]
 #[test]
 fn what_is_no_file_is_refused_at_once_and_named() {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Random sequences of every view and writer operation, beside a model that is plain vectors, and
-//! beside the same calls in C: contents, addresses, lengths, refusals and counts must agree.
+//! Runs random sequences of every operation on views and writers, compared with a model of plain
+//! vectors and with the same calls in C. Contents, addresses, lengths, refusals and counts must
+//! agree.
 
 use aegis_memory::buffer::{Buffer, BufferChain, BufferMut};
 use aegis_memory::ffi;
@@ -44,7 +45,7 @@ enum Op {
 }
 
 fn op() -> impl Strategy<Value = Op> {
-    // Any of those there are, or one of the latest: neighbours, mostly.
+    // Any of the existing ones, or one of the latest three, which are mostly neighbours.
     let i = || prop_oneof![any::<usize>(), usize::MAX - 2..=usize::MAX];
     let at = || 0..40_usize;
     let bytes = || proptest::collection::vec(any::<u8>(), 0..30);
@@ -73,21 +74,23 @@ fn op() -> impl Strategy<Value = Op> {
     ]
 }
 
-/// A view as Rust makes it, the same as C makes it, and its bytes.
+/// A view that Rust has made, the same view made by C, and its bytes.
 struct View {
     rust: Buffer,
     c: Buffer,
     model: Vec<u8>,
 }
 
-/// A writer as Rust makes it, the same as C makes it, and its bytes. Each has memory of its own.
+/// A writer that Rust has made, the same writer made by C, and its bytes. Each of the two writers
+/// has memory of its own.
 struct Writer {
     rust: BufferMut,
     c: BufferMut,
     model: Vec<u8>,
 }
 
-/// The place, among `count`, that a number of an operation means: the last few from the end.
+/// The index below `count` that a number in an operation stands for. The largest numbers stand for
+/// the last few indices.
 fn pick(i: usize, count: usize) -> usize {
     match usize::MAX - i {
         from_end @ 0..=2 => count - 1 - from_end.min(count - 1),
@@ -101,7 +104,7 @@ struct World {
     writers: Vec<Writer>,
 }
 
-/// Offset in the owner's memory, length, capacity of it, and count.
+/// The offset in the owner's memory, the capacity of that memory, and the count of references.
 fn place(data: *const u8, owner: *mut ffi::aegis_buffer_owner) -> Option<(usize, usize, usize)> {
     if owner.is_null() {
         return None;
@@ -128,7 +131,7 @@ fn as_writer(c: ffi::aegis_buffer_mut) -> BufferMut {
     unsafe { BufferMut::from_raw(c) }
 }
 
-/// The C struct of a view, to be changed.
+/// The C struct of a view, for calls that change it.
 fn raw(buffer: &mut Buffer) -> *mut ffi::aegis_buffer {
     let buffer: *mut Buffer = buffer;
     buffer.cast()
@@ -276,7 +279,7 @@ impl World {
                 None
             }
             Op::Unsplit(_, j) => {
-                // The one behind, mostly, if there is one.
+                // Mostly the view that begins where this one ends, if there is one.
                 let end = self.views[i].rust.as_ptr_range().end;
                 let next = self.views.iter().position(|view| view.rust.as_ptr() == end);
                 let j = next.filter(|_| j % 4 != 0).unwrap_or(pick(j, self.views.len()));
@@ -397,7 +400,7 @@ impl World {
                 }
             }
             Op::WriterUnsplit(_, j) => {
-                // The one behind, mostly, if there is one.
+                // Mostly the writer that begins where this one ends, if there is one.
                 let end =
                     self.writers[i].rust.as_ptr().wrapping_add(self.writers[i].rust.capacity());
                 let next = self.writers.iter().position(|writer| writer.rust.as_ptr() == end);

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Writers: capacity and alignment, filling, splitting, growing, freezing, `io::Write` and `fmt`.
+//! Tests writers: capacity and alignment, filling, splitting, growing, freezing, `io::Write` and
+//! `fmt::Write`. A writer must keep its bytes and must move no more of them than go through it. A
+//! refused call must change nothing.
 #![cfg(feature = "std")]
 
 mod support;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Owners of owners: turning buffers into `Bytes` and back piles nothing up, and owners nested by
-//! the user are dropped exactly once, on a stack that a recursion would use up at once.
+//! Tests owners that own buffers. Turning a buffer into `Bytes` and back must not pile up wrappers.
+//! Owners that the user nests must each be dropped exactly once, on a stack that recursion would
+//! use up at once.
 #![cfg(feature = "std")]
 
 mod support;
@@ -14,7 +15,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use support::panic_of;
 
-/// Counts the allocations of each thread that live.
+/// Counts the live allocations of each thread.
 struct Counting;
 
 thread_local! {
@@ -22,7 +23,7 @@ thread_local! {
 }
 
 fn count(step: isize) {
-    // A thread that ends may allocate when its variables are gone.
+    // A thread that ends may allocate after its variables are gone.
     let _ = LIVE.try_with(|live| live.set(live.get() + step));
 }
 
@@ -46,7 +47,7 @@ static COUNTING: Counting = Counting;
 
 const LEVELS: usize = if cfg!(debug_assertions) { 200_000 } else { 1_000_000 };
 
-/// Runs in a thread whose stack is a few hundred levels deep at most.
+/// Runs `f` in a thread whose stack has room for a few hundred levels at most.
 fn on_a_small_stack<R: Send>(f: impl FnOnce() -> R + Send) -> R {
     thread::scope(|threads| {
         let thread = thread::Builder::new().stack_size(128 * 1024);
@@ -55,7 +56,7 @@ fn on_a_small_stack<R: Send>(f: impl FnOnce() -> R + Send) -> R {
     })
 }
 
-/// An owner that owns a buffer, counts its drops, and panics in one of them.
+/// An owner that owns a buffer and counts its drops. Its drop may panic.
 struct Wrapper {
     inner: Buffer,
     drops: Arc<AtomicUsize>,
@@ -137,7 +138,7 @@ fn panics_of_nested_owners_leave_none_behind() {
         let buffer = nested(100, &drops, |level| level == panics);
         assert_eq!(panic_of(|| drop(buffer)), "an owner panics", "{panics}");
         assert_eq!((drops.load(Relaxed), Arc::strong_count(&drops)), (100, 1), "{panics}");
-        // Nothing is left of it for the next one.
+        // No wrapper of it may be left for the next round.
         drop(nested(100, &drops, |_| false));
         assert_eq!(drops.load(Relaxed), 200);
     }
@@ -149,7 +150,7 @@ fn panics_of_nested_owners_leave_none_behind() {
 
 #[test]
 fn sixteen_levels_are_dropped_at_once_and_the_rest_in_the_outermost_drop() {
-    /// Notes when its drop begins and when that of what it owns has returned.
+    /// Notes when its drop begins, and when the drop of what it owns has returned.
     struct Noting(Option<Buffer>, usize, Arc<Mutex<Vec<(usize, bool)>>>);
     impl AsRef<[u8]> for Noting {
         fn as_ref(&self) -> &[u8] {
@@ -183,7 +184,7 @@ fn nested_owners_of_a_thread_that_ends_are_dropped_with_its_variables() {
     let drops = Arc::new(AtomicUsize::new(0));
     let buffer = nested(LEVELS / 10, &drops, |_| false);
     on_a_small_stack(|| KEPT.with(|kept| *kept.borrow_mut() = Some(buffer)));
-    // The thread's variables are dropped after its result is there.
+    // The thread's variables may be dropped after its result has arrived.
     let until = std::time::Instant::now() + std::time::Duration::from_secs(60);
     while drops.load(Relaxed) < LEVELS / 10 && std::time::Instant::now() < until {
         thread::yield_now();
@@ -200,7 +201,8 @@ mod bytes {
         LIVE.with(Cell::get)
     }
 
-    /// Turns the buffer into `Bytes` and back, often; returns how many allocations that piled up.
+    /// Turns the buffer into `Bytes` and back many times. Returns how many allocations piled up at
+    /// most.
     fn hop(mut buffer: Buffer, hops: usize) -> (Buffer, isize) {
         let before = live();
         let mut most = 0;
@@ -267,7 +269,7 @@ mod bytes {
         assert_eq!((drops.load(Relaxed), Arc::strong_count(&drops)), (1, 1));
     }
 
-    /// A second copy of the crate writes the same flag, and the mark of its own.
+    /// A second copy of the crate sets the same flag, but writes its own mark behind the header.
     #[test]
     fn owner_of_another_copy_is_wrapped_once_more() {
         use aegis_memory::ffi;

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Pools of buffers: classes, policies when empty, waiting, growth, numbers of blocks, figures.
+//! Tests pools of buffers: size classes, what an empty pool does (refuse, wait, use the heap),
+//! growth, the numbers of blocks, and the statistics. A buffer must come back exactly once, and a
+//! refusal must change nothing and say why.
 
 mod support;
 
@@ -15,7 +17,7 @@ fn two_classes() -> BufferPoolBuilder {
     BufferPool::builder().class(4096, 2).class(512, 2)
 }
 
-/// Buffers out, of each class.
+/// How many buffers of each class are out.
 fn in_use(pool: &BufferPool) -> Vec<usize> {
     pool.stats().classes.iter().map(|class| class.in_use).collect()
 }
@@ -256,7 +258,7 @@ fn source_that_refuses_at_every_step_leaves_nothing_behind() {
     }
 }
 
-// Without std it ends the process.
+// Without `std`, the panic ends the process.
 #[cfg(feature = "std")]
 #[test]
 fn panic_of_a_source_goes_on_from_the_call_that_led_to_it() {

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Writers that are filled by readers and from descriptors, and what a reader sees of their room.
+//! Tests writers that are filled by readers and from descriptors. Only the bytes that a reader has
+//! stored may count, and a reader must never see uninitialised memory or the bytes of the memory's
+//! last use.
 #![cfg(feature = "std")]
 
 mod support;
@@ -8,7 +10,7 @@ use aegis_memory::buffer::{read_vectored, BufferMut, BufferPool};
 use std::io::{self, ErrorKind, Read};
 use support::{panic_of, writer};
 
-/// Reads as it is told: how many bytes it claims, or an error.
+/// A reader that claims a number of bytes, or an error, as the test has set.
 struct Claims(Result<usize, ErrorKind>);
 
 impl Read for Claims {
@@ -59,7 +61,7 @@ fn read_vectored_fills_one_after_the_other() {
     assert_eq!(writers[3], "wbcdef");
 }
 
-/// Stores a byte everywhere, claims a few bytes, and keeps what it saw before.
+/// Fills the room with a byte, claims a few bytes, and keeps what was in the room before.
 struct Marks {
     byte: u8,
     claim: usize,
@@ -74,7 +76,7 @@ impl Read for Marks {
     }
 }
 
-/// What a reader that marks the room with `byte` and claims `claim` bytes sees of it.
+/// What was in the room before a reader filled it with `byte` and claimed `claim` bytes.
 fn seen(writer: &mut BufferMut, byte: u8, claim: usize) -> Vec<u8> {
     let mut reader = Marks { byte, claim, seen: Vec::new() };
     writer.read_from(&mut reader).unwrap();

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Storms: views cloned, cut, sent and dropped by many threads at once; every release runs once, on
-//! whichever thread is last, under no lock.
+//! Many threads clone, cut, send and drop views at the same time. Each owner must be released
+//! exactly once, by the thread that drops the last view, and without a lock held.
 
 use aegis_memory::arena::Arena;
 use aegis_memory::buffer::{Buffer, BufferPool, WhenEmpty};
@@ -18,7 +18,7 @@ fn next(state: &mut u64) -> usize {
     (*state >> 33) as usize
 }
 
-/// Bytes that count their drops.
+/// An owner of bytes that counts its drops.
 struct Counted(Vec<u8>, Arc<AtomicUsize>);
 
 impl AsRef<[u8]> for Counted {
@@ -29,13 +29,14 @@ impl AsRef<[u8]> for Counted {
 
 impl Drop for Counted {
     fn drop(&mut self) {
-        // The memory must be whole still, whoever is last.
+        // Whichever thread drops the last view, the memory must still be whole.
         assert!(self.0.iter().all(|&byte| byte == self.0[0]));
         self.1.fetch_add(1, SeqCst);
     }
 }
 
-/// Clones, cuts and drops views of one memory at random; each shows the same byte everywhere.
+/// Clones, cuts and drops views of one memory at random. Each view must show the same byte
+/// everywhere.
 fn churn(buffer: &Buffer, seed: u64, steps: usize) {
     let mut state = seed;
     let mut views = vec![buffer.clone()];

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What views can do as bytes can: compare, hash, sort, show themselves, be read.
+//! Tests the traits of views: comparing, hashing, ordering, formatting and reading must do what the
+//! same trait does with the bytes.
 #![cfg(feature = "std")]
 
 use aegis_memory::buffer::{Buffer, BufferMut};

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! `build.rs` links libatomic exactly where the core calls it.
+//! `build.rs` must link libatomic exactly where the core calls it.
 #![cfg(not(feature = "bindgen"))]
 
 #[allow(dead_code)]
@@ -14,7 +14,8 @@ use std::path::Path;
 use std::process::Command;
 use std::{env, fs};
 
-/// The object that the target's compiler makes of a function that reads an atomic word of this type.
+/// The object that the target's compiler makes of a function that reads an atomic word of this
+/// type.
 fn object_of(name: &str, word: &str) -> Vec<u8> {
     let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join("build_script");
     fs::create_dir_all(&dir).expect("the directory can be made");
@@ -51,7 +52,7 @@ fn object_that_calls_libatomic_is_told_from_one_that_does_not() {
     assert!(calls_libatomic(&object_of("many", "struct { char bytes[64]; }")));
 }
 
-/// Not only in the library as build.rs sees it, but as the linker does.
+/// Reads the symbols of the library as the linker does, while `build.rs` searches its bytes.
 #[cfg(target_os = "linux")]
 #[test]
 fn core_is_linked_with_libatomic_where_it_calls_it() {

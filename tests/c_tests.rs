@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The C tests under `cargo test`: the core and each program of `tests/c` are compiled by the compiler
-//! that `cc` finds, and the program is run and must end with exit code 0. No CMake is needed.
+//! Runs the C tests under `cargo test`. The compiler that `cc` finds compiles the core and each
+//! program of `tests/c`. The test then runs the program, which must end with exit code 0. No CMake
+//! is needed.
 
 #[path = "support/c_programs.rs"]
 mod c_programs;
@@ -101,7 +102,8 @@ c_tests! {
     source_test
 }
 
-/// A program with a copy of the core linked in, which loads another one from a shared library.
+/// Runs a program that has one copy of the core linked in and loads another one from a shared
+/// library.
 #[cfg(unix)]
 #[test]
 fn two_copies_of_the_core_share_objects() {
