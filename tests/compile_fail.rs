@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Programs that break a promise of the library's must not compile, for the reasons that they give
-//! themselves: `tests/support/programs.rs` says how.
+//! Programs that break a promise of the library must not compile, and rustc must give the reasons
+//! that the programs themselves name. `tests/support/programs.rs` says how a program names them.
+//! The last tests check the method itself.
 
 #[path = "compile_pass/every_promise_kept.rs"]
 mod every_promise_kept;
@@ -51,7 +52,8 @@ fn program_that_keeps_every_promise_runs() {
     every_promise_kept::main();
 }
 
-/// Each program here is checked as those above are, and what is wrong with it must be found.
+/// Checks these programs as the ones above. Each has a fault in what it expects, and the check must
+/// report the fault.
 #[test]
 fn programs_that_fail_otherwise_than_expected_are_reported() {
     let cases: [(&str, &str, &[&str]); 10] = [

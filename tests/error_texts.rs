@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What each failing call says: one table of calls, and the sentence of each, word for word.
+//! Tests what each failing call says: a table of calls, and the sentence of each, word for word.
 //!
-//! Every sentence names what was asked and what was allowed. The core writes the same sentences of
-//! its records (`tests/c/error_test.c`).
+//! Every sentence must name what was asked and what was allowed. The core makes the same sentences
+//! of its records (`tests/c/error_test.c`).
 
 mod support;
 
@@ -22,7 +22,7 @@ use support::panic_of;
 const MAX: usize = isize::MAX as usize;
 const MOST_BLOCKS: usize = ffi::AEGIS_POOL_MAX_BLOCKS as usize;
 
-/// A source without memory.
+/// A source that has no memory.
 struct Empty;
 
 // SAFETY: it gives nothing.
@@ -41,7 +41,8 @@ fn text<T>(result: Result<T, AllocError>) -> String {
     result.err().expect("the call fails").to_string()
 }
 
-/// Checks rows of: what fails and says so => [what it should say, as `format!` takes it].
+/// Checks rows of the form: the failing call as a text => [what the text must be, as arguments of
+/// `format!`].
 macro_rules! table {
     ($($says:expr => [$($wanted:tt)+]);* $(;)?) => {
         for (call, says, wanted) in [$((stringify!($says), $says, format!($($wanted)+))),*] {
@@ -91,12 +92,12 @@ fn arenas_say_what_was_asked_and_what_was_allowed() {
         text(bounded.try_alloc(1000)) => ["memory limit exceeded: {}", refusal("query", bounded.try_alloc(1000))];
         panic_of(|| empty().alloc(100).len()) => ["out of memory: 100 bytes requested at alignment 8, 0 bytes in use"];
     }
-    // What is allowed is not refused as a layout.
+    // The largest allowed capacity is not refused as a layout.
     let allowed = Arena::builder().capacity(most).source(Empty).build();
     assert!(matches!(allowed, Err(AllocError::OutOfMemory { .. })));
 }
 
-/// The words of a budget's refusal, in which the budget's own figures are.
+/// The text of a budget's refusal. It must contain the budget's own numbers.
 fn refusal<T>(budget: &str, result: Result<T, AllocError>) -> String {
     match result.err().expect("the call fails") {
         AllocError::LimitExceeded { limit, in_use, refusal: Some(refusal), .. } => {
@@ -110,7 +111,7 @@ fn refusal<T>(budget: &str, result: Result<T, AllocError>) -> String {
     }
 }
 
-/// The rows that all pools have in common.
+/// The rows that are the same for all pools.
 macro_rules! pool_rows {
     ($Pool:ident) => {{
         let none = || $Pool::builder().source(Empty);
@@ -138,7 +139,8 @@ macro_rules! pool_rows {
             error.to_string(),
             "pool exhausted: 5 blocks of 128 bytes requested, 0 of 3 blocks in use"
         );
-        // A block too large names the most that there can be, which is then only not to be had.
+        // The error of a block that is too large names the largest legal size. A block of that size
+        // is legal, but there is no memory for it.
         let large = |bytes| none().block_size(bytes).blocks(1).build().map(drop).unwrap_err();
         let AllocError::InvalidLayout { size: usize::MAX, align: 8, limit, .. } = large(usize::MAX)
         else {
@@ -148,7 +150,7 @@ macro_rules! pool_rows {
         assert!(matches!(large(limit), AllocError::OutOfMemory { .. }), "{}", large(limit));
         let named = format!("with alignment 8; a size is at most {limit} bytes at this alignment");
         assert!(large(limit + 1).to_string().ends_with(&named), "{}", large(limit + 1));
-        // As many blocks as are allowed at this size.
+        // The largest number of blocks that is allowed at this size is legal too.
         let many = |count| none().block_size(1 << 40).blocks(count).build().map(drop).unwrap_err();
         let AllocError::Invalid { what: What::Blocks, allowed, .. } = many(1 << 30) else {
             panic!("{}", many(1 << 30));
@@ -171,7 +173,7 @@ fn pools_say_what_was_asked_and_what_was_allowed() {
     }
 }
 
-/// What the first request to a source asks for, in a pool that it refuses.
+/// Demands that the pool is refused by its source, whatever the pool asks it for first.
 macro_rules! refused_by_its_source {
     ($($Pool:ident),*) => {
         $(for (size, count, max) in [
@@ -187,7 +189,8 @@ macro_rules! refused_by_its_source {
             let asked = if cfg!(target_pointer_width = "64") {
                 matches!(error, AllocError::OutOfMemory { requested, .. } if requested > MOST_BLOCKS)
             } else {
-                // There are as many as leave room in the address space, and the error says so.
+                // Only as many blocks are allowed as leave room in the address space. The error
+                // says how many.
                 let AllocError::Invalid { requested, allowed, what, .. } = error else {
                     panic!("{error}");
                 };
@@ -210,7 +213,8 @@ fn pools_of_the_documented_most_are_refused_by_their_source_only() {
     refused_by_its_source!(Pool, LockFreePool, LockedPool);
     let mut most = MOST_BLOCKS;
     let build = |most| BufferPool::builder().source(Empty).class(16, most).build();
-    // Their slots leave room for fewer in a small address space, their pages for fewer still.
+    // In a small address space their slots leave room for fewer blocks, and their pages for fewer
+    // still.
     while let Err(AllocError::Invalid { what: What::Blocks, allowed, .. }) = build(most) {
         assert!(cfg!(target_pointer_width = "32") && allowed < most, "{allowed} of {most}");
         most = allowed;
@@ -229,10 +233,11 @@ fn a_pool_as_large_as_the_address_space_allows_gets_no_caches_rather_than_none()
             let builder = LockFreePool::builder().source(Empty).block_size(size).blocks(count);
             builder.build().map(drop).unwrap_err()
         };
-        // One block less than what a slab could hold without any other.
+        // One block less than a slab could hold if it held nothing else.
         let count = ((MAX - 4096) / (size + 16)).min(MOST_BLOCKS);
         let AllocError::OutOfMemory { .. } = build(count) else {
-            // Beside the blocks lie links, which are in the way of the smallest only.
+            // The links lie beside the blocks. Only the smallest blocks are so many that the links
+            // need too much room.
             assert!(cfg!(target_pointer_width = "32") && size == 16, "{}", build(count));
             continue;
         };
@@ -328,7 +333,7 @@ fn files_say_what_was_asked_and_what_was_allowed() {
 #[test]
 fn an_error_that_c_hands_over_is_never_taken_for_another() {
     let mut raw = MaybeUninit::<ffi::aegis_buffer_pool>::zeroed();
-    // SAFETY: an all-zero handle is a released one, of which the core says so.
+    // An all-zero handle is a released one, and the core says so.
     let released = unsafe { BufferPool::borrow_raw(raw.as_mut_ptr()) };
     assert_eq!(
         text(released.get(10)),
@@ -346,7 +351,7 @@ fn every_status_of_the_header_has_a_text_of_its_own() {
         lowest = lowest.min(value.unwrap_or_else(|_| panic!("AEGIS_E_{name} has a number")));
     }
     assert!(lowest <= ffi::AEGIS_E_IO);
-    // SAFETY: any value may be asked for, and the text is static.
+    // Any number may be passed as a status, and the text is static.
     let message = |status| unsafe { CStr::from_ptr(ffi::aegis_status_message(status)) };
     for status in lowest..=0 {
         assert_ne!(message(status), message(1), "status {status} has no text");
@@ -369,7 +374,7 @@ fn every_status_of_the_header_has_a_text_of_its_own() {
         let length =
             unsafe { ffi::aegis_error_explain(&raw, says.as_mut_ptr().cast(), says.len()) };
         let says = std::str::from_utf8(&says[..length]).expect("a sentence in ASCII");
-        // A copy of a file's bytes is of no alignment.
+        // A copy of a file's bytes has no alignment that was asked for.
         let whole = says.contains("4096") && (says.contains("64") || status == ffi::AEGIS_E_IO);
         assert!(status == 0 || whole, "{status}: {says}");
     }
@@ -377,7 +382,7 @@ fn every_status_of_the_header_has_a_text_of_its_own() {
 
 #[test]
 fn error_is_small_and_shared_pools_say_the_same() {
-    // Four sizes, and a word of 8 bytes for a count of blocks and for which error it is.
+    // Four sizes, and 8 bytes for a count of blocks and for the kind of the error.
     assert!(size_of::<AllocError>() <= 4 * size_of::<usize>() + 8);
     let pool = Arc::new(LockFreePool::new(64, 1));
     let _held = pool.alloc_owned().expect("one block");

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The quickstart example on good and bad input. `cargo test` builds examples beside the tests.
+//! Runs the quickstart example on good and bad input. Its output must be exact for good input, and
+//! bad input must give one line of error and exit code 1. `cargo test` builds the examples beside
+//! the tests.
 #![cfg(feature = "std")]
 
 #[path = "support/cargo.rs"]
@@ -15,8 +17,8 @@ use std::sync::Once;
 
 const ZONES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/data/zone1970.tab");
 
-/// `target/<profile>/examples/quickstart`. When cargo was asked for tests alone, it has not built the
-/// example: then it is asked again.
+/// The path `target/<profile>/examples/quickstart`. If cargo was asked for tests only, it has not
+/// built the example; then this function asks cargo to build it.
 fn quickstart() -> PathBuf {
     static BUILT: Once = Once::new();
     let example = cargo::profile().join("examples").join(format!("quickstart{EXE_SUFFIX}"));
@@ -35,7 +37,7 @@ fn run(arguments: &[&Path]) -> Output {
     command_for(&quickstart()).args(arguments).output().expect("the example starts")
 }
 
-/// Runs the example over these bytes in a file of this name.
+/// Writes these bytes into a file with this name and runs the example on it.
 fn run_on(name: &str, bytes: &[u8]) -> (Output, String) {
     let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
     std::fs::write(&path, bytes).expect("the folder for tests can be written");
@@ -49,7 +51,8 @@ fn output_of(output: Output) -> String {
     String::from_utf8(output.stdout).expect("the example prints UTF-8")
 }
 
-/// The example ends with status 1, nothing on its output, and this one line of error.
+/// Demands that the example ended with exit code 1, with nothing on its output and with this one
+/// line of error.
 #[track_caller]
 fn assert_refused(output: Output, message: &str) {
     assert_eq!(output.status.code(), Some(1));

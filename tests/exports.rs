@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The C core as build.rs compiles it exports nothing: all its functions are hidden, so what the
-//! crate is linked into keeps them to itself. They are those of `csrc/exports.txt`, as the bindings
-//! are.
+//! The C core as `build.rs` compiles it must export nothing: all its functions are hidden, so
+//! whatever the crate is linked into does not export them. Its public functions must be those of
+//! `csrc/exports.txt` and those of the bindings.
 //!
-//! After a header change, and with fresh bindings, `AEGIS_BLESS=1 cargo test --test exports` writes
-//! the list anew.
+//! After a change of a header, and with fresh bindings, `AEGIS_BLESS=1 cargo test --test exports`
+//! writes the list again.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -14,7 +14,7 @@ const BINDINGS: &str = include_str!("../src/bindings.rs");
 const HEAD: &str = "# SPDX-License-Identifier: Apache-2.0\n\
                     # What the shared library exports: every public function, one a line, sorted.\n";
 
-/// The functions that the bindings name.
+/// The functions that the bindings declare.
 fn bound() -> BTreeSet<&'static str> {
     let names = BINDINGS.split("pub fn ").skip(1).filter_map(|text| text.split('(').next());
     names.filter(|name| name.starts_with("aegis_")).collect()
@@ -32,8 +32,8 @@ fn list_names_what_the_bindings_do() {
     assert_eq!(kept, fresh, "csrc/exports.txt is stale: run this test with AEGIS_BLESS=1");
 }
 
-/// Columns of `readelf -sW`: number, value, size, type, binding, visibility, more of it on some
-/// machines, section, name.
+/// The columns of `readelf -sW` are: number, value, size, type, binding, visibility, more columns
+/// on some machines, section, name.
 #[cfg(target_os = "linux")]
 #[test]
 fn every_symbol_of_the_core_is_hidden() {

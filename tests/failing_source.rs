@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Sources that refuse or panic: the n-th request fails, for every n until the work succeeds.
-//! Each failure is reported, changes nothing and leaks nothing.
+//! Tests sources that refuse or panic: the n-th request fails, for every n until the work succeeds.
+//! Each failure must be reported, must change nothing and must leak nothing.
 
 mod support;
 
@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::Arc;
 use support::{Act, TestSource};
 
-/// The outcome of one step. A step that failed is tried again by those who can.
+/// The outcome of one step.
 type Step = Result<(), AllocError>;
 
 struct CountsDrop(Arc<AtomicUsize>, #[allow(dead_code)] [u8; 600]);
@@ -25,7 +25,8 @@ impl Drop for CountsDrop {
     }
 }
 
-/// Every way to ask for memory, small and large. `made` and `dropped` count values with drop glue.
+/// Asks for memory in every way, in small and large sizes. `made` and `dropped` count the values
+/// with drop glue.
 fn steps(arena: &Arena, made: &Arc<AtomicUsize>, dropped: &Arc<AtomicUsize>, each: &dyn Fn(Step)) {
     let value = || {
         made.fetch_add(1, SeqCst);
@@ -149,7 +150,7 @@ fn static_value_without_room_for_its_finalizer_is_dropped_and_leaves_no_trace() 
     let dropped = Arc::default();
     arena.alloc_uninit(arena.remaining() - 656);
     let used = arena.used();
-    // 608 bytes for the value fit; the finalizer behind it may not.
+    // The value of 608 bytes fits; the finalizer behind it may not fit.
     let mut fitted = 0;
     while arena.try_alloc_static(CountsDrop(Arc::clone(&dropped), [0; 600])).is_ok() {
         fitted += 1;
@@ -187,7 +188,8 @@ mod panicking {
 
     #[test]
     fn panic_in_acquire_is_never_left_for_another_arena() {
-        // The step is refused by a panic; the second request, of the exact size, succeeds.
+        // The source panics at the growth step, which refuses that step. The second request, of the
+        // exact size, succeeds.
         let plan = |request| if request == 1 { Act::Panic } else { Act::Give };
         for form in 0..3 {
             let (source, _log) = TestSource::with_plan(plan);
@@ -258,13 +260,13 @@ mod panicking {
     }
 }
 
-/// A source that keeps its promise of alignment only when told to.
+/// A source that aligns its memory as promised only if `keeps` is not 0.
 struct Misaligned {
     inner: TestSource,
     keeps: Arc<AtomicUsize>,
 }
 
-/// Room before the block, so that it can be given at a wrong place.
+/// The layout with room before the block, so that the source can give the block at a wrong place.
 fn with_room(layout: Layout) -> Layout {
     Layout::from_size_align(layout.size() + layout.align(), layout.align()).expect("no overflow")
 }

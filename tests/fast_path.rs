@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The fast path is written in C and again in Rust: here both are driven over the same random
-//! sequences, on an arena each of the same settings, and must give the same offsets, the same
-//! zeroes, the same failures and the same figures.
+//! Compares the two copies of the fast path, one in C and one in Rust. The test drives both with
+//! the same random sequences, each on an arena of its own with the same settings. Both must give
+//! the same offsets, the same zeroes, the same failures and the same statistics.
 
 mod support;
 
@@ -68,7 +68,7 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
     prop::collection::vec(op, 0..120)
 }
 
-/// What an allocation came to: where it is in its region, or why it failed.
+/// The outcome of an allocation: its offset in the region, or why it failed.
 type Outcome = Result<usize, String>;
 
 struct Settings {
@@ -78,7 +78,7 @@ struct Settings {
     plain: bool,
 }
 
-/// One side: an arena, its region, and how it makes an allocation.
+/// One side: an arena and its region.
 struct Side {
     region: Arc<Region>,
     arena: Arena,
@@ -88,13 +88,14 @@ impl Side {
     fn new(settings: &Settings) -> Self {
         let region = Region::new(settings.zeroed);
         let builder = Arena::builder().capacity(settings.capacity).max_block(settings.max_block);
-        // What a debug build turns on sends every allocation to the slow path.
+        // In a debug build the flags send every allocation to the slow path.
         let builder = if settings.plain { builder.no_debug() } else { builder };
         let arena = builder.source(region.clone()).build().expect("the region has room");
         Self { region, arena }
     }
 
-    /// Size 0 may be anywhere, even outside of the region: only its alignment counts.
+    /// An allocation of size 0 may lie anywhere, even outside the region. Only its alignment
+    /// counts.
     fn place(&self, p: NonNull<u8>, size: usize) -> usize {
         if size == 0 {
             p.as_ptr() as usize % 8
@@ -104,7 +105,7 @@ impl Side {
     }
 }
 
-/// Memory must be zero; it is dirtied for the next round.
+/// Demands that the memory is zero if that was promised, and dirties it for the next round.
 fn use_up(p: NonNull<u8>, size: usize, zeroed: bool) {
     if zeroed {
         // SAFETY: `size` bytes at `p` were just allocated, and promised to be initialised.
@@ -118,7 +119,7 @@ fn use_up(p: NonNull<u8>, size: usize, zeroed: bool) {
     unsafe { p.as_ptr().write_bytes(DIRT, size) };
 }
 
-/// Allocates by the C functions.
+/// Allocates with the C functions.
 fn by_c(side: &Side, arena: &Arena, op: &Op) -> Outcome {
     let raw = arena.as_raw();
     let (size, align, zeroed) = match *op {
@@ -212,7 +213,7 @@ fn typed_value(arena: &Arena, number: u8) -> Result<NonNull<u8>, AllocError> {
     }
 }
 
-/// Allocates by the Rust functions. `None`: Rust has no form for the request.
+/// Allocates with the Rust functions. `None`: Rust has no form for this request.
 fn by_rust(side: &Side, arena: &Arena, op: &Op) -> Option<Outcome> {
     let (p, size, zeroed) = match *op {
         Op::Uninit(size) => {
@@ -244,7 +245,7 @@ fn by_rust(side: &Side, arena: &Arena, op: &Op) -> Option<Outcome> {
     }))
 }
 
-/// Applies the operation to both arenas, which are those of the sides or scopes in them.
+/// Applies the operation to both arenas. They are the arenas of the sides, or scopes in them.
 fn apply(sides: (&Side, &Side), c: &Arena, rust: &Arena, op: &Op) {
     if let Op::Scope(inner) = op {
         c.scope(|c| rust.scope(|rust| inner.iter().for_each(|op| apply(sides, c, rust, op))));

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What a child process sees that was forked while other threads were using its objects: each works
-//! there or says that it is lost, and the error says so too.
+//! Tests objects in a child process that was forked while another thread used them. Each object
+//! must either work there or fail with an error that says it is lost.
 #![cfg(all(feature = "std", unix))]
 
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -11,7 +11,7 @@ use aegis_memory::budget::MemoryBudget;
 use aegis_memory::pool::LockedPool;
 use aegis_memory::AllocError;
 
-/// What a child process found.
+/// What a child process has found.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u8)]
 enum Found {
@@ -36,7 +36,8 @@ fn look<T>(result: Result<T, AllocError>) -> Found {
     }
 }
 
-/// Forks and has the child look. It ends without running anything else of the parent's.
+/// Forks and runs `look` in the child. The child ends at once after it and runs nothing else of the
+/// parent's.
 fn fork_and(look: impl Fn() -> Found) -> Found {
     // SAFETY: the child allocates, which the C library allows after a fork, and ends at once.
     unsafe {
@@ -59,13 +60,13 @@ fn fork_and(look: impl Fn() -> Found) -> Found {
     }
 }
 
-/// A debug build would report each object that is lost.
+/// Without this, a debug build would report each lost object.
 fn silence_reports() {
     // SAFETY: no function is as good as any.
     unsafe { aegis_memory::ffi::aegis_set_report(None) };
 }
 
-/// Forks while another thread does `work`, until a child has found the object lost.
+/// Forks again and again while another thread does `work`, until a child has found the object lost.
 fn fork_until_lost(work: impl Fn() + Sync, look: impl Fn() -> Found) {
     silence_reports();
     let done = AtomicBool::new(false);
@@ -85,7 +86,7 @@ fn fork_until_lost(work: impl Fn() + Sync, look: impl Fn() -> Found) {
 fn budget_whose_children_are_lost_after_a_fork_says_so() {
     let root = MemoryBudget::new("root", usize::MAX);
     let _children: Vec<_> = (0..1000).map(|_| root.child("child", 1)).collect();
-    // The lock is held for as long as the children are looked at.
+    // The snapshot holds the lock for as long as it reads the children.
     let work = || drop(root.snapshot());
     fork_until_lost(work, || {
         let charged = root.try_reserve(10).is_ok();

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! One arena, both languages: Rust's arenas in the hands of C functions, and C's in those of Rust.
+//! Tests arenas that both languages use: C functions on arenas that Rust has made, and Rust on
+//! arenas that C has made. Both must see the same allocations, and finalizers of either language
+//! must run exactly once.
 
 mod support;
 
@@ -28,7 +30,7 @@ unsafe extern "C" fn count(context: *mut c_void) {
     unsafe { &*context.cast::<AtomicU32>() }.fetch_add(1, SeqCst);
 }
 
-/// Registers `count` the way C code does.
+/// Registers `count` as C code does.
 fn defer_count(arena: &Arena, counter: &AtomicU32) {
     let context = counter as *const AtomicU32 as *mut c_void;
     // SAFETY: the counter outlives the arena in these tests.
@@ -138,7 +140,7 @@ fn arena_goes_to_raw_and_back_with_everything_in_it() {
     let arena = Arena::builder().source(source).build().expect("no block yet");
     let text: *const str = arena.alloc_str("still here");
     let stats = arena.stats();
-    // Moved by memcpy, as C would.
+    // moved by memcpy, as C would do it
     let boxed = Box::new(arena.into_raw());
     // SAFETY: made by `into_raw`, and not used again under that name.
     let arena = unsafe { Arena::from_raw(*boxed) };

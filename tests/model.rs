@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Random work on an arena against a model of what is live: nothing overlaps, everything is
-//! aligned, content stays, zeroed memory is zero. Scopes nest, and allocations go to any arena
-//! that is open: the scope's own or one further out.
+//! Runs random work on an arena and compares it with a model of the live allocations. No two may
+//! overlap, each must be aligned, content must stay, and zeroed memory must be zero. Scopes nest,
+//! and an allocation goes to any open arena: the arena of the innermost scope, or one further out.
 
 mod support;
 
@@ -18,14 +18,15 @@ use support::TestSource;
 
 #[derive(Clone, Debug)]
 enum Op {
-    /// Allocates by form number, of this size and alignment, `out` scopes further out.
+    /// Allocates with the form of this number, with this size and alignment, from an arena `out`
+    /// scopes further out.
     Alloc {
         form: u8,
         size: usize,
         align: usize,
         out: usize,
     },
-    /// Resizes a live allocation, picked by number.
+    /// Resizes the live allocation that this number picks.
     Resize {
         pick: usize,
         size: usize,
@@ -90,7 +91,7 @@ struct World {
 const FORMS: u8 = 13;
 
 impl World {
-    /// Allocates from `arena`, whose scope is at `depth`.
+    /// Allocates from `arena`, whose scope has this depth.
     fn alloc(&mut self, arena: &Arena, depth: usize, form: u8, size: usize, align: usize) {
         let bytes: &mut [u8] = match form {
             0 => {
@@ -141,7 +142,7 @@ impl World {
         self.model.add(NonNull::from(items).cast(), len, align_of::<T>().max(8), depth);
     }
 
-    /// Applies an operation; `open` are the arena and the scopes in it, innermost last.
+    /// Applies an operation. `open` holds the arena and its open scopes, the innermost last.
     fn apply(&mut self, open: &[&Arena], op: &Op) {
         let innermost = open.len() - 1;
         match *op {
@@ -192,7 +193,7 @@ impl World {
     }
 }
 
-/// The operation's requests and scopes, and nothing else.
+/// Makes the requests and scopes of the operation and nothing else.
 fn request(open: &[&Arena], op: &Op) {
     let innermost = open.len() - 1;
     match *op {

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Rust's heap is exhausted: each allocation of every public call that returns a `Result` or an
-//! `Option` fails in turn. No call ends the process, each says what it wanted, and nothing is lost
-//! or leaked. C's heap is another one, whose refusals `tests/failing_source.rs` and the tests in C make.
+//! Tests the crate when Rust's heap is exhausted. Each allocation of every public call that returns
+//! a `Result` or an `Option` fails in turn. No call may end the process, each must say what it
+//! asked for, and nothing may be lost or leaked. C's heap is a separate one:
+//! `tests/failing_source.rs` and the C tests make it refuse.
 //!
-//! The tables name the public functions, and the last test finds those in the source that are in no
-//! table. What is `quiet` in a table allocates nothing on Rust's heap at all.
+//! The tables name the public functions, and a test finds each function of the source that is in no
+//! table. A call that is `quiet` in a table must allocate nothing on Rust's heap at all.
 
 #[path = "support/failing_heap.rs"]
 mod failing_heap;
@@ -30,7 +31,7 @@ use std::ptr::NonNull;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::Arc;
 
-/// Counts how often it is dropped. As a source it gives memory of Rust's heap.
+/// A value that counts its drops. As a source it gives memory of Rust's heap.
 pub(crate) struct Counted(Arc<AtomicUsize>, [u8; 24]);
 
 impl Counted {
@@ -68,7 +69,8 @@ unsafe impl BlockSource for Counted {
     }
 }
 
-/// A budget that refuses every charge, the one above it that does, and what it is full of.
+/// A budget that refuses every charge, the parent whose limit is reached, and the reservation that
+/// fills the parent.
 pub(crate) fn full() -> (MemoryBudget, MemoryBudget, Reservation) {
     let root = MemoryBudget::new("root", 100);
     let full = root.child("full", MemoryBudget::UNLIMITED);
@@ -76,8 +78,7 @@ pub(crate) fn full() -> (MemoryBudget, MemoryBudget, Reservation) {
     (full, root, held)
 }
 
-/// Calls something on every form of arena, first out of a source and then under a budget that
-/// refuses.
+/// Makes a call on every form of arena, first with a source and then under a budget that refuses.
 macro_rules! on_every_arena {
     ($probe:ident, |$arena:ident| $call:expr) => {
         on_every_arena!(of $probe, Arena, |$arena| $call);
@@ -100,7 +101,7 @@ macro_rules! on_every_arena {
     };
 }
 
-/// Builds with a source, and with a budget that refuses.
+/// Builds an arena with a source, and then with a budget that refuses.
 fn build<A: ArenaKind>(probe: &Probe, builder: impl Fn() -> ArenaBuilder<A>) {
     let (source, drops) = Counted::new();
     drop(probe.fails(|| builder().source(source).capacity(5000).build()));
@@ -124,7 +125,7 @@ fn arenas() -> Vec<Row> {
             build(probe, Arena::builder);
             build(probe, LockFreeArena::builder);
             build(probe, LockedArena::builder);
-            // The first arena is made when it is asked for.
+            // The recycler makes its first arena when a caller asks for one.
             let (source, drops) = Counted::new();
             drop(probe.fails(|| ArenaRecycler::builder().max_idle(1).source(source).build()));
             assert_eq!(drops.load(SeqCst), 1, "the source is dropped once");
@@ -280,7 +281,7 @@ fn budgets_and_sources() -> Vec<Row> {
             probe.quiet(|| Text::of(format_args!("{root:?}{:?}", refusal.consumers)));
         }),
         row!("budget/tree.rs fmt"; |probe| {
-            // A picture that there is no memory for says so.
+            // A picture says so when there is no memory for it.
             let (_full, root, _held) = full();
             let drawn = probe.may_fail(|| Ok::<_, fmt::Error>(Text::of(format_args!("{root}"))));
             let drawn = drawn.expect("it says so");
@@ -341,7 +342,7 @@ fn an_error_is_four_sizes_and_what_it_is() {
     assert!(size_of::<AllocError>() <= 4 * size_of::<usize>() + 2 * size_of::<u32>());
 }
 
-/// What is in no table, and why.
+/// The functions that are in no table, and the reason for each group.
 const EXEMPT: &[(&str, &[&str])] = &[
     (
         "of a sealed trait: nobody outside calls it, and the tables go through it",
@@ -379,7 +380,7 @@ fn every_public_fallible_function_is_in_a_table() {
     let listed: BTreeSet<String> = tables.chain(exempt).map(String::from).collect();
     let found = fallible_calls::fallible_calls();
     let missing: Vec<_> = found.difference(&listed).collect();
-    // What a feature that is off brings is in no table.
+    // The functions of a feature that is off are in no table.
     let off = |name: &&String| {
         (!cfg!(feature = "std") && name.starts_with("buffer/"))
             || (!cfg!(feature = "allocator-api2") && name.starts_with("arena/allocator.rs"))

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! A panic of user code that the core has called comes out of the call that led to it, and of no
-//! other: every object, every call, every place where user code can panic.
+//! Tests panics of user code that the core has called. A panic must come out of the call that led
+//! to it, and of no other call. The tests go through every object, every call, and every place
+//! where user code can panic.
 #![cfg(feature = "std")]
 
 mod support;
@@ -15,7 +16,8 @@ use std::time::Duration;
 use support::panics::*;
 use support::{message_of, panic_of};
 
-/// Makes an object, lets `what` panic during `call`, and finds the panic there and nowhere else.
+/// Makes an object, lets `what` panic during `call`, and demands that the panic comes out of that
+/// call and of no other.
 #[track_caller]
 fn check<T>(what: u8, make: impl FnOnce(&Switch) -> T, call: impl FnOnce(&mut T)) {
     const MESSAGES: [&str; 5] = ["", "acquire", "release", "close", "drop"];
@@ -30,7 +32,7 @@ fn check<T>(what: u8, make: impl FnOnce(&Switch) -> T, call: impl FnOnce(&mut T)
     drop(object);
 }
 
-/// The object is dropped while `what` panics.
+/// Drops the object while `what` panics.
 #[track_caller]
 fn check_drop<T>(what: u8, make: impl FnOnce(&Switch) -> T) {
     check(what, |switch| Some(make(switch)), |object| drop(object.take()));
@@ -146,7 +148,7 @@ fn handles_and_recyclers() {
             arena.trim(0);
         },
     );
-    // What the guard gives back is too large to be kept.
+    // The arena that the guard gives back is too large for the stock to keep.
     check_drop(RELEASE, |switch| {
         let arena = recycler(switch).get_owned();
         arena.alloc(4 << 20);
@@ -261,7 +263,7 @@ fn every_call_of_buffers_and_their_pools() {
     check_drop(RELEASE, pool);
     check_drop(CLOSE, pool);
     check_drop(CLOSE, builder);
-    // The last handle to the pool.
+    // The page holds the last reference to the pool.
     let page = |switch: &Switch| pool(switch).get(1).unwrap();
     check_drop(RELEASE, page);
     let written = |switch: &Switch| {
@@ -270,7 +272,7 @@ fn every_call_of_buffers_and_their_pools() {
         page
     };
     check_drop(CLOSE, |switch| written(switch).freeze());
-    // With nothing written the page goes back at once.
+    // Nothing was written, so the page goes back to the pool at once.
     check(CLOSE, |switch| Some(page(switch)), |page| _ = page.take().unwrap().freeze());
     check(RELEASE, page, |writer| writer.reserve(1000));
     check(CLOSE, page, |writer| _ = writer.try_reserve(1000));
@@ -299,7 +301,7 @@ fn every_call_of_buffers_and_their_pools() {
         |switch| Some(arena(switch)),
         |arena| {
             let arena = arena.take().unwrap();
-            // No room is left for the header.
+            // The arena has no room left for the header.
             arena.alloc_uninit(arena.remaining());
             _ = Buffer::try_from_arena(arena, |_| b"bytes");
         },
@@ -318,7 +320,8 @@ fn unrelated_arena_after_a_reset_with_own_blocks() {
     switch.set(NOTHING);
 }
 
-/// Which calls of the core may run user code is decided where they are made.
+/// Only one file of the crate catches and resumes panics: each call into the core says whether it
+/// may run user code.
 #[test]
 fn every_contained_panic_goes_on_through_one_of_two_functions() {
     fn files(folder: &std::path::Path, found: &mut Vec<String>) {

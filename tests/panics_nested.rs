@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! User code that the core calls and that uses objects of its own, of which some panic: the panics of
-//! the two do not meet. And raw calls, which let none go on.
+//! Tests user code that the core calls and that itself uses objects whose user code panics. The
+//! inner panic and the outer one must not mix: each comes out of its own call. A panic in a raw
+//! call must end in that call.
 #![cfg(feature = "std")]
 
 mod support;
@@ -18,7 +19,7 @@ use std::sync::Arc;
 use support::panic_of;
 use support::panics::*;
 
-/// Panics with its number.
+/// A value whose drop panics with its number.
 struct Numbered(usize);
 
 impl Drop for Numbered {
@@ -27,8 +28,8 @@ impl Drop for Numbered {
     }
 }
 
-/// Uses objects of its own, in which panics are contained and go on, and says that it came to the
-/// end.
+/// A value whose drop uses other objects, in which panics are contained and resumed, and then
+/// counts that it has come to its end.
 struct Thorough(Arc<AtomicUsize>);
 
 impl Drop for Thorough {
@@ -65,7 +66,7 @@ fn finalizer_that_uses_objects_of_its_own_is_not_cut_short_by_the_panic_before_i
     check!(recycler.get());
 }
 
-/// A source that panics when a block goes back, after it has used objects of its own.
+/// A source that uses other objects and then panics when a block comes back.
 struct BusySource(Arc<AtomicUsize>);
 
 // SAFETY: the global allocator's blocks.
@@ -114,7 +115,8 @@ fn pressure_callback_panics_alone_and_leaves_the_panic_of_the_call_around_it() {
     drop(budget.reserve(1 << 19));
     assert_eq!(called.load(SeqCst), 1);
     bystanders();
-    // The source refuses the growth step by a panic; the charge of the second request calls back.
+    // The source panics at the growth step, which refuses that step. The charge of the second
+    // request then calls the callback.
     let switch = Switch::default();
     let arena = Arena::builder().budget(&budget).source(switch.source()).build().unwrap();
     switch.set(ACQUIRE);
@@ -146,7 +148,7 @@ fn panic_in_a_raw_call_ends_there() {
     arena.alloc(10);
     bystanders();
 
-    // It does not take the place of a panic in the next safe call, nor come out with it.
+    // That panic must not replace a panic of the next safe call, nor come out of that call.
     arena.alloc_static(Numbered(2));
     assert_eq!(panic_of(|| arena.reset()), "2");
     arena.alloc(10);
@@ -235,7 +237,7 @@ fn payload_whose_drop_panics_is_left_alone() {
     struct Nasty;
     impl Drop for Nasty {
         fn drop(&mut self) {
-            // The payload of this panic is forgotten: it is one that takes no memory.
+            // The library forgets the payload of this panic. This one takes no memory.
             std::panic::resume_unwind(Box::new(()));
         }
     }

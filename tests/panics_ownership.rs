@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! A block source that panics at its n-th request, for every n until the work succeeds: no memory has
-//! two owners afterwards, none has been lost, and what has succeeded is there.
+//! Tests a block source that panics at its n-th request, for every n until the work succeeds.
+//! Afterwards no memory may have two owners, none may be lost, and what has succeeded must be
+//! there.
 #![cfg(feature = "std")]
 
 mod support;
@@ -15,8 +16,8 @@ use std::sync::Arc;
 use support::panics::{bystanders, Switch, CLOSE, DROP, NOTHING, RELEASE};
 use support::{message_of, panic_of, Act, TestSource};
 
-/// Does the work with a source whose n-th request panics, for every n up to the first without a
-/// panic. Returns how many panics there were.
+/// Does the work with a source whose n-th request panics, for each n up to the first one that
+/// causes no panic. Returns how many panics there were.
 fn at_every_request(work: impl Fn(TestSource, &Attempts)) -> usize {
     for n in 0.. {
         let asked = Arc::new(AtomicUsize::new(0));
@@ -58,7 +59,7 @@ impl Attempts {
     }
 }
 
-/// Slices full of their number each, which they must keep.
+/// Slices that are each filled with their own number, which they must keep.
 #[derive(Default)]
 struct Patterns<'a>(Vec<&'a mut [u64]>);
 
@@ -91,7 +92,7 @@ macro_rules! arena {
                     let mut patterns = Patterns::default();
                     for len in 1..60 {
                         if let Some(slice) = attempts.of(|| {
-                            // Its lower bound is 0, so it grows.
+                            // The lower bound is 0, so the slice grows while it is filled.
                             arena.alloc_slice_from_iter((0..2 * len).filter(|i| i % 2 == 0))
                         }) {
                             assert!(slice.iter().copied().eq((0..2 * len).filter(|i| i % 2 == 0)));
@@ -311,7 +312,7 @@ fn arenas_of_a_recycler_are_all_counted() {
 fn buffer_of_a_larger_class_or_of_the_heap_makes_a_panic_good() {
     let panics_at =
         |n| TestSource::with_plan(move |i| if i >= n { Act::Panic } else { Act::Give }).0;
-    // Side arrays and first slabs of both classes.
+    // The requests for the side arrays and first slabs of both classes.
     let builder = || BufferPool::builder().class_growing(64, 1, 2).class(4096, 1);
     let made = (0..).find(|&n| {
         catch_unwind(AssertUnwindSafe(|| builder().source(panics_at(n)).build())).is_ok()
@@ -362,14 +363,14 @@ fn buffers_of_a_pool_are_all_counted() {
 fn arena_that_has_become_a_buffer_is_kept_though_its_source_has_panicked() {
     fn fill_the_block(arena: &Arena) -> &[u8] {
         let text = arena.alloc_str("in the arena");
-        // AddressSanitizer and Valgrind are given a gap behind each allocation.
+        // For AddressSanitizer and Valgrind there is a gap behind each allocation.
         let flags = aegis_memory::build_flags();
         let gap = if flags.asan || flags.valgrind { 16 } else { 0 };
         arena.alloc_uninit(arena.remaining() - gap);
         text.as_bytes()
     }
     let arena = |source| Arena::builder().capacity(64).no_debug().source(source).build().unwrap();
-    // The growth step for the header is refused by a panic, a smaller block is not.
+    // The source panics at the growth step for the header, but gives a smaller block.
     let (source, log) = TestSource::with_plan(|n| if n == 1 { Act::Panic } else { Act::Give });
     let buffer = Buffer::from_arena(arena(source), fill_the_block);
     assert_eq!(buffer, "in the arena");
@@ -378,7 +379,7 @@ fn arena_that_has_become_a_buffer_is_kept_though_its_source_has_panicked() {
     log.assert_finished();
     bystanders();
 
-    // Both are: there is no buffer, and the arena is dropped.
+    // It panics at both requests: there is no buffer, and the arena is dropped.
     let (source, log) = TestSource::with_plan(|n| if n >= 1 { Act::Panic } else { Act::Give });
     let arena = arena(source);
     let message = panic_of(|| Buffer::try_from_arena(arena, fill_the_block));
@@ -398,7 +399,8 @@ fn builders_close_their_source_once() {
     });
 }
 
-/// The only handle to a pool whose memory is given back, or whose source is dropped, with a panic.
+/// The only handle to a pool. Giving its memory back, or dropping its source, panics if the switch
+/// says so.
 fn last_page(switch: &Switch) -> BufferMut {
     let pool = BufferPool::builder().class(64, 1).source(switch.source()).build().unwrap();
     let mut writer = pool.get(1).unwrap();
@@ -427,7 +429,7 @@ fn writer_that_has_moved_has_its_bytes_when_the_panic_of_its_old_memory_goes_on(
     }
 }
 
-/// "ab", "cd" and "ef" with the owner of the first, or of the first two, panicking when dropped.
+/// A chain of "ab", "cd" and "ef". The first `panicking` owners panic when they are dropped.
 fn chain(switch: &Switch, panicking: usize) -> BufferChain {
     struct Owner(Switch, &'static [u8], bool);
     impl AsRef<[u8]> for Owner {

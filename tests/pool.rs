@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What all pools do alike on one thread: blocks, figures, growth and limits.
+//! Tests what all pools do alike on one thread: blocks, statistics, growth, and limits. No block
+//! may be out twice, a refusal must name what was asked and change nothing, and a block must return
+//! to its own pool.
 
 mod support;
 
@@ -12,7 +14,7 @@ use std::mem;
 use std::ptr::NonNull;
 use support::{panic_of, TestSource, DIRT};
 
-/// The tests of one pool, in a module of its name.
+/// The tests of one kind of pool, in a module with the name of that kind.
 macro_rules! of_pool {
     ($module:ident, $Pool:ident) => {
         mod $module {

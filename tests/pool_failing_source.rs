@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Pools whose source refuses or panics: the n-th request fails, for every n until the work
-//! succeeds. Each failure is reported, changes nothing and leaks nothing.
+//! Tests pools whose source refuses or panics: the n-th request fails, for every n until the work
+//! succeeds. Each failure must be reported, must change nothing and must leak nothing.
 
 mod support;
 
@@ -14,18 +14,18 @@ use std::sync::Arc;
 use support::panic_of;
 use support::{message_of, Act, TestSource};
 
-/// Without feature `std` a panic in a source aborts.
+/// Without feature `std`, a panic in a source aborts the process.
 const ACTS: &[Act] =
     if cfg!(feature = "std") { &[Act::Refuse, Act::Panic] } else { &[Act::Refuse] };
 
-/// The tests of one pool, or of a cache in front of it, in a module of its name.
+/// The tests of one kind of pool, or of a cache in front of it, in a module with its name.
 macro_rules! of_pool {
     ($module:ident, $Pool:ident, [$($caches:tt)*], $count:literal, |$pool:ident| $front:expr) => {
         mod $module {
             use super::*;
 
-            /// Makes a pool over a source with this plan, takes all of its blocks, gives them back
-            /// and trims it, twice. Returns how many steps failed or panicked.
+            /// Makes a pool over a source with this plan. Twice, takes all of the pool's blocks,
+            /// gives them back and trims the pool. Returns how many steps failed or panicked.
             fn work(plan: impl Fn(usize) -> Act + Send + Sync + 'static) -> usize {
                 let (source, log) = TestSource::with_plan(plan);
                 let budget = MemoryBudget::new("pool", MemoryBudget::UNLIMITED);
@@ -130,7 +130,7 @@ of_pool!(cached, LockFreePool, [.caches(1)], 75, |pool| pool.cache());
 #[test]
 fn alloc_n_whose_growth_fails_takes_none_and_whose_growth_panics_loses_none() {
     fn at_third_slab(act: Act) -> TestSource {
-        // The side arrays and two slabs come before.
+        // The requests for the side arrays and for two slabs come before.
         TestSource::with_plan(move |n| if n == 3 { act } else { Act::Give }).0
     }
     macro_rules! check {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The fast paths of the one-owner pool and of the caches are written in C and again in Rust: here
-//! both are driven over the same random sequences, on a pool each, and must give the same blocks,
-//! the same failures and the same figures.
+//! Compares the fast paths of the one-owner pool and of the caches, which are written in C and
+//! again in Rust. The test drives both with the same random sequences, each on a pool of its own.
+//! Both must give the same blocks, the same failures and the same statistics.
 
 mod support;
 
@@ -12,7 +12,7 @@ use std::mem::MaybeUninit;
 use std::ptr::NonNull;
 use support::{TestSource, DIRT};
 
-/// What a side does with its blocks, given by address.
+/// The calls of one side on its blocks, which are given by address.
 trait Side {
     fn take(&self, zeroed: bool) -> Option<NonNull<u8>>;
     fn give_back(&self, block: NonNull<u8>);
@@ -85,7 +85,7 @@ impl Side for ByC<'_> {
     }
 }
 
-/// A cache of C's in front of a pool of Rust's.
+/// A cache that C has made, in front of a pool that Rust has made.
 struct CacheByC<'a> {
     pool: &'a LockFreePool,
     raw: std::cell::UnsafeCell<ffi::aegis_pool_cache>,

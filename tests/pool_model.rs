@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Random work on each of the pools and on a cache, held against a model.
+//! Runs random work on each kind of pool and on a cache, and compares it with a model. No block may
+//! be out twice, and the statistics must agree with the model.
 
 mod support;
 
@@ -8,7 +9,7 @@ use aegis_memory::AllocError;
 use proptest::prelude::*;
 use support::TestSource;
 
-/// What the random model drives: any of the pools, or a cache.
+/// What the random work drives: a pool of any kind, or a cache.
 trait Subject {
     type Block<'a>: AsRef<[u8]> + AsMut<[u8]> + std::fmt::Debug
     where
@@ -41,7 +42,8 @@ subject!([] LockFreePool, |pool| pool.stats());
 subject!([] LockedPool, |pool| pool.stats());
 subject!(['p] PoolCache<'p>, |cache| cache.pool().stats());
 
-/// Takes (low numbers) and gives back (high ones) at random, and holds the pool to its word.
+/// Takes a block at low numbers and gives one back at high numbers, and checks after each step what
+/// the pool promises.
 fn drive<S: Subject>(subject: &S, ops: &[u16], max: usize, exact: bool) {
     let mut held: Vec<(S::Block<'_>, u8)> = Vec::new();
     for (step, &op) in ops.iter().enumerate() {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What only a pool of one owner does: it is kept by its owned blocks, it is trimmed with blocks out,
-//! and its source may use it.
+//! Tests what only a pool of one owner does: its owned blocks keep it alive, it can be trimmed
+//! while blocks are out, and its source may use it.
 
 use aegis_memory::pool::Pool;
 use aegis_memory::source::{BlockSource, Heap, SourceBlock};
@@ -43,7 +43,7 @@ thread_local! {
     static SHARED: RefCell<Option<Rc<Pool>>> = const { RefCell::new(None) };
 }
 
-/// A source that comes back to the pool whenever it is called.
+/// A source that uses its pool each time the pool calls it.
 struct Reentrant;
 
 // SAFETY: passes requests on.
@@ -85,7 +85,8 @@ fn source_that_uses_the_pool_meanwhile_finds_it_whole() {
     SHARED.with(|shared| *shared.borrow_mut() = Some(pool.clone()));
     pool.trim(0);
     SHARED.with(|shared| *shared.borrow_mut() = None);
-    // The blocks taken as slabs went made the pool grow, whereupon the source kept one more.
+    // The source took blocks while slabs were given back, so the pool grew again, and for that the
+    // source was called and kept one more block.
     assert_eq!(pool.in_use(), 5);
     assert_eq!(pool.available() + 5, pool.capacity());
     assert_eq!(std::iter::from_fn(|| pool.alloc().ok().map(mem::forget)).count(), 35);

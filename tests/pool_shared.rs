@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Pools that threads share: caches, hand-over between threads, waiting, and a stress in which each
-//! block is stamped by its one owner.
+//! Tests pools that threads share: caches, blocks that go from one thread to another, and waiting.
+//! In the stress tests the one owner of a block stamps it. No block may have two owners or be lost,
+//! and each wait must end.
 
 use aegis_memory::budget::MemoryBudget;
 use aegis_memory::pool::{
@@ -16,12 +17,13 @@ use std::sync::{Arc, Barrier};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// More than there are cores, so that threads are stopped in the middle of what they do.
+/// More threads than there are cores, so that the system stops threads in the middle of a call.
 const THREADS: usize = 8;
-/// Operations of each thread in a stress.
+/// How many operations each thread does in a stress test.
 const ROUNDS: usize = if cfg!(debug_assertions) { 4_000 } else { 20_000 };
 
-/// Writes the owner all over the block, and later checks that nobody else did.
+/// Writes the owner's number all over the block, and later checks that no other thread has written
+/// to it.
 fn stamp(block: &mut [u8], owner: usize) {
     assert!(block.iter().all(|&byte| byte == 0), "not zero");
     block.fill(owner as u8 + 1);
@@ -32,7 +34,8 @@ fn check(block: &[u8], owner: usize) {
     assert!(block.iter().all(|&byte| byte == owner as u8 + 1), "another thread wrote here");
 }
 
-/// Takes up to 8 blocks at a time and gives them back in mixed order; counts what it got.
+/// Takes up to 8 blocks at a time and gives them back in mixed order. Counts the blocks that it
+/// got.
 fn churn<B: DerefMut<Target = [u8]>>(
     owner: usize,
     mut alloc: impl FnMut() -> Result<B, AllocError>,
@@ -91,7 +94,7 @@ fn more_threads_than_blocks_share_a_locked_pool_and_trim_it() {
 
 #[test]
 fn caches_of_many_threads_share_a_pool_and_give_all_back() {
-    // Half of the threads find no cache left and go to the pool itself.
+    // The pool has no cache left for half of the threads; they use the pool directly.
     let builder = LockFreePool::builder().block_size(64).blocks(16).max_blocks(64);
     let pool = builder.caches(THREADS / 2).build().unwrap();
     thread::scope(|threads| {
@@ -255,8 +258,8 @@ fn cache_moves_to_another_thread_and_may_be_forgotten() {
     assert!(pool.stats().parked > 0);
 }
 
-/// Sends blocks through a channel from threads that take them to threads that give them back, some
-/// through a cache, some by dropping them.
+/// Threads take blocks and send them through a channel to threads that give them back, some through
+/// a cache, some by dropping them.
 fn hand_over<'p>(pool: &'p LockFreePool) {
     let (sender, receiver) = sync_channel::<(usize, PoolBlock<'p, LockFreePool>)>(64);
     let receiver = std::sync::Mutex::new(receiver);
@@ -332,7 +335,7 @@ fn owned_blocks_keep_their_pool_alive_on_other_threads() {
     outlive(Arc::new(LockedPool::new(64, 3)), |pool| pool.alloc_owned_timeout(Duration::ZERO));
 }
 
-/// A block that goes away and comes back leaves its pool with as many owners as before.
+/// A block that goes out and comes back must leave the pool's number of owners as it was.
 macro_rules! into_raw_gives_the_pool_up {
     ($($name:ident: $Counted:ident<$Pool:ident>;)+) => {
         $(#[test]
@@ -420,7 +423,8 @@ fn no_block_is_lost_when_a_waiter_gives_up_as_it_arrives() {
     });
 }
 
-/// No lock is held while a pressure callback runs: it may take a block of the pool that grows.
+/// The pool holds no lock while a pressure callback runs, so the callback may take a block of the
+/// pool that grows.
 #[test]
 fn pressure_callback_takes_a_block_of_the_locked_pool_that_grows() {
     let budget = MemoryBudget::new("pool", 1 << 20);
@@ -441,7 +445,7 @@ fn pressure_callback_takes_a_block_of_the_locked_pool_that_grows() {
     assert_eq!(pool.stats().in_use, 0);
 }
 
-/// Nobody wakes a waiter when a budget has room again: it finds out by itself.
+/// No call wakes a waiting thread when a budget has room again: the thread finds out by itself.
 #[test]
 fn waiting_thread_gets_a_block_once_the_budget_has_room_again() {
     let budget = MemoryBudget::new("pool", 1 << 20);

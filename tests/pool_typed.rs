@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Typed pools over each form: values are moved in, dropped once, and sent between threads.
+//! Tests typed pools over each kind of pool. A value is moved in, must be dropped exactly once, and
+//! may be sent between threads where its pool allows that.
 
 mod support;
 
@@ -15,7 +16,7 @@ use std::ops::Deref;
 use std::thread;
 use support::{panic_of, TestSource};
 
-/// Counts its drops.
+/// A value that counts its drops.
 struct Counted<'a>(&'a Cell<usize>);
 
 impl Drop for Counted<'_> {
@@ -24,7 +25,7 @@ impl Drop for Counted<'_> {
     }
 }
 
-/// The tests of one pool, in a module of its name.
+/// The tests of one kind of pool, in a module with the name of that kind.
 macro_rules! of_pool {
     ($module:ident, $Pool:ident) => {
         mod $module {
@@ -151,7 +152,7 @@ fn values_of_a_shared_pool_cross_threads() {
     assert_eq!(pool.in_use(), 0);
 }
 
-/// Code over any pool, which names no more than the public bounds.
+/// Code over any kind of pool, which uses only the public bounds.
 fn length<H: Deref, T: BlockByte>(block: Block<H, T>) -> usize
 where
     H::Target: BlockPool,

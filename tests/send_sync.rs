@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Which types cross threads and which must not, asserted both ways.
+//! Asserts which types may cross threads and which must not. Each type has an assertion for what it
+//! is and one for what it is not.
 
 use aegis_memory::arena::{
     Arena, ArenaBox, ArenaBuilder, ArenaLayout, ArenaRecycler, ArenaStats, FixedArena, LocalArena,
@@ -21,7 +22,7 @@ use std::mem::MaybeUninit;
 use std::rc::Rc;
 use std::sync::MutexGuard;
 
-// One owner at a time: the arena moves between threads, references to it do not.
+// An arena has one owner at a time: it moves between threads, but references to it do not.
 assert_impl_all!(Arena: Send);
 assert_not_impl_any!(Arena: Sync, Clone);
 assert_not_impl_any!(&'static Arena: Send, Sync);
@@ -29,7 +30,8 @@ assert_impl_all!(FixedArena<'static>: Send);
 assert_not_impl_any!(FixedArena<'static>: Sync, Clone);
 assert_not_impl_any!(ArenaLayout<'static>: Send, Sync);
 
-// The shared ones go and are seen everywhere; a handle and a guard have one thread at a time.
+// Shared arenas and recyclers move between threads and can be used from all of them. A handle and a
+// guard belong to one thread at a time.
 assert_impl_all!(LockFreeArena: Send, Sync);
 assert_impl_all!(LockedArena: Send, Sync);
 assert_impl_all!(ArenaRecycler: Send, Sync);
@@ -42,7 +44,7 @@ assert_impl_all!(OwnedRecycledArena: Send);
 assert_not_impl_any!(OwnedRecycledArena: Sync, Clone, std::ops::DerefMut);
 assert_impl_all!(RecyclerStats: Send, Sync, Copy);
 
-// A box is an owner of its value and nothing else.
+// A box may do what its value may do.
 assert_impl_all!(ArenaBox<'static, u8>: Send, Sync);
 assert_impl_all!(ArenaBox<'static, dyn Send>: Send);
 assert_impl_all!(ArenaBox<'static, Cell<u8>>: Send);
@@ -52,7 +54,7 @@ assert_not_impl_any!(ArenaBox<'static, MutexGuard<'static, u8>>: Send);
 assert_not_impl_any!(ArenaBox<'static, Rc<u8>>: Send, Sync);
 assert_not_impl_any!(ArenaBox<'static, u8>: Clone);
 
-// A pool with one owner moves between threads; its blocks, which return to it, do not.
+// A pool with one owner moves between threads. Its blocks do not, because they return to it.
 assert_impl_all!(Pool: Send);
 assert_not_impl_any!(Pool: Sync, Clone);
 assert_not_impl_any!(PoolBlock<'static>: Send, Sync, Clone);
@@ -63,7 +65,7 @@ assert_impl_all!(TypedPool<u8>: Send);
 assert_not_impl_any!(TypedPool<u8>: Sync);
 assert_not_impl_any!(PoolBox<'static, u8>: Send, Sync);
 
-// Blocks of shared pools cross threads, each with its one owner.
+// Blocks of shared pools cross threads. Each has one owner.
 assert_impl_all!(LockFreePool: Send, Sync);
 assert_impl_all!(LockedPool: Send, Sync);
 assert_not_impl_any!(LockFreePool: Clone);
@@ -80,7 +82,7 @@ assert_impl_all!(PoolCache<'static>: Send);
 assert_not_impl_any!(PoolCache<'static>: Sync, Clone);
 assert_not_impl_any!(PoolBlock<'static, PoolCache<'static>>: Send, Sync);
 
-// A typed pool holds no value of its own; a box is as its value is.
+// A typed pool holds no value itself, and a box may do what its value may do.
 assert_impl_all!(TypedPool<Rc<u8>, LockFreePool>: Send, Sync);
 assert_impl_all!(PoolBox<'static, u8, LockFreePool>: Send, Sync);
 assert_impl_all!(PoolBox<'static, Cell<u8>, LockedPool>: Send);
@@ -89,7 +91,7 @@ assert_not_impl_any!(PoolBox<'static, Rc<u8>, LockFreePool>: Send, Sync);
 assert_impl_all!(PoolBox<'static, MutexGuard<'static, u8>, LockFreePool>: Sync);
 assert_not_impl_any!(PoolBox<'static, MutexGuard<'static, u8>, LockFreePool>: Send);
 
-// Views and pools are seen everywhere; a writer is sent, and has one handle.
+// Views and pools can be used from all threads. A writer can be sent, and has one handle.
 assert_impl_all!(Buffer: Send, Sync, Clone, std::panic::UnwindSafe);
 assert_not_impl_any!(Buffer: Copy, std::ops::DerefMut);
 assert_impl_all!(BufferMut: Send, Sync, std::ops::DerefMut);
@@ -109,7 +111,7 @@ assert_impl_all!(Heap: Send, Sync, Copy);
 assert_impl_all!(Pages: Send, Sync, Copy);
 assert_impl_all!(Global: Send, Sync, Copy);
 
-// Raw pointers: whoever sends them vouches for it.
+// Raw pointers: code that sends one to another thread must guarantee by itself that this is sound.
 assert_not_impl_any!(ArenaBuilder: Send, Sync);
 assert_not_impl_any!(PoolBuilder<LockFreePool>: Send, Sync);
 assert_not_impl_any!(SourceBlock: Send, Sync);
@@ -129,7 +131,7 @@ mod allocator {
 
     assert_impl_all!(FromAllocator<Global>: Send, Sync);
     assert_impl_all!(&'static Arena: Allocator);
-    // An owner with `&mut Arena` inside could be reset while its memory is in use.
+    // With a `&mut Arena` inside, an owner could be reset while its memory is in use.
     assert_not_impl_any!(Arena: Allocator);
     assert_not_impl_any!(&'static mut Arena: Allocator);
     assert_not_impl_any!(Vec<u8, &'static Arena>: Send, Sync);
@@ -140,7 +142,8 @@ mod allocator {
     assert_not_impl_any!(LockedArena: Allocator);
     assert_not_impl_any!(LocalArena<'static>: Allocator);
     assert_not_impl_any!(&'static mut LockFreeArena: Allocator);
-    // Memory of a shared arena is freed on any thread, that of a handle on its own.
+    // A shared arena may free its memory on any thread; a handle frees its memory on its own
+    // thread.
     assert_impl_all!(Vec<u8, &'static LockFreeArena>: Send, Sync);
     assert_not_impl_any!(Vec<u8, &'static LocalArena<'static>>: Send, Sync);
 }

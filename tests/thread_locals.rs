@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Every kind of object in a thread-local variable: used, and dropped at the thread's end, also from
-//! the destructors of other such variables. Whatever is wrong there ends the process.
+//! Tests every kind of object in a thread-local variable. The object is used, and is dropped at the
+//! end of the thread, also from the destructors of other such variables. A mistake there would end
+//! the process.
 #![cfg(feature = "std")]
 
 mod support;
@@ -19,7 +20,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use support::{panic_of, Act, Log, TestSource};
 
-/// A value for the life of the process, which a checker of leaks can find.
+/// A value that lives as long as the process. A checker of leaks can still find it.
 fn forever<T: 'static>(value: T) -> &'static mut T {
     static KEPT: Mutex<Vec<usize>> = Mutex::new(Vec::new());
     let value = Box::leak(Box::new(value));
@@ -27,12 +28,12 @@ fn forever<T: 'static>(value: T) -> &'static mut T {
     value
 }
 
-/// A source that panics at its first acquire, so that a panic is contained and goes on.
+/// A source that panics at its first acquire, so that the panic is contained and resumed.
 fn panicking() -> TestSource {
     TestSource::with_plan(|n| if n == 0 { Act::Panic } else { Act::Give }).0
 }
 
-/// Contains panics, lets them go on, and uses objects of all kinds that live as long as this call.
+/// Lets panics be contained and resumed, with objects of all kinds that live as long as this call.
 fn work_elsewhere() {
     let arena = Arena::builder().source(panicking()).build().unwrap();
     assert_eq!(panic_of(|| arena.alloc(100)), "acquire panics");
@@ -63,8 +64,9 @@ impl Drop for AtEnd {
 static DROPPED: AtomicUsize = AtomicUsize::new(0);
 static TESTS: Mutex<()> = Mutex::new(());
 
-/// A test of a kind of object: how it is made, and what is done with it. It is used by its thread,
-/// and from the destructor of another variable, which is made after it and before it.
+/// The test of a kind of object: how it is made, and how it is used. Its thread uses it, and so
+/// does the destructor of another variable, which one thread makes after it and another thread
+/// before it.
 macro_rules! thread_local_of {
     ($name:ident, $Type:ty, $make:expr, |$object:ident| $work:expr) => {
         #[test]
@@ -77,7 +79,7 @@ macro_rules! thread_local_of {
                 $work
             }
             fn touch() {
-                // It may be gone already.
+                // The variable may be gone already.
                 _ = OBJECT.try_with(work);
             }
             let _alone = TESTS.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
@@ -94,7 +96,7 @@ macro_rules! thread_local_of {
             thread::spawn(only).join().unwrap();
             thread::spawn(object_first).join().unwrap();
             thread::spawn(object_last).join().unwrap();
-            // Made by the destructor itself.
+            // The destructor itself makes it.
             thread::spawn(|| OTHER.with(|_| ())).join().unwrap();
             assert_eq!(DROPPED.load(SeqCst), before + 3);
         }
@@ -267,7 +269,7 @@ fn under_pressure() -> MemoryBudget {
     budget
 }
 
-/// An arena over a source that panics when a block goes back, each time.
+/// An arena over a source that panics each time a block comes back.
 fn panics_in_release() -> (Arena, Arc<Log>) {
     let (source, log) = TestSource::new();
     let arena = arena_over(source.releasing(|_| Act::Panic));

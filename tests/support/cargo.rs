@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Cargo called by a test, with the features, the profile, the target and the folder of the cargo
-//! that runs the test: what that one has built is not built again.
+//! Lets a test call cargo with the features, the profile, the target and the folder of the cargo
+//! that runs the test. So cargo does not build again what it has already built.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -16,7 +16,8 @@ const FEATURES: &[(&str, bool)] = &[
     ("serde", cfg!(feature = "serde")),
 ];
 
-/// `target/<profile>` or `target/<triple>/<profile>`; a test is in its folder `deps`.
+/// The folder `target/<profile>` or `target/<triple>/<profile>`. The test itself is in `deps` in
+/// that folder.
 pub fn profile() -> PathBuf {
     let test = std::env::current_exe().expect("a test knows its own path");
     test.ancestors().nth(2).expect("tests lie in a folder of the profile's").to_owned()

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The C compiler of tests that compile C.
+//! The C compiler for tests that compile C.
 
-/// The target's compiler. What cargo tells build scripts, but not tests, build.rs passes on.
+/// The target's compiler. cargo tells build scripts what is needed for this, but not tests, so
+/// `build.rs` passes it on.
 pub fn compiler() -> cc::Tool {
     cc::Build::new()
         .target(env!("AEGIS_TARGET"))

@@ -1,21 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
-//! A global allocator that fails when a test says so, on the thread that says so only, and the loop
-//! that makes each allocation of a call fail in turn.
+//! A global allocator that fails when a test says so, and only on the thread that says so. Also the
+//! loop that makes each allocation of a call fail in turn.
 
 use aegis_memory::AllocError;
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::fmt::{self, Write};
 
-/// What one thread has done to the heap, and is to be refused.
+/// What one thread has asked the heap for, and what the heap is to refuse.
 #[derive(Clone, Copy)]
 struct Heap {
     live_blocks: isize,
     live_bytes: isize,
-    /// Whether requests are counted and refused now.
+    /// Whether the allocator now counts and refuses requests.
     armed: bool,
     requests: usize,
-    /// The number of the request that is refused, and whether all behind it are too.
+    /// The number of the request that is refused, and whether all requests after it are refused
+    /// too.
     refuse_at: usize,
     refuse_behind: bool,
     refused: usize,
@@ -95,7 +96,7 @@ unsafe impl GlobalAlloc for FailingHeap {
 #[global_allocator]
 static FAILING_HEAP: FailingHeap = FailingHeap;
 
-/// Text in a place of its own, so that writing it needs no heap.
+/// A text in memory of its own, so that writing it needs no heap.
 pub struct Text {
     bytes: [u8; 4096],
     len: usize,
@@ -122,10 +123,10 @@ impl Write for Text {
     }
 }
 
-/// An error that says why there was no memory, where its type can say so. Asked while the heap fails:
-/// what it says needs no memory either.
+/// An error that can say that there was no memory, if its type has that. The test asks while the
+/// heap fails, so the answer must need no memory either.
 pub trait SaysNoMemory {
-    /// The text of an error that says something else.
+    /// If the error says something else: its text.
     fn wrong(&self) -> Option<Text>;
 }
 
@@ -135,7 +136,8 @@ impl SaysNoMemory for AllocError {
         let says = text.as_str();
         let is_right = match self {
             AllocError::OutOfMemory { .. } => says.starts_with("out of memory: "),
-            // Each number is named without the record too, the one thing that is allocated.
+            // The record is the one thing that is allocated. Each number must be named without it
+            // too.
             AllocError::LimitExceeded { requested, limit, in_use, refusal: None, .. } => {
                 says.starts_with("memory limit exceeded: ")
                     && [requested, limit, in_use]
@@ -154,7 +156,7 @@ impl<T> SaysNoMemory for (T, AllocError) {
     }
 }
 
-/// Of the traits that have an error without content.
+/// For traits whose error has no content.
 impl SaysNoMemory for fmt::Error {
     fn wrong(&self) -> Option<Text> {
         None
@@ -186,14 +188,14 @@ impl SaysNoMemory for aegis_memory::buffer::MapError {
     }
 }
 
-/// Makes the allocations of the calls that go through it fail.
+/// Makes the allocations fail in the calls that go through it.
 pub struct Probe {
     met: Cell<bool>,
     is_quiet: Cell<bool>,
 }
 
 impl Probe {
-    /// A call that allocates on Rust's heap. If an allocation in it fails, so must the call.
+    /// Runs a call that allocates on Rust's heap. If an allocation in it fails, the call must fail.
     #[track_caller]
     pub fn fails<T, E: SaysNoMemory>(&self, call: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
         let before = heap(|heap| heap.refused);
@@ -203,7 +205,8 @@ impl Probe {
         result
     }
 
-    /// As [`fails`](Self::fails), for a call that may do with less if it is refused what it asks for.
+    /// As [`fails`](Self::fails), for a call that may succeed with less memory if the heap refuses
+    /// it.
     pub fn may_fail<T, E: SaysNoMemory>(
         &self,
         call: impl FnOnce() -> Result<T, E>,
@@ -219,7 +222,7 @@ impl Probe {
         result
     }
 
-    /// A call that allocates nothing on Rust's heap, so that nothing can fail.
+    /// Runs a call that must allocate nothing on Rust's heap, so that nothing in it can fail.
     #[track_caller]
     pub fn quiet<R>(&self, call: impl FnOnce() -> R) -> R {
         let before = heap(|heap| heap.requests);
@@ -228,7 +231,7 @@ impl Probe {
         result
     }
 
-    /// Runs `call` with the heap failing, and says how many requests were refused.
+    /// Runs `call` while the heap fails. Returns the result and how many requests the heap refused.
     fn armed<R>(call: impl FnOnce() -> R) -> (R, usize) {
         struct Disarm;
         impl Drop for Disarm {
@@ -248,15 +251,15 @@ impl Probe {
     }
 }
 
-/// Public functions, as `file name`, and a program that calls them through the probe.
+/// The names of public functions, as `file name`, and a program that calls them through the probe.
 pub struct Row {
     pub covers: &'static [&'static str],
     pub run: fn(&Probe),
 }
 
 impl Row {
-    /// Runs the program with the k-th allocation failing, alone and with all behind it, for every k
-    /// until none fails. Returns how many there were.
+    /// Runs the program once while the heap refuses request `refuse_at`, alone or with all after
+    /// it. Returns whether a request was refused, and the probe.
     fn run_at(&self, refuse_at: usize, refuse_behind: bool) -> (bool, Probe) {
         let probe = Probe { met: Cell::new(false), is_quiet: Cell::new(true) };
         let live = || heap(|heap| (heap.live_blocks, heap.live_bytes));
@@ -270,13 +273,15 @@ impl Row {
         (probe.met.get(), probe)
     }
 
+    /// Runs the program with the k-th request refused, for every k until none is refused: once
+    /// with that request alone and once with all after it.
     pub fn run(&self) {
-        // What a process allocates once is not to be counted.
+        // The first run is for allocations that a process makes only once; they are not counted.
         heap(|heap| (heap.refuse_at, heap.refuse_behind) = (usize::MAX, false));
         (self.run)(&Probe { met: Cell::new(false), is_quiet: Cell::new(true) });
         for refuse_behind in [false, true] {
             for refuse_at in 0.. {
-                // With `--nocapture` the last one tells which call ended the process.
+                // With `--nocapture` the last line tells which call has ended the process.
                 println!("{:?} at {refuse_at}, behind: {refuse_behind}", self.covers);
                 let (met, probe) = self.run_at(refuse_at, refuse_behind);
                 if !met {

@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Reads the crate's source for the public functions that return a `Result` or an `Option`, so that
-//! none of them is left out of a table.
+//! Reads the crate's source and finds the public functions that return a `Result` or an `Option`,
+//! so that a test can see whether one is missing in its tables.
 //!
-//! A function is public if it says so, or is one of a trait's. The reader knows as much of Rust as it
-//! takes: comments, texts, and the braces around functions, `impl` blocks and macros.
+//! A function counts as public if it is declared `pub` or belongs to a trait. The reader knows only
+//! what it needs of Rust: comments, string and character literals, and the braces around functions,
+//! `impl` blocks and macros.
 
 use std::collections::BTreeSet;
 use std::path::Path;
 
-/// As `file name`: `arena/builder.rs build`.
+/// The names have the form `file name`: `arena/builder.rs build`.
 pub fn fallible_calls() -> BTreeSet<String> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let (mut calls, mut folders) = (BTreeSet::new(), vec![root.clone()]);
@@ -57,7 +58,7 @@ pub fn calls_of(text: &str) -> BTreeSet<String> {
     calls
 }
 
-/// Blanks out comments, and the content of texts and characters.
+/// Replaces comments and the content of string and character literals by blanks.
 fn without_comments_and_texts(text: &str) -> String {
     let (mut code, mut rest) = (String::new(), text.chars().peekable());
     while let Some(character) = rest.next() {
@@ -71,7 +72,7 @@ fn without_comments_and_texts(text: &str) -> String {
                 }
             }
             '\'' => {
-                // A character, or the start of a lifetime, which has no second quote.
+                // A character literal, or the start of a lifetime, which has no second quote.
                 let ahead: Vec<char> = rest.clone().take(2).collect();
                 if ahead.first() == Some(&'\\') {
                     rest.next();
@@ -89,7 +90,7 @@ fn without_comments_and_texts(text: &str) -> String {
     code
 }
 
-/// The name of the function that a block belongs to, if it is a public and fallible one.
+/// The name of the function that a block belongs to, if that function is public and fallible.
 fn fallible_name(header: &str, around: &[String], aliases: &[&str]) -> Option<String> {
     let words = |text: &str, word: &str| text.split_whitespace().any(|w| w == word);
     let is_item = |(at, _): &(usize, &str)| {
@@ -107,7 +108,7 @@ fn fallible_name(header: &str, around: &[String], aliases: &[&str]) -> Option<St
     }
     let signature = after.split(" where").next()?.split("\nwhere").next()?;
     let (_, returns) = signature.rsplit_once("->")?;
-    // An arrow inside of the parameters is none of the function's.
+    // An arrow inside the parameters does not belong to the function.
     let is_open = returns.matches(')').count() > returns.matches('(').count();
     let names: Vec<&str> = returns.split(|c: char| !c.is_alphanumeric() && c != '_').collect();
     let fails = |name: &&str| ["Result", "Option"].contains(name) || aliases.contains(name);

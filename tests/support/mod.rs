@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What several test files need: block sources under a test's control, and a model of memory.
+//! What several test files need: block sources that a test controls, a model of memory, and a few
+//! helpers.
 #![allow(dead_code)]
 
 pub mod model;
@@ -16,10 +17,10 @@ use std::ptr::NonNull;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::Arc;
 
-/// Fresh memory of a [`TestSource`] is full of this, so that missing zeroing shows.
+/// The fresh memory of a [`TestSource`] is full of this byte, so that missing zeroing shows.
 pub const DIRT: u8 = 0xA5;
 
-/// What a [`TestSource`] does with a request.
+/// What a [`TestSource`] does at a request.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Act {
     Give,
@@ -38,7 +39,7 @@ pub struct Log {
 }
 
 impl Log {
-    /// Everything was given back, and the source dropped once.
+    /// Demands that everything was given back and that the source was dropped once.
     #[track_caller]
     pub fn assert_finished(&self) {
         assert_eq!(self.live_blocks.load(SeqCst), 0, "blocks leaked");
@@ -49,7 +50,7 @@ impl Log {
 
 type Plan = Box<dyn Fn(usize) -> Act + Send + Sync>;
 
-/// A source whose n-th acquire or release does what a plan says, and that logs them.
+/// A source that logs its requests. A plan says what the n-th acquire or release does.
 pub struct TestSource {
     pub log: Arc<Log>,
     acquire: Plan,
@@ -78,7 +79,7 @@ unsafe impl BlockSource for TestSource {
     fn acquire(&self, layout: Layout) -> Option<SourceBlock> {
         assert_ne!(layout.size(), 0, "a source is never asked for nothing");
         match (self.acquire)(self.log.requests.fetch_add(1, SeqCst)) {
-            // What no machine has is refused here: sanitizers end the process when they are asked.
+            // Refuses what no machine has, because sanitizers end the process at such a request.
             Act::Give if layout.size() > isize::MAX as usize / 4 => return None,
             Act::Give => {}
             Act::Refuse => return None,
@@ -109,8 +110,8 @@ impl Drop for TestSource {
     }
 }
 
-/// One region from which blocks are cut in order and never reused, so that what two arenas do over
-/// a region each can be compared by offset.
+/// A region of memory from which blocks are cut in order. No part of it is used twice, so a test
+/// can compare by offset what two arenas do, each over its own region.
 pub struct Region {
     base: NonNull<u8>,
     cut_bytes: AtomicUsize,
@@ -124,7 +125,7 @@ impl Region {
         Err(_) => panic!(),
     };
 
-    /// `zeroed` is whether blocks are zero and said to be; otherwise they are dirty.
+    /// If `zeroed`, the blocks are zero and are said to be zero; otherwise they are dirty.
     pub fn new(zeroed: bool) -> Arc<Self> {
         // SAFETY: the size is not 0.
         let base = NonNull::new(unsafe { alloc_zeroed(Self::LAYOUT) }).expect("memory for a test");
@@ -166,8 +167,8 @@ impl Drop for Region {
     }
 }
 
-/// Whether a memory checker is compiled into the core: then every allocation takes the slow path
-/// and is followed by a guard, and nothing may be said of adjacency.
+/// Whether a memory checker is compiled into the core. Then every allocation takes the slow path
+/// and has a guard behind it, so a test must not assume that allocations are adjacent.
 pub fn watched() -> bool {
     let arena = Arena::new(64);
     // SAFETY: reads two fields of an arena that is ours.
@@ -180,14 +181,14 @@ pub fn message_of(payload: &(dyn std::any::Any + Send)) -> String {
     text.or_else(|| payload.downcast_ref::<String>().cloned()).unwrap_or_default()
 }
 
-/// A writer on the heap of this capacity, with these bytes written.
+/// A writer on the heap with this capacity and these bytes written.
 pub fn writer(capacity: usize, bytes: &[u8]) -> BufferMut {
     let mut writer = BufferMut::with_capacity(capacity);
     writer.extend_from_slice(bytes);
     writer
 }
 
-/// Runs `f`, which must panic, and returns the message.
+/// Runs `f`, which must panic, and returns the panic's message.
 #[track_caller]
 pub fn panic_of<R>(f: impl FnOnce() -> R) -> String {
     match std::panic::catch_unwind(std::panic::AssertUnwindSafe(f)) {

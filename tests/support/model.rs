@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-//! A model of what lives in an arena: every live allocation, its alignment and its content.
+//! A model of the memory of an arena: every live allocation with its alignment and its content.
 //!
-//! Each allocation is filled with a byte of its own, as far as there are that many. `check` finds any that
-//! was overwritten; `add` finds any that overlaps another one or is misaligned.
+//! Each allocation is filled with a byte of its own, as far as there are enough different bytes.
+//! `check` finds an allocation that was overwritten; `add` finds one that overlaps another one or
+//! is misaligned.
 
 use std::ptr::NonNull;
 
@@ -12,7 +13,7 @@ pub struct Live {
     pub at: NonNull<u8>,
     pub len: usize,
     pub align: usize,
-    /// The scope it came from; 0 is the arena itself.
+    /// The scope that it came from. 0 is the arena itself.
     pub depth: usize,
     seed: u8,
 }
@@ -43,7 +44,7 @@ pub struct Model {
 }
 
 impl Model {
-    /// Takes note of a new allocation and fills it.
+    /// Adds a new allocation to the model and fills it.
     #[track_caller]
     pub fn add(&mut self, at: NonNull<u8>, len: usize, align: usize, depth: usize) {
         self.seed = self.seed.wrapping_add(31);
@@ -53,8 +54,8 @@ impl Model {
         self.live.push(new);
     }
 
-    /// Takes note that allocation `index` was resized, perhaps moved. Its common part must have
-    /// come along; the rest is filled.
+    /// Records that allocation `index` was resized and perhaps moved. The part that both sizes have
+    /// must be unchanged; the rest is filled.
     #[track_caller]
     pub fn resized(&mut self, index: usize, at: NonNull<u8>, len: usize, align: usize) {
         let old = self.live.swap_remove(index);
@@ -65,7 +66,8 @@ impl Model {
         self.live.push(new);
     }
 
-    /// At the end of a scope: checks the content of all, then forgets those from scopes at `depth` and deeper.
+    /// At the end of a scope: checks the content of all allocations, and then forgets those from
+    /// scopes at `depth` and deeper.
     #[track_caller]
     pub fn end_scope(&mut self, depth: usize) {
         self.check();
@@ -91,7 +93,8 @@ impl Model {
     }
 }
 
-/// The bytes are all zero; then they are dirtied, so that a later claim of zero means something.
+/// Demands that the bytes are all zero, and dirties them, so that a later claim of zeroes means
+/// something.
 #[track_caller]
 pub fn assert_zero_and_dirty(bytes: &mut [u8]) {
     assert!(bytes.iter().all(|&byte| byte == 0), "memory that was promised zero is not");

@@ -12,7 +12,7 @@ use std::time::Duration;
 use crate::failing_heap::{Row, Text};
 use crate::{full, Counted};
 
-/// A pool of one buffer that may grow, under a budget that does not let it.
+/// A pool of one buffer that may grow, under a budget that does not let it grow.
 fn used_up(budget: &MemoryBudget, when_empty: WhenEmpty) -> BufferPool {
     let builder = BufferPool::builder().class_growing(64, 1, 8).budget(budget);
     let pool = builder.when_empty(when_empty).build().expect("the first buffer");

@@ -23,7 +23,7 @@ fn build_pool<P: PoolKind>(probe: &Probe, builder: impl Fn() -> PoolBuilder<P>) 
     drop(probe.fails(|| builder().blocks(4).budget(&full).build_typed::<u64>()));
 }
 
-/// A pool that is asked for one block more than its budget lets it have.
+/// A pool whose budget is used up, so that it cannot grow by another block.
 fn used_up<P: PoolKind>(builder: PoolBuilder<P>, budget: &MemoryBudget) -> P {
     let builder = builder.block_size(64).blocks(1).max_blocks(8).budget(budget);
     let pool = builder.build().expect("the first slab");
@@ -108,7 +108,7 @@ pub fn rows() -> Vec<Row> {
             let budget = MemoryBudget::new("pool", MemoryBudget::UNLIMITED);
             let pool = used_up(LockFreePool::builder().caches(1), &budget);
             let cache = pool.cache();
-            // The blocks set aside for the cache come first.
+            // The pool sets blocks aside for the cache first.
             let held: Vec<_> = std::iter::from_fn(|| cache.alloc().ok()).collect();
             assert!(probe.fails(|| cache.alloc()).is_err());
             assert!(probe.fails(|| cache.alloc_uninit()).is_err());

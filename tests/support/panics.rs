@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! User code that panics when a test says so, and calls that have nothing to do with it.
+//! User code that panics when a test says so, and calls that must not notice such a panic.
 
 use aegis_memory::arena::{Arena, ArenaRecycler, LockFreeArena, LockedArena};
 use aegis_memory::budget::MemoryBudget;
@@ -19,7 +19,7 @@ pub const CLOSE: u8 = 3;
 /// The drop of a [`Value`], as a finalizer or as an owner.
 pub const DROP: u8 = 4;
 
-/// What panics now.
+/// What is to panic now.
 #[derive(Clone, Default)]
 pub struct Switch(Arc<AtomicU8>);
 
@@ -29,7 +29,7 @@ impl Switch {
     }
 
     fn check(&self, what: u8, message: &str) {
-        // Never a second panic while one unwinds.
+        // A second panic while one unwinds would abort the process.
         assert!(self.0.load(SeqCst) != what || std::thread::panicking(), "{message}");
     }
 
@@ -42,7 +42,7 @@ impl Switch {
     }
 }
 
-/// A source that panics when the switch says so: when asked, when it has taken a block back, and
+/// A source that panics when the switch says so: at an acquire, after it has taken a block back, or
 /// when it is dropped.
 pub struct Source(Switch);
 
@@ -66,7 +66,7 @@ impl Drop for Source {
     }
 }
 
-/// What panics in its drop when the switch says so.
+/// A value whose drop panics when the switch says so.
 pub struct Value(Switch, [u8; 5]);
 
 impl Drop for Value {
@@ -81,7 +81,7 @@ impl AsRef<[u8]> for Value {
     }
 }
 
-/// Calls on objects that have nothing to do with any panic.
+/// Calls on objects that have nothing to do with any panic. None of them may panic.
 pub fn bystanders() {
     let mut arena = Arena::new(0);
     arena.alloc(10_000);
@@ -112,7 +112,7 @@ pub fn bystanders() {
     drop(MemoryBudget::new("budget", 10).reserve(5));
 }
 
-/// A pool with a slab of two blocks, and room for more.
+/// A pool that has a slab of two blocks and may grow.
 pub fn small<P: PoolKind>(builder: PoolBuilder<P>, switch: &Switch) -> P {
     builder.block_size(64).blocks(2).max_blocks(8).source(switch.source()).build().unwrap()
 }

@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Compiles programs that rustc must refuse, and compares what it reports with what they expect, as
-//! rustc's own tests do. The codes of errors and their lines are compared and never their words,
-//! which differ from one rustc to the next.
+//! Compiles programs that rustc must refuse, and compares rustc's report with what the programs
+//! expect, as rustc's own tests do. Only the codes and the lines of errors are compared. Their
+//! words are not, because they differ from one rustc to the next.
 //!
-//! - `//~ E0502` expects an error of this code on its own line; each `^` in `//~^ E0502` goes a line
-//!   up.
+//! - `//~ E0502` expects an error with this code on its own line; each `^` in `//~^ E0502` means
+//!   one line further up.
 //! - `//~ ERROR` expects an error that has no code.
 //! - `//~? E0080 src/arena/forms.rs` expects an error in this file of the library.
 //!
-//! Each error must be expected and each expectation met. An error of the last two kinds says too
-//! little: a typing mistake has no code either. So a program that expects one must compile with
-//! `--cfg corrected`.
+//! Each error must be expected, and each expected error must occur. An expectation of the last two
+//! kinds says too little: a typing mistake has no code either. So a program with such an
+//! expectation must compile with `--cfg corrected`.
 
 #[path = "cargo.rs"]
 mod cargo;
@@ -21,13 +21,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// What programs may use.
+/// What the programs may use.
 const CRATES: [&str; 2] = ["aegis_memory", "allocator_api2"];
 
-/// The rustc that has compiled the test, with the library that the test is linked with.
+/// The rustc that has compiled the test, and the library that the test is linked with.
 pub struct Compiler {
     crates: Vec<String>,
-    /// Where crates and macros lie, which are in different folders if cargo is given a target.
+    /// The folders of crates and of macros. They differ if cargo is given a target.
     folders: BTreeSet<PathBuf>,
     out: PathBuf,
 }
@@ -53,8 +53,8 @@ impl Compiler {
         Self { crates, folders, out }
     }
 
-    /// Whether rustc compiles the program, and its messages. Code is made, because some types are
-    /// refused only then, and not linked.
+    /// Compiles the program. Returns whether rustc accepts it, and rustc's messages. Code is
+    /// generated, because some types are refused only then, but not linked.
     fn run(&self, program: &Path, options: &[&str]) -> (bool, Vec<Value>) {
         let mut rustc = Command::new(env!("AEGIS_RUSTC"));
         rustc.arg(program).args(options).arg("--out-dir").arg(&self.out);
@@ -70,7 +70,7 @@ impl Compiler {
         (output.status.success(), json(&output.stderr))
     }
 
-    /// What differs from what the program expects.
+    /// How rustc's report differs from what the program expects.
     pub fn check(&self, program: &Path) -> Vec<String> {
         let source = fs::read_to_string(program).expect("the program can be read");
         let mut expected = expected(&source);
@@ -93,7 +93,7 @@ impl Compiler {
         faults
     }
 
-    /// As [`check`](Self::check), of a program of this name and text.
+    /// As [`check`](Self::check), for a program with this name and text.
     pub fn check_text(&self, name: &str, text: &str) -> Vec<String> {
         let program = self.out.join(name).with_extension("rs");
         fs::write(&program, text).expect("the folder for tests can be written");
@@ -101,7 +101,7 @@ impl Compiler {
     }
 }
 
-/// One JSON value a line.
+/// One JSON value in each line.
 fn json(printed: &[u8]) -> Vec<Value> {
     let text = String::from_utf8_lossy(printed);
     let value = |line| serde_json::from_str(line).unwrap_or_else(|_| panic!("no JSON: {text}"));
@@ -124,7 +124,7 @@ fn expected(source: &str) -> Vec<String> {
     errors
 }
 
-/// The error in a message, in the same form, if there is one.
+/// The error in a message, in the same form as above, if the message has one.
 fn reported(program: &Path, message: &Value) -> Option<String> {
     if !message["level"].as_str()?.starts_with("error") {
         return None;
@@ -132,14 +132,14 @@ fn reported(program: &Path, message: &Value) -> Option<String> {
     let code = message["code"]["code"].as_str();
     let span = message["spans"].as_array()?.iter().find(|span| span["is_primary"] == true);
     match (code, span) {
-        // The last message, which counts the errors.
+        // The last message, which only counts the errors.
         (None, None) => None,
         (Some(code), None) => Some(format!("no place: {code}")),
         (_, Some(span)) => Some(format!("{}: {}", place(program, span), code.unwrap_or("ERROR"))),
     }
 }
 
-/// Where the span begins: of what a macro makes, where the macro is used.
+/// Where the span begins. For code that a macro makes, this is where the macro is used.
 fn place(program: &Path, mut span: &Value) -> String {
     while !span["expansion"].is_null() {
         span = &span["expansion"]["span"];
