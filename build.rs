@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Compiles the C core with `cc` and tells dependants where its headers are.
+//! Compiles the C core with `cc` and tells dependent crates where its headers are.
 //!
-//! With feature `bindgen` the raw bindings are generated anew into `OUT_DIR`; without, the file
-//! checked in at `src/bindings.rs` is used and a C compiler is all that is needed.
+//! With feature `bindgen` the raw bindings are generated into `OUT_DIR`. Without it, the checked-in
+//! file `src/bindings.rs` is used, and the build needs nothing but a C compiler.
 
 use std::env;
 use std::fs;
@@ -15,7 +15,7 @@ fn main() {
         println!("cargo:rerun-if-changed={dir}");
     }
     println!("cargo:include={}", include.display());
-    // For the tests that compile C and Rust as it is done here.
+    // For the tests that compile C and Rust in the same way as this script.
     for name in ["TARGET", "HOST", "PROFILE", "RUSTC"] {
         let value = env::var(name).expect("cargo sets these four");
         println!("cargo:rustc-env=AEGIS_{name}={value}");
@@ -31,7 +31,7 @@ fn compile_core(include: &Path) {
     core.include(include)
         .std("c11")
         .flag_if_supported("-fvisibility=hidden")
-        // The core is a part of what it is linked into, which does not export it.
+        // The program or library that contains the core must not export the core's functions.
         .define("AEGIS_STATIC", None)
         // The compiler's command may ask for link-time optimisation, and so may a user's CFLAGS.
         .flag_if_supported("-fno-lto");
@@ -57,8 +57,9 @@ fn c_files(dir: &Path) -> Vec<PathBuf> {
     files.into_iter().filter(is_c).chain(dirs.iter().flat_map(|dir| c_files(dir))).collect()
 }
 
-/// Links libatomic where the core calls it. Not every processor has atomic operations of 8 bytes, and
-/// what a compiler does without a call depends on its flags as well. So the objects are asked.
+/// Links libatomic if the core calls it. Some processors have no atomic operations of 8 bytes, and
+/// whether a compiler then makes a call also depends on its flags. So this function searches the
+/// compiled objects.
 fn link_atomics() {
     let out = env::var("OUT_DIR").expect("cargo sets OUT_DIR");
     let library = Path::new(&out).join("libaegis_memory.a");
@@ -66,17 +67,18 @@ fn link_atomics() {
     if calls {
         println!("cargo:rustc-link-lib=atomic");
     }
-    // For tests/c_tests.rs, as above.
+    // Also for tests/c_tests.rs.
     println!("cargo:rustc-env=AEGIS_PRIVATE_LIBRARIES={}", if calls { "-latomic" } else { "" });
 }
 
 /// Whether a symbol is one of libatomic's functions, such as `__atomic_load_8`. In every format of
-/// object files a name as long as these lies between zero bytes. Some formats put `_` before it.
+/// object files, names as long as these lie between zero bytes. Some formats put `_` before the
+/// name.
 pub(crate) fn calls_libatomic(objects: &[u8]) -> bool {
     objects.split(|&byte| byte == 0).any(|name| {
         let name = name.strip_prefix(b"_").filter(|rest| rest.starts_with(b"__")).unwrap_or(name);
         match name.strip_prefix(b"__atomic_") {
-            // Any size. Debug information has names of variables that are longer.
+            // The size may be any. Debug information has longer names, of variables.
             Some(b"load" | b"store" | b"exchange" | b"compare_exchange") => true,
             Some(sized) => sized.last().is_some_and(u8::is_ascii_digit),
             None => false,
@@ -84,8 +86,9 @@ pub(crate) fn calls_libatomic(objects: &[u8]) -> bool {
     })
 }
 
-/// Takes link-time optimisation, whose objects rustc cannot link, out of a user's CFLAGS. These stand
-/// behind the flags that `cc` is given here, so they are changed themselves.
+/// Switches off link-time optimisation in a user's CFLAGS, because rustc cannot link its objects.
+/// CFLAGS come after the flags that `cc` gets here and win over them, so this function changes
+/// CFLAGS.
 fn refuse_lto() {
     let target = env::var("TARGET").expect("cargo sets TARGET");
     let of_target = [format!("CFLAGS_{target}"), format!("CFLAGS_{}", target.replace('-', "_"))];
@@ -104,11 +107,11 @@ fn generate_bindings(include: &Path) {
     bindgen::Builder::default()
         .header(include.join("aegis_memory.h").display().to_string())
         .clang_arg(format!("-I{}", include.display()))
-        // A function without the mark is hidden, and would be left out.
+        // A function without this attribute is hidden and would have no binding.
         .clang_arg("-fvisibility=hidden")
         .clang_arg("-DAEGIS_SHARED=")
         .allowlist_item("(aegis|AEGIS)_.*")
-        // C99 inline functions have an external definition in the core, so they can be called.
+        // Each C99 inline function has an external definition in the core, so Rust can call it.
         .generate_inline_functions(true)
         .rust_target(bindgen::RustTarget::stable(75, 0).expect("bindgen knows Rust 1.75"))
         .use_core()

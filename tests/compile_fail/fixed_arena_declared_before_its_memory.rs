@@ -6,6 +6,6 @@ fn main() {
     let arena;
     let mut memory = vec![MaybeUninit::<u8>::uninit(); 1024].into_boxed_slice();
     arena = FixedArena::new(&mut memory); //~ E0597
-    // The record of its finalizer lies in the memory, which would be freed before the arena.
+    // The arena keeps its finalizer's record in the memory, which would be freed before the arena.
     arena.alloc_static(String::from("dropped with the arena"));
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! A block is made of bytes: other elements would make it as many times too long as they are wide.
+//! A block's length is in bytes: with wider elements its slice would be that many times too long.
 use aegis_memory::pool::{LockFreePool, PoolBlock};
 
 fn of_eight_bytes(_: &PoolBlock<'_, LockFreePool, [u8; 8]>) {} //~ E0277

@@ -1,4 +1,4 @@
-//! A bound on a kind of pool or arena reaches no method that makes or changes one.
+//! A bound on a kind of pool or arena gives access to no method that makes or changes one.
 use aegis_memory::arena::ArenaKind;
 use aegis_memory::ffi;
 use aegis_memory::pool::PoolKind;

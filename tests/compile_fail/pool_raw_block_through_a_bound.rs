@@ -1,4 +1,4 @@
-//! A bound on a public trait reaches no method that hands out or takes raw blocks.
+//! A bound on a public trait gives access to no method that hands out or takes raw blocks.
 use aegis_memory::pool::{BlockPool, LockFreePool};
 
 fn take<P: BlockPool>(pool: &P) {

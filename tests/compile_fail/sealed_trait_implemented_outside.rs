@@ -1,4 +1,4 @@
-//! The traits that are bounds only have the implementors that they come with.
+//! The traits that serve as bounds are sealed: a type of another crate cannot implement them.
 use aegis_memory::arena::ArenaKind;
 use aegis_memory::pool::{BlockByte, BlockPool, PoolKind};
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What the refused programs do, done right.
+//! Does correctly what the refused programs do wrong. It must compile and run.
 use aegis_memory::arena::{Arena, ArenaBox, ArenaRecycler, FixedArena, LockFreeArena, LockedArena};
 use std::mem::MaybeUninit;
 
