@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Time of the arena beside the standard allocator: `cargo bench -p aegis-memory`, with
-//! `-- --quick` for a first look.
+//! Measures the time of the arena compared with the standard allocator: `cargo bench -p
+//! aegis-memory`, with `-- --quick` for a first look.
 //!
-//! Unless a group says otherwise, one iteration is a round of `ROUND` operations and what frees
-//! them all, so the microseconds printed are nanoseconds per operation. Results go through
-//! `black_box`; operations are not touched beyond what they write themselves. Rivals other than the
-//! standard allocator, and instruction counts, are in `benches/compare/`.
+//! Unless a group says otherwise, one iteration is a round of `ROUND` operations and then the call
+//! that frees them all, so the printed microseconds are nanoseconds per operation. Results go
+//! through `black_box`; an operation touches only the memory that it writes itself. Instruction
+//! counts and other rivals are in `benches/compare/`.
 
 mod support;
 
@@ -20,18 +20,19 @@ use support::{short, Group};
 
 /// Operations in a round.
 const ROUND: usize = 1000;
-/// Blocks of 1 KiB taken from fresh memory in a round: many, so that the clock's own cost is small.
+/// How many blocks of 1 KiB a round takes from fresh memory: many, so that the cost of reading the
+/// clock is small beside them.
 const FRESH_ROUND: usize = 10_000;
-/// Zeroed 1 KiB blocks in a round: few, so that they stay in the processor's cache.
+/// How many zeroed blocks of 1 KiB a round takes: few, so that they stay in the processor's cache.
 const ZEROED_ROUND: usize = 64;
-/// Arenas made ready at a time where only a single call on each is measured.
+/// How many arenas are made ready at a time when only one call on each is measured.
 const READY: usize = 16;
 /// The usable bytes of a small block.
 const BLOCK: usize = 512;
 
 /// A typical small record.
 #[derive(Clone, Copy)]
-#[allow(dead_code)] // Read by nobody but the bench.
+#[allow(dead_code)] // Only the bench reads it.
 struct Record {
     key: u64,
     offset: u64,
@@ -50,7 +51,7 @@ fn standard_round(list: &mut Vec<*mut u8>, layout: Layout) {
     }
 }
 
-/// Runs `operation` for a round on an arena with ample room, and resets it.
+/// Runs `operation` for a round on an arena that has enough room, and then resets the arena.
 fn in_arena(
     group: &mut Group<'_>,
     id: BenchmarkId,
@@ -69,7 +70,7 @@ fn in_arena(
     });
 }
 
-/// Runs `operation` for a round that keeps what it makes on the heap, and drops it.
+/// Runs `operation` for a round that keeps its results on the heap, and then drops them.
 fn on_heap<T>(group: &mut Group<'_>, id: BenchmarkId, operation: impl Fn(usize) -> T) {
     let mut list = Vec::with_capacity(ROUND);
     group.bench_function(id, |bencher| {
@@ -80,8 +81,8 @@ fn on_heap<T>(group: &mut Group<'_>, id: BenchmarkId, operation: impl Fn(usize) 
     });
 }
 
-/// Uninitialised memory of 8 B, 64 B and 1 KiB: `alloc_uninit` and a reset a round, against the
-/// standard allocator's `alloc` and a `dealloc` for each.
+/// Uninitialised memory of 8 B, 64 B and 1 KiB: `alloc_uninit` with one reset for each round,
+/// compared with the standard allocator's `alloc` with one `dealloc` for each operation.
 fn allocate(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("allocate");
     for (name, size) in [("8 B", 8), ("64 B", 64), ("1 KiB", 1024)] {
@@ -97,7 +98,7 @@ fn allocate(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// Times `measured` alone on arenas that `prepare` has made ready, `READY` at a time.
+/// Times `measured` alone, on arenas that `prepare` has made ready, `READY` arenas at a time.
 fn timed<T>(
     count: u64,
     mut ready: Vec<T>,
@@ -117,9 +118,10 @@ fn timed<T>(
     total
 }
 
-/// One reset, after 1, 1,000 and 1,000,000 allocations in one block and with 1 and 1,000 blocks in
-/// use; beside it, what the standard allocator takes to free 1 and 1,000 allocations of 64 B. The
-/// instructions of the resets are the same; 1,000 block heads push the first out of the cache.
+/// One reset: after 1, 1,000 and 1,000,000 allocations in one block, and with 1 and 1,000 blocks in
+/// use. For comparison, the time that the standard allocator takes to free 1 and 1,000 allocations
+/// of 64 B. All resets take the same instructions, but 1,000 block headers push the first one out
+/// of the cache.
 fn reset(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("reset");
     let mut case = |name: &str, count: usize, make: fn(usize) -> Arena, size: usize| {
@@ -171,8 +173,9 @@ fn of_blocks(count: usize) -> Arena {
     arena
 }
 
-/// Zeroed memory, 1 KiB a time. On fresh memory: `alloc`, which finds it zero already, against
-/// `alloc_uninit`. On recycled memory: `alloc` against `alloc_uninit` and a bare `memset`.
+/// Zeroed memory, 1 KiB at a time. On fresh memory: `alloc`, which finds the memory zero already,
+/// compared with `alloc_uninit`. On recycled memory: `alloc` compared with `alloc_uninit` and with
+/// `memset` alone.
 fn zeroed(criterion: &mut Criterion) {
     fn fresh(operation: fn(&Arena), iterations: u64) -> Duration {
         let mut total = Duration::ZERO;
@@ -216,7 +219,7 @@ fn zeroed(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// Typed values: a `u64` and a record of three words, against `Box`.
+/// Typed values: a `u64` and a record of three words, compared with `Box`.
 fn values(criterion: &mut Criterion) {
     let record = |i: usize| Record { key: i as u64, offset: 0, length: i as u64 };
     let mut group = criterion.benchmark_group("values");
@@ -231,8 +234,8 @@ fn values(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// Slices and strings: copies of 16 bytes, 32 filled words, a formatted string; against `Box<[T]>`,
-/// `vec!` and `String`.
+/// Slices and strings: copies of 16 bytes, 32 filled words, a formatted string; compared with
+/// `Box<[T]>`, `vec!` and `String`.
 fn slices_and_strings(criterion: &mut Criterion) {
     let text = "Europe/Amsterdam";
     let mut group = criterion.benchmark_group("slices and strings");
@@ -259,8 +262,8 @@ fn slices_and_strings(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// A round of 64 B on a new arena whose first block holds 16 B, dropped afterwards: growth
-/// included, against the standard allocator.
+/// A round of 64 B on a new arena whose first block holds 16 B, including growth and the arena's
+/// drop; compared with the standard allocator.
 fn growth(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("growth from 16 B");
     group.bench_function("arena", |bencher| {

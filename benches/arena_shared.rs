@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Time of the arenas that threads share, from one thread and from two at once, beside an `Arena`
-//! behind a mutex and the standard allocator: `cargo bench --bench arena_shared`, with `-- --quick`
-//! for a first look.
+//! Measures the time of the arenas that threads share, from one thread and from two at the same
+//! time, compared with an `Arena` behind a mutex and with the standard allocator: `cargo bench
+//! --bench arena_shared`, with `-- --quick` for a first look.
 //!
-//! An iteration is one allocation in each thread, without and with the write of its first word, which
-//! neighbours in a cache line make dear to threads that allocate in turn; what is printed is the time
-//! of one, as the slower thread sees it. Threads start together. Every 65,536 allocations the arena is
-//! reset, and what the standard allocator gave is freed, outside of the time. Other rivals are in
-//! `benches/compare/`.
+//! An iteration is one allocation in each thread, either without or with a write to its first word.
+//! The write is expensive for threads that allocate in turn, because their allocations lie in one
+//! cache line. The printed time is that of one allocation in the slower thread. All threads start
+//! together. After every 65,536 allocations the arena is reset, or the standard allocator frees
+//! what it gave; that time is not counted. Other rivals are in `benches/compare/`.
 
 mod support;
 
@@ -20,7 +20,7 @@ use aegis_memory::arena::{Arena, ArenaRecycler, LockFreeArena, LockedArena};
 use criterion::{criterion_group, criterion_main, Criterion};
 use support::{shared_case, SHARED_CAPACITY};
 
-/// Writes the first word of an allocation, as whoever asks for one does, or leaves it.
+/// Writes the first word of an allocation, as a caller usually does, or leaves it untouched.
 #[inline(always)]
 fn touch<const WRITE: bool>(p: NonNull<u8>) {
     if WRITE {
@@ -30,8 +30,9 @@ fn touch<const WRITE: bool>(p: NonNull<u8>) {
     black_box(p);
 }
 
-/// The loop over an arena, one copy for an arena and for a handle, which derefs to one. Inlined, two
-/// copies of the same few instructions differ by half, depending on where they come to lie.
+/// The loop over an arena. An arena and a handle, which derefs to one, use the same copy of it. If
+/// it were inlined, the times of two copies of the same few instructions would differ by half,
+/// depending on their addresses.
 #[inline(never)]
 fn fill<const WRITE: bool>(arena: &Arena, count: u64, layout: Layout) {
     for _ in 0..count {
@@ -45,7 +46,8 @@ fn sized<const SIZE: usize, const WRITE: bool>(criterion: &mut Criterion) {
     for threads in [1, 2] {
         let mut group =
             criterion.benchmark_group(format!("{SIZE} B{written}, {threads} thread(s)"));
-        // An arena of its own for each thread: nothing is shared but the stock it comes from.
+        // Each thread has an arena of its own, so the threads share only the stock that it comes
+        // from.
         let stock =
             ArenaRecycler::builder().capacity(SHARED_CAPACITY).max_idle(2).keep_bytes(usize::MAX);
         let stock = stock.no_debug().build().expect("memory");

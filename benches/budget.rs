@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What a budget costs: charging and releasing one block, against as many plain atomic additions;
-//! and an arena with and without a budget, of which only its blocks pay.
+//! Measures what a budget costs. Charging and releasing one block is compared with the same number
+//! of plain atomic additions. An arena with a budget, where only blocks are charged, is compared
+//! with an arena without one.
 //!
 //! `cargo bench --bench budget`
 
@@ -34,7 +35,7 @@ fn charge_and_release(budget: &MemoryBudget) {
     }
 }
 
-/// The additions that any exact count of `depth` levels needs, and nothing else.
+/// The additions that any exact count over `depth` levels needs, and nothing else.
 fn add_and_subtract(counters: &[Padded]) {
     for counter in counters {
         counter.0.fetch_add(black_box(BLOCK), Ordering::Relaxed);
@@ -44,12 +45,12 @@ fn add_and_subtract(counters: &[Padded]) {
     }
 }
 
-/// A counter in cache lines of its own, as a budget's are.
+/// A counter that has its cache lines for itself, as a budget's counters have.
 #[repr(align(128))]
 #[derive(Default)]
 struct Padded(AtomicUsize);
 
-/// Measures `work` while another thread does the same without a pause.
+/// Measures `work` while another thread does the same work without a pause.
 fn beside_another_thread(c: &mut Criterion, name: &str, work: impl Fn() + Sync) {
     let stop = AtomicBool::new(false);
     thread::scope(|scope| {

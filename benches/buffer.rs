@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Time of buffers beside the standard library's: `cargo bench --bench buffer`, with `-- --quick`
-//! for a first look.
+//! Measures the time of buffers compared with the standard library's types: `cargo bench --bench
+//! buffer`, with `-- --quick` for a first look.
 //!
 //! Views are compared with an `Arc<[u8]>`, which can be shared but not cut, and with a `Vec<u8>`,
-//! which has to be copied; pools with the standard allocator. One iteration is `ROUND` operations,
-//! so the microseconds printed are nanoseconds per operation; where two threads take part, it is
-//! `ROUND` each, and the time is that of both side by side. What is made goes through `black_box`.
-//! Other rivals are in `benches/compare/`.
+//! which must be copied. Pools are compared with the standard allocator. One iteration is `ROUND`
+//! operations, so the printed microseconds are nanoseconds per operation. Where two threads take
+//! part, each does `ROUND` operations at the same time, and the time is until both have finished.
+//! Results go through `black_box`. Other rivals are in `benches/compare/`.
 
 mod support;
 
@@ -19,7 +19,7 @@ use aegis_memory::buffer::{Buffer, BufferMut, BufferPool};
 use criterion::{criterion_group, criterion_main, Criterion};
 use support::{at_once, short, Group};
 
-/// Operations in an iteration, by each thread.
+/// How many operations each thread does in an iteration.
 const ROUND: usize = 1000;
 const PAGE_BYTES: usize = 4096;
 
@@ -38,7 +38,7 @@ fn case<T>(group: &mut Group<'_>, name: &str, make: impl Fn() -> T) {
     group.bench_function(name, |bencher| bencher.iter(|| round(&make)));
 }
 
-/// Another handle to a page, and its drop.
+/// Makes another handle to a page and drops it.
 fn clone_and_drop(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("clone and drop 4 KiB");
     let buffer = Buffer::from(page());
@@ -52,7 +52,7 @@ fn clone_and_drop(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// A part of 64 bytes, and its drop.
+/// Makes a view of 64 bytes of a page and drops it.
 fn slice(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("slice of 64 bytes");
     let buffer = Buffer::from(page());
@@ -70,7 +70,7 @@ fn slice(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// A page cut into records of 16 bytes from the front, and their drops.
+/// Cuts a page into records of 16 bytes from the front and drops them.
 fn split_to(criterion: &mut Criterion) {
     const RECORD: usize = PAGE_BYTES / 16;
     let mut group = criterion.benchmark_group("split_to 4 KiB into 256");
@@ -114,7 +114,7 @@ fn case_mut<T>(group: &mut Group<'_>, name: &str, mut work: impl FnMut() -> T) {
     });
 }
 
-/// A writer made, frozen and dropped: what a message costs whatever its length.
+/// Makes, freezes and drops a writer: what a message costs whatever its length.
 fn freeze(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("make 64 bytes, freeze, drop");
     let pool = BufferPool::new(PAGE_BYTES, 64);
@@ -141,7 +141,7 @@ fn freeze(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// A full window that slides by a byte, and a buffer filled by reads of 100 bytes.
+/// A full window that moves on by one byte, and a buffer that is filled by reads of 100 bytes.
 fn fill(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("slide a full window of 64 KiB");
     let mut window = BufferMut::with_capacity(1 << 16);
@@ -176,7 +176,7 @@ fn fill(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// A page taken and given back.
+/// Takes a page and gives it back.
 fn get(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("get and return 4 KiB");
     let pool = BufferPool::new(PAGE_BYTES, 64);
@@ -186,7 +186,7 @@ fn get(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// As above, by two threads: on one page, and on one pool.
+/// The same by two threads, on one page and on one pool.
 fn two_threads(criterion: &mut Criterion) {
     fn both<T>(group: &mut Group<'_>, name: &str, make: impl Fn() -> T + Sync) {
         group.bench_function(name, |bencher| {

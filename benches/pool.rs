@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Time of the pools beside the standard allocator, a `Mutex<Vec<_>>` of blocks and, for what no
-//! free list can beat, a plain `Vec<u32>`: `cargo bench --bench pool`, with `-- --quick` for a
-//! first look.
+//! Measures the time of the pools compared with the standard allocator and with a `Mutex<Vec<_>>`
+//! of blocks. A plain `Vec<u32>` shows what no free list can beat. `cargo bench --bench pool`, with
+//! `-- --quick` for a first look.
 //!
-//! One iteration is `ROUND` blocks taken and given back, so the microseconds printed are
-//! nanoseconds per block; where several threads take part, it is `ROUND` blocks each, and the time
-//! is that of all of them side by side. Blocks are taken without being cleared, and what is taken
+//! One iteration takes and gives back `ROUND` blocks, so the printed microseconds are nanoseconds
+//! per block. Where several threads take part, each does that with `ROUND` blocks at the same time,
+//! and the time is until all have finished. Blocks are not cleared when they are taken, and each
 //! goes through `black_box`. Other rivals are in `benches/compare/`.
 
 mod support;
@@ -22,11 +22,11 @@ use aegis_memory::AllocError;
 use criterion::{criterion_group, criterion_main, BenchmarkId, Criterion};
 use support::{at_once, short, stack_of_numbers, Group};
 
-/// Blocks taken and given back in an iteration, by each thread.
+/// How many blocks each thread takes and gives back in an iteration.
 const ROUND: usize = 960;
 const BLOCK_BYTES: usize = 256;
 const BLOCKS: usize = 4096;
-/// Blocks in a batch that goes from one thread to another.
+/// How many blocks go from one thread to another in a batch.
 const HANDED: usize = 48;
 
 /// A block of the standard allocator.
@@ -55,7 +55,7 @@ impl Drop for Standard {
 
 type Boxed = Box<[u8; BLOCK_BYTES]>;
 
-/// A free list behind a mutex.
+/// A free list that is protected by a mutex.
 struct Listed(Mutex<Vec<Boxed>>);
 
 struct ListedBlock<'a>(&'a Listed, Option<Boxed>);
@@ -78,7 +78,7 @@ impl Drop for ListedBlock<'_> {
     }
 }
 
-/// The block, of which there are enough.
+/// Returns the block; there are always enough.
 #[inline(always)]
 fn some<T>(block: Result<T, AllocError>) -> T {
     block.expect("a block is left")
@@ -87,7 +87,7 @@ fn some<T>(block: Result<T, AllocError>) -> T {
 fn lock_free() -> LockFreePool {
     let builder = LockFreePool::builder().block_size(BLOCK_BYTES).blocks(BLOCKS);
     let pool = builder.caches(4).build().expect("pages");
-    // So that no block is fresh any more.
+    // Afterwards no block is fresh any more.
     drop((0..BLOCKS).map(|_| pool.alloc()).collect::<Vec<_>>());
     pool
 }
@@ -121,7 +121,7 @@ fn case<T>(group: &mut Group<'_>, name: &str, batch: usize, take: impl Fn() -> T
     group.bench_function(name, |bencher| bencher.iter(|| round(&mut held, batch, &take)));
 }
 
-/// One thread: a block at a time, and 8 and 48 at a time.
+/// One thread, which takes one block at a time, then 8 and 48 at a time.
 fn one_thread(criterion: &mut Criterion) {
     for batch in [1, 8, 48] {
         let mut group = criterion.benchmark_group(format!("take and give back {batch}"));
@@ -141,7 +141,7 @@ fn one_thread(criterion: &mut Criterion) {
     }
 }
 
-/// One thread, a block at a time, from pools of 64 to 16 million blocks.
+/// One thread, one block at a time, with pools of 64 to 16 million blocks.
 fn capacity(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("capacity");
     for blocks in [64, 4096, 1 << 20, 1 << 24] {
@@ -165,7 +165,7 @@ fn capacity(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// Two threads, each takes 8 blocks and gives them back.
+/// Two threads, each of which takes 8 blocks and gives them back.
 fn two_threads(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("two threads, 8 at a time");
     let rounds = |iterations: u64, round: &mut dyn FnMut()| (0..iterations).for_each(|_| round());
@@ -200,8 +200,9 @@ fn two_threads(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// One thread takes batches of 48 blocks and sends them, the other gives them back. The channel's
-/// own cost, that of a batch of numbers, is part of all; it is the case `nothing`.
+/// One thread takes batches of 48 blocks and sends them, and the other gives them back. All times
+/// include the cost of the channel itself; the case `nothing` sends a batch of numbers and shows
+/// that cost.
 fn hand_over(criterion: &mut Criterion) {
     fn pipe<T: Send>(
         iterations: u64,

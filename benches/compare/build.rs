@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Compiles the C rivals and their loops, and links APR and talloc.
+//! Compiles the C rivals and their loops, and links them with APR and talloc.
 
 use std::env;
 
@@ -18,7 +18,7 @@ fn main() {
             loops.define(name, value.as_deref());
         }
     }
-    // Before the libraries it needs.
+    // This library must come before the libraries that it needs.
     loops.compile("rivals");
     println!("cargo:rustc-link-lib=apr-1");
     println!("cargo:rustc-link-lib=talloc");

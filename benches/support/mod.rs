@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What several benches need, here and in `benches/compare/`: criterion's settings, threads that start
-//! together, the loop over an arena that threads share, and a stack of numbers for scale.
+//! What several benches need, here and in `benches/compare/`: criterion's settings, threads that
+//! start together, the loop over an arena that threads share, and a stack of numbers for
+//! comparison.
 #![allow(dead_code)]
 
 use std::hint::black_box;
@@ -14,7 +15,7 @@ use criterion::{BenchmarkGroup, Criterion};
 /// A group of cases, timed by the clock.
 pub type Group<'a> = BenchmarkGroup<'a, WallTime>;
 
-/// Short timings of so many samples, unless the command line asks for others.
+/// Sets short timings with this many samples, unless the command line asks for others.
 pub fn short(warm_up_ms: u64, measurement_ms: u64, samples: usize) -> Criterion {
     Criterion::default()
         .warm_up_time(Duration::from_millis(warm_up_ms))
@@ -23,7 +24,8 @@ pub fn short(warm_up_ms: u64, measurement_ms: u64, samples: usize) -> Criterion 
         .configure_from_args()
 }
 
-/// Runs the work on so many threads at once, each with what `make` gives it; the time of the slowest.
+/// Runs the work on this many threads at the same time. Each thread's work gets what `make` makes
+/// for it. Returns the time of the slowest thread.
 pub fn at_once_with<T>(
     threads: usize,
     make: impl Fn() -> T + Sync,
@@ -50,13 +52,13 @@ pub fn at_once(threads: usize, work: impl Fn() + Sync) -> Duration {
     at_once_with(threads, || (), |()| work())
 }
 
-/// Bytes that a shared arena starts with.
+/// How many bytes a shared arena starts with.
 pub const SHARED_CAPACITY: usize = 64 << 20;
-/// Allocations of a thread between two resets of a shared arena.
+/// How many allocations a thread makes between two resets of a shared arena.
 const SHARED_CHUNK: u64 = 65_536;
 
-/// One contender that threads share: `work` allocates so many times from the state, `reset` frees all,
-/// outside of the time.
+/// Measures one contender that the threads share. `work` makes this many allocations from the
+/// state; `reset` frees them all, and its time is not counted.
 pub fn shared_case<S: Sync>(
     group: &mut Group<'_>,
     name: &str,
@@ -80,8 +82,8 @@ pub fn shared_case<S: Sync>(
     });
 }
 
-/// A plain stack of so many numbers, `batch` popped and pushed at a time until a round is full: what
-/// no free list can beat.
+/// A plain stack of this many numbers. A round pops and pushes `batch` numbers at a time. No free
+/// list can be faster.
 pub fn stack_of_numbers(group: &mut Group<'_>, numbers: usize, round: usize, batch: usize) {
     let mut list: Vec<u32> = (0..numbers as u32).collect();
     let mut held = Vec::with_capacity(batch);

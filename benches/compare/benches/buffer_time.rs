@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Time of the buffers beside `bytes`: a view cloned and dropped, sliced, split, a writer frozen, and
-//! 4 KiB taken and given back, by one thread and by two.
+//! Measures the time of the buffers compared with `bytes`. A view is cloned and dropped, sliced,
+//! and split; a writer is frozen; 4 KiB are taken and given back. All by one thread and by two.
 //!
-//! An iteration is [`ROUND`] operations a thread, and takes as long as the slower thread.
+//! In an iteration each thread does [`ROUND`] operations, and the time is that of the slower
+//! thread.
 
 #[path = "../../support/mod.rs"]
 mod support;
@@ -14,12 +15,13 @@ use bytes::{Bytes, BytesMut};
 use criterion::{criterion_group, criterion_main, Criterion};
 use support::{at_once_with, short, Group};
 
-/// Operations of an iteration.
+/// How many operations each thread does in an iteration.
 const ROUND: usize = 1000;
-/// What is taken and given back.
+/// How many bytes are taken and given back.
 const PAGE_BYTES: usize = 4096;
 
-/// Runs an operation a round at a time, in as many threads, each with what `make` gives it.
+/// Runs an operation one round at a time in this many threads. Each thread works with what `make`
+/// makes for it.
 fn timed<T>(
     group: &mut Group<'_>,
     name: &str,
@@ -47,7 +49,7 @@ fn view() -> Buffer {
     Buffer::copy_from_slice(&[7; PAGE_BYTES])
 }
 
-/// Of the shared form: a first clone turns `Bytes` of a `Vec` into it.
+/// Makes it a shared one: the first clone turns a `Bytes` of a `Vec` into that form.
 fn bytes() -> Bytes {
     let bytes = Bytes::from(vec![7; PAGE_BYTES]);
     drop(bytes.clone());
@@ -60,7 +62,7 @@ fn views(criterion: &mut Criterion) {
         timed(&mut group, "Buffer", threads, view, |view| drop(black_box(view.clone())));
         timed(&mut group, "bytes", threads, bytes, |bytes| drop(black_box(bytes.clone())));
         group.finish();
-        // One count for all threads.
+        // All threads count in one counter.
         let (shared, other) = (view(), bytes());
         let mut group = criterion.benchmark_group(format!("clone and drop, shared{suffix}"));
         timed(&mut group, "Buffer", threads, || &shared, |view| drop(black_box(view.clone())));

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Time of the pools beside their rivals: blocks taken and given back one, 8 and 48 at a time by one
-//! thread, 8 at a time by two threads, and handed over from one thread to another.
+//! Measures the time of the pools compared with their rivals. One thread takes and gives back
+//! blocks one, 8 and 48 at a time, two threads do it 8 at a time, and one thread hands blocks over
+//! to another.
 //!
-//! An iteration is 960 blocks a thread, and takes as long as the slower thread, so the microseconds
-//! printed times 1000/960 are nanoseconds per block. `Vec<u32>` is a stack of numbers, for scale.
+//! In an iteration each thread handles 960 blocks, and the time is that of the slower thread. So
+//! the printed microseconds times 1000/960 are nanoseconds per block. `Vec<u32>` is a stack of
+//! numbers, for comparison.
 
 #[path = "../../support/mod.rs"]
 mod support;
@@ -21,9 +23,9 @@ use compare::pools::{
 use criterion::{criterion_group, criterion_main, Criterion};
 use support::{short, stack_of_numbers, Group};
 
-/// Blocks taken and given back in an iteration, by each thread.
+/// How many blocks each thread takes and gives back in an iteration.
 const ROUND: usize = 960;
-/// Blocks that go from one thread to another at a time.
+/// How many blocks go from one thread to another at a time.
 const HANDED: usize = 48;
 
 /// Takes `batch` blocks, then gives them back, until a round is full.

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Time of an allocation from the arenas that threads share and from their rivals, by one thread and
-//! by two at once. The method is that of the library's own bench of the same arenas
-//! (`benches/arena_shared.rs`): no first word is written, arenas are warm, resets are not timed.
+//! Measures the time of an allocation from the arenas that threads share and from their rivals, by
+//! one thread and by two at the same time. The method is that of the library's own bench of these
+//! arenas (`benches/arena_shared.rs`): no first word is written, the arenas are warm, and resets
+//! are not timed.
 //!
-//! Two families: one arena for all threads (direct), and a handle or an arena for each thread.
+//! There are two families: one arena for all threads (direct), and a handle or an arena for each
+//! thread.
 
 #[path = "../../support/mod.rs"]
 mod support;
@@ -22,7 +24,7 @@ use criterion::{criterion_group, criterion_main, Criterion};
 use rarena_allocator::{sync, Allocator as _, Buffer as _, Options};
 use support::{shared_case, short, Group, SHARED_CAPACITY};
 
-/// So many allocations.
+/// Makes this many allocations.
 #[inline(always)]
 fn repeat(count: u64, mut allocate: impl FnMut() -> NonNull<u8>) {
     for _ in 0..count {

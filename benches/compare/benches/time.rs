@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Time of every case, rivals of one operation next to each other: an iteration is a round of
-//! operations and a reset. A round has 1,000, so that the microseconds printed are nanoseconds per
-//! operation, but 32 where memory is zeroed.
+//! Measures the time of every case, with the rivals of one operation next to each other. An
+//! iteration is a round of operations and a reset. A round has 1,000 operations, so that the
+//! printed microseconds are nanoseconds per operation. Where memory is zeroed, a round has only 32.
 
 #[path = "../../support/mod.rs"]
 mod support;

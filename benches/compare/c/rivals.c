@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The C rivals: aegis_arena beside the smallest inline bump, obstack, APR pools and talloc.
+/* The C rivals: aegis_arena compared with the smallest inline bump, obstack, APR pools and talloc.
  *
- * LOOPS defines, for each rival, one loop per operation over the rival's NAME_alloc, an inline
- * function of a run-time size, and NAME_zeroed. Each loop ends with NAME_reset, so a call is a
- * round. What the loop itself costs is measured by `nothing`, which allocates nothing. */
+ * LOOPS defines the loops of one rival, one loop for each operation. The loops use the rival's
+ * NAME_alloc, an inline function that gets its size at run time, and NAME_zeroed. Each loop ends
+ * with NAME_reset, so a call is a round. The rival `nothing` allocates nothing and shows what the
+ * loop itself costs. */
 #include "aegis_memory/arena.h"
 
 #include <apr_pools.h>
@@ -14,12 +15,13 @@
 
 #define CAPACITY_BYTES ((size_t)4 << 20)
 
-/* The compiler knows nothing of the value any more, and must assume that memory was read. */
+/* Afterwards the compiler knows nothing of the value any more and must assume that memory was
+ * read. */
 #define HIDE(value) __asm__ volatile("" : "+r"(value) : : "memory")
 
 typedef void (*round_fn)(void *state, size_t count);
 
-/* The order of the loops is that of OPERATIONS in src/c.rs. */
+/* The loops have the order of OPERATIONS in src/c.rs. */
 typedef struct rival {
     const char *name;
     void *(*make)(void);
@@ -37,7 +39,7 @@ typedef struct rival {
         name##_reset(rival);                                                                       \
     }
 
-/* Writes to what was allocated, unless nothing was. */
+/* Writes to the allocation, unless the rival allocates nothing. */
 #define WRITE(name, statement)                                                                     \
     do {                                                                                           \
         if (name##_allocates)                                                                      \
@@ -140,7 +142,7 @@ static void *aegis_make(void) {
 
 LOOPS(aegis)
 
-/* bump: one block, aligned to 8, and no more than a bump needs. */
+/* bump: one block, aligned to 8, with only what a bump allocator needs. */
 typedef struct bump {
     char *ptr;
     char *limit;
@@ -220,13 +222,13 @@ static void *apr_make(void) {
 }
 
 #define apr_alloc apr_palloc
-/* apr_pcalloc is a macro of these two. */
+/* apr_pcalloc is a macro for these two calls. */
 #define apr_zeroed(rival, size_bytes) memset(apr_palloc(rival, size_bytes), 0, size_bytes)
 #define apr_reset apr_pool_clear
 
 LOOPS(apr)
 
-/* talloc, with a pool that has room for the round and its headers */
+/* talloc, with a pool that has room for a round and its headers */
 typedef void tall;
 enum { tall_allocates = 1 };
 
@@ -245,7 +247,7 @@ static const rival rivals[] = {
     RIVAL("C obstack", stack),   RIVAL("C APR pool", apr),      RIVAL("C talloc pool", tall),
 };
 
-/* The rival of that index; NULL behind the last one. */
+/* The rival with that index; NULL behind the last one. */
 const rival *compare_rival(size_t index);
 
 const rival *compare_rival(size_t index) {

@@ -6,12 +6,12 @@ use std::ffi::{c_char, c_void, CStr};
 use crate::operations::{COPY_16, RECORD, SIZE, VALUE, ZEROED};
 use crate::{Case, Round};
 
-/// The name of the row of ours.
+/// The name of this library's row.
 pub const OURS: &str = "C aegis_arena";
-/// The name of the row that is the loop's own cost.
+/// The name of the row that shows what the loop itself costs.
 pub const NOTHING: &str = "C nothing";
 
-/// The operations that C has, in the order of its table.
+/// The operations of the C rivals, in the order of their table.
 const OPERATIONS: [&str; 5] = [VALUE, RECORD, SIZE, COPY_16, ZEROED];
 
 #[repr(C)]
@@ -22,7 +22,7 @@ struct Rival {
 }
 
 extern "C" {
-    /// NULL behind the last one.
+    /// NULL behind the last rival.
     fn compare_rival(index: usize) -> *const Rival;
 }
 

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The arena and its rivals behind one interface, and the loops that are measured.
 //!
-//! A round is `count` operations and one reset. The loop is one generic function, into which every
-//! rival's operation is inlined alike; what the loop itself costs is that of the rival `nothing`.
-//! Inputs and results pass through [`hide`] and [`keep`], black boxes that stay in registers, where
-//! `std::hint::black_box` would add a trip through memory to each operation.
+//! A round is `count` operations and one reset. The loop is one generic function, into which the
+//! operation of every rival is inlined in the same way. The rival `nothing` shows what the loop
+//! itself costs. Inputs and results pass through [`hide`] and [`keep`]. These are black boxes that
+//! stay in registers; `std::hint::black_box` would add a store and a load to each operation.
 
 pub mod c;
 pub mod operations;
@@ -13,10 +13,10 @@ pub mod rivals;
 
 use std::arch::asm;
 
-/// What a case runs: so many operations, then a reset.
+/// What a case runs: this many operations, then a reset.
 pub type Round = Box<dyn FnMut(usize)>;
 
-/// A rival and an operation that it has, ready to run.
+/// A rival and one of its operations, ready to run.
 pub struct Case {
     /// The rival's name, a row of the table.
     pub rival: &'static str,
@@ -33,7 +33,7 @@ pub fn cases() -> Vec<Case> {
     cases
 }
 
-/// The value, of which the compiler knows nothing any more.
+/// Returns the value; afterwards the compiler knows nothing of it any more.
 #[inline(always)]
 pub fn hide(mut value: usize) -> usize {
     // SAFETY: no instruction at all.
@@ -41,7 +41,8 @@ pub fn hide(mut value: usize) -> usize {
     value
 }
 
-/// Uses a result: whatever it points to, and all else in memory, may have been read or written.
+/// Uses a result: for the compiler, all memory, and what the result points to, may have been read
+/// or written.
 #[inline(always)]
 pub fn keep<T>(result: *const T) {
     // SAFETY: no instruction at all.

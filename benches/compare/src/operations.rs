@@ -8,19 +8,19 @@ use std::str;
 
 use crate::{hide, keep};
 
-/// An allocator of which everything can be freed at once.
+/// An allocator that can free everything with one call.
 pub trait Rival: 'static {
-    /// One with room for a round of the largest operation, where it can be asked for.
+    /// A new one. If it takes a capacity, it has room for a round of the largest operation.
     fn new() -> Self;
-    /// Moves a value in.
+    /// Moves a value into the allocator's memory.
     fn value<T: Copy>(&self, value: T) -> &T;
-    /// Uninitialised memory.
+    /// Returns uninitialised memory.
     fn layout(&self, layout: Layout) -> NonNull<u8>;
-    /// Copies bytes in.
+    /// Copies bytes into the allocator's memory.
     fn slice(&self, source: &[u8]) -> &[u8];
-    /// Copies a string in.
+    /// Copies a string into the allocator's memory.
     fn text(&self, source: &str) -> &str;
-    /// Zeroed bytes.
+    /// Returns zeroed bytes.
     fn zeroed(&self, size: usize) -> &[u8];
     /// Frees everything.
     fn reset(&mut self);
@@ -28,7 +28,7 @@ pub trait Rival: 'static {
 
 /// The record of three words.
 #[derive(Clone, Copy)]
-#[allow(dead_code)] // Read by nobody.
+#[allow(dead_code)] // Nothing reads it.
 struct Record {
     key: u64,
     offset: u64,
@@ -39,25 +39,25 @@ struct Record {
 pub const VALUE: &str = "u64";
 /// A struct of three words.
 pub const RECORD: &str = "3 words";
-/// Memory of a run-time size, the alignment 8 known when compiled.
+/// Memory of a size known at run time, with alignment 8 known when compiled.
 pub const SIZE: &str = "size";
-/// Memory of a run-time size and alignment; the alignment is 8.
+/// Memory of a size and an alignment known at run time; the alignment is 8.
 pub const LAYOUT: &str = "layout";
-/// The same; the alignment is 32.
+/// The same with alignment 32.
 pub const LAYOUT_32: &str = "layout 32";
-/// A copy of 16 bytes, the length known when compiled.
+/// A copy of 16 bytes; the length is known when compiled.
 pub const COPY_16: &str = "copy 16";
-/// A copy of 16 bytes, the length known at run time.
+/// A copy of 16 bytes; the length is known at run time.
 pub const COPY: &str = "copy n";
 /// A copy of a string of 16 bytes.
 pub const TEXT: &str = "str 16";
-/// 1 KiB of zeroed memory, recycled but for the first round.
+/// 1 KiB of zeroed memory, recycled except in the first round.
 pub const ZEROED: &str = "zeroed";
 
 /// Every operation, in the order of the table's columns.
 pub const ALL: [&str; 9] = [VALUE, RECORD, SIZE, LAYOUT, LAYOUT_32, COPY_16, COPY, TEXT, ZEROED];
 
-/// How many operations a timed round has: few where they would fill the processor's cache.
+/// How many operations a timed round has: few if many of them would fill the processor's cache.
 pub fn timed_count(operation: &str) -> usize {
     if operation == ZEROED {
         32
@@ -68,21 +68,21 @@ pub fn timed_count(operation: &str) -> usize {
 
 static SOURCE: [u8; 16] = *b"Europe/Amsterdam";
 
-/// The source, of which the compiler knows no address.
+/// The bytes to copy; the compiler does not know their address.
 #[inline(always)]
 fn source() -> &'static [u8; 16] {
     // SAFETY: `hide` returns what it was given, the address of a static.
     unsafe { &*(hide(SOURCE.as_ptr() as usize) as *const [u8; 16]) }
 }
 
-/// The source, of which the compiler knows no length either.
+/// The bytes to copy; the compiler does not know their length either.
 #[inline(always)]
 fn source_of_some_length() -> &'static [u8] {
     // SAFETY: `hide` returns what it was given.
     unsafe { slice::from_raw_parts(source().as_ptr(), hide(16)) }
 }
 
-/// The measured loop. The counter is hidden, so that no loop is unrolled.
+/// The measured loop. The counter is hidden, so that the compiler unrolls no loop.
 #[inline(never)]
 fn repeat<R: Rival>(rival: &mut R, count: usize, operation: impl Fn(&R, usize)) {
     // SAFETY: `hide` returns what it was given. The compiler cannot tell that `rival` is not
@@ -96,11 +96,11 @@ fn repeat<R: Rival>(rival: &mut R, count: usize, operation: impl Fn(&R, usize)) 
     rival.reset();
 }
 
-/// One round of the operation of that name.
+/// Runs one round of the operation with that name.
 ///
 /// # Panics
 ///
-/// When there is no such operation.
+/// If there is no such operation.
 pub fn round<R: Rival>(rival: &mut R, operation: &str, count: usize) {
     match operation {
         VALUE => repeat(rival, count, |rival, i| keep(rival.value(hide(i) as u64))),

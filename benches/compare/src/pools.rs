@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The pools and their rivals behind one interface: blocks of one size that return when dropped.
+//! The pools and their rivals behind one interface: blocks of one size, each of which returns to
+//! its pool when it is dropped.
 //!
-//! Every rival is made with [`BLOCKS`] blocks of [`BLOCK_BYTES`] bytes, each taken once beforehand.
-//! A thread works through a handle of its own, which is the rival itself unless that has thread
-//! caches that must be asked for. Blocks are not cleared.
+//! Every rival is made with [`BLOCKS`] blocks of [`BLOCK_BYTES`] bytes, and each block is taken
+//! once before the timing. A thread works through a handle of its own. The handle is the rival
+//! itself, unless a thread must ask the rival for a cache. Blocks are not cleared.
 
 use std::mem::MaybeUninit;
 use std::ptr::NonNull;
@@ -15,7 +16,7 @@ use lockfree_object_pool::{LinearObjectPool, LinearOwnedReusable, LinearReusable
 
 /// Usable bytes of each block.
 pub const BLOCK_BYTES: usize = 256;
-/// Blocks of a rival that has a fixed number.
+/// How many blocks a rival with a fixed number has.
 pub const BLOCKS: usize = 4096;
 
 type Bytes = [u8; BLOCK_BYTES];
@@ -24,7 +25,7 @@ type Uninit = MaybeUninit<u8>;
 
 /// A stock of blocks.
 pub trait Rival: Sized {
-    /// What a thread takes blocks through.
+    /// The handle through which a thread takes blocks.
     type Handle<'p>
     where
         Self: 'p;
@@ -33,15 +34,15 @@ pub trait Rival: Sized {
     where
         Self: 'h;
 
-    /// The full stock.
+    /// Makes the stock with all of its blocks.
     fn new() -> Self;
-    /// A handle for one thread.
+    /// Makes a handle for one thread.
     fn handle(&self) -> Self::Handle<'_>;
     /// Takes a block.
     fn take<'h>(handle: &'h Self::Handle<'_>) -> Self::Block<'h>;
 }
 
-/// A stock whose blocks go from one thread to another.
+/// A stock whose blocks may go from one thread to another.
 pub trait Shared: Rival + Sync {
     /// A block on its way.
     type Sent<'p>: Send
@@ -52,7 +53,7 @@ pub trait Shared: Rival + Sync {
     fn send<'p>(handle: &Self::Handle<'p>) -> Self::Sent<'p>
     where
         Self: 'p;
-    /// Gives it back on the thread that has this handle.
+    /// Gives the block back, on the thread that has this handle.
     fn receive<'p>(handle: &Self::Handle<'p>, sent: Self::Sent<'p>)
     where
         Self: 'p,
@@ -66,7 +67,7 @@ fn some<T, E: std::fmt::Debug>(block: Result<T, E>) -> T {
     block.expect("a block is left")
 }
 
-/// A rival that is its own handle.
+/// A rival whose handle is a reference to itself.
 macro_rules! rival {
     ($Rival:ty, $Block:ty, $new:expr, |$this:ident| $take:expr) => {
         impl Rival for $Rival {
@@ -87,7 +88,7 @@ macro_rules! rival {
     };
 }
 
-/// And whose blocks can be sent as they are.
+/// The same, and its blocks can be sent as they are.
 macro_rules! shared {
     ($Rival:ty, $Block:ty, |$this:ident| $take:expr) => {
         impl Shared for $Rival {
@@ -168,7 +169,7 @@ impl Shared for Cached {
     }
 }
 
-/// A free list of boxes, whatever keeps it.
+/// A free list of boxes, whatever holds it.
 pub trait List: Sync {
     /// Takes a box out.
     fn out(&self) -> Boxed;
@@ -234,7 +235,7 @@ fn queue() -> Queue {
 rival!(Queue, Listed<'h, Self>, queue(), |queue| Listed(queue, Some(queue.out())));
 shared!(Queue, Listed<'p, Self>, |queue| Listed(queue, Some(queue.out())));
 
-/// lockfree-object-pool.
+/// The pool of lockfree-object-pool.
 pub struct Linear(Arc<LinearObjectPool<Bytes>>);
 
 fn linear() -> Linear {
@@ -246,10 +247,10 @@ fn linear() -> Linear {
 rival!(Linear, LinearReusable<'h, Bytes>, linear(), |pool| pool.0.pull());
 shared!(Linear, LinearOwnedReusable<Bytes>, |pool| pool.0.pull_owned());
 
-/// sharded-slab's pool.
+/// The pool of sharded-slab.
 pub struct Sharded(sharded_slab::Pool<Slot>);
 
-/// What sharded-slab keeps in place.
+/// What sharded-slab keeps in each of its slots.
 pub struct Slot(#[allow(dead_code)] Bytes);
 
 impl Default for Slot {
@@ -262,7 +263,7 @@ impl sharded_slab::Clear for Slot {
     fn clear(&mut self) {}
 }
 
-/// A slot that is cleared when dropped.
+/// A slot of sharded-slab that is cleared when this is dropped.
 pub struct ShardedBlock<'a>(&'a Sharded, usize);
 
 impl Drop for ShardedBlock<'_> {
@@ -312,7 +313,7 @@ macro_rules! heap {
     };
 }
 
-/// The C library's.
+/// The C library's heap.
 mod libc {
     use std::ffi::c_void;
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The Rust rivals, each by the shortest calls that its interface has for the operation.
+//! The Rust rivals. For each operation, a rival uses the shortest calls that its interface has.
 
 use std::alloc::Layout;
 use std::cell::{Cell, UnsafeCell};
@@ -17,14 +17,14 @@ use original::MemoryArena;
 use crate::operations::{self, Rival};
 use crate::{Case, Round};
 
-/// Room for a round, at the start.
+/// The bytes that an arena starts with: enough for a round.
 const CAPACITY: usize = 4 << 20;
-/// The most operations a round can have.
+/// The largest number of operations in a round.
 const MAX_COUNT: usize = 2000;
 
-/// The name of our own rows.
+/// The name of this library's rows.
 pub const OURS: &str = "aegis-memory";
-/// The name of the row that is the loop's own cost.
+/// The name of the row that shows what the loop itself costs.
 pub const NOTHING: &str = "nothing";
 /// The rivals that the gate compares with.
 pub const GATED: [&str; 6] = [
@@ -36,7 +36,7 @@ pub const GATED: [&str; 6] = [
     "bump-scope down, align 8",
 ];
 
-/// The rivals that free what they allocated one by one.
+/// The rivals that free their allocations one by one.
 pub const HEAPS: [&str; 2] = ["malloc", "mimalloc"];
 
 type BumpScope<const ALIGN: usize, const UP: bool> =
@@ -69,7 +69,7 @@ fn add<R: Rival>(cases: &mut Vec<Case>, rival: &'static str) {
     }
 }
 
-/// Allocates nothing: what remains is the loop.
+/// Allocates nothing, so only the cost of the loop is left.
 struct Nothing(Cell<u64>);
 
 impl Rival for Nothing {
@@ -103,7 +103,8 @@ impl Rival for Nothing {
     fn reset(&mut self) {}
 }
 
-/// The calls that the library's arena and bumpalo's have alike, but for the name of the first.
+/// The calls that are the same for this library's arena and bumpalo's, except for the name of the
+/// first.
 macro_rules! same_calls {
     ($value:ident) => {
         #[inline(always)]
@@ -159,7 +160,7 @@ macro_rules! bump_scope_rival {
             }
             #[inline(always)]
             fn value<T: Copy>(&self, value: T) -> &T {
-                // `into_ref` wants a type that it knows not to need a drop.
+                // `into_ref` needs a type that it knows to need no drop.
                 const { assert!(!std::mem::needs_drop::<T>()) };
                 bump_scope::BumpBox::leak(self.alloc(value))
             }
@@ -227,7 +228,7 @@ impl Rival for MemoryArena {
     }
 }
 
-/// What was allocated in a round, to be freed one by one.
+/// The allocations of a round, which are freed one by one.
 struct List {
     items: UnsafeCell<Box<[*mut c_void; MAX_COUNT]>>,
     len: Cell<usize>,
@@ -250,7 +251,7 @@ impl List {
     }
 }
 
-/// What every malloc aligns to.
+/// What every malloc aligns its memory to.
 const MALLOC_ALIGN: usize = 16;
 
 macro_rules! heap_rival {
@@ -312,7 +313,7 @@ macro_rules! heap_rival {
     };
 }
 
-/// The C library's.
+/// The C library's heap.
 mod libc {
     use std::ffi::c_void;
 

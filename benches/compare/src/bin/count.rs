@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What runs under Callgrind: `count RIVAL OPERATION ROUNDS COUNT` runs so many rounds of so many
-//! operations. `count reset ALLOCATIONS BLOCKS` makes an arena with that many of each and resets it
-//! in [`measured_reset`]: only one of the two may be above 1.
+//! The program that runs under Callgrind. `count RIVAL OPERATION ROUNDS COUNT` runs ROUNDS rounds
+//! of COUNT operations. `count reset ALLOCATIONS BLOCKS` makes an arena with that many allocations
+//! and blocks and resets it in [`measured_reset`]; only one of the two may be above 1.
 
 use std::env;
 
 use aegis_memory::arena::Arena;
 
-/// Usable bytes of a block, and of an allocation that fills it.
+/// The usable bytes of a block, and of an allocation that fills it.
 const BLOCK: usize = 512;
 
-/// A name for Callgrind to find.
+/// A function with a name that Callgrind can find.
 #[no_mangle]
 #[inline(never)]
 pub extern "C" fn measured_reset(arena: &mut Arena) {

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Counts instructions under Callgrind, reads Criterion's times, and prints both as one table.
 //!
-//! `table [--few] [--times DIRECTORY]`, from `run`. Instructions per operation are the difference of
-//! two runs that differ only in the operations per round, divided by that number, less the same of
-//! the empty loop. Those of a reset are the difference of two runs that differ in rounds. `--few`
-//! counts only what the gate needs. Exits with 1 if a promise is broken: see [`broken_promises`].
+//! Usage: `table [--few] [--times DIRECTORY]`; the script `run` calls it. The instructions per
+//! operation are the difference between two runs that differ only in the number of operations in a
+//! round, divided by that number, minus the same for the empty loop. The instructions of a reset
+//! are the difference between two runs that differ in the number of rounds. `--few` counts only
+//! what the gate needs. Exits with 1 if a promise is broken: see [`broken_promises`].
 
 use std::collections::BTreeMap;
 use std::env;
@@ -16,20 +17,22 @@ use compare::operations::{timed_count, ALL, COPY_16, LAYOUT, RECORD, SIZE, VALUE
 use compare::rivals::GATED;
 use compare::{c, rivals};
 
-/// Operations in which ours takes fewer instructions than the best rival of [`GATED`].
+/// The operations in which this library must take fewer instructions than the best rival of
+/// [`GATED`].
 const PROMISED: [&str; 5] = [VALUE, RECORD, SIZE, LAYOUT, COPY_16];
-/// The name of the column that is no operation.
+/// The name of the column for resets, which are not an operation.
 const RESET: &str = "reset";
-/// Rounds and operations per round of the shorter run. Twice as many have as many digits, so that
-/// reading the arguments costs the same.
+/// The rounds and the operations per round of the shorter run. Twice as many have the same number
+/// of digits, so that reading the arguments costs the same.
 const ROUNDS: u64 = 20;
 const COUNT: u64 = 400;
 
-/// A figure for a rival and an operation.
+/// One number for a rival and an operation.
 type Figures = BTreeMap<(&'static str, &'static str), f64>;
 
-/// A table of times alone: its title, Criterion's groups and their columns, the operations per
-/// iteration, and the rows, ours first. A rival that a group lacks is a dash.
+/// A table of times: its title, Criterion's groups and their columns, the operations in an
+/// iteration, and the rows, this library's first. Where a group does not have a rival, the table
+/// shows a dash.
 struct Timed {
     title: &'static str,
     columns: &'static [(&'static str, &'static str)],
@@ -115,8 +118,8 @@ const TIMED: [Timed; 4] = [
     },
 ];
 
-/// Runs `count` under Callgrind and returns the instructions that it collected: all, or those of
-/// one function and what it calls.
+/// Runs `count` under Callgrind. Returns the instructions that it collected: all of them, or those
+/// of one function and of what it calls.
 fn collect(function: Option<&str>, arguments: &[&str]) -> u64 {
     let count = env::current_exe().expect("a path").with_file_name("count");
     let mut command = Command::new("valgrind");
@@ -130,12 +133,12 @@ fn collect(function: Option<&str>, arguments: &[&str]) -> u64 {
     number.unwrap_or_else(|| panic!("no count in Callgrind's report:\n{report}"))
 }
 
-/// Instructions of so many rounds of so many operations.
+/// The instructions of this many rounds of this many operations.
 fn run(rival: &str, operation: &str, rounds: u64, count: u64) -> f64 {
     collect(None, &[rival, operation, &rounds.to_string(), &count.to_string()]) as f64
 }
 
-/// The row of the empty loop that belongs to a rival.
+/// The row of the empty loop that is subtracted from a rival's row.
 fn loop_of(rival: &str) -> &'static str {
     if rival.starts_with("C ") {
         c::NOTHING
@@ -151,7 +154,8 @@ fn count_instructions(rows: &[(&'static str, &'static str)]) -> Figures {
         let long = run(rival, operation, ROUNDS, 2 * COUNT);
         let per_operation = (long - short) / (ROUNDS * COUNT) as f64;
         raw.insert((rival, operation), per_operation);
-        // A heap has no reset: it frees one by one, which counts as part of the operations.
+        // A heap has no reset. It frees its allocations one by one, which counts as part of the
+        // operations.
         if operation == VALUE && !rivals::HEAPS.contains(&rival) {
             let more = run(rival, operation, 2 * ROUNDS, COUNT);
             let per_round = (more - short) / ROUNDS as f64;
@@ -164,8 +168,8 @@ fn count_instructions(rows: &[(&'static str, &'static str)]) -> Figures {
     raw.iter().filter_map(less_loop).collect()
 }
 
-/// Criterion's least time of a round, as nanoseconds per operation: what is above it is what else
-/// the machine was doing.
+/// Criterion's shortest time of a round, as nanoseconds per operation. Longer times include other
+/// work of the machine.
 fn read_times(directory: &Path, rows: &[(&'static str, &'static str)]) -> Figures {
     let time = |&(rival, operation): &(&'static str, &'static str)| {
         let least = read_least(directory, operation, rival)
@@ -175,16 +179,16 @@ fn read_times(directory: &Path, rows: &[(&'static str, &'static str)]) -> Figure
     rows.iter().map(time).collect()
 }
 
-/// Criterion's least time of an iteration, in nanoseconds, if it has measured this.
+/// Criterion's shortest time of an iteration in nanoseconds, if it has measured this case.
 fn read_least(directory: &Path, group: &str, name: &str) -> Option<f64> {
-    // Criterion's directories have no brackets.
+    // The names of Criterion's directories have no brackets.
     let file = directory.join(group).join(name.replace(['<', '>'], "_")).join("new/sample.json");
     let text = fs::read_to_string(file).ok()?;
     let (rounds, times) = (numbers(&text, "\"iters\""), numbers(&text, "\"times\""));
     times.iter().zip(rounds).map(|(time, rounds)| time / rounds).reduce(f64::min)
 }
 
-/// Prints the tables of pools and of shared arenas. Panics if one of them has no time at all.
+/// Prints the tables of pools and of shared arenas. Panics if a table has no time at all.
 fn print_timed(directory: &Path) {
     for Timed { title, columns, count, names } in &TIMED {
         let mut figures = Figures::new();
@@ -203,7 +207,7 @@ fn print_timed(directory: &Path) {
     }
 }
 
-/// The array of numbers that follows a name in JSON.
+/// The array of numbers that follows this name in the JSON text.
 fn numbers(json: &str, name: &str) -> Vec<f64> {
     let array = json.split(name).nth(1).and_then(|rest| rest.split(['[', ']']).nth(1));
     let array = array.unwrap_or_else(|| panic!("no {name} in {json}"));
@@ -227,7 +231,8 @@ fn print(title: &str, figures: &Figures, names: &[&'static str], columns: &[&'st
     println!();
 }
 
-/// Ours over the best of the gated rivals, and ours in C over the inline bump.
+/// This library compared with the best of the gated rivals, and its C form compared with the inline
+/// bump.
 fn print_ratios(title: &str, figures: &Figures, columns: &[&'static str]) {
     let mut ratios = Figures::new();
     for &column in columns {
@@ -248,8 +253,8 @@ fn best(figures: &Figures, operation: &'static str) -> Option<f64> {
     GATED.iter().filter_map(|&rival| figures.get(&(rival, operation)).copied()).reduce(f64::min)
 }
 
-/// Counts the instructions of one reset after many allocations and with many blocks, in Rust and of
-/// the C function in it, and prints them.
+/// Counts the instructions of one reset after many allocations and with many blocks, both for the
+/// whole Rust call and for the C function in it. Prints them.
 fn count_resets() -> Vec<[u64; 2]> {
     println!("{:<26}{:>10}{:>20}", "One reset, instructions", "Rust", "aegis_arena_reset");
     let cases = [("1", "1"), ("1000", "1"), ("1000000", "1"), ("1", "1000")];
@@ -268,9 +273,9 @@ fn count_resets() -> Vec<[u64; 2]> {
     counts.to_vec()
 }
 
-/// What the library promises and these figures do not show: fewer instructions than the best bump
-/// crate, and a reset whose count is the same whatever was allocated. Times are no promise here:
-/// they vary from run to run.
+/// The promises of the library that these numbers break. The library promises fewer instructions
+/// than the best bump crate, and a reset whose count is the same whatever was allocated. It
+/// promises no times, because they vary from run to run.
 fn broken_promises(instructions: &Figures, resets: &[[u64; 2]]) -> Vec<String> {
     let mut broken = Vec::new();
     for operation in PROMISED {
