@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! A server with a memory budget: of three queries one is greedy. It is refused, told why, gives
-//! its memory back and finishes with a smaller plan, while the other two never notice.
+//! A server with a memory budget runs three queries at the same time, one of them greedy. The
+//! budget refuses the greedy query and says why. That query gives its memory back and finishes with
+//! a smaller plan, while the other two do not notice anything.
 //!
 //! `cargo run --example budget`
 
@@ -12,11 +13,11 @@ use aegis_memory::budget::MemoryBudget;
 use aegis_memory::AllocError;
 
 const KIB: usize = 1 << 10;
-/// What one row takes in a hash table: its key and a count.
+/// What a row takes in a hash table: its key and a count.
 const ROW: usize = 16;
 
-/// Groups `rows` keys in the arena, as GROUP BY does: a table of (key, count). Returns the number
-/// of groups and the sum of their counts.
+/// Groups `rows` keys in the arena, as GROUP BY does, in a table of (key, count). Returns the
+/// number of groups and the sum of their counts.
 fn group(
     arena: &Arena,
     keys: impl Iterator<Item = u64>,
@@ -35,13 +36,14 @@ fn group(
     Ok(used.fold((0, 0), |(groups, sum), (_, count)| (groups + 1, sum + count)))
 }
 
-/// The keys of a query's input: each of `rows / 2` values twice.
+/// The keys of a query's input. Each of `rows / 2` values occurs twice.
 fn keys(rows: usize) -> impl Iterator<Item = u64> {
     (0..rows as u64).map(move |row| row % (rows as u64 / 2))
 }
 
-/// The smaller plan: the input is split by key into partitions (a real engine would spill them to
-/// disk), of which one at a time is in memory. The arena's blocks are used again for each.
+/// The smaller plan. It splits the input by key into partitions and has one of them in memory at a
+/// time; a real engine would write the others to disk. The partitions use the same blocks of the
+/// arena, one after the other.
 fn group_partitioned(arena: &mut Arena, rows: usize, parts: u64) -> Result<(u64, u64), AllocError> {
     let mut total = (0, 0);
     for part in 0..parts {
@@ -53,14 +55,14 @@ fn group_partitioned(arena: &mut Arena, rows: usize, parts: u64) -> Result<(u64,
     Ok(total)
 }
 
-/// What the server tells of a refusal.
+/// The text that the server prints for a refusal.
 struct Refused {
     error: AllocError,
     tree: String,
 }
 
-/// Runs a query within its budget: first in one piece; if that is refused, in partitions. All
-/// queries allocate while the others still hold what they have.
+/// Runs a query within its budget: first as a whole, and if that is refused, in partitions. Every
+/// query keeps its memory until all queries have allocated theirs.
 fn run(
     budget: &MemoryBudget,
     process: &MemoryBudget,
@@ -72,7 +74,7 @@ fn run(
     assert_eq!(plan, "group by key");
     let greedy = rows * 2 * ROW > 512 * KIB;
     if greedy {
-        all_hold.wait(); // the modest queries have their memory now
+        all_hold.wait(); // now the modest queries have their memory
     }
     let (result, refused) = match group(&arena, keys(rows), rows) {
         Ok(result) => (Ok(result), None),
@@ -81,7 +83,7 @@ fn run(
     if !greedy {
         all_hold.wait();
     }
-    all_hold.wait(); // until then everybody keeps what it has
+    all_hold.wait(); // until then every query keeps its memory
     match result {
         Ok(groups) => Ok((groups, None)),
         Err(_) => {

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Reads a file past the system's page cache (`O_DIRECT`) into the page-aligned buffers of a pool,
-//! and checks it in another thread, whose dropping of the buffers lets the reader go on. Where the
-//! file system does not allow that, it says so and reads through the cache.
+//! Reads a file with `O_DIRECT`, past the system's page cache, into page-aligned buffers of a pool.
+//! Another thread checks the bytes. When it drops a buffer, the reading thread can use that buffer
+//! again. If the file system does not allow direct reads, the example says so and reads through the
+//! cache.
 //!
 //! ```text
 //! cargo run --release --example direct_io [FILE]    (default: 64 MiB made for the purpose)
@@ -21,11 +22,12 @@ use support::{run_on_file, write_numbers, Failure, Temporary};
 
 const BUFFER_BYTES: usize = 256 << 10;
 const BUFFERS: usize = 16;
-/// What direct reads ask of address, offset and size on every common device.
+/// The alignment that direct reads need for address, offset and size on every common device.
 const PAGE_BYTES: usize = 4096;
 const MADE_BYTES: usize = 64 << 20;
 
-/// Opens for direct reading. The file system may refuse at once, or at the first read.
+/// Opens the file for direct reading. A file system that does not allow it refuses here or at the
+/// first read.
 #[cfg(target_os = "linux")]
 fn open_direct(path: &Path) -> io::Result<File> {
     use std::os::unix::fs::OpenOptionsExt;
@@ -37,12 +39,12 @@ fn open_direct(_path: &Path) -> io::Result<File> {
     Err(io::Error::new(io::ErrorKind::Unsupported, "this system has no O_DIRECT"))
 }
 
-/// The file, and why it is not read directly if it is not.
+/// The open file, and the reason if it is not read directly.
 fn open(path: &Path, pool: &BufferPool) -> Result<(File, Option<io::Error>), Failure> {
     let tried = open_direct(path).and_then(|file| {
         let mut probe = pool.get(PAGE_BYTES).map_err(io::Error::other)?;
         probe.read_from(&mut &file)?;
-        // From the beginning again: a descriptor of its own, since reading has moved this one.
+        // Opens the file again, to read from its beginning: the first descriptor has moved on.
         open_direct(path)
     });
     match tried {
@@ -57,7 +59,7 @@ fn open(path: &Path, pool: &BufferPool) -> Result<(File, Option<io::Error>), Fai
     }
 }
 
-/// The reading thread: one read a buffer, until the file ends.
+/// The reading thread: fills one buffer with each read until the file ends.
 fn read(path: &Path, file: &File, pool: &BufferPool, to: Sender<Buffer>) -> Result<(), Failure> {
     loop {
         let mut buffer = pool.get(BUFFER_BYTES).map_err(Failure::Memory)?;
@@ -71,7 +73,8 @@ fn read(path: &Path, file: &File, pool: &BufferPool, to: Sender<Buffer>) -> Resu
     }
 }
 
-/// Adds up the bytes and their FNV-1a hash, in 64-bit words where there are whole ones.
+/// The sum of the bytes and their FNV-1a hash, computed over 64-bit words as far as there are whole
+/// words.
 #[derive(Default, PartialEq)]
 struct Sum {
     bytes: u64,
@@ -96,7 +99,8 @@ fn sum(from: Receiver<Buffer>) -> Sum {
 }
 
 fn run(given: Option<PathBuf>) -> Result<(), Failure> {
-    // In the working directory, which is more often on a disk than the folder for temporary files.
+    // The file is in the working directory. That is more often on a disk than the folder for
+    // temporary files.
     let made = Temporary::new("", "direct_io", "input.tmp");
     let path = match given {
         Some(path) => path,

@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 //! A memtable, the write buffer of a log-structured store, in a `LockFreeArena`.
 //!
-//! Writers insert rows at the same time into a concurrent skip list whose nodes, keys and values
-//! live in one arena; readers scan it meanwhile. When the memory budget refuses the next block, the
-//! table is frozen: scanned in order to a file, checked against a `BTreeMap`, and freed at once. The
-//! next table reuses its memory. Nothing in the list is ever freed singly, so it needs no garbage
-//! collection: the arena's lifetime is the proof that a node is still there.
+//! Several threads insert rows at the same time into a concurrent skip list. Its nodes, keys and
+//! values live in one arena, and reading threads scan the list meanwhile. When the memory budget
+//! refuses the next block, the table is frozen. It is scanned in order into a file, checked against
+//! a `BTreeMap`, and freed at once; the next table uses its memory again. No single node is ever
+//! freed, so the list needs no garbage collection: as long as the arena lives, every node is there.
 //!
-//! `cargo run --release --example memtable [FILE [DELIMITER]]`: rows of a delimited file, keyed by
-//! their first field and row number; without a file, generated rows in the shape of TPC-H's
-//! `lineitem`.
+//! `cargo run --release --example memtable [FILE [DELIMITER]]` takes the rows of a delimited file,
+//! with their first field and row number as keys. Without a file it generates rows in the shape of
+//! TPC-H's `lineitem`.
 
 use aegis_memory::arena::{LocalArena, LockFreeArena};
 use aegis_memory::budget::MemoryBudget;
@@ -31,16 +31,16 @@ const MAX_HEIGHT: usize = 16;
 /// A row: its key, and the line it came from.
 type Row = (Vec<u8>, Vec<u8>);
 
-/// What is in the list. All of it borrows the arena.
+/// A node of the list. Everything in it borrows the arena.
 struct Node<'a> {
     key: &'a [u8],
     value: &'a [u8],
-    /// The next node on each level that this one is on.
+    /// The next node on each level that this node is on.
     next: &'a [AtomicPtr<Node<'a>>],
 }
 
-/// An insert-only skip list (W. Pugh, 1990; its concurrent form without removal needs only
-/// compare-and-swap). Level 0 holds every node in order; higher levels are shortcuts.
+/// A skip list for inserting only (W. Pugh, 1990). Because nothing is removed, its concurrent form
+/// needs only compare-and-swap. Level 0 holds all nodes in order; the higher levels are shortcuts.
 struct SkipList<'a> {
     heads: &'a [AtomicPtr<Node<'a>>],
 }
@@ -58,7 +58,7 @@ impl<'a> SkipList<'a> {
         unsafe { link.load(Ordering::Acquire).as_ref() }
     }
 
-    /// The links of each level that a key belongs behind.
+    /// The links on each level behind which a key belongs.
     fn find(&self, key: &[u8]) -> [&'a [AtomicPtr<Node<'a>>]; MAX_HEIGHT] {
         let mut places = [self.heads; MAX_HEIGHT];
         let mut links = self.heads;
@@ -71,7 +71,7 @@ impl<'a> SkipList<'a> {
         places
     }
 
-    /// Inserts a row, copied into the arena. A key that is there already keeps its value.
+    /// Copies a row into the arena and inserts it. If the key is there already, it keeps its value.
     fn insert(&self, arena: &LocalArena<'a>, key: &[u8], value: &[u8]) -> Result<(), AllocError> {
         let height = height_of(key);
         let node: &'a Node<'a> = arena.try_alloc_value(Node {
@@ -86,8 +86,7 @@ impl<'a> SkipList<'a> {
                 if level == 0 && Self::follow(link).is_some_and(|found| found.key == key) {
                     return Ok(());
                 }
-                // Another thread may have put a node here since `find`.
-                // SAFETY: as in `follow`.
+                // Since `find` another thread may have put a node here.
                 if unsafe { behind.as_ref() }.is_some_and(|found| found.key < key) {
                     continue;
                 }
@@ -103,13 +102,13 @@ impl<'a> SkipList<'a> {
         Ok(())
     }
 
-    /// The rows in order of their keys.
+    /// The rows in the order of their keys.
     fn iter(&self) -> impl Iterator<Item = &'a Node<'a>> {
         std::iter::successors(Self::follow(&self.heads[0]), |node| Self::follow(&node.next[0]))
     }
 }
 
-/// A height for a key: each level has a quarter of the nodes of the one below.
+/// The height of a key's node. Each level has a quarter of the nodes of the level below.
 fn height_of(key: &[u8]) -> usize {
     let mut hash = key.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, &byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
@@ -118,7 +117,7 @@ fn height_of(key: &[u8]) -> usize {
     (1 + hash.wrapping_mul(0x9e37_79b9_7f4a_7c15).leading_zeros() as usize / 2).min(MAX_HEIGHT)
 }
 
-/// Scans the list again and again, and counts the rows it sees.
+/// Scans the list again and again and counts the rows that it sees.
 fn scan_until(done: &AtomicBool, list: &SkipList<'_>, seen: &AtomicUsize) {
     while !done.load(Ordering::Relaxed) {
         let mut last: &[u8] = &[];
@@ -131,8 +130,9 @@ fn scan_until(done: &AtomicBool, list: &SkipList<'_>, seen: &AtomicUsize) {
     }
 }
 
-/// Writers take rows from `next` on until the budget refuses one. Returns the rows that were
-/// inserted and those that were refused, by number, and how many rows readers have seen.
+/// Several threads take rows from number `next` on until the budget refuses one. Returns the
+/// numbers of the rows that were inserted and of those that were refused, and how many rows the
+/// reading threads have seen.
 fn fill<'a>(
     arena: &'a LockFreeArena,
     list: &SkipList<'a>,
@@ -158,7 +158,8 @@ fn fill<'a>(
                             waiting.unwrap_or_else(|| next.fetch_add(1, Ordering::Relaxed));
                         let Some((key, value)) = rows.get(number) else { break };
                         if list.insert(&local, key, value).is_err() {
-                            // Full: this row goes to the next table, and no writer goes on.
+                            // The table is full. This row goes into the next table, and all writing
+                            // threads stop.
                             refused.lock().expect("not poisoned").push(number);
                             done.store(true, Ordering::Relaxed);
                         } else {
@@ -179,7 +180,7 @@ fn fill<'a>(
     (inserted.into_inner().expect("not poisoned"), left, seen.into_inner())
 }
 
-/// Writes a frozen table to a file, reads it back, and compares it with a `BTreeMap` of its rows.
+/// Writes a frozen table into a file, reads it back, and compares it with a `BTreeMap` of its rows.
 fn flush(list: &SkipList<'_>, rows: &[Row], inserted: &[usize]) -> Result<u64, Box<dyn Error>> {
     let path = std::env::temp_dir().join(format!("aegis-memtable-{}.sst", std::process::id()));
     let mut file = BufWriter::new(File::create(&path)?);
@@ -201,7 +202,8 @@ fn flush(list: &SkipList<'_>, rows: &[Row], inserted: &[usize]) -> Result<u64, B
     Ok(bytes)
 }
 
-/// Rows in the shape of TPC-H's `lineitem`, the same on every machine, keyed by order and line.
+/// Rows in the shape of TPC-H's `lineitem`, the same on every machine. Their keys are order and
+/// line.
 fn generated() -> Vec<Row> {
     let mut state = 1_u64;
     let mut random = move |bound: u64| {
@@ -215,7 +217,7 @@ fn generated() -> Vec<Row> {
     const MODES: [&str; 4] = ["TRUCK", "MAIL", "REG AIR", "SHIP"];
     (0..ROWS)
         .map(|row| {
-            // Orders arrive out of order, as they do from several clients.
+            // Orders do not arrive in the order of their numbers, as with several clients.
             let order = row / 4 * 7919 % (ROWS * 4);
             let comment: Vec<_> = (0..3 + random(4)).map(|_| WORDS[random(8) as usize]).collect();
             let line = format!(
@@ -239,7 +241,7 @@ fn generated() -> Vec<Row> {
         .collect()
 }
 
-/// The lines of a file, keyed by their first field and row number.
+/// The lines of a file. Their keys are their first field and row number.
 fn read(path: &str, delimiter: u8) -> Result<Vec<Row>, Box<dyn Error>> {
     let mut rows = Vec::new();
     for (number, line) in BufReader::new(File::open(path)?).split(b'\n').enumerate() {
@@ -277,7 +279,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         );
         flushed += inserted.len();
         pending = left;
-        // Freed at once; the borrow checker has seen to it that nobody looks at the list any more.
+        // Frees everything at once. The borrow checker has proved that no thread reads the list any
+        // more.
         arena.reset();
         if pending.is_empty() && next.load(Ordering::Relaxed) >= rows.len() {
             break;

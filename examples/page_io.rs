@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Copies a file with two threads: one reads it into page-aligned blocks of a pool, the other
-//! writes them out and, by dropping them, gives them back. The pool bounds the memory: when the
-//! writer falls behind, the reader waits for a block. Then the copy is compared with the file.
+//! Copies a file with two threads. One thread reads the file into page-aligned blocks of a pool.
+//! The other thread writes the blocks out and gives them back by dropping them. The pool bounds the
+//! memory: if writing is slower than reading, the reading thread waits for a block. At the end the
+//! copy is compared with the file.
 //!
 //! ```text
 //! cargo run --release --example page_io [FILE]    (default: 64 MiB made for the purpose)
@@ -24,7 +25,7 @@ const BLOCKS: usize = 32;
 const PAGE_BYTES: usize = 4096;
 const MADE_BYTES: usize = 64 << 20;
 
-/// A block that has been read, and how much of it is the file's.
+/// A block that has been read, and how many of its bytes are from the file.
 struct Filled<'p> {
     block: PoolBlock<'p, LockedPool>,
     len: usize,
@@ -44,7 +45,7 @@ fn fill(file: &mut File, block: &mut [u8]) -> io::Result<usize> {
     Ok(len)
 }
 
-/// The reading thread. It stops when the writer has gone.
+/// The reading thread. It stops when the writing thread has ended.
 fn read<'p>(path: &Path, pool: &'p LockedPool, to: Sender<Filled<'p>>) -> Result<(), Failure> {
     let mut file = File::open(path).map_err(Failure::io("open", path))?;
     loop {
@@ -57,7 +58,7 @@ fn read<'p>(path: &Path, pool: &'p LockedPool, to: Sender<Filled<'p>>) -> Result
     }
 }
 
-/// The writing thread. A block returns to the pool when it is written.
+/// The writing thread. Each block returns to the pool once it is written.
 fn write(path: &Path, from: Receiver<Filled<'_>>) -> Result<u64, Failure> {
     let mut file = File::create(path).map_err(Failure::io("create", path))?;
     let mut written = 0;
@@ -68,7 +69,7 @@ fn write(path: &Path, from: Receiver<Filled<'_>>) -> Result<u64, Failure> {
     Ok(written)
 }
 
-/// Copies the file with a thread for each side.
+/// Copies the file, with one thread for each side.
 fn copy(from: &Path, to: &Path, pool: &LockedPool) -> Result<u64, Failure> {
     let (sender, receiver) = channel();
     thread::scope(|threads| {
@@ -79,7 +80,7 @@ fn copy(from: &Path, to: &Path, pool: &LockedPool) -> Result<u64, Failure> {
     })
 }
 
-/// Whether the files are equal, read through two blocks of the pool.
+/// Whether the two files are equal. Reads them through two blocks of the pool.
 fn verify(from: &Path, to: &Path, pool: &LockedPool) -> Result<(), Failure> {
     let open = |path: &Path| File::open(path).map_err(Failure::io("open", path));
     let (mut left, mut right) = (open(from)?, open(to)?);
@@ -102,7 +103,7 @@ fn verify(from: &Path, to: &Path, pool: &LockedPool) -> Result<(), Failure> {
     }
 }
 
-/// The most memory this process has had resident, where the system tells.
+/// The most memory that this process has had resident, if the system says it.
 fn peak_resident_bytes() -> Option<usize> {
     let status = fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;

@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
-//! A request loop over one arena. Each request reads the rows of a delimited file into records that
-//! live in the arena, counts them by groups, and frees everything by one reset. The same work is
-//! then done with `String` and `Vec`.
+//! A loop that serves requests from one arena. Each request reads the rows of a delimited file into
+//! records that live in the arena, counts them by groups, and frees everything with one reset. Then
+//! the same work is done with `String` and `Vec`.
 //!
 //! ```text
 //! cargo run --release --example quickstart [FILE]    (default: examples/data/zone1970.tab)
 //! ```
 //!
 //! Fields are separated by tabs, or by commas if the first row has no tab; there is no quoting.
-//! Lines that begin with '#' are comments. In a time zone table (*.tab) a row has 3 or 4 fields, and
-//! zones are counted by region. In other files every row has as many fields as the first one, of
-//! which the last may be absent if there are 3 or more, and rows are counted by their first field.
+//! Lines that begin with '#' are comments. In a time zone table (*.tab) a row has 3 or 4 fields,
+//! and zones are counted by region. In other files every row has as many fields as the first one;
+//! if these are 3 or more, the last one may be absent. Their rows are counted by the first field.
 //! `examples/c/quickstart.c` does the same from C.
 
 use aegis_memory::arena::Arena;
@@ -26,19 +26,20 @@ const DEFAULT_FILE: &str = "examples/data/zone1970.tab";
 const REQUESTS: u32 = 100;
 const GROUPS_SHOWN: usize = 12;
 
-/// A row of the file, as a request keeps it: text and list are in the arena.
+/// A row of the file, as a request keeps it. The text and the list are in the arena.
 #[derive(Clone, Copy)]
 struct Row<'a> {
     fields: &'a [&'a str],
 }
 
-/// How many rows have something in common.
+/// A group of rows and how many there are.
 struct Group<'a> {
     name: &'a str,
     count: usize,
 }
 
-/// One request: parses the file and counts its groups, largest first. All of it lives in the arena.
+/// One request: parses the file and counts its groups, the largest first. All of it lives in the
+/// arena.
 fn serve<'a>(arena: &'a Arena, input: &Input) -> Result<(&'a [Row<'a>], &'a [Group<'a>]), Fault> {
     let mut fault = None;
     let rows = arena.alloc_slice_from_iter(input.rows().map_while(|row| match row {
@@ -68,7 +69,7 @@ fn serve<'a>(arena: &'a Arena, input: &Input) -> Result<(&'a [Row<'a>], &'a [Gro
     Ok((rows, groups))
 }
 
-/// The same with the standard collections. Returns how many groups there are.
+/// The same with the standard collections. Returns the number of groups.
 fn serve_from_heap(input: &Input) -> Result<usize, Fault> {
     let mut rows: Vec<Vec<String>> = Vec::new();
     for row in input.rows() {
@@ -95,7 +96,7 @@ fn run(path: &str) -> Result<(), String> {
     let input = Input::new(path, &bytes);
     let report = |fault: Fault| format!("{path}:{fault}");
 
-    // The first request is shown, the others are measured.
+    // The first request is printed; the others are measured.
     let mut arena = Arena::default();
     let (rows, groups) = serve(&arena, &input).map_err(report)?;
     print_result(path, rows, groups);
@@ -140,7 +141,8 @@ fn print_result(path: &str, rows: &[Row], groups: &[Group]) {
     }
 }
 
-/// Serves all requests but the first. Returns the time, and the allocator's calls for each.
+/// Serves all requests except the first. Returns the time, and how often each request called the
+/// allocator.
 fn measure(mut serve: impl FnMut() -> Result<(), String>) -> Result<(Duration, usize), String> {
     let calls = ALLOCATOR.calls.load(Relaxed);
     let start = Instant::now();
@@ -151,7 +153,7 @@ fn measure(mut serve: impl FnMut() -> Result<(), String>) -> Result<(Duration, u
     Ok((start.elapsed(), calls / (REQUESTS as usize - 1)))
 }
 
-/// The file, and what its first row says of the others.
+/// The file, and what its first row says about the others.
 struct Input<'f> {
     bytes: &'f [u8],
     is_zone_table: bool,
@@ -186,7 +188,7 @@ impl<'f> Input<'f> {
         input
     }
 
-    /// The lines that count, with their numbers.
+    /// The lines that are not comments, with their numbers.
     fn lines(&self) -> impl Iterator<Item = (usize, Result<&'f str, Fault>)> {
         let numbered = (1..).zip(self.bytes.split(|&byte| byte == b'\n'));
         numbered.filter_map(|(number, line)| match from_utf8(line) {
@@ -202,7 +204,7 @@ impl<'f> Input<'f> {
         })
     }
 
-    /// The fields of each row. A file without rows gives one fault.
+    /// The fields of each row. A file without rows gives one error.
     fn rows(&self) -> impl Iterator<Item = Result<impl Iterator<Item = &'f str>, Fault>> + '_ {
         let mut lines = self.lines().peekable();
         let none = lines.peek().is_none().then(|| {
@@ -223,7 +225,7 @@ impl<'f> Input<'f> {
         Err(Fault { line: number, what })
     }
 
-    /// Rows are counted by their first field, time zones by their name's.
+    /// Rows are counted by their first field, time zones by their name.
     fn group_column(&self) -> usize {
         if self.is_zone_table {
             2
@@ -232,7 +234,7 @@ impl<'f> Input<'f> {
         }
     }
 
-    /// The group that the field of that column names: all of it, or the region of a time zone.
+    /// The group that a field of that column names: the whole field, or the region of a time zone.
     fn group_of<'a>(&self, field: &'a str) -> &'a str {
         let region = field.split('/').next().unwrap_or_default();
         if self.is_zone_table {
@@ -259,7 +261,8 @@ fn main() -> ExitCode {
     }
 }
 
-/// The default file: from the package's directory if it is not here.
+/// The default file. If it is not in the working directory, it is taken from the package's
+/// directory.
 fn default_file() -> String {
     if std::path::Path::new(DEFAULT_FILE).exists() {
         return DEFAULT_FILE.to_string();
@@ -267,7 +270,7 @@ fn default_file() -> String {
     format!("{}/{DEFAULT_FILE}", env!("CARGO_MANIFEST_DIR"))
 }
 
-/// The system's allocator, which counts its calls. The arena takes its blocks elsewhere.
+/// The system's allocator, which counts its calls here. The arena takes its blocks from elsewhere.
 struct Counting {
     calls: AtomicUsize,
 }

@@ -1,19 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Filters a delimited file with three threads, once on shared views and once on `Vec<u8>`.
 //!
-//! Two threads parse chunks of the file into fields and drop the rows that do not match; a third
-//! counts the rest by their first field and writes them out. With `Buffer`, the file is mapped and
-//! every field and row is a view of the mapping, also in the other thread and in the vectored
-//! writes: not one byte of it is copied. The same program on `Vec<u8>` copies each. Both must write
-//! the same file.
+//! Two threads parse chunks of the file into fields and drop the rows that do not match. A third
+//! thread counts the other rows by their first field and writes them out. With `Buffer`, the file
+//! is mapped, and every field and row is a view of the mapping, also in the third thread and in its
+//! vectored writes: no byte is copied. The same program on `Vec<u8>` copies each byte. Both must
+//! write the same file.
 //!
 //! ```text
 //! cargo run --release --example zero_copy [FILE COLUMN PREFIX]
 //! ```
 //!
-//! keeps the rows of which the field in COLUMN (from 1) begins with PREFIX. Fields end at tabs in a
-//! file called `.tab` or `.tsv`, else at commas; lines that begin with `#` are comments. The default
-//! is 64 MiB of IANA's time zone table, over and over, and its zones in America.
+//! The example keeps the rows whose field in COLUMN (from 1) begins with PREFIX. Fields end at tabs
+//! in a file whose name ends in `.tab` or `.tsv`, otherwise at commas; lines that begin with `#`
+//! are comments. By default the example repeats IANA's time zone table up to 64 MiB and keeps the
+//! zones in America.
 
 mod support;
 
@@ -38,7 +39,7 @@ const MADE_BYTES: usize = 64 << 20;
 const CHUNK_BYTES: usize = 1 << 20;
 const PARSERS: usize = 2;
 
-/// Counts what Rust code takes from the standard allocator.
+/// Counts the memory that Rust code takes from the standard allocator.
 struct Counting;
 
 static ALLOCATIONS: AtomicU64 = AtomicU64::new(0);
@@ -61,9 +62,9 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-/// Bytes in the form that one of the two programs uses.
+/// The kind of bytes that one of the two programs uses.
 trait Bytes: AsRef<[u8]> + Clone + Eq + Hash + Send {
-    /// The file's next chunk, of whole lines; `None` at its end.
+    /// The next chunk of the file, made of whole lines; `None` at the end of the file.
     fn next_chunk(input: &mut Input<Self>) -> io::Result<Option<Self>>
     where
         Self: Sized;
@@ -75,13 +76,14 @@ trait Bytes: AsRef<[u8]> + Clone + Eq + Hash + Send {
         Self: Sized;
 }
 
-/// What is left of the file.
+/// The part of the file that is not read yet.
 struct Input<B> {
     file: File,
     rest: B,
 }
 
-/// The length of the lines that end within the first bytes; of all bytes if none does.
+/// The length of the lines that end within the first bytes. If no line ends there, the length of
+/// all bytes.
 fn whole_lines(bytes: &[u8]) -> usize {
     bytes.iter().rposition(|&byte| byte == b'\n').map_or(bytes.len(), |end| end + 1)
 }
@@ -94,7 +96,8 @@ impl Bytes for Buffer {
         }
         let len =
             if rest.len() > CHUNK_BYTES { whole_lines(&rest[..CHUNK_BYTES]) } else { rest.len() };
-        // An owner of its own gives each chunk a count of its own: the parsers do not contend.
+        // Each chunk gets an owner, and so a count, of its own. The parsing threads then do not
+        // contend for one count.
         Ok(Some(Buffer::from_owner(rest.split_to(len))))
     }
 
@@ -106,7 +109,7 @@ impl Bytes for Buffer {
         let mut chain = BufferChain::new();
         let mut run = Buffer::new();
         for row in rows {
-            // Neighbours become one view again, and one entry of the vectored write.
+            // Adjacent rows become one view again, and so one entry of the vectored write.
             if let Err(row) = run.try_unsplit(row) {
                 chain.push(std::mem::replace(&mut run, row));
             }
@@ -118,7 +121,7 @@ impl Bytes for Buffer {
 
 impl Bytes for Vec<u8> {
     fn next_chunk(input: &mut Input<Self>) -> io::Result<Option<Self>> {
-        // What is left of the last chunk: the beginning of a line.
+        // The rest of the last chunk is the beginning of a line.
         let mut chunk = std::mem::take(&mut input.rest);
         let wanted = CHUNK_BYTES - chunk.len();
         let read = (&mut input.file).take(wanted as u64).read_to_end(&mut chunk)?;
@@ -150,23 +153,23 @@ fn copied(bytes: &[u8]) -> Vec<u8> {
     bytes.to_vec()
 }
 
-/// Which rows are kept.
+/// Which rows the program keeps.
 struct Filter {
     delimiter: u8,
     column: usize,
     prefix: Vec<u8>,
 }
 
-/// The kept rows of one chunk: each row, its line end included, and the fields of all of them.
+/// The rows of one chunk that are kept: each row with its line end, and the fields of all of them.
 struct Batch<B> {
     number: usize,
     rows: Vec<B>,
     fields: Vec<B>,
-    /// Where the fields of each row end.
+    /// Where the fields of each row end in `fields`.
     ends: Vec<usize>,
 }
 
-/// Splits a chunk into rows and those into fields, and keeps the rows that the filter lets through.
+/// Splits a chunk into rows and the rows into fields. Keeps the rows that the filter accepts.
 fn parse<B: Bytes>(number: usize, chunk: &B, filter: &Filter) -> Batch<B> {
     let bytes = chunk.as_ref();
     let mut batch = Batch { number, rows: Vec::new(), fields: Vec::new(), ends: Vec::new() };
@@ -191,7 +194,7 @@ fn parse<B: Bytes>(number: usize, chunk: &B, filter: &Filter) -> Batch<B> {
     batch
 }
 
-/// What the writing thread has seen.
+/// What the writing thread has counted.
 struct Outcome<B> {
     rows: u64,
     fields: u64,
@@ -225,7 +228,7 @@ fn write<B: Bytes>(path: &Path, from: Receiver<Batch<B>>) -> Result<Outcome<B>, 
     Ok(outcome)
 }
 
-/// One parsing thread: takes chunks until there are no more, or the writer has gone.
+/// A parsing thread: takes chunks until there are no more, or until the writing thread has ended.
 fn work<B: Bytes>(
     input: &Mutex<(usize, Input<B>)>,
     filter: &Filter,
@@ -298,7 +301,7 @@ fn on_copies(file: File) -> io::Result<Input<Vec<u8>>> {
     Ok(Input { file, rest: Vec::new() })
 }
 
-/// Writes the table of time zones over and over.
+/// Writes the table of time zones again and again.
 fn make(path: &Path) -> io::Result<()> {
     let mut file = File::create(path)?;
     (0..MADE_BYTES.div_ceil(ZONES.len())).try_for_each(|_| file.write_all(ZONES))
@@ -315,7 +318,7 @@ fn run(given: Option<(PathBuf, Filter)>) -> Result<(), Failure> {
         }
     };
     let (viewed, copied) = (temporary("views"), temporary("copies"));
-    // Read once, so that neither program finds the file colder than the other.
+    // The file is read once before, so that it is in the system's cache for both programs.
     let bytes = fs::read(&from).map_err(Failure::io("read", &from))?.len();
     let (outcome, views) = filter_file(&from, &viewed.0, &filter, on_views)?;
     let (other, copies) = filter_file(&from, &copied.0, &filter, on_copies)?;
@@ -350,7 +353,7 @@ fn run(given: Option<(PathBuf, Filter)>) -> Result<(), Failure> {
     Ok(())
 }
 
-/// What the command line asks for; `None` if it makes no sense.
+/// What the command line asks for; `None` if it is wrong.
 fn arguments() -> Option<Option<(PathBuf, Filter)>> {
     let given: Vec<_> = std::env::args_os().skip(1).collect();
     let [file, column, prefix] = given.as_slice() else {

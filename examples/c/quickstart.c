@@ -1,15 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A request loop over one arena. Each request reads the rows of a delimited file into records that
- * live in the arena, counts them by groups, and frees everything by one reset. The same work is
- * then done with malloc and free.
+/* A loop that serves requests from one arena. Each request reads the rows of a delimited file into
+ * records that live in the arena, counts them by groups, and frees everything with one reset. Then
+ * the same work is done with malloc and free.
  *
  * usage: quickstart [FILE]    (without FILE: examples/data/zone1970.tab)
  *
  * Fields are separated by tabs, or by commas if the first row has no tab; there is no quoting.
  * Lines that begin with '#' are comments. In a time zone table (*.tab) a row has 3 or 4 fields, and
- * zones are counted by region. In other files every row has as many fields as the first one, of
- * which the last may be absent if there are 3 or more, and rows are counted by their first field.
- */
+ * zones are counted by region. In other files every row has as many fields as the first one; if
+ * these are 3 or more, the last one may be absent. Their rows are counted by the first field. */
 #include "aegis_memory.h"
 
 #include <errno.h>
@@ -23,7 +22,7 @@
 #define GROUPS_SHOWN 12
 #define BAR_WIDTH 40
 
-/* The file's bytes and what its first row says of the others. */
+/* The file's bytes, and what its first row says about the others. */
 typedef struct input {
     const char *path;
     char *bytes;
@@ -34,7 +33,7 @@ typedef struct input {
     size_t max_fields;
 } input;
 
-/* Where a request's memory comes from: the arena, or malloc if there is none. */
+/* Where the memory of a request comes from: the arena, or malloc if this is NULL. */
 typedef struct memory {
     aegis_arena *arena;
     size_t malloc_count;
@@ -64,7 +63,7 @@ static bool fail(const char *path, size_t line, const char *what) {
     return false;
 }
 
-/* Memory for a request. There is no going on without: the program ends. */
+/* Gives memory for a request. Without memory the example cannot go on, so the program ends. */
 static void *need(void *bytes, const memory *m) {
     if (bytes != NULL)
         return bytes;
@@ -130,7 +129,7 @@ static void learn_shape(input *in, const char *line, size_t length) {
     in->min_fields = in->max_fields >= 3 ? in->max_fields - 1 : in->max_fields;
 }
 
-/* Takes one row apart into copies of its fields. */
+/* Splits one row into copies of its fields. */
 static bool parse_row(memory *m, const input *in, const char *line, size_t length, size_t number,
                       row *parsed) {
     size_t count = count_fields(line, length, in->delimiter);
@@ -152,7 +151,7 @@ static bool parse_row(memory *m, const input *in, const char *line, size_t lengt
     return true;
 }
 
-/* Reads all rows; complains of the first line that is wrong. */
+/* Reads all rows. Prints what is wrong with the first faulty line. */
 static bool parse_rows(memory *m, input *in, result *made) {
     const char *line = in->bytes;
     const char *end = in->bytes + in->size_bytes;
@@ -193,7 +192,8 @@ static int by_count(const void *a, const void *b) {
     return strcmp(left->name, right->name);
 }
 
-/* Counts the rows of each group: sorts a group for each row by name and unites equal ones. */
+/* Counts the rows of each group: makes a group for each row, sorts them by name, and joins equal
+ * ones. */
 static void count_groups(memory *m, const input *in, result *made) {
     made->groups = (group *)take(m, made->row_count * sizeof *made->groups);
     for (size_t i = 0; i < made->row_count; i++) {
@@ -226,7 +226,7 @@ static bool serve(memory *m, input *in, result *made) {
     return true;
 }
 
-/* What an arena does without: a free for each allocation. */
+/* An arena needs none of this: a free for each allocation. */
 static void free_result(result *made) {
     for (size_t i = 0; i < made->row_count; i++) {
         for (size_t j = 0; j < made->rows[i].field_count; j++)
@@ -244,7 +244,7 @@ static bool ends_with(const char *text, const char *end) {
     return length >= strlen(end) && strcmp(text + length - strlen(end), end) == 0;
 }
 
-/* Reads the whole file. False, with the reason printed, if that cannot be done. */
+/* Reads the whole file. If that fails, prints the reason and returns false. */
 static bool read_file(input *in) {
     FILE *file = fopen(in->path, "rb");
     size_t capacity = 0;
@@ -274,7 +274,7 @@ static void print_result(const input *in, const result *made) {
         printf("  and %zu more\n", made->group_count - GROUPS_SHOWN);
 }
 
-/* Draws each block as a bar of its fill. */
+/* Draws each block as a bar that shows how full it is. */
 static void print_blocks(const aegis_arena *arena) {
     static const char *const states[] = {"current", "closed", "idle"};
     aegis_arena_block_info info;
@@ -299,12 +299,13 @@ static void print_stats(const aegis_arena *arena) {
            stats.wasted_bytes, stats.reserved_bytes, stats.block_count);
 }
 
-/* Processor time, which every C library can tell, in seconds. */
+/* Processor time in seconds. Every C library can tell it. */
 static double now(void) {
     return (double)clock() / CLOCKS_PER_SEC;
 }
 
-/* All requests over one arena: shows the first, then says what the others asked the system for. */
+/* Serves all requests from one arena. Shows the first, then prints how often the others asked the
+ * system for memory. */
 static bool serve_from_arena(input *in, double *seconds) {
     aegis_arena arena;
     if (aegis_arena_init(&arena, NULL) != AEGIS_OK)

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What the examples that work on files share: how they end, files that remove themselves, and a file
-//! to work on where none is given.
+//! What the examples that work on files share: how they end, files that remove themselves, and a
+//! file to work on if the command line names none.
 #![allow(dead_code)]
 
 use aegis_memory::AllocError;
@@ -18,12 +18,12 @@ pub enum Failure {
         error: io::Error,
     },
     Memory(AllocError),
-    /// Files that should be equal are not; how it says so.
+    /// Two files that should be equal are not. Contains the words for it.
     Differs(String),
 }
 
 impl Failure {
-    /// What was to be done to which file, for `map_err`.
+    /// Names what was to be done to which file, for `map_err`.
     pub fn io<'a>(what: &'static str, path: &'a Path) -> impl Fn(io::Error) -> Self + 'a {
         move |error| Self::Io { what, path: path.to_path_buf(), error }
     }
@@ -41,7 +41,7 @@ impl fmt::Display for Failure {
     }
 }
 
-/// The exit code of an example of this name, which says why it failed.
+/// The exit code of the example with this name. If it has failed, prints why.
 pub fn exit_code(name: &str, outcome: Result<(), Failure>) -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -52,7 +52,7 @@ pub fn exit_code(name: &str, outcome: Result<(), Failure>) -> ExitCode {
     }
 }
 
-/// The whole of an example whose only argument is a file, which may be left out.
+/// The whole of an example whose only argument is a file, which may be missing.
 pub fn run_on_file(name: &str, run: fn(Option<PathBuf>) -> Result<(), Failure>) -> ExitCode {
     let arguments: Vec<_> = std::env::args_os().skip(1).collect();
     if arguments.len() > 1 {
@@ -66,7 +66,7 @@ pub fn run_on_file(name: &str, run: fn(Option<PathBuf>) -> Result<(), Failure>) 
 pub struct Temporary(pub PathBuf);
 
 impl Temporary {
-    /// In this folder, by a name that is this example's and this process's own.
+    /// A file in this folder. Its name belongs to this example and this process only.
     pub fn new(folder: impl AsRef<Path>, example: &str, name: &str) -> Self {
         Self(folder.as_ref().join(format!("{example}-{}-{name}", std::process::id())))
     }
@@ -74,12 +74,12 @@ impl Temporary {
 
 impl Drop for Temporary {
     fn drop(&mut self) {
-        // It may not have been made.
+        // The file may not exist.
         let _ = fs::remove_file(&self.0);
     }
 }
 
-/// Fills a file with so many chunks of numbers that do not repeat (xorshift64).
+/// Fills a file with this many chunks of numbers that do not repeat (xorshift64).
 pub fn write_numbers(path: &Path, chunk_count: usize, chunk_bytes: usize) -> io::Result<File> {
     let mut file = File::create(path)?;
     let mut state = 0x9E37_79B9_7F4A_7C15_u64;
