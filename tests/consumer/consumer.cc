@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// A C++11 program that uses the installed library as a user would: a vector whose elements live
-// in an arena.
+// A C++11 program that uses the installed library as a user would: a vector whose elements are in
+// an arena.
 #include <aegis_memory.h>
 
 #include <cstdio>

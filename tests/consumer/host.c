@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Loads plugins into one global scope, each with its own copy of the library, and demands that each
- * of them runs its own. Usage: host PLUGIN... */
+/* Loads plugins into one global scope. Each has its own copy of the library, and this program
+ * demands that each runs its own copy. Usage: host PLUGIN... */
 #define _GNU_SOURCE /* RTLD_DEFAULT */
 #include <dlfcn.h>
 #include <stdint.h>

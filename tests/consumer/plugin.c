@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A plugin with a static copy of the library of its own, as C and, through plugin.cc, as C++.
- * host.c loads several, of different versions, into one process. */
+/* A plugin that contains a static copy of the library. It is compiled as C and, through plugin.cc,
+ * as C++. host.c loads several plugins, of different versions, into one process. */
 #include <aegis_memory.h>
 
 #include <string.h>

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-# For the scripts of tests/, which read it with `.`: compiling the core without a build system.
+# Compiles the core without a build system. The scripts of tests/ read this file with `.`.
 
-# compile_core DIR COMMAND...: compiles every file of the core with the command, in DIR, one object
-# file each. Files of different folders may have the same name, so an object is named after the
-# folder too: arena_locked.o. `root` is the repository.
+# compile_core DIR COMMAND...: compiles every file of the core with the command, in DIR, into one
+# object file for each. Files of different folders may have the same name, so an object's name
+# contains the folder: arena_locked.o. The caller sets `root` to the repository.
 compile_core() {
     core_dir=$1
     shift
