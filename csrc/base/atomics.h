@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The atomic operations of the core. A model checker defines AEGIS_I_YIELD before this header to
- * run another thread ahead of each of them; nothing else is different in its build. */
+/* The atomic operations of the core. A model checker defines AEGIS_I_YIELD before this header, so
+ * that it can run another thread before each operation. Nothing else is different in its build. */
 #ifndef AEGIS_MEMORY_I_BASE_ATOMICS_H
 #define AEGIS_MEMORY_I_BASE_ATOMICS_H
 
@@ -12,7 +12,7 @@
 #define AEGIS_I_YIELD() ((void)0)
 #endif
 
-/* Public structs and side arrays hold plain words; these are how the core sees them. */
+/* Public structs and side arrays hold plain words, which the core uses as atomic ones. */
 _Static_assert(sizeof(_Atomic uint32_t) == sizeof(uint32_t), "an atomic word is a plain word");
 _Static_assert(sizeof(_Atomic uint64_t) == sizeof(uint64_t), "an atomic word is a plain word");
 _Static_assert(sizeof(_Atomic uintptr_t) == sizeof(uintptr_t), "an atomic word is a plain word");
@@ -22,8 +22,9 @@ _Static_assert(_Alignof(_Atomic uintptr_t) == _Alignof(uintptr_t),
                "an atomic word is a plain word");
 _Static_assert(_Alignof(_Atomic size_t) == _Alignof(size_t), "an atomic word is a plain word");
 
-/* What a field of 8 bytes is declared as. On 32-bit x86, gcc before version 11 aligned one to 4
- * bytes: it could lie across two cache lines, and elsewhere than where other compilers have it. */
+/* The declaration of an atomic field of 8 bytes. On 32-bit x86, gcc before version 11 aligned one
+ * to 4 bytes only. So it could lie across two cache lines, and at another offset than with other
+ * compilers. */
 #define AEGIS_I_ATOMIC_U64 _Alignas(8) _Atomic uint64_t
 
 #define aegis_i_load(word, order) (AEGIS_I_YIELD(), atomic_load_explicit((word), (order)))
@@ -35,7 +36,7 @@ _Static_assert(_Alignof(_Atomic size_t) == _Alignof(size_t), "an atomic word is 
     (AEGIS_I_YIELD(), atomic_fetch_sub_explicit((word), (value), (order)))
 #define aegis_i_exchange(word, value, order)                                                       \
     (AEGIS_I_YIELD(), atomic_exchange_explicit((word), (value), (order)))
-/* Both compare-and-swaps take the order on success and the one on failure. */
+/* Both compare-and-swaps take two orders: the one on success and the one on failure. */
 #define aegis_i_cas(word, expected, desired, success, failure)                                     \
     (AEGIS_I_YIELD(),                                                                              \
      atomic_compare_exchange_strong_explicit((word), (expected), (desired), (success), (failure)))
@@ -43,9 +44,9 @@ _Static_assert(_Alignof(_Atomic size_t) == _Alignof(size_t), "an atomic word is 
     (AEGIS_I_YIELD(),                                                                              \
      atomic_compare_exchange_weak_explicit((word), (expected), (desired), (success), (failure)))
 
-/* No count of references may exceed it: a reference more is refused, or the count is given up and
- * what it counts is never freed. Where threads add first and take back what was too much, so many
- * that they reach the end of the word do not exist. */
+/* The most that a count of references may be. One more is refused, or the count is given up and
+ * what it counts is never freed. Some threads add first and then take back what was too much. There
+ * cannot be enough threads to make such a count reach the end of the word. */
 #ifndef AEGIS_I_MAX_REFERENCES
 #define AEGIS_I_MAX_REFERENCES (SIZE_MAX / 2)
 #endif

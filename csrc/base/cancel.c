@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Cancellation of threads, held off. */
+/* Sections in which a thread is not cancelled. */
 #include "cancel.h"
 
 #if !defined(_WIN32)

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Keeping a thread from being cancelled. Not installed. */
+/* Sections in which a thread is not cancelled. Not installed. */
 #ifndef AEGIS_MEMORY_I_BASE_CANCEL_H
 #define AEGIS_MEMORY_I_BASE_CANCEL_H
 
 #include "port.h"
 
-/* Keeps this thread from being cancelled at a cancellation point until aegis_i_uncancelled_end,
- * which is given what this returns. */
+/* From here to aegis_i_uncancelled_end this thread is not cancelled at a cancellation point. The
+ * value that this returns is given to aegis_i_uncancelled_end. */
 AEGIS_I_HIDDEN int aegis_i_uncancelled_begin(void);
 AEGIS_I_HIDDEN void aegis_i_uncancelled_end(int state);
 

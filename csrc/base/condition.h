@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The platform's condition variable beside mutex.h, and waiting with a deadline on a clock that
- * nobody sets. Not installed.
+/* The platform's condition variable, for the mutex of mutex.h, and waiting with a deadline on a
+ * clock that cannot be set. Not installed.
  *
- * A file that includes it defines _GNU_SOURCE first, where it is not Windows. */
+ * A file that includes this header defines _GNU_SOURCE first, except on Windows. */
 #ifndef AEGIS_MEMORY_I_BASE_CONDITION_H
 #define AEGIS_MEMORY_I_BASE_CONDITION_H
 
@@ -12,7 +12,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* What a thread does that is cancelled in a wait: see aegis_i_condition_wait. */
+/* Called by a thread that is cancelled while it waits: see aegis_i_condition_wait. */
 typedef void (*aegis_i_give_up_fn)(void *context);
 
 #if defined(_WIN32)
@@ -36,7 +36,7 @@ static inline void aegis_i_condition_broadcast(aegis_i_condition *condition) {
     WakeAllConditionVariable(condition);
 }
 
-/* The time on a clock of its own, in nanoseconds. */
+/* The time in nanoseconds, on a clock that cannot be set. */
 static inline uint64_t aegis_i_now_ns(void) {
     return (uint64_t)GetTickCount64() * UINT64_C(1000000);
 }
@@ -92,7 +92,7 @@ static inline void aegis_i_condition_broadcast(aegis_i_condition *condition) {
     (void)pthread_cond_broadcast(condition);
 }
 
-/* The time on a clock of its own, in nanoseconds. */
+/* The time in nanoseconds, on a clock that cannot be set. */
 static inline uint64_t aegis_i_now_ns(void) {
     struct timespec now;
     (void)clock_gettime(CLOCK_MONOTONIC, &now);
@@ -109,7 +109,8 @@ static inline void aegis_i_condition_wait_until(aegis_i_condition *condition, ae
     until.tv_nsec = (long)(left_ns % AEGIS_I_NS_PER_S);
     (void)pthread_cond_timedwait_relative_np(condition, &mutex->native, &until);
 #else
-    /* A time_t of 32 bits ends before a far deadline does: the caller resumes the wait. */
+    /* A time_t of 32 bits cannot hold a far deadline: then the wait ends early, and the caller
+     * resumes it. */
     uint64_t until_s = deadline_ns / AEGIS_I_NS_PER_S;
     until.tv_sec = until_s < INT32_MAX ? (time_t)until_s : (time_t)INT32_MAX;
     until.tv_nsec = (long)(deadline_ns % AEGIS_I_NS_PER_S);
@@ -126,10 +127,10 @@ static inline void aegis_i_condition_wait_native(aegis_i_condition *condition, a
 }
 
 /* Waits until signalled, or until about `deadline_ns`; may return early. With a function `give_up`
- * this is a cancellation point: a thread that is cancelled here calls that function, with the mutex
- * locked, and ends. The function unlocks the mutex, and takes out of the object what the thread has
- * put into it, such as its place in a queue: the thread's stack is gone afterwards. Without, the
- * thread acts on a cancellation later. */
+ * the wait is a cancellation point: a thread that is cancelled here calls that function, with the
+ * mutex locked, and ends. The function takes out of the object what the thread has put into it,
+ * such as its place in a queue, because the thread's stack is gone afterwards; and it unlocks the
+ * mutex. If `give_up` is NULL, the thread acts on a cancellation later. */
 static inline void aegis_i_condition_wait(aegis_i_condition *condition, aegis_i_mutex *mutex,
                                           uint64_t deadline_ns, aegis_i_give_up_fn give_up,
                                           void *context) {
@@ -146,7 +147,7 @@ static inline void aegis_i_condition_wait(aegis_i_condition *condition, aegis_i_
 
 #endif
 
-/* When a wait that begins now ends; UINT64_MAX when that is never. */
+/* The time at which a wait that begins now ends; UINT64_MAX: never. */
 static inline uint64_t aegis_i_deadline_ns(uint64_t timeout_ns) {
     uint64_t now_ns = timeout_ns != UINT64_MAX ? aegis_i_now_ns() : 0;
     return timeout_ns < UINT64_MAX - now_ns ? now_ns + timeout_ns : UINT64_MAX;

@@ -5,11 +5,12 @@
 
 #include "arithmetic.h"
 
-/* What all memory is aligned to: no constraint on a size. */
+/* The alignment that all memory has. A request for it does not make the largest possible size
+ * smaller. */
 #define AEGIS_I_MIN_ALIGN ((size_t)8)
 
 /* Fills in the record of a request for bytes. With AEGIS_E_INVALID_LAYOUT, `allowed` says how many
- * there can be at this alignment, unless the caller knows better. */
+ * bytes there can be at this alignment; a caller that has a lower bound overwrites it. */
 static inline aegis_status aegis_i_error_bytes(aegis_error *error, aegis_status status,
                                                size_t size_bytes, size_t align_bytes) {
     size_t excess_bytes = align_bytes > AEGIS_I_MIN_ALIGN && aegis_i_is_power_of_two(align_bytes)

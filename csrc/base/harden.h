@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the memory checkers are told, each a macro that is nothing when its checker is off:
- * AddressSanitizer when the file is compiled with it, Valgrind when AEGIS_VALGRIND is defined.
+/* What the memory checkers are told, as macros that do nothing when the checker is off.
+ * AddressSanitizer is on when the file is compiled with it, Valgrind when AEGIS_VALGRIND is
+ * defined.
  *
- * Valgrind's mempool requests are not used: tried, they made memcheck report the allocations of an
- * arena that lives to the end of the program as lost, and after a reset it described the block, not
+ * Valgrind's mempool requests are not used. With them memcheck reported the allocations of an arena
+ * that lives to the end of the program as lost, and after a reset it described the block and not
  * the allocation. AEGIS_ARENA_OWN_BLOCKS gives both stacks and a clean leak check instead.
  *
- * A checker must see every allocation, so an arena of such a build is watched (see
- * AEGIS_I_ARENA_WATCHED) and AEGIS_I_GUARD_BYTES of no man's land follow each allocation. */
+ * A checker must see every allocation. So in such a build every arena is watched (see
+ * AEGIS_I_ARENA_WATCHED), and AEGIS_I_GUARD_BYTES that belong to no allocation follow each one. */
 #ifndef AEGIS_MEMORY_I_BASE_HARDEN_H
 #define AEGIS_MEMORY_I_BASE_HARDEN_H
 
@@ -39,7 +40,7 @@
 #define AEGIS_I_VG_SHOW_ZEROED(p, n) ((void)0)
 #endif
 
-/* Whether a checker is compiled in, and the gap it wants behind each allocation. */
+/* Whether a checker is compiled in, and how many bytes it wants behind each allocation. */
 #if defined(AEGIS_I_ASAN) || defined(AEGIS_VALGRIND)
 #define AEGIS_I_CHECKED 1
 #define AEGIS_I_GUARD_BYTES ((size_t)16)
@@ -48,7 +49,7 @@
 #define AEGIS_I_GUARD_BYTES ((size_t)0)
 #endif
 
-/* The bytes belong to no allocation: touching them is an error. */
+/* The bytes belong to no allocation: an access to them is an error. */
 #define AEGIS_I_HIDE(p, n)                                                                         \
     do {                                                                                           \
         AEGIS_I_ASAN_HIDE((p), (n));                                                               \

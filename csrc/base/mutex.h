@@ -1,24 +1,33 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The platform's mutex under one name, and what becomes of it after a fork. Not installed.
  *
- * A child process has a copy of every mutex and one thread. What another thread of the parent held
- * when the process forked is held there for ever, and what it guards may be half changed. So a
- * mutex knows the process that it is used in, and the first thread that locks it in another one
- * adopts it: of all the threads that come, one claims it, and tries the platform's lock. If that
- * succeeds, nobody was inside at the fork: nobody has been inside in this process either, for here
- * the lock is taken only once the mutex belongs to this process. So what it guards is whole, and
- * the mutex is as good as new. If it fails, the thread that holds it does not exist here: the mutex
- * is broken, this lock fails and every later one does, at once. Threads that come while that is
- * being decided wait for it, which takes the claiming thread one call that does not block; it takes
- * no lock and calls nobody meanwhile.
+ * A child process has a copy of every mutex, and one thread. A mutex that another thread of the
+ * parent held at the fork stays held in the child for ever, and what it guards may be half changed.
+ * So the first thread that locks a mutex in another process finds out whether that is so, and
+ * either adopts the mutex or declares it broken.
  *
- * A child that forks in turn finds a mutex of its parent or of an older process, claimed, broken or
- * neither: the process is another one in each case, and the platform's lock alone counts. One that
- * was claimed and not decided may be found locked though all is whole; then it is broken for
- * nothing, which is safe.
+ * Invariants:
+ * 1. A mutex knows the process that it is used in. A thread waits for the platform's lock only if
+ *    that is its own process (aegis_i_mutex_lock).
+ * 2. In another process one thread claims the mutex, and it alone tries the platform's lock. All
+ *    others wait until it has settled the claim (aegis_i_process_claim, aegis_i_process_settle). So
+ *    before that, no thread of this process has held the lock.
+ * 3. The claiming thread makes one call that does not block. Before it settles the claim it takes
+ *    no other lock and calls no function of the user (aegis_i_mutex_lock_claiming).
+ * 4. A broken mutex stays broken in its process: each attempt to lock it fails at once.
  *
- * Waiting threads are not adopted: the object under the mutex must forget their queue and make its
- * condition variables anew when aegis_i_mutex_take_adoption says so. */
+ * So if the claiming thread gets the platform's lock, no thread held it at the fork, and by 2 none
+ * has held it since: what it guards is whole, and the mutex is as good as new. If it does not get
+ * the lock, the thread that holds it does not exist in this process, and nothing is known of what
+ * the mutex guards: it is broken. By 3 the threads that wait for the decision do not wait for long.
+ *
+ * A child that forks in turn finds a mutex that belongs to its parent or to an older process, and
+ * that may be claimed or broken there. In each case the process is another one, so only the
+ * platform's lock counts. If the fork came between a claim and its decision, the lock may be held
+ * although all is whole. Then the mutex counts as broken without need, which is safe.
+ *
+ * Adoption does not bring back the threads that waited. When aegis_i_mutex_take_adoption says so,
+ * the object under the mutex must forget its queue and make its condition variables anew. */
 #ifndef AEGIS_MEMORY_I_BASE_MUTEX_H
 #define AEGIS_MEMORY_I_BASE_MUTEX_H
 
@@ -28,7 +37,7 @@
 
 #include <windows.h>
 
-/* Nothing forks here. */
+/* No process forks here. */
 typedef struct aegis_i_mutex {
     SRWLOCK native;
 } aegis_i_mutex;
@@ -68,26 +77,27 @@ static inline uintptr_t aegis_i_thread_self(void) {
 
 typedef struct aegis_i_mutex {
     pthread_mutex_t native;
-    /* As aegis_i_process_claim has it. */
+    /* The word that aegis_i_process_claim works on. */
     _Atomic uint32_t process;
-    /* Under the lock: it was adopted, and the object under it has not asked yet. */
+    /* Guarded by the lock: the mutex was adopted, and the object under it has not asked yet. */
     bool adopted;
 } aegis_i_mutex;
 
-/* Of no process yet: the first one that locks it adopts it. */
+/* The mutex belongs to no process yet: the first thread that locks it adopts it. */
 #define AEGIS_I_MUTEX_INITIALIZER                                                                  \
     { PTHREAD_MUTEX_INITIALIZER, 0, false }
 
-/* A plain mutex: none of the platform's calls can fail on one that is used correctly. */
+/* This is a plain mutex: if it is used correctly, none of the platform's calls on it can fail. */
 static inline void aegis_i_mutex_init(aegis_i_mutex *mutex) {
     (void)pthread_mutex_init(&mutex->native, NULL);
     atomic_init(&mutex->process, aegis_i_process());
     mutex->adopted = false;
 }
 
-/* A broken mutex, or one of another process, is left as it is: the platform's may be locked. */
+/* A mutex that is broken or belongs to another process is left as it is, because the platform's
+ * mutex may be locked. */
 static inline void aegis_i_mutex_fini(aegis_i_mutex *mutex) {
-    /* Relaxed: nobody else uses the mutex any more. */
+    /* Relaxed: no other thread uses the mutex any more. */
     if (aegis_i_load(&mutex->process, memory_order_relaxed) == aegis_i_process())
         (void)pthread_mutex_destroy(&mutex->native);
 }
@@ -106,8 +116,8 @@ static inline bool aegis_i_mutex_lock_claiming(aegis_i_mutex *mutex) {
     return whole;
 }
 
-/* False, and nothing is locked: a thread that does not exist in this process was inside when the
- * process forked. */
+/* Locks the mutex. False: nothing is locked, because a thread that does not exist in this process
+ * held the mutex when the process forked. */
 static inline bool aegis_i_mutex_lock(aegis_i_mutex *mutex) {
     /* Acquire pairs with the release in aegis_i_process_settle. */
     uint32_t process = aegis_i_load(&mutex->process, memory_order_acquire);
@@ -120,7 +130,7 @@ static inline void aegis_i_mutex_unlock(aegis_i_mutex *mutex) {
     (void)pthread_mutex_unlock(&mutex->native);
 }
 
-/* Under the lock: whether the mutex was adopted since the object under it last asked. */
+/* Whether the mutex was adopted since the object under it last asked. The caller holds the lock. */
 static inline bool aegis_i_mutex_take_adoption(aegis_i_mutex *mutex) {
     if (!AEGIS_UNLIKELY(mutex->adopted))
         return false;
@@ -128,7 +138,8 @@ static inline bool aegis_i_mutex_take_adoption(aegis_i_mutex *mutex) {
     return true;
 }
 
-/* What tells this thread from all others that run now, for each copy of this library the same. */
+/* A value by which this thread differs from all others that run now. All copies of this library in
+ * a process get the same value. */
 static inline uintptr_t aegis_i_thread_self(void) {
     return (uintptr_t)pthread_self();
 }

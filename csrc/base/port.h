@@ -10,8 +10,8 @@
 
 #include "aegis_memory/base.h"
 
-/* AEGIS_DEBUG, an option of its own, turns on guards, fill patterns, reports of misuse and the
- * asserts. NDEBUG says nothing here: whether it is set by default depends on the build system. */
+/* AEGIS_DEBUG turns on guards, fill patterns, reports of misuse and the asserts. It is an option of
+ * its own. NDEBUG has no effect here, because it depends on the build system whether it is set. */
 #undef NDEBUG
 #if defined(AEGIS_DEBUG) && AEGIS_DEBUG
 #define AEGIS_I_DEBUG 1
@@ -22,14 +22,15 @@
 #include <assert.h>
 #include <string.h>
 
-/* Internal functions have external linkage between our files, none outside. */
+/* Internal functions can be called from all files of the library, but not from outside it. */
 #if defined(__GNUC__) && !defined(_WIN32)
 #define AEGIS_I_HIDDEN __attribute__((visibility("hidden")))
 #else
 #define AEGIS_I_HIDDEN
 #endif
 
-/* Keeps a rare case out of its caller, whose registers it would cost. */
+/* Marks a function for a rare case, which is not inlined: inlined, it would take registers from its
+ * caller. */
 #if defined(__GNUC__)
 #define AEGIS_I_COLD __attribute__((__noinline__))
 #else
@@ -37,8 +38,8 @@
 #endif
 
 #if defined(__MINGW32__)
-/* To the compiler printf is that of Windows' first C library, which knew no %zu; the header knows
- * which functions it declares. */
+/* The compiler takes printf for that of Windows' first C library, which has no %zu. The header
+ * knows which functions it declares. */
 #include <stdio.h>
 #define AEGIS_I_FORMAT(text, values)                                                               \
     __attribute__((__format__(__MINGW_PRINTF_FORMAT, text, values)))
@@ -48,10 +49,11 @@
 #define AEGIS_I_FORMAT(text, values)
 #endif
 
-/* What malloc and calloc align memory of 16 bytes and more to, everywhere we run. The standard's
- * promise, max_align_t, is more than some keep (the GNU C library for 32-bit x86 before 2.26, the
- * Windows C library for 32 bits with gcc's max_align_t); two pointers would be more than it
- * promises on some others. So it is the lesser of the two. */
+/* The alignment that malloc and calloc give memory of 16 bytes and more on every platform. The
+ * standard promises max_align_t, but some libraries do not keep that (the GNU C library for 32-bit
+ * x86 before 2.26, the Windows C library for 32 bits with gcc's max_align_t). On some other
+ * platforms the size of two pointers is more than the standard promises. So this is the smaller of
+ * the two. */
 #if defined(_WIN32)
 #define AEGIS_I_HEAP_ALIGN (2 * sizeof(void *))
 #else

@@ -55,7 +55,7 @@ static void report_to_stderr(const char *message) {
     (void)fprintf(stderr, "aegis-memory: %s\n", message);
 }
 
-/* Exchanged and read whole; it orders nothing else. */
+/* Relaxed: it is exchanged and read as a whole, and nothing else depends on its order. */
 static _Atomic(aegis_report_fn) report_function = report_to_stderr;
 
 aegis_report_fn aegis_set_report(aegis_report_fn report) {
@@ -71,8 +71,7 @@ void aegis_i_report(const char *format, ...) {
     va_start(arguments, format);
     (void)vsnprintf(message, sizeof message, format, arguments);
     va_end(arguments);
-    /* What is reported may be found in the middle of a change, and writing is a cancellation point.
-     */
+    /* The caller may be in the middle of a change, and writing is a cancellation point. */
     int state = aegis_i_uncancelled_begin();
     report(message);
     aegis_i_uncancelled_end(state);

@@ -5,13 +5,15 @@
 
 #include "port.h"
 
-/* Reports a mistake of the user, as printf does. Debug builds and guards only. */
+/* Reports a mistake of the user; the arguments are those of printf. Only debug builds and guards
+ * report. */
 AEGIS_I_HIDDEN void aegis_i_report(const char *format, ...) AEGIS_I_FORMAT(1, 2);
 
-/* Copies a name into `bytes` of room, cut before a UTF-8 continuation byte if it is too long. */
+/* Copies a name into `bytes` bytes. A name that is too long is cut between UTF-8
+ * characters. */
 AEGIS_I_HIDDEN void aegis_i_copy_name(char *to, const char *from, size_t bytes);
 
-/* A text under construction: what does not fit is only counted. */
+/* A text under construction. Bytes that do not fit are counted but not written. */
 typedef struct aegis_i_text {
     char *buffer;
     size_t buffer_bytes;
