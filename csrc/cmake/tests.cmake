@@ -2,7 +2,7 @@
 # The tests: every tests/c/*_test.c, every examples/c/*.c, and every public header by itself.
 set(root "${CMAKE_CURRENT_SOURCE_DIR}/..")
 
-# One program of one file, linked to the library and registered under its name.
+# Builds a program from one file, links it to the library, and registers it as a test.
 function(aegis_add_program name file library)
     add_executable(${name} "${file}")
     set_target_properties(${name} PROPERTIES C_STANDARD 11 C_STANDARD_REQUIRED ON
@@ -11,8 +11,8 @@ function(aegis_add_program name file library)
     add_test(NAME ${name} COMMAND ${name} WORKING_DIRECTORY "${root}")
 endfunction()
 
-# Programs against the chosen library. Those that know more of it than its public functions need the
-# static one, which is built for them where nobody else wants it.
+# The programs are linked to the chosen library. A program that uses more than the public functions
+# needs a static library, which is built for it if it is not built anyway.
 if(NOT has_static)
     aegis_add_library(aegis_memory_internal STATIC)
     target_compile_definitions(aegis_memory_internal PUBLIC AEGIS_STATIC)
@@ -22,7 +22,7 @@ else()
 endif()
 file(GLOB test_files CONFIGURE_DEPENDS "${root}/tests/c/*_test.c")
 if(WIN32)
-    # No process forks there, no thread is cancelled, and Linux has its own system calls.
+    # There no process forks and no thread is cancelled, and the system calls of Linux are missing.
     list(FILTER test_files EXCLUDE REGEX "/(arena_(guard|leak|own_blocks)|.*fork)_test\\.c$")
     list(FILTER test_files EXCLUDE REGEX "/(buffer_pool_barrier|cancel)_test\\.c$")
 endif()
@@ -34,7 +34,7 @@ foreach(file IN LISTS test_files)
     endif()
     aegis_add_program(${name} "${file}" ${library})
 endforeach()
-# Some once more against the shared library, where the others have the static one.
+# If the tests have the static library, some of them run once more with the shared one.
 if(has_shared AND chosen_kind STREQUAL "static")
     foreach(name IN ITEMS arena_test arena_hooks_test arena_scope_test base_test buffer_map_test
                  buffer_memory_test buffer_mut_test buffer_pool_test buffer_test
@@ -44,7 +44,7 @@ if(has_shared AND chosen_kind STREQUAL "static")
     endforeach()
 endif()
 
-# A program with the static library that loads the shared one beside it.
+# A program that is linked to the static library and loads the shared one too.
 if(UNIX AND has_shared)
     add_executable(two_copies "${root}/tests/c/two_copies.c")
     set_target_properties(two_copies PROPERTIES C_STANDARD 11 C_STANDARD_REQUIRED ON
@@ -62,14 +62,15 @@ foreach(file IN LISTS example_files)
     aegis_add_program(example_${name} "${file}" aegis_memory)
 endforeach()
 
-# Headers, exports.txt and both libraries name the same functions, and the static one exports none.
+# The headers, exports.txt and both libraries must name the same functions, and the static library
+# must export none.
 if(UNIX AND NOT APPLE AND has_shared)
     add_test(NAME exports COMMAND "${root}/tests/exports" "$<TARGET_FILE:aegis_memory_shared>"
              "$<TARGET_FILE:${internal_library}>")
 endif()
 
-# Each public header compiles alone, as C11 and as C++11. The compilers are called as they are,
-# so that no flag of the build hides a fault.
+# Each public header must compile alone, as C11 and as C++11. The compilers are called without the
+# flags of the build, so that none of these hides a fault.
 if(NOT MSVC)
     find_program(AEGIS_CXX NAMES "$ENV{CXX}" c++ g++ clang++)
     file(GLOB headers CONFIGURE_DEPENDS "${root}/include/*.h" "${root}/include/aegis_memory/*.h")
@@ -89,7 +90,7 @@ if(NOT MSVC)
     endforeach()
 endif()
 
-# What the example says of input that it must refuse, and that it then ends with a failure.
+# For input that the example must refuse: it ends with a failure, and says what is wrong.
 if(EXISTS "${root}/examples/c/quickstart.c")
     function(aegis_add_refusal name content expected)
         set(file "${CMAKE_CURRENT_BINARY_DIR}/${name}.csv")
