@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The layout of every public struct as this compiler sees it. A test of the Rust bindings compares
- * it with theirs; a program that does not ask for the table does not link this file. */
+/* The layout of every public struct as this compiler sees it. A test compares it with the layout in
+ * the Rust bindings. A program that does not use the table does not link this file. */
 #include "aegis_memory.h"
 #include "abi.h"
 

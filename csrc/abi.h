@@ -5,14 +5,14 @@
 
 #include "base/port.h"
 
-/* One line of the table of struct layouts: a struct's size or alignment, or a field's offset. */
+/* One line of the table: the size or the alignment of a struct, or the offset of a field. */
 typedef struct aegis_i_abi_entry {
     const char *type;
     const char *field;
     size_t value;
 } aegis_i_abi_entry;
 
-/* Returns the table, in static memory, and how many lines it has. */
+/* Returns the table, which is in static memory, and the number of its lines. */
 AEGIS_I_HIDDEN const aegis_i_abi_entry *aegis_i_abi_table(size_t *count);
 
 #endif

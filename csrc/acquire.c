@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The one way by which an object of this library gets memory from its source, and the one by which
- * it gives that back: the budget is charged for just what the object holds, and no object sees
- * memory that is not aligned as it asked or that reaches into the headroom (see the invariants in
- * arena.h).
- */
+/* The only code by which an object of this library gets memory from its source, and the only code
+ * by which the object gives it back.
+ *
+ * 1. The budget is charged for exactly what the object holds: the charge comes before the memory.
+ *    It is taken back if the source has none (aegis_i_acquire), and after the memory was released
+ *    (aegis_i_give_back).
+ * 2. No object sees memory that is not aligned as it asked for, or that reaches into the headroom
+ *    (see the invariants in arena.h): aegis_i_acquire gives such memory back at once. */
 #include "acquire.h"
 #include "base/arithmetic.h"
 

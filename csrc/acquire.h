@@ -7,26 +7,29 @@
 #include "aegis_memory/source.h"
 #include "budget.h"
 
-/* No memory of ours ends so close to the end of the address space. */
+/* No memory that an object has ends this close to the end of the address space. */
 #define AEGIS_I_HEADROOM ((uintptr_t)65536)
-/* No block ends above: see the invariants in arena.h. With 64-bit addresses that is the lower half
- * of the address space, so that an address and a valid size add up without wrapping. */
+/* No block ends above this address: see the invariants in arena.h. With 64-bit addresses that
+ * leaves the lower half of the address space, so that the sum of an address and a valid size cannot
+ * wrap. */
 #if UINTPTR_MAX > UINT32_MAX
 #define AEGIS_I_TOP ((uintptr_t)INTPTR_MAX - AEGIS_I_HEADROOM)
 #else
 #define AEGIS_I_TOP (UINTPTR_MAX - AEGIS_I_HEADROOM)
 #endif
 
-/* Charges the budget, which may be NULL, and acquires memory from the source: no other code calls
+/* Charges the budget, which may be NULL, and acquires memory from the source. No other code calls
  * an acquire function. It calls the user's functions (source, pressure), which may use the object
- * that asks; so it is called with no lock held, and knows nothing of that object. NULL: `why`. */
+ * that asks. So the caller holds no lock, and this function knows nothing of that object. NULL:
+ * `why` says why. */
 AEGIS_I_HIDDEN void *aegis_i_acquire(const aegis_source *source, aegis_budget *budget,
                                      size_t size_bytes, size_t align_bytes, bool *zeroed,
                                      aegis_i_refusal *why);
-/* Releases what was acquired so, and takes the charge back. */
+/* Releases memory that aegis_i_acquire gave, and uncharges the budget. */
 AEGIS_I_HIDDEN void aegis_i_give_back(const aegis_source *source, aegis_budget *budget,
                                       void *memory, size_t size_bytes, size_t align_bytes);
-/* Writes into an error record why memory was refused; if a budget refused, in its figures. */
+/* Writes into an error record why memory was refused. If a budget refused it, that includes the
+ * budget's limit and use. */
 AEGIS_I_HIDDEN void aegis_i_explain_refusal(const aegis_i_refusal *why, aegis_error *error);
 
 #endif

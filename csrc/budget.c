@@ -1,18 +1,22 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Budgets: counters that are charged from root to leaf, and released from leaf to root.
+/* Budgets: counters that are charged from root to leaf, and uncharged from leaf to root. The tree
+ * and its locks are described in budget_struct.h.
  *
- * A counter is changed only by compare-and-swap from a value that leaves room, so it never exceeds
- * the limit it was compared with, and none ever wraps. Of a charge that is under way or a release
- * that is, the ancestors are the last to be without: at every moment a budget has in use at least
- * what those beneath it have together. So a thread that finds a charge at a leaf finds it further
- * up too. The counters order nothing but themselves and are relaxed.
+ * Invariants of the counters:
+ * 1. A counter changes only by a compare-and-swap from a value that allows the change. An addition
+ *    starts from a value that leaves room below the limit (add), and a subtraction from a value
+ *    that is not smaller than what is subtracted, or it ends at 0 (aegis_budget_uncharge,
+ *    subtract).
+ * 2. A charge adds its bytes from the root down (aegis_i_budget_charge). What takes bytes away
+ *    begins at the lowest budget that has them and goes up (aegis_budget_uncharge, take_back).
+ * 3. A peak is raised only when the whole charge has succeeded (aegis_i_budget_charge).
  *
- * The tree's shape is under the locks: a node's lock guards its list of children, and locks are
- * taken from parent to child. A node leaves its parent's list under the parent's lock before it is
- * freed, so a thread that holds that lock may read the children.
- *
- * In a child process a list may be lost that another thread had under its lock at the fork. Nobody
- * ever reads it again then, nor the links of its nodes: so a node of it is freed as it is. */
+ * So no charge brings a counter above the limit that it was compared with, and no counter wraps
+ * (1). While a charge or an uncharge is under way, a budget holds its bytes only as long as all
+ * its ancestors hold them (2). So a budget has in use at least what its children have together,
+ * and a thread that finds a charge at a leaf finds it further up too. A refused charge raises no
+ * peak by itself (3). The counters order nothing but themselves, so all their orders are relaxed.
+ */
 #include "aegis_memory/budget.h"
 #include "base/arithmetic.h"
 #include "base/cancel.h"
@@ -24,7 +28,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-/* A function told of pressure. Never removed before its budget is freed. */
+/* A function that is told of pressure. It is not removed before its budget is freed. */
 struct aegis_i_watcher {
     aegis_i_watcher *next;
     aegis_budget_pressure_fn function;
@@ -77,12 +81,12 @@ aegis_budget *aegis_budget_retain(aegis_budget *budget) {
     return budget;
 }
 
-/* Gives a reference up; whether it was the last one. A count above AEGIS_I_MAX_REFERENCES has lost
- * track of the references and stays as it is. */
+/* Gives up a reference. Returns whether it was the last one. A count above AEGIS_I_MAX_REFERENCES
+ * does not say the number of references any more, and stays as it is. */
 static bool drop_reference(aegis_budget *budget) {
     size_t seen = aegis_i_load(&budget->reference_count, memory_order_relaxed);
-    /* Acquire and release pair with each other: what each thread did with the budget comes before
-     * its end. */
+    /* Acquire pairs with the release here in other threads: what each of them did with the budget
+     * comes before its end. */
     while (seen <= AEGIS_I_MAX_REFERENCES)
         if (aegis_i_cas_weak(&budget->reference_count, &seen, seen - 1, memory_order_acq_rel,
                              memory_order_relaxed))
@@ -105,14 +109,14 @@ static void unlink_from_parent(aegis_budget *budget) {
     aegis_i_mutex_unlock(&parent->lock);
 }
 
-/* Frees a budget that nobody refers to. */
+/* Frees a budget to which there is no reference. */
 static void free_budget(aegis_budget *budget) {
     size_t used_bytes = aegis_i_load(&budget->used_bytes, memory_order_relaxed);
     if (used_bytes != 0) {
         if (AEGIS_I_DEBUG)
             aegis_i_report("budget '%s' destroyed with %zu bytes charged", budget->name,
                            used_bytes);
-        /* Nobody can take the charge back any more: the ancestors must not carry it for ever. */
+        /* No thread can uncharge these bytes any more, so they must leave the ancestors now. */
         (void)aegis_budget_uncharge(budget, used_bytes);
     }
     if (budget->parent != NULL)
@@ -137,20 +141,20 @@ void aegis_budget_destroy(aegis_budget *budget) {
     }
 }
 
-/* The use at which a watcher is told: at least its share of the limit, and never 0. */
+/* The use from which on a watcher is told: its share of the limit, rounded up, and at least 1. */
 static size_t threshold_bytes(const aegis_i_watcher *watch, size_t limit_bytes) {
     size_t share_bytes =
         limit_bytes / 100 * watch->percent + (limit_bytes % 100 * watch->percent + 99) / 100;
     return aegis_i_max(share_bytes, 1);
 }
 
-/* Acquire: pairs with the release that published the watcher in aegis_budget_on_pressure. */
+/* Acquire pairs with the release in aegis_budget_on_pressure: the watcher's fields are seen. */
 static const aegis_i_watcher *watchers_of(aegis_budget *budget) {
     return aegis_i_load(&budget->watchers, memory_order_acquire);
 }
 
-/* Tells the watchers whose threshold use has risen to by one addition. Additions to `used` are
- * totally ordered, so just one of several threads sees each rise. */
+/* Tells the watchers with a threshold that one addition has reached. Additions to a counter come
+ * one after the other, so of several threads exactly one sees each rise. */
 static void tell_rise(aegis_budget *budget, size_t from_bytes, size_t to_bytes) {
     for (const aegis_i_watcher *watch = watchers_of(budget); watch != NULL; watch = watch->next) {
         size_t limit_bytes = aegis_i_load(&budget->limit_bytes, memory_order_relaxed);
@@ -160,8 +164,9 @@ static void tell_rise(aegis_budget *budget, size_t from_bytes, size_t to_bytes) 
     }
 }
 
-/* A charge's way from the budget that is charged to its root. For each: the most that may be in use
- * before, and what is, first as it was seen, then as the charge found it. */
+/* The way of a charge, from the budget that is charged (number 0) to its root. For each budget: the
+ * most that may be in use before the addition, and what is in use before it. The latter is first
+ * the value that was seen by `look`, and then the one that the addition found. */
 typedef struct way {
     size_t count;
     aegis_budget *budgets[AEGIS_BUDGET_MAX_DEPTH];
@@ -169,7 +174,7 @@ typedef struct way {
     size_t used_bytes[AEGIS_BUDGET_MAX_DEPTH];
 } way;
 
-/* Looks at each budget from `budget` up. Returns the first that has no room, or NULL. */
+/* Looks at each budget from `budget` up. Returns the first one that has no room, or NULL. */
 static inline aegis_budget *look(way *up, aegis_budget *budget, size_t size_bytes,
                                  aegis_i_refusal *why) {
     size_t i = 0;
@@ -189,7 +194,7 @@ static inline aegis_budget *look(way *up, aegis_budget *budget, size_t size_byte
     return budget;
 }
 
-/* Adds to number `i` of the way, unless its limit forbids. */
+/* Adds to number `i` of the way. False: its limit does not allow that. */
 static inline bool add(way *up, size_t i, size_t size_bytes) {
     while (up->used_bytes[i] <= up->most_bytes[i])
         if (aegis_i_cas_weak(&up->budgets[i]->used_bytes, &up->used_bytes[i],
@@ -199,7 +204,7 @@ static inline bool add(way *up, size_t i, size_t size_bytes) {
     return false;
 }
 
-/* Subtracts from one budget, but not below 0; returns what is left. */
+/* Subtracts from one budget, but not below 0. Returns what is left. */
 static inline size_t subtract(aegis_budget *budget, size_t size_bytes) {
     size_t used_bytes = aegis_i_load(&budget->used_bytes, memory_order_relaxed);
     size_t left_bytes;
@@ -218,13 +223,14 @@ static inline void raise_peak(aegis_budget *budget, size_t used_bytes) {
         continue;
 }
 
-/* Takes a charge back from number `first` of the way on. */
+/* Takes a charge back from number `first` of the way up to the root. */
 static AEGIS_I_COLD void take_back(const way *up, size_t first, size_t size_bytes) {
     size_t left_bytes[AEGIS_BUDGET_MAX_DEPTH];
     for (size_t i = first; i < up->count; i++)
         left_bytes[i] = subtract(up->budgets[i], size_bytes);
-    /* Beside this charge others may have risen to a threshold that it had reached before them: they
-     * saw no rise, so it is told here. */
+    /* While this charge was there, others may have been added on top of it. If this charge had
+     * reached a threshold and the others still reach it without this charge, they saw no rise: so
+     * this thread tells it. */
     for (size_t i = first; i < up->count; i++)
         tell_rise(up->budgets[i], up->used_bytes[i],
                   aegis_i_min(up->used_bytes[i] + size_bytes, left_bytes[i]));
@@ -232,8 +238,8 @@ static AEGIS_I_COLD void take_back(const way *up, size_t first, size_t size_byte
 
 aegis_status aegis_i_budget_charge(aegis_budget *budget, size_t size_bytes, aegis_i_refusal *why) {
     way up;
-    /* Asked first, so that a charge that does not fit disturbs nobody; only a race for the last
-     * bytes is decided by the additions. */
+    /* The charge looks first, so that a charge that does not fit is not in the way of others. Only
+     * a race for the last bytes is decided by the additions. */
     aegis_budget *full = look(&up, budget, size_bytes, why);
     if (full == NULL) {
         size_t i = up.count;
@@ -250,7 +256,8 @@ aegis_status aegis_i_budget_charge(aegis_budget *budget, size_t size_bytes, aegi
         why->budget = full;
         return why->status = AEGIS_E_LIMIT_EXCEEDED;
     }
-    /* Peaks only now: a refused charge leaves none. All of them before anybody is told. */
+    /* Peaks are raised only now, because a refused charge must leave none. All are raised before a
+     * watcher is told. */
     bool watched = false;
     for (size_t i = 0; i < up.count; i++) {
         raise_peak(up.budgets[i], up.used_bytes[i] + size_bytes);
@@ -279,9 +286,9 @@ aegis_status aegis_budget_uncharge(aegis_budget *budget, size_t size_bytes) {
             return AEGIS_E_INVALID;
     } while (!aegis_i_cas_weak(&budget->used_bytes, &used_bytes, used_bytes - size_bytes,
                                memory_order_relaxed, memory_order_relaxed));
-    /* What was charged here was charged to every ancestor too. One has less only after a release
-     * that should have been made further down: it then comes to 0. Nobody is told, as the caller
-     * may be in the middle of a change of its own. */
+    /* What was charged here was charged to each ancestor too. An ancestor has less only if an
+     * earlier uncharge named it instead of a budget beneath it: then it comes to 0. That is
+     * not reported, because the caller may be in the middle of a change of its own. */
     for (aegis_budget *node = budget->parent; node != NULL; node = node->parent)
         (void)subtract(node, size_bytes);
     return AEGIS_OK;
@@ -309,7 +316,8 @@ aegis_status aegis_budget_on_pressure(aegis_budget *budget, uint32_t percent,
     watch->context = context;
     watch->percent = percent;
     watch->next = aegis_i_load(&budget->watchers, memory_order_relaxed);
-    /* Release: pairs with the acquire in watchers_of. Nothing is ever removed: no ABA. */
+    /* Release pairs with the acquire in watchers_of. No watcher is removed, so a head that has the
+     * value seen was not changed in between. */
     while (!aegis_i_cas_weak(&budget->watchers, &watch->next, watch, memory_order_release,
                              memory_order_relaxed))
         continue;
@@ -325,8 +333,8 @@ void aegis_budget_get_figures(const aegis_budget *budget, aegis_budget_figures *
     figures->level = budget->level;
 }
 
-/* Writes the tree from entry `count` on, as far as there is room; returns the count after it.
- * Recursion is bounded by AEGIS_BUDGET_MAX_DEPTH. */
+/* Writes the tree into the entries from number `count` on, as far as there is room. Returns the
+ * count with the entries of the tree. AEGIS_BUDGET_MAX_DEPTH bounds the recursion. */
 static size_t snapshot(aegis_budget *budget, uint32_t depth, aegis_budget_figures *figures,
                        size_t capacity, size_t count) {
     if (count < capacity) {
@@ -346,7 +354,7 @@ size_t aegis_budget_snapshot(aegis_budget *budget, aegis_budget_figures *figures
     return snapshot(budget, 0, figures, capacity, 0);
 }
 
-/* Inserts a consumer into the list, sorted by use, if it is among the largest. */
+/* Inserts a consumer into the list, which is sorted by use, if it is one of the largest. */
 static void note_consumer(aegis_budget_refusal *refusal, const aegis_budget_figures *consumer) {
     size_t place = refusal->consumer_count;
     while (place > 0 && refusal->consumers[place - 1].used_bytes < consumer->used_bytes)
@@ -360,8 +368,8 @@ static void note_consumer(aegis_budget_refusal *refusal, const aegis_budget_figu
     refusal->consumers[place] = *consumer;
 }
 
-/* Notes what is charged directly to a budget and to those beneath it. Recursion is bounded by
- * AEGIS_BUDGET_MAX_DEPTH. */
+/* Notes what is charged directly to a budget, and to each budget beneath it. AEGIS_BUDGET_MAX_DEPTH
+ * bounds the recursion. */
 static void note_direct(aegis_budget *budget, uint32_t depth, aegis_budget_refusal *refusal) {
     aegis_budget_figures figures;
     size_t beneath_bytes = 0;
@@ -375,7 +383,8 @@ static void note_direct(aegis_budget *budget, uint32_t depth, aegis_budget_refus
     }
     if (locked)
         aegis_i_mutex_unlock(&budget->lock);
-    /* The figures are read one by one, so the parts may for once be more than the whole. */
+    /* The counters are read one after the other, so the children may seem to have more than the
+     * budget. */
     size_t direct_bytes =
         figures.used_bytes > beneath_bytes ? figures.used_bytes - beneath_bytes : 0;
     if (depth == 0) {
@@ -401,7 +410,7 @@ size_t aegis_budget_explain(const aegis_budget_refusal *refusal, char *buffer,
     aegis_i_text_add(&text, "budget '%s' refused %zu bytes: limit %zu bytes, %zu bytes in use",
                      refusal->budget.name, refusal->requested_bytes, refusal->budget.limit_bytes,
                      refusal->budget.used_bytes);
-    /* The bytes asked for would fit, so they are not the whole reason. */
+    /* The bytes asked for would fit, so they alone are not the reason. */
     if (refusal->budget.used_bytes <= refusal->budget.limit_bytes &&
         refusal->requested_bytes <= refusal->budget.limit_bytes - refusal->budget.used_bytes)
         aegis_i_text_add(&text, " (what goes with the bytes is charged too, and use may have "
@@ -414,7 +423,7 @@ size_t aegis_budget_explain(const aegis_budget_refusal *refusal, char *buffer,
     return text.length;
 }
 
-/* Writes bytes in the unit a person would choose. */
+/* Writes a size with a unit in which the number is easy to read. */
 static void size_text(char *buffer, size_t buffer_bytes, size_t size_bytes) {
     static const char *const units[] = {"B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"};
     double value = (double)size_bytes;
@@ -435,7 +444,7 @@ static void print_line(const aegis_budget_figures *figures, aegis_budget_print_f
     size_text(peak, sizeof peak, figures->peak_bytes);
     size_text(limit, sizeof limit, figures->limit_bytes);
     bool limited = figures->limit_bytes != AEGIS_BUDGET_UNLIMITED;
-    /* A limit of 0 that is exceeded counts as 1, and no bar is longer than full. */
+    /* For the share a limit of 0 counts as 1. A share above 1 gives a full bar. */
     double share =
         limited ? (double)figures->used_bytes / (double)aegis_i_max(figures->limit_bytes, 1) : 0.0;
     size_t full = share < 1.0 ? (size_t)(share * BAR_WIDTH + 0.5) : BAR_WIDTH;
@@ -456,14 +465,15 @@ static void print_line(const aegis_budget_figures *figures, aegis_budget_print_f
 aegis_status aegis_budget_print(aegis_budget *budget, aegis_budget_print_fn print, void *context) {
     if (print == NULL)
         return AEGIS_E_INVALID;
-    /* Budgets may be made between the two calls: then the picture leaves the newest out. */
+    /* Budgets may be made between the two calls of aegis_budget_snapshot. Then the print leaves out
+     * what does not fit. */
     size_t capacity = aegis_budget_snapshot(budget, NULL, 0);
     aegis_budget_figures *figures =
         (aegis_budget_figures *)calloc(capacity, sizeof(aegis_budget_figures));
     if (figures == NULL)
         return AEGIS_E_OUT_OF_MEMORY;
     size_t count = aegis_i_min(aegis_budget_snapshot(budget, figures, capacity), capacity);
-    /* Printing is often a cancellation point. */
+    /* Printing is often a cancellation point, and a cancelled thread would not free the memory. */
     int state = aegis_i_uncancelled_begin();
     for (size_t i = 0; i < count; i++)
         print_line(&figures[i], print, context);

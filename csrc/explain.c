@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The sentences that error records are written as. The Rust wrapper shows the same ones.
+/* Turns error records into sentences. The Rust wrapper shows the same ones.
  *
- * A sentence says what was asked for and what was allowed. Which it is follows from `what`; for
- * bytes, from the status. */
+ * A sentence says what was asked for and what was allowed. The record's `what` chooses the
+ * sentence; if `what` is AEGIS_WHAT_BYTES, the status does. */
 #include "aegis_memory/budget.h"
 #include "base/arithmetic.h"
 #include "base/text.h"
 
-/* A layout that nothing can have: the alignment is no power of two, or the size too large for it.
- */
+/* A layout that no memory can have: the alignment is not a power of two, or the size is too large
+ * for the alignment. */
 static void explain_layout(aegis_i_text *text, const aegis_error *error) {
     aegis_i_text_add(text, "invalid layout: size %zu with alignment %zu; ", error->requested_bytes,
                      error->align_bytes);
@@ -23,9 +23,9 @@ static void explain_layout(aegis_i_text *text, const aegis_error *error) {
                          odd ? "" : " at this alignment");
 }
 
-/* What was asked for in bytes, and how many are in use. An alignment of 0 means that none was asked
- * for; without bytes too, that the request was for something else, such as an arena of a recycler.
- */
+/* How many bytes were asked for, and how many are in use. An alignment of 0 means that none was
+ * asked for. If the bytes are 0 too, the request was for something else, such as an arena of a
+ * recycler. */
 static void explain_bytes(aegis_i_text *text, const aegis_error *error, const char *what) {
     aegis_i_text_add(text, "%s", what);
     if (error->requested_bytes == 0 && error->align_bytes == 0)
@@ -33,7 +33,7 @@ static void explain_bytes(aegis_i_text *text, const aegis_error *error, const ch
     aegis_i_text_add(text, ": %zu bytes requested", error->requested_bytes);
     if (error->align_bytes != 0)
         aegis_i_text_add(text, " at alignment %zu", error->align_bytes);
-    /* Nobody can look into an object that is lost. */
+    /* The use of an object that is lost cannot be read. */
     if (error->status == AEGIS_E_FORKED)
         return;
     aegis_i_text_add(text, ", %zu ", error->in_use_bytes);
@@ -42,7 +42,7 @@ static void explain_bytes(aegis_i_text *text, const aegis_error *error, const ch
     aegis_i_text_add(text, "bytes in use");
 }
 
-/* A pool without a block left. Blocks of 0 bytes cannot be counted in bytes. */
+/* A pool that has no block left. Blocks of 0 bytes cannot be counted by their bytes. */
 static void explain_pool(aegis_i_text *text, const aegis_error *error) {
     size_t block_bytes = error->requested_bytes / aegis_i_max(error->asked, 1);
     aegis_i_text_add(text, "pool exhausted: %zu block%s of %zu bytes requested, ", error->asked,
@@ -74,7 +74,7 @@ static const struct {
     [AEGIS_WHAT_LEVELS] = {"", " levels of budgets"},
 };
 
-/* A number that is beyond its bound. */
+/* A number that is above or below its bound. */
 static void explain_number(aegis_i_text *text, const aegis_error *error) {
     const char *bound = error->asked < error->allowed ? "at least" : "at most";
     aegis_i_text_add(text, "invalid argument: %s%zu%s requested, %s %zu allowed",

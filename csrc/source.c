@@ -1,8 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The built-in block sources: the C heap, anonymous pages, the caller's region.
+/* The built-in sources: the C heap, anonymous pages, and a region of the caller's.
  *
- * The heap uses calloc, which knows when memory is fresh from the system and skips the clearing;
- * so a zeroing arena need not clear it either. Pages come from mmap or VirtualAlloc. */
+ * The heap source uses calloc, which does not clear memory that is fresh from the system. So its
+ * memory counts as zeroed, and an arena does not clear it for a zeroed allocation. Only an
+ * alignment that calloc does not give comes from another function of the system, without that.
+ *
+ * The pages source uses mmap or VirtualAlloc. How it gets an alignment that is larger than a page:
+ * 1. With mmap it maps as many bytes more as the alignment may need, and unmaps those before and
+ *    behind the aligned part. pages_release unmaps the rest, rounded up to pages in the same way.
+ * 2. VirtualFree can release only what one VirtualAlloc has reserved. So there it reserves more
+ *    bytes to find an aligned address, releases them, and allocates at that address. If another
+ *    thread takes the address in between, it tries again; it makes at most 16 attempts. */
 #if !defined(_WIN32) && !defined(_GNU_SOURCE)
 #define _GNU_SOURCE /* MAP_ANONYMOUS, madvise */
 #endif
@@ -23,8 +31,8 @@
 
 #define AEGIS_I_HUGE_PAGE_BYTES ((size_t)2 << 20)
 
-/* Whether a size is legal with the slack for its alignment too, so that no sum of both wraps: not
- * here, nor in a function of the system that is given them. */
+/* Whether the sum of size and alignment is a legal size. If so, no sum of them wraps, here or in a
+ * function of the system that gets them. */
 static bool is_possible(size_t size_bytes, size_t align_bytes) {
     return align_bytes <= PTRDIFF_MAX && size_bytes <= PTRDIFF_MAX - align_bytes;
 }
@@ -71,7 +79,8 @@ static size_t page_bytes(void) {
     return bytes > 0 ? (size_t)bytes : 4096;
 }
 
-/* Makes pages resident: by one call where there is one, else by writing to each. */
+/* Makes pages resident: with one call where the system has it, otherwise by writing to each page.
+ */
 static void prefault(unsigned char *memory, size_t size_bytes) {
 #if defined(MADV_POPULATE_WRITE)
     if (madvise(memory, size_bytes, MADV_POPULATE_WRITE) == 0)
@@ -99,7 +108,7 @@ static void *pages_acquire(void *context, size_t size_bytes, size_t align_bytes,
         mmap(NULL, size + slack, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (mapped == MAP_FAILED)
         return NULL;
-    /* Mapped with slack for the alignment; what is before and behind goes back. */
+    /* The bytes before and behind the aligned part go back. */
     unsigned char *memory = (unsigned char *)mapped;
     if (slack != 0) {
         size_t before = aegis_i_padding(memory, align_bytes);
@@ -132,8 +141,7 @@ static void *pages_acquire(void *context, size_t size_bytes, size_t align_bytes,
     if ((flags & ~(AEGIS_PAGES_HUGE | AEGIS_PAGES_PREFAULT)) != 0 ||
         !is_possible(size_bytes, align_bytes))
         return NULL;
-    /* Reserve with slack to learn of an aligned address, give it up, and take just that one; if
-     * another thread was faster, try again. */
+    /* Finds an aligned address, releases it, and takes it again: see above. */
     for (int attempt = 0; attempt < 16; attempt++) {
         unsigned char *probe = (unsigned char *)VirtualAlloc(NULL, size_bytes + align_bytes,
                                                              MEM_RESERVE, PAGE_READWRITE);
@@ -165,7 +173,7 @@ static void pages_release(void *context, void *memory, size_t size_bytes, size_t
 
 #else
 
-/* No page interface is known here: the heap serves. */
+/* No interface to pages is known on this platform, so the heap is used. */
 static void *pages_acquire(void *context, size_t size_bytes, size_t align_bytes, bool *zeroed) {
     return heap_acquire(context, size_bytes, align_bytes, zeroed);
 }
@@ -187,7 +195,7 @@ static void *region_acquire(void *context, size_t size_bytes, size_t align_bytes
     aegis_region *region = (aegis_region *)context;
     size_t left_bytes = region->size_bytes - region->used_bytes;
     if (size_bytes > left_bytes)
-        return NULL; /* also for an empty region, whose base may be NULL */
+        return NULL; /* an empty region, which may have a NULL base, ends here too */
     size_t pad_bytes = aegis_i_padding(region->base + region->used_bytes, align_bytes);
     if (pad_bytes > left_bytes || size_bytes > left_bytes - pad_bytes)
         return NULL;
