@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The built-in sources: the C heap, anonymous pages, and a region of the caller's.
  *
- * The heap source uses calloc, which does not clear memory that is fresh from the system. So its
- * memory counts as zeroed, and an arena does not clear it for a zeroed allocation. Only an
- * alignment that calloc does not give comes from another function of the system, without that.
+ * The heap source uses calloc. Its memory is zeroed, so an arena need not clear it for a zeroed
+ * allocation, and calloc itself does not clear memory that it knows to be fresh from the system.
+ * Memory of a larger alignment than calloc gives comes from another function, and is not zeroed.
  *
  * The pages source uses mmap or VirtualAlloc. How it gets an alignment that is larger than a page:
  * 1. With mmap it maps as many bytes more as the alignment may need, and unmaps those before and

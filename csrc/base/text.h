@@ -9,8 +9,7 @@
  * report. */
 AEGIS_I_HIDDEN void aegis_i_report(const char *format, ...) AEGIS_I_FORMAT(1, 2);
 
-/* Copies a name into `bytes` bytes. A name that is too long is cut between UTF-8
- * characters. */
+/* Copies a name into `bytes` bytes. A name that is too long is cut between UTF-8 characters. */
 AEGIS_I_HIDDEN void aegis_i_copy_name(char *to, const char *from, size_t bytes);
 
 /* A text under construction. Bytes that do not fit are counted but not written. */

@@ -224,8 +224,8 @@ static void begin_process(void) {
 
 /* A process keeps its number only if its children will keep theirs, which the handler registered
  * below does for them. pthread_once is not used: if the process forks meanwhile, some systems leave
- * it hanging in the child. With the flag used instead, no thread of
- * such a child registers the handler any more, and the child asks the system each time. */
+ * it hanging in the child. With the flag `registered` instead, no thread of such a child registers
+ * the handler any more, and the child asks the system each time. */
 uint32_t aegis_i_process(void) {
     static _Atomic uint32_t registered;
     uint32_t kept = aegis_i_process_cached();

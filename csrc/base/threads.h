@@ -61,7 +61,7 @@ extern AEGIS_I_HIDDEN aegis_i_thread_table aegis_i_threads;
 extern AEGIS_I_HIDDEN AEGIS_I_THREAD_LOCAL uintptr_t aegis_i_thread_id_kept;
 /* Gives this thread its id and returns it. */
 AEGIS_I_HIDDEN uintptr_t aegis_i_thread_id_new(void);
-/* Whether aegis_i_barrier can be had. Must be called before the first use of that. */
+/* Whether aegis_i_barrier can be had. Must be called before the first call of aegis_i_barrier. */
 AEGIS_I_HIDDEN bool aegis_i_barrier_prepare(void);
 /* Makes every other thread of the process execute a full memory barrier. After the call the caller
  * sees what such a thread stored before its barrier, and such a thread, after its barrier, sees

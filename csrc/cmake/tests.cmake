@@ -12,7 +12,7 @@ function(aegis_add_program name file library)
 endfunction()
 
 # The programs are linked to the chosen library. A program that uses more than the public functions
-# needs a static library, which is built for it if it is not built anyway.
+# needs a static library. If none is built, one is built for such programs.
 if(NOT has_static)
     aegis_add_library(aegis_memory_internal STATIC)
     target_compile_definitions(aegis_memory_internal PUBLIC AEGIS_STATIC)

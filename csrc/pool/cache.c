@@ -58,7 +58,7 @@ static bool take_slot(aegis_pool_cache *cache, uint32_t state) {
     return false;
 }
 
-/* Fills the cache with the reserve of its slot, which is in circulation from now on. */
+/* Fills the cache with the reserve of its slot. The reserve is in circulation from now on. */
 static void bring_reserve(aegis_pool_cache *cache) {
     const aegis_pool_slabs *slabs = &cache->shared->slabs;
     uint32_t indices[MAGAZINE];
