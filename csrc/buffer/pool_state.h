@@ -1,6 +1,126 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The shared state of a buffer pool: its classes, their stripes, and the slots, one header a block.
- * Not installed. pool_class.c says how they work together. */
+/* The shared state of a buffer pool: its size classes, their stripes, and the slots, which are the
+ * headers of the blocks. Not installed. What follows is the argument for pool_class.c.
+ *
+ * A free block is cached in a stripe, or lies in the lock-free pool of its class, which is its
+ * home. A private stripe belongs to the thread that has its number (threads.h). Every thread may
+ * use every shared stripe. A thread without a number uses only shared stripes. So does a thread
+ * that calls by way of another copy of this library than the copy that made the pool, because each
+ * copy has its own numbers. A thread is inside a stripe after it has entered and before it leaves.
+ *
+ * Stripes:
+ *  1. At most one thread is inside a shared stripe. It enters by a compare-and-swap of the flag,
+ *     `taken` (try_flag).
+ *  2. Only its own thread enters an open private stripe, and needs no read-modify-write. It stores
+ *     `inside`, then loads `taken`, and leaves again if that is not AEGIS_I_STRIPE_OPEN
+ *     (aegis_i_stripe_enter_private).
+ *  3. A block moves between a stripe and its home only by a thread that is inside the stripe
+ *     (take_near) or has closed it (move_home).
+ *  4. Only two calls wait for a stripe: a search (aegis_i_buffer_class_search) and the end of a
+ *     class (aegis_i_buffer_class_close). Every other call tries its stripe once (enter).
+ *  5. These two calls take the flags of the shared stripes in ascending order and keep them. So
+ *     two such calls cannot deadlock.
+ *  6. Only a thread that holds all flags closes private stripes (close_private). It stores
+ *     AEGIS_I_STRIPE_CLOSED in each of them, makes all threads execute a memory barrier, waits for
+ *     the threads that are inside (wait_for_thread), and moves the cached blocks home.
+ *  7. Only a thread that is inside a shared stripe opens private stripes (enter, open_private).
+ *
+ * A search looks into the shared stripes first, then at home. If it has found no block, it holds
+ * all flags. It closes the private stripes, if they are open, and looks at home again. If home is
+ * empty, then every block of the class was out at that moment. Proof: The search has waited for
+ * each thread that stored `inside` before the barrier (6). A thread that stores it after the
+ * barrier loads AEGIS_I_STRIPE_CLOSED and leaves (2). No thread opens the stripes meanwhile (1, 7).
+ * So no other thread is inside a stripe, and no block is on its way between a stripe and home (3).
+ * The shared stripes were empty, and the private stripes have been emptied (6).
+ * Source: D. Dice, H. Huang and M. Yang, "Asymmetric Dekker Synchronization" (2001).
+ *
+ * The barrier is expensive. So the private stripes stay closed after a search, and the shared ones
+ * stand in for them. When a shared stripe has done so AEGIS_I_CALM_COUNT times since the private
+ * stripes were last closed, the thread that is inside opens them (enter).
+ *
+ * Without the barrier:
+ * The system may refuse the barrier from some moment on. Then a thread may be inside its private
+ * stripe although that is closed, and no other thread can know.
+ *  8. Then no other thread touches this stripe as long as a thread has its number. The search marks
+ *     the stripe AEGIS_I_STRIPE_LEFT (close_private). When the stripe's own thread comes next, it
+ *     moves the blocks home and stores AEGIS_I_STRIPE_CLOSED (empty_own). Program order is enough
+ *     for that, because only this thread uses a marked stripe.
+ *  9. If no thread has the number, the search borrows it (aegis_i_thread_number_borrow). It then
+ *     has the rights of the stripe's own thread, and empties the stripe (empty_private).
+ * 10. As long as a stripe is marked, each later search that comes so far tries a barrier again.
+ *     First it stores AEGIS_I_STRIPE_CLOSED in the marked stripes (close_private). A thread that
+ *     still read the mark is inside while it empties its stripe (empty_own), so a search whose
+ *     barrier succeeds waits for it.
+ * 11. After a refused barrier no private stripe is opened until a barrier succeeds (open_private).
+ * So a search misses at most `park_count` blocks for each living thread that has a private stripe
+ * and has not come back. Blocks that cannot be moved home at the end of the pool stay counted in
+ * `live`. They keep the pool until each of these threads has released one more buffer, or for ever.
+ *
+ * After a fork:
+ * The child process has one thread, and the stripes as they were.
+ * 12. A thread that is inside a stripe says so by the number of its process: in `taken` of a shared
+ *     stripe (try_flag), in `inside` of a private one (aegis_i_stripe_begin). A thread of another
+ *     process does not exist here. So its flag is taken over (take_over), and no thread waits until
+ *     it leaves a private stripe (wait_for_thread). It may have moved blocks only in part, so all
+ *     blocks in the stripe are lost. They stay counted in `live` and keep the pool. So do the
+ *     blocks and handles that such threads had in use.
+ * 13. If no thread was inside a private stripe, it is whole, and is emptied like any other.
+ * 14. No thread of the child gets the number of a thread that does not exist here (begin_process in
+ *     threads.c). It would store its own `inside` over the old one without a look at that (2).
+ * 15. The mutex guards nothing that can be half changed. So the first thread of the child that is
+ *     about to wait, or to wake others, makes the mutex and the condition anew and sets `waiters`
+ *     to 0 (aegis_i_buffer_pool_adopt).
+ *
+ * Spinning:
+ * A thread spins for a flag (take_flag) or for a thread inside a private stripe (wait_for_thread).
+ * A thread is inside a private stripe for a few instructions. It holds a flag for a few
+ * instructions, and in close_private also over a call of membarrier(2), which returns, and over the
+ * waits for private stripes. Inside a stripe a thread calls and waits for nothing else. A thread
+ * that has spun for long sleeps in between, so that one of lower priority can run
+ * (aegis_i_spin_pause).
+ *
+ * How long the pool lives:
+ * `live` counts the blocks that are not at home (out or cached), the buffers on the C heap, and 1
+ * for all handles together. The thread that brings it to 0 frees the pool
+ * (aegis_i_buffer_pool_drop).
+ * 16. A block leaves its home only in a call on a handle, and the handles' 1 is in `live`. The
+ *     block is counted before it is cached or handed out (count_live), so before any thread can
+ *     release it.
+ * 17. A block that goes home is counted until it is there (give_back_slow, move_home).
+ * 18. A thread that moves cached blocks home has a block of its own or a handle, which is counted
+ *     too. So the subtraction in move_home is never the last one.
+ * 19. A block that is cached stays counted. Other threads can take it only after the thread that
+ *     cached it has left the stripe, and from then on this thread does not touch the pool
+ *     (give_back, give_back_slow).
+ * 20. The thread that gives up the last handle takes all flags for good, closes the private stripes
+ *     for good, and moves their blocks home (aegis_i_buffer_class_close). Only then it subtracts
+ *     the handles' 1 (aegis_buffer_pool_release). After that a thread enters a stripe only to empty
+ *     a marked one, with a block in hand (8).
+ * So the pool lives while a thread touches it. The thread has a handle or a block, which is counted
+ * (17, 18). Or it has cached its block and is still inside the stripe. Then the thread that gives
+ * up the last handle waits for it, while the handles' 1 is counted (20). Without a barrier it does
+ * not wait, but then no other thread takes the block, which is counted (8, 19).
+ * The thread that frees the pool sees what all others did with it. A subtraction that may be the
+ * last one acquires and releases (aegis_i_buffer_pool_drop). A thread that caches a block leaves
+ * the stripe with a release (leave_shared, aegis_i_stripe_leave_private). The thread that empties
+ * the stripe acquires (try_flag, wait_for_thread).
+ *
+ * Waiting:
+ * 21. A thread that waits first adds itself to `waiters`, then searches (sleep_for_block, pool.c).
+ * 22. A thread that releases a block caches it only if it has read inside the stripe that `waiters`
+ *     is 0 (give_back, give_back_slow).
+ * 23. Otherwise it moves the block home, and then executes a read-modify-write of `waiters`, which
+ *     tells it whether to wake others (aegis_i_buffer_pool_wake).
+ * 24. A waiter searches and falls asleep under the mutex. The thread that wakes it locks the mutex
+ *     too, so no wake-up falls between search and sleep.
+ * So a waiter misses no block. If the block was cached, the search enters that stripe later and
+ * finds it, because a thread that enters after the search sees the waiter. If the block went home
+ * and the read-modify-write came before the waiter's addition, the search finds the block at home.
+ * If the read-modify-write came later, it saw the waiter, which is woken.
+ * No thread wakes a waiter when a budget has room again, or when a thread ends that has cached
+ * blocks in a marked stripe. So if a class may grow, or is AEGIS_I_PRIVATE_LOST, the waiter sleeps
+ * for short times only. In between it asks for memory again, without the mutex (is_to_be_polled and
+ * wait_any in pool.c). */
 #ifndef AEGIS_MEMORY_I_BUFFER_POOL_STATE_H
 #define AEGIS_MEMORY_I_BUFFER_POOL_STATE_H
 
@@ -9,47 +129,51 @@
 #include "../pool/lock_free_state.h"
 #include "../base/threads.h"
 
-/* The most free buffers a stripe parks; with 28 it fills AEGIS_I_META_ALIGN bytes. */
+/* The most blocks that a stripe caches. With 28 a stripe fills AEGIS_I_META_ALIGN bytes. */
 #ifndef AEGIS_I_STRIPE_ITEMS
 #define AEGIS_I_STRIPE_ITEMS 28
 #endif
-/* So often a shared stripe stands in for private ones before they are opened again. */
+/* How often a shared stripe stands in for closed private stripes before they are opened again. */
 #ifndef AEGIS_I_CALM_COUNT
 #define AEGIS_I_CALM_COUNT 16384
 #endif
 #define AEGIS_I_SLOT_BYTES ((size_t)64)
 
-/* States of a private stripe: its thread may enter; it may not; it may to empty the stripe and set
- * it to closed, which nobody else could do. */
+/* States of a private stripe. OPEN: its own thread may enter. CLOSED: no thread may enter. LEFT (a
+ * marked stripe): its own thread may enter to empty it and set it to CLOSED. */
 #define AEGIS_I_STRIPE_OPEN UINT32_C(0)
 #define AEGIS_I_STRIPE_CLOSED UINT32_C(1)
 #define AEGIS_I_STRIPE_LEFT UINT32_C(2)
-/* What a shared stripe is when the last handle was given up: no number of a process. */
+/* What `taken` of a shared stripe is after the last handle was given up. No process has this
+ * number. */
 #define AEGIS_I_STRIPE_ENDED UINT32_MAX
 
-/* States of all private stripes of a class: closed and empty; in use; closed for good, and those in
- * AEGIS_I_STRIPE_LEFT may not be empty. */
+/* States of all private stripes of a class together. CLOSED: all are closed and empty. OPEN: all
+ * are in use. LOST: all are closed until a barrier succeeds, and those that are marked
+ * AEGIS_I_STRIPE_LEFT may cache blocks. */
 #define AEGIS_I_PRIVATE_CLOSED UINT32_C(0)
 #define AEGIS_I_PRIVATE_OPEN UINT32_C(1)
 #define AEGIS_I_PRIVATE_LOST UINT32_C(2)
 
-/* A magazine of free buffers. Only the thread inside of the stripe uses it; others may
- * read `count`. */
+/* A list of free blocks. Only the thread that is inside the stripe, or that has closed it, uses
+ * `calm_count` and `items` and writes `count`. Every thread may read `count`. */
 typedef struct aegis_i_stripe {
-    /* A shared stripe: the number of the process while one of its threads is inside, and
-     * AEGIS_I_STRIPE_ENDED in the end. A private one: its state. */
+    /* Of a shared stripe: its flag. This is 0, or the number of the process while one of its
+     * threads is inside, or AEGIS_I_STRIPE_ENDED. Of a private stripe: its state. */
     _Alignas(AEGIS_I_META_ALIGN) _Atomic uint32_t taken;
-    /* A private stripe: the process while its thread is inside, or looks whether it may be. */
+    /* Of a private stripe: the number of the process while the stripe's own thread is inside, or
+     * looks whether it may enter; otherwise 0. */
     _Atomic uint32_t inside;
     _Atomic uint32_t count;
-    /* A shared stripe: how often it stood in for a private one that was closed. */
+    /* Of a shared stripe: how often it stood in for a private one since those were closed. */
     uint32_t calm_count;
     uint32_t items[AEGIS_I_STRIPE_ITEMS];
 } aegis_i_stripe;
 
 typedef struct aegis_i_buffer_class aegis_i_buffer_class;
 
-/* The header of a block. All but `references` is set when the block first leaves its pool. */
+/* The header of a block. All fields except `references` are set when the block first leaves its
+ * home (count_live). */
 typedef struct aegis_i_buffer_slot {
     _Alignas(AEGIS_I_SLOT_BYTES) aegis_buffer_owner owner;
     aegis_i_buffer_class *home;
@@ -58,32 +182,35 @@ typedef struct aegis_i_buffer_slot {
 _Static_assert(sizeof(aegis_i_buffer_slot) == AEGIS_I_SLOT_BYTES, "what the header promises");
 _Static_assert(sizeof(aegis_i_stripe) <= AEGIS_I_META_ALIGN, "what the header promises");
 
-/* Nothing but what the stripes and the pool hold, and `private_state`, changes after the init. */
+/* After the init only `private_state`, the stripes, the slots and the lock-free pool change. */
 struct aegis_i_buffer_class {
     size_t buffer_bytes;
-    /* private_count private ones, then stripe_mask + 1 shared ones. */
+    /* `private_count` private stripes, then `stripe_mask` + 1 shared ones. */
     aegis_i_stripe *stripes;
-    /* Of the copy of this library that made the pool: a private stripe belongs to the thread with
-     * its number in there. */
+    /* The table of the copy of this library that made the pool. A private stripe belongs to the
+     * thread that has the stripe's number in this table. */
     aegis_i_thread_table *threads;
-    /* Of the same copy: what blocks are released by, whichever copy hands them out first. Another
-     * one may be unloaded before they are. */
+    /* The release function of all blocks. It too is of the copy that made the pool, whichever copy
+     * first hands a block out, because another copy may be unloaded before the block is released.
+     */
     void (*give_back)(aegis_buffer_owner *owner);
     aegis_i_buffer_slot *slots;
     aegis_buffer_pool_shared *shared;
     uint32_t private_count;
     uint32_t stripe_mask;
-    /* The most that a stripe of this class parks, and what moves between it and the pool. */
+    /* The most blocks that a stripe of this class caches, and how many blocks move at a time
+     * between a stripe and its home. */
     uint32_t park_count;
     uint32_t move_count;
     uint32_t max_count;
-    /* AEGIS_I_PRIVATE_*. Written with all flags held, to _OPEN under one of them. */
+    /* AEGIS_I_PRIVATE_*. A thread that holds one flag may set it to _OPEN, and one that holds all
+     * flags to the other states. */
     _Atomic uint32_t private_state;
     aegis_lock_free_pool pool;
 };
 
 struct aegis_buffer_pool_shared {
-    /* Threads that wait. Read by every release, seldom written. */
+    /* How many threads wait. Every release reads this, and few calls write it. */
     _Alignas(AEGIS_I_META_ALIGN) _Atomic uint32_t waiters;
     uint32_t when_empty;
     uint64_t timeout_ns;
@@ -92,17 +219,17 @@ struct aegis_buffer_pool_shared {
     aegis_i_buffer_class classes[AEGIS_BUFFER_MAX_CLASSES];
     size_t align_bytes;
     aegis_budget *budget;
-    /* As give_back of a class, for buffers on the C heap. */
+    /* The release function of buffers on the C heap, of the same copy as give_back of a class. */
     void (*free_heap_buffer)(aegis_buffer_owner *owner);
     void (*close)(void *context);
     void *close_context;
     size_t memory_bytes;
-    /* How the pool is freed: its release function is that of the copy of this library that made the
-     * pool. */
+    /* The pool is freed by releasing this owner. So the release function is that of the copy of
+     * this library that made the pool. */
     aegis_buffer_owner end;
 
-    /* What keeps the pool: the blocks that are not in the lock-free pools, buffers on the C heap,
-     * and 1 for all handles together. */
+    /* What keeps the pool: the number of blocks that are not at home, plus the number of buffers on
+     * the C heap, plus 1 for all handles together. */
     _Alignas(AEGIS_I_META_ALIGN) _Atomic size_t live;
     _Atomic size_t handles;
     _Atomic size_t heap_bytes;
@@ -110,8 +237,8 @@ struct aegis_buffer_pool_shared {
     AEGIS_I_ATOMIC_U64 wait_count;
     AEGIS_I_ATOMIC_U64 timeout_count;
     AEGIS_I_ATOMIC_U64 refused_count;
-    /* The process whose threads `waiters`, the mutex and the condition are about, as
-     * aegis_i_process_claim has it. */
+    /* The process that `waiters`, the mutex and the condition belong to: a word for
+     * aegis_i_process_claim. */
     _Atomic uint32_t process;
     aegis_i_mutex mutex;
     aegis_i_condition came_home;
@@ -120,41 +247,46 @@ struct aegis_buffer_pool_shared {
 /* The release functions of this copy of the library. */
 extern AEGIS_I_HIDDEN void (*const aegis_i_buffer_give_back)(aegis_buffer_owner *owner);
 extern AEGIS_I_HIDDEN void (*const aegis_i_buffer_free_heap)(aegis_buffer_owner *owner);
-/* Takes a block, from any place and by growth. AEGIS_I_NO_INDEX: `error` says why. */
+/* Takes a block from wherever one is free, or from a new slab. AEGIS_I_NO_INDEX: `error` says why
+ * there is none. */
 AEGIS_I_HIDDEN uint32_t aegis_i_buffer_class_take(aegis_i_buffer_class *home, aegis_error *error);
-/* Looks for a free block everywhere. AEGIS_I_NO_INDEX: at one moment all that were made were out,
- * or lay in private stripes of a class that has lost them. Calls neither the source nor the budget.
- */
+/* Looks for a free block in all stripes and at home. AEGIS_I_NO_INDEX: at one moment each block
+ * made so far was out, or was cached in a private stripe that is marked AEGIS_I_STRIPE_LEFT. Calls
+ * neither the source nor the budget. */
 AEGIS_I_HIDDEN uint32_t aegis_i_buffer_class_search(aegis_i_buffer_class *home);
-/* Whether every block that can come to a search wakes the threads that wait. */
+/* Whether the threads that wait are woken whenever a block becomes free that a search can find. */
 AEGIS_I_HIDDEN bool aegis_i_buffer_class_wakes(const aegis_i_buffer_class *home);
-/* Keeps all threads out of the stripes for good and moves what they park home. Returns how many
- * blocks were left, with threads that nothing is known of. */
+/* Keeps all threads out of the stripes for good, and moves the cached blocks home. Returns how many
+ * blocks stay in stripes whose own threads may be inside (see 8 above). */
 AEGIS_I_HIDDEN size_t aegis_i_buffer_class_close(aegis_i_buffer_class *home);
-/* Makes what threads wait with anew if that is of a parent process. False: it could not be made. */
+/* Makes the mutex and the condition anew if they belong to a parent process. False: the system
+ * could not make them. */
 AEGIS_I_HIDDEN bool aegis_i_buffer_pool_adopt(aegis_buffer_pool_shared *shared);
 /* Wakes the threads that wait, if there are any. */
 AEGIS_I_HIDDEN void aegis_i_buffer_pool_wake(aegis_buffer_pool_shared *shared);
-/* Gives up 1 of what keeps the pool, and frees it with the last: the caller's last touch. */
+/* Subtracts 1 from `live`, and frees the pool if that was the last. The caller does not touch the
+ * pool after this. */
 AEGIS_I_HIDDEN void aegis_i_buffer_pool_drop(aegis_buffer_pool_shared *shared);
-/* O(1) consistency, for asserts, while a handle or a buffer is held. */
+/* An O(1) check of consistency for asserts. The caller holds a handle or a buffer. */
 AEGIS_I_HIDDEN bool aegis_i_buffer_pool_is_valid(const aegis_buffer_pool_shared *shared);
 
-/* Says that this thread is in its private stripe, before it looks whether it may be. */
+/* Says that this thread is inside its private stripe. Only afterwards the thread looks whether it
+ * may enter. */
 static inline void aegis_i_stripe_begin(aegis_i_stripe *stripe) {
-    /* Relaxed, and no more than the compiler is kept from moving the load up that follows: the
-     * barrier in close_private does the rest. */
+    /* Relaxed. The fence keeps only the compiler from moving the load of `taken` that follows
+     * before this store. It pairs with the barrier in close_private, which keeps the processor from
+     * doing so. */
     aegis_i_store(&stripe->inside, AEGIS_I_PROCESS_CACHED(), memory_order_relaxed);
     atomic_signal_fence(memory_order_seq_cst);
 }
 
 /* Leaves a private stripe. */
 static inline void aegis_i_stripe_leave_private(aegis_i_stripe *stripe) {
-    /* Release pairs with the acquire in close_private. */
+    /* Release pairs with the acquire in wait_for_thread. */
     aegis_i_store(&stripe->inside, 0, memory_order_release);
 }
 
-/* Enters this thread's private stripe. NULL: it has none, or that is closed. */
+/* Enters this thread's private stripe. NULL: the thread has none, or it is not open. */
 static inline aegis_i_stripe *aegis_i_stripe_enter_private(const aegis_i_buffer_class *home,
                                                            uintptr_t thread_id) {
     uintptr_t number = aegis_i_thread_number(home->threads, thread_id);
@@ -169,7 +301,7 @@ static inline aegis_i_stripe *aegis_i_stripe_enter_private(const aegis_i_buffer_
     return NULL;
 }
 
-/* Takes the top item, inside. */
+/* Takes the top block. The caller is inside the stripe. */
 static inline uint32_t aegis_i_stripe_pop(aegis_i_stripe *stripe) {
     uint32_t count = aegis_i_load(&stripe->count, memory_order_relaxed);
     if (count == 0)
@@ -178,7 +310,7 @@ static inline uint32_t aegis_i_stripe_pop(aegis_i_stripe *stripe) {
     return stripe->items[count - 1];
 }
 
-/* Puts an item, for which there is room, inside. */
+/* Caches a block, for which there is room. The caller is inside the stripe. */
 static inline void aegis_i_stripe_push(aegis_i_stripe *stripe, uint32_t index) {
     uint32_t count = aegis_i_load(&stripe->count, memory_order_relaxed);
     stripe->items[count] = index;
@@ -186,7 +318,7 @@ static inline void aegis_i_stripe_push(aegis_i_stripe *stripe, uint32_t index) {
 }
 
 static inline void aegis_i_set_references(aegis_buffer_owner *owner, size_t count) {
-    /* Relaxed: nobody but this thread and statistics can see the owner now. */
+    /* Relaxed: only this thread and the statistics can see the owner now. */
     aegis_i_store((_Atomic size_t *)&owner->references, count, memory_order_relaxed);
 }
 
