@@ -1,10 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The buffer pool's handles, what it does for a request, and its figures. Where blocks lie, and how
- * long the pool lives, is in pool_class.c.
+/* The buffer pool's handles, how it serves a request, and its statistics. pool_state.h says where
+ * free blocks lie and how long the pool lives.
  *
- * A request first looks into the own stripe of the smallest class that would do; then everywhere in
- * that class, which grows if need be; then in the next larger one; and then does what the policy
- * says. */
+ * A request takes a block from the first of these places that has one:
+ *  1. this thread's private stripe of the smallest class that is large enough
+ *     (aegis_buffer_pool_get);
+ *  2. any other place of that class, which grows if all its blocks are out (take_any);
+ *  3. the next larger class, in the same way, and so on up to the largest one (take_any).
+ * If there is none, the pool's policy decides: the request waits (wait_any), gets memory of the C
+ * heap (make_heap_buffer), or is refused. */
 #if !defined(_WIN32) && !defined(_GNU_SOURCE)
 #define _GNU_SOURCE /* condition.h */
 #endif
@@ -16,7 +20,7 @@
 
 #include <stdlib.h>
 
-/* How long a thread waits before it looks again whether there is memory to grow by. */
+/* How long a waiting thread sleeps before it asks again for memory for a class to grow. */
 #define SLICE_NS (UINT64_C(10) * 1000 * 1000)
 
 /* The header of a buffer on the C heap, at the start of its memory. */
@@ -49,7 +53,8 @@ void aegis_buffer_pool_release(aegis_buffer_pool *pool) {
     aegis_buffer_pool_shared *shared = pool->shared;
     assert(aegis_i_buffer_pool_is_valid(shared));
     pool->shared = NULL;
-    /* Release and acquire pair with each other: the last one sees what calls on the others did. */
+    /* Release and acquire pair with the same subtraction by other threads: the thread that gives up
+     * the last handle sees what calls on the other handles did. */
     if (aegis_i_sub(&shared->handles, 1, memory_order_acq_rel) != 1)
         return;
     size_t left_count = 0;
@@ -74,7 +79,7 @@ static aegis_status hand_out(aegis_i_buffer_class *home, uint32_t index, aegis_b
     return AEGIS_OK;
 }
 
-/* The smallest class that would do; NULL when none is large enough. */
+/* The smallest class that is large enough; NULL if there is none. */
 static aegis_i_buffer_class *class_for(aegis_buffer_pool_shared *shared, size_t capacity_bytes) {
     aegis_i_buffer_class *home = shared->classes;
     while (home->buffer_bytes < capacity_bytes)
@@ -83,8 +88,9 @@ static aegis_i_buffer_class *class_for(aegis_buffer_pool_shared *shared, size_t 
     return home;
 }
 
-/* Takes a block of class `*home` or a larger one, and says of which. AEGIS_I_NO_INDEX: `error` says
- * why, rather that memory was refused than that all is out. */
+/* Takes a block of class `*home` or of a larger class, and stores its class in `*home`.
+ * AEGIS_I_NO_INDEX: `error` says why. If memory was refused to one of the classes, it says that,
+ * even if the blocks of another class are all out. */
 static uint32_t take_any(aegis_buffer_pool_shared *shared, aegis_i_buffer_class **home,
                          aegis_error *error) {
     const aegis_i_buffer_class *end = shared->classes_end;
@@ -103,7 +109,7 @@ static uint32_t take_any(aegis_buffer_pool_shared *shared, aegis_i_buffer_class 
     return AEGIS_I_NO_INDEX;
 }
 
-/* Looks everywhere, without growth. */
+/* As take_any, but no class grows and no error is told. */
 static uint32_t search_any(aegis_buffer_pool_shared *shared, aegis_i_buffer_class **home) {
     const aegis_i_buffer_class *end = shared->classes_end;
     for (aegis_i_buffer_class *from = *home; from != end; from++) {
@@ -116,8 +122,9 @@ static uint32_t search_any(aegis_buffer_pool_shared *shared, aegis_i_buffer_clas
     return AEGIS_I_NO_INDEX;
 }
 
-/* Whether blocks of a class that would do may come without a wake-up: it may grow once memory is to
- * be had again, or its threads may end. */
+/* Whether a block of a class that is large enough may become free without a wake-up: the class may
+ * grow when there is memory again, or a thread may end that has cached blocks in a marked stripe.
+ */
 static bool is_to_be_polled(const aegis_buffer_pool_shared *shared,
                             const aegis_i_buffer_class *home) {
     for (; home != shared->classes_end; home++)
@@ -126,7 +133,7 @@ static bool is_to_be_polled(const aegis_buffer_pool_shared *shared,
     return false;
 }
 
-/* A thread is cancelled while it waits, and has the lock. */
+/* What a thread does that is cancelled while it waits. It has locked the mutex. */
 static void give_up(void *context) {
     aegis_buffer_pool_shared *shared = (aegis_buffer_pool_shared *)context;
     aegis_i_mutex_unlock(&shared->mutex);
@@ -134,13 +141,14 @@ static void give_up(void *context) {
     (void)aegis_i_sub(&shared->waiters, 1, memory_order_relaxed);
 }
 
-/* Sleeps until a block is found, or until the deadline or, where it is to be looked again, for a
- * while. */
+/* Searches and sleeps until a block is found or the deadline has passed. While is_to_be_polled, it
+ * returns after SLICE_NS at the latest. */
 static uint32_t sleep_for_block(aegis_buffer_pool_shared *shared, aegis_i_buffer_class **home,
                                 uint64_t deadline_ns) {
     uint64_t slice_ns = aegis_i_deadline_ns(SLICE_NS);
     uint32_t index;
-    /* Acquire and release pair with the addition in aegis_i_buffer_pool_wake. */
+    /* Acquire and release pair with the addition in aegis_i_buffer_pool_wake (invariants 21 to 24
+     * of pool_state.h). */
     (void)aegis_i_add(&shared->waiters, 1, memory_order_acq_rel);
     (void)aegis_i_mutex_lock(&shared->mutex);
     for (;;) {
@@ -152,14 +160,14 @@ static uint32_t sleep_for_block(aegis_buffer_pool_shared *shared, aegis_i_buffer
         aegis_i_condition_wait(&shared->came_home, &shared->mutex, until_ns, give_up, shared);
     }
     aegis_i_mutex_unlock(&shared->mutex);
-    /* Relaxed: a thread that sees it too late only looks for waiters in vain. */
+    /* Relaxed: a thread that sees this late only tries to wake a waiter that has gone. */
     (void)aegis_i_sub(&shared->waiters, 1, memory_order_relaxed);
     return index;
 }
 
-/* Waits for a block. Whenever it has slept it looks once more, which is also when it may grow a
- * class: source and budget are called neither under the mutex nor by a thread that is counted as
- * waiting. `error` is about the last such look. */
+/* Waits for a block. Each time it has slept without success it calls take_any, which may grow a
+ * class. So source and budget are called neither under the mutex nor by a thread that is counted in
+ * `waiters`. `error` is that of the last such call. */
 static uint32_t wait_any(aegis_buffer_pool_shared *shared, aegis_i_buffer_class **home,
                          uint64_t timeout_ns, aegis_error *error) {
     uint64_t deadline_ns = aegis_i_deadline_ns(timeout_ns);
@@ -187,7 +195,7 @@ static void free_heap_buffer(aegis_buffer_owner *owner) {
     heap_buffer *buffer = (heap_buffer *)(void *)owner;
     aegis_buffer_pool_shared *shared = buffer->shared;
     size_t charged_bytes = buffer->charged_bytes;
-    /* Before the heap has it again, so that the sum never exceeds what the heap can give. */
+    /* Before `free`, so that `heap_bytes` never exceeds what the heap can give at one time. */
     (void)aegis_i_sub(&shared->heap_bytes, charged_bytes, memory_order_relaxed);
     free(buffer);
     (void)aegis_budget_uncharge(shared->budget, charged_bytes);
@@ -196,7 +204,7 @@ static void free_heap_buffer(aegis_buffer_owner *owner) {
 
 void (*const aegis_i_buffer_free_heap)(aegis_buffer_owner *owner) = free_heap_buffer;
 
-/* Makes a buffer on the C heap, which keeps the pool as a block does that is out. */
+/* Makes a buffer on the C heap. It keeps the pool alive, as a block that is out does. */
 static aegis_status make_heap_buffer(aegis_buffer_pool_shared *shared, aegis_buffer_mut *writer,
                                      size_t capacity_bytes, aegis_error *error) {
     const aegis_pool_slabs *slabs = &shared->classes[0].pool.shared->slabs;
@@ -226,7 +234,7 @@ static aegis_status make_heap_buffer(aegis_buffer_pool_shared *shared, aegis_buf
     buffer->owner = owner;
     buffer->shared = shared;
     buffer->charged_bytes = total_bytes;
-    /* All relaxed: the caller's handle keeps the pool, and the buffer is not handed out yet. */
+    /* All relaxed: the caller's handle keeps the pool, and no other thread has the buffer yet. */
     (void)aegis_i_add(&shared->live, 1, memory_order_relaxed);
     (void)aegis_i_add(&shared->heap_count, 1, memory_order_relaxed);
     (void)aegis_i_add(&shared->heap_bytes, total_bytes, memory_order_relaxed);
@@ -243,13 +251,13 @@ static void too_large(const aegis_buffer_pool_shared *shared, size_t capacity_by
     error->what = AEGIS_WHAT_BUFFER_BYTES;
 }
 
-/* A handle that was released. */
+/* Refuses a request on a handle that was released. */
 static aegis_status no_pool(aegis_buffer_mut *writer, size_t capacity_bytes, aegis_error *error) {
     memset(writer, 0, sizeof *writer);
     return aegis_i_buffer_refuse(error, AEGIS_E_INVALID, AEGIS_WHAT_HANDLE, capacity_bytes);
 }
 
-/* All that a request may come to. */
+/* Serves a request by every means that there is. */
 static aegis_status get(aegis_buffer_pool_shared *shared, aegis_buffer_mut *writer,
                         size_t capacity_bytes, uint32_t when_empty, uint64_t timeout_ns,
                         aegis_error *error) {
@@ -277,7 +285,7 @@ static aegis_status get(aegis_buffer_pool_shared *shared, aegis_buffer_mut *writ
     return failed.status;
 }
 
-/* A request that finds nothing in a private stripe. */
+/* Serves a request that found no block in a private stripe. */
 static AEGIS_I_COLD aegis_status get_slow(const aegis_buffer_pool *pool, aegis_buffer_mut *writer,
                                           size_t capacity_bytes, aegis_error *error) {
     aegis_buffer_pool_shared *shared = pool->shared;

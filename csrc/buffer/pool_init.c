@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Making and freeing a buffer pool. A class is a lock-free pool and, acquired beside its slabs, its
- * slots. The shared state and all stripes are one piece of memory, acquired beside the slabs of the
- * first class. So each byte is charged and counted by one of the lock-free pools. They have copies
- * of the source that do not close it; the buffer pool closes it once. */
+/* Making and freeing a buffer pool.
+ *
+ * A class is a lock-free pool and its slots, which are acquired beside the slabs of that pool. The
+ * shared state and the stripes of all classes are one piece of memory, which is acquired beside the
+ * slabs of the first class. So each byte is charged and counted by one of the lock-free pools. Each
+ * lock-free pool has a copy of the source without its `close` function. The buffer pool itself
+ * calls `close` once, after everything has been released (free_pool). */
 #if !defined(_WIN32) && !defined(_GNU_SOURCE)
 #define _GNU_SOURCE /* condition.h */
 #endif
@@ -28,12 +31,12 @@ static size_t max_count_of(const aegis_buffer_class *wanted) {
     return wanted->max_buffer_count != 0 ? wanted->max_buffer_count : wanted->buffer_count;
 }
 
-/* The most buffers of a class: their slots are one piece of memory. */
+/* The most buffers that a class may have, because their slots are one piece of memory. */
 static size_t most_buffers(void) {
     return aegis_i_min(PTRDIFF_MAX / AEGIS_I_SLOT_BYTES, AEGIS_POOL_MAX_BLOCKS);
 }
 
-/* Looks at a class, which must be larger than `last_bytes`. What is wrong is said in `error`. */
+/* Checks a class, whose buffers must be larger than `last_bytes`. `error` says what is wrong. */
 static aegis_status check_class(const aegis_buffer_class *wanted, size_t last_bytes,
                                 aegis_error *error) {
     size_t max_count = max_count_of(wanted);
@@ -54,8 +57,7 @@ static aegis_status check_class(const aegis_buffer_class *wanted, size_t last_by
     return AEGIS_OK;
 }
 
-/* Looks at all that can be wrong with options before any memory is acquired, and says in `error`
- * what is. */
+/* Checks all options before any memory is acquired. `error` says what is wrong. */
 static aegis_status check_options(const aegis_buffer_pool_options *options, aegis_error *error) {
     size_t class_count = options->classes != NULL ? options->class_count : 0;
     if (class_count == 0 || class_count > AEGIS_BUFFER_MAX_CLASSES)
@@ -75,7 +77,7 @@ static aegis_status check_options(const aegis_buffer_pool_options *options, aegi
     return status;
 }
 
-/* Acquires the memory of a class. */
+/* Acquires the memory of a class. On failure it has released all of it again. */
 static aegis_status make_class(unfinished_class *made, const aegis_buffer_pool_options *options,
                                const aegis_buffer_class *wanted, const aegis_source *source,
                                aegis_error *error) {
@@ -106,8 +108,9 @@ static void unmake_class(unfinished_class *made) {
     aegis_lock_free_pool_abandon(&made->pool);
 }
 
-/* Shared stripes of a class, and private ones where there are any: enough for twice the processors
- * or, in a model check, as many as it says. */
+/* How many shared stripes a class has, and how many private ones if the system has the barrier. It
+ * is a power of two from MIN_STRIPES to MAX_STRIPES, and at least twice the number of processors
+ * unless that is more than MAX_STRIPES. A model check sets the number itself. */
 static uint32_t count_stripes(void) {
 #if defined(AEGIS_I_STRIPE_COUNT)
     return AEGIS_I_STRIPE_COUNT;
@@ -124,7 +127,8 @@ static uint32_t count_stripes(void) {
 static void lay_class(aegis_buffer_pool_shared *shared, size_t i, const unfinished_class *made,
                       uint32_t private_count, uint32_t stripe_count) {
     aegis_i_buffer_class *home = &shared->classes[i];
-    /* A share of a class that leaves three quarters of a small one outside of stripes. */
+    /* A quarter of the class, divided among the shared stripes. Filling each of them once leaves
+     * three quarters of a small class at home, and more of a large one. */
     size_t share_count = made->max_count / ((size_t)stripe_count * 4);
     home->buffer_bytes = made->pool.block_bytes;
     home->stripes = (aegis_i_stripe *)(void *)(shared + 1) + i * (private_count + stripe_count);
@@ -154,7 +158,8 @@ static void free_pool(aegis_buffer_pool_shared *shared) {
         made[i].slots = shared->classes[i].slots;
         made[i].max_count = shared->classes[i].max_count;
     }
-    /* In a child process threads of its parent may wait, for good. */
+    /* In a child process, threads of the parent may have waited on the condition when the process
+     * forked. So it is made anew first, because one that threads wait on cannot be destroyed. */
     if (aegis_i_buffer_pool_adopt(shared))
         aegis_i_condition_fini(&shared->came_home);
     aegis_i_mutex_fini(&shared->mutex);
