@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What every view and every writer does with its owner: references, validity, and views of memory
- * that has no owner or one that its maker fills in. */
+/* What views and writers have in common: the references of their owner, and checks of validity.
+ * Also views of memory that has no owner, or an owner that the caller has filled in. */
 #include "owner.h"
 #include "../base/cancel.h"
 #include "../base/error_record.h"

@@ -1,21 +1,23 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Releasing owners whose release function calls the code of others, which may release further
- * buffers, whose owners may do the same: as deep as the user has nested them. The stack is not.
+/* Releasing owners on a bounded stack. The release function of an owner may call code that is not
+ * the library's. This may release other buffers, whose release functions do the same, as deep as
+ * the user has nested them.
  *
- * Each thread counts how many such release functions it is inside of. Up to RELEASE_DEPTH they are
- * called at once. An owner that is given up deeper down goes to the end of the thread's queue, and
- * the outermost call empties that before it returns. So what is in use of the stack is bounded,
- * each function is called once, by the thread that gave the last reference up, and owners that wait
- * are released in the order in which they were given up.
- *
- * The queue takes no memory: the link lies in the count of references, which nobody uses when the
- * last one is gone, and which is 0 again when the function is called. Threads: nothing is shared.
- */
+ *  1. Each thread counts how many such release functions it is inside (call).
+ *  2. While there are fewer than RELEASE_DEPTH, it calls the next one at once
+ *     (aegis_buffer_owner_release).
+ *  3. Otherwise the owner goes to the end of the thread's queue (put_last).
+ *  4. The outermost call empties the queue before it returns (aegis_buffer_owner_release).
+ *  5. The link of the queue lies in the owner's count of references, which is not in use after the
+ *     last reference was given up. It is 0 again when the release function is called (take_first).
+ * So at most RELEASE_DEPTH release functions are on the stack (1 to 3). Each is called once, by the
+ * thread that gave up the last reference (3, 4). Owners in the queue are released in the order in
+ * which they were given up (3). The queue takes no memory (5), and threads share nothing. */
 #include "../base/threads.h"
 #include "references.h"
 
-/* Release functions inside of each other: a few hundred bytes of stack each, with what they call.
- */
+/* The most release functions inside each other. Each takes a few hundred bytes of stack, together
+ * with the library's functions that it calls. */
 #define RELEASE_DEPTH 16
 
 _Static_assert(sizeof(size_t) >= sizeof(void *), "a link fits the count of references");
@@ -26,7 +28,7 @@ static AEGIS_I_THREAD_LOCAL struct {
     aegis_buffer_owner *last;
 } pending;
 
-/* Relaxed, here and below: only this thread knows of the owner any more. */
+/* Relaxed, here and below: only this thread still has the owner. */
 static void set_link(aegis_buffer_owner *owner, aegis_buffer_owner *next) {
     aegis_i_store(aegis_i_references(owner), (size_t)(uintptr_t)next, memory_order_relaxed);
 }
@@ -40,7 +42,7 @@ static void put_last(aegis_buffer_owner *owner) {
     pending.last = owner;
 }
 
-/* NULL if none waits. */
+/* Takes the first owner out of the queue; NULL if the queue is empty. */
 static aegis_buffer_owner *take_first(void) {
     aegis_buffer_owner *owner = pending.first;
     if (owner != NULL) {

@@ -1,8 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Views: arithmetic on ranges, and a reference for each handle.
  *
- * A call checks first, then takes the reference that it needs, which is the last step that can
- * fail, and only then writes to the handles. So a call that fails has changed nothing. */
+ * A call works in this order:
+ *  1. It checks its arguments.
+ *  2. It takes the reference that it needs (aegis_i_buffer_ref). No later step can fail, except for
+ *     a view that is used after its last release.
+ *  3. It writes to the handles.
+ * So a failed call leaves its views as they were. The handle that it was to make is empty then. */
 #include "owner.h"
 
 #if defined(__unix__) || defined(__APPLE__)
@@ -37,7 +41,7 @@ static AEGIS_I_COLD aegis_status give_up(aegis_buffer_owner *owner) {
     return aegis_i_buffer_unref(owner);
 }
 
-/* The part of a view, without a reference of its own. One of no bytes needs none. */
+/* Makes a part of a view, without taking a reference. A part of no bytes has no owner. */
 static aegis_buffer part_of(const aegis_buffer *buffer, size_t start, size_t end) {
     aegis_buffer part = {buffer->data + start, end - start, buffer->owner};
     assert(aegis_i_buffer_is_valid(&part));
@@ -62,8 +66,8 @@ aegis_status aegis_buffer_slice(const aegis_buffer *buffer, size_t start, size_t
     return narrows && !needs_reference ? give_up(owner) : AEGIS_OK;
 }
 
-/* Cuts a view at `at`, which is at most its length; `front` or `back` is the view itself. The one
- * reference does for both parts if one has no bytes. */
+/* Cuts a view at `at`, which is at most its length. `front` or `back` is the view itself. If a part
+ * has no bytes, the view's own reference is enough for both parts. */
 static aegis_status split(const aegis_buffer *buffer, size_t at, aegis_buffer *front,
                           aegis_buffer *back) {
     aegis_buffer whole = *buffer;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Writers: arithmetic on ranges, and a reference for each handle, as in view.c. */
+/* Writers: arithmetic on ranges, and a reference for each handle. A failed call leaves its writers
+ * as they were, for the reason that view.c gives. */
 #include "writer.h"
 #include "../base/arithmetic.h"
 #include "owner.h"
@@ -54,7 +55,7 @@ aegis_buffer aegis_buffer_mut_freeze(aegis_buffer_mut *writer) {
     return aegis_buffer_from_static(NULL, 0);
 }
 
-/* Cuts a writer at `at`, which is at most its capacity. */
+/* Cuts a writer at `at`, which is at most its capacity. `front` or `back` is the writer itself. */
 static aegis_status cut(const aegis_buffer_mut *writer, size_t at, aegis_buffer_mut *front,
                         aegis_buffer_mut *back) {
     aegis_status status = aegis_i_buffer_ref(writer->owner);

@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What moving a writer to the heap needs to know of writers. Not installed. */
+/* What heap.c uses of writers when it moves one to larger memory. Not installed. */
 #ifndef AEGIS_MEMORY_I_BUFFER_WRITER_H
 #define AEGIS_MEMORY_I_BUFFER_WRITER_H
 
 #include "../base/port.h"
 #include "aegis_memory/buffer.h"
 
-/* Gives a writer that has its memory for itself all of it, if that holds `needed_bytes`. The bytes
- * move only when at least as much room is won as is moved: a window that slides over the memory a
- * little at a time would otherwise be moved each time. */
+/* Extends a writer to all of its owner's memory, if that holds `needed_bytes` and no other handle
+ * uses it. The written bytes move to the start of the memory if necessary, but only if that frees
+ * at least as many bytes as it moves. Otherwise a writer that advances through the memory in small
+ * steps would be moved at each step. False: the writer is as it was. */
 AEGIS_I_HIDDEN bool aegis_i_buffer_mut_extend(aegis_buffer_mut *writer, size_t needed_bytes);
 
 #endif
