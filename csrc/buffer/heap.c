@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Bytes on the C heap: making writers and copies there, and moving to it what is not there or has
- * become too large.
+/* Bytes on the C heap: making writers and copies there, and moving a view or a writer there when it
+ * must be copied or needs larger memory.
  *
- * The owner and its bytes are one allocation, the bytes behind; nothing lies behind the bytes but
- * slack for an alignment that malloc does not promise. */
+ * The owner and its bytes are one allocation, the owner first. If the alignment is higher than
+ * malloc promises, the allocation is larger by as much as it takes to align the bytes. */
 #include "../acquire.h"
 #include "../base/arithmetic.h"
 #include "owner.h"
@@ -12,14 +12,14 @@
 
 #define DEFAULT_ALIGN ((size_t)16)
 
-/* The most that a writer is given of the capacity of the memory that it was a part of, when it
- * moves to memory of its own. */
+/* When a writer moves to memory of its own, it gets the capacity of the memory that it was a part
+ * of, but at most this much for that reason. */
 #define INHERITED_BYTES ((size_t)64 << 10)
 
 typedef struct heap_memory {
     aegis_buffer_owner owner;
     aegis_budget *budget;
-    /* The whole allocation, as charged. */
+    /* The size of the whole allocation, which was charged. */
     size_t total_bytes;
 } heap_memory;
 
@@ -34,7 +34,7 @@ static void heap_release(aegis_buffer_owner *owner) {
     aegis_budget_destroy(budget);
 }
 
-/* Charges the budget; says in `error` which one refused. */
+/* Charges the budget. On failure `error` says which budget refused. */
 static aegis_status charge(aegis_budget *budget, size_t total_bytes, size_t size_bytes,
                            size_t align_bytes, aegis_error *error) {
     aegis_i_refusal why;
@@ -47,7 +47,8 @@ static aegis_status charge(aegis_budget *budget, size_t total_bytes, size_t size
     return status;
 }
 
-/* Says that no capacity fits behind the head at this alignment, a power of two. */
+/* Says in `error` that behind the header no capacity at all fits at this alignment, a power of two.
+ */
 static aegis_status refuse_align(aegis_error *error, size_t capacity_bytes, size_t align_bytes) {
     (void)aegis_i_buffer_refuse(error, AEGIS_E_INVALID_LAYOUT, AEGIS_WHAT_ALIGN, capacity_bytes);
     if (error != NULL) {
@@ -111,7 +112,7 @@ aegis_status aegis_buffer_copy(aegis_buffer *buffer, const void *data, size_t le
     return AEGIS_OK;
 }
 
-/* Copies a view to the heap. The view stays. */
+/* Copies a view to the heap. The view stays as it is. */
 static aegis_status copy_view(const aegis_buffer *buffer, aegis_buffer_mut *writer,
                               aegis_budget *budget, aegis_error *error) {
     aegis_status status = buffer->length != 0 ? aegis_buffer_check_file(buffer) : AEGIS_OK;
@@ -149,9 +150,10 @@ aegis_status aegis_buffer_compact(aegis_buffer *buffer, aegis_budget *budget, ae
     return aegis_i_buffer_unref(owner);
 }
 
-/* Makes an empty writer that takes over from `writer`: of twice its capacity, or of that of the
- * memory it is a part of, so that a writer which is split again and again does not begin small each
- * time. If that is refused, of as much as is needed. */
+/* Makes an empty writer that will replace `writer`. It has twice the capacity, or the capacity of
+ * the memory that `writer` is a part of if that is more. So a writer that is split again and again
+ * does not start with a small capacity each time. If this is refused, or is less than
+ * `needed_bytes`, the new writer has a capacity of `needed_bytes`. */
 static aegis_status alloc_larger(const aegis_buffer_mut *writer, size_t needed_bytes,
                                  aegis_buffer_mut *larger, aegis_budget *budget,
                                  aegis_error *error) {

@@ -1,17 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Views of files: a read-only mapping, and a descriptor of its own by which the owner can ask later
- * how long the file is now.
+/* Views of files. The owner has a read-only mapping of the file. It also has a descriptor of its
+ * own, by which it can later ask how long the file is then (mapped_check).
  *
- * Files that the system makes up as they are read (/proc, /sys) say that they have no bytes, or
- * cannot be mapped. Such a file is read instead, and the view is of a copy on the C heap. It may
- * have no end, hence the bound.
+ * Files that the system makes up while they are read (/proc, /sys) have a length of 0 or cannot be
+ * mapped. Such a file is read into a copy on the C heap, and the view is a view of the copy
+ * (read_piece). It may have no end, so a file that has more than READ_MAX_BYTES is refused.
  *
- * Opening and closing are cancellation points of the system's, but not here, where they would leak
- * what the thread has in hand.
+ * The system may cancel a thread while it opens or closes a file. Then memory and descriptors that
+ * the thread has at that moment would leak, so no thread is cancelled here
+ * (aegis_i_uncancelled_begin).
  *
- * A mapping begins at a multiple of the system's step, so one of a piece begins up to a step before
- * it. The view of a piece of 0 bytes holds nothing. The systems differ in six small functions;
- * what they fail with is in `*os_error`. */
+ * A mapping must begin at a multiple of the system's step. So the mapping of a piece begins up to
+ * one step before the piece (map_piece). The view of a piece of 0 bytes has no owner. What differs
+ * from system to system is in the small functions below, up to unmap. If one of them fails, it
+ * stores the system's error in `*os_error`. */
 #if !defined(_WIN32) && !defined(_GNU_SOURCE)
 #define _GNU_SOURCE /* F_DUPFD_CLOEXEC, O_CLOEXEC */
 #endif
@@ -42,15 +44,15 @@
 
 #if defined(AEGIS_I_HAS_FILES)
 
-/* What no regular file is, in the system's words. */
+/* The system's error for what is not a regular file. */
 static int kind_error(mode_t mode) {
     if (S_ISDIR(mode))
         return EISDIR;
     return S_ISFIFO(mode) || S_ISSOCK(mode) ? ESPIPE : ENODEV;
 }
 
-/* Opens a file for reading. Does not wait for the writer of a pipe, and opens no device, since that
- * alone makes some of them act. */
+/* Opens a file for reading. It does not wait for the writer of a pipe. It opens no device, because
+ * some devices act as soon as they are opened. */
 static aegis_status file_open(const char *path, intptr_t *file, int *os_error) {
     struct stat status;
     if (stat(path, &status) == 0 && !S_ISREG(status.st_mode)) {
@@ -74,7 +76,7 @@ static void file_close(intptr_t file) {
     (void)close((int)file);
 }
 
-/* AEGIS_E_INVALID for what is no regular file. */
+/* AEGIS_E_INVALID if it is not a regular file. */
 static aegis_status file_size(intptr_t file, uint64_t *size_bytes, int *os_error) {
     struct stat status;
     if (fstat((int)file, &status) != 0) {
@@ -86,7 +88,8 @@ static aegis_status file_size(intptr_t file, uint64_t *size_bytes, int *os_error
     return S_ISREG(status.st_mode) ? AEGIS_OK : AEGIS_E_INVALID;
 }
 
-/* Reads from a place of the file, and leaves its position as it is. 0 bytes at the end. */
+/* Reads from `offset` and does not move the file's position. Reads 0 bytes at the end of the file.
+ */
 static aegis_status file_read(intptr_t file, uint64_t offset, void *into, size_t size_bytes,
                               size_t *read_bytes, int *os_error) {
     ssize_t count = -1;
@@ -98,24 +101,24 @@ static aegis_status file_read(intptr_t file, uint64_t offset, void *into, size_t
     return count < 0 ? AEGIS_E_IO : AEGIS_OK;
 }
 
-/* What a file that is more than READ_MAX_BYTES long and must be read fails with. */
+/* The error for a file that must be read and is longer than READ_MAX_BYTES. */
 static int too_large_error(void) {
     return EFBIG;
 }
 
-/* Whether a mapping failed because files of this kind have none. */
+/* Whether a mapping failed because files of this kind cannot be mapped. */
 static bool has_no_mappings(int os_error) {
     return os_error == ENODEV;
 }
 
-/* What the offset of a mapping must be a multiple of. */
+/* The offset of a mapping must be a multiple of this. */
 static size_t map_step_bytes(void) {
     long bytes = sysconf(_SC_PAGESIZE);
     return bytes > 0 ? (size_t)bytes : 4096;
 }
 
 static void *map(intptr_t file, uint64_t offset, size_t size_bytes, int *os_error) {
-    /* Private, since nothing is written; more file systems know it than shared mappings. */
+    /* Private, because nothing is written, and more file systems allow it than shared mappings. */
     void *mapped = mmap(NULL, size_bytes, PROT_READ, MAP_PRIVATE, (int)file, (off_t)offset);
     *os_error = mapped == MAP_FAILED ? errno : 0;
     return mapped == MAP_FAILED ? NULL : mapped;
@@ -134,7 +137,7 @@ static aegis_status file_fail(int *os_error) {
 }
 
 static aegis_status file_open(const char *path, intptr_t *file, int *os_error) {
-    /* A directory cannot be opened like this; it is no regular file, and that is said of it. */
+    /* A directory cannot be opened in this way. The status says that it is not a regular file. */
     DWORD attributes = GetFileAttributesA(path);
     if (attributes != INVALID_FILE_ATTRIBUTES && (attributes & FILE_ATTRIBUTE_DIRECTORY) != 0)
         return AEGIS_E_INVALID;
@@ -168,7 +171,7 @@ static aegis_status file_size(intptr_t file, uint64_t *size_bytes, int *os_error
     return AEGIS_OK;
 }
 
-/* The system knows how long every file of a disk is, and maps it: nothing is left to be read. */
+/* The system knows the length of every file on a disk and can map it, so no file has to be read. */
 static aegis_status file_read(intptr_t file, uint64_t offset, void *into, size_t size_bytes,
                               size_t *read_bytes, int *os_error) {
     (void)file;
@@ -278,10 +281,10 @@ static void unmap(void *mapped, size_t size_bytes) {
 typedef struct mapped_memory {
     aegis_i_file_owner head;
     intptr_t file;
-    /* The mapping; NULL without bytes. */
+    /* The mapping; NULL if the piece has no bytes. */
     void *mapped;
     size_t mapped_bytes;
-    /* How long the file must be for all of the mapping to be there. */
+    /* The file must be at least this long, or some bytes of the mapping do not exist. */
     uint64_t end;
 } mapped_memory;
 
@@ -303,8 +306,8 @@ static aegis_status mapped_check(const aegis_i_file_owner *owner) {
     return status == AEGIS_OK && size_bytes >= memory->end ? AEGIS_OK : AEGIS_E_IO;
 }
 
-/* How many bytes the piece of a file of `size_bytes` has; SIZE_MAX stands for all behind the
- * offset. */
+/* Checks that a piece lies in a file of `size_bytes`. If `*length` is SIZE_MAX, which stands for
+ * all bytes from the offset on, stores their number. */
 static aegis_status piece_length(uint64_t size_bytes, uint64_t offset, size_t *length) {
     if (offset > size_bytes || (*length != SIZE_MAX && *length > size_bytes - offset))
         return AEGIS_E_INVALID;
@@ -315,7 +318,7 @@ static aegis_status piece_length(uint64_t size_bytes, uint64_t offset, size_t *l
     return AEGIS_OK;
 }
 
-/* Maps a piece of `memory->file`, which the memory has already. */
+/* Maps a piece of `memory->file`, and fills in the rest of `memory`. */
 static aegis_status map_piece(mapped_memory *memory, uint64_t offset, size_t length,
                               int *os_error) {
     uint64_t size_bytes = 0;
@@ -340,7 +343,7 @@ static aegis_status map_piece(mapped_memory *memory, uint64_t offset, size_t len
     return AEGIS_OK;
 }
 
-/* Maps a piece. `file` is the view's own then, and stays the caller's if this fails. */
+/* Maps a piece. On success the view owns `file`. On failure the caller still owns it. */
 static aegis_status map_own(aegis_buffer *buffer, intptr_t file, uint64_t offset, size_t length,
                             int *os_error) {
     aegis_status status = AEGIS_E_OUT_OF_MEMORY;
@@ -360,7 +363,8 @@ static aegis_status map_own(aegis_buffer *buffer, intptr_t file, uint64_t offset
     return status;
 }
 
-/* Appends what the file has up to `end`, or up to its own end. */
+/* Appends the bytes of the file up to `end`, or up to the end of the file if that comes first. It
+ * may append some bytes behind `end` too. */
 static aegis_status read_up_to(aegis_buffer_mut *writer, intptr_t file, uint64_t end,
                                int *os_error) {
     aegis_status status = AEGIS_OK;
@@ -381,8 +385,9 @@ static aegis_status read_up_to(aegis_buffer_mut *writer, intptr_t file, uint64_t
     return status;
 }
 
-/* Makes a view of a copy of the piece of a file whose length only reading it tells. What comes
- * before the piece is read too, or nobody could say whether it lies inside of the file. */
+/* Makes a view of a copy of a piece, for a file whose length is known only after reading it. The
+ * bytes before the piece are read too, because only this shows whether the piece lies in the file.
+ */
 static aegis_status read_piece(aegis_buffer *buffer, intptr_t file, uint64_t offset, size_t length,
                                int *os_error) {
     bool is_bounded = length != SIZE_MAX && length <= UINT64_MAX - offset;
@@ -401,7 +406,7 @@ static aegis_status read_piece(aegis_buffer *buffer, intptr_t file, uint64_t off
     return aegis_buffer_slice(buffer, (size_t)offset, (size_t)offset + length, buffer);
 }
 
-/* Makes the view. `file` is the view's own, also if this fails. */
+/* Makes the view, and takes over `file`: if the view does not own it in the end, it is closed. */
 static aegis_status view_own(aegis_buffer *buffer, intptr_t file, uint64_t offset, size_t length,
                              int *os_error) {
     uint64_t size_bytes = 0;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Views of memory that the caller has and of memory in an arena. Each kind of owner is a struct
- * that begins with the public header, and a release function that knows the kind. */
+/* Views of the caller's memory, and of memory in an arena. Each kind of owner is a struct that
+ * begins with the public header. Its release function knows what follows the header. */
 #include "../arena/state.h"
 #include "owner.h"
 
@@ -40,7 +40,7 @@ aegis_status aegis_buffer_wrap(aegis_buffer *buffer, const void *data, size_t le
     return AEGIS_OK;
 }
 
-/* Lies in the arena itself. */
+/* The owner of memory in an arena. It lies in that arena, and finishes it in the end. */
 typedef struct arena_memory {
     aegis_buffer_owner owner;
     aegis_arena arena;
@@ -49,12 +49,12 @@ typedef struct arena_memory {
 _Static_assert(_Alignof(arena_memory) <= AEGIS_ARENA_ALIGN, "the header fits any allocation");
 
 static void arena_release(aegis_buffer_owner *owner) {
-    /* What the arena is finished from must not lie in it. */
+    /* A copy, because the owner lies in memory that this call releases. */
     aegis_arena arena = ((arena_memory *)(void *)owner)->arena;
     aegis_arena_fini(&arena);
 }
 
-/* Whether a scope is open on the arena, or it is the arena of one. */
+/* Whether a scope is open on the arena, or the arena itself belongs to a scope. */
 static bool is_in_scope(const aegis_arena *arena) {
     return (arena->flags & (AEGIS_I_ARENA_OUTER | AEGIS_I_ARENA_SCOPED)) != 0;
 }
