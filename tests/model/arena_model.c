@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The lock-free arena and its handles under the systematic scheduler: the way to the next block,
- * giving back, blocks of one request, ends of shards, and a source that dries up. No byte has two
- * owners, zeroed memory is zero, and no block is lost. */
+/* The lock-free arena and its local handles under the systematic scheduler. The scenarios are the
+ * way to the next block, giving memory back, blocks that hold one request each, the unused ends of
+ * shards, and a source that refuses. No byte has two owners, memory that must be zero is zero, and
+ * no block is lost. */
 #include "yield.h"
 #include "scheduler.h"
 
@@ -20,16 +21,18 @@ typedef struct piece {
     unsigned char mark;
 } piece;
 
-/* Written only between atomic operations of the arena, so plain fields are exact. */
+/* These fields are plain, because a thread writes them only between two atomic operations of the
+ * arena, where no other thread runs. */
 static piece pieces[MAX_PIECES];
 static size_t piece_count;
 static size_t failed_count;
-/* Which threads are in a call, and whether the source refused it while no other was. */
+/* For each thread: whether it is in a call, and whether the source refused that call while no other
+ * thread was in one. */
 static bool inside[MODEL_MAX_THREADS];
 static bool refused_alone[MODEL_MAX_THREADS];
 
-/* A source that forgets everything between two runs. It refuses requests above `largest_bytes`,
- * so that blocks are of the size of one request, and all once `left_count` are given. */
+/* A source that starts anew in each run. It refuses more than `largest_bytes`, so that a block has
+ * the size of one request. After `left_count` more pieces of memory it refuses everything. */
 static _Alignas(64) unsigned char memory[MEMORY_BYTES];
 static size_t used_bytes;
 static size_t largest_bytes;
@@ -66,7 +69,7 @@ static void make(size_t capacity_bytes, size_t largest, size_t count, bool zeroe
     MODEL_CHECK(aegis_lock_free_arena_init(&arena, &options, NULL) == AEGIS_OK);
 }
 
-/* Demands that the bytes belong to nobody, and gives them to a thread. */
+/* Demands that no thread owns these bytes, and makes a thread their owner. */
 static unsigned char *own(int number, void *allocated, size_t size_bytes) {
     unsigned char *p = (unsigned char *)allocated;
     MODEL_CHECK(p >= memory && p + size_bytes <= memory + used_bytes);
@@ -104,15 +107,15 @@ static void *take_zeroed(int number, size_t size_bytes) {
     return own(number, p, size_bytes);
 }
 
-/* Demands that all content is as it was written. */
+/* Demands that all bytes are as their owners have written them. */
 static void check_content(void) {
     for (size_t i = 0; i < piece_count; i++)
         for (size_t n = 0; n < pieces[i].size_bytes; n++)
             MODEL_CHECK(pieces[i].p[n] == pieces[i].mark);
 }
 
-/* Demands that every block that was acquired can be had again after a reset: `size_bytes` from each
- * of them, nothing new acquired. */
+/* Demands that after a reset every acquired block can be used again: each gives `size_bytes`, and
+ * the arena acquires no other block. */
 static void check_no_block_is_lost(size_t size_bytes) {
     aegis_arena_stats stats;
     aegis_lock_free_arena_get_stats(&arena, &stats);
@@ -129,7 +132,7 @@ static void end(void) {
     aegis_lock_free_arena_fini(&arena);
 }
 
-/* The block switch: each block has room for one allocation. */
+/* The switch to the next block: each block has room for one allocation. */
 static void begin_switch(void) {
     make(16, 100, SIZE_MAX, false);
 }
@@ -148,7 +151,8 @@ static void end_switch(void) {
     end();
 }
 
-/* Unequal sizes: additions overshoot, and blocks too small for one are passed over. */
+/* Unequal sizes: an addition may go beyond the end of a block, and a thread passes over blocks that
+ * are too small for its allocation. */
 static void begin_unequal(void) {
     make(32, 160, SIZE_MAX, true);
 }
@@ -165,7 +169,8 @@ static void end_unequal(void) {
     end();
 }
 
-/* Giving back, shrinking and growing at the end of the block, beside zeroed allocation. */
+/* Freeing, shrinking and growing at the end of a block, while another thread allocates zeroed
+ * memory. */
 static void begin_back(void) {
     make(64, 160, SIZE_MAX, true);
 }
@@ -189,7 +194,7 @@ static void thread_back(int number) {
     }
 }
 
-/* Blocks of one request: two are idle after a reset, three are wanted. */
+/* Blocks that hold one request each: two are idle after a reset, and the threads need three. */
 static void begin_large(void) {
     make(16, 4096, SIZE_MAX, false);
     for (size_t i = 0; i < 2; i++)
@@ -205,7 +210,7 @@ static void end_large(void) {
     aegis_arena_stats stats;
     aegis_lock_free_arena_get_stats(&arena, &stats);
     MODEL_CHECK(stats.block_count == 4);
-    /* All three are there again, and no fourth. */
+    /* After a reset the three blocks can be used again, and there is no fourth. */
     aegis_lock_free_arena_reset(&arena);
     piece_count = left_count = 0;
     for (int i = 0; i < 3; i++)
@@ -214,9 +219,10 @@ static void end_large(void) {
     end();
 }
 
-/* A source that dries up with just enough given, in blocks for two. A request is refused only if
- * another thread was in a call when the source refused, and may have had a block in hand; what is
- * refused so is there afterwards, and the one request too many is not. */
+/* A source that refuses after it has given enough for all threads, in blocks with room for two
+ * allocations. A request is refused only if another thread was in a call when the source refused,
+ * because that thread may have had a block in hand. Afterwards there is memory for each request
+ * that was refused in this way, and not for one request more. */
 static void begin_dry(void) {
     failed_count = 0;
     memset(inside, 0, sizeof inside);
@@ -248,12 +254,13 @@ static void end_dry(void) {
     end();
 }
 
-/* Handles: shards from the block and from the ends that others leave. */
+/* Local handles: they take shards from a block, and from the ends of shards that others left. */
 static void begin_handles(void) {
     make(8192, 16384, SIZE_MAX, true);
     aegis_arena_local first;
     MODEL_CHECK(aegis_arena_local_init(&first, &arena, AEGIS_ARENA_NO_DEBUG) == AEGIS_OK);
-    /* A block of one request in the handle, most of which is given up behind another allocation. */
+    /* The handle has a shard for one request, and another allocation lies behind the shard. So when
+     * the handle gives most of the shard up, the arena remembers the shard's unused end. */
     void *p = aegis_arena_alloc(&first.arena, 1500);
     (void)aegis_lock_free_arena_alloc(&arena, 8, NULL);
     aegis_arena_free_last(&first.arena, p, 1500);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Included ahead of every file of the buffer model: locks, condition variables and
- * the clock in terms of the scheduler, in place of mutex.h and condition.h, so that it sees who
- * waits for whom. Stripes are few and small, and the scenario says which thread has which number.
- */
+/* Included before every file of the models of buffers and budgets, in place of mutex.h and
+ * condition.h. It makes mutexes, condition variables and the clock by means of the scheduler, so
+ * that the scheduler knows which thread waits for what. There are few stripes, and they are small.
+ * The model says which thread has which number. */
 #ifndef MODEL_BLOCKING_H
 #define MODEL_BLOCKING_H
 
@@ -12,14 +12,15 @@
 #include "yield.h"
 #include "scheduler.h"
 
-/* What time it is; a wait with a deadline, in the end, lasts until then. */
+/* The time now. When a wait with a deadline times out, this becomes the deadline. */
 extern uint64_t model_now_ns;
-/* So many waits with a deadline end at once; later ones when they are woken, or when nobody can go
- * on. */
+/* How many waits with a deadline still end at once. Later waits end when the thread is woken, or
+ * when no thread can go on. */
 extern int model_short_waits;
 /* The id of the running thread. */
 uintptr_t model_thread_id(void);
-/* Whether the system executes a barrier; the threads here always see what others have stored. */
+/* Whether the system executes a barrier. This is all that it does here, because a thread of a model
+ * always sees what other threads have stored. */
 bool model_barrier(void);
 /* The number of the process. */
 uint32_t model_process(void);
@@ -53,7 +54,7 @@ static inline void aegis_i_mutex_fini(aegis_i_mutex *mutex) {
     MODEL_CHECK(mutex->locked == 0);
 }
 
-/* A mutex that is used after a fork was made anew. */
+/* A mutex that another thread held at a fork must have been made anew, or no thread can go on. */
 static inline bool aegis_i_mutex_lock(aegis_i_mutex *mutex) {
     model_yield();
     MODEL_CHECK(mutex->locked <= 1);
@@ -115,7 +116,7 @@ static inline void aegis_i_condition_wait(aegis_i_condition *condition, aegis_i_
     if (deadline_ns == UINT64_MAX) {
         model_wait_while(&condition->wake_count, wake_count);
     } else if (model_short_waits > 0) {
-        /* Woken or not, it is late. */
+        /* The time is up, whether or not the thread was woken. */
         model_short_waits--;
         model_yield();
         model_now_ns = deadline_ns;

@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Budgets under the systematic scheduler: at every moment no budget has more in use than its limit,
- * nor less than those beneath it or than what is held; every release of what is held succeeds;
- * nothing is left in use at the end; peaks and pressure are those of the uses there were; the last
- * reference frees once, and none does once their number has been lost. */
+/* Budgets under the systematic scheduler. What is checked:
+ *  - At every moment the bytes in use of a budget are at most its limit, at least the sum of its
+ *    children's, and at least the bytes that the threads hold.
+ *  - Each uncharge of held bytes succeeds, and nothing is left in use at the end.
+ *  - Peak and pressure are right for the bytes that were in use over time.
+ *  - The last reference frees the budget, once. If the count of references has reached its end, no
+ *    reference frees it. */
 #include "budget_struct.h"
 
 #include <string.h>
@@ -10,7 +13,7 @@
 #define LEAVES 2
 #define THRESHOLD_PERCENT 60
 
-/* What blocking.h wants to know; nothing here waits. */
+/* What blocking.h needs. No thread waits here. */
 uint64_t model_now_ns;
 int model_short_waits;
 uintptr_t model_thread_id(void) {
@@ -25,7 +28,8 @@ uint32_t model_process(void) {
 
 static aegis_budget *root;
 static aegis_budget *leaves[LEAVES];
-/* Read and written between the atomic operations of the threads, so plain words are exact. */
+/* These are plain, because a thread reads and writes them only between two atomic operations, where
+ * no other thread runs. */
 static size_t limit_bytes;
 static size_t held_bytes[1 + LEAVES];
 static size_t most_held_bytes;
@@ -36,7 +40,7 @@ static int told_count;
 static int refused_count;
 static int freed_count;
 
-/* What a budget has in use, without an atomic operation that the scheduler sees. */
+/* The bytes in use of a budget, read by an atomic operation that the scheduler does not see. */
 static size_t used(const aegis_budget *budget) {
     return atomic_load_explicit(&budget->used_bytes, memory_order_relaxed);
 }
@@ -46,7 +50,7 @@ static size_t threshold(void) {
            (limit_bytes % 100 * THRESHOLD_PERCENT + 99) / 100;
 }
 
-/* What holds at every moment. */
+/* Checks what must be true at every moment. */
 static void observe(void) {
     size_t use = used(root), beneath_bytes = 0;
     MODEL_CHECK(use <= limit_bytes);
@@ -74,7 +78,7 @@ static void note_freed(void *context) {
     freed_count++;
 }
 
-/* A root with leaves, the first of which has a limit of its own. */
+/* Makes a root and its leaves. The first leaf has a limit of its own. */
 static void make(size_t limit, size_t leaf_limit) {
     limit_bytes = limit;
     memset(held_bytes, 0, sizeof held_bytes);
@@ -114,7 +118,7 @@ static void release(int which, size_t size_bytes) {
     MODEL_CHECK(aegis_budget_uncharge(budget_of(which), size_bytes) == AEGIS_OK);
 }
 
-/* Gives up what is held and the budgets. */
+/* Uncharges all that is held, and destroys the budgets. */
 static void take_apart(void) {
     for (int which = 0; which < 1 + LEAVES; which++)
         release(which, held_bytes[which]);
@@ -125,7 +129,7 @@ static void take_apart(void) {
     MODEL_CHECK(freed_count == 1);
 }
 
-/* Demands that as much is in use as is held, and that peak and pressure are right. */
+/* Demands that the bytes in use are the bytes held, and that peak and pressure are right. */
 static void end(void) {
     aegis_budget_figures figures;
     observe();
@@ -133,14 +137,15 @@ static void end(void) {
     MODEL_CHECK(used(root) == held_bytes[0] + held_bytes[1] + held_bytes[2]);
     aegis_budget_get_figures(root, &figures);
     MODEL_CHECK(figures.peak_bytes >= most_held_bytes && figures.peak_bytes <= most_used_bytes);
-    /* A charge that is refused in the end may have made the rise, and then nobody need be told. */
+    /* If a charge that was refused in the end made the use rise, no thread has to be told. */
     MODEL_CHECK(told_count <= rise_count);
     MODEL_CHECK(refused_count != 0 || told_count == rise_count);
     MODEL_CHECK(used(root) < threshold() || told_count != 0);
     take_apart();
 }
 
-/* What the threads charge, and where; after which they release it, or hold it to the end. */
+/* How many bytes each thread charges and to which budget, and whether it holds them to the end or
+ * uncharges them. */
 static size_t sizes[MODEL_MAX_THREADS];
 static int places[MODEL_MAX_THREADS];
 static bool holds;
@@ -160,7 +165,7 @@ static const int one_leaf[] = {1, 1, 1};
 static const int each_place[] = {0, 1, 2};
 static const int two_leaves[] = {1, 1, 2};
 
-/* Near the limit: any two fit, not all three. */
+/* Near the limit: any two charges fit, but not all three. */
 static const size_t near[] = {4, 5, 3};
 
 static void begin_near(void) {
@@ -173,7 +178,7 @@ static void begin_near_held(void) {
     plan(near, each_place, true);
 }
 
-/* Sums beyond SIZE_MAX: no two fit but for the last with a half. */
+/* Sums beyond SIZE_MAX: no two charges fit beside each other, except the second and the third. */
 static const size_t huge[] = {SIZE_MAX / 4 * 3, SIZE_MAX / 2 + 1, SIZE_MAX / 2};
 
 static void begin_huge(void) {
@@ -186,8 +191,8 @@ static void begin_huge_held(void) {
     plan(huge, one_leaf, true);
 }
 
-/* Refused by the leaf, once the root has been charged, in a race for the leaf's last bytes; the
- * others may see the threshold reached by what is then taken back. */
+/* Two threads race for the last bytes of a leaf, which refuses after the root has been charged. So
+ * other threads may see the threshold reached by a charge that is then taken back. */
 static void begin_leaf(void) {
     static const size_t all[] = {35, 35, 30};
     make(100, 60);
@@ -200,8 +205,8 @@ static void begin_leaf_released(void) {
     plan(all, two_leaves, false);
 }
 
-/* A release of more than there is changes nothing, not even for a moment: charges that fit beside
- * each other are never refused. */
+/* An uncharge of more than is in use changes nothing, not even for a moment. So charges that fit
+ * beside each other are never refused. */
 static void begin_wrong(void) {
     static const size_t all[] = {6, 0, 4};
     make(10, 10);
@@ -216,8 +221,8 @@ static void thread_wrong(int number) {
     MODEL_CHECK(refused_count == 0);
 }
 
-/* A thread releases what another one is charging: one of the two is told that it is wrong, and no
- * budget above keeps what none beneath has. */
+/* A thread uncharges what another thread is charging. One of the two uncharges is refused, and no
+ * budget keeps bytes that none of its children has. */
 static int invalid_count;
 
 static void begin_theft(void) {
@@ -238,8 +243,8 @@ static void end_theft(void) {
     end();
 }
 
-/* A thread releases at the root what another one charges to a leaf, which the root cannot know: the
- * root never wraps, and nothing is left there. */
+/* A thread uncharges from the root what another thread charges to a leaf, and the root cannot know
+ * that this is wrong. The root's count never wraps, and nothing is left in use. */
 static void begin_above(void) {
     static const size_t all[] = {6, 0, 4};
     make(10, AEGIS_BUDGET_UNLIMITED);
@@ -259,7 +264,7 @@ static void end_above(void) {
     take_apart();
 }
 
-/* The limit is lowered, and raised again, while others charge. */
+/* A limit is lowered and raised again while other threads charge. */
 static void begin_limit(void) {
     make(12, AEGIS_BUDGET_UNLIMITED);
     plan(near, each_place, true);
@@ -277,13 +282,14 @@ static void thread_limit(int number) {
         return;
     }
     aegis_budget_set_limit(leaves[0], 4);
-    /* A charge that comes later is refused by the new limit. */
+    /* The new limit refuses a later charge. */
     MODEL_CHECK(aegis_budget_charge(leaves[0], 5, NULL) == AEGIS_E_LIMIT_EXCEEDED);
     aegis_budget_set_limit(leaves[0], AEGIS_BUDGET_UNLIMITED);
     MODEL_CHECK(aegis_budget_on_pressure(leaves[0], 100, ignore, NULL, NULL) == AEGIS_OK);
 }
 
-/* References: each thread has one, takes another, makes a child, and gives all up. */
+/* References: each thread has one, takes another and gives both up. One thread also makes a child
+ * and destroys it. */
 static void begin_references(void) {
     make(10, AEGIS_BUDGET_UNLIMITED);
     for (size_t i = 0; i < LEAVES; i++)
@@ -308,7 +314,7 @@ static void end_references(void) {
     MODEL_CHECK(freed_count == 1);
 }
 
-/* A count at its end: whatever is given up from then on, the budget stays. */
+/* A count of references at its end: from then on the budget stays, whatever is given up. */
 static void begin_ended(void) {
     make(10, AEGIS_BUDGET_UNLIMITED);
     for (size_t i = 0; i < LEAVES; i++)
@@ -324,7 +330,7 @@ static void thread_ended(int number) {
 }
 
 static void end_ended(void) {
-    /* Either all references were counted, or their number has been lost for good. */
+    /* Either all references were counted, or the count has been given up for good. */
     size_t count = root->reference_count;
     MODEL_CHECK(count > AEGIS_I_MAX_REFERENCES || count == AEGIS_I_MAX_REFERENCES - 1 - 3);
     MODEL_CHECK(freed_count == 0);

@@ -1,19 +1,22 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The buffer pool under the systematic scheduler when the system is against it: it refuses the
- * barrier, or memory for a time, or the process forks. What is out of reach then comes back,
- * nothing is lost, nothing has two owners, and the pool never goes too early. */
+/* The buffer pool under the systematic scheduler when the system refuses the barrier, or refuses
+ * memory for a while, or when the process forks. What is checked:
+ *  - Blocks that no search can reach become free again, and none is lost in the same process.
+ *  - No block has two owners.
+ *  - The pool is never freed too early. */
 #include "buffer_model.h"
 
-/* Blocks with which two threads fill a stripe each, and one more. */
+/* So many blocks are enough for two threads to fill a stripe each, and have one block more each. */
 #define FILLING (2 * AEGIS_I_STRIPE_ITEMS + 2)
 
-/* Whether the last handle is there, and whether it was when the last block was given back. */
+/* Whether the last handle still exists, and whether it did just before the last block was released.
+ * When the process forks at the end: whether a block of another thread was still out. */
 static bool handle_left;
 static bool last_parked;
 static size_t used_at_begin;
 
-/* The system refuses the barrier. What a thread has parked that has not come back is not to be had,
- * but nothing is lost, and nothing has two owners. */
+/* The system refuses the barrier. Blocks that a thread has cached cannot be taken until it comes
+ * back. But no block is lost, and none has two owners. */
 static void begin_refused(void) {
     begin_parked();
     refused_barriers = 99;
@@ -27,19 +30,19 @@ static void thread_refused(int number) {
     for (int i = 0; i < 2; i++)
         if (got[i])
             put(&held[i]);
-    /* A thread that ends leaves what it has parked to the others. */
+    /* A thread that ends leaves its cached blocks to the others. */
     if (number == 1)
         end_thread(number);
 }
 
-/* Those that end meanwhile: thread 0 goes on as the one that drains. */
+/* Thread 1 ends at the latest now. Thread 0 is the one that drains. */
 static void end_refused(void) {
     if ((aegis_i_threads.own_numbers & 2) != 0)
         end_thread(1);
     drain(4);
 }
 
-/* Refused once, the barrier may be had later. */
+/* The system refuses the barrier once, and allows it later. */
 static void begin_refused_once(void) {
     begin_parked();
     refused_barriers = 1;
@@ -50,8 +53,8 @@ static void end_refused_once(void) {
     drain(4);
 }
 
-/* The end without a barrier: the pool may stay, as it is, but goes if all threads bring what they
- * have parked home; it never goes too early. */
+/* The end without a barrier. The pool may stay as it is. It is freed only when all threads have
+ * moved their cached blocks home, and never too early. */
 static void begin_refused_end(void) {
     begin_end();
     refused_barriers = 99;
@@ -66,8 +69,8 @@ static void end_refused_end(void) {
     check_gone();
 }
 
-/* One thread parks two and keeps a third, the other gives the last handle up: whatever the order,
- * the third brings all home. */
+/* One thread caches two blocks and then releases a third, while the other gives up the last handle.
+ * If the handle is given up before the third release, that release moves all blocks home. */
 static void begin_third(void) {
     make(3, 0);
     for (int i = 0; i < 3; i++)
@@ -97,7 +100,7 @@ static void end_third(void) {
         end_refused_end();
 }
 
-/* Memory is to be had again, and nobody says so. */
+/* There is memory again, and no thread is told. */
 static void begin_memory_comes(void) {
     make(1, 2);
     writers[0] = get(0);
@@ -120,7 +123,7 @@ static void end_memory_comes(void) {
     drain(2);
 }
 
-/* A thread ends that has parked all blocks, out of reach of the one that waits. */
+/* A thread ends that has cached all blocks, where the waiting thread cannot reach them. */
 static void begin_end_for_waiter(void) {
     make(2, 0);
     writers[0] = get(1);
@@ -144,21 +147,21 @@ static void end_end_for_waiter(void) {
     drain(2);
 }
 
-/* In a child, which has thread 0 alone: takes all blocks there are. None is one that a thread has
- * which does not exist here. */
+/* In a child process, which has only thread 0: takes all free blocks. None of them is a block that
+ * another thread of the parent had. */
 static void take_all(void) {
     aegis_buffer_mut all[MAX_BLOCKS];
     size_t got_count = 0;
     while (try_get(0, 0, &all[got_count]) == AEGIS_OK)
         got_count++;
-    /* A wait ends when its time is up. */
+    /* A wait ends when its time is up, also here. */
     if (got_count != 0)
         MODEL_CHECK(try_get(0, 10, &all[got_count]) == AEGIS_E_EXHAUSTED);
     for (size_t i = 0; i < got_count; i++)
         put(&all[i]);
 }
 
-/* The process forks while others get and put. */
+/* The process forks while other threads take and release blocks. */
 static void thread_fork(int number) {
     if (number == 0) {
         aegis_buffer_mut first = get(number);
@@ -172,7 +175,7 @@ static void thread_fork(int number) {
     }
 }
 
-/* What the other threads had keeps the pool, as their handles do. */
+/* The blocks that the other threads had keep the pool, and so do their handles. */
 static void end_fork(void) {
     aegis_buffer_pool_release(&pools[0]);
     MODEL_CHECK(close_count == 0 && live_bytes == used_at_begin);
@@ -183,7 +186,7 @@ static void begin_fork(void) {
     used_at_begin = live_bytes;
 }
 
-/* It forks while others move blocks home from stripes that are full. Thread 0 keeps some. */
+/* The process forks while other threads move blocks home from full stripes. Thread 0 keeps some. */
 static void begin_fork_full(void) {
     make(MAX_BLOCKS, 0);
     used_at_begin = live_bytes;
@@ -204,7 +207,7 @@ static void thread_fork_full(int number) {
         put(&writers[i]);
 }
 
-/* It forks while others search, wait and wake. */
+/* The process forks while other threads search, wait and wake. */
 static void begin_fork_waiting(void) {
     make(2, 0);
     used_at_begin = live_bytes;
@@ -229,8 +232,8 @@ static void thread_fork_waiting(int number) {
     }
 }
 
-/* It forks when the last handle is given up, or while others bring the last buffers home: the pool
- * goes in the child if its blocks are all there. */
+/* The process forks after the last handle was given up, while other threads release the last
+ * buffers. The child frees the pool if it has all blocks. */
 static void begin_fork_end(void) {
     make(3, 0);
     used_at_begin = live_bytes;
@@ -258,7 +261,7 @@ static void end_fork_end(void) {
         MODEL_CHECK(last_parked || live_bytes == used_at_begin);
 }
 
-/* The same without other threads: nothing is lost. */
+/* The same without other threads: no block is lost, and the child frees the pool. */
 static void thread_fork_alone(int number) {
     if (number != 0)
         return;

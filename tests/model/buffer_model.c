@@ -1,15 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Buffers and their pool under the systematic scheduler: no block has two owners, none is lost or
- * refused while one is free, no wake-up is lost, the last reference releases once, and the pool
- * goes with the last of all and is not touched afterwards. */
+/* Buffers and their pool under the systematic scheduler. What is checked:
+ *  - No block has two owners, and no block is lost.
+ *  - No request is refused while a block is free.
+ *  - No wake-up is lost.
+ *  - The last reference releases its owner, once.
+ *  - The pool is freed with the last handle or buffer, and not touched afterwards. */
 #include "buffer_model.h"
 
 static aegis_buffer views[MODEL_MAX_THREADS];
 static int late_count;
 static bool success;
 
-/* As many blocks as the threads ever have at a time: nobody goes without, wherever they lie. First
- * all fresh; then all parked, in private and shared stripes, by threads that go on. */
+/* As many blocks as the threads have at one time at most: no request is refused, wherever the free
+ * blocks lie. Here all blocks are new. In the next scenario all were used before, and threads that
+ * still run cache blocks in private and shared stripes. */
 static void begin_three(void) {
     make(3, 0);
 }
@@ -23,7 +27,7 @@ static void end_three(void) {
     drain(3);
 }
 
-/* One thread wants two at a time, of which it returns one in between. */
+/* Thread 0 has two blocks at a time for a while, the others have one. */
 static void thread_parked(int number) {
     aegis_buffer_mut first = get(number);
     if (number == 0)
@@ -35,7 +39,7 @@ static void end_four(void) {
     drain(4);
 }
 
-/* Growth by single blocks. */
+/* Growth by one block at a time. */
 static void begin_growth(void) {
     make(1, 3);
 }
@@ -44,7 +48,7 @@ static void thread_growth(int number) {
     get_and_put(number);
 }
 
-/* Hand-over: each thread gives back what another had, and gets one again. */
+/* Hand-over: each thread releases a block that another thread has taken, and takes one again. */
 static void begin_hand_over(void) {
     make(3, 0);
     for (int i = 0; i < 3; i++)
@@ -56,7 +60,7 @@ static void thread_hand_over(int number) {
     get_and_put(number);
 }
 
-/* The end with a full stripe, part of which goes home. */
+/* The end while a stripe is full, so that some of its blocks move home. */
 static void begin_full_end(void) {
     make(5, 0);
     for (int i = 0; i < 5; i++)
@@ -74,7 +78,7 @@ static void thread_full_end(int number) {
     aegis_buffer_pool_release(&pools[number]);
 }
 
-/* Waiting: one block for three, without an end. */
+/* Waiting: one block for three threads, which wait without a time limit. */
 static void begin_wait(void) {
     late_count = 0;
     make(1, 0);
@@ -90,7 +94,7 @@ static void end_one(void) {
     drain(1);
 }
 
-/* The same with the only block given back by a thread that wants none. */
+/* Two threads wait. The third releases both blocks and takes none. */
 static void begin_arrival(void) {
     make(2, 0);
     writers[0] = get(0);
@@ -110,7 +114,7 @@ static void end_two(void) {
     drain(2);
 }
 
-/* A request that need not succeed, but may open the private stripes while another waits. */
+/* A request that may be refused, but may open the private stripes while another thread waits. */
 static void thread_opened(int number) {
     if (number == 0)
         success = try_get(number, 0, &writers[2]) == AEGIS_OK;
@@ -126,7 +130,8 @@ static void end_opened(void) {
     drain(2);
 }
 
-/* Time that is up as a block arrives. Who was refused was late, and the block is not lost. */
+/* The time of a waiting thread is up while a block becomes free. Each refused request is counted as
+ * a timeout, and the block is not lost. */
 static void thread_late(int number) {
     aegis_buffer_mut writer;
     if (try_get(number, 10, &writer) == AEGIS_OK)
@@ -143,7 +148,8 @@ static void end_late(void) {
     drain(1);
 }
 
-/* Growth that failed before, by two blocks when one was wanted: the other ends a wait. */
+/* Growth by two blocks, after it was refused before. One thread takes one of them, and the other
+ * block ends the wait of another thread. */
 static void begin_growth_for_waiter(void) {
     make(2, 4);
     model_short_waits = 0;
@@ -163,7 +169,7 @@ static void thread_growth_for_waiter(int number) {
     }
 }
 
-/* It was woken: no time has passed. */
+/* No time has passed, so the waiting thread was woken. */
 static void end_growth_for_waiter(void) {
     MODEL_CHECK(model_now_ns == 1);
     for (int i = 0; i < 3; i++)
@@ -171,8 +177,8 @@ static void end_growth_for_waiter(void) {
     drain(4);
 }
 
-/* References: views of one block, copied and given up by all threads; the pool may go with the
- * last of them. */
+/* References: all threads copy and release views of one block. The release of the last view may
+ * free the pool. */
 static void begin_references(void) {
     make(1, 0);
     aegis_buffer_mut writer = get(0);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the models of the buffer pool share: pools, blocks and who has them, a source that spoils
- * what is given back. Threads 0 and 1 have private stripes, thread 2 shares one with thread 0.
- * Included by the one file of a model that has `main`. */
+/* What the two models of the buffer pool share: the pools, a record of which thread owns which
+ * block, and a source that overwrites the memory that is released to it. Threads 0 and 1 have
+ * private stripes. Thread 2 has none, and uses the same shared stripe as thread 0. Only the file of
+ * a model that has `main` includes this header. */
 #ifndef MODEL_BUFFER_MODEL_H
 #define MODEL_BUFFER_MODEL_H
 
@@ -19,7 +20,8 @@ uint64_t model_now_ns;
 int model_short_waits;
 
 static aegis_buffer_pool pools[MODEL_MAX_THREADS];
-/* Written only between atomic operations of the pool, so plain fields are exact. */
+/* These fields are plain, because a thread writes them only between two atomic operations of the
+ * pool, where no other thread runs. */
 static int owners[MAX_BLOCKS];
 static const unsigned char *bases[MAX_BLOCKS];
 static aegis_buffer_mut writers[MAX_BLOCKS];
@@ -29,7 +31,7 @@ uintptr_t model_thread_id(void) {
     return (uintptr_t)&aegis_i_threads + (model_running() < 0 ? 0 : numbers[model_running()]);
 }
 
-/* The next barriers, so many, are refused. */
+/* How many of the next barriers are refused. */
 static int refused_barriers;
 
 bool model_barrier(void) {
@@ -46,7 +48,7 @@ uint32_t model_process(void) {
     return process;
 }
 
-/* The process forks, and from here on it is the child that is looked at. */
+/* The process forks, and the model goes on in the child. */
 static inline void fork_process(void) {
     uint64_t own = UINT64_C(1) << model_running();
     process++;
@@ -55,14 +57,14 @@ static inline void fork_process(void) {
     aegis_i_threads.own_numbers &= own;
 }
 
-/* A thread with a number of its own ends. */
+/* Ends a thread, if it has a number of its own. */
 static inline void end_thread(int number) {
     if (number < 2)
         aegis_i_thread_number_return(&aegis_i_threads, (uint32_t)number);
 }
 
-/* A source that forgets everything between two runs. What is given back is spoilt, and must stay
- * as it is from then on. */
+/* A source that starts anew in each run. It overwrites the memory that is released to it, and no
+ * thread may write to that memory again. */
 #define MEMORY_BYTES 32768
 #define SPOILT 0xDD
 static _Alignas(4096) unsigned char memory[MEMORY_BYTES];
@@ -101,7 +103,7 @@ static inline void count_close(void *context) {
     close_count++;
 }
 
-/* Makes a pool, and a handle to it for every thread. */
+/* Makes a pool, and a handle of it for each thread. */
 static inline void make(size_t count, size_t max_count) {
     static const aegis_source source = {acquire, release, count_close, NULL};
     aegis_buffer_class only = {BLOCK_BYTES, count, max_count};
@@ -125,13 +127,13 @@ static inline void make(size_t count, size_t max_count) {
     for (int i = 0; i < MAX_BLOCKS; i++)
         owners[i] = -1;
     MODEL_CHECK(aegis_buffer_pool_init(&pools[0], &options) == AEGIS_OK);
-    /* Without the system's barrier there would be no private stripes to look at. */
+    /* On a system without the barrier there are no private stripes, and this model needs them. */
     MODEL_CHECK(pools[0].shared->classes[0].private_count == 2);
     MODEL_CHECK(aegis_buffer_pool_retain(&pools[0], &pools[1]) == AEGIS_OK);
     MODEL_CHECK(aegis_buffer_pool_retain(&pools[0], &pools[2]) == AEGIS_OK);
 }
 
-/* The number of a block, given when it is first seen. */
+/* The number of a block. A block gets its number when it is first seen. */
 static inline size_t id_of(const aegis_buffer_owner *owner) {
     size_t id = 0;
     while (id < MAX_BLOCKS && bases[id] != NULL && bases[id] != owner->base)
@@ -163,7 +165,7 @@ static inline aegis_buffer_mut get(int number) {
     return writer;
 }
 
-/* Gives a writer up, whoever took it. */
+/* Releases a writer. Another thread may have taken it. */
 static inline void put(aegis_buffer_mut *writer) {
     size_t id = id_of(writer->owner);
     for (size_t i = 0; i < BLOCK_BYTES; i++)
@@ -177,14 +179,15 @@ static inline void get_and_put(int number) {
     put(&writer);
 }
 
-/* Demands that all is given back, once, and not touched since. */
+/* Demands that the pool has released all memory, each piece once, and that no thread has written to
+ * it since. */
 static inline void check_gone(void) {
     MODEL_CHECK(close_count == 1 && live_bytes == 0);
     for (size_t i = 0; i < used_bytes; i++)
         MODEL_CHECK(!given_back[i] || memory[i] == SPOILT);
 }
 
-/* Demands that `count` blocks can be had and no more, and gives all handles up. */
+/* Demands that exactly `count` blocks can be taken, then gives up all handles. */
 static inline void drain(size_t count) {
     aegis_buffer_mut all[MAX_BLOCKS];
     aegis_buffer_pool_stats stats;
@@ -200,7 +203,7 @@ static inline void drain(size_t count) {
     check_gone();
 }
 
-/* Four blocks, of which thread 0 parks what fits in its stripe. */
+/* Four blocks. Thread 0 takes and releases them all, so its stripe caches as many as it can. */
 static inline void begin_parked(void) {
     make(4, 0);
     for (int i = 0; i < 4; i++)
@@ -209,7 +212,7 @@ static inline void begin_parked(void) {
         put(&writers[i]);
 }
 
-/* The end: handles and buffers are given up, and parked, at the same time. */
+/* The end: threads give up handles, release buffers and cache blocks at the same time. */
 static inline void begin_end(void) {
     make(4, 0);
     for (int i = 0; i < 3; i++)

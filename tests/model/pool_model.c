@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The lock-free pool and its caches under the systematic scheduler: no block has two owners, none
- * is lost, and no thread goes without one while it holds less than its share.
+/* The lock-free pool and its caches under the systematic scheduler. No block has two owners, none
+ * is lost, and no thread is refused a block while it has fewer than its share.
  *
- * Built with AEGIS_I_TAG_STEP=0, a stack without its tag, the first scenario must fail: that is the
- * ABA failure, and the proof that these scenarios can find it. */
+ * A build with AEGIS_I_TAG_STEP=0 has a stack without its tag, and its first scenario must fail.
+ * This is the ABA failure, and it proves that these scenarios can find one. */
 #include "yield.h"
 #include "scheduler.h"
 
@@ -13,11 +13,12 @@
 
 static aegis_lock_free_pool pool;
 static int owners[MAX_BLOCKS];
-/* Written only between atomic operations of the pool, so plain fields are exact. */
+/* These fields are plain, because a thread writes them only between two atomic operations of the
+ * pool, where no other thread runs. */
 static void *shared_block;
 static int success_count;
 
-/* A source that forgets everything between two runs. */
+/* A source that starts anew in each run. */
 static _Alignas(4096) unsigned char memory[16 * 4096];
 static size_t used_bytes;
 
@@ -72,8 +73,8 @@ static void put(int number, void *block) {
     MODEL_CHECK(aegis_lock_free_pool_free(&pool, block) == AEGIS_OK);
 }
 
-/* Demands that every block can be had and given back: the promised ones and the reserves of the
- * cache slots that were ever used, which the pool's peak counts. Takes the pool apart. */
+/* Demands that every block can be taken and freed: the promised blocks, and the reserves of all
+ * cache slots that were ever used, which the pool's peak counts. Finishes the pool. */
 static void drain(size_t promised_count) {
     void *blocks[MAX_BLOCKS + 1];
     aegis_pool_stats stats;
@@ -98,8 +99,8 @@ static void recycle(size_t block_count) {
         MODEL_CHECK(aegis_lock_free_pool_free(&pool, blocks[i]) == AEGIS_OK);
 }
 
-/* Stack: one thread takes two blocks and gives them back in the order that deceives a stack
- * without a tag; the others take and give back one. */
+/* Stack: one thread takes two blocks and frees them in the order that deceives a stack without a
+ * tag. The other threads take and free one block each. */
 static void begin_stack(void) {
     make(4, 0, 0);
     recycle(4);
@@ -120,7 +121,8 @@ static void end_stack(void) {
     drain(4);
 }
 
-/* Bulk: several blocks with one swap, beside single ones. */
+/* Bulk: two threads take and free two blocks with one compare-and-swap, while the third takes and
+ * frees a single block. */
 static void begin_bulk(void) {
     make(5, 0, 0);
     recycle(5);
@@ -146,7 +148,8 @@ static void end_bulk(void) {
     drain(5);
 }
 
-/* Exhaustion: as many blocks as threads, fresh, recycled and by growth; nobody goes without. */
+/* Exhaustion: there are as many blocks as threads, and no thread is refused one. Here the blocks
+ * are fresh or recycled. In the next scenario the pool grows. */
 static void begin_fresh(void) {
     make(3, 0, 0);
     recycle(1);
@@ -173,7 +176,8 @@ static void end_three(void) {
     drain(3);
 }
 
-/* The last slab, added by one thread while another has just found the one before it used up. */
+/* The last slab: one thread adds it just after another thread has found the slab before it used up.
+ */
 static void begin_last_slab(void) {
     make(2, 4, 0);
 }
@@ -189,8 +193,9 @@ static void end_last_slab(void) {
     drain(4);
 }
 
-/* Magazines: as many promised blocks as threads; whatever is parked, nobody goes without. A cache
- * is filled up, flushed by half, emptied and refilled, and finished with blocks in it. */
+/* Caches: there are as many promised blocks as threads, and no thread is refused one, whatever the
+ * caches hold. A cache is filled, flushed by half, emptied and filled again, and finished while it
+ * holds blocks. */
 static void begin_caches(void) {
     make(3, 0, 3);
 }
@@ -211,7 +216,7 @@ static void thread_cache(int number) {
     aegis_pool_cache_fini(&cache);
 }
 
-/* Hand-over: what one cache takes, another or the pool gets back. */
+/* Hand-over: a block that one cache has handed out is freed to another cache or to the pool. */
 static void *handed_over[3];
 
 static void begin_hand_over(void) {
@@ -242,8 +247,8 @@ static void thread_hand_over(int number) {
     aegis_pool_cache_fini(&cache);
 }
 
-/* Racing frees: of three threads that free one block, through the pool and through caches, one
- * succeeds. */
+/* Racing frees: three threads free the same block, one through the pool and two through caches. One
+ * of them succeeds. */
 static void begin_race(void) {
     make(2, 0, 2);
     shared_block = aegis_lock_free_pool_alloc(&pool, NULL);
@@ -256,7 +261,8 @@ static void thread_race(int number) {
     } else {
         aegis_pool_cache cache;
         MODEL_CHECK(aegis_pool_cache_init(&cache, &pool) == AEGIS_OK);
-        /* Room in a full cache. An empty one must not take the block once it is free. */
+        /* This makes room in a full cache. An empty cache must not take a block here, because that
+         * could be the shared block, once it is free. */
         void *other = cache.count != 0 ? aegis_pool_cache_alloc(&cache) : NULL;
         status = aegis_pool_cache_free(&cache, shared_block);
         if (other != NULL)

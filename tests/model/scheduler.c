@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The scheduler of scheduler.h, over ucontext coroutines. A switch happens only where the schedule
- * has one, so most operations cost no more than a decision. */
+/* The scheduler of scheduler.h, with ucontext coroutines. It switches coroutines only where the
+ * schedule changes the thread, so for most operations it only takes a decision. */
 #define _XOPEN_SOURCE 700
 #include "yield.h"
 #include "scheduler.h"
@@ -12,7 +12,8 @@
 #define STACK_BYTES 65536
 #define MAX_STEPS 4096
 
-/* One decision: which of `option_count` threads goes on. Option 0 is the running one, if it can. */
+/* One decision: which of `option_count` threads goes on. Option 0 is the running thread, if it can
+ * go on. */
 typedef struct decision {
     int option;
     int option_count;
@@ -24,10 +25,10 @@ static ucontext_t main_context;
 static ucontext_t contexts[MODEL_MAX_THREADS];
 static _Alignas(16) char stacks[MODEL_MAX_THREADS][STACK_BYTES];
 static bool finished[MODEL_MAX_THREADS];
-/* What a thread waits for; NULL for nothing. */
+/* The word that each thread waits for; NULL if it does not wait. */
 static const _Atomic uint32_t *awaited[MODEL_MAX_THREADS];
 static uint32_t awaited_values[MODEL_MAX_THREADS];
-/* Whether its wait ends when no other thread can go on, and whether that is so. */
+/* Whether a thread's wait ends when no other thread can go on, and whether none can. */
 static bool impatient[MODEL_MAX_THREADS];
 static bool idle;
 static decision path[MAX_STEPS];
@@ -70,7 +71,8 @@ static int count_ready(void) {
     return ready_count;
 }
 
-/* Takes the next decision: the one of the prefix, or the first option. */
+/* Takes the next decision: the one that is repeated from the run before, or else option 0. Returns
+ * the thread that goes on; -1 if all have finished. */
 static int decide(bool can_go_on) {
     int left_count = 0;
     for (int i = 0; i < scenario->thread_count; i++)
@@ -166,7 +168,7 @@ static void run_once(void) {
         contexts[i].uc_stack.ss_sp = stacks[i];
         contexts[i].uc_stack.ss_size = STACK_BYTES;
         contexts[i].uc_link = NULL;
-        /* makecontext wants a function of unspecified arguments. */
+        /* makecontext takes a function whose parameters are not specified. */
         makecontext(&contexts[i], (void (*)(void))run_thread, 1, i);
     }
     running = decide(false);
@@ -175,7 +177,7 @@ static void run_once(void) {
     scenario->end();
 }
 
-/* Changes the last decision that has an option left; false when none has. */
+/* Changes the last decision that has an option left. False: none has. */
 static bool next_path(void) {
     path_length = step;
     while (path_length > 0) {
@@ -187,7 +189,7 @@ static bool next_path(void) {
     return false;
 }
 
-/* Explores every schedule; returns how many there were. */
+/* Runs every schedule of a scenario. Returns how many there were. */
 static size_t explore(const model_scenario *what) {
     size_t schedule_count = 0;
     scenario = what;

@@ -1,9 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A systematic scheduler: runs a scenario of a few threads, as coroutines, once for every order in
- * which their atomic operations can interleave with at most `preemption_bound` switches away from
- * a thread that could go on. Depth first: each run repeats a prefix of decisions and then goes on
- * with the running thread; the next run changes the last decision that has an alternative left.
- * Sequentially consistent: wrong memory orders are for ThreadSanitizer to find. */
+/* A systematic scheduler. It runs a scenario of a few threads, which are coroutines, once for every
+ * order of their atomic operations. A switch away from a thread that could go on is a preemption,
+ * and only orders with at most `preemption_bound` preemptions are run.
+ *
+ * The search is depth first. A run repeats the first decisions of the run before, and then lets the
+ * running thread go on as long as it can. The next run changes the last decision that has an option
+ * left, and keeps all decisions before that.
+ * The operations are sequentially consistent here: ThreadSanitizer looks for wrong memory orders.
+ * Source of the bound: M. Musuvathi and S. Qadeer, "Iterative context bounding for systematic
+ * testing of multithreaded programs" (2007). */
 #ifndef MODEL_SCHEDULER_H
 #define MODEL_SCHEDULER_H
 
@@ -15,30 +20,31 @@
 
 typedef struct model_scenario {
     const char *name;
-    /* Makes the state anew; runs before the threads, not interleaved. */
+    /* Makes the state anew. It runs before the threads, and no other code runs meanwhile. */
     void (*begin)(void);
     /* What thread `number` does. */
     void (*thread)(int number);
-    /* Checks the final state and takes it apart. */
+    /* Checks the final state and releases what `begin` has made. It runs after the threads. */
     void (*end)(void);
     int thread_count;
     int preemption_bound;
-    /* Looks at the state ahead of each atomic operation of a thread and at its end, so that it sees
-     * every value there is; without such operations of its own. May be NULL. */
+    /* Looks at the state before each atomic operation of a thread and at the thread's end, and so
+     * sees every value that exists. It calls no such operation itself. May be NULL. */
     void (*observe)(void);
 } model_scenario;
 
-/* The thread that runs; -1 in `begin` and `end`. */
+/* The number of the running thread; -1 in `begin` and `end`. */
 int model_running(void);
-/* Lets the others go on until the word has another value. If all wait, the schedule has failed. */
+/* Lets the other threads go on until the word has another value. If all wait, the schedule has
+ * failed. */
 void model_wait_while(const _Atomic uint32_t *word, uint32_t value);
-/* The same, but ends when all wait. */
+/* The same, but the wait ends when all threads wait. */
 void model_wait_or_idle(const _Atomic uint32_t *word, uint32_t value);
-/* Ends all other threads where they are. */
+/* Ends all other threads at the place that each has reached. */
 void model_end_others(void);
-/* Explores every schedule of each scenario and prints how many there were. Returns 0. */
+/* Runs every schedule of each scenario and prints how many there were. Returns 0. */
 int model_explore_all(const model_scenario *scenarios, size_t count);
-/* Demands a condition: prints the schedule and ends the program with exit code 1 otherwise. */
+/* Demands a condition. If it is false, prints the schedule and ends the program with code 1. */
 void model_check(bool condition, const char *what);
 
 #define MODEL_CHECK(condition) model_check((condition), #condition)

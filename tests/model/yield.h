@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Included ahead of every file of a model check: each atomic operation of the core, those of the
- * public inline functions too, lets the scheduler decide first which thread goes on. Magazines are
- * small, so that few steps fill and empty them. It includes nothing, as the core has feature macros
- * of its own to define first. */
+/* Included before every file of a model check. The scheduler decides before each atomic operation
+ * of the core, also of its public inline functions, which thread goes on. Magazines are small, so
+ * that a few steps fill and empty them. This header includes nothing, because the files of the core
+ * define feature macros before they include a system header. */
 #ifndef MODEL_YIELD_H
 #define MODEL_YIELD_H
 
