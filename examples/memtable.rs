@@ -87,6 +87,7 @@ impl<'a> SkipList<'a> {
                     return Ok(());
                 }
                 // Since `find` another thread may have put a node here.
+                // SAFETY: as in `follow`.
                 if unsafe { behind.as_ref() }.is_some_and(|found| found.key < key) {
                     continue;
                 }

@@ -79,6 +79,7 @@ fn reader_that_claims_more_than_the_room_appends_nothing() {
         let mut reader = Vectored(|table: &mut [IoSliceMut<'_>]| {
             table[0].fill(b'!');
             // The table must not make the claim true by being longer than before.
+            // SAFETY: there is one thread, and it uses one table at a time.
             table[1] = IoSliceMut::new(unsafe { &mut *addr_of_mut!(LONGER) });
             Ok(claim)
         });

@@ -333,7 +333,7 @@ fn files_say_what_was_asked_and_what_was_allowed() {
 #[test]
 fn an_error_that_c_hands_over_is_never_taken_for_another() {
     let mut raw = MaybeUninit::<ffi::aegis_buffer_pool>::zeroed();
-    // An all-zero handle is a released one, and the core says so.
+    // SAFETY: an all-zero handle is a released one, and the core says so.
     let released = unsafe { BufferPool::borrow_raw(raw.as_mut_ptr()) };
     assert_eq!(
         text(released.get(10)),
@@ -351,7 +351,7 @@ fn every_status_of_the_header_has_a_text_of_its_own() {
         lowest = lowest.min(value.unwrap_or_else(|_| panic!("AEGIS_E_{name} has a number")));
     }
     assert!(lowest <= ffi::AEGIS_E_IO);
-    // Any number may be passed as a status, and the text is static.
+    // SAFETY: any number may be passed as a status, and the text is static.
     let message = |status| unsafe { CStr::from_ptr(ffi::aegis_status_message(status)) };
     for status in lowest..=0 {
         assert_ne!(message(status), message(1), "status {status} has no text");
