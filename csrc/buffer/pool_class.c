@@ -74,8 +74,9 @@ static void move_home(aegis_i_buffer_class *home, aegis_i_stripe *stripe, uint32
     (void)aegis_i_sub(&home->shared->live, count, memory_order_relaxed);
 }
 
-/* Waits, after a barrier, until the stripe's own thread is not inside. If a thread is inside that
- * does not exist in this process, it never leaves: then the blocks in the stripe are lost. */
+/* Waits until the stripe's own thread is not inside. The caller has made a barrier, or has the
+ * rights of that thread. If a thread is inside that does not exist in this process, it never
+ * leaves: then the blocks in the stripe are lost. */
 static void wait_for_thread(aegis_i_stripe *stripe) {
     uint32_t process = AEGIS_I_PROCESS();
     uint32_t inside;
@@ -90,8 +91,8 @@ static void wait_for_thread(aegis_i_stripe *stripe) {
 }
 
 /* Moves all blocks of a private stripe home. False: nothing was moved, because the stripe's own
- * thread may be inside. This is so if there was no barrier, that thread is not the caller, and it
- * has not ended. */
+ * thread may be inside. This is so if there was no barrier, and a thread other than the caller has
+ * the stripe's number. */
 static bool empty_private(aegis_i_buffer_class *home, uint32_t number, bool barrier) {
     aegis_i_stripe *stripe = &home->stripes[number];
     bool own = aegis_i_thread_number(home->threads, AEGIS_I_THREAD_ID_KEPT()) == number;
@@ -192,8 +193,9 @@ static aegis_i_stripe *enter(aegis_i_buffer_class *home) {
 /* Counts blocks that have left their home in `live`, and fills in the headers of those that left it
  * for the first time. */
 static void count_live(aegis_i_buffer_class *home, const uint32_t *indices, size_t count) {
-    /* Relaxed: the thread passes a block on by leaving a stripe, or the user does by means of its
-     * own. Either orders this addition before the subtraction that the block's return makes. */
+    /* Relaxed: a block gets to another thread by way of a stripe, or by the user's own
+     * synchronisation. Either orders this addition before the subtraction for the block's return.
+     */
     (void)aegis_i_add(&home->shared->live, count, memory_order_relaxed);
     for (size_t i = 0; i < count; i++) {
         aegis_i_buffer_slot *slot = &home->slots[indices[i]];

@@ -2,11 +2,12 @@
 /* The shared state of a buffer pool: its size classes, their stripes, and the slots, which are the
  * headers of the blocks. Not installed. What follows is the argument for pool_class.c.
  *
- * A free block is cached in a stripe, or lies in the lock-free pool of its class, which is its
- * home. A private stripe belongs to the thread that has its number (threads.h). Every thread may
- * use every shared stripe. A thread without a number uses only shared stripes. So does a thread
- * that calls by way of another copy of this library than the copy that made the pool, because each
- * copy has its own numbers. A thread is inside a stripe after it has entered and before it leaves.
+ * A free block is cached in a stripe, or is at home: in the lock-free pool of its class. (In the
+ * code, a parameter `home` is the class.) A private stripe belongs to the thread that has its
+ * number (threads.h). Every thread may use every shared stripe. A thread without a number uses only
+ * shared stripes. So does a thread that calls by way of another copy of this library than the copy
+ * that made the pool, because each copy has its own numbers. A thread is inside a stripe after it
+ * has entered and before it leaves.
  *
  * Stripes:
  *  1. At most one thread is inside a shared stripe. It enters by a compare-and-swap of the flag,
