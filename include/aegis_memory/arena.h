@@ -92,10 +92,10 @@ typedef struct aegis_arena_options {
     /** The largest growth step. 0: AEGIS_ARENA_MAX_BLOCK. A request that finds no room gets a
      *  block of the growth step, or of a part of it, if several such requests fit into that
      *  block. For a request above 64 KiB the block must also add at most a tenth to what is
-     *  reserved. Otherwise the request gets a block of its own. So what a large request reserves
-     *  is at most 1.1 times its size, plus AEGIS_ARENA_MIN_BLOCK, plus its alignment if that is
-     *  above 16. A block that an allocation grows into has room for at least half as much
-     *  again. */
+     *  reserved. Otherwise the request gets a block of its own. So what large requests reserve
+     *  together is at most 1.1 times their sizes, plus AEGIS_ARENA_MIN_BLOCK for each, plus its
+     *  alignment if that is above 16. A block that an allocation grows into has room for at
+     *  least half as much again. */
     size_t max_block_bytes;
     /** Where blocks come from; the struct is copied. NULL: the C heap, or nowhere if `memory` is
      *  set. */

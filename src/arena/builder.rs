@@ -88,9 +88,9 @@ impl<A: ArenaKind> ArenaBuilder<A> {
     /// A request that finds no room gets a block of the growth step, or of a part of it, only if
     /// several such requests fit into this block. If the request is above 64 KiB, the block must
     /// also add at most a tenth to what is reserved. Any other request gets a block of its own. So
-    /// a large request reserves at most 1.1 times its size plus 1 KiB, plus its alignment if that
-    /// is above 16. A new block for a collection that grows has room for at least half as much
-    /// again.
+    /// large requests together reserve at most 1.1 times their sizes, plus 1 KiB for each, plus its
+    /// alignment if that is above 16. A new block for a collection that grows has room for at least
+    /// half as much again.
     pub fn max_block(self, bytes: usize) -> Self {
         Self { max_block: bytes, ..self }
     }
