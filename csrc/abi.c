@@ -231,6 +231,8 @@ static const aegis_i_abi_entry table[] = {
     FIELD(aegis_pool_stats, reserved_bytes),
     FIELD(aegis_pool_stats, acquired_count),
     FIELD(aegis_pool_stats, released_count),
+    FIELD(aegis_pool_stats, cache_reserve_bytes),
+    FIELD(aegis_pool_stats, max_cache_count),
     STRUCT(aegis_pool_slab_info),
     FIELD(aegis_pool_slab_info, base),
     FIELD(aegis_pool_slab_info, size_bytes),

@@ -69,6 +69,7 @@ pub const AEGIS_BUFFER_WAIT: u32 = 2;
 pub const AEGIS_POOL_CACHE_BLOCKS: u32 = 64;
 pub const AEGIS_POOL_MAX_CACHES: u32 = 65536;
 pub const AEGIS_POOL_NO_RACING_FREES: u32 = 1;
+pub const AEGIS_POOL_FIT_CACHES: u32 = 2;
 pub const AEGIS_POOL_LINK_OUT: u32 = 4294967295;
 pub const AEGIS_POOL_LINK_PARKED: u32 = 4294967294;
 pub const AEGIS_POOL_LINK_PARKED_CLEAN: u32 = 4294967293;
@@ -1061,6 +1062,8 @@ pub struct aegis_pool_stats {
     pub reserved_bytes: usize,
     pub acquired_count: u64,
     pub released_count: u64,
+    pub cache_reserve_bytes: usize,
+    pub max_cache_count: usize,
 }
 #[repr(C)]
 #[derive(Debug, Copy, Clone)]

@@ -96,6 +96,7 @@ c_tests! {
     locked_pool_test
     poison_test
     pool_cache_test
+    pool_fit_test
     pool_nested_test
     pool_stress_test
     pool_test

@@ -1,6 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What a lock-free pool does beside handing blocks out: it is made, finished, trimmed and counted.
  *
+ * A pool with AEGIS_POOL_FIT_CACHES chooses its number of caches before it acquires anything. It
+ * compares what pools with more or fewer caches would acquire with what the pool may spend
+ * (fit_caches). So a budget does not see a charge that it would refuse because of caches, unless
+ * its room shrinks meanwhile. If a request is refused all the same, the pool asks for fewer caches
+ * (acquire_slabs).
+ *
  * Finishing and trimming have the pool to themselves: the caller has ordered all other calls before
  * them. So their loads and stores are relaxed. Only the source may use the pool meanwhile, in this
  * same thread. For that the pool is brought into a consistent state, without the slabs that go,
@@ -8,7 +14,16 @@
  * on its own, so while other threads work its numbers need not fit each other. */
 #include "aegis_memory/lock_free_pool.h"
 #include "../base/harden.h"
+#include "../base/threads.h"
 #include "lock_free_state.h"
+
+#define FLAGS (AEGIS_POOL_NO_RACING_FREES | AEGIS_POOL_FIT_CACHES)
+/* The most caches for AEGIS_POOL_FIT_CACHES if the options do not say a number, on a system with
+ * few processors. */
+#define DEFAULT_CACHES ((size_t)16)
+/* With AEGIS_POOL_FIT_CACHES, this part of what the pool acquires without caches is spent on them.
+ */
+#define CACHE_SHARE 4
 
 /* The state of a pool whose own state has gone back to the source, because the source may call the
  * pool then: it has no block. */
@@ -24,25 +39,94 @@ bool aegis_i_lock_free_is_valid(const aegis_lock_free_pool_shared *shared) {
            shared->reserve_count + shared->slabs.step_count == shared->slabs.grid.count;
 }
 
+/* The bytes at the start of the side memory. */
+static size_t head_bytes(size_t cache_count) {
+    return sizeof(aegis_lock_free_pool_shared) + cache_count * sizeof(uint32_t);
+}
+
+/* What a pool acquires: at first, and when it has grown as far as it may. SIZE_MAX: no size_t can
+ * hold the number, or there can be no such pool. */
+typedef struct needs {
+    size_t first_bytes;
+    size_t grown_bytes;
+} needs;
+
+static needs count_needs(const aegis_pool_options *options, size_t cache_count) {
+    needs needed = {SIZE_MAX, SIZE_MAX};
+    aegis_pool_slabs slabs;
+    aegis_error error;
+    if (aegis_i_slabs_plan(&slabs, options, cache_count * AEGIS_POOL_CACHE_BLOCKS,
+                           head_bytes(cache_count), sizeof(uint32_t), &error) != AEGIS_OK)
+        return needed;
+    size_t stride_bytes = slabs.grid.stride_bytes;
+    /* Neither the side memory nor a slab is larger than PTRDIFF_MAX. */
+    needed.first_bytes = slabs.meta_bytes + slabs.grid.count * stride_bytes;
+    if (slabs.index_limit <= (SIZE_MAX - slabs.meta_bytes) / stride_bytes)
+        needed.grown_bytes = slabs.meta_bytes + slabs.index_limit * stride_bytes;
+    return needed;
+}
+
+/* The number of caches for AEGIS_POOL_FIT_CACHES. */
+static size_t fit_caches(const aegis_lock_free_pool_options *options) {
+    needs plain = count_needs(&options->blocks, 0);
+    size_t room_bytes = aegis_i_room(options->blocks.budget);
+    /* Caches take no room from slabs that would fit into the budget without them. */
+    bool spares_growth = plain.grown_bytes <= room_bytes;
+    size_t least_count = 0;
+    size_t most_count = options->max_cache_count;
+    if (most_count == 0)
+        most_count = aegis_i_max(DEFAULT_CACHES, (size_t)aegis_i_processor_count() * 2);
+    most_count = aegis_i_min(most_count, AEGIS_POOL_MAX_CACHES);
+    while (least_count < most_count) {
+        size_t cache_count = most_count - (most_count - least_count) / 2;
+        needs needed = count_needs(&options->blocks, cache_count);
+        if (needed.first_bytes != SIZE_MAX &&
+            needed.first_bytes - plain.first_bytes <= plain.first_bytes / CACHE_SHARE &&
+            (spares_growth ? needed.grown_bytes : needed.first_bytes) <= room_bytes)
+            least_count = cache_count;
+        else
+            most_count = cache_count - 1;
+    }
+    return least_count;
+}
+
+/* Acquires the side memory and the first slab. With AEGIS_POOL_FIT_CACHES it first sets the number
+ * of caches, and halves it as long as the memory is refused. On failure `error` and the record of
+ * the options say why. */
+static aegis_status acquire_slabs(aegis_pool_slabs *slabs,
+                                  const aegis_lock_free_pool_options *options, size_t *cache_count,
+                                  aegis_error *error) {
+    aegis_pool_options blocks = options->blocks;
+    *cache_count = options->max_cache_count;
+    if ((options->flags & AEGIS_POOL_FIT_CACHES) != 0) {
+        /* A refusal that is not the last one leaves no record. */
+        blocks.error = NULL;
+        *cache_count = fit_caches(options);
+        for (; *cache_count != 0; *cache_count /= 2)
+            if (aegis_i_slabs_init(slabs, &blocks, *cache_count * AEGIS_POOL_CACHE_BLOCKS,
+                                   head_bytes(*cache_count), sizeof(uint32_t), error) == AEGIS_OK)
+                return AEGIS_OK;
+    }
+    return aegis_i_slabs_init(slabs, &options->blocks, *cache_count * AEGIS_POOL_CACHE_BLOCKS,
+                              head_bytes(*cache_count), sizeof(uint32_t), error);
+}
+
 aegis_status aegis_lock_free_pool_init(aegis_lock_free_pool *pool,
                                        const aegis_lock_free_pool_options *options) {
     memset(pool, 0, sizeof *pool);
     aegis_error error;
     if (options == NULL)
         return AEGIS_E_INVALID;
-    if ((options->flags & ~AEGIS_POOL_NO_RACING_FREES) != 0)
+    if ((options->flags & ~FLAGS) != 0)
         return aegis_i_slabs_refuse(&options->blocks, &error, AEGIS_E_INVALID, AEGIS_WHAT_FLAGS,
-                                    options->flags, AEGIS_POOL_NO_RACING_FREES);
+                                    options->flags, FLAGS);
     if (options->max_cache_count > AEGIS_POOL_MAX_CACHES)
         return aegis_i_slabs_refuse(&options->blocks, &error, AEGIS_E_INVALID_LAYOUT,
                                     AEGIS_WHAT_CACHES, options->max_cache_count,
                                     AEGIS_POOL_MAX_CACHES);
-    size_t reserve_count = options->max_cache_count * AEGIS_POOL_CACHE_BLOCKS;
-    size_t head_bytes =
-        sizeof(aegis_lock_free_pool_shared) + options->max_cache_count * sizeof(uint32_t);
     aegis_pool_slabs slabs;
-    aegis_status status = aegis_i_slabs_init(&slabs, &options->blocks, reserve_count, head_bytes,
-                                             sizeof(uint32_t), &error);
+    size_t cache_count;
+    aegis_status status = acquire_slabs(&slabs, options, &cache_count, &error);
     if (status != AEGIS_OK)
         return status;
 
@@ -51,10 +135,10 @@ aegis_status aegis_lock_free_pool_init(aegis_lock_free_pool *pool,
     while ((UINT32_C(1) << shared->index_bits) <= slabs.index_limit)
         shared->index_bits++;
     shared->nil = (UINT32_C(1) << shared->index_bits) - 1;
-    shared->reserve_count = (uint32_t)reserve_count;
+    shared->reserve_count = (uint32_t)(cache_count * AEGIS_POOL_CACHE_BLOCKS);
     shared->flags = options->flags;
     shared->links = (_Atomic uint32_t *)(void *)slabs.side;
-    shared->slot_limit = (uint32_t)options->max_cache_count;
+    shared->slot_limit = (uint32_t)cache_count;
     shared->slabs = slabs;
     atomic_init(&shared->head, shared->nil);
     atomic_init(&shared->slab_count, 1);
@@ -93,6 +177,13 @@ static uint32_t count_slots(aegis_lock_free_pool_shared *shared, uint32_t state)
     for (uint32_t slot = 0; slot < shared->slot_limit; slot++)
         slot_count += aegis_i_load(&aegis_i_slots(shared)[slot], memory_order_relaxed) == state;
     return slot_count;
+}
+
+/* What the pool would not have acquired if it were made for no caches. */
+static size_t count_cache_bytes(const aegis_lock_free_pool_shared *shared) {
+    return shared->reserve_count * (shared->slabs.grid.stride_bytes + sizeof(uint32_t)) +
+           aegis_i_round_up(head_bytes(shared->slot_limit), AEGIS_I_META_ALIGN) -
+           aegis_i_round_up(head_bytes(0), AEGIS_I_META_ALIGN);
 }
 
 aegis_status aegis_lock_free_pool_fini(aegis_lock_free_pool *pool) {
@@ -211,4 +302,6 @@ void aegis_lock_free_pool_get_stats(const aegis_lock_free_pool *pool, aegis_pool
     stats->available = stats->capacity > stats->in_use ? stats->capacity - stats->in_use : 0;
     stats->peak_in_use = peak(shared);
     stats->slab_count = slab_count;
+    stats->max_cache_count = shared->slot_limit;
+    stats->cache_reserve_bytes = count_cache_bytes(shared);
 }

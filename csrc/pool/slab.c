@@ -202,10 +202,17 @@ static aegis_status set_counts(aegis_pool_slabs *slabs, const aegis_pool_options
     return AEGIS_OK;
 }
 
-/* Acquires the side memory and lays it out: the head, the arrays with an entry for each index, the
- * directory, the windows. On failure `error` says why. */
-static aegis_status acquire_meta(aegis_pool_slabs *slabs, size_t head_bytes, size_t side_bytes,
-                                 aegis_error *error) {
+/* Where the parts of the side memory begin: the head, the arrays with an entry for each index, the
+ * directory, the windows. */
+typedef struct meta_layout {
+    uint64_t side_at;
+    uint64_t directory_at;
+    uint64_t windows_at;
+} meta_layout;
+
+/* Lays out the side memory, and sets its size and the number of windows. */
+static meta_layout lay_out_meta(aegis_pool_slabs *slabs, size_t head_bytes, size_t side_bytes) {
+    meta_layout at;
     uint32_t window_count = 1;
     if (slabs->slab_limit > 1) {
         /* AEGIS_I_MAX_SLABS bounds slab_limit, so this ends at 2^31 at the latest. */
@@ -213,38 +220,51 @@ static aegis_status acquire_meta(aegis_pool_slabs *slabs, size_t head_bytes, siz
         while (window_count < wanted_count)
             window_count *= 2;
     }
-    uint64_t side_at = (head_bytes + (AEGIS_I_META_ALIGN - 1)) & ~(AEGIS_I_META_ALIGN - 1);
-    uint64_t directory_at = (side_at + (uint64_t)slabs->index_limit * side_bytes + 15) & ~15ULL;
-    uint64_t windows_at = directory_at + (uint64_t)slabs->slab_limit * sizeof(uintptr_t);
-    uint64_t total_bytes = windows_at + (uint64_t)window_count * sizeof(uint32_t);
+    at.side_at = (head_bytes + (AEGIS_I_META_ALIGN - 1)) & ~(AEGIS_I_META_ALIGN - 1);
+    at.directory_at = (at.side_at + (uint64_t)slabs->index_limit * side_bytes + 15) & ~15ULL;
+    at.windows_at = at.directory_at + (uint64_t)slabs->slab_limit * sizeof(uintptr_t);
+    uint64_t total_bytes = at.windows_at + (uint64_t)window_count * sizeof(uint32_t);
     assert(total_bytes <= PTRDIFF_MAX - AEGIS_I_META_ALIGN); /* see most_blocks */
+    slabs->meta_bytes = (size_t)total_bytes;
+    slabs->window_mask = window_count - 1;
+    return at;
+}
 
-    bool zeroed;
-    unsigned char *meta =
-        (unsigned char *)acquire(slabs, (size_t)total_bytes, AEGIS_I_META_ALIGN, &zeroed, error);
+/* Acquires the side memory. On failure `error` says why. */
+static aegis_status acquire_meta(aegis_pool_slabs *slabs, size_t head_bytes, size_t side_bytes,
+                                 aegis_error *error) {
+    meta_layout at = lay_out_meta(slabs, head_bytes, side_bytes);
+    unsigned char *meta = (unsigned char *)aegis_i_slabs_acquire_beside(slabs, slabs->meta_bytes,
+                                                                        AEGIS_I_META_ALIGN, error);
     if (meta == NULL)
         return error->status;
-    if (!zeroed)
-        memset(meta, 0, (size_t)total_bytes);
     slabs->meta = meta;
-    slabs->meta_bytes = (size_t)total_bytes;
-    slabs->side = meta + side_at;
-    slabs->directory = (uintptr_t *)(void *)(meta + directory_at);
-    slabs->windows = (uint32_t *)(void *)(meta + windows_at);
-    slabs->window_mask = window_count - 1;
+    slabs->side = meta + at.side_at;
+    slabs->directory = (uintptr_t *)(void *)(meta + at.directory_at);
+    slabs->windows = (uint32_t *)(void *)(meta + at.windows_at);
     return AEGIS_OK;
+}
+
+aegis_status aegis_i_slabs_plan(aegis_pool_slabs *slabs, const aegis_pool_options *options,
+                                size_t reserve_count, size_t head_bytes, size_t side_bytes,
+                                aegis_error *error) {
+    memset(slabs, 0, sizeof *slabs);
+    memset(error, 0, sizeof *error);
+    aegis_status status = set_stride(slabs, options, reserve_count, error);
+    if (status == AEGIS_OK)
+        status = set_counts(slabs, options, reserve_count, head_bytes, side_bytes, error);
+    if (status == AEGIS_OK)
+        (void)lay_out_meta(slabs, head_bytes, side_bytes);
+    return status;
 }
 
 aegis_status aegis_i_slabs_init(aegis_pool_slabs *slabs, const aegis_pool_options *options,
                                 size_t reserve_count, size_t head_bytes, size_t side_bytes,
                                 aegis_error *error) {
-    memset(slabs, 0, sizeof *slabs);
-    memset(error, 0, sizeof *error);
+    aegis_status status =
+        aegis_i_slabs_plan(slabs, options, reserve_count, head_bytes, side_bytes, error);
     slabs->source = options->source != NULL ? *options->source : aegis_source_pages(0);
     slabs->budget = options->budget;
-    aegis_status status = set_stride(slabs, options, reserve_count, error);
-    if (status == AEGIS_OK)
-        status = set_counts(slabs, options, reserve_count, head_bytes, side_bytes, error);
     if (status == AEGIS_OK)
         status = acquire_meta(slabs, head_bytes, side_bytes, error);
     if (status == AEGIS_OK) {

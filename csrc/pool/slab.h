@@ -51,6 +51,13 @@ AEGIS_I_HIDDEN aegis_status aegis_i_slabs_init(aegis_pool_slabs *slabs,
                                                const aegis_pool_options *options,
                                                size_t reserve_count, size_t head_bytes,
                                                size_t side_bytes, aegis_error *error);
+/* Sets what follows from the options alone: the grid without its base, the numbers of blocks and
+ * slabs, the size of the side memory. It calls neither the source nor the budget. On failure
+ * `error` says why. The parameters are as for aegis_i_slabs_init. */
+AEGIS_I_HIDDEN aegis_status aegis_i_slabs_plan(aegis_pool_slabs *slabs,
+                                               const aegis_pool_options *options,
+                                               size_t reserve_count, size_t head_bytes,
+                                               size_t side_bytes, aegis_error *error);
 /* Gives back every slab and then the side memory, and closes the source. `slabs` may lie in the
  * side memory. It is made all-zero before the first slab goes back: look-ups find nothing from then
  * on. */

@@ -24,9 +24,10 @@
  *
  *  Bounds:
  *  - A cache holds at most AEGIS_POOL_CACHE_BLOCKS free blocks.
- *  - The pool is made for `max_cache_count` caches. For each of them the first slab has a
- *    reserve of AEGIS_POOL_CACHE_BLOCKS more blocks, behind the others. When a cache is made,
- *    its reserve comes into use.
+ *  - The pool is made for `max_cache_count` caches, or for as many as fit
+ *    (AEGIS_POOL_FIT_CACHES). For each of them the first slab has a reserve of
+ *    AEGIS_POOL_CACHE_BLOCKS more blocks, behind the others. When a cache is made, its reserve
+ *    comes into use.
  *  - So at least `capacity` blocks can always be allocated, whatever the caches hold. Without
  *    caches it is exactly that number.
  *  - Beside the slabs: 4 bytes for each block, 16 to 40 bytes for each slab after the first, and
@@ -68,11 +69,26 @@ extern "C" {
  *  the cost of freeing. Every other wrong free is detected as without the flag. */
 #define AEGIS_POOL_NO_RACING_FREES 1u
 
+/** aegis_lock_free_pool_options.flags: the pool is made for as many caches as fit. The most is
+ *  `max_cache_count`; if that is 0, the most is 16, or twice the number of processors if that is
+ *  more. The pool is made for fewer, or for none, in these cases:
+ *  - All caches together add at most a quarter to the bytes that the pool acquires when it is
+ *    made. So there is one for about every 256 of `block_count`.
+ *  - The budget has too little room when the pool is made. If it has room for all blocks that
+ *    the pool may grow to, caches leave that room.
+ *  - The source refuses them.
+ *
+ *  So the pool is not refused because of its caches. aegis_pool_stats.max_cache_count tells how
+ *  many there are. */
+#define AEGIS_POOL_FIT_CACHES 2u
+
 /** How a lock-free pool is made. */
 typedef struct aegis_lock_free_pool_options {
     aegis_pool_options blocks;
     /** How many caches may be open at a time. For each the pool has a reserve of
-     *  AEGIS_POOL_CACHE_BLOCKS more blocks. 0: the pool has no caches. */
+     *  AEGIS_POOL_CACHE_BLOCKS more blocks. The pool is made for exactly this number, or not at
+     *  all. 0: the pool has no caches, and aegis_pool_cache_init fails. The flag
+     *  AEGIS_POOL_FIT_CACHES changes both. */
     size_t max_cache_count;
     /** AEGIS_POOL_* or 0. */
     uint32_t flags;
@@ -120,7 +136,8 @@ typedef struct aegis_pool_cache {
  *  On failure:     `pool` is all-zero; the source is not closed.
  *  Ownership:      the caller's; finish it with aegis_lock_free_pool_fini.
  *  Threads:        one, before any other uses the pool.
- *  Cost:           O(1) and two acquires; O(blocks) if the source does not zero its memory.
+ *  Cost:           O(1) and two acquires; O(blocks) if the source does not zero its memory. With
+ *                  AEGIS_POOL_FIT_CACHES each refusal of the source or the budget adds two.
  */
 AEGIS_API aegis_status aegis_lock_free_pool_init(aegis_lock_free_pool *pool,
                                                  const aegis_lock_free_pool_options *options);
@@ -257,7 +274,8 @@ AEGIS_API void aegis_lock_free_pool_get_stats(const aegis_lock_free_pool *pool,
 /** Makes a cache in front of a pool.
  *  @param cache  memory for the struct; its content is overwritten.
  *  @param pool   outlives the cache.
- *  @return       AEGIS_OK; AEGIS_E_LIMIT_EXCEEDED when `max_cache_count` caches are open.
+ *  @return       AEGIS_OK; AEGIS_E_LIMIT_EXCEEDED when as many caches are open as the pool was
+ *                made for: see `max_cache_count` of aegis_pool_stats.
  *  On failure:   `cache` is all-zero except for its error record.
  *  Ownership:    the caller's; finish it with aegis_pool_cache_fini, even if the thread that
  *                used it has ended.

@@ -162,13 +162,19 @@ typedef struct aegis_pool_stats {
     size_t parked;
     /** Slabs held now. */
     size_t slab_count;
-    /** Bytes acquired from the source and not released, side arrays included. */
+    /** Bytes acquired from the source and not released: slabs, side arrays, and what is set
+     *  aside for caches. */
     size_t reserved_bytes;
     /** Pieces of memory acquired from the source so far: the slabs, and one piece for the side
      *  arrays. */
     uint64_t acquired_count;
     /** Pieces of memory released to the source so far. */
     uint64_t released_count;
+    /** Bytes of reserved_bytes that the pool has set aside for caches: it would have acquired so
+     *  many less if it had been made for none. Always 0 for a pool that has no caches. */
+    size_t cache_reserve_bytes;
+    /** How many caches of the pool may be open at a time. */
+    size_t max_cache_count;
 } aegis_pool_stats;
 
 /** One slab, as the get_slab functions report it. */

@@ -31,12 +31,18 @@ pub struct PoolStats {
     pub parked: usize,
     /// Slabs that the pool holds now.
     pub slab_count: usize,
-    /// Bytes acquired from the source and not released, side arrays included.
+    /// Bytes acquired from the source and not released: slabs, side arrays, and what is set aside
+    /// for caches.
     pub reserved_bytes: usize,
     /// Pieces of memory ever acquired from the source: slabs, and one piece for the side arrays.
     pub acquired_count: u64,
     /// Pieces of memory ever released to the source.
     pub released_count: u64,
+    /// Bytes of `reserved_bytes` that the pool has set aside for caches: it would have acquired so
+    /// many less if it had been made for none. Always 0 for a pool that has no caches.
+    pub cache_reserve_bytes: usize,
+    /// How many caches of the pool can be open at a time.
+    pub max_cache_count: usize,
 }
 
 impl PoolStats {
@@ -64,6 +70,8 @@ impl PoolStats {
             reserved_bytes: raw.reserved_bytes,
             acquired_count: raw.acquired_count,
             released_count: raw.released_count,
+            cache_reserve_bytes: raw.cache_reserve_bytes,
+            max_cache_count: raw.max_cache_count,
         }
     }
 }

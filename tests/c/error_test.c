@@ -118,8 +118,9 @@ static void pool_that_cannot_be_made_names_what_was_asked_and_allowed(void) {
 
 static void lock_free_pool_names_flags_and_caches(void) {
     static const row rows[] = {
-        {"flags", AEGIS_E_INVALID, AEGIS_WHAT_FLAGS, 0x81, AEGIS_POOL_NO_RACING_FREES,
-         "invalid argument: flags 0x81 requested, only those of 0x1 allowed"},
+        {"flags", AEGIS_E_INVALID, AEGIS_WHAT_FLAGS, 0x81,
+         AEGIS_POOL_NO_RACING_FREES | AEGIS_POOL_FIT_CACHES,
+         "invalid argument: flags 0x81 requested, only those of 0x3 allowed"},
         {"caches", AEGIS_E_INVALID_LAYOUT, AEGIS_WHAT_CACHES, 70000, AEGIS_POOL_MAX_CACHES,
          "invalid argument: 70000 caches requested, at most 65536 allowed"},
     };

@@ -45,7 +45,7 @@ static void init_refuses_what_makes_no_pool(void) {
     CHECK(aegis_lock_free_pool_init(&pool, NULL) == AEGIS_E_INVALID);
     CHECK(aegis_lock_free_pool_init(&pool, &options) == AEGIS_E_INVALID);
     options = lock_free_options(8, 1, 0, 0, NULL);
-    options.flags = 2;
+    options.flags = AEGIS_POOL_FIT_CACHES << 1;
     CHECK(aegis_lock_free_pool_init(&pool, &options) == AEGIS_E_INVALID);
     options = lock_free_options(8, 1, 0, AEGIS_POOL_MAX_CACHES + 1, NULL);
     CHECK(aegis_lock_free_pool_init(&pool, &options) == AEGIS_E_INVALID_LAYOUT);
