@@ -138,24 +138,10 @@ fn cache_beyond_the_limit_passes_calls_on_and_holds_nothing() {
 }
 
 #[test]
-fn pool_makes_caches_by_its_size_and_none_beneath_a_budget() {
-    let open = |pool: &LockFreePool| {
-        let caches: Vec<_> = (0..20).map(|_| pool.cache()).collect();
-        caches.iter().filter(|cache| cache.is_open()).count()
-    };
-    assert_eq!(open(&LockFreePool::new(8, 63)), 0);
-    assert_eq!(open(&LockFreePool::new(8, 200)), 3);
-    assert_eq!(open(&LockFreePool::new(8, 100_000)), 16);
-    let budget = MemoryBudget::new("pool", MemoryBudget::UNLIMITED);
-    let builder = || LockFreePool::builder().block_size(8).blocks(1000).budget(&budget);
-    assert_eq!(open(&builder().build().unwrap()), 0);
-    assert_eq!(open(&builder().caches(2).build().unwrap()), 2);
-}
-
-#[test]
 fn cache_put_takes_blocks_of_its_pool_and_sends_others_home() {
-    let (pool, other) = (Arc::new(LockFreePool::new(64, 128)), LockFreePool::new(64, 128));
+    let (pool, other) = (Arc::new(LockFreePool::new(64, 256)), LockFreePool::new(64, 256));
     let cache = pool.cache();
+    assert!(cache.is_open());
     cache.put(pool.alloc().unwrap());
     cache.put(pool.alloc_owned().unwrap());
     cache.put(cache.alloc().unwrap().detach());
@@ -243,7 +229,7 @@ fn more_threads_than_blocks_take_and_give_back_several_at_once() {
 
 #[test]
 fn cache_moves_to_another_thread_and_may_be_forgotten() {
-    let pool = LockFreePool::new(64, 256);
+    let pool = LockFreePool::new(64, 512);
     let cache = pool.cache();
     drop(cache.alloc().unwrap());
     thread::scope(|threads| {

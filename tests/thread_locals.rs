@@ -38,7 +38,7 @@ fn work_elsewhere() {
     let arena = Arena::builder().source(panicking()).build().unwrap();
     assert_eq!(panic_of(|| arena.alloc(100)), "acquire panics");
     arena.alloc(100);
-    let pool = LockFreePool::new(64, 128);
+    let pool = LockFreePool::new(64, 256);
     drop(pool.cache().alloc().unwrap());
     let source = panicking();
     assert_eq!(
@@ -180,7 +180,7 @@ thread_local_of!(pool_that_grows, Pool, growing(Pool::builder()), |pool| {
     drop(blocks);
     pool.trim(0);
 });
-thread_local_of!(lock_free_pool, LockFreePool, LockFreePool::new(64, 128), |pool| {
+thread_local_of!(lock_free_pool, LockFreePool, LockFreePool::new(64, 256), |pool| {
     let mut blocks = Vec::new();
     pool.alloc_n(8, &mut blocks).unwrap();
     drop(pool.cache().alloc().unwrap());

@@ -26,11 +26,16 @@ impl<P: Make> PoolKind for P {}
 /// so it cannot implement it. It cannot call the methods either, because each takes a [`Key`].
 pub trait Make: Source + Sized {
     /// Makes the pool. On failure, the reason is in the record that the options' `error` points to.
+    /// A lock-free pool chooses the number of caches itself if it is `None`.
     ///
     /// # Safety
     ///
     /// The pointers in the options fulfil what the init function in C requires of them.
-    unsafe fn make(key: Key, options: &ffi::aegis_pool_options, caches: usize) -> Option<Self>;
+    unsafe fn make(
+        key: Key,
+        options: &ffi::aegis_pool_options,
+        caches: Option<usize>,
+    ) -> Option<Self>;
 
     /// The pool's statistics.
     fn figures(&self, key: Key) -> PoolStats;
@@ -115,6 +120,9 @@ impl<P: PoolKind> PoolBuilder<P> {
     /// most 8 bytes for each block), and the reserves of caches. The pool keeps the budget alive.
     /// See [`crate::budget`].
     ///
+    /// The blocks come before the caches: a [`LockFreePool`](super::LockFreePool) has as many of
+    /// its default caches as the budget has room for, and is not refused because of them.
+    ///
     /// A pool with a lock does not hold it while a pressure callback runs, so the callback may use
     /// the pool.
     pub fn budget(self, budget: &MemoryBudget) -> Self {
@@ -133,7 +141,6 @@ impl<P: PoolKind> PoolBuilder<P> {
     /// - [`AllocError::OutOfMemory`] when the source refuses.
     /// - [`AllocError::LimitExceeded`] when the budget refuses.
     pub fn build(self) -> Result<P, AllocError> {
-        let caches = self.cache_count();
         let source = self.source?;
         let mut error = MaybeUninit::<ffi::aegis_error>::uninit();
         let options = ffi::aegis_pool_options {
@@ -148,7 +155,7 @@ impl<P: PoolKind> PoolBuilder<P> {
         let made = unwind::call_keeping(Option::is_some, || {
             // SAFETY: the pool copies the source, if there is one, and the source's context lives
             // until the pool closes the source.
-            unsafe { P::make(KEY, &options, caches) }
+            unsafe { P::make(KEY, &options, self.caches) }
         });
         match made {
             Some(pool) => {
@@ -163,28 +170,4 @@ impl<P: PoolKind> PoolBuilder<P> {
             }
         }
     }
-
-    fn cache_count(&self) -> usize {
-        let default = || {
-            let most = self.max_blocks.max(self.blocks);
-            let align = self.align.max(16);
-            default_caches(self.blocks, most, self.block_size, align)
-        };
-        self.caches.unwrap_or_else(|| if self.budget.is_some() { 0 } else { default() })
-    }
-}
-
-/// The number of caches of a pool whose builder was not told one. Their reserves at most double the
-/// pool. They take neither block numbers nor address space from the blocks that were asked for.
-fn default_caches(blocks: usize, max_blocks: usize, block_size: usize, align: usize) -> usize {
-    const RESERVE: usize = ffi::AEGIS_POOL_CACHE_BLOCKS as usize;
-    // The most bytes that a block takes: a checker keeps a gap behind each block.
-    let stride = block_size.saturating_add(align).saturating_add(16);
-    let in_slab = (isize::MAX as usize).saturating_sub(align.max(4096)) / stride;
-    // The side array has one link for each block. What else lies beside the slabs takes less than
-    // half of the address space.
-    let beside = isize::MAX as usize / 2 / mem::size_of::<u32>();
-    let numbers = (ffi::AEGIS_POOL_MAX_BLOCKS as usize).min(beside.max(max_blocks));
-    let room = in_slab.saturating_sub(blocks).min(numbers.saturating_sub(max_blocks));
-    (blocks / RESERVE).min(16).min(room / RESERVE)
 }

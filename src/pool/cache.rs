@@ -59,9 +59,28 @@ bulk_methods!(['p] PoolCache<'p>);
 impl LockFreePool {
     /// A cache of up to 64 free blocks in front of the pool, for one thread.
     ///
-    /// The number of caches that can be open at a time is [set](super::PoolBuilder::caches) when
-    /// the pool is made. If that many are open, this one is closed: it holds no blocks and passes
-    /// every call to the pool. See [`PoolCache::is_open`].
+    /// The number of caches that can be open at a time is
+    /// [chosen or set](super::PoolBuilder::caches) when the pool is made, and
+    /// [`PoolStats::max_cache_count`](super::PoolStats::max_cache_count) tells it. If that many are
+    /// open already, this one is closed. The number is 0 in a small pool, in one whose budget had
+    /// no room left, and after `.caches(0)`.
+    ///
+    /// A closed cache holds no blocks and passes every call to the pool. So it always works, and
+    /// each call costs what the pool's own calls cost. It does not open later.
+    /// [`PoolCache::is_open`] tells whether a cache is open.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use aegis_memory::pool::LockFreePool;
+    ///
+    /// let pool = LockFreePool::builder().block_size(64).blocks(100).caches(1).build()?;
+    /// let (first, second) = (pool.cache(), pool.cache());
+    /// assert!(first.is_open() && !second.is_open());
+    /// let block = second.alloc()?; // from the pool
+    /// # drop(block);
+    /// # Ok::<(), aegis_memory::AllocError>(())
+    /// ```
     pub fn cache(&self) -> PoolCache<'_> {
         PoolCache::new(self)
     }

@@ -139,11 +139,22 @@ shared_source!(LockFreePool {
 impl PoolBuilder<LockFreePool> {
     /// How many caches can be open at a time. For each of them, the pool reserves 64 more blocks
     /// behind those of the first slab. So the pool can hand out as many blocks as its capacity,
-    /// however many free blocks lie in caches.
+    /// however many free blocks lie in caches. The pool is made for exactly `count` caches. If the
+    /// budget or the source refuses their reserves, [`build`](Self::build) fails. More than 65,536
+    /// caches are refused as [`AllocError::Invalid`].
     ///
-    /// The default is one cache for every 64 of `blocks`, but at most 16, and only as many as leave
-    /// room for the blocks that were asked for. In a pool with a budget the default is none,
-    /// because the budget is charged for the reserves.
+    /// Without this call, the pool has twice as many caches as there are processors, or 16 if that
+    /// is more. It has fewer, or none, where they do not fit:
+    ///
+    /// - All caches together add at most a quarter to the bytes that the pool acquires when it is
+    ///   built. So there is one cache for every 256 of `blocks`, and none in a pool of less than
+    ///   about 250 blocks.
+    /// - A [`budget`](Self::budget) must have room for them when the pool is built. If it has room
+    ///   for all `max_blocks` blocks, it keeps that room.
+    /// - If the source refuses them, the pool asks again with fewer.
+    ///
+    /// [`PoolStats::max_cache_count`] tells the number, and [`PoolStats::cache_reserve_bytes`] what
+    /// it costs.
     pub fn caches(mut self, count: usize) -> Self {
         self.caches = Some(count);
         self
@@ -151,12 +162,17 @@ impl PoolBuilder<LockFreePool> {
 }
 
 impl Make for LockFreePool {
-    unsafe fn make(_: Key, options: &ffi::aegis_pool_options, caches: usize) -> Option<Self> {
+    unsafe fn make(
+        _: Key,
+        options: &ffi::aegis_pool_options,
+        caches: Option<usize>,
+    ) -> Option<Self> {
+        let fit = if caches.is_none() { ffi::AEGIS_POOL_FIT_CACHES } else { 0 };
         let options = ffi::aegis_lock_free_pool_options {
             blocks: *options,
-            max_cache_count: caches,
+            max_cache_count: caches.unwrap_or(0),
             // A block has one handle, which gives it back once.
-            flags: ffi::AEGIS_POOL_NO_RACING_FREES,
+            flags: ffi::AEGIS_POOL_NO_RACING_FREES | fit,
         };
         // SAFETY: the call writes the whole struct, and the caller guarantees valid options.
         let raw = unsafe { made(|raw| ffi::aegis_lock_free_pool_init(raw, &options)) }?;

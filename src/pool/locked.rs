@@ -185,7 +185,11 @@ shared_source!(LockedPool {
 });
 
 impl Make for LockedPool {
-    unsafe fn make(_: Key, options: &ffi::aegis_pool_options, _caches: usize) -> Option<Self> {
+    unsafe fn make(
+        _: Key,
+        options: &ffi::aegis_pool_options,
+        _caches: Option<usize>,
+    ) -> Option<Self> {
         // SAFETY: the call writes the whole struct, and the caller guarantees valid options.
         let raw = unsafe { made(|raw| ffi::aegis_locked_pool_init(raw, options)) }?;
         Some(Self { raw })

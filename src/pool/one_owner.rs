@@ -225,7 +225,11 @@ impl Source for Pool {
 }
 
 impl Make for Pool {
-    unsafe fn make(_: Key, options: &ffi::aegis_pool_options, _caches: usize) -> Option<Self> {
+    unsafe fn make(
+        _: Key,
+        options: &ffi::aegis_pool_options,
+        _caches: Option<usize>,
+    ) -> Option<Self> {
         // SAFETY: the call writes the whole struct, and the caller guarantees valid options.
         let raw = unsafe { made(|raw| ffi::aegis_pool_init(raw, options)) }?;
         Some(Self { raw: UnsafeCell::new(raw) })

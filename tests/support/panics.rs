@@ -99,7 +99,7 @@ pub fn bystanders() {
     locked.reset();
     let recycler = ArenaRecycler::new(1, 4096);
     recycler.get().alloc(10);
-    let pool = LockFreePool::new(64, 128);
+    let pool = LockFreePool::new(64, 256);
     drop((pool.alloc().unwrap(), pool.cache().alloc().unwrap()));
     let pool = LockedPool::new(64, 4);
     drop((pool.alloc().unwrap(), pool.alloc_timeout(Duration::MAX).unwrap()));
