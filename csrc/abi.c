@@ -7,8 +7,8 @@
 #include <stdalign.h>
 
 /* clang-format off */
-#define STRUCT(type) {#type, "size of", sizeof(type)}, {#type, "align of", alignof(type)}
-#define FIELD(type, field) {#type, #field, offsetof(type, field)}
+#define STRUCT(type) {#type, "size of", sizeof(type), 0}, {#type, "align of", alignof(type), 0}
+#define FIELD(type, field) {#type, #field, offsetof(type, field), sizeof(((type *)0)->field)}
 /* clang-format on */
 
 static const aegis_i_abi_entry table[] = {

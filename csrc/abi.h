@@ -10,6 +10,8 @@ typedef struct aegis_i_abi_entry {
     const char *type;
     const char *field;
     size_t value;
+    /* The size of the field; 0 in the lines of the struct itself. */
+    size_t field_bytes;
 } aegis_i_abi_entry;
 
 /* Returns the table, which is in static memory, and the number of its lines. */

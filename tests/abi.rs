@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! C and Rust must agree on every public struct: its size, its alignment, and the offset of each
-//! field.
+//! C and Rust must agree on every public struct: its size, its alignment, and the offset and size of
+//! each field.
 //!
 //! The numbers of C are in a table that is compiled with the core (`csrc/abi.c`); the test measures
 //! those of Rust. Both sides must name every struct and field of `src/bindings.rs`, so that neither
@@ -17,6 +17,7 @@ struct Entry {
     name: *const c_char,
     field: *const c_char,
     value: usize,
+    field_bytes: usize,
 }
 
 extern "C" {
@@ -24,6 +25,15 @@ extern "C" {
 }
 
 type Table = BTreeMap<(String, String), usize>;
+
+/// The name of the line with the size of a field.
+fn size_of_field(field: &str) -> String {
+    format!("size of {field}")
+}
+
+fn size_of_pointee<T>(_: *const T) -> usize {
+    size_of::<T>()
+}
 
 fn c_table() -> Table {
     let mut count = 0;
@@ -37,8 +47,14 @@ fn c_table() -> Table {
         unsafe { CStr::from_ptr(p) }.to_str().expect("C names are ASCII").to_string()
     };
     let lines = entries.iter().map(|entry| ((text(entry.name), text(entry.field)), entry.value));
-    let table: Table = lines.collect();
+    let mut table: Table = lines.collect();
     assert_eq!(table.len(), count, "a line of the C table is there twice");
+    let fields = entries.iter().filter(|entry| entry.field_bytes != 0);
+    table.extend(
+        fields.map(|entry| {
+            ((text(entry.name), size_of_field(&text(entry.field))), entry.field_bytes)
+        }),
+    );
     table
 }
 
@@ -58,6 +74,7 @@ macro_rules! rust_table {
                     // SAFETY: the address of a field, which is not read.
                     let at = unsafe { addr_of!((*base).$field) };
                     line(stringify!($name), stringify!($field), at as usize - base as usize);
+                    line(stringify!($name), &size_of_field(stringify!($field)), size_of_pointee(at));
                 )*
             )*
             table
@@ -133,7 +150,8 @@ fn c_and_rust_agree_on_every_size_alignment_and_offset() {
 
 #[test]
 fn every_struct_and_field_of_the_bindings_is_compared() {
-    let is_field = |(_, field): &(String, String)| field != "size of" && field != "align of";
+    let is_field =
+        |(_, field): &(String, String)| !field.contains("size of") && field != "align of";
     let compared: Vec<_> = c_table().into_keys().filter(is_field).collect();
     assert!(compared.len() > 50);
     assert_eq!(compared, names_in_bindings());
