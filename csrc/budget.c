@@ -325,6 +325,7 @@ aegis_status aegis_budget_on_pressure(aegis_budget *budget, uint32_t percent,
 }
 
 void aegis_budget_get_figures(const aegis_budget *budget, aegis_budget_figures *figures) {
+    memset(figures, 0, sizeof *figures);
     memcpy(figures->name, budget->name, sizeof figures->name);
     figures->used_bytes = aegis_i_load(&budget->used_bytes, memory_order_relaxed);
     figures->peak_bytes = aegis_i_load(&budget->peak_bytes, memory_order_relaxed);

@@ -83,6 +83,9 @@ c_tests! {
     count_limit_test
     error_record_test
     error_test
+    filled_errors_test
+    filled_objects_test
+    filled_structs_test
     fork_test
     lock_free_arena_defer_test
     lock_free_arena_memory_test

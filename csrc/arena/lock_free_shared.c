@@ -19,6 +19,7 @@
 #include "../base/text.h"
 #include "defer.h"
 #include "lock_free_state.h"
+#include "stats.h"
 
 #include <stdlib.h>
 
@@ -303,15 +304,16 @@ void aegis_lock_free_arena_get_stats(const aegis_lock_free_arena *arena, aegis_a
     /* Acquire: as in sum_used. */
     const aegis_i_shared_block *current = aegis_i_load(&shared->current, memory_order_acquire);
     const aegis_i_shared_block *first = current == &shared->origin ? after(current) : NULL;
-    stats->remaining_bytes = first != NULL ? first->capacity_bytes - used_of(first)
+    size_t remaining_bytes = first != NULL ? first->capacity_bytes - used_of(first)
                                            : current->capacity_bytes - used_of(current);
-    stats->used_bytes = sum_used(shared, &stats->wasted_bytes);
-    stats->peak_used_bytes = aegis_i_max(
-        aegis_i_load(&shared->peak_used_bytes, memory_order_relaxed), stats->used_bytes);
-    stats->capacity_bytes = aegis_i_load(&shared->capacity_bytes, memory_order_relaxed);
-    stats->reserved_bytes = aegis_i_load(&shared->reserved_bytes, memory_order_relaxed);
-    stats->block_count = aegis_i_load(&shared->block_count, memory_order_relaxed);
-    stats->acquired_count = aegis_i_load(&shared->acquired_count, memory_order_relaxed);
-    stats->released_count = shared->released_count;
-    stats->reset_count = shared->reset_count;
+    size_t wasted_bytes;
+    size_t used_bytes = sum_used(shared, &wasted_bytes);
+    size_t peak_used_bytes =
+        aegis_i_max(aegis_i_load(&shared->peak_used_bytes, memory_order_relaxed), used_bytes);
+    aegis_i_arena_fill_stats(stats, aegis_i_load(&shared->capacity_bytes, memory_order_relaxed),
+                             aegis_i_load(&shared->reserved_bytes, memory_order_relaxed),
+                             used_bytes, peak_used_bytes, remaining_bytes, wasted_bytes,
+                             aegis_i_load(&shared->block_count, memory_order_relaxed),
+                             aegis_i_load(&shared->acquired_count, memory_order_relaxed),
+                             shared->released_count, shared->reset_count);
 }

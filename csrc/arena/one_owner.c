@@ -9,6 +9,7 @@
 #include "guard.h"
 #include "mark.h"
 #include "scope.h"
+#include "stats.h"
 #include "trim.h"
 
 /* Makes the first block in the caller's memory, if that has room for one. */
@@ -182,16 +183,12 @@ void aegis_arena_clear(aegis_arena *arena) {
 
 void aegis_arena_get_stats(const aegis_arena *arena, aegis_arena_stats *stats) {
     size_t used_bytes = aegis_i_arena_used(arena);
-    stats->capacity_bytes = arena->capacity_bytes;
-    stats->reserved_bytes = arena->reserved_bytes;
-    stats->used_bytes = used_bytes;
-    stats->peak_used_bytes = aegis_i_max(arena->peak_used_bytes, used_bytes);
-    stats->remaining_bytes = (size_t)(aegis_i_arena_end(arena) - arena->ptr);
-    stats->wasted_bytes = arena->wasted_bytes;
-    stats->block_count = arena->block_count;
-    stats->acquired_count = arena->acquired_count;
-    stats->released_count = arena->released_count;
-    stats->reset_count = arena->reset_count;
+    size_t peak_used_bytes = aegis_i_max(arena->peak_used_bytes, used_bytes);
+    size_t remaining_bytes = (size_t)(aegis_i_arena_end(arena) - arena->ptr);
+    aegis_i_arena_fill_stats(stats, arena->capacity_bytes, arena->reserved_bytes, used_bytes,
+                             peak_used_bytes, remaining_bytes, arena->wasted_bytes,
+                             arena->block_count, arena->acquired_count, arena->released_count,
+                             arena->reset_count);
 }
 
 const aegis_arena_block *aegis_arena_next_block(const aegis_arena *arena,
@@ -204,6 +201,7 @@ const aegis_arena_block *aegis_arena_next_block(const aegis_arena *arena,
     bool idle =
         previous != NULL && (previous == arena->last || info->state == AEGIS_ARENA_BLOCK_IDLE);
     const unsigned char *top = block == arena->block ? arena->ptr : block->top;
+    memset(info, 0, sizeof *info);
     info->capacity_bytes = aegis_i_block_capacity(block);
     info->used_bytes = idle ? 0 : (size_t)(top - aegis_i_block_start(block));
     info->state = block == arena->block ? AEGIS_ARENA_BLOCK_CURRENT

@@ -124,6 +124,17 @@ static aegis_status copy_view(const aegis_buffer *buffer, aegis_buffer_mut *writ
     return status;
 }
 
+/* Gives up the reference to an owner whose bytes `copy` has now. If the owner has no reference, the
+ * handle was a stale one: then the copy is released, and the handle is refused. */
+static aegis_status leave_owner(aegis_buffer_owner *owner, aegis_buffer_mut *copy,
+                                size_t size_bytes, aegis_error *error) {
+    aegis_status status = aegis_i_buffer_unref(owner);
+    if (status == AEGIS_OK)
+        return AEGIS_OK;
+    (void)aegis_buffer_mut_release(copy);
+    return aegis_i_buffer_refuse(error, status, AEGIS_WHAT_HANDLE, size_bytes);
+}
+
 aegis_status aegis_buffer_into_mut(aegis_buffer *buffer, aegis_buffer_mut *writer,
                                    aegis_budget *budget, aegis_error *error) {
     aegis_status status = aegis_buffer_try_into_mut(buffer, writer);
@@ -132,7 +143,11 @@ aegis_status aegis_buffer_into_mut(aegis_buffer *buffer, aegis_buffer_mut *write
     if (buffer->data == NULL)
         return aegis_i_buffer_refuse(error, AEGIS_E_INVALID, AEGIS_WHAT_HANDLE, 0);
     status = copy_view(buffer, writer, budget, error);
-    return status == AEGIS_OK ? aegis_buffer_release(buffer) : status;
+    if (status == AEGIS_OK)
+        status = leave_owner(buffer->owner, writer, buffer->length, error);
+    if (status == AEGIS_OK)
+        memset(buffer, 0, sizeof *buffer);
+    return status;
 }
 
 aegis_status aegis_buffer_compact(aegis_buffer *buffer, aegis_budget *budget, aegis_error *error) {
@@ -144,10 +159,11 @@ aegis_status aegis_buffer_compact(aegis_buffer *buffer, aegis_budget *budget, ae
         return AEGIS_OK;
     aegis_buffer_mut writer;
     aegis_status status = copy_view(buffer, &writer, budget, error);
-    if (status != AEGIS_OK)
-        return status;
-    *buffer = aegis_buffer_mut_freeze(&writer);
-    return aegis_i_buffer_unref(owner);
+    if (status == AEGIS_OK)
+        status = leave_owner(owner, &writer, buffer->length, error);
+    if (status == AEGIS_OK)
+        *buffer = aegis_buffer_mut_freeze(&writer);
+    return status;
 }
 
 /* Makes an empty writer that will replace `writer`. It has twice the capacity, or the capacity of
@@ -187,7 +203,8 @@ aegis_status aegis_buffer_mut_reserve(aegis_buffer_mut *writer, size_t additiona
     if (status != AEGIS_OK)
         return status;
     (void)aegis_buffer_mut_append(&larger, writer->data, writer->length);
-    aegis_buffer_owner *owner = writer->owner;
-    *writer = larger;
-    return aegis_i_buffer_unref(owner);
+    status = leave_owner(writer->owner, &larger, additional_bytes, error);
+    if (status == AEGIS_OK)
+        *writer = larger;
+    return status;
 }

@@ -353,6 +353,7 @@ size_t aegis_buffer_pool_iovecs(const aegis_buffer_pool *pool, aegis_iovec *iove
 }
 
 static void get_class_stats(const aegis_i_buffer_class *home, aegis_buffer_class_stats *stats) {
+    memset(stats, 0, sizeof *stats);
     stats->buffer_bytes = home->buffer_bytes;
     stats->capacity = aegis_lock_free_pool_capacity(&home->pool);
     stats->max_capacity = home->max_count;

@@ -461,6 +461,7 @@ aegis_status aegis_i_slabs_get(const aegis_pool_slabs *slabs, size_t slab,
     uintptr_t entry = aegis_i_slabs_entry(slabs, (uint32_t)slab);
     if (entry == 0)
         return AEGIS_E_EXHAUSTED;
+    memset(info, 0, sizeof *info);
     info->base = aegis_i_slab_base(entry);
     info->size_bytes = slab_bytes(slabs, (uint32_t)slab);
     info->first_index = aegis_i_slab_start(slabs, (uint32_t)slab);
