@@ -1164,6 +1164,13 @@ extern "C" {
 extern "C" {
     pub fn aegis_pool_last_error(pool: *const aegis_pool, error: *mut aegis_error);
 }
+extern "C" {
+    pub fn aegis_pool_explain(
+        pool: *const aegis_pool,
+        buffer: *mut ::core::ffi::c_char,
+        buffer_bytes: usize,
+    ) -> usize;
+}
 #[repr(C)]
 #[derive(Debug)]
 pub struct aegis_locked_pool_shared {
@@ -1546,6 +1553,13 @@ extern "C" {
         cache: *const aegis_pool_cache,
         error: *mut aegis_error,
     );
+}
+extern "C" {
+    pub fn aegis_pool_cache_explain(
+        cache: *const aegis_pool_cache,
+        buffer: *mut ::core::ffi::c_char,
+        buffer_bytes: usize,
+    ) -> usize;
 }
 #[repr(C)]
 #[derive(Debug)]

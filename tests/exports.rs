@@ -32,6 +32,18 @@ fn list_names_what_the_bindings_do() {
     assert_eq!(kept, fresh, "csrc/exports.txt is stale: run this test with AEGIS_BLESS=1");
 }
 
+/// In Rust the text is the `Display` of `AllocError`.
+#[test]
+fn every_object_that_keeps_an_error_explains_it() {
+    let names = bound();
+    let objects: Vec<_> =
+        names.iter().filter_map(|name| name.strip_suffix("_last_error")).collect();
+    assert!(objects.len() >= 3, "only {objects:?} keep an error");
+    for object in objects {
+        assert!(names.contains(&*format!("{object}_explain")), "{object} has no _explain");
+    }
+}
+
 /// The columns of `readelf -sW` are: number, value, size, type, binding, visibility, more columns
 /// on some machines, section, name.
 #[cfg(target_os = "linux")]

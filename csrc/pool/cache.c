@@ -171,3 +171,7 @@ aegis_status aegis_pool_cache_free_n(aegis_pool_cache *cache, void *const *block
 void aegis_pool_cache_last_error(const aegis_pool_cache *cache, aegis_error *error) {
     *error = cache->failed;
 }
+
+size_t aegis_pool_cache_explain(const aegis_pool_cache *cache, char *buffer, size_t buffer_bytes) {
+    return aegis_error_explain(&cache->failed, buffer, buffer_bytes);
+}

@@ -37,7 +37,8 @@ typedef struct aegis_arena_recycler_options {
     size_t max_idle_count;
     /** What an arena in stock is trimmed to: bytes, block headers included. */
     size_t keep_bytes;
-    /** Says why the recycler could not be made; it is written only then. NULL: not wanted. */
+    /** Says why the recycler could not be made; it is written only then. aegis_error_explain
+     *  writes it as a sentence. NULL: not wanted. */
     aegis_error *error;
 } aegis_arena_recycler_options;
 
@@ -84,7 +85,8 @@ AEGIS_API aegis_status aegis_arena_recycler_fini(aegis_arena_recycler *recycler)
 
 /** Hands out an arena: one from stock, or a new one if the stock is empty.
  *  @param arena  memory for the struct; its content is overwritten.
- *  @param error  overwritten on failure; NULL if the reason is not wanted.
+ *  @param error  overwritten on failure; aegis_error_explain writes it as a sentence. NULL if
+ *                the reason is not wanted.
  *  @return       as aegis_arena_init; AEGIS_E_EXHAUSTED when SIZE_MAX arenas are out;
  *                AEGIS_E_FORKED.
  *  On failure:   `arena` is all-zero except for its error record.

@@ -222,7 +222,8 @@ struct aegis_budget;
 /** aegis_error.what: levels of a tree of budgets. */
 #define AEGIS_WHAT_LEVELS 19u
 
-/** Why a request failed, in numbers: what was asked, and what was allowed. */
+/** Why a request failed, in numbers: what was asked, and what was allowed. aegis_error_explain
+ *  writes any record as a sentence. */
 typedef struct aegis_error {
     /** AEGIS_OK when nothing has failed yet. */
     aegis_status status;

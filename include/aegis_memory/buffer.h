@@ -125,7 +125,8 @@ AEGIS_API aegis_buffer aegis_buffer_from_static(const void *data, size_t length)
  *  @param buffer  overwritten.
  *  @param data    not NULL unless `length` is 0. For no bytes nothing is allocated.
  *  @param budget  charged for the copy and its header until it is freed. NULL: no limit.
- *  @param error   overwritten on failure; NULL if the reason is not wanted.
+ *  @param error   overwritten on failure; aegis_error_explain writes it as a sentence. NULL if
+ *                 the reason is not wanted.
  *  @return        AEGIS_OK; AEGIS_E_OUT_OF_MEMORY, AEGIS_E_LIMIT_EXCEEDED,
  *                 AEGIS_E_INVALID_LAYOUT; AEGIS_E_INVALID if `data` is missing.
  *  On failure:    `buffer` is all-zero.
@@ -141,7 +142,8 @@ AEGIS_API aegis_status aegis_buffer_copy(aegis_buffer *buffer, const void *data,
  *  @param data     good and unchanged until `release` is called. Not NULL unless `length` is 0.
  *  @param release  called once with `context`, on the thread that gives the last reference up,
  *                  with no lock held. Not NULL.
- *  @param error    overwritten on failure; NULL if the reason is not wanted.
+ *  @param error    overwritten on failure; aegis_error_explain writes it as a sentence. NULL if
+ *                  the reason is not wanted.
  *  @return         AEGIS_OK; AEGIS_E_OUT_OF_MEMORY; AEGIS_E_INVALID if `release` or `data` is
  *                  missing; AEGIS_E_INVALID_LAYOUT.
  *  On failure:     `buffer` is all-zero, and `release` is not called.
@@ -171,7 +173,8 @@ AEGIS_API aegis_buffer aegis_buffer_adopt(aegis_buffer_owner *owner);
  *                 memory. All-zero afterwards.
  *  @param data    bytes in the arena, or bytes that live for ever. Not NULL unless `length` is
  *                 0. For no bytes the arena is finished at once.
- *  @param error   overwritten on failure; NULL if the reason is not wanted.
+ *  @param error   overwritten on failure; aegis_error_explain writes it as a sentence. NULL if
+ *                 the reason is not wanted.
  *  @return        AEGIS_OK; AEGIS_E_INVALID if `data` is missing, or for an arena that is
  *                 all-zero or local; AEGIS_E_INVALID_LAYOUT; AEGIS_E_BUSY during a scope; or why
  *                 the arena had no room for the header.
@@ -340,7 +343,8 @@ AEGIS_API aegis_status aegis_buffer_try_into_mut(aegis_buffer *buffer, aegis_buf
  *  @param buffer  all-zero afterwards; its reference is given up if it was copied.
  *  @param writer  overwritten.
  *  @param budget  charged for a copy. NULL: no limit.
- *  @param error   overwritten on failure; NULL if the reason is not wanted.
+ *  @param error   overwritten on failure; aegis_error_explain writes it as a sentence. NULL if
+ *                 the reason is not wanted.
  *  @return        AEGIS_OK; AEGIS_E_INVALID for no buffer; AEGIS_E_IO for a truncated file; or
  *                 why there was no memory.
  *  On failure:    `buffer` is unchanged and `writer` all-zero.
@@ -354,7 +358,8 @@ AEGIS_API aegis_status aegis_buffer_into_mut(aegis_buffer *buffer, aegis_buffer_
  *  it no longer keeps the large piece. A view of at least half of its memory stays as it is. A
  *  view of bytes that live for ever does too.
  *  @param budget  charged for a copy. NULL: no limit.
- *  @param error   overwritten on failure; NULL if the reason is not wanted.
+ *  @param error   overwritten on failure; aegis_error_explain writes it as a sentence. NULL if
+ *                 the reason is not wanted.
  *  @return        AEGIS_OK; AEGIS_E_INVALID for no buffer; AEGIS_E_IO for a truncated file; or
  *                 why there was no memory.
  *  On failure:    `buffer` is unchanged.
@@ -383,7 +388,8 @@ AEGIS_API size_t aegis_buffer_iovecs(const aegis_buffer *buffers, size_t count,
  *                         4096.
  *  @param budget          charged for the memory and its header until it is freed. NULL: no
  *                         limit.
- *  @param error           overwritten on failure; NULL if the reason is not wanted.
+ *  @param error           overwritten on failure; aegis_error_explain writes it as a sentence.
+ *                         NULL if the reason is not wanted.
  *  @return                AEGIS_OK; AEGIS_E_OUT_OF_MEMORY, AEGIS_E_LIMIT_EXCEEDED,
  *                         AEGIS_E_INVALID_LAYOUT.
  *  On failure:            `writer` is all-zero.
@@ -426,7 +432,8 @@ AEGIS_API aegis_status aegis_buffer_mut_append(aegis_buffer_mut *writer, const v
  *  capacity. (Both hold as long as a request for more than what is needed is not refused.)
  *  @param additional_bytes  how many bytes more than `length` the capacity is to have.
  *  @param budget            charged for new memory. NULL: no limit.
- *  @param error             overwritten on failure; NULL if the reason is not wanted.
+ *  @param error             overwritten on failure; aegis_error_explain writes it as a sentence.
+ *                           NULL if the reason is not wanted.
  *  @return                  AEGIS_OK; AEGIS_E_INVALID for no buffer; AEGIS_E_INVALID_LAYOUT; or
  *                           why there was no memory.
  *  On failure:              nothing changed.

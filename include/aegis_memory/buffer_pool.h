@@ -105,7 +105,8 @@ typedef struct aegis_buffer_pool_options {
     /** The longest wait, with AEGIS_BUFFER_WAIT. 0 does not wait; AEGIS_WAIT_FOREVER has no end.
      *  A thread may be cancelled while it waits. */
     uint64_t timeout_ns;
-    /** Says why the pool could not be made; it is written only then. NULL: not wanted. */
+    /** Says why the pool could not be made; it is written only then. aegis_error_explain writes it
+     *  as a sentence. NULL: not wanted. */
     aegis_error *error;
 } aegis_buffer_pool_options;
 
@@ -187,9 +188,10 @@ AEGIS_API void aegis_buffer_pool_release(aegis_buffer_pool *pool);
  *  @param writer              overwritten.
  *  @param min_capacity_bytes  the least capacity of the writer. The buffer is of the smallest
  *                             class that is large enough and has one left.
- *  @param error               overwritten on failure; NULL if the reason is not wanted. When the
- *                             pool is exhausted, the sizes are those of the smallest class that
- *                             would do. Otherwise they are as for aegis_pool_last_error.
+ *  @param error               overwritten on failure; aegis_error_explain writes it as a
+ *                             sentence. NULL if the reason is not wanted. When the pool is
+ *                             exhausted, the sizes are those of the smallest class that would
+ *                             do. Otherwise they are as for aegis_pool_last_error.
  *  @return                    AEGIS_OK; AEGIS_E_LIMIT_EXCEEDED for more bytes than the largest
  *                             class has (`limit_bytes` says how many), or when the budget
  *                             refused; AEGIS_E_EXHAUSTED when all buffers that would do are out;

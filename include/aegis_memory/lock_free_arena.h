@@ -86,7 +86,8 @@ typedef struct aegis_lock_free_arena {
 /** Makes an arena.
  *  @param arena    memory for the struct; its content is overwritten.
  *  @param options  NULL means all defaults.
- *  @param error    overwritten on failure; NULL if the reason is not wanted.
+ *  @param error    overwritten on failure; aegis_error_explain writes it as a sentence. NULL if
+ *                  the reason is not wanted.
  *  @return         AEGIS_OK, AEGIS_E_INVALID_LAYOUT (a capacity above PTRDIFF_MAX),
  *                  AEGIS_E_OUT_OF_MEMORY, AEGIS_E_LIMIT_EXCEEDED, AEGIS_E_SOURCE.
  *  On failure:     `arena` is all-zero; the source is not closed.
@@ -109,7 +110,8 @@ AEGIS_API void aegis_lock_free_arena_fini(aegis_lock_free_arena *arena);
 
 /** Allocates uninitialised bytes, aligned to AEGIS_ARENA_ALIGN.
  *  @param size_bytes  0 gives a pointer that must not be dereferenced.
- *  @param error       overwritten on failure; NULL if the reason is not wanted.
+ *  @param error       overwritten on failure; aegis_error_explain writes it as a sentence. NULL
+ *                     if the reason is not wanted.
  *  @return            the bytes, or NULL: AEGIS_E_OUT_OF_MEMORY, AEGIS_E_LIMIT_EXCEEDED,
  *                     AEGIS_E_INVALID_LAYOUT.
  *  On failure:        nothing changed.
@@ -210,7 +212,8 @@ AEGIS_API char *aegis_lock_free_arena_strdup(const aegis_lock_free_arena *arena,
  *  from the arena. If several threads register functions at the same time, any of these may be
  *  the newest. The functions of one thread keep their order.
  *  @param context  passed to `function`.
- *  @param error    overwritten on failure; NULL if the reason is not wanted.
+ *  @param error    overwritten on failure; aegis_error_explain writes it as a sentence. NULL if
+ *                  the reason is not wanted.
  *  @return         AEGIS_OK, AEGIS_E_OUT_OF_MEMORY, AEGIS_E_LIMIT_EXCEEDED, or AEGIS_E_INVALID
  *                  when `function` is NULL.
  *  On failure:     nothing is registered.

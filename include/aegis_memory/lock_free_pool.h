@@ -160,7 +160,8 @@ AEGIS_API aegis_status aegis_lock_free_pool_fini(aegis_lock_free_pool *pool);
 AEGIS_API void aegis_lock_free_pool_abandon(aegis_lock_free_pool *pool);
 
 /** Allocates a block. Its content is undefined.
- *  @param error  overwritten on failure; NULL if the reason is not wanted.
+ *  @param error  overwritten on failure; aegis_error_explain writes it as a sentence. NULL if
+ *                the reason is not wanted.
  *  @return       the block, or NULL. AEGIS_E_EXHAUSTED: at one moment during the call all free
  *                blocks were in caches. AEGIS_E_OUT_OF_MEMORY, AEGIS_E_LIMIT_EXCEEDED: the pool
  *                had to grow, and the source or the budget refused.
@@ -181,7 +182,8 @@ AEGIS_API void *aegis_lock_free_pool_alloc_zeroed(const aegis_lock_free_pool *po
 
 /** Allocates several blocks, with one compare-and-swap if possible. Their content is undefined.
  *  @param blocks  room for `count` pointers.
- *  @param error   overwritten when fewer than `count` are allocated; may be NULL.
+ *  @param error   overwritten when fewer than `count` are allocated; aegis_error_explain writes
+ *                 it as a sentence. NULL if the reason is not wanted.
  *  @return        how many were allocated; they are the first entries of `blocks`.
  *  Ownership, Threads: as for aegis_lock_free_pool_alloc.
  *  Cost:          O(count), lock-free.
@@ -415,6 +417,18 @@ AEGIS_API void aegis_pool_cache_flush(aegis_pool_cache *cache);
  *  Cost:         O(1).
  */
 AEGIS_API void aegis_pool_cache_last_error(const aegis_pool_cache *cache, aegis_error *error);
+
+/** Writes the record of aegis_pool_cache_last_error as an English sentence, as
+ *  aegis_error_explain does.
+ *  @param cache   also one that aegis_pool_cache_init could not make.
+ *  @param buffer  where the text goes, ended with a zero byte unless buffer_bytes is 0. The text
+ *                 is cut if the buffer is too small.
+ *  @return        the bytes of the whole text, without the zero byte.
+ *  Threads:       one owner.
+ *  Cost:          O(text + budgets below the one that refused).
+ */
+AEGIS_API size_t aegis_pool_cache_explain(const aegis_pool_cache *cache, char *buffer,
+                                          size_t buffer_bytes);
 
 #ifdef __cplusplus
 }

@@ -46,7 +46,8 @@ typedef struct aegis_locked_arena {
  *  @param arena    memory for the struct; its content is overwritten.
  *  @param options  as for aegis_arena_init. Any thread may call the source, several threads at
  *                  once.
- *  @param error    overwritten on failure; NULL if the reason is not wanted.
+ *  @param error    overwritten on failure; aegis_error_explain writes it as a sentence. NULL if
+ *                  the reason is not wanted.
  *  @return         as aegis_arena_init.
  *  On failure:     `arena` is all-zero; the source is not closed.
  *  Ownership:      the caller's; finish it with aegis_locked_arena_fini.
@@ -67,7 +68,8 @@ AEGIS_API void aegis_locked_arena_fini(aegis_locked_arena *arena);
 
 /** Allocates uninitialised bytes, aligned to AEGIS_ARENA_ALIGN.
  *  @param size_bytes  0 gives a pointer that must not be dereferenced.
- *  @param error       overwritten on failure; NULL if the reason is not wanted.
+ *  @param error       overwritten on failure; aegis_error_explain writes it as a sentence. NULL
+ *                     if the reason is not wanted.
  *  @return            the bytes, or NULL.
  *  On failure:        nothing changed.
  *  Ownership:         the arena's; good until reset, clear or fini.
@@ -110,7 +112,8 @@ AEGIS_API bool aegis_locked_arena_resize_in_place(const aegis_locked_arena *aren
 
 /** Resizes an allocation, as aegis_arena_realloc_aligned does.
  *  @param memory  as for aegis_arena_realloc_aligned; no other thread uses it.
- *  @param error   overwritten on failure; NULL if the reason is not wanted.
+ *  @param error   overwritten on failure; aegis_error_explain writes it as a sentence. NULL if
+ *                 the reason is not wanted.
  *  @return        the bytes, or NULL.
  *  On failure:    `memory` is untouched and still good.
  *  Ownership:     as for aegis_arena_realloc_aligned.
@@ -149,7 +152,8 @@ AEGIS_API char *aegis_locked_arena_strdup(const aegis_locked_arena *arena, const
 /** Registers a deferred function. It runs when the arena is reset, cleared or finished, on the
  *  thread that does so; the newest function runs first.
  *  @param context  passed to `function`.
- *  @param error    overwritten on failure; NULL if the reason is not wanted.
+ *  @param error    overwritten on failure; aegis_error_explain writes it as a sentence. NULL if
+ *                  the reason is not wanted.
  *  @return         as aegis_arena_defer.
  *  On failure:     nothing is registered.
  *  Threads:        any thread.

@@ -93,7 +93,8 @@ AEGIS_API aegis_status aegis_locked_pool_fini(aegis_locked_pool *pool);
 AEGIS_API void aegis_locked_pool_abandon(aegis_locked_pool *pool);
 
 /** Allocates a block without waiting for one. Its content is undefined.
- *  @param error  overwritten on failure; NULL if the reason is not wanted.
+ *  @param error  overwritten on failure; aegis_error_explain writes it as a sentence. NULL if
+ *                the reason is not wanted.
  *  @return       the block, or NULL. AEGIS_E_EXHAUSTED: all blocks are out.
  *                AEGIS_E_OUT_OF_MEMORY, AEGIS_E_LIMIT_EXCEEDED: the pool had to grow, and the
  *                source or the budget refused. AEGIS_E_FORKED.
@@ -116,7 +117,8 @@ AEGIS_API void *aegis_locked_pool_alloc_zeroed(const aegis_locked_pool *pool, ae
  *  wait are served in the order in which they came.
  *  @param timeout_ns  the longest wait. 0 does not wait; AEGIS_WAIT_FOREVER has no end.
  *  @param error       overwritten on failure, by the last attempt, which is made when the time
- *                     is up. NULL if the reason is not wanted.
+ *                     is up. aegis_error_explain writes it as a sentence. NULL if the reason is
+ *                     not wanted.
  *  @return            as for aegis_locked_pool_alloc. An error says how things are when the time
  *                     is up.
  *  On failure:        nothing changed.
@@ -130,7 +132,8 @@ AEGIS_API void *aegis_locked_pool_alloc_timeout(const aegis_locked_pool *pool, u
 /** Allocates several blocks without waiting, under one lock unless the pool grows. Their content
  *  is undefined.
  *  @param blocks  room for `count` pointers.
- *  @param error   overwritten when fewer than `count` are allocated; may be NULL.
+ *  @param error   overwritten when fewer than `count` are allocated; aegis_error_explain writes
+ *                 it as a sentence. NULL if the reason is not wanted.
  *  @return        how many were allocated; they are the first entries of `blocks`.
  *  Ownership, Threads: as for aegis_locked_pool_alloc.
  *  Cost:          O(count) under the lock.

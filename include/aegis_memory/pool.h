@@ -75,7 +75,8 @@ typedef struct aegis_pool_options {
     /** Charged for everything that the source gives: slabs and side arrays. NULL: no limit. The
      *  pool holds a reference to the budget. */
     aegis_budget *budget;
-    /** Says why the pool could not be made; it is written only then. NULL: not wanted. */
+    /** Says why the pool could not be made; it is written only then. aegis_error_explain writes it
+     *  as a sentence. NULL: not wanted. */
     aegis_error *error;
 } aegis_pool_options;
 
@@ -395,6 +396,17 @@ AEGIS_API void aegis_pool_get_stats(const aegis_pool *pool, aegis_pool_stats *st
  *  Cost:         O(1).
  */
 AEGIS_API void aegis_pool_last_error(const aegis_pool *pool, aegis_error *error);
+
+/** Writes the record of aegis_pool_last_error as an English sentence, as aegis_error_explain
+ *  does. If a budget refused, the sentence names it and its largest consumers.
+ *  @param pool    also one that aegis_pool_init could not make.
+ *  @param buffer  where the text goes, ended with a zero byte unless buffer_bytes is 0. The text
+ *                 is cut if the buffer is too small.
+ *  @return        the bytes of the whole text, without the zero byte.
+ *  Threads:       one owner.
+ *  Cost:          O(text + budgets below the one that refused).
+ */
+AEGIS_API size_t aegis_pool_explain(const aegis_pool *pool, char *buffer, size_t buffer_bytes);
 
 #ifdef __cplusplus
 }

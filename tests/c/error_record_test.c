@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Tests the record of a failure. It must stay whole until the next failure, whatever succeeds in
  * between, and the object must be able to explain it as long as it lives. */
-#include "support.h"
+#include "pool_support.h"
 
 static aegis_arena new_arena(aegis_budget *budget) {
     aegis_arena arena;
@@ -184,6 +184,96 @@ static void pool_request_that_succeeds_records_no_failure(void) {
     aegis_pool_abandon(&pool);
 }
 
+/* Demands that `explain` writes the sentence of the record, whole and cut, and returns its length.
+ */
+#define CHECK_EXPLAINS(type, object)                                                               \
+    do {                                                                                           \
+        char whole[256], own[256], cut[8];                                                         \
+        aegis_error record;                                                                        \
+        aegis_##type##_last_error(object, &record);                                                \
+        size_t length = aegis_error_explain(&record, whole, sizeof whole);                         \
+        CHECK_SIZE(aegis_##type##_explain(object, own, sizeof own), length);                       \
+        CHECK(length > 0 && strcmp(own, whole) == 0);                                              \
+        CHECK_SIZE(aegis_##type##_explain(object, cut, sizeof cut), length);                       \
+        CHECK(strlen(cut) == sizeof cut - 1 && strncmp(cut, whole, strlen(cut)) == 0);             \
+        CHECK_SIZE(aegis_##type##_explain(object, NULL, 0), length);                               \
+    } while (0)
+
+static bool explains(const aegis_pool *pool, const char *beginning) {
+    char text[256];
+    (void)aegis_pool_explain(pool, text, sizeof text);
+    return strncmp(text, beginning, strlen(beginning)) == 0;
+}
+
+static void pool_explains_its_latest_failure(void) {
+    aegis_budget *budget = aegis_budget_new("q", AEGIS_BUDGET_UNLIMITED, NULL);
+    aegis_pool pool;
+    aegis_pool_options options = pool_options(64, 1, 2, NULL);
+    options.budget = budget;
+    CHECK(aegis_pool_init(&pool, &options) == AEGIS_OK);
+    CHECK(explains(&pool, "success"));
+    CHECK(aegis_pool_alloc(&pool) != NULL);
+    /* The second slab is refused. */
+    aegis_budget_set_limit(budget, 0);
+    CHECK(aegis_pool_alloc(&pool) == NULL);
+    CHECK(explains(&pool, "budget 'q' refused "));
+    CHECK_EXPLAINS(pool, &pool);
+    /* With it, the pool is exhausted. */
+    aegis_budget_set_limit(budget, AEGIS_BUDGET_UNLIMITED);
+    CHECK(aegis_pool_alloc(&pool) != NULL && aegis_pool_alloc(&pool) == NULL);
+    CHECK(explains(&pool, "pool exhausted: 1 block of 64 bytes requested, 2 of 2 blocks in use"));
+    CHECK_EXPLAINS(pool, &pool);
+    aegis_pool_abandon(&pool);
+    aegis_budget_destroy(budget);
+}
+
+static void pool_that_was_not_made_explains_why(void) {
+    aegis_budget *budget = aegis_budget_new("q", 0, NULL);
+    aegis_pool pool;
+    aegis_pool_options options = pool_options(64, 1, 0, NULL);
+    options.budget = budget;
+    CHECK(aegis_pool_init(&pool, &options) == AEGIS_E_LIMIT_EXCEEDED);
+    CHECK(explains(&pool, "budget 'q' refused "));
+    CHECK_EXPLAINS(pool, &pool);
+    options.align_bytes = 24;
+    CHECK(aegis_pool_init(&pool, &options) == AEGIS_E_INVALID_LAYOUT);
+    CHECK(explains(&pool, "invalid layout: size 64 with alignment 24"));
+    CHECK(aegis_pool_init(&pool, NULL) == AEGIS_E_INVALID);
+    CHECK(explains(&pool, "invalid argument: the options are NULL"));
+    aegis_budget_destroy(budget);
+}
+
+static void cache_explains_its_latest_failure(void) {
+    char text[256];
+    aegis_budget *budget = aegis_budget_new("q", AEGIS_BUDGET_UNLIMITED, NULL);
+    aegis_lock_free_pool pool;
+    aegis_pool_cache cache, none;
+    aegis_lock_free_pool_options options = lock_free_options(64, 1, 2, 1, NULL);
+    options.blocks.budget = budget;
+    CHECK(aegis_lock_free_pool_init(&pool, &options) == AEGIS_OK);
+    CHECK(aegis_pool_cache_init(&cache, &pool) == AEGIS_OK);
+    CHECK(aegis_pool_cache_explain(&cache, text, sizeof text) == strlen("success"));
+    aegis_budget_set_limit(budget, 0);
+    while (aegis_pool_cache_alloc(&cache) != NULL)
+        continue;
+    (void)aegis_pool_cache_explain(&cache, text, sizeof text);
+    CHECK(strncmp(text, "budget 'q' refused ", 19) == 0);
+    CHECK_EXPLAINS(pool_cache, &cache);
+    aegis_budget_set_limit(budget, AEGIS_BUDGET_UNLIMITED);
+    while (aegis_pool_cache_alloc(&cache) != NULL)
+        continue;
+    (void)aegis_pool_cache_explain(&cache, text, sizeof text);
+    CHECK(strncmp(text, "pool exhausted: ", 16) == 0);
+    CHECK_EXPLAINS(pool_cache, &cache);
+    CHECK(aegis_pool_cache_init(&none, &pool) == AEGIS_E_LIMIT_EXCEEDED);
+    (void)aegis_pool_cache_explain(&none, text, sizeof text);
+    CHECK(strcmp(text, "invalid argument: 2 caches requested, at most 1 allowed") == 0);
+    CHECK_EXPLAINS(pool_cache, &none);
+    aegis_pool_cache_fini(&cache);
+    aegis_lock_free_pool_abandon(&pool);
+    aegis_budget_destroy(budget);
+}
+
 int main(void) {
     RUN(record_is_whole_after_later_successes);
     RUN(record_of_an_arena_outlives_its_scopes);
@@ -191,5 +281,8 @@ int main(void) {
     RUN(failure_nested_in_a_success_is_recorded_whole);
     RUN(pool_record_is_whole_after_later_successes);
     RUN(pool_request_that_succeeds_records_no_failure);
+    RUN(pool_explains_its_latest_failure);
+    RUN(pool_that_was_not_made_explains_why);
+    RUN(cache_explains_its_latest_failure);
     return check_finish();
 }
