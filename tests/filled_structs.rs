@@ -8,6 +8,8 @@ use std::fs;
 use std::path::Path;
 
 const BINDINGS: &str = include_str!("../src/bindings.rs");
+/// Functions of the library's own, which the wrapper calls.
+const OWN: &str = include_str!("../src/ffi.rs");
 
 /// Functions that change a view or a writer that the caller has. All others make one.
 const CHANGES_A_BUFFER: &[&str] = &[
@@ -37,6 +39,7 @@ const CHANGED: &[(&str, &str)] = &[
     ("aegis_buffer_try_into_mut", "buffer"),
     ("aegis_buffer_unsplit", "back"),
     ("aegis_buffer_unsplit", "buffer"),
+    ("aegis_i_arena_alloc_regrown", "arena"),
     ("aegis_source_region", "region"),
 ];
 
@@ -60,7 +63,8 @@ fn structs() -> BTreeMap<&'static str, Vec<&'static str>> {
 
 /// The functions with their parameters: names and types.
 fn functions() -> Vec<(&'static str, Vec<(&'static str, &'static str)>)> {
-    let texts = BINDINGS.split("    pub fn ").skip(1);
+    let own = OWN.split("    pub(crate) fn ").skip(1);
+    let texts = BINDINGS.split("    pub fn ").skip(1).chain(own);
     let function = |text: &'static str| {
         let (name, rest) = text.split_once('(').expect("a function has parameters");
         // What is in the parentheses of a parameter that is a function does no harm here.

@@ -39,6 +39,13 @@ static void last_error_of_arena(void *out, bool fails) {
         aegis_lock_free_arena_fini(&arena);                                                        \
     }
 
+/* The library's own, which the Rust wrapper calls: see lock_free.c and locked.c in csrc/arena. */
+void *aegis_i_lock_free_alloc_regrown(const aegis_lock_free_arena *arena, size_t size_bytes,
+                                      size_t align_bytes, aegis_error *error);
+void *aegis_i_locked_alloc_regrown(const aegis_locked_arena *arena, size_t size_bytes,
+                                   size_t align_bytes, aegis_error *error);
+
+LOCK_FREE_ARENA(regrown, aegis_i_lock_free_alloc_regrown(&arena, 100, 16, error) == NULL)
 LOCK_FREE_ARENA(alloc, aegis_lock_free_arena_alloc(&arena, 100, error) == NULL)
 LOCK_FREE_ARENA(alloc_huge, aegis_lock_free_arena_alloc(&arena, SIZE_MAX, error) == NULL)
 LOCK_FREE_ARENA(alloc_zeroed, aegis_lock_free_arena_alloc_zeroed(&arena, 100, error) == NULL)
@@ -80,6 +87,7 @@ static aegis_arena_options arena_options(size_t capacity_bytes, bool fails) {
         aegis_locked_arena_fini(&arena);                                                           \
     }
 
+LOCKED_ARENA(regrown, aegis_i_locked_alloc_regrown(&arena, 100, 16, error) == NULL)
 LOCKED_ARENA(alloc, aegis_locked_arena_alloc(&arena, 100, error) == NULL)
 LOCKED_ARENA(alloc_huge, aegis_locked_arena_alloc(&arena, SIZE_MAX, error) == NULL)
 LOCKED_ARENA(alloc_zeroed, aegis_locked_arena_alloc_zeroed(&arena, 100, error) == NULL)
@@ -380,6 +388,8 @@ static const filled_row rows[] = {
     BOTH(aegis_lock_free_arena_memdup, error, lock_free_memdup),
     BOTH(aegis_lock_free_arena_strdup, error, lock_free_strdup),
     BOTH(aegis_lock_free_arena_defer, error, lock_free_defer),
+    BOTH(aegis_i_lock_free_alloc_regrown, error, lock_free_regrown),
+    BOTH(aegis_i_locked_alloc_regrown, error, locked_regrown),
     BOTH(aegis_locked_arena_init, error, locked_arena_made),
     BOTH(aegis_locked_arena_alloc, error, locked_alloc),
     BOTH(aegis_locked_arena_alloc, error, locked_alloc_huge),
