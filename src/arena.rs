@@ -17,6 +17,7 @@ mod boxed;
 mod builder;
 mod fixed;
 mod forms;
+mod gather;
 mod layout;
 mod local;
 mod lock_free;

@@ -21,6 +21,29 @@ fn sized(bytes: Bytes, len: usize) -> Memory {
     bytes.map(|p| NonNull::slice_from_raw_parts(p, len)).map_err(|_| AllocError)
 }
 
+/// Resizes an allocation, in place if the arena can, else by a move into new memory. The new memory
+/// is taken before the old memory is changed. So the old allocation is intact if the block source
+/// panics and the panic continues.
+///
+/// # Safety
+///
+/// - `p` is a live allocation of this arena with this size. If the call returns another pointer,
+///   `p` is not used afterwards.
+#[inline]
+unsafe fn resize<A: Allocate>(arena: &A, p: NonNull<u8>, old: usize, new: Layout) -> Bytes {
+    let aligned = p.as_ptr() as usize % new.align() == 0;
+    // SAFETY: the caller vouches for the allocation.
+    if aligned && unsafe { arena.resize_in_place(p, old, new.size()) } {
+        return Ok(p);
+    }
+    let moved = if new.size() > old { arena.take_regrown(new) } else { arena.take(new) }?;
+    // SAFETY: two live allocations of at least this many bytes.
+    unsafe { ptr::copy_nonoverlapping(p.as_ptr(), moved.as_ptr(), old.min(new.size())) };
+    // SAFETY: the caller vouches for the allocation, which is not used again.
+    unsafe { arena.give_back(p, old) };
+    Ok(moved)
+}
+
 /// Implements the trait for references to an arena that implements [`Allocate`].
 macro_rules! allocator {
     ($($arena:ty),*) => {$(
@@ -47,12 +70,12 @@ macro_rules! allocator {
 
             unsafe fn grow(&self, p: NonNull<u8>, old: Layout, new: Layout) -> Memory {
                 // SAFETY: the caller keeps this function's contract, which is the same.
-                sized(unsafe { self.resize(p, old.size(), new) }, new.size())
+                sized(unsafe { resize(*self, p, old.size(), new) }, new.size())
             }
 
             unsafe fn grow_zeroed(&self, p: NonNull<u8>, old: Layout, new: Layout) -> Memory {
                 // SAFETY: the caller keeps this function's contract, which is the same.
-                let memory = sized(unsafe { self.resize(p, old.size(), new) }, new.size())?;
+                let memory = sized(unsafe { resize(*self, p, old.size(), new) }, new.size())?;
                 // SAFETY: the bytes behind the old ones belong to the allocation too.
                 unsafe {
                     let end = memory.as_ptr().cast::<u8>().add(old.size());
@@ -63,7 +86,7 @@ macro_rules! allocator {
 
             unsafe fn shrink(&self, p: NonNull<u8>, old: Layout, new: Layout) -> Memory {
                 // SAFETY: the caller keeps this function's contract, which is the same.
-                sized(unsafe { self.resize(p, old.size(), new) }, new.size())
+                sized(unsafe { resize(*self, p, old.size(), new) }, new.size())
             }
         }
     )*};

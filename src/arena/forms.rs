@@ -4,10 +4,10 @@
 use core::alloc::Layout;
 use core::ffi::c_void;
 use core::fmt::{self, Write};
-use core::mem::{align_of, needs_drop, size_of, ManuallyDrop, MaybeUninit};
+use core::mem::{needs_drop, size_of, MaybeUninit};
 use core::ptr::{self, NonNull};
-use core::slice;
 
+use super::gather::{too_large, Gather, Stage};
 use crate::error::AllocError;
 use crate::{ffi, unwind};
 
@@ -37,8 +37,8 @@ pub(super) unsafe trait Allocate {
     /// Uninitialised memory.
     fn take(&self, layout: Layout) -> Bytes;
 
-    /// Uninitialised memory that replaces a smaller allocation. If it needs a new block, the block
-    /// has room behind it for growth.
+    /// Uninitialised memory that may grow: it replaces a smaller allocation or continues a slice. If
+    /// it needs a new block, the block has room behind it for growth.
     fn take_regrown(&self, layout: Layout) -> Bytes;
 
     /// Zeroed memory. The arena checks size and alignment.
@@ -57,29 +57,6 @@ pub(super) unsafe trait Allocate {
     ///
     /// - `p` is a live allocation of this arena with this size. It is not used afterwards.
     unsafe fn give_back(&self, p: NonNull<u8>, size: usize);
-
-    /// Resizes an allocation, in place if the arena can, else by a move into new memory. The new
-    /// memory is taken before the old memory is changed. So the old allocation is intact if the
-    /// block source panics and the panic continues.
-    ///
-    /// # Safety
-    ///
-    /// - `p` is a live allocation of this arena with this size. If the call returns another
-    ///   pointer, `p` is not used afterwards.
-    #[inline]
-    unsafe fn resize(&self, p: NonNull<u8>, old: usize, new: Layout) -> Bytes {
-        let aligned = p.as_ptr() as usize % new.align() == 0;
-        // SAFETY: the caller vouches for the allocation.
-        if aligned && unsafe { self.resize_in_place(p, old, new.size()) } {
-            return Ok(p);
-        }
-        let moved = if new.size() > old { self.take_regrown(new) } else { self.take(new) }?;
-        // SAFETY: two live allocations of at least this many bytes.
-        unsafe { ptr::copy_nonoverlapping(p.as_ptr(), moved.as_ptr(), old.min(new.size())) };
-        // SAFETY: the caller vouches for the allocation, which is not used again.
-        unsafe { self.give_back(p, old) };
-        Ok(moved)
-    }
 }
 
 /// Room for `len` elements of type `T`.
@@ -87,10 +64,7 @@ pub(super) unsafe trait Allocate {
 pub(super) fn array<A: Allocate, T>(arena: &A, len: usize) -> Result<NonNull<T>, AllocError> {
     match Layout::array::<T>(len) {
         Ok(layout) => Ok(arena.take(layout)?.cast()),
-        Err(_) => {
-            let size = len.saturating_mul(size_of::<T>());
-            Err(AllocError::invalid(size, align_of::<T>().max(ALIGN)))
-        }
+        Err(_) => Err(too_large::<T>(len)),
     }
 }
 
@@ -191,13 +165,13 @@ pub(super) fn collect<A: Allocate, T>(
     iter: impl IntoIterator<Item = T>,
 ) -> Result<NonNull<[T]>, AllocError> {
     let () = NoDrop::<T>::CHECK;
-    let iter = iter.into_iter();
-    let mut list = Growing::with_capacity(arena, iter.size_hint().0)?;
-    for item in iter {
-        list.extend_from_slice(&[MaybeUninit::new(item)])?;
+    let mut iter = iter.into_iter();
+    let mut stage = Stage::new();
+    let mut list = Gather::of_hint(&mut stage, arena, iter.size_hint())?;
+    while let Some(item) = iter.next() {
+        list.push(item, || iter.size_hint())?;
     }
-    let items = list.finish();
-    Ok(NonNull::slice_from_raw_parts(items.cast(), items.len()))
+    list.finish()
 }
 
 /// Formats a text, which is UTF-8.
@@ -210,7 +184,7 @@ pub(super) fn format<A: Allocate>(
     text: fmt::Arguments<'_>,
 ) -> Result<NonNull<[u8]>, AllocError> {
     struct Writer<'a, A: Allocate> {
-        bytes: Growing<'a, A, u8>,
+        bytes: Gather<'a, A, u8>,
         refusal: Option<AllocError>,
     }
     impl<A: Allocate> Write for Writer<'_, A> {
@@ -218,9 +192,7 @@ pub(super) fn format<A: Allocate>(
             if self.refusal.is_some() {
                 return Err(fmt::Error);
             }
-            // SAFETY: initialised bytes are also valid as bytes that may be uninitialised.
-            let bytes = unsafe { slice::from_raw_parts(text.as_ptr().cast(), text.len()) };
-            self.bytes.extend_from_slice(bytes).map_err(|refusal| {
+            self.bytes.extend_from_slice(text.as_bytes()).map_err(|refusal| {
                 self.refusal = Some(refusal);
                 fmt::Error
             })
@@ -229,81 +201,13 @@ pub(super) fn format<A: Allocate>(
     if let Some(text) = text.as_str() {
         return copy(arena, text.as_bytes());
     }
-    let mut writer = Writer { bytes: Growing::with_capacity(arena, 0)?, refusal: None };
+    let mut stage = Stage::new();
+    let mut writer = Writer { bytes: Gather::on(&mut stage, arena), refusal: None };
     let result = writer.write_fmt(text);
     // A `Display` may have ignored the error. Then a piece of the text is missing.
     if let Some(refusal) = writer.refusal {
         return Err(refusal);
     }
     assert!(result.is_ok(), "a Display implementation returned an error");
-    let bytes = writer.bytes.finish();
-    Ok(NonNull::slice_from_raw_parts(bytes.cast(), bytes.len()))
-}
-
-/// A slice under construction. It grows in place as long as it is the latest allocation.
-struct Growing<'a, A: Allocate, T> {
-    arena: &'a A,
-    start: NonNull<MaybeUninit<T>>,
-    len: usize,
-    capacity: usize,
-}
-
-impl<'a, A: Allocate, T> Growing<'a, A, T> {
-    fn with_capacity(arena: &'a A, capacity: usize) -> Result<Self, AllocError> {
-        let capacity = if size_of::<T>() == 0 { usize::MAX } else { capacity };
-        let room = if size_of::<T>() == 0 { 0 } else { capacity };
-        Ok(Self { arena, start: array::<A, MaybeUninit<T>>(arena, room)?, len: 0, capacity })
-    }
-
-    fn extend_from_slice(&mut self, items: &[MaybeUninit<T>]) -> Result<(), AllocError> {
-        if items.len() > self.capacity - self.len {
-            self.grow(items.len())?;
-        }
-        // SAFETY: there is room for the items, and no other code has a pointer to it.
-        unsafe {
-            let end = self.start.as_ptr().add(self.len);
-            ptr::copy_nonoverlapping(items.as_ptr(), end, items.len());
-        }
-        self.len += items.len();
-        Ok(())
-    }
-
-    #[cold]
-    fn grow(&mut self, more: usize) -> Result<(), AllocError> {
-        let least = self.len.saturating_add(more).max(32 / size_of::<T>().max(1));
-        let capacity = self.capacity.saturating_mul(2).max(least);
-        self.start = self.resize(capacity)?;
-        self.capacity = capacity;
-        Ok(())
-    }
-
-    fn resize(&self, capacity: usize) -> Result<NonNull<MaybeUninit<T>>, AllocError> {
-        let size = size_of::<T>();
-        let new = Layout::array::<T>(capacity).map_err(|_| {
-            AllocError::invalid(capacity.saturating_mul(size), align_of::<T>().max(ALIGN))
-        })?;
-        // SAFETY: `start` came from this arena with this capacity.
-        let p = unsafe { self.arena.resize(self.start.cast(), self.capacity * size, new) }?;
-        Ok(p.cast())
-    }
-
-    /// Gives the unused end back, if the slice is the latest allocation of the arena, and returns
-    /// the items.
-    fn finish(self) -> NonNull<[MaybeUninit<T>]> {
-        let this = ManuallyDrop::new(self);
-        let fits = size_of::<T>() == 0 || this.len == this.capacity;
-        let start = if fits { this.start } else { this.resize(this.len).unwrap_or(this.start) };
-        NonNull::slice_from_raw_parts(start, this.len)
-    }
-}
-
-impl<A: Allocate, T> Drop for Growing<'_, A, T> {
-    /// A slice that was not finished gives its room back, if it is the latest allocation of the
-    /// arena.
-    fn drop(&mut self) {
-        let size = self.capacity * size_of::<T>();
-        // SAFETY: `start` came from this arena with this size, and no other code has a pointer to
-        // it.
-        unsafe { self.arena.give_back(self.start.cast(), size) }
-    }
+    writer.bytes.finish()
 }
