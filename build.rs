@@ -7,6 +7,7 @@
 use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 fn main() {
     let root = env::var("CARGO_MANIFEST_DIR").expect("cargo sets CARGO_MANIFEST_DIR");
@@ -20,10 +21,32 @@ fn main() {
         let value = env::var(name).expect("cargo sets these four");
         println!("cargo:rustc-env=AEGIS_{name}={value}");
     }
+    tell_version();
     compile_core(&include);
     link_atomics();
     #[cfg(feature = "bindgen")]
     generate_bindings(&include);
+}
+
+/// Sets `aegis_diagnostic` for a rustc that knows attributes of the namespace `diagnostic`, which are
+/// errors before Rust 1.78. A rustc whose version is not understood counts as an old one.
+fn tell_version() {
+    let rustc = env::var_os("RUSTC").expect("cargo sets RUSTC");
+    let output = Command::new(rustc).arg("-vV").output().expect("cargo has run this rustc");
+    let minor = minor_version(&String::from_utf8_lossy(&output.stdout)).unwrap_or(0);
+    if minor >= 80 {
+        // Cargo warns of this line before Rust 1.80, which asks for it.
+        println!("cargo:rustc-check-cfg=cfg(aegis_diagnostic)");
+    }
+    if minor >= 78 {
+        println!("cargo:rustc-cfg=aegis_diagnostic");
+    }
+}
+
+/// The second number of Rust 1.x, from what `rustc -vV` prints.
+pub(crate) fn minor_version(text: &str) -> Option<u32> {
+    let release = text.lines().find_map(|line| line.strip_prefix("release: 1."))?;
+    release.split('.').next()?.parse().ok()
 }
 
 fn compile_core(include: &Path) {

@@ -9,6 +9,25 @@
 //! An arena is a C struct, `aegis_arena`, so C code can allocate from it too: see
 //! [`Arena::as_raw`]. `aegis_memory/arena.h` describes when an arena acquires a block, and of which
 //! size.
+//!
+//! # Drop glue
+//!
+//! A type has drop glue if something runs when a value of it is dropped, as with `String`, `Vec` and
+//! `Box`. A plain allocation never drops its value. So `alloc_value`, `alloc_with`,
+//! `alloc_slice_clone`, `_fill`, `_fill_with` and `_from_iter`, and their `try_` forms, refuse such a
+//! type. [`alloc_boxed`](Arena::alloc_boxed) takes it, and its handle drops the value;
+//! [`alloc_static`](Arena::alloc_static) takes it, and the reset drops the value.
+//!
+//! No bound of Rust says "without drop glue", so the type is checked when code is made for the call:
+//! `cargo build`, `cargo test` and `cargo run` fail, and `cargo check` passes. The same is true of a
+//! generic function, which compiles until it is called with such a type. The error E0080 shows a line
+//! of this crate, and its text names the methods to use. The note below it, "while instantiating",
+//! shows the line of the call, at least in builds without optimisation.
+//!
+//! # `&mut` and `&`
+//!
+//! The methods that allocate return `&mut`, because the caller is the only owner of the memory. Where
+//! a `&` is wanted, such as in a slice of `&str`, write `&*`: `&*arena.alloc_str("text")`.
 
 mod alloc;
 #[cfg(feature = "allocator-api2")]

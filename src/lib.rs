@@ -17,6 +17,7 @@ pub mod pool;
 mod sealed;
 mod short_list;
 pub mod source;
+mod unshared;
 mod unwind;
 
 pub use build_flags::{build_flags, is_debug, BuildFlags};

@@ -2,8 +2,8 @@
 //! Where blocks come from: the C heap, pages of the system, Rust's allocator, or a source of your
 //! own.
 //!
-//! Every object of this crate acquires its memory in blocks, from a [`BlockSource`]. The default is
-//! [`Heap`].
+//! Every arena, pool and buffer pool acquires its memory in blocks, from a [`BlockSource`]. The
+//! default is [`Heap`] for arenas and [`Pages`] for pools and buffer pools.
 //!
 //! ```
 //! use aegis_memory::arena::Arena;
@@ -69,6 +69,16 @@ pub struct SourceBlock {
 /// - A block is valid for reads and writes of `layout.size()` bytes, aligned to `layout.align()`,
 ///   and disjoint from every other live block, until it is released or the source is dropped.
 /// - `zeroed` is true only if every byte of the block is zero and initialised.
+#[cfg_attr(
+    aegis_diagnostic,
+    diagnostic::on_unimplemented(
+        message = "`{Self}` is no source of blocks",
+        label = "no `BlockSource`",
+        note = "`Heap`, `Pages` and `Global` of `aegis_memory::source` are sources, and \
+                `FromAllocator` makes one of an `allocator_api2` allocator",
+        note = "a reference to a source has to be `'static`; an `Arc` of a source is a source",
+    )
+)]
 pub unsafe trait BlockSource: Send + Sync {
     /// Acquires a block of `layout`, whose size is never 0. Returns `None` when there is no memory.
     fn acquire(&self, layout: Layout) -> Option<SourceBlock>;
@@ -127,8 +137,8 @@ unsafe fn release_raw(source: ffi::aegis_source, memory: NonNull<u8>, layout: La
     }
 }
 
-/// The C heap (`calloc`): the default. It zeroes blocks at no cost when they are new from the
-/// system.
+/// The C heap (`calloc`): the default of arenas. It zeroes blocks at no cost when they are new from
+/// the system.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Heap;
 
@@ -145,8 +155,8 @@ unsafe impl BlockSource for Heap {
     }
 }
 
-/// Anonymous pages of the operating system. They are zeroed, and a release returns them to the
-/// system.
+/// Anonymous pages of the operating system: the default of pools and buffer pools. They are zeroed,
+/// and a release returns them to the system.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Pages {
     flags: u32,

@@ -62,8 +62,19 @@ fn nested_slices_take_little_more_than_counted_ones() {
             "{lines} lines: {nested:?}, counted {counted:?}"
         );
     }
+}
+
+/// The numbers of `docs/choosing.md`.
+#[test]
+fn csv_of_1000_lines_reserves_what_the_page_says() {
+    if has_gaps() {
+        return;
+    }
     let text = csv(1000);
     let (nested, counted) = (read_nested(&text), read_counted(&text));
+    println!("{} bytes of text", text.len());
+    println!("nested: {} bytes reserved", nested.reserved_bytes);
+    println!("counted: {} bytes reserved", counted.reserved_bytes);
     assert!(nested.reserved_bytes <= 8 * text.len(), "{} bytes: {nested:?}", text.len());
     assert!(nested.reserved_bytes <= counted.reserved_bytes * 3 / 2, "{nested:?}, {counted:?}");
 }
@@ -152,7 +163,7 @@ fn small_slice_of_unknown_length_takes_its_exact_room() {
 }
 
 #[test]
-fn large_slice_of_unknown_length_takes_less_than_two_and_a_half_times_its_size() {
+fn large_slice_of_unknown_length_takes_at_most_two_and_a_quarter_times_its_size() {
     if has_gaps() {
         return;
     }
@@ -161,7 +172,7 @@ fn large_slice_of_unknown_length_takes_less_than_two_and_a_half_times_its_size()
         let slice = arena.alloc_slice_from_iter(Nested::new(&arena, len, 1, (0, None)));
         let slice_bytes = std::mem::size_of_val(slice);
         let others = len * 8;
-        let most = slice_bytes * 5 / 2 + 1024;
+        let most = slice_bytes * 9 / 4 + 1024;
         assert!(arena.used() - others <= most, "{len} items take {}", arena.used() - others);
     }
 }
@@ -316,7 +327,7 @@ fn text_that_allocates_while_it_is_formatted_takes_little_more_than_its_size() {
         let expected: String = (0..parts).map(|i| format!("{i},")).collect();
         assert_eq!(*text, *format!("<{expected}>"));
         let own = arena.used() - 8 * parts;
-        let most = if text.len() <= 512 { text.len() + 7 } else { text.len() * 5 / 2 + 1024 };
+        let most = if text.len() <= 512 { text.len() + 7 } else { text.len() * 9 / 4 + 1024 };
         assert!(own <= most || has_gaps(), "{} bytes of text take {own}", text.len());
     }
 }

@@ -8,7 +8,7 @@ mod build_script;
 #[path = "support/compiler.rs"]
 mod compiler;
 
-use build_script::calls_libatomic;
+use build_script::{calls_libatomic, minor_version};
 use compiler::compiler;
 use std::path::Path;
 use std::process::Command;
@@ -31,6 +31,26 @@ fn object_of(name: &str, word: &str) -> Vec<u8> {
     let status = command.args(["-std=c11", "-g3", "-c", "-o"]).arg(&object).arg(&source).status();
     assert!(status.expect("the C compiler can be run").success());
     fs::read(&object).expect("the object can be read")
+}
+
+#[test]
+fn version_is_that_of_the_compiler() {
+    for (text, minor) in [
+        (
+            "rustc 1.75.0 (82e1608df 2023-12-21)\nbinary: rustc\nrelease: 1.75.0\nLLVM: 17.0.6\n",
+            Some(75),
+        ),
+        ("release: 1.97.0-nightly", Some(97)),
+        ("release: 1.80", Some(80)),
+        ("release: 2.0.0", None),
+        ("rustc 1.80.0", None),
+        ("", None),
+    ] {
+        assert_eq!(minor_version(text), minor, "{text}");
+    }
+    let output = Command::new(env!("AEGIS_RUSTC")).arg("-vV").output().expect("rustc starts");
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(minor_version(&text).is_some_and(|minor| minor >= 75), "{text}");
 }
 
 #[test]

@@ -81,6 +81,7 @@ fn programs_that_fail_otherwise_than_expected_are_reported() {
                 "it does not compile when corrected",
                 "not expected: line 1: E0308",
                 "not reported: src/arena.rs: E0308",
+                "not reported: line 1: note",
             ],
         ),
         (

@@ -14,6 +14,7 @@ use core::{slice, str};
 
 use super::boxed::ArenaBox;
 use super::forms::{self, Allocate, Bytes, NoDrop, ALIGN};
+use super::gather;
 use super::methods::allocation_forms;
 use super::one_owner::{error_of, Arena};
 use crate::error::{expect, AllocError};

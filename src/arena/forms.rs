@@ -3,11 +3,9 @@
 
 use core::alloc::Layout;
 use core::ffi::c_void;
-use core::fmt::{self, Write};
 use core::mem::{needs_drop, size_of, MaybeUninit};
 use core::ptr::{self, NonNull};
 
-use super::gather::{too_large, Gather, Stage};
 use crate::error::AllocError;
 use crate::{ffi, unwind};
 
@@ -16,7 +14,8 @@ pub(super) const ALIGN: usize = ffi::AEGIS_ARENA_ALIGN as usize;
 
 pub(super) type Bytes = Result<NonNull<u8>, AllocError>;
 
-/// Refuses at compile time a type whose drop the arena would never run.
+/// Refuses, when code is made, a type whose drop the arena would never run. Each public method asks
+/// for the check itself, so that the compiler names the line that calls it.
 pub(super) struct NoDrop<T>(T);
 
 impl<T> NoDrop<T> {
@@ -142,14 +141,14 @@ pub(super) fn copy<A: Allocate, T: Copy>(
     Ok(NonNull::slice_from_raw_parts(p, source.len()))
 }
 
-/// Places `len` elements. Element `i` is the result of `f(i)`.
+/// Places `len` elements. Element `i` is the result of `f(i)`. The caller has checked that `T` has no
+/// drop glue: what is placed before a panic of `f` is not dropped.
 #[inline(always)]
 pub(super) fn fill_with<A: Allocate, T>(
     arena: &A,
     len: usize,
     mut f: impl FnMut(usize) -> T,
 ) -> Result<NonNull<[T]>, AllocError> {
-    let () = NoDrop::<T>::CHECK;
     let p = array::<A, T>(arena, len)?;
     for i in 0..len {
         // SAFETY: the room is large enough for `len` elements. If `f` panics, the elements written
@@ -159,55 +158,8 @@ pub(super) fn fill_with<A: Allocate, T>(
     Ok(NonNull::slice_from_raw_parts(p, len))
 }
 
-/// Collects the items of an iterator into a slice.
-pub(super) fn collect<A: Allocate, T>(
-    arena: &A,
-    iter: impl IntoIterator<Item = T>,
-) -> Result<NonNull<[T]>, AllocError> {
-    let () = NoDrop::<T>::CHECK;
-    let mut iter = iter.into_iter();
-    let mut stage = Stage::new();
-    let mut list = Gather::of_hint(&mut stage, arena, iter.size_hint())?;
-    while let Some(item) = iter.next() {
-        list.push(item, || iter.size_hint())?;
-    }
-    list.finish()
-}
-
-/// Formats a text, which is UTF-8.
-///
-/// # Panics
-///
-/// When a `Display` in `text` returns an error that is not a failed allocation of this arena.
-pub(super) fn format<A: Allocate>(
-    arena: &A,
-    text: fmt::Arguments<'_>,
-) -> Result<NonNull<[u8]>, AllocError> {
-    struct Writer<'a, A: Allocate> {
-        bytes: Gather<'a, A, u8>,
-        refusal: Option<AllocError>,
-    }
-    impl<A: Allocate> Write for Writer<'_, A> {
-        fn write_str(&mut self, text: &str) -> fmt::Result {
-            if self.refusal.is_some() {
-                return Err(fmt::Error);
-            }
-            self.bytes.extend_from_slice(text.as_bytes()).map_err(|refusal| {
-                self.refusal = Some(refusal);
-                fmt::Error
-            })
-        }
-    }
-    if let Some(text) = text.as_str() {
-        return copy(arena, text.as_bytes());
-    }
-    let mut stage = Stage::new();
-    let mut writer = Writer { bytes: Gather::on(&mut stage, arena), refusal: None };
-    let result = writer.write_fmt(text);
-    // A `Display` may have ignored the error. Then a piece of the text is missing.
-    if let Some(refusal) = writer.refusal {
-        return Err(refusal);
-    }
-    assert!(result.is_ok(), "a Display implementation returned an error");
-    writer.bytes.finish()
+/// The error for a number of items that no layout can have.
+#[cold]
+pub(super) fn too_large<T>(len: usize) -> AllocError {
+    AllocError::invalid(len.saturating_mul(size_of::<T>()), align_of::<T>().max(ALIGN))
 }

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //! A slice whose length is known only when its last item has come.
 //!
-//! Items are gathered in pieces, and no item moves before the last one has come:
+//! Items are gathered in pieces:
 //!
-//! 1. The first piece is on the stack, except when the caller knows that the slice will be larger.
-//!    Most slices end there: they take their exact room from the arena once.
+//! 1. The first items are on the stack, except when the caller knows that the slice will be larger.
+//!    Most slices end there: they take their exact room from the arena once. When the stack is full,
+//!    its items move to the first piece in the arena.
 //! 2. A piece that is full grows in place if it is the latest allocation of its arena and its block
 //!    has room.
 //! 3. Otherwise the items that follow go into another piece, which has room for a quarter of all
@@ -15,21 +16,74 @@
 //! when it is full takes up to `4 * n`.
 
 use core::alloc::Layout;
+use core::fmt::{self, Write};
 use core::marker::PhantomData;
 use core::mem::{align_of, forget, size_of, MaybeUninit};
 use core::ptr::{self, NonNull};
 
-use super::forms::{array, Allocate, ALIGN};
+use super::forms::{array, copy, too_large, Allocate};
 use crate::error::AllocError;
+
+/// Collects the items of an iterator into a slice. The caller has checked that `T` has no drop glue.
+pub(super) fn collect<A: Allocate, T>(
+    arena: &A,
+    iter: impl IntoIterator<Item = T>,
+) -> Result<NonNull<[T]>, AllocError> {
+    let mut iter = iter.into_iter();
+    let mut stage = Stage::new();
+    let mut list = Gather::of_hint(&mut stage, arena, iter.size_hint())?;
+    while let Some(item) = iter.next() {
+        list.push(item, || iter.size_hint())?;
+    }
+    list.finish()
+}
+
+/// Formats a text, which is UTF-8.
+///
+/// # Panics
+///
+/// When a `Display` in `text` returns an error that is not a failed allocation of this arena.
+pub(super) fn format<A: Allocate>(
+    arena: &A,
+    text: fmt::Arguments<'_>,
+) -> Result<NonNull<[u8]>, AllocError> {
+    struct Writer<'a, A: Allocate> {
+        bytes: Gather<'a, A, u8>,
+        refusal: Option<AllocError>,
+    }
+    impl<A: Allocate> Write for Writer<'_, A> {
+        fn write_str(&mut self, text: &str) -> fmt::Result {
+            if self.refusal.is_some() {
+                return Err(fmt::Error);
+            }
+            self.bytes.extend_from_slice(text.as_bytes()).map_err(|refusal| {
+                self.refusal = Some(refusal);
+                fmt::Error
+            })
+        }
+    }
+    if let Some(text) = text.as_str() {
+        return copy(arena, text.as_bytes());
+    }
+    let mut stage = Stage::new();
+    let mut writer = Writer { bytes: Gather::on(&mut stage, arena), refusal: None };
+    let result = writer.write_fmt(text);
+    // A `Display` may have ignored the error. Then a piece of the text is missing.
+    if let Some(refusal) = writer.refusal {
+        return Err(refusal);
+    }
+    assert!(result.is_ok(), "a Display implementation returned an error");
+    writer.bytes.finish()
+}
 
 /// Room on the stack for the first items.
 #[repr(align(16))]
-pub(super) struct Stage(MaybeUninit<[u8; Self::BYTES]>);
+struct Stage(MaybeUninit<[u8; Self::BYTES]>);
 
 impl Stage {
     const BYTES: usize = 512;
 
-    pub(super) const fn new() -> Self {
+    const fn new() -> Self {
         Self(MaybeUninit::uninit())
     }
 
@@ -48,7 +102,7 @@ impl Stage {
 }
 
 /// How many items follow: at least, and at most if that is known, as `Iterator::size_hint` says.
-pub(super) type Hint = (usize, Option<usize>);
+type Hint = (usize, Option<usize>);
 
 /// A piece. If it is not the first one in the arena, its room begins with the record of the piece
 /// before it.
@@ -63,7 +117,7 @@ struct Piece {
 }
 
 /// A slice under construction. When it is dropped before it is finished, it gives its room back.
-pub(super) struct Gather<'a, A: Allocate, T> {
+struct Gather<'a, A: Allocate, T> {
     arena: &'a A,
     /// The piece that the next item goes into.
     piece: Piece,
@@ -76,7 +130,7 @@ pub(super) struct Gather<'a, A: Allocate, T> {
 
 impl<'a, A: Allocate, T> Gather<'a, A, T> {
     /// A slice whose first items go to the stage.
-    pub(super) fn on(stage: &'a mut Stage, arena: &'a A) -> Self {
+    fn on(stage: &'a mut Stage, arena: &'a A) -> Self {
         let capacity = Stage::room_for::<T>();
         let is_stage = size_of::<T>() != 0 && capacity != 0;
         let items = if is_stage { stage.start() } else { NonNull::<T>::dangling().cast() };
@@ -87,7 +141,7 @@ impl<'a, A: Allocate, T> Gather<'a, A, T> {
     /// A slice of the items that follow. If they are known to be more than the stage has room for,
     /// or their number is known, they have room in the arena from the start. So a slice never moves
     /// if its hint is exact, or if its upper bound is at most twice a lower bound above the stage.
-    pub(super) fn of_hint(
+    fn of_hint(
         stage: &'a mut Stage,
         arena: &'a A,
         (least, most): Hint,
@@ -114,7 +168,7 @@ impl<'a, A: Allocate, T> Gather<'a, A, T> {
 
     /// Appends an item. `hint` says how many follow it.
     #[inline(always)]
-    pub(super) fn push(&mut self, item: T, hint: impl FnOnce() -> Hint) -> Result<(), AllocError> {
+    fn push(&mut self, item: T, hint: impl FnOnce() -> Hint) -> Result<(), AllocError> {
         if self.piece.len == self.capacity {
             let (least, most) = hint();
             let plus_this = |count: usize| count.saturating_add(1);
@@ -127,7 +181,7 @@ impl<'a, A: Allocate, T> Gather<'a, A, T> {
     }
 
     /// Appends copies of items that need not be initialised.
-    pub(super) fn extend_from_slice(&mut self, items: &[T]) -> Result<(), AllocError>
+    fn extend_from_slice(&mut self, items: &[T]) -> Result<(), AllocError>
     where
         T: Copy,
     {
@@ -224,7 +278,7 @@ impl<'a, A: Allocate, T> Gather<'a, A, T> {
 
     /// The slice of all items. Room that is left over behind it is given back, if the slice is the
     /// latest allocation of the arena.
-    pub(super) fn finish(self) -> Result<NonNull<[T]>, AllocError> {
+    fn finish(self) -> Result<NonNull<[T]>, AllocError> {
         let len = self.before + self.piece.len;
         let start = match self.piece.room {
             Some((room, bytes)) if self.before == 0 && self.piece.offset == 0 => {
@@ -344,10 +398,4 @@ fn or_less(
 fn bytes_of<T>(offset: usize, capacity: usize) -> Option<usize> {
     let bytes = capacity.checked_mul(size_of::<T>())?.checked_add(offset)?;
     (bytes <= isize::MAX as usize).then_some(bytes)
-}
-
-/// The error for a number of items that no layout can have.
-#[cold]
-pub(super) fn too_large<T>(len: usize) -> AllocError {
-    AllocError::invalid(len.saturating_mul(size_of::<T>()), align_of::<T>().max(ALIGN))
 }

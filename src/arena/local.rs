@@ -11,6 +11,7 @@ use core::{slice, str};
 
 use super::boxed::ArenaBox;
 use super::forms::{self, Allocate, Bytes, NoDrop, ALIGN};
+use super::gather;
 use super::lock_free::LockFreeArena;
 use super::methods::allocation_forms;
 use super::one_owner::Arena;
@@ -23,7 +24,8 @@ use crate::{ffi, unwind};
 ///
 /// What the handle's own methods allocate borrows the shared arena, so it may outlive the handle.
 /// The handle also derefs to [`Arena`], for scopes, `alloc_static` and collections that live in an
-/// `&Arena`. What is allocated in this way borrows the handle. The handle is `Send` but not `Sync`.
+/// `&Arena`. What is allocated in this way borrows the handle. The handle is `Send` but not `Sync`:
+/// each thread has its own.
 ///
 /// # Examples
 ///

@@ -10,6 +10,7 @@ use core::{slice, str};
 use super::boxed::ArenaBox;
 use super::builder::{constructors, ArenaBuilder, Hardened, Make, Stock};
 use super::forms::{self, Allocate, Bytes, NoDrop, ALIGN};
+use super::gather;
 use super::methods::allocation_forms;
 use super::shared::{call, shared_methods};
 use super::stats::ArenaStats;

@@ -3,19 +3,21 @@
 //! it. `builder.rs` has its constructors, `alloc.rs` the methods that allocate, and `layout.rs` its
 //! picture.
 
-use core::cell::UnsafeCell;
 use core::fmt;
 use core::mem::{ManuallyDrop, MaybeUninit};
 use core::ptr;
 
 use super::stats::ArenaStats;
 use crate::error::AllocError;
+use crate::unshared::Unshared;
 use crate::{ffi, unwind};
 
 /// A bump arena.
 ///
-/// One thread at a time owns it: it is `Send` but not `Sync`. The references that it hands out
-/// borrow the arena, so none of them can outlive a [`reset`](Self::reset):
+/// One thread at a time owns it: it is `Send` but not `Sync`. Threads that allocate from one arena
+/// at the same time share a [`LockFreeArena`](super::LockFreeArena) or a
+/// [`LockedArena`](super::LockedArena). The references that an arena hands out borrow it, so none of
+/// them can outlive a [`reset`](Self::reset):
 ///
 /// ```compile_fail,E0502
 /// let mut arena = aegis_memory::arena::Arena::new(1024);
@@ -25,7 +27,9 @@ use crate::{ffi, unwind};
 /// ```
 ///
 /// A plain allocation never drops its value. So a value of a type with drop glue goes into the
-/// arena only by [`alloc_boxed`](Self::alloc_boxed) or [`alloc_static`](Self::alloc_static):
+/// arena only by [`alloc_boxed`](Self::alloc_boxed) or [`alloc_static`](Self::alloc_static). The
+/// following is refused by `cargo build`, and not by `cargo check`: see
+/// [drop glue](super#drop-glue).
 ///
 /// ```compile_fail
 /// let arena = aegis_memory::arena::Arena::new(1024);
@@ -44,13 +48,13 @@ use crate::{ffi, unwind};
 /// ```
 #[repr(transparent)]
 pub struct Arena {
-    raw: UnsafeCell<ffi::aegis_arena>,
+    raw: Unshared<ffi::aegis_arena>,
 }
 
 // SAFETY: the arena owns its blocks, and nothing in it is bound to a thread: finalizers come from
 // `alloc_static`, which requires `T: Send`, and sources are `Send + Sync`. The arena must not be
-// `Sync`, because allocation through `&self` is not synchronised. The `UnsafeCell` keeps it from
-// being `Sync`.
+// `Sync`, because allocation through `&self` is not synchronised. `Unshared` keeps it from being
+// `Sync`.
 unsafe impl Send for Arena {}
 
 impl Arena {
@@ -68,7 +72,7 @@ impl Arena {
         // SAFETY: the call has written the whole struct, whether it failed or not.
         let raw = unsafe { raw.assume_init() };
         if status == ffi::AEGIS_OK as ffi::aegis_status {
-            Ok(Self { raw: UnsafeCell::new(raw) })
+            Ok(Self { raw: Unshared::new(raw) })
         } else {
             Err(error_of(&raw))
         }
@@ -104,7 +108,7 @@ impl Arena {
     /// - Any thread may use the source of the arena, and its deferred functions may run on any
     ///   thread.
     pub unsafe fn from_raw(raw: ffi::aegis_arena) -> Self {
-        Self { raw: UnsafeCell::new(raw) }
+        Self { raw: Unshared::new(raw) }
     }
 
     /// Borrows an arena that C owns.

@@ -5,7 +5,6 @@
 //! written again here over the same fields, so that it inlines. `tests/pool_fast_path.rs` checks
 //! that both do the same.
 
-use core::cell::UnsafeCell;
 use core::fmt;
 use core::mem::MaybeUninit;
 use core::ops::Deref;
@@ -19,13 +18,14 @@ use super::one_owner::PoolBlock;
 use super::slab::find;
 use crate::error::AllocError;
 use crate::sealed::{Key, KEY};
+use crate::unshared::Unshared;
 use crate::{ffi, unwind};
 
 /// The most free blocks that a cache holds.
 const CACHE_BLOCKS: usize = ffi::AEGIS_POOL_CACHE_BLOCKS as usize;
 
 /// A magazine of up to 64 free blocks in front of a [`LockFreePool`], for one thread at a time:
-/// `Send`, not `Sync`. From [`LockFreePool::cache`].
+/// `Send`, not `Sync`. From [`LockFreePool::cache`]. Each thread opens its own cache of the pool.
 ///
 /// A full cache moves the older half of its blocks to the pool, and an empty cache takes 32 blocks
 /// from the pool. Either is one compare-and-swap. A block that was taken from a cache returns to
@@ -46,12 +46,12 @@ const CACHE_BLOCKS: usize = ffi::AEGIS_POOL_CACHE_BLOCKS as usize;
 /// # Ok::<(), aegis_memory::AllocError>(())
 /// ```
 pub struct PoolCache<'p> {
-    raw: UnsafeCell<ffi::aegis_pool_cache>,
+    raw: Unshared<ffi::aegis_pool_cache>,
     pool: &'p LockFreePool,
 }
 
 // SAFETY: nothing in a cache is bound to a thread. A cache is not `Sync`, because it takes blocks
-// through `&self` without synchronisation; the `UnsafeCell` makes it so.
+// through `&self` without synchronisation; `Unshared` makes it so.
 unsafe impl Send for PoolCache<'_> {}
 
 bulk_methods!(['p] PoolCache<'p>);
@@ -94,7 +94,7 @@ impl<'p> PoolCache<'p> {
         // grid without blocks, and both call the slow path.
         unsafe { ffi::aegis_pool_cache_init(raw.as_mut_ptr(), pool.as_raw()) };
         // SAFETY: the call has written the whole struct.
-        Self { raw: UnsafeCell::new(unsafe { raw.assume_init() }), pool }
+        Self { raw: Unshared::new(unsafe { raw.assume_init() }), pool }
     }
 
     /// Takes a block of zeroes.

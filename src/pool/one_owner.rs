@@ -7,7 +7,6 @@
 //! impossible.
 
 use alloc::rc::Rc;
-use core::cell::UnsafeCell;
 use core::fmt;
 use core::mem::{ManuallyDrop, MaybeUninit};
 use core::ptr::{self, NonNull};
@@ -20,9 +19,29 @@ use super::slab::{find, PoolSlab};
 use super::stats::PoolStats;
 use crate::error::AllocError;
 use crate::sealed::{Key, KEY};
+use crate::unshared::Unshared;
 use crate::{ffi, unwind};
 
-/// A pool with one owner: `Send`, not `Sync`.
+/// A pool with one owner. It is `Send` but not `Sync`: it can move to another thread, and threads
+/// cannot share it. Its blocks return to it, so they stay on its thread.
+///
+/// Threads that share a pool use a [`LockFreePool`](super::LockFreePool), each with its own
+/// [`PoolCache`](super::PoolCache), or a [`LockedPool`](super::LockedPool), in which a thread can
+/// wait for a block. These have the same methods, so the name of the type is what changes:
+///
+/// ```compile_fail,E0277
+/// let pool = aegis_memory::pool::Pool::new(64, 4);
+/// std::thread::scope(|threads| {
+///     threads.spawn(|| pool.alloc().is_ok());
+/// });
+/// ```
+///
+/// ```
+/// let pool = aegis_memory::pool::LockFreePool::new(64, 4);
+/// std::thread::scope(|threads| {
+///     threads.spawn(|| pool.alloc().is_ok());
+/// });
+/// ```
 ///
 /// # Examples
 ///
@@ -36,7 +55,7 @@ use crate::{ffi, unwind};
 /// ```
 #[repr(transparent)]
 pub struct Pool {
-    raw: UnsafeCell<ffi::aegis_pool>,
+    raw: Unshared<ffi::aegis_pool>,
 }
 
 /// A block borrowed from a pool `P`. It derefs to its bytes and returns itself when it is dropped.
@@ -56,7 +75,7 @@ pub type PoolBlock<'a, P = Pool, T = u8> = Block<&'a P, T>;
 
 // SAFETY: the pool owns its slabs, and nothing in it is bound to a thread: sources are
 // `Send + Sync`, and any thread may use a budget. The pool is not `Sync`, because it takes blocks
-// through `&self` without synchronisation; the `UnsafeCell` makes it so.
+// through `&self` without synchronisation; `Unshared` makes it so.
 unsafe impl Send for Pool {}
 
 pool_methods!(Pool, aegis_pool, aegis_pool_get_slab);
@@ -108,7 +127,7 @@ impl Pool {
     /// - What the pool was made with, for example the source's context, is valid until this pool is
     ///   dropped. The source may be used from any thread.
     pub unsafe fn from_raw(raw: ffi::aegis_pool) -> Self {
-        Self { raw: UnsafeCell::new(raw) }
+        Self { raw: Unshared::new(raw) }
     }
 
     /// Borrows a pool that C owns.
@@ -232,7 +251,7 @@ impl Make for Pool {
     ) -> Option<Self> {
         // SAFETY: the call writes the whole struct, and the caller guarantees valid options.
         let raw = unsafe { made(|raw| ffi::aegis_pool_init(raw, options)) }?;
-        Some(Self { raw: UnsafeCell::new(raw) })
+        Some(Self { raw: Unshared::new(raw) })
     }
 
     fn figures(&self, _: Key) -> PoolStats {

@@ -6,7 +6,8 @@
 //! - `//~ E0502` expects an error with this code on its own line; each `^` in `//~^ E0502` means
 //!   one line further up.
 //! - `//~ ERROR` expects an error that has no code.
-//! - `//~? E0080 src/arena/forms.rs` expects an error in this file of the library.
+//! - `//~? E0080 src/arena/forms.rs` expects an error in this file of the library, and a note that
+//!   shows the line of the program which leads there.
 //!
 //! Each error must be expected, and each expected error must occur. An expectation of the last two
 //! kinds says too little: a typing mistake has no code either. So a program with such an
@@ -115,22 +116,31 @@ fn expected(source: &str) -> Vec<String> {
         let Some((_, note)) = line.split_once("//~") else { continue };
         let lines_up = note.bytes().take_while(|&byte| byte == b'^').count();
         let words: Vec<&str> = note[lines_up..].split_whitespace().collect();
-        errors.push(match words[..] {
-            ["?", code, file] => format!("{file}: {code}"),
-            [code] => format!("line {}: {code}", number - lines_up),
+        match words[..] {
+            ["?", code, file] => {
+                errors.push(format!("{file}: {code}"));
+                errors.push(format!("line {number}: note"));
+            }
+            [code] => errors.push(format!("line {}: {code}", number - lines_up)),
             _ => panic!("an expectation that is none: {line}"),
-        });
+        }
     }
     errors
 }
 
-/// The error in a message, in the same form as above, if the message has one.
+/// The error in a message, or the note that shows a line of the program, in the same form as above,
+/// if the message has one.
 fn reported(program: &Path, message: &Value) -> Option<String> {
-    if !message["level"].as_str()?.starts_with("error") {
-        return None;
-    }
+    let level = message["level"].as_str()?;
     let code = message["code"]["code"].as_str();
     let span = message["spans"].as_array()?.iter().find(|span| span["is_primary"] == true);
+    if level == "note" {
+        let place = place(program, span?);
+        return place.starts_with("line").then(|| format!("{place}: note"));
+    }
+    if !level.starts_with("error") {
+        return None;
+    }
     match (code, span) {
         // The last message, which only counts the errors.
         (None, None) => None,
