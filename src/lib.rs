@@ -13,6 +13,7 @@ mod build_flags;
 mod error;
 pub mod ffi;
 mod heap;
+mod lines;
 pub mod pool;
 mod sealed;
 mod short_list;

@@ -5,6 +5,7 @@ use core::{fmt, ptr};
 
 use super::one_owner::Arena;
 use crate::ffi;
+use crate::lines::Size;
 
 /// A picture of the blocks of an arena and of how full they are, from [`Arena::layout`].
 ///
@@ -25,25 +26,6 @@ impl Arena {
     /// A picture of the blocks and of how full they are, as text.
     pub fn layout(&self) -> ArenaLayout<'_> {
         ArenaLayout { arena: self }
-    }
-}
-
-/// A number of bytes, shown in the largest unit that makes it at least 1.
-struct Size(usize);
-
-impl fmt::Display for Size {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut unit = "B";
-        let mut value = self.0 as f64;
-        for larger in ["KiB", "MiB", "GiB", "TiB"] {
-            if value < 1024.0 {
-                break;
-            }
-            value /= 1024.0;
-            unit = larger;
-        }
-        let decimals = usize::from(unit != "B");
-        write!(f, "{value:.decimals$} {unit}")
     }
 }
 

@@ -10,6 +10,7 @@ use core::ptr;
 use super::builder::{ArenaBuilder, Hardened, Make, Stock};
 use super::one_owner::Arena;
 use crate::error::{expect, AllocError};
+use crate::lines::display_lines;
 use crate::sealed::Key;
 use crate::{ffi, unwind};
 
@@ -63,6 +64,13 @@ pub struct RecyclerStats {
     /// Arenas ever handed out from stock.
     pub reused_count: u64,
 }
+
+display_lines!(RecyclerStats {
+    idle_count: Count,
+    out_count: Count,
+    made_count: Count,
+    reused_count: Count,
+});
 
 impl ArenaRecycler {
     /// Makes a recycler that keeps at most `max_idle` arenas, each trimmed to `keep_bytes`.

@@ -2,8 +2,15 @@
 //! The statistics of an arena.
 
 use crate::ffi;
+use crate::lines::display_lines;
 
-/// The statistics of an arena, in bytes and counts.
+/// The statistics of an arena, in bytes and counts. As text they are a line each:
+///
+/// ```
+/// let arena = aegis_memory::arena::Arena::new(64 * 1024);
+/// println!("{}", arena.stats());
+/// assert!(arena.stats().to_string().starts_with("capacity_bytes   64.0 KiB\n"));
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
@@ -26,9 +33,23 @@ pub struct ArenaStats {
     pub acquired_count: u64,
     /// Blocks ever released to the source.
     pub released_count: u64,
-    /// Resets so far.
+    /// Resets so far: calls of `reset` and of `clear`, which is a reset too. In an arena of a recycler
+    /// also each return to the stock.
     pub reset_count: u64,
 }
+
+display_lines!(ArenaStats {
+    capacity_bytes: Bytes,
+    reserved_bytes: Bytes,
+    used_bytes: Bytes,
+    peak_used_bytes: Bytes,
+    remaining_bytes: Bytes,
+    wasted_bytes: Bytes,
+    block_count: Count,
+    acquired_count: Count,
+    released_count: Count,
+    reset_count: Count,
+});
 
 impl ArenaStats {
     pub(super) fn from_raw(raw: &ffi::aegis_arena_stats) -> Self {

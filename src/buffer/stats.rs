@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The statistics of a pool of buffers.
 
+use core::fmt;
+
 use crate::ffi;
+use crate::lines::{display_lines, write_lines, Line, Value};
 use crate::short_list::ShortList;
 
 /// The statistics of one size class of a [`BufferPool`](super::BufferPool). They count buffers,
@@ -42,6 +45,43 @@ pub struct BufferPoolStats {
     pub refused_count: u64,
     /// Bytes acquired from the source and not released: buffers and everything beside them.
     pub reserved_bytes: usize,
+}
+
+display_lines!(BufferClassStats {
+    buffer_bytes: Bytes,
+    capacity: Count,
+    max_capacity: Count,
+    in_use: Count,
+    parked: Count,
+});
+
+impl fmt::Display for BufferPoolStats {
+    /// A line for each of the statistics, with its name: those of each size class, then those of the
+    /// pool. Sizes have a unit.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Without `..`, so that a field that is missing does not compile.
+        let Self {
+            classes,
+            heap_count,
+            heap_bytes,
+            wait_count,
+            timeout_count,
+            refused_count,
+            reserved_bytes,
+        } = self;
+        let of_classes = classes.iter().enumerate();
+        let of_classes = of_classes.flat_map(|(index, class)| class.lines(Some(index)));
+        let line = |name, value| Line { class: None, name, value };
+        let of_pool = [
+            line("heap_count", Value::Count(*heap_count)),
+            line("heap_bytes", Value::Bytes(*heap_bytes)),
+            line("wait_count", Value::Count(*wait_count)),
+            line("timeout_count", Value::Count(*timeout_count)),
+            line("refused_count", Value::Count(*refused_count)),
+            line("reserved_bytes", Value::Bytes(*reserved_bytes)),
+        ];
+        write_lines(f, of_classes.chain(of_pool))
+    }
 }
 
 impl BufferPoolStats {

@@ -3,6 +3,7 @@
 
 use super::budget_name::BudgetName;
 use crate::ffi;
+use crate::lines::display_lines;
 
 /// The statistics of one budget, in bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -23,6 +24,15 @@ pub struct BudgetStats {
     /// Its distance from the root, which has 0.
     pub level: u32,
 }
+
+display_lines!(BudgetStats {
+    name: Text,
+    used_bytes: Bytes,
+    peak_bytes: Bytes,
+    limit_bytes: Limit,
+    depth: Count,
+    level: Count,
+});
 
 impl BudgetStats {
     pub(crate) fn from_raw(raw: &ffi::aegis_budget_figures) -> Self {

@@ -4,6 +4,7 @@
 use core::mem::MaybeUninit;
 
 use crate::ffi;
+use crate::lines::display_lines;
 
 /// The statistics of a pool. They count blocks, unless a name says bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -44,6 +45,22 @@ pub struct PoolStats {
     /// How many caches of the pool can be open at a time.
     pub max_cache_count: usize,
 }
+
+display_lines!(PoolStats {
+    block_bytes: Bytes,
+    stride_bytes: Bytes,
+    align_bytes: Bytes,
+    capacity: Count,
+    max_capacity: Count,
+    in_use: Count,
+    available: Count,
+    peak_in_use: Count,
+    parked: Count,
+    slab_count: Count,
+    reserved_bytes: Bytes,
+    acquired_count: Count,
+    released_count: Count,
+});
 
 impl PoolStats {
     /// The statistics that a function of the core reports.
