@@ -6,8 +6,11 @@
 //! those of Rust. Both sides must name every struct and field of `src/bindings.rs`, so that neither
 //! can miss a new one.
 
+#[path = "support/differ.rs"]
+mod differ;
+
 use aegis_memory::ffi;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{c_char, CStr};
 use std::mem::{align_of, size_of, MaybeUninit};
 use std::ptr::addr_of;
@@ -143,9 +146,33 @@ fn names_in_bindings() -> Vec<(String, String)> {
     names
 }
 
+/// What to do about a difference.
+const MEND: &str = "\
+C has what csrc/abi.c lists, and Rust what tests/abi.rs lists of src/bindings.rs.
+- \"none\": add the field to the list that lacks it.
+- Two numbers, or a field that src/bindings.rs lacks: make the bindings anew, with libclang, by
+  AEGIS_BLESS=1 cargo test --features bindgen --test bindings_fresh
+docs/contributing.md has the whole list, under \"A public field of a struct\".";
+
+/// A line for each entry in which the tables differ.
+fn differences(c: &Table, rust: &Table) -> String {
+    let names: BTreeSet<_> = c.keys().chain(rust.keys()).collect();
+    let differ = names.into_iter().filter(|name| c.get(name) != rust.get(name));
+    let text = |value: Option<&usize>| value.map_or("none".to_owned(), usize::to_string);
+    let line = |name: &(String, String)| {
+        let place = match name.1.as_str() {
+            of @ ("size of" | "align of") => format!("{of} {}", name.0),
+            field => format!("{}.{field}", name.0),
+        };
+        format!("  {place}: C {}, Rust {}\n", text(c.get(name)), text(rust.get(name)))
+    };
+    differ.map(line).collect()
+}
+
 #[test]
 fn c_and_rust_agree_on_every_size_alignment_and_offset() {
-    assert_eq!(c_table(), rust_table());
+    let differences = differences(&c_table(), &rust_table());
+    assert!(differences.is_empty(), "C and Rust differ:\n{differences}{MEND}");
 }
 
 #[test]
@@ -154,5 +181,28 @@ fn every_struct_and_field_of_the_bindings_is_compared() {
         |(_, field): &(String, String)| !field.contains("size of") && field != "align of";
     let compared: Vec<_> = c_table().into_keys().filter(is_field).collect();
     assert!(compared.len() > 50);
-    assert_eq!(compared, names_in_bindings());
+    let names = |fields: Vec<(String, String)>| -> Vec<String> {
+        fields.into_iter().map(|(name, field)| format!("{name}.{field}")).collect()
+    };
+    let (compared, bound) = (names(compared), names(names_in_bindings()));
+    differ::assert_same(("csrc/abi.c", &compared), ("src/bindings.rs", &bound), MEND);
+}
+
+#[test]
+fn only_entries_that_differ_are_named() {
+    let name = |name: &str, field: &str| (name.to_owned(), field.to_owned());
+    let (c, mut rust) = (c_table(), c_table());
+    rust.insert(name("aegis_arena_stats", "size of"), 1);
+    rust.insert(name("aegis_arena_stats", "new_count"), 2);
+    rust.remove(&name("aegis_region", "base"));
+    let size = c[&name("aegis_arena_stats", "size of")];
+    assert_eq!(
+        differences(&c, &rust),
+        format!(
+            "  aegis_arena_stats.new_count: C none, Rust 2\n  \
+             size of aegis_arena_stats: C {size}, Rust 1\n  \
+             aegis_region.base: C 0, Rust none\n"
+        )
+    );
+    assert_eq!(differences(&c, &c), "");
 }

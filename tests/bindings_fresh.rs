@@ -5,6 +5,9 @@
 //! change of a header, `AEGIS_BLESS=1 cargo test --features bindgen --test bindings_fresh` writes
 //! the new file.
 
+#[path = "support/differ.rs"]
+mod differ;
+
 use std::{env, fs, path::Path};
 
 #[test]
@@ -15,8 +18,10 @@ fn bindings_match_the_headers() {
         fs::write(&path, fresh).expect("src/bindings.rs can be written");
     }
     let kept = fs::read_to_string(&path).unwrap_or_default();
-    assert!(
-        kept == fresh,
-        "src/bindings.rs is stale: run this test with AEGIS_BLESS=1 and commit the result"
+    differ::assert_same_text(
+        ("src/bindings.rs", &kept),
+        ("the headers", fresh),
+        "Write src/bindings.rs anew, and commit it:\n  \
+         AEGIS_BLESS=1 cargo test --features bindgen --test bindings_fresh",
     );
 }

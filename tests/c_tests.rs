@@ -7,6 +7,8 @@
 mod c_programs;
 #[path = "support/compiler.rs"]
 mod compiler;
+#[path = "support/differ.rs"]
+mod differ;
 #[path = "support/runner.rs"]
 mod runner;
 
@@ -132,5 +134,6 @@ fn every_c_test_is_listed_here() {
         .filter_map(|path| Some(path.file_stem()?.to_str()?.to_owned()))
         .filter(|stem| stem.ends_with("_test"))
         .collect();
-    assert_eq!(files, NAMES, "tests/c and the list of c_tests! differ");
+    let mend = "Each file of tests/c has its name in the list of c_tests!, in tests/c_tests.rs.";
+    differ::assert_same(("tests/c", &files), ("tests/c_tests.rs", NAMES), mend);
 }

@@ -11,6 +11,8 @@
 mod c_programs;
 #[path = "support/compiler.rs"]
 mod compiler;
+#[path = "support/differ.rs"]
+mod differ;
 #[allow(dead_code)]
 #[path = "../examples/pictures.rs"]
 mod pictures;
@@ -130,7 +132,9 @@ fn c_code_compiles_and_does_what_it_says() {
             let errors = String::from_utf8_lossy(&output.stderr);
             assert!(!errors.contains("aegis-memory: "), "{place} is reported: {errors}");
             if let Some(next) = page.blocks.get(i + 1).filter(|b| b.language == "text output") {
-                assert_eq!(printed, next.code, "{place} prints this, not that");
+                let mend = "Correct the program, or the `text output` below it.";
+                let program = format!("what {place} prints");
+                differ::assert_same_text((&program, &printed), ("the page", &next.code), mend);
             }
             count += 1;
         }

@@ -6,6 +6,10 @@
 //! After a change of a header, and with fresh bindings, `AEGIS_BLESS=1 cargo test --test exports`
 //! writes the list again.
 
+#[path = "support/differ.rs"]
+mod differ;
+
+use differ::{assert_same, assert_same_text, differences};
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::{env, fs};
@@ -13,6 +17,11 @@ use std::{env, fs};
 const BINDINGS: &str = include_str!("../src/bindings.rs");
 const HEAD: &str = "# SPDX-License-Identifier: Apache-2.0\n\
                     # What the shared library exports: every public function, one a line, sorted.\n";
+
+const MEND: &str = "\
+After a header change, make the bindings anew, with libclang, and then the list:
+  AEGIS_BLESS=1 cargo test --features bindgen --test bindings_fresh
+  AEGIS_BLESS=1 cargo test --test exports";
 
 /// The functions that the bindings declare.
 fn bound() -> BTreeSet<&'static str> {
@@ -29,7 +38,7 @@ fn list_names_what_the_bindings_do() {
         fs::write(&path, &fresh).expect("csrc/exports.txt can be written");
     }
     let kept = fs::read_to_string(&path).expect("csrc/exports.txt can be read");
-    assert_eq!(kept, fresh, "csrc/exports.txt is stale: run this test with AEGIS_BLESS=1");
+    assert_same_text(("csrc/exports.txt", &kept), ("src/bindings.rs", &fresh), MEND);
 }
 
 /// In Rust the text is the `Display` of `AllocError`.
@@ -70,5 +79,25 @@ fn every_symbol_of_the_core_is_hidden() {
             public.insert(name);
         }
     }
-    assert_eq!(public, bound(), "the bindings and {library} differ");
+    let list = |names: BTreeSet<&'static str>| Vec::from_iter(names);
+    let public: Vec<&str> = public.into_iter().collect();
+    assert_same(("the library", &public), ("src/bindings.rs", &list(bound())), MEND);
+}
+
+#[test]
+fn only_lines_that_differ_are_named() {
+    let of = |left: &str, right: &str| {
+        let lines = |text: &str| text.split(' ').map(str::to_owned).collect::<Vec<_>>();
+        differences("left", &lines(left), "right", &lines(right))
+    };
+    assert_eq!(of("a b c", "a b c"), "");
+    assert_eq!(of("a b c d", "a c d"), "  only left (2): b\n");
+    assert_eq!(of("a c", "a b c d"), "  only right (2): b\n  only right (4): d\n");
+    assert_eq!(of("a b c", "a x c"), "  only left (2): b\n  only right (2): x\n");
+    assert_eq!(
+        of("a b c d e f", "b c x e f g"),
+        "  only left (1): a\n  only left (4): d\n  only right (3): x\n  only right (6): g\n"
+    );
+    let all: String = (0..1000).map(|i| format!("{i} ")).collect();
+    assert_eq!(of(&all, &all.replace(" 500 ", " ")), "  only left (501): 500\n");
 }
