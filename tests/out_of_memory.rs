@@ -202,7 +202,8 @@ fn arenas() -> Vec<Row> {
             assert!(probe.fails(|| none.try_get_owned()).is_err());
         }),
         row!("arena/boxed.rs fmt", "arena/fixed.rs fmt", "arena/layout.rs fmt", "arena/local.rs fmt",
-             "arena/one_owner.rs fmt", "arena/recycler.rs fmt", "arena/shared.rs fmt"; |probe| {
+             "arena/one_owner.rs fmt", "arena/recycler.rs fmt", "arena/shared.rs fmt", "lines.rs fmt",
+             "lines.rs write_str"; |probe| {
             let (mut memory, arena) = ([MaybeUninit::uninit(); 100], Arena::new(9));
             let (fixed, boxed) = (FixedArena::new(&mut memory), arena.alloc_boxed(7));
             let (shared, locked) = (LockFreeArena::new(9), LockedArena::new(9));
@@ -211,6 +212,7 @@ fn arenas() -> Vec<Row> {
             probe.quiet(|| Text::of(format_args!("{arena:?}{boxed:?}{boxed}{fixed:?}{local:?}")));
             probe.quiet(|| Text::of(format_args!("{shared:?}{locked:?}{recycler:?}{out:?}")));
             probe.quiet(|| Text::of(format_args!("{}", arena.layout())));
+            probe.quiet(|| Text::of(format_args!("{}{}", arena.stats(), recycler.stats())));
         }),
         #[cfg(feature = "allocator-api2")]
         row!("arena/allocator.rs allocate", "arena/allocator.rs allocate_zeroed",

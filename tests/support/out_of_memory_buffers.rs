@@ -103,11 +103,12 @@ pub fn rows() -> Vec<Row> {
             assert!(probe.fails(|| builder().budget(&full).build()).is_err());
         }),
         row!("buffer/pool.rs get", "buffer/pool.rs get_timeout", "buffer/pool.rs id_of",
-             "buffer/pool.rs id_of_mut", "buffer/pool.rs fmt"; |probe| {
+             "buffer/pool.rs id_of_mut", "buffer/pool.rs fmt", "buffer/stats.rs fmt"; |probe| {
             for when_empty in [WhenEmpty::Fail, WhenEmpty::Heap, WhenEmpty::Wait(Duration::ZERO)] {
                 let budget = MemoryBudget::new("pool", MemoryBudget::UNLIMITED);
                 let pool = used_up(&budget, when_empty);
                 let mut held = probe.quiet(|| pool.get(64)).expect("the first buffer");
+                probe.quiet(|| Text::of(format_args!("{}", pool.stats())));
                 held.extend_from_slice(b"held");
                 assert_eq!(probe.quiet(|| pool.id_of_mut(&held)), Some(0));
                 assert!(probe.fails(|| pool.get(64)).is_err());
