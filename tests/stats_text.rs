@@ -66,8 +66,8 @@ fn arena_says_ten_lines() {
 }
 
 #[test]
-fn pool_says_thirteen_lines() {
-    assert_eq!(PoolStats::default().to_string().lines().count(), 13);
+fn pool_says_fifteen_lines() {
+    assert_eq!(PoolStats::default().to_string().lines().count(), 15);
     let pool = Pool::builder().block_size(4096).blocks(8).max_blocks(16).build().expect("memory");
     let _blocks = (pool.alloc(), pool.alloc(), pool.alloc());
     let stats = pool.stats();
@@ -85,9 +85,11 @@ fn pool_says_thirteen_lines() {
         ("reserved_bytes", size(stats.reserved_bytes)),
         ("acquired_count", stats.acquired_count.to_string()),
         ("released_count", "0".to_owned()),
+        ("cache_reserve_bytes", "0 B".to_owned()),
+        ("max_cache_count", "0".to_owned()),
     ];
     let width = expected.iter().map(|(_, value)| value.len()).max().expect("lines");
-    let expected = expected.map(|(name, value)| format!("{name:<14}  {value:>width$}"));
+    let expected = expected.map(|(name, value)| format!("{name:<19}  {value:>width$}"));
     assert_eq!(lines(&stats), expected);
 }
 

@@ -60,6 +60,8 @@ display_lines!(PoolStats {
     reserved_bytes: Bytes,
     acquired_count: Count,
     released_count: Count,
+    cache_reserve_bytes: Bytes,
+    max_cache_count: Count,
 });
 
 impl PoolStats {
