@@ -8,6 +8,8 @@ use crate::{Case, Round};
 
 /// The name of this library's row.
 pub const OURS: &str = "C aegis_arena";
+/// The name of the row of the smallest bump that C can inline.
+pub const BUMP: &str = "C inline bump";
 /// The name of the row that shows what the loop itself costs.
 pub const NOTHING: &str = "C nothing";
 

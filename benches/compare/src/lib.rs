@@ -8,6 +8,7 @@
 
 pub mod c;
 pub mod operations;
+pub mod page;
 pub mod pools;
 pub mod rivals;
 

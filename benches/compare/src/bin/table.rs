@@ -5,7 +5,8 @@
 //! operation are the difference between two runs that differ only in the number of operations in a
 //! round, divided by that number, minus the same for the empty loop. The instructions of a reset
 //! are the difference between two runs that differ in the number of rounds. `--few` counts only
-//! what the gate needs. Exits with 1 if a promise is broken: see [`broken_promises`].
+//! what the gate needs. Exits with 1 if a promise is broken ([`broken_promises`]), or if a page claims
+//! another count of this library ([`are_pages_wrong`]).
 
 use std::collections::BTreeMap;
 use std::env;
@@ -15,7 +16,7 @@ use std::process::{exit, Command};
 
 use compare::operations::{timed_count, ALL, COPY_16, LAYOUT, RECORD, SIZE, VALUE};
 use compare::rivals::GATED;
-use compare::{c, rivals};
+use compare::{c, page, rivals};
 
 /// The operations in which this library must take fewer instructions than the best rival of
 /// [`GATED`].
@@ -241,7 +242,7 @@ fn print_ratios(title: &str, figures: &Figures, columns: &[&'static str]) {
         {
             ratios.insert(("ours / best bump crate", column), ours / best);
         }
-        let c = (figures.get(&(c::OURS, column)), figures.get(&("C inline bump", column)));
+        let c = (figures.get(&(c::OURS, column)), figures.get(&(c::BUMP, column)));
         if let (Some(ours), Some(bump)) = c {
             ratios.insert(("ours / inline bump in C", column), ours / bump);
         }
@@ -271,6 +272,35 @@ fn count_resets() -> Vec<[u64; 2]> {
     });
     println!();
     counts.to_vec()
+}
+
+/// Compares the pages of the library with what was counted, and prints each difference. Returns
+/// whether the pages are wrong: the counts of other compilers than the pages name may differ.
+fn are_pages_wrong(instructions: &Figures, resets: &[[u64; 2]]) -> bool {
+    let count = |rival, operation| instructions.get(&(rival, operation)).copied();
+    let reset = resets[0][1] as f64;
+    // The negative control: no page has half an instruction, so each number must differ.
+    let wrong =
+        page::differences(|rival, operation| Some(count(rival, operation)? + 0.5), reset + 0.5);
+    assert_eq!(wrong.len(), page::COMPARED, "the numbers that were compared");
+    let differences = page::differences(count, reset);
+    let is_same = page::is_of_these_compilers();
+    let word = if is_same { "WRONG" } else { "different" };
+    for page::Difference { place, claimed, counted } in &differences {
+        println!("{word} {place}: the page says \"{claimed}\", counted \"{counted}\"");
+    }
+    if !is_same {
+        println!(
+            "The pages' numbers are of other compilers than this build's: {}.",
+            page::compilers()
+        );
+        println!("So no difference from them is a fault.");
+    } else if !differences.is_empty() {
+        println!("If the change of the code is meant, write what was counted into the pages.");
+    } else {
+        println!("The pages have the counts of this library: {}.", page::compilers());
+    }
+    is_same && !differences.is_empty()
 }
 
 /// The promises of the library that these numbers break. The library promises fewer instructions
@@ -303,7 +333,7 @@ fn main() {
         }
     }
     let wanted = |rival: &str| {
-        let ours = [rivals::NOTHING, rivals::OURS, c::NOTHING, c::OURS, "C inline bump"];
+        let ours = [rivals::NOTHING, rivals::OURS, c::NOTHING, c::OURS, c::BUMP];
         !few || GATED.contains(&rival) || ours.contains(&rival)
     };
     let rows: Vec<_> = compare::cases()
@@ -329,11 +359,12 @@ fn main() {
     names.retain(|&name| name != loop_of(name));
     print("Instructions per operation", &instructions, &names, &columns);
     print_ratios("Ratios of instructions", &instructions, &columns);
-    let broken = broken_promises(&instructions, &count_resets());
+    let resets = count_resets();
+    let broken = broken_promises(&instructions, &resets);
     for promise in &broken {
         println!("BROKEN {promise}");
     }
-    if !broken.is_empty() {
+    if are_pages_wrong(&instructions, &resets) || !broken.is_empty() {
         exit(1);
     }
     println!("Fewer instructions than the best bump crate, and a reset that is always the same.");
