@@ -21,9 +21,9 @@ use crate::{ffi, unwind};
 
 /// A bump arena for any number of threads, without a lock: `Send` and `Sync`.
 ///
-/// An allocation is one atomic addition. A thread that allocates always makes progress, whatever
-/// other threads do and wherever they are stopped. Only the block source may lock: the arena calls
-/// it when a block is full, and several threads may call it at the same time. A thread that
+/// An allocation is one atomic addition. Whatever other threads do, and wherever they are stopped,
+/// some thread that allocates makes progress. Only the block source may lock: the arena calls it
+/// when a block is full, and several threads may call it at the same time. A thread that
 /// allocates often takes a [`local`](Self::local) handle, which needs no atomic operation for each
 /// allocation.
 ///

@@ -22,8 +22,8 @@ use crate::{ffi, unwind};
 
 /// A pool for any number of threads, without a lock: `Send` and `Sync`.
 ///
-/// A thread that takes a block or gives one back always makes progress, whatever other threads do
-/// and wherever they are stopped. The only exception is growth, which calls the source, and the
+/// Whatever other threads do, and wherever they are stopped, some thread that takes a block or
+/// gives one back makes progress. The only exception is growth, which calls the source, and the
 /// source may lock. A thread that uses the pool much should make a [`cache`](Self::cache) of its
 /// own.
 ///

@@ -26,7 +26,7 @@ use crate::{ffi, unwind};
 ///
 /// After a fork the pool works in the child process too, unless another thread was inside a call of
 /// the pool at the moment of the fork. Then the pool is lost in the child: requests fail with
-/// [`AllocError::Forked`], and the statistics are 0.
+/// [`AllocError::Forked`], and the statistics show no block and no slab.
 ///
 /// # Examples
 ///
