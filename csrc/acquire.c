@@ -50,12 +50,3 @@ void aegis_i_give_back(const aegis_source *source, aegis_budget *budget, void *m
         source->release(source->context, memory, size_bytes, align_bytes);
     (void)aegis_budget_uncharge(budget, size_bytes);
 }
-
-void aegis_i_explain_refusal(const aegis_i_refusal *why, aegis_error *error) {
-    error->status = why->status;
-    error->refused = why->budget;
-    if (why->budget == NULL)
-        return;
-    error->limit_bytes = why->limit_bytes;
-    error->in_use_bytes = why->in_use_bytes;
-}

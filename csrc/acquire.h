@@ -31,8 +31,5 @@ AEGIS_I_HIDDEN size_t aegis_i_room(aegis_budget *budget);
 /* Releases memory that aegis_i_acquire gave, and uncharges the budget. */
 AEGIS_I_HIDDEN void aegis_i_give_back(const aegis_source *source, aegis_budget *budget,
                                       void *memory, size_t size_bytes, size_t align_bytes);
-/* Writes into an error record why memory was refused. If a budget refused it, that includes the
- * budget's limit and use. */
-AEGIS_I_HIDDEN void aegis_i_explain_refusal(const aegis_i_refusal *why, aegis_error *error);
 
 #endif

@@ -254,6 +254,7 @@ aegis_status aegis_i_budget_charge(aegis_budget *budget, size_t size_bytes, aegi
     }
     if (full != NULL) {
         why->budget = full;
+        why->needed_bytes = size_bytes;
         return why->status = AEGIS_E_LIMIT_EXCEEDED;
     }
     /* Peaks are raised only now, because a refused charge must leave none. All are raised before a
@@ -268,12 +269,13 @@ aegis_status aegis_i_budget_charge(aegis_budget *budget, size_t size_bytes, aegi
     return AEGIS_OK;
 }
 
-aegis_status aegis_budget_charge(aegis_budget *budget, size_t size_bytes,
-                                 const aegis_budget **refused) {
+aegis_status aegis_budget_charge(aegis_budget *budget, size_t size_bytes, aegis_error *error) {
     aegis_i_refusal why;
     aegis_status status = aegis_i_budget_charge(budget, size_bytes, &why);
-    if (status != AEGIS_OK && refused != NULL)
-        *refused = why.budget;
+    if (status != AEGIS_OK && error != NULL) {
+        (void)aegis_i_error_bytes(error, status, size_bytes, 0);
+        aegis_i_explain_refusal(&why, error);
+    }
     return status;
 }
 
@@ -353,75 +355,6 @@ static size_t snapshot(aegis_budget *budget, uint32_t depth, aegis_budget_figure
 
 size_t aegis_budget_snapshot(aegis_budget *budget, aegis_budget_figures *figures, size_t capacity) {
     return snapshot(budget, 0, figures, capacity, 0);
-}
-
-/* Inserts a consumer into the list, which is sorted by use, if it is one of the largest. */
-static void note_consumer(aegis_budget_refusal *refusal, const aegis_budget_figures *consumer) {
-    size_t place = refusal->consumer_count;
-    while (place > 0 && refusal->consumers[place - 1].used_bytes < consumer->used_bytes)
-        place--;
-    if (place == AEGIS_BUDGET_CONSUMERS)
-        return;
-    if (refusal->consumer_count < AEGIS_BUDGET_CONSUMERS)
-        refusal->consumer_count++;
-    memmove(&refusal->consumers[place + 1], &refusal->consumers[place],
-            (refusal->consumer_count - 1 - place) * sizeof refusal->consumers[0]);
-    refusal->consumers[place] = *consumer;
-}
-
-/* Notes what is charged directly to a budget, and to each budget beneath it. AEGIS_BUDGET_MAX_DEPTH
- * bounds the recursion. */
-static void note_direct(aegis_budget *budget, uint32_t depth, aegis_budget_refusal *refusal) {
-    aegis_budget_figures figures;
-    size_t beneath_bytes = 0;
-    bool locked = aegis_i_mutex_lock(&budget->lock);
-    aegis_budget_get_figures(budget, &figures);
-    for (aegis_budget *child = locked ? budget->first_child : NULL; child != NULL;
-         child = child->next_sibling) {
-        size_t used_bytes = aegis_i_load(&child->used_bytes, memory_order_relaxed);
-        beneath_bytes += aegis_i_min(used_bytes, SIZE_MAX - beneath_bytes);
-        note_direct(child, depth + 1, refusal);
-    }
-    if (locked)
-        aegis_i_mutex_unlock(&budget->lock);
-    /* The counters are read one after the other, so the children may seem to have more than the
-     * budget. */
-    size_t direct_bytes =
-        figures.used_bytes > beneath_bytes ? figures.used_bytes - beneath_bytes : 0;
-    if (depth == 0) {
-        refusal->budget = figures;
-        refusal->direct_bytes = direct_bytes;
-    } else if (direct_bytes != 0) {
-        figures.used_bytes = direct_bytes;
-        figures.depth = depth;
-        note_consumer(refusal, &figures);
-    }
-}
-
-void aegis_budget_get_refusal(const aegis_budget *budget, size_t requested_bytes,
-                              aegis_budget_refusal *refusal) {
-    memset(refusal, 0, sizeof *refusal);
-    refusal->requested_bytes = requested_bytes;
-    note_direct((aegis_budget *)(uintptr_t)budget, 0, refusal);
-}
-
-size_t aegis_budget_explain(const aegis_budget_refusal *refusal, char *buffer,
-                            size_t buffer_bytes) {
-    aegis_i_text text = {buffer, buffer_bytes, 0};
-    aegis_i_text_add(&text, "budget '%s' refused %zu bytes: limit %zu bytes, %zu bytes in use",
-                     refusal->budget.name, refusal->requested_bytes, refusal->budget.limit_bytes,
-                     refusal->budget.used_bytes);
-    /* The bytes asked for would fit, so they alone are not the reason. */
-    if (refusal->budget.used_bytes <= refusal->budget.limit_bytes &&
-        refusal->requested_bytes <= refusal->budget.limit_bytes - refusal->budget.used_bytes)
-        aegis_i_text_add(&text, " (what goes with the bytes is charged too, and use may have "
-                                "fallen since)");
-    for (size_t i = 0; i < refusal->consumer_count; i++)
-        aegis_i_text_add(&text, "%s'%s' %zu bytes", i == 0 ? "; largest: " : ", ",
-                         refusal->consumers[i].name, refusal->consumers[i].used_bytes);
-    if (refusal->direct_bytes != 0 && refusal->consumer_count != 0)
-        aegis_i_text_add(&text, "; %zu bytes held directly", refusal->direct_bytes);
-    return text.length;
 }
 
 /* Writes a size with a unit in which the number is easy to read. */

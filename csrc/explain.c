@@ -23,9 +23,10 @@ static void explain_layout(aegis_i_text *text, const aegis_error *error) {
                          odd ? "" : " at this alignment");
 }
 
-/* How many bytes were asked for, and how many are in use. An alignment of 0 means that none was
- * asked for. If the bytes are 0 too, the request was for something else, such as an arena of a
- * recycler. */
+/* How many bytes were asked for, and how many are in use. If there is room for the bytes asked for,
+ * also how many were needed with padding and guard. An alignment of 0 means that none was asked
+ * for. If the bytes are 0 too, the request was for something else, such as an arena of a recycler.
+ */
 static void explain_bytes(aegis_i_text *text, const aegis_error *error, const char *what) {
     aegis_i_text_add(text, "%s", what);
     if (error->requested_bytes == 0 && error->align_bytes == 0)
@@ -36,6 +37,9 @@ static void explain_bytes(aegis_i_text *text, const aegis_error *error, const ch
     /* The use of an object that is lost cannot be read. */
     if (error->status == AEGIS_E_FORKED)
         return;
+    if (error->needed_bytes > error->requested_bytes && error->in_use_bytes <= error->limit_bytes &&
+        error->requested_bytes <= error->limit_bytes - error->in_use_bytes)
+        aegis_i_text_add(text, ", %zu bytes needed", error->needed_bytes);
     aegis_i_text_add(text, ", %zu ", error->in_use_bytes);
     if (error->status == AEGIS_E_EXHAUSTED || error->limit_bytes != 0)
         aegis_i_text_add(text, "of %zu ", error->limit_bytes);
@@ -117,7 +121,7 @@ static void explain_argument(aegis_i_text *text, const aegis_error *error) {
 size_t aegis_error_explain(const aegis_error *error, char *buffer, size_t buffer_bytes) {
     if (error->status == AEGIS_E_LIMIT_EXCEEDED && error->refused != NULL) {
         aegis_budget_refusal refusal;
-        aegis_budget_get_refusal(error->refused, error->requested_bytes, &refusal);
+        aegis_budget_get_refusal(error, &refusal);
         return aegis_budget_explain(&refusal, buffer, buffer_bytes);
     }
     aegis_i_text text = {buffer, buffer_bytes, 0};

@@ -87,6 +87,7 @@ pub struct aegis_error {
     pub align_bytes: usize,
     pub limit_bytes: usize,
     pub in_use_bytes: usize,
+    pub needed_bytes: usize,
     pub refused: *const aegis_budget,
     pub asked: usize,
     pub allowed: usize,
@@ -129,6 +130,7 @@ pub struct aegis_budget_figures {
 pub struct aegis_budget_refusal {
     pub budget: aegis_budget_figures,
     pub requested_bytes: usize,
+    pub needed_bytes: usize,
     pub direct_bytes: usize,
     pub consumer_count: usize,
     pub consumers: [aegis_budget_figures; 3usize],
@@ -163,7 +165,7 @@ extern "C" {
     pub fn aegis_budget_charge(
         budget: *mut aegis_budget,
         size_bytes: usize,
-        refused: *mut *const aegis_budget,
+        error: *mut aegis_error,
     ) -> aegis_status;
 }
 extern "C" {
@@ -190,8 +192,7 @@ extern "C" {
 }
 extern "C" {
     pub fn aegis_budget_get_refusal(
-        budget: *const aegis_budget,
-        requested_bytes: usize,
+        error: *const aegis_error,
         refusal: *mut aegis_budget_refusal,
     );
 }
@@ -338,6 +339,7 @@ pub struct aegis_arena {
     pub failed_align_bytes: usize,
     pub failed_limit_bytes: usize,
     pub failed_in_use_bytes: usize,
+    pub failed_needed_bytes: usize,
     pub failed_budget: *const aegis_budget,
     pub failed_status: aegis_status,
     pub flags: u32,

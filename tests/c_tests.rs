@@ -105,6 +105,7 @@ c_tests! {
     pool_nested_test
     pool_stress_test
     pool_test
+    refusal_test
     source_test
 }
 

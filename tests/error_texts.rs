@@ -59,6 +59,10 @@ fn arenas_say_what_was_asked_and_what_was_allowed() {
     let empty = || Arena::builder().no_debug().source(Empty).build().expect("no block yet");
     let shared = LockFreeArena::builder().source(Empty).build().expect("no block yet");
     let locked = LockedArena::builder().no_debug().source(Empty).build().expect("no block yet");
+    let padded = match fixed.try_alloc_aligned(1, 1 << 20) {
+        Err(AllocError::Exhausted { needed, .. }) => needed,
+        other => panic!("{other:?}"),
+    };
     let budget = MemoryBudget::new("query", 100);
     let bounded = Arena::builder().no_debug().budget(&budget).build().expect("no block yet");
     let most = |result: Result<Arena, AllocError>| match result {
@@ -77,7 +81,7 @@ fn arenas_say_what_was_asked_and_what_was_allowed() {
         text(shared.try_alloc(100)) => ["out of memory: 100 bytes requested at alignment 8, 0 bytes in use"];
         text(locked.try_alloc(100)) => ["out of memory: 100 bytes requested at alignment 8, 0 bytes in use"];
         text(fixed.try_alloc(2000)) => ["fixed memory exhausted: 2000 bytes requested at alignment 8, 0 of {size} bytes in use"];
-        text(fixed.try_alloc_aligned(1, 1 << 20)) => ["fixed memory exhausted: 1 bytes requested at alignment 1048576, 0 of {size} bytes in use"];
+        text(fixed.try_alloc_aligned(1, 1 << 20)) => ["fixed memory exhausted: 1 bytes requested at alignment 1048576, {padded} bytes needed, 0 of {size} bytes in use"];
         text(empty().try_alloc(usize::MAX)) => ["invalid layout: size {} with alignment 8; a size is at most {MAX} bytes at this alignment", usize::MAX];
         text(empty().try_alloc_aligned(MAX, 4096)) => ["invalid layout: size {MAX} with alignment 4096; a size is at most {} bytes at this alignment", MAX - 4095];
         text(empty().try_alloc_aligned(64, 24)) => ["invalid layout: size 64 with alignment 24; an alignment is a power of two"];
@@ -100,11 +104,20 @@ fn arenas_say_what_was_asked_and_what_was_allowed() {
 /// The text of a budget's refusal. It must contain the budget's own numbers.
 fn refusal<T>(budget: &str, result: Result<T, AllocError>) -> String {
     match result.err().expect("the call fails") {
-        AllocError::LimitExceeded { limit, in_use, refusal: Some(refusal), .. } => {
+        AllocError::LimitExceeded {
+            requested,
+            needed,
+            limit,
+            in_use,
+            refusal: Some(refusal),
+            ..
+        } => {
             let says = refusal.to_string();
-            let tail = format!(" bytes: limit {limit} bytes, {in_use} bytes in use");
-            assert!(says.starts_with(&format!("budget '{budget}' refused ")), "{says}");
-            assert!(says.contains(&tail), "{says}");
+            let wanted = format!(
+                "budget '{budget}' refused {needed} bytes for a request of {requested} bytes: limit \
+                 {limit} bytes, {in_use} bytes in use"
+            );
+            assert!(says.starts_with(&wanted), "{says}");
             says
         }
         other => panic!("{other:?}"),
@@ -364,6 +377,7 @@ fn every_status_of_the_header_has_a_text_of_its_own() {
             align_bytes: 64,
             limit_bytes: 0,
             in_use_bytes: 10,
+            needed_bytes: 0,
             refused: std::ptr::null(),
             asked: 4096,
             allowed: 0,
@@ -382,8 +396,8 @@ fn every_status_of_the_header_has_a_text_of_its_own() {
 
 #[test]
 fn error_is_small_and_shared_pools_say_the_same() {
-    // Four sizes, and 8 bytes for a count of blocks and for the kind of the error.
-    assert!(size_of::<AllocError>() <= 4 * size_of::<usize>() + 8);
+    // Five sizes, and 8 bytes for a count of blocks and for the kind of the error.
+    assert!(size_of::<AllocError>() <= 5 * size_of::<usize>() + 8);
     let pool = Arc::new(LockFreePool::new(64, 1));
     let _held = pool.alloc_owned().expect("one block");
     let wanted = "pool exhausted: 1 block of 64 bytes requested, 1 of 1 blocks in use";

@@ -171,13 +171,15 @@ macro_rules! of_pool {
                         Err(error) => break error,
                     }
                 };
-                let AllocError::LimitExceeded { requested, limit, in_use, refusal, .. } = error
+                let AllocError::LimitExceeded { requested, needed, limit, in_use, refusal, .. } =
+                    error
                 else {
                     panic!("{error}");
                 };
                 let refusal = refusal.expect("memory for the record");
                 let slab_bytes = 4 * pool.stats().stride_bytes;
-                assert_eq!((requested, limit, in_use), (slab_bytes, 64 << 10, database.used()));
+                assert_eq!((requested, needed), (4096, slab_bytes));
+                assert_eq!((limit, in_use), (64 << 10, database.used()));
                 assert_eq!(refusal.budget.name, "database");
                 assert_eq!(budget.used(), pool.stats().reserved_bytes);
                 assert_eq!(blocks.len(), pool.capacity());

@@ -70,11 +70,6 @@ static void *hand_out(aegis_arena *arena, unsigned char *p, size_t size_bytes,
     return p;
 }
 
-/* The bytes that an allocation takes of a block, with its guard. */
-static size_t span_of(const aegis_arena *arena, size_t size_bytes) {
-    return aegis_i_round_up(size_bytes, AEGIS_ARENA_ALIGN) + arena->guard_bytes;
-}
-
 /* Allocates from the current block, or returns NULL. It does what the fast paths do, but for any
  * request and any arena. */
 static void *take_from_current(aegis_arena *arena, const aegis_i_request *request) {
@@ -83,7 +78,7 @@ static void *take_from_current(aegis_arena *arena, const aegis_i_request *reques
     size_t pad_bytes = aegis_i_padding(p, request->align_bytes);
     if (pad_bytes > room_bytes || room_bytes - pad_bytes < request->size_bytes)
         return NULL;
-    size_t span_bytes = span_of(arena, request->size_bytes);
+    size_t span_bytes = aegis_i_arena_span(arena, request->size_bytes);
     if (room_bytes - pad_bytes < span_bytes)
         return NULL;
     p += pad_bytes;
@@ -260,7 +255,7 @@ static void *fail(aegis_arena *arena, aegis_i_request *request, aegis_i_refusal 
 }
 
 static void *fail_with(aegis_arena *arena, aegis_i_request *request, aegis_status status) {
-    aegis_i_refusal why = {status, NULL, 0, 0};
+    aegis_i_refusal why = {status, NULL, 0, 0, 0};
     return fail(arena, request, why);
 }
 
@@ -286,7 +281,7 @@ void *aegis_i_arena_serve(aegis_arena *arena, aegis_i_request *request) {
      * PTRDIFF_MAX + 64, so it does not wrap. */
     size_t slack_bytes = align_bytes > AEGIS_I_BLOCK_ALIGN ? align_bytes - AEGIS_I_BLOCK_ALIGN : 0;
     request->need_bytes =
-        aegis_i_round_up(slack_bytes + span_of(arena, size_bytes), AEGIS_ARENA_ALIGN);
+        aegis_i_round_up(slack_bytes + aegis_i_arena_span(arena, size_bytes), AEGIS_ARENA_ALIGN);
     if (request->need_bytes > PTRDIFF_MAX - AEGIS_I_BLOCK_HEADER)
         return fail_with(arena, request, AEGIS_E_OUT_OF_MEMORY);
     memory = serve_from_idle(arena, request);

@@ -130,6 +130,7 @@ static void *lend(aegis_arena *arena, size_t total_bytes, bool *zeroed, aegis_i_
             why->budget = error.refused;
             why->limit_bytes = error.limit_bytes;
             why->in_use_bytes = error.in_use_bytes;
+            why->needed_bytes = error.needed_bytes;
             return NULL;
         }
         *zeroed = dirty_bytes == 0;

@@ -78,7 +78,7 @@ aegis_status aegis_lock_free_arena_init(aegis_lock_free_arena *arena,
     bool valid = capacity_bytes <= most_bytes;
     set_limits(shared, options->max_block_bytes, valid ? capacity_bytes : 0);
 
-    aegis_i_refusal why = {AEGIS_E_INVALID_LAYOUT, NULL, 0, 0};
+    aegis_i_refusal why = {AEGIS_E_INVALID_LAYOUT, NULL, 0, 0, 0};
     aegis_i_shared_block *first = NULL;
     if (valid && capacity_bytes != 0)
         first = aegis_i_shared_acquire(

@@ -94,7 +94,7 @@ aegis_status aegis_arena_init(aegis_arena *arena, const aegis_arena_options *opt
     aegis_status status = check_options(arena, options);
     if (status != AEGIS_OK)
         return status;
-    aegis_i_refusal why = {AEGIS_OK, NULL, 0, 0};
+    aegis_i_refusal why = {AEGIS_OK, NULL, 0, 0, 0};
 
     set_flags(arena, options->flags);
     set_steps(arena, options);

@@ -198,6 +198,7 @@ static void copy_record(aegis_arena *to, const aegis_arena *from) {
     to->failed_align_bytes = from->failed_align_bytes;
     to->failed_limit_bytes = from->failed_limit_bytes;
     to->failed_in_use_bytes = from->failed_in_use_bytes;
+    to->failed_needed_bytes = from->failed_needed_bytes;
     to->failed_budget = from->failed_budget;
     to->failed_status = from->failed_status;
     to->failed_what = from->failed_what;

@@ -20,26 +20,39 @@ bool aegis_i_arena_is_valid(const aegis_arena *arena) {
            arena->closed_bytes + aegis_i_block_capacity(block) <= arena->capacity_bytes;
 }
 
+/* Adds the figures of memory of a fixed size that has no room left. Such an arena has one block at
+ * most, and all of it that is not free counts as in use: guards too. */
+static void add_limit_of_fixed(const aegis_arena *arena, aegis_error *error) {
+    size_t room_bytes = (size_t)(aegis_i_arena_end(arena) - arena->ptr);
+    size_t align_bytes = aegis_i_max(error->align_bytes, AEGIS_ARENA_ALIGN);
+    error->limit_bytes = arena->capacity_bytes;
+    error->in_use_bytes = arena->capacity_bytes - room_bytes;
+    error->needed_bytes = aegis_i_padding(arena->ptr, align_bytes) +
+                          aegis_i_arena_span(arena, error->requested_bytes);
+}
+
 void *aegis_i_arena_fail(aegis_arena *arena, const aegis_i_refusal *why, size_t size_bytes,
                          size_t align_bytes) {
     aegis_error error;
     (void)aegis_i_error_bytes(&error, why->status, size_bytes, align_bytes);
-    error.limit_bytes = why->status == AEGIS_E_EXHAUSTED ? arena->capacity_bytes : 0;
     error.in_use_bytes = aegis_i_arena_used(arena);
     aegis_i_explain_refusal(why, &error);
+    if (why->status == AEGIS_E_EXHAUSTED)
+        add_limit_of_fixed(arena, &error);
     arena->failed_status = error.status;
     arena->failed_what = AEGIS_WHAT_BYTES;
     arena->failed_bytes = error.requested_bytes;
     arena->failed_align_bytes = error.align_bytes;
     arena->failed_limit_bytes = error.limit_bytes;
     arena->failed_in_use_bytes = error.in_use_bytes;
+    arena->failed_needed_bytes = error.needed_bytes;
     arena->failed_budget = error.refused;
     return NULL;
 }
 
 aegis_status aegis_i_arena_refuse(aegis_arena *arena, aegis_status status, uint32_t what,
                                   size_t asked, size_t allowed) {
-    const aegis_i_refusal why = {status, NULL, 0, 0};
+    const aegis_i_refusal why = {status, NULL, 0, 0, 0};
     (void)aegis_i_arena_fail(arena, &why, asked, AEGIS_ARENA_ALIGN);
     arena->failed_limit_bytes = allowed;
     arena->failed_what = what;
@@ -56,6 +69,7 @@ void aegis_arena_last_error(const aegis_arena *arena, aegis_error *error) {
     }
     (void)aegis_i_error_bytes(error, status, arena->failed_bytes, arena->failed_align_bytes);
     error->in_use_bytes = arena->failed_in_use_bytes;
+    error->needed_bytes = arena->failed_needed_bytes;
     if (status != AEGIS_E_INVALID_LAYOUT)
         error->limit_bytes = arena->failed_limit_bytes;
     else if (arena->failed_limit_bytes != 0)

@@ -52,6 +52,11 @@ static inline size_t aegis_i_arena_used(const aegis_arena *arena) {
     return arena->closed_bytes - arena->wasted_bytes + current - arena->guards_bytes;
 }
 
+/* The bytes that an allocation takes of a block, with its guard. */
+static inline size_t aegis_i_arena_span(const aegis_arena *arena, size_t size_bytes) {
+    return aegis_i_round_up(size_bytes, AEGIS_ARENA_ALIGN) + arena->guard_bytes;
+}
+
 /* Whether no byte is handed out, so that every block may count as idle. */
 static inline bool aegis_i_arena_is_unused(const aegis_arena *arena) {
     /* The used bytes do not tell this, because an allocation of 0 bytes may have a guard. */

@@ -24,6 +24,17 @@ static inline aegis_status aegis_i_error_bytes(aegis_error *error, aegis_status 
     return status;
 }
 
+/* Changes the record of one part of a request into that of the whole request, if a budget refused
+ * the part. `size_bytes` is what the caller asked for. `held_bytes` were charged before for other
+ * parts, and are given back: they count as needed, and not as in use. */
+static inline void aegis_i_error_whole(aegis_error *error, size_t size_bytes, size_t held_bytes) {
+    if (error->refused == NULL)
+        return;
+    error->requested_bytes = error->asked = size_bytes;
+    error->needed_bytes += held_bytes;
+    error->in_use_bytes -= aegis_i_min(held_bytes, error->in_use_bytes);
+}
+
 /* Fills in the record of an argument that cannot be accepted. */
 static inline aegis_status aegis_i_error_refuse(aegis_error *error, aegis_status status,
                                                 uint32_t what, size_t asked, size_t allowed) {

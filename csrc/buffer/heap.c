@@ -200,6 +200,8 @@ aegis_status aegis_buffer_mut_reserve(aegis_buffer_mut *writer, size_t additiona
 
     aegis_buffer_mut larger;
     aegis_status status = alloc_larger(writer, needed_bytes, &larger, budget, error);
+    if (status != AEGIS_OK && error != NULL)
+        aegis_i_error_whole(error, additional_bytes, 0);
     if (status != AEGIS_OK)
         return status;
     (void)aegis_buffer_mut_append(&larger, writer->data, writer->length);

@@ -216,7 +216,7 @@ static aegis_status make_heap_buffer(aegis_buffer_pool_shared *shared, aegis_buf
         return error->status;
     }
     size_t total_bytes = beside_bytes + capacity_bytes;
-    aegis_i_refusal why = {AEGIS_E_OUT_OF_MEMORY, NULL, 0, 0};
+    aegis_i_refusal why = {AEGIS_E_OUT_OF_MEMORY, NULL, 0, 0, 0};
     heap_buffer *buffer = NULL;
     if (aegis_i_budget_charge(shared->budget, total_bytes, &why) == AEGIS_OK) {
         buffer = (heap_buffer *)malloc(total_bytes);
@@ -280,6 +280,8 @@ static aegis_status get(aegis_buffer_pool_shared *shared, aegis_buffer_mut *writ
         return AEGIS_OK;
     (void)aegis_i_add(&shared->refused_count, 1, memory_order_relaxed);
     memset(writer, 0, sizeof *writer);
+    /* A budget refused a slab, or a buffer of the C heap. */
+    aegis_i_error_whole(&failed, capacity_bytes, 0);
     if (error != NULL)
         *error = failed;
     return failed.status;

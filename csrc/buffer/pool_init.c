@@ -77,6 +77,13 @@ static aegis_status check_options(const aegis_buffer_pool_options *options, aegi
     return status;
 }
 
+/* The bytes that a class has reserved. */
+static size_t reserved_of(const unfinished_class *made) {
+    aegis_pool_stats stats;
+    aegis_i_slabs_get_stats(&made->pool.shared->slabs, &stats);
+    return stats.reserved_bytes;
+}
+
 /* Acquires the memory of a class. On failure it has released all of it again. */
 static aegis_status make_class(unfinished_class *made, const aegis_buffer_pool_options *options,
                                const aegis_buffer_class *wanted, const aegis_source *source,
@@ -93,11 +100,14 @@ static aegis_status make_class(unfinished_class *made, const aegis_buffer_pool_o
     aegis_status status = aegis_lock_free_pool_init(&made->pool, &inner);
     if (status != AEGIS_OK)
         return status;
+    aegis_pool_slabs *slabs = &made->pool.shared->slabs;
     made->max_count = max_count_of(wanted);
     made->slots = (aegis_i_buffer_slot *)aegis_i_slabs_acquire_beside(
-        &made->pool.shared->slabs, made->max_count * AEGIS_I_SLOT_BYTES, AEGIS_I_SLOT_BYTES, error);
+        slabs, made->max_count * AEGIS_I_SLOT_BYTES, AEGIS_I_SLOT_BYTES, error);
     if (made->slots != NULL)
         return AEGIS_OK;
+    aegis_i_error_whole(error, aegis_i_blocks_bytes(slabs, wanted->buffer_count),
+                        reserved_of(made));
     aegis_lock_free_pool_abandon(&made->pool);
     return error->status;
 }
@@ -106,6 +116,18 @@ static void unmake_class(unfinished_class *made) {
     aegis_i_slabs_release_beside(&made->pool.shared->slabs, made->slots,
                                  made->max_count * AEGIS_I_SLOT_BYTES, AEGIS_I_SLOT_BYTES);
     aegis_lock_free_pool_abandon(&made->pool);
+}
+
+/* Gives back the first classes of a pool that cannot be made. If a budget refused the rest of it,
+ * `error` tells of these classes too. */
+static void unmake_classes(unfinished_class *made, size_t made_count,
+                           const aegis_buffer_class *classes, aegis_error *error) {
+    while (made_count-- > 0) {
+        size_t buffers_bytes = made[made_count].pool.block_bytes * classes[made_count].buffer_count;
+        aegis_i_error_whole(error, error->requested_bytes + buffers_bytes,
+                            reserved_of(&made[made_count]));
+        unmake_class(&made[made_count]);
+    }
 }
 
 /* How many shared stripes a class has, and how many private ones if the system has the barrier. It
@@ -240,10 +262,11 @@ aegis_status aegis_buffer_pool_init(aegis_buffer_pool *pool,
             assert(aegis_i_buffer_pool_is_valid(pool->shared));
             return AEGIS_OK;
         }
+        /* The caller asked for the buffers of the classes, which are added below. */
+        aegis_i_error_whole(&error, 0, 0);
         status = error.status;
     }
-    while (made_count > 0)
-        unmake_class(&made[--made_count]);
+    unmake_classes(made, made_count, options->classes, &error);
     if (options->error != NULL)
         *options->error = error;
     return status;

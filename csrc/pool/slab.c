@@ -50,7 +50,8 @@ void aegis_i_slabs_fail(const aegis_pool_slabs *slabs, size_t size_bytes, size_t
         aegis_i_explain_refusal(why, error);
 }
 
-/* The one place that acquires memory. NULL: `error` says why. */
+/* The one place that acquires memory. NULL: `error` says why; if a budget refused, as for a request
+ * for one block. */
 static void *acquire(aegis_pool_slabs *slabs, size_t size_bytes, size_t align_bytes, bool *zeroed,
                      aegis_error *error) {
     aegis_i_refusal why;
@@ -58,6 +59,9 @@ static void *acquire(aegis_pool_slabs *slabs, size_t size_bytes, size_t align_by
         aegis_i_acquire(&slabs->source, slabs->budget, size_bytes, align_bytes, zeroed, &why);
     if (memory == NULL) {
         aegis_i_slabs_fail(slabs, size_bytes, align_bytes, &why, error);
+        aegis_i_error_whole(error, slabs->block_bytes, 0);
+        if (error->refused != NULL)
+            error->align_bytes = slabs->align_bytes;
         return NULL;
     }
     count_up(&slabs->reserved_bytes, size_bytes);
@@ -245,6 +249,29 @@ static aegis_status acquire_meta(aegis_pool_slabs *slabs, size_t head_bytes, siz
     return AEGIS_OK;
 }
 
+/* Acquires the side memory and the first slab. On failure `error` says why; if a budget refused, as
+ * for a request for the first blocks, which needs both. */
+static aegis_status acquire_first(aegis_pool_slabs *slabs, size_t head_bytes, size_t side_bytes,
+                                  aegis_error *error) {
+    size_t asked_bytes = aegis_i_blocks_bytes(slabs, slabs->step_count);
+    aegis_status status = acquire_meta(slabs, head_bytes, side_bytes, error);
+    if (status != AEGIS_OK) {
+        aegis_i_error_whole(error, asked_bytes, 0);
+        if (error->refused != NULL)
+            error->needed_bytes += slab_bytes(slabs, 0);
+        return status;
+    }
+    uintptr_t entry = aegis_i_slabs_acquire(slabs, 0, error);
+    if (entry == 0) {
+        aegis_i_error_whole(error, asked_bytes, slabs->meta_bytes);
+        give_back(slabs, slabs->meta, slabs->meta_bytes, AEGIS_I_META_ALIGN);
+        return error->status;
+    }
+    slabs->grid.base = aegis_i_slab_base(entry);
+    slabs->directory[0] = entry;
+    return AEGIS_OK;
+}
+
 aegis_status aegis_i_slabs_plan(aegis_pool_slabs *slabs, const aegis_pool_options *options,
                                 size_t reserve_count, size_t head_bytes, size_t side_bytes,
                                 aegis_error *error) {
@@ -266,18 +293,11 @@ aegis_status aegis_i_slabs_init(aegis_pool_slabs *slabs, const aegis_pool_option
     slabs->source = options->source != NULL ? *options->source : aegis_source_pages(0);
     slabs->budget = options->budget;
     if (status == AEGIS_OK)
-        status = acquire_meta(slabs, head_bytes, side_bytes, error);
+        status = acquire_first(slabs, head_bytes, side_bytes, error);
     if (status == AEGIS_OK) {
-        uintptr_t entry = aegis_i_slabs_acquire(slabs, 0, error);
-        if (entry != 0) {
-            slabs->grid.base = aegis_i_slab_base(entry);
-            slabs->directory[0] = entry;
-            if (slabs->budget != NULL)
-                (void)aegis_budget_retain(slabs->budget);
-            return AEGIS_OK;
-        }
-        give_back(slabs, slabs->meta, slabs->meta_bytes, AEGIS_I_META_ALIGN);
-        status = error->status;
+        if (slabs->budget != NULL)
+            (void)aegis_budget_retain(slabs->budget);
+        return AEGIS_OK;
     }
     memset(slabs, 0, sizeof *slabs);
     if (error->what != AEGIS_WHAT_BYTES)

@@ -169,6 +169,7 @@ static inline void aegis_i_slabs_exhausted(const aegis_pool_slabs *slabs, aegis_
     (void)aegis_i_error_bytes(error, AEGIS_E_EXHAUSTED, slabs->block_bytes, slabs->align_bytes);
     error->limit_bytes = aegis_i_blocks_bytes(slabs, limit_count);
     error->in_use_bytes = aegis_i_blocks_bytes(slabs, in_use_count);
+    error->needed_bytes = slabs->block_bytes;
     error->what = AEGIS_WHAT_BLOCKS;
     error->asked = 1;
     error->allowed = limit_count > in_use_count ? limit_count - in_use_count : 0;

@@ -166,6 +166,7 @@ typedef struct aegis_arena {
     size_t failed_align_bytes;
     size_t failed_limit_bytes;
     size_t failed_in_use_bytes;
+    size_t failed_needed_bytes;
     const aegis_budget *failed_budget;
     aegis_status failed_status;
     uint32_t flags;

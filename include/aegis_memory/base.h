@@ -234,8 +234,15 @@ typedef struct aegis_error {
     /** The limit that refused, in bytes that the object may hold; 0 when no limit was
      *  involved. */
     size_t limit_bytes;
-    /** Bytes in use when the request failed, counted in the same way as the limit. */
+    /** Bytes in use when the request failed, counted in the same way as the limit: of an arena
+     *  with memory of a fixed size, with the guards. If a budget refused, what the charge found,
+     *  without what the same call had charged before and gave back. */
     size_t in_use_bytes;
+    /** What the request would have added to in_use_bytes: with AEGIS_E_EXHAUSTED the bytes with
+     *  their padding and guard; if a budget refused, the bytes that were to be charged, with
+     *  block headers, side arrays and all else that goes with the bytes asked for. Its sum with
+     *  in_use_bytes is above limit_bytes. Else 0. */
+    size_t needed_bytes;
     /** The budget that refused (see budget.h), with AEGIS_E_LIMIT_EXCEEDED; else NULL. The
      *  pointer is good as long as the budget that the object charges. */
     const struct aegis_budget *refused;

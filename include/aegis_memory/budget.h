@@ -70,9 +70,13 @@ typedef struct aegis_budget_figures {
 
 /** Why a charge was refused. */
 typedef struct aegis_budget_refusal {
-    /** The budget that refused: the one that was charged, or an ancestor. Its depth is 0. */
+    /** The budget that refused: the one that was charged, or an ancestor. Its depth is 0. Its
+     *  limit and its use are those of the error record. */
     aegis_budget_figures budget;
+    /** Bytes asked for. */
     size_t requested_bytes;
+    /** Bytes that were to be charged for them: see aegis_error. */
+    size_t needed_bytes;
     /** What is charged to that budget directly, not through a child. */
     size_t direct_bytes;
     /** How many of `consumers` are set. */
@@ -123,15 +127,15 @@ AEGIS_API void aegis_budget_destroy(aegis_budget *budget);
 /** Charges bytes to a budget and its ancestors, then runs the pressure functions that are due.
  *  @param budget      NULL is accepted and has no limit.
  *  @param size_bytes  how many; 0 is accepted.
- *  @param refused     set on failure to the budget that refused. The pointer is good as long as
- *                     `budget`. May be NULL.
+ *  @param error       overwritten on failure: it names the budget that refused. NULL if the
+ *                     reason is not wanted.
  *  @return            AEGIS_OK or AEGIS_E_LIMIT_EXCEEDED.
  *  On failure:        every counter is as before.
  *  Threads:           any thread.
  *  Cost:              one compare-and-swap for each ancestor, repeated when threads collide.
  */
 AEGIS_API aegis_status aegis_budget_charge(aegis_budget *budget, size_t size_bytes,
-                                           const aegis_budget **refused);
+                                           aegis_error *error);
 
 /** Takes a charge back.
  *  @param budget      the budget that was charged; NULL is accepted.
@@ -170,15 +174,14 @@ AEGIS_API void aegis_budget_get_figures(const aegis_budget *budget, aegis_budget
 AEGIS_API size_t aegis_budget_snapshot(aegis_budget *budget, aegis_budget_figures *figures,
                                        size_t capacity);
 
-/** Says why `budget` refused a charge.
- *  @param budget           what aegis_budget_charge put into `refused`.
- *  @param requested_bytes  the bytes of that charge.
- *  @param refusal          overwritten. Its numbers are those of now, so ask at once.
- *  Threads:                any thread.
- *  Cost:                   O(budgets below), under their locks.
+/** Says why a budget refused a charge.
+ *  @param error    the record of a call that a budget refused: `error->refused` is not NULL.
+ *  @param refusal  overwritten; all-zero if no budget refused. Its consumers are those of now, so
+ *                  ask at once.
+ *  Threads:        any thread, while the budget in the record is good.
+ *  Cost:           O(budgets below), under their locks.
  */
-AEGIS_API void aegis_budget_get_refusal(const aegis_budget *budget, size_t requested_bytes,
-                                        aegis_budget_refusal *refusal);
+AEGIS_API void aegis_budget_get_refusal(const aegis_error *error, aegis_budget_refusal *refusal);
 
 /** Writes a refusal as an English sentence.
  *  @param buffer  where the text goes, ended with a zero byte unless buffer_bytes is 0. The text

@@ -106,7 +106,9 @@ typedef struct aegis_buffer_pool_options {
      *  A thread may be cancelled while it waits. */
     uint64_t timeout_ns;
     /** Says why the pool could not be made; it is written only then. aegis_error_explain writes it
-     *  as a sentence. NULL: not wanted. */
+     *  as a sentence. If the budget refused, `requested_bytes` are the buffers of the classes up
+     *  to the one that found no room, and `needed_bytes` all that was to be taken for them. NULL:
+     *  not wanted. */
     aegis_error *error;
 } aegis_buffer_pool_options;
 
@@ -191,7 +193,8 @@ AEGIS_API void aegis_buffer_pool_release(aegis_buffer_pool *pool);
  *  @param error               overwritten on failure; aegis_error_explain writes it as a
  *                             sentence. NULL if the reason is not wanted. When the pool is
  *                             exhausted, the sizes are those of the smallest class that would
- *                             do. Otherwise they are as for aegis_pool_last_error.
+ *                             do. Otherwise they are as for aegis_pool_last_error, but if a
+ *                             budget refused, `requested_bytes` is min_capacity_bytes.
  *  @return                    AEGIS_OK; AEGIS_E_LIMIT_EXCEEDED for more bytes than the largest
  *                             class has (`limit_bytes` says how many), or when the budget
  *                             refused; AEGIS_E_EXHAUSTED when all buffers that would do are out;

@@ -211,7 +211,8 @@ AEGIS_INLINE size_t aegis_pool_grid_find(const aegis_pool_grid *grid, const void
  *                  AEGIS_E_INVALID_LAYOUT (an alignment that is not a power of two, too many
  *                  blocks, slabs or bytes); AEGIS_E_OUT_OF_MEMORY; AEGIS_E_LIMIT_EXCEEDED. The
  *                  error record says which option was refused, what it asked for and what is
- *                  allowed.
+ *                  allowed. If a budget refused, `requested_bytes` is block_count blocks, and
+ *                  `needed_bytes` all that the pool was to take for them.
  *  On failure:     `pool` is all-zero except for its error record; the source is not closed.
  *  Ownership:      the caller's; finish it with aegis_pool_fini.
  *  Threads:        one owner.
@@ -389,9 +390,10 @@ AEGIS_API void aegis_pool_get_stats(const aegis_pool *pool, aegis_pool_stats *st
 
 /** Reports why the latest failing request of this pool failed.
  *  @param error  overwritten; its status is AEGIS_OK when no request has failed. If the pool was
- *                exhausted, `what` counts blocks, and all sizes are those of whole blocks.
- *                Otherwise the request was for a whole slab. Then `in_use_bytes` is all that the
- *                pool has reserved, or all that the budget which refused is charged with.
+ *                exhausted, `what` counts blocks, and all sizes are those of whole blocks. If
+ *                a budget refused, `requested_bytes` is a block, and `needed_bytes` the slab for
+ *                it. If the source had no memory, `requested_bytes` is the slab, and
+ *                `in_use_bytes` all that the pool has reserved.
  *  Threads:      one owner.
  *  Cost:         O(1).
  */

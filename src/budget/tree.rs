@@ -190,16 +190,15 @@ impl MemoryBudget {
     ///
     /// [`AllocError::LimitExceeded`] when this budget or an ancestor refuses.
     pub fn try_reserve(&self, bytes: usize) -> Result<Reservation, AllocError> {
-        let mut refused = ptr::null();
+        let mut error = MaybeUninit::uninit();
         // SAFETY: the budget is alive.
-        let status = unsafe { ffi::aegis_budget_charge(self.as_raw(), bytes, &mut refused) };
-        match NonNull::new(refused.cast_mut()) {
-            Some(refused) if status == ffi::AEGIS_E_LIMIT_EXCEEDED => {
-                // SAFETY: the budget that refused is this one or an ancestor of it, so it is alive.
-                Err(unsafe { AllocError::limit_exceeded(refused, bytes) })
-            }
-            _ => Ok(Reservation { budget: self.clone(), bytes }),
+        let status = unsafe { ffi::aegis_budget_charge(self.as_raw(), bytes, error.as_mut_ptr()) };
+        if !ffi::is_ok(&status) {
+            // SAFETY: the failing call has written the record. The budget that refused is this one
+            // or an ancestor of it, so it is alive.
+            return Err(unsafe { AllocError::from_raw(error.assume_init_ref()) });
         }
+        Ok(Reservation { budget: self.clone(), bytes })
     }
 
     /// Calls `callback` when the use rises to `percent` of the limit. It is called once for each

@@ -276,7 +276,8 @@ impl BufferMut {
     #[inline(never)]
     fn full(&self, requested: usize) -> AllocError {
         let (capacity, in_use) = (self.capacity(), self.len());
-        AllocError::Exhausted { requested, align: 0, capacity, in_use, blocks: 0 }
+        let needed = requested;
+        AllocError::Exhausted { requested, align: 0, needed, capacity, in_use, blocks: 0 }
     }
 
     /// Drops the bytes behind the first `len` bytes. A writer that has at most `len` bytes stays as

@@ -5,7 +5,7 @@
 use alloc::boxed::Box;
 use core::fmt;
 use core::mem::{align_of, size_of};
-use core::ptr::{self, NonNull};
+use core::ptr;
 
 use super::refusal::BudgetRefusal;
 use super::what::What;
@@ -32,9 +32,12 @@ pub enum AllocError {
     LimitExceeded {
         /// Bytes asked for.
         requested: usize,
+        /// Bytes that were to be charged: with block headers, side arrays and all else that goes
+        /// with the bytes asked for. Together with `in_use` they are more than `limit`.
+        needed: usize,
         /// The limit of the budget that refused.
         limit: usize,
-        /// Bytes charged to that budget.
+        /// Bytes that the charge found in use there.
         in_use: usize,
         /// The budget, and the largest consumers beneath it. `None` when there was no memory for
         /// this record.
@@ -58,9 +61,12 @@ pub enum AllocError {
         requested: usize,
         /// Alignment asked for. 0 where a request has no alignment.
         align: usize,
+        /// Bytes that the request takes with its padding and guard. Together with `in_use` they
+        /// are more than `capacity`.
+        needed: usize,
         /// Bytes of the memory in all.
         capacity: usize,
-        /// Bytes in use.
+        /// Bytes in use, with guards.
         in_use: usize,
         /// Number of pool blocks asked for, which all have the same size. 0 where the memory does
         /// not consist of blocks.
@@ -120,37 +126,26 @@ impl AllocError {
         Self::out_of_memory(size_of::<T>(), align_of::<T>(), 0)
     }
 
-    /// The error for a charge that `budget` has just refused. If there is no memory for the record,
-    /// `refusal` is `None`.
-    ///
-    /// # Safety
-    ///
-    /// - `budget` is alive.
-    pub(crate) unsafe fn limit_exceeded(
-        budget: NonNull<ffi::aegis_budget>,
-        requested: usize,
-    ) -> Self {
-        // SAFETY: the caller vouches for the budget.
-        let record = unsafe { BudgetRefusal::read(budget, requested) };
-        Self::LimitExceeded {
-            requested,
-            limit: record.budget.limit_bytes,
-            in_use: record.budget.used_bytes,
-            refusal: heap::try_box(record).ok(),
-        }
-    }
-
     /// The same error for a call that asks for `count` blocks at once. The call had taken `taken`
     /// blocks when the pool refused the next one. It has given them back since, so they do not
-    /// count as in use.
+    /// count as in use. The slabs that were charged for them stay.
     pub(crate) fn of_blocks(mut self, count: usize, taken: usize) -> Self {
-        if let Self::Exhausted { requested, in_use, blocks, .. } = &mut self {
-            *in_use = in_use.saturating_sub(requested.saturating_mul(taken));
-            if let Ok(all) = u32::try_from(count) {
-                if let Some(bytes) = requested.checked_mul(count) {
-                    (*requested, *blocks) = (bytes, all);
+        match &mut self {
+            Self::Exhausted { requested, needed, in_use, blocks, .. } => {
+                *in_use = in_use.saturating_sub(requested.saturating_mul(taken));
+                if let Ok(all) = u32::try_from(count) {
+                    if let Some(bytes) = requested.checked_mul(count) {
+                        (*requested, *needed, *blocks) = (bytes, bytes, all);
+                    }
                 }
             }
+            Self::LimitExceeded { requested, refusal, .. } => {
+                *requested = requested.saturating_mul(count);
+                if let Some(refusal) = refusal {
+                    refusal.requested_bytes = *requested;
+                }
+            }
+            _ => {}
         }
         self
     }
@@ -162,16 +157,21 @@ impl AllocError {
     /// - The budget in the record is null or alive.
     pub(crate) unsafe fn from_raw(raw: &ffi::aegis_error) -> Self {
         let (requested, align, in_use) = (raw.requested_bytes, raw.align_bytes, raw.in_use_bytes);
-        if let (ffi::AEGIS_E_LIMIT_EXCEEDED, Some(refused)) =
-            (raw.status, NonNull::new(raw.refused.cast_mut()))
-        {
-            // SAFETY: the caller vouches for the budget.
-            return unsafe { Self::limit_exceeded(refused, requested) };
-        }
+        let needed = raw.needed_bytes;
         match (raw.status, What::from_raw(raw.what)) {
+            (ffi::AEGIS_E_LIMIT_EXCEEDED, _) if !raw.refused.is_null() => Self::LimitExceeded {
+                requested,
+                needed,
+                limit: raw.limit_bytes,
+                in_use,
+                // SAFETY: there is a budget, and the caller vouches for it. Without memory for the
+                // record there is none.
+                refusal: heap::try_box(unsafe { BudgetRefusal::read(raw) }).ok(),
+            },
             (ffi::AEGIS_E_EXHAUSTED, what) => Self::Exhausted {
                 requested,
                 align,
+                needed,
                 capacity: raw.limit_bytes,
                 in_use,
                 blocks: u32::from(what == Some(What::Blocks)),
@@ -196,6 +196,7 @@ impl AllocError {
             align_bytes: 0,
             limit_bytes: 0,
             in_use_bytes: 0,
+            needed_bytes: 0,
             refused: ptr::null(),
             asked: 0,
             allowed: 0,
@@ -206,18 +207,19 @@ impl AllocError {
                 (raw.requested_bytes, raw.align_bytes, raw.in_use_bytes) =
                     (requested, align, in_use);
             }
-            Self::LimitExceeded { requested, limit, in_use, .. } => {
+            Self::LimitExceeded { requested, needed, limit, in_use, .. } => {
                 raw.status = ffi::AEGIS_E_LIMIT_EXCEEDED;
-                (raw.requested_bytes, raw.limit_bytes, raw.in_use_bytes) =
-                    (requested, limit, in_use);
+                (raw.requested_bytes, raw.needed_bytes) = (requested, needed);
+                (raw.limit_bytes, raw.in_use_bytes) = (limit, in_use);
             }
             Self::InvalidLayout { size, align, limit } => {
                 raw.status = ffi::AEGIS_E_INVALID_LAYOUT;
                 (raw.requested_bytes, raw.align_bytes, raw.allowed) = (size, align, limit);
             }
-            Self::Exhausted { requested, align, capacity, in_use, blocks } => {
+            Self::Exhausted { requested, align, needed, capacity, in_use, blocks } => {
                 raw.status = ffi::AEGIS_E_EXHAUSTED;
                 (raw.requested_bytes, raw.align_bytes) = (requested, align);
+                raw.needed_bytes = needed;
                 (raw.limit_bytes, raw.in_use_bytes) = (capacity, in_use);
                 if blocks != 0 {
                     (raw.what, raw.asked) = (ffi::AEGIS_WHAT_BLOCKS, blocks as usize);
@@ -244,12 +246,16 @@ impl AllocError {
 
 impl fmt::Display for AllocError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Self::LimitExceeded { requested, limit, in_use, refusal } = self {
+        if let Self::LimitExceeded { requested, needed, limit, in_use, refusal } = self {
             f.write_str("memory limit exceeded: ")?;
-            return match refusal {
-                Some(refusal) => refusal.fmt(f),
-                None => write!(f, "{requested} bytes requested, {in_use} of {limit} bytes in use"),
-            };
+            if let Some(refusal) = refusal {
+                return refusal.fmt(f);
+            }
+            write!(f, "{requested} bytes requested, ")?;
+            if needed != requested {
+                write!(f, "{needed} bytes needed, ")?;
+            }
+            return write!(f, "{in_use} of {limit} bytes in use");
         }
         let (raw, mut text) = (self.to_raw(), [0_u8; 256]);
         // SAFETY: the record has no budget, and the buffer has room for the given number of bytes.

@@ -4,7 +4,6 @@
 
 use core::fmt;
 use core::mem::MaybeUninit;
-use core::ptr::NonNull;
 
 use super::budget_name::{c_name, write_lossy};
 use super::budget_stats::BudgetStats;
@@ -18,27 +17,29 @@ const CONSUMERS: usize = 3;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct BudgetRefusal {
-    /// The budget that refused: the one charged or an ancestor of it.
+    /// The budget that refused: the one charged or an ancestor of it. Its limit and its use are
+    /// those that the charge found.
     pub budget: BudgetStats,
     /// Bytes charged to it directly and not through a child.
     pub direct_bytes: usize,
     /// The largest budgets beneath it at any depth, at most three, the largest first. Their
     /// `used_bytes` are the bytes charged to them directly and not through a child.
     pub consumers: ShortList<BudgetStats, CONSUMERS>,
-    requested_bytes: usize,
+    pub(super) requested_bytes: usize,
+    needed_bytes: usize,
 }
 
 impl BudgetRefusal {
-    /// The record of a charge that `budget` has just refused.
+    /// The record of a charge that a budget has just refused, from the error of that call.
     ///
     /// # Safety
     ///
-    /// - `budget` is alive.
-    pub(super) unsafe fn read(budget: NonNull<ffi::aegis_budget>, requested: usize) -> Self {
+    /// - The budget in the error is alive.
+    pub(super) unsafe fn read(error: &ffi::aegis_error) -> Self {
         let mut raw = MaybeUninit::uninit();
         // SAFETY: the caller vouches for the budget; the call writes the whole record.
         let raw: ffi::aegis_budget_refusal = unsafe {
-            ffi::aegis_budget_get_refusal(budget.as_ptr(), requested, raw.as_mut_ptr());
+            ffi::aegis_budget_get_refusal(error, raw.as_mut_ptr());
             raw.assume_init()
         };
         let consumers = &raw.consumers[..raw.consumer_count];
@@ -46,7 +47,8 @@ impl BudgetRefusal {
             budget: BudgetStats::from_raw(&raw.budget),
             direct_bytes: raw.direct_bytes,
             consumers: ShortList::of(consumers.iter().map(BudgetStats::from_raw)),
-            requested_bytes: requested,
+            requested_bytes: raw.requested_bytes,
+            needed_bytes: raw.needed_bytes,
         }
     }
 }
@@ -68,6 +70,7 @@ impl fmt::Display for BudgetRefusal {
         let mut raw = ffi::aegis_budget_refusal {
             budget: figures_of(&self.budget),
             requested_bytes: self.requested_bytes,
+            needed_bytes: self.needed_bytes,
             direct_bytes: self.direct_bytes,
             consumer_count: self.consumers.len(),
             consumers: [figures_of(&BudgetStats::default()); CONSUMERS],

@@ -134,8 +134,10 @@ static void refusal_after_a_wrong_release_counts_nothing_twice(void) {
     CHECK(aegis_budget_charge(first, SIZE_MAX / 4 * 3, NULL) == AEGIS_OK);
     CHECK(aegis_budget_uncharge(root, SIZE_MAX / 4 * 3) == AEGIS_OK);
     CHECK(aegis_budget_charge(second, SIZE_MAX / 4 * 3, NULL) == AEGIS_OK);
+    aegis_error error;
     aegis_budget_refusal refusal;
-    aegis_budget_get_refusal(root, 1, &refusal);
+    CHECK(aegis_budget_charge(root, SIZE_MAX, &error) == AEGIS_E_LIMIT_EXCEEDED);
+    aegis_budget_get_refusal(&error, &refusal);
     CHECK_SIZE(refusal.direct_bytes, 0);
     CHECK_SIZE(refusal.consumer_count, 2);
     CHECK(aegis_budget_uncharge(first, SIZE_MAX / 4 * 3) == AEGIS_OK);

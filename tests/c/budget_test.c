@@ -39,12 +39,12 @@ static void charge_counts_in_every_ancestor(void) {
 
 static void charge_up_to_the_limit_fits_and_one_more_does_not(void) {
     aegis_budget *budget = aegis_budget_new("b", 100, NULL);
-    const aegis_budget *refused = NULL;
-    CHECK(aegis_budget_charge(budget, 100, &refused) == AEGIS_OK);
-    CHECK(refused == NULL);
-    CHECK(aegis_budget_charge(budget, 0, &refused) == AEGIS_OK);
-    CHECK(aegis_budget_charge(budget, 1, &refused) == AEGIS_E_LIMIT_EXCEEDED);
-    CHECK(refused == budget);
+    aegis_error error = {0};
+    CHECK(aegis_budget_charge(budget, 100, &error) == AEGIS_OK);
+    CHECK(error.refused == NULL);
+    CHECK(aegis_budget_charge(budget, 0, &error) == AEGIS_OK);
+    CHECK(aegis_budget_charge(budget, 1, &error) == AEGIS_E_LIMIT_EXCEEDED);
+    CHECK(error.refused == budget);
     CHECK(aegis_budget_charge(budget, SIZE_MAX, NULL) == AEGIS_E_LIMIT_EXCEEDED);
     CHECK_SIZE(used(budget), 100);
     CHECK(aegis_budget_uncharge(budget, 100) == AEGIS_OK);
@@ -72,9 +72,9 @@ static void refusal_by_an_ancestor_leaves_every_counter(void) {
     aegis_budget *database = aegis_budget_new("database", 1000, process);
     aegis_budget *query = aegis_budget_new("query", 1000, database);
     CHECK(aegis_budget_charge(query, 60, NULL) == AEGIS_OK);
-    const aegis_budget *refused = NULL;
-    CHECK(aegis_budget_charge(query, 41, &refused) == AEGIS_E_LIMIT_EXCEEDED);
-    CHECK(refused == process);
+    aegis_error error = {0};
+    CHECK(aegis_budget_charge(query, 41, &error) == AEGIS_E_LIMIT_EXCEEDED);
+    CHECK(error.refused == process);
     CHECK_SIZE(used(query), 60);
     CHECK_SIZE(used(database), 60);
     CHECK_SIZE(used(process), 60);
@@ -119,10 +119,10 @@ static void tree_is_as_deep_as_promised_and_no_deeper(void) {
     CHECK(aegis_budget_new("too deep", 100, parent) == NULL);
     CHECK(aegis_budget_charge(parent, 100, NULL) == AEGIS_OK);
     CHECK_SIZE(used(chain[0]), 100);
-    const aegis_budget *refused = NULL;
+    aegis_error error = {0};
     aegis_budget_set_limit(chain[0], 99);
-    CHECK(aegis_budget_charge(parent, 0, &refused) == AEGIS_E_LIMIT_EXCEEDED);
-    CHECK(refused == chain[0]);
+    CHECK(aegis_budget_charge(parent, 0, &error) == AEGIS_E_LIMIT_EXCEEDED);
+    CHECK(error.refused == chain[0]);
     CHECK(aegis_budget_uncharge(parent, 100) == AEGIS_OK);
     for (size_t i = 0; i < AEGIS_BUDGET_MAX_DEPTH; i++)
         aegis_budget_destroy(chain[i]);

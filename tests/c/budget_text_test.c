@@ -41,10 +41,10 @@ static void refusal_names_the_largest_consumers_in_order(void) {
         CHECK(aegis_budget_charge(children[i], sizes[i], NULL) == AEGIS_OK);
     }
     CHECK(aegis_budget_charge(parent, 55, NULL) == AEGIS_OK);
-    const aegis_budget *refused = NULL;
-    CHECK(aegis_budget_charge(children[0], 1, &refused) == AEGIS_E_LIMIT_EXCEEDED);
+    aegis_error error;
+    CHECK(aegis_budget_charge(children[0], 1, &error) == AEGIS_E_LIMIT_EXCEEDED);
     aegis_budget_refusal refusal;
-    aegis_budget_get_refusal(refused, 1, &refusal);
+    aegis_budget_get_refusal(&error, &refusal);
     CHECK(strcmp(refusal.budget.name, "database") == 0);
     CHECK_SIZE(refusal.consumer_count, AEGIS_BUDGET_CONSUMERS);
     CHECK_SIZE(refusal.consumers[0].used_bytes, 400);
@@ -65,13 +65,15 @@ static void refusal_names_the_largest_consumers_in_order(void) {
         CHECK(aegis_budget_uncharge(children[i], sizes[i]) == AEGIS_OK);
         aegis_budget_destroy(children[i]);
     }
-    aegis_budget_get_refusal(parent, 1000, &refusal);
+    CHECK(aegis_budget_charge(parent, 1000, &error) == AEGIS_E_LIMIT_EXCEEDED);
+    aegis_budget_get_refusal(&error, &refusal);
     CHECK_SIZE(refusal.consumer_count, 0);
     CHECK(aegis_budget_explain(&refusal, text, sizeof text) < length);
     CHECK(aegis_budget_uncharge(parent, 55) == AEGIS_OK);
     children[0] = aegis_budget_new("only one", 1000, parent);
     CHECK(aegis_budget_charge(children[0], 10, NULL) == AEGIS_OK);
-    aegis_budget_get_refusal(parent, 1000, &refusal);
+    CHECK(aegis_budget_charge(parent, 1000, &error) == AEGIS_E_LIMIT_EXCEEDED);
+    aegis_budget_get_refusal(&error, &refusal);
     CHECK_SIZE(refusal.direct_bytes, 0);
     (void)aegis_budget_explain(&refusal, text, sizeof text);
     CHECK(strstr(text, "only one") != NULL && strstr(text, "directly") == NULL);
@@ -90,10 +92,10 @@ static void refusal_names_the_largest_consumers(void) {
         CHECK(aegis_budget_charge(children[i], bytes[i], NULL) == AEGIS_OK);
     }
     CHECK(aegis_budget_charge(root, 5, NULL) == AEGIS_OK);
-    const aegis_budget *refused = NULL;
-    CHECK(aegis_budget_charge(children[1], 6, &refused) == AEGIS_E_LIMIT_EXCEEDED);
+    aegis_error error;
+    CHECK(aegis_budget_charge(children[1], 6, &error) == AEGIS_E_LIMIT_EXCEEDED);
     aegis_budget_refusal refusal;
-    aegis_budget_get_refusal(refused, 6, &refusal);
+    aegis_budget_get_refusal(&error, &refusal);
     CHECK_SIZE(refusal.consumer_count, 3);
     CHECK_SIZE(refusal.direct_bytes, 5);
     CHECK_SIZE(refusal.requested_bytes, 6);
@@ -120,10 +122,36 @@ static void refusal_names_the_largest_consumers(void) {
         aegis_budget_destroy(children[i]);
     }
     CHECK(aegis_budget_uncharge(root, 5) == AEGIS_OK);
-    aegis_budget_get_refusal(root, 200, &refusal);
+    CHECK(aegis_budget_charge(root, 200, &error) == AEGIS_E_LIMIT_EXCEEDED);
+    aegis_budget_get_refusal(&error, &refusal);
     (void)aegis_budget_explain(&refusal, text, sizeof text);
     CHECK(strcmp(text, "budget 'root' refused 200 bytes: limit 120 bytes, 0 bytes in use") == 0);
     aegis_budget_destroy(root);
+}
+
+/* When a refusal is told, the use and the limit may have changed. The numbers are still those of
+ * the charge. */
+static void refusal_is_told_with_the_numbers_that_the_charge_met(void) {
+    aegis_budget *budget = aegis_budget_new("b", 100, NULL);
+    aegis_error error;
+    aegis_budget_refusal refusal;
+    char text[256];
+    const char *wanted = "budget 'b' refused 30 bytes: limit 100 bytes, 80 bytes in use";
+    CHECK(aegis_budget_charge(budget, 80, &error) == AEGIS_OK);
+    CHECK(aegis_budget_charge(budget, 30, &error) == AEGIS_E_LIMIT_EXCEEDED);
+    CHECK(error.requested_bytes == 30 && error.needed_bytes == 30 && error.refused == budget);
+    CHECK(aegis_budget_uncharge(budget, 80) == AEGIS_OK);
+    aegis_budget_set_limit(budget, 1000);
+    aegis_budget_get_refusal(&error, &refusal);
+    CHECK(refusal.budget.used_bytes == 80 && refusal.budget.limit_bytes == 100);
+    CHECK_SIZE(aegis_budget_explain(&refusal, text, sizeof text), strlen(wanted));
+    CHECK(strcmp(text, wanted) == 0);
+    CHECK_SIZE(aegis_error_explain(&error, text, sizeof text), strlen(wanted));
+    CHECK(strcmp(text, wanted) == 0);
+    error.refused = NULL;
+    aegis_budget_get_refusal(&error, &refusal);
+    CHECK(refusal.requested_bytes == 0 && refusal.budget.name[0] == '\0');
+    aegis_budget_destroy(budget);
 }
 
 static char printed[4096];
@@ -222,6 +250,7 @@ int main(void) {
     RUN(long_name_is_cut_between_characters);
     RUN(refusal_names_the_largest_consumers_in_order);
     RUN(refusal_names_the_largest_consumers);
+    RUN(refusal_is_told_with_the_numbers_that_the_charge_met);
     RUN(print_and_snapshot_show_every_budget);
     RUN(print_draws_a_line_per_budget);
     RUN(print_of_a_budget_far_above_its_limit_is_a_full_bar);

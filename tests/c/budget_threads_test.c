@@ -56,20 +56,24 @@ static void many_charges_of_two_threads_end_at_exactly_zero(void) {
  * succeeded. */
 static void *contend(void *context) {
     aegis_budget *budget = (aegis_budget *)context;
-    size_t mine = 0, refused_count = 0;
+    size_t mine = 0;
     for (size_t i = 0; i < TEST_CHARGES / 20; i++) {
-        const aegis_budget *refused = NULL;
-        if (aegis_budget_charge(budget, 30, &refused) == AEGIS_OK)
+        aegis_error error;
+        if (aegis_budget_charge(budget, 30, &error) == AEGIS_OK) {
             mine += 30;
-        else
-            refused_count++;
+        } else {
+            /* The numbers are those of the charge, although use changes meanwhile. */
+            aegis_budget_refusal refusal;
+            aegis_budget_get_refusal(&error, &refusal);
+            CHECK_SIZE(refusal.needed_bytes, 30);
+            CHECK(refusal.needed_bytes + refusal.budget.used_bytes > refusal.budget.limit_bytes);
+        }
         if (mine >= 60) {
             CHECK(aegis_budget_uncharge(budget, mine) == AEGIS_OK);
             mine = 0;
         }
     }
     CHECK(aegis_budget_uncharge(budget, mine) == AEGIS_OK);
-    (void)refused_count;
     return NULL;
 }
 
@@ -124,8 +128,10 @@ static void *churn(void *context) {
         CHECK(aegis_budget_charge(child, 10, NULL) == AEGIS_OK);
         aegis_budget_figures figures[4];
         CHECK(aegis_budget_snapshot(parent, figures, 4) >= 2);
+        aegis_error error;
         aegis_budget_refusal refusal;
-        aegis_budget_get_refusal(parent, 1, &refusal);
+        CHECK(aegis_budget_charge(parent, 1001, &error) == AEGIS_E_LIMIT_EXCEEDED);
+        aegis_budget_get_refusal(&error, &refusal);
         aegis_budget_set_limit(child, 50 + i % 50);
         CHECK(aegis_budget_uncharge(child, 10) == AEGIS_OK);
         aegis_budget_destroy(child);

@@ -276,7 +276,8 @@ static void refused_reserve_changes_nothing_and_says_why(void) {
     aegis_error error;
     CHECK(aegis_buffer_mut_reserve(&writer, 200, budget, &error) == AEGIS_E_LIMIT_EXCEEDED);
     CHECK(error.status == AEGIS_E_LIMIT_EXCEEDED && error.refused == budget);
-    CHECK(error.requested_bytes == 207 && error.limit_bytes == 100 && error.in_use_bytes == 0);
+    CHECK(error.requested_bytes == 200 && error.needed_bytes > 207);
+    CHECK(error.limit_bytes == 100 && error.in_use_bytes == 0);
     CHECK(aegis_buffer_mut_reserve(&writer, 200, budget, NULL) == AEGIS_E_LIMIT_EXCEEDED);
     CHECK(aegis_buffer_mut_reserve(&writer, SIZE_MAX, NULL, &error) == AEGIS_E_INVALID_LAYOUT);
     CHECK(error.status == AEGIS_E_INVALID_LAYOUT && error.requested_bytes == SIZE_MAX);

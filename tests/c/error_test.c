@@ -436,34 +436,65 @@ static void object_lost_at_a_fork_says_only_what_is_known(void) {
     CHECK(strcmp(text, aegis_status_message(AEGIS_E_FORKED)) == 0);
 }
 
-static void refusal_of_bytes_that_would_fit_says_what_else_is_charged(void) {
-    static const char *const tail = " (what goes with the bytes is charged too, and use may have "
-                                    "fallen since)";
+static void refusal_of_bytes_that_would_fit_says_how_many_were_needed(void) {
     aegis_budget *budget = aegis_budget_new("query", 100, NULL);
     aegis_arena_options options = {0, 0, NULL, NULL, 0, budget, NULL, 0};
     aegis_arena arena;
+    aegis_error error;
     char text[TEXT_BYTES], wanted[TEXT_BYTES];
     CHECK(aegis_arena_init(&arena, &options) == AEGIS_OK);
     for (size_t bytes = 99; bytes <= 101; bytes++) {
         CHECK(aegis_arena_alloc(&arena, bytes) == NULL);
+        aegis_arena_last_error(&arena, &error);
+        CHECK(error.needed_bytes > 100 && error.needed_bytes < 300);
         (void)aegis_arena_explain(&arena, text, sizeof text);
         (void)snprintf(wanted, sizeof wanted,
-                       "budget 'query' refused %zu bytes: limit 100 bytes, 0 bytes in use%s", bytes,
-                       bytes <= 100 ? tail : "");
+                       "budget 'query' refused %zu bytes for a request of %zu bytes: limit 100 "
+                       "bytes, 0 bytes in use",
+                       error.needed_bytes, bytes);
         CHECK(strcmp(text, wanted) == 0);
     }
     aegis_arena_fini(&arena);
     aegis_budget_destroy(budget);
 }
 
+static void fixed_memory_that_would_be_enough_says_how_much_was_needed(void) {
+    static _Alignas(4096) unsigned char memory[1024];
+    aegis_arena_options options = {0};
+    aegis_arena arena;
+    aegis_error error;
+    char text[TEXT_BYTES], wanted[TEXT_BYTES];
+    options.memory = memory;
+    options.memory_bytes = sizeof memory;
+    options.flags = AEGIS_ARENA_NO_DEBUG;
+    CHECK(aegis_arena_init(&arena, &options) == AEGIS_OK);
+    CHECK(aegis_arena_alloc_aligned(&arena, 100, 4096) == NULL);
+    aegis_arena_last_error(&arena, &error);
+    CHECK(error.needed_bytes > error.limit_bytes && error.in_use_bytes == 0);
+    (void)snprintf(wanted, sizeof wanted,
+                   "fixed memory exhausted: 100 bytes requested at alignment 4096, %zu bytes "
+                   "needed, 0 of %zu bytes in use",
+                   error.needed_bytes, error.limit_bytes);
+    (void)aegis_arena_explain(&arena, text, sizeof text);
+    CHECK(strcmp(text, wanted) == 0);
+    aegis_arena_fini(&arena);
+}
+
 static void budget_that_refused_is_named(void) {
     aegis_budget *budget = aegis_budget_new("query", 100, NULL);
     aegis_buffer_mut writer;
     aegis_error error;
-    char text[TEXT_BYTES];
+    char text[TEXT_BYTES], wanted[TEXT_BYTES];
     CHECK(aegis_buffer_mut_alloc(&writer, 1000, 0, budget, &error) == AEGIS_E_LIMIT_EXCEEDED);
     (void)aegis_error_explain(&error, text, sizeof text);
-    CHECK(strcmp(text, "budget 'query' refused 1000 bytes: limit 100 bytes, 0 bytes in use") == 0);
+    (void)snprintf(wanted, sizeof wanted,
+                   "budget 'query' refused %zu bytes for a request of 1000 bytes: limit 100 bytes, "
+                   "0 bytes in use",
+                   error.needed_bytes);
+    CHECK(error.needed_bytes > 1000 && strcmp(text, wanted) == 0);
+    CHECK(aegis_budget_charge(budget, 101, &error) == AEGIS_E_LIMIT_EXCEEDED);
+    (void)aegis_error_explain(&error, text, sizeof text);
+    CHECK(strcmp(text, "budget 'query' refused 101 bytes: limit 100 bytes, 0 bytes in use") == 0);
     aegis_budget_destroy(budget);
 }
 
@@ -479,7 +510,8 @@ int main(void) {
     RUN(explain_cuts_and_counts_as_other_texts_do);
     RUN(every_status_and_every_what_makes_a_sentence);
     RUN(object_lost_at_a_fork_says_only_what_is_known);
-    RUN(refusal_of_bytes_that_would_fit_says_what_else_is_charged);
+    RUN(refusal_of_bytes_that_would_fit_says_how_many_were_needed);
+    RUN(fixed_memory_that_would_be_enough_says_how_much_was_needed);
     RUN(budget_that_refused_is_named);
     return check_finish();
 }

@@ -228,14 +228,15 @@ static void use_recycler(void) {
 static void use_budget(void) {
     aegis_budget_figures figures[NAMES];
     aegis_budget_refusal refusal;
-    const aegis_budget *refused = NULL;
+    aegis_error error;
     char text[512];
     CHECK(aegis_budget_charge(kept_child, 4096, NULL) == AEGIS_OK);
-    CHECK(aegis_budget_charge(kept_child, SIZE_MAX / 4, &refused) == AEGIS_E_LIMIT_EXCEEDED);
-    CHECK(refused == kept_child);
+    CHECK(aegis_budget_charge(kept_child, SIZE_MAX / 4, &error) == AEGIS_E_LIMIT_EXCEEDED);
+    CHECK(error.refused == kept_child);
     CHECK(aegis_budget_uncharge(kept_child, 4096) == AEGIS_OK);
     CHECK(aegis_budget_snapshot(budget, figures, NAMES) >= 1);
-    aegis_budget_get_refusal(budget, 1, &refusal);
+    error.refused = budget;
+    aegis_budget_get_refusal(&error, &refusal);
     CHECK(aegis_budget_explain(&refusal, text, sizeof text) != 0);
     CHECK(aegis_budget_print(budget, print_nowhere, NULL) == AEGIS_OK);
     for (size_t i = 0; i < 3; i++) {

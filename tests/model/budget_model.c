@@ -97,15 +97,17 @@ static aegis_budget *budget_of(int which) {
 }
 
 static bool charge(int which, size_t size_bytes) {
-    const aegis_budget *refused = NULL;
-    aegis_status status = aegis_budget_charge(budget_of(which), size_bytes, &refused);
+    aegis_error error;
+    aegis_status status = aegis_budget_charge(budget_of(which), size_bytes, &error);
     if (status != AEGIS_OK) {
         MODEL_CHECK(status == AEGIS_E_LIMIT_EXCEEDED);
-        MODEL_CHECK(refused == budget_of(which) || refused == root);
+        MODEL_CHECK(error.refused == budget_of(which) || error.refused == root);
+        /* The sum may be above SIZE_MAX. */
+        MODEL_CHECK(error.needed_bytes > error.limit_bytes ||
+                    error.in_use_bytes > error.limit_bytes - error.needed_bytes);
         refused_count++;
         return false;
     }
-    MODEL_CHECK(refused == NULL);
     held_bytes[which] += size_bytes;
     size_t sum_bytes = held_bytes[0] + held_bytes[1] + held_bytes[2];
     if (most_held_bytes < sum_bytes)

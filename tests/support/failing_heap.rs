@@ -138,9 +138,11 @@ impl SaysNoMemory for AllocError {
             AllocError::OutOfMemory { .. } => says.starts_with("out of memory: "),
             // The record is the one thing that is allocated. Each number must be named without it
             // too.
-            AllocError::LimitExceeded { requested, limit, in_use, refusal: None, .. } => {
+            AllocError::LimitExceeded {
+                requested, needed, limit, in_use, refusal: None, ..
+            } => {
                 says.starts_with("memory limit exceeded: ")
-                    && [requested, limit, in_use]
+                    && [requested, needed, limit, in_use]
                         .iter()
                         .all(|number| says.contains(Text::of(format_args!(" {number} ")).as_str()))
             }
