@@ -127,6 +127,12 @@ static void recycler_get(void *out, bool fails) {
     CHECK(aegis_arena_recycler_fini(&recycler) == AEGIS_OK);
 }
 
+/* -- budgets -- */
+
+static void charged(void *out, bool fails) {
+    CHECK(!fails && aegis_budget_charge(full_budget, 100, (aegis_error *)out) != AEGIS_OK);
+}
+
 /* -- pools: the budget refuses a second slab, or the only block is out -- */
 
 typedef struct limited {
@@ -402,6 +408,7 @@ static const filled_row rows[] = {
     BOTH(aegis_locked_arena_defer, error, locked_defer),
     BOTH(aegis_arena_recycler_init, options.error, recycler_made),
     BOTH(aegis_arena_recycler_get, error, recycler_get),
+    FILLS(aegis_budget_charge, error, aegis_error, charged),
     FILLS(aegis_pool_last_error, error, aegis_error, no_error_of_pool),
     BOTH(aegis_pool_last_error, error, last_error_of_pool),
     BOTH(aegis_pool_cache_last_error, error, last_error_of_cache),

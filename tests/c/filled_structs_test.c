@@ -244,8 +244,9 @@ static void budget_snapshot(void *out, bool fails) {
 
 static void budget_refusal(void *out, bool fails) {
     budgets made = budgets_begin();
-    CHECK(!fails);
-    aegis_budget_get_refusal(made.root, 2000, (aegis_budget_refusal *)out);
+    aegis_error error;
+    CHECK(!fails && aegis_budget_charge(made.root, 2000, &error) == AEGIS_E_LIMIT_EXCEEDED);
+    aegis_budget_get_refusal(&error, (aegis_budget_refusal *)out);
     budgets_end(&made);
 }
 
@@ -253,8 +254,9 @@ static void budget_consumer(void *out, bool fails) {
     budgets made = budgets_begin();
     aegis_budget_refusal refusal;
     memset(&refusal, *(unsigned char *)out, sizeof refusal);
-    CHECK(!fails);
-    aegis_budget_get_refusal(made.root, 2000, &refusal);
+    aegis_error error;
+    CHECK(!fails && aegis_budget_charge(made.root, 2000, &error) == AEGIS_E_LIMIT_EXCEEDED);
+    aegis_budget_get_refusal(&error, &refusal);
     memcpy(out, &refusal.consumers[0], sizeof refusal.consumers[0]);
     budgets_end(&made);
 }
