@@ -83,6 +83,7 @@ c_tests! {
     buffer_threads_test
     cancel_test
     count_limit_test
+    error_explain_test
     error_record_test
     error_test
     filled_errors_test
