@@ -108,6 +108,8 @@ c_tests! {
     pool_test
     refusal_test
     source_test
+    statistics_forms_test
+    statistics_test
 }
 
 /// Runs a program that has one copy of the core linked in and loads another one from a shared

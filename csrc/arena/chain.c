@@ -58,6 +58,7 @@
  * `dirty_end`. */
 static void *hand_out(aegis_arena *arena, unsigned char *p, size_t size_bytes,
                       unsigned char *dirty_end, bool zeroed) {
+    arena->guards_bytes += arena->guard_bytes;
     if ((arena->flags & AEGIS_ARENA_GUARD) != 0)
         aegis_i_guard_set(arena, p, size_bytes);
     if (!zeroed) {

@@ -18,6 +18,9 @@
  *    one allocation is freed or resized.
  * 5. Numbers rise along the chain, and no number is given twice (aegis_i_guard_set,
  *    aegis_i_guard_merge). A mark keeps the number of the newest guard at its time.
+ * 6. `guards_bytes` counts the bytes that guards take of the memory in use, and the checkers' gaps
+ *    (state.h). This file does not change it: the code that moves `ptr` does, in the same step. So
+ *    the used bytes are right at every sample, even if an overrun has broken the chain.
  *
  * What follows: by 1 and 2 a check of the chain finds an overrun that changes the first byte behind
  * the allocation or any byte of the pattern. By 3 and 4 the walk never reads memory that is no
@@ -73,7 +76,6 @@ void aegis_i_guard_set(aegis_arena *arena, unsigned char *p, size_t size_bytes) 
     guard->number = ++arena->guard_count;
     guard->seal = seal_of(guard);
     arena->guards = guard;
-    arena->guards_bytes += sizeof *guard;
 }
 
 /* Whether `count` bytes still have the value of the pattern. */
@@ -127,7 +129,6 @@ void aegis_i_guard_drop(aegis_arena *arena, unsigned char *p, size_t size_bytes,
         newer->previous = previous;
         newer->seal = seal_of(newer);
     }
-    arena->guards_bytes = arena->guards != NULL ? arena->guards_bytes - sizeof *guard : 0;
 }
 
 void aegis_i_guard_check(aegis_arena *arena, uint64_t kept) {
@@ -136,11 +137,8 @@ void aegis_i_guard_check(aegis_arena *arena, uint64_t kept) {
     while (arena->guards != NULL && (arena->guards->number > kept || !is_sealed(arena->guards))) {
         aegis_i_damage damage;
         arena->guards = inspect(arena->guards, &damage);
-        arena->guards_bytes -= sizeof *arena->guards;
         aegis_i_guard_report(arena, &damage);
     }
-    if (arena->guards == NULL)
-        arena->guards_bytes = 0;
 }
 
 void aegis_i_guard_merge(aegis_arena *to, aegis_arena *from) {
@@ -158,7 +156,6 @@ void aegis_i_guard_merge(aegis_arena *to, aegis_arena *from) {
     oldest->previous = to->guards;
     oldest->seal = seal_of(oldest);
     to->guards = from->guards;
-    to->guards_bytes += from->guards_bytes;
 }
 
 void aegis_i_show_fresh(const aegis_arena *arena, unsigned char *p, size_t size_bytes) {

@@ -51,13 +51,11 @@ static void hide_free(const aegis_arena *arena) {
         AEGIS_I_HIDE(aegis_i_block_start(block), aegis_i_block_capacity(block));
 }
 
-/* Makes `block` the current block, at `ptr`. The blocks behind `last` become idle. If each
- * allocation has a block of its own, these blocks are returned instead, and the caller releases
- * them. */
-static inline aegis_arena_block *go_back(aegis_arena *arena, aegis_arena_block *block,
-                                         unsigned char *ptr, aegis_arena_block *last) {
-    aegis_arena_block *freed_list = NULL;
-    aegis_i_arena_sync_block(arena);
+/* Cleans what is freed, as the flags ask: the current block from `ptr` on and the blocks in use
+ * behind `last`. If each allocation has a block of its own, takes the blocks behind `last` out of
+ * the chain and returns them. */
+static AEGIS_I_COLD aegis_arena_block *clean_freed(aegis_arena *arena, aegis_arena_block *block,
+                                                   unsigned char *ptr, aegis_arena_block *last) {
     if ((arena->flags & (AEGIS_ARENA_WIPE | AEGIS_ARENA_FILL)) != 0) {
         aegis_i_clean(arena, block, ptr);
         for (aegis_arena_block *freed = last; freed != arena->last;) {
@@ -65,14 +63,28 @@ static inline aegis_arena_block *go_back(aegis_arena *arena, aegis_arena_block *
             aegis_i_clean(arena, freed, aegis_i_block_start(freed));
         }
     }
+    if ((arena->flags & AEGIS_ARENA_OWN_BLOCKS) == 0)
+        return NULL;
+    aegis_arena_block *freed_list = last->next;
+    last->next = NULL;
+    return freed_list;
+}
+
+/* Makes `block` the current block, at `ptr`. The blocks behind `last` become idle. If each
+ * allocation has a block of its own, these blocks are returned instead, and the caller releases
+ * them. */
+static inline aegis_arena_block *go_back(aegis_arena *arena, aegis_arena_block *block,
+                                         unsigned char *ptr, aegis_arena_block *last) {
+    const uint32_t cleaned = AEGIS_ARENA_WIPE | AEGIS_ARENA_FILL;
+    aegis_arena_block *freed_list = NULL;
+    aegis_i_arena_sync_block(arena);
+    /* One test for all these flags, because most arenas have none of them. */
+    if ((arena->flags & (cleaned | AEGIS_ARENA_OWN_BLOCKS)) != 0)
+        freed_list = clean_freed(arena, block, ptr, last);
     arena->block = block;
     arena->last = last;
     arena->dirty_end = block->dirty_end;
     aegis_i_arena_set_ptr(arena, ptr);
-    if ((arena->flags & AEGIS_ARENA_OWN_BLOCKS) != 0) {
-        freed_list = last->next;
-        last->next = NULL;
-    }
     hide_free(arena);
     return freed_list;
 }
@@ -85,7 +97,7 @@ static void free_all(aegis_arena *arena) {
         return;
     aegis_arena_block *freed =
         go_back(arena, arena->first, aegis_i_block_start(arena->first), arena->first);
-    arena->closed_bytes = arena->wasted_bytes = 0;
+    arena->closed_bytes = arena->wasted_bytes = arena->guards_bytes = 0;
     if ((arena->flags & AEGIS_ARENA_OWN_BLOCKS) == 0)
         return;
     aegis_i_arena_release(arena, freed);
@@ -108,6 +120,7 @@ void aegis_i_arena_free_since(aegis_arena *arena, const aegis_arena_mark *mark) 
     aegis_arena_block *freed = go_back(arena, mark->block, mark->ptr, mark->last);
     arena->closed_bytes = mark->closed_bytes;
     arena->wasted_bytes = mark->wasted_bytes;
+    arena->guards_bytes = mark->guards_bytes;
     aegis_i_arena_release(arena, freed);
 }
 

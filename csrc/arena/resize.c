@@ -47,6 +47,7 @@ void aegis_i_arena_free_last(aegis_arena *arena, void *memory, size_t size_bytes
         aegis_i_arena_sync_block(arena);
         aegis_i_guard_drop(arena, (unsigned char *)memory, size_bytes, damage);
         aegis_i_arena_set_ptr(arena, (unsigned char *)memory);
+        arena->guards_bytes -= arena->guard_bytes;
     }
     drop_bytes(arena, (unsigned char *)memory, (unsigned char *)memory, size_bytes);
 }

@@ -185,6 +185,8 @@ static void merge(aegis_arena *to, aegis_arena *from) {
         aegis_i_arena_set_ptr(to, from->ptr);
     }
     aegis_i_guard_merge(to, from);
+    to->guards_bytes += from->guards_bytes;
+    to->peak_used_bytes = aegis_i_max(to->peak_used_bytes, from->peak_used_bytes);
     to->capacity_bytes += from->capacity_bytes;
     to->reserved_bytes += from->reserved_bytes;
     to->block_count += from->block_count;

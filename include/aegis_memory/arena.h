@@ -203,25 +203,34 @@ typedef struct aegis_arena_scope {
     uint64_t stamp_count;
 } aegis_arena_scope;
 
-/** The statistics of an arena. */
+/** The statistics of an arena. They are the same in every build and with every flag, with these
+ *  exceptions:
+ *  - AEGIS_ARENA_GUARD, and a checker in the build, count in the fields that say so. These
+ *    fields are as if each request for more than 0 bytes were larger by a guard (48 bytes with
+ *    64-bit addresses), or by a checker's gap (16 bytes).
+ *  - With AEGIS_ARENA_OWN_BLOCKS each allocation has a block, and `wasted_bytes` is 0. Freeing
+ *    or resizing an allocation may change `used_bytes` only at the next reset.
+ *  - An alignment above 16 can need another padding, because allocations lie elsewhere. */
 typedef struct aegis_arena_stats {
-    /** Usable bytes in all blocks. */
+    /** Usable bytes in all blocks. Guards count. */
     size_t capacity_bytes;
-    /** Bytes acquired from the source and not released, block headers included. */
+    /** Bytes acquired from the source and not released, block headers included. Guards count. */
     size_t reserved_bytes;
-    /** Bytes handed out since the last reset, alignment padding included. */
+    /** Bytes handed out since the last reset, alignment padding included. Guards and gaps do not
+     *  count. */
     size_t used_bytes;
-    /** The largest value used_bytes has had. */
+    /** The largest value used_bytes has had. After a scope it is the larger peak of its two
+     *  arenas. */
     size_t peak_used_bytes;
-    /** Bytes left in the current block. */
+    /** Bytes left in the current block. The guards of later allocations will take some. */
     size_t remaining_bytes;
-    /** Unused bytes at the ends of closed blocks. */
+    /** Unused bytes at the ends of closed blocks. Guards count: they change where blocks end. */
     size_t wasted_bytes;
-    /** Blocks held now. */
+    /** Blocks held now. Guards count: fewer allocations fit into a block. */
     size_t block_count;
-    /** Blocks acquired from the source so far. */
+    /** Blocks acquired from the source so far. Guards count, as for block_count. */
     uint64_t acquired_count;
-    /** Blocks released to the source so far. */
+    /** Blocks released to the source so far. Guards count, as for block_count. */
     uint64_t released_count;
     /** Calls of aegis_arena_reset and aegis_arena_clear so far. */
     uint64_t reset_count;

@@ -144,7 +144,9 @@ typedef struct aegis_buffer_pool_stats {
     uint64_t timeout_count;
     /** Requests that were refused for any reason, at once or after waiting. */
     uint64_t refused_count;
-    /** Bytes acquired from the source and not released: buffers and everything beside them. */
+    /** Bytes acquired from the source and not released: buffers and everything beside them. A
+     *  build with AddressSanitizer or Valgrind support adds 16 to each buffer before it rounds
+     *  up to the alignment. */
     size_t reserved_bytes;
 } aegis_buffer_pool_stats;
 

@@ -251,7 +251,9 @@ AEGIS_API void aegis_lock_free_arena_trim(aegis_lock_free_arena *arena, size_t k
 AEGIS_API void aegis_lock_free_arena_clear(aegis_lock_free_arena *arena);
 
 /** Reports the arena's statistics. A whole shard counts as used as soon as it is carved. The
- *  peak is the largest use that a reset has found, or the present use if that is larger.
+ *  peak is the largest use that a reset has found, or the present use if that is larger. A
+ *  shard's guards count as used. In a build with AddressSanitizer or Valgrind support, the gap
+ *  of 16 bytes behind each allocation counts too.
  *  @param stats  overwritten.
  *  Threads:      any thread. The numbers are exact when no other thread allocates. Otherwise
  *                each block is seen at some moment during the call.

@@ -163,8 +163,8 @@ typedef struct aegis_pool_stats {
     size_t parked;
     /** Slabs held now. */
     size_t slab_count;
-    /** Bytes acquired from the source and not released: slabs, side arrays, and what is set
-     *  aside for caches. */
+    /** Bytes acquired from the source and not released: slabs, in which a block takes
+     *  stride_bytes, side arrays, and what is set aside for caches. */
     size_t reserved_bytes;
     /** Pieces of memory acquired from the source so far: the slabs, and one piece for the side
      *  arrays. */

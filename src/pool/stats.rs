@@ -13,7 +13,8 @@ use crate::lines::display_lines;
 pub struct PoolStats {
     /// Usable bytes of each block.
     pub block_bytes: usize,
-    /// Bytes from the start of one block to the start of the next.
+    /// Bytes from the start of one block to the start of the next. A build with AddressSanitizer or
+    /// Valgrind support adds 16 before it rounds up to the alignment.
     pub stride_bytes: usize,
     /// Alignment of each block.
     pub align_bytes: usize,
@@ -32,8 +33,8 @@ pub struct PoolStats {
     pub parked: usize,
     /// Slabs that the pool holds now.
     pub slab_count: usize,
-    /// Bytes acquired from the source and not released: slabs, side arrays, and what is set aside
-    /// for caches.
+    /// Bytes acquired from the source and not released: slabs, in which a block takes `stride_bytes`,
+    /// side arrays, and what is set aside for caches.
     pub reserved_bytes: usize,
     /// Pieces of memory ever acquired from the source: slabs, and one piece for the side arrays.
     pub acquired_count: u64,
