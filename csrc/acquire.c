@@ -33,7 +33,7 @@ void *aegis_i_acquire(const aegis_source *source, aegis_budget *budget, size_t s
     return NULL;
 }
 
-size_t aegis_i_room(aegis_budget *budget) {
+size_t aegis_i_room(const aegis_budget *budget) {
     size_t room_bytes = SIZE_MAX;
     for (; budget != NULL; budget = budget->parent) {
         size_t limit_bytes = aegis_i_load(&budget->limit_bytes, memory_order_relaxed);

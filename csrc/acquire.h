@@ -26,8 +26,8 @@ AEGIS_I_HIDDEN void *aegis_i_acquire(const aegis_source *source, aegis_budget *b
                                      size_t size_bytes, size_t align_bytes, bool *zeroed,
                                      aegis_i_refusal *why);
 /* The most bytes that the budget, which may be NULL, and its ancestors would accept now as one
- * charge. */
-AEGIS_I_HIDDEN size_t aegis_i_room(aegis_budget *budget);
+ * charge. Another thread may take them before the caller does. */
+AEGIS_I_HIDDEN size_t aegis_i_room(const aegis_budget *budget);
 /* Releases memory that aegis_i_acquire gave, and uncharges the budget. */
 AEGIS_I_HIDDEN void aegis_i_give_back(const aegis_source *source, aegis_budget *budget,
                                       void *memory, size_t size_bytes, size_t align_bytes);

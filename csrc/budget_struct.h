@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The fields of a budget, for budget.c and for tests that set a counter close to its maximum. Not
- * installed.
+/* The fields of a budget, for budget.c, for acquire.c, which reads the counters, and for tests that
+ * set a counter close to its maximum. Not installed.
  *
  * Invariants of the tree:
  * 1. A budget's lock guards its list of children, with their links to each other. Locks are taken

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
-use aegis_memory::arena::Arena;
+use aegis_memory::arena::{Arena, ArenaBuilder, LockFreeArena, LockedArena};
 use aegis_memory::budget::{BudgetRefusal, BudgetStats, MemoryBudget, Pressure, Reservation};
 use aegis_memory::{ffi, AllocError};
 use static_assertions::{assert_impl_all, assert_not_impl_any};
@@ -379,6 +379,45 @@ fn arena_refused_by_an_ancestor_says_so_and_recovers() {
     drop(rest);
     assert_eq!(arena.alloc(100 << 10).len(), 100 << 10);
     arena.reset();
+}
+
+#[test]
+fn arenas_take_what_is_left_below_a_limit_in_one_block() {
+    macro_rules! check {
+        ($arena:ident, $build:expr) => {{
+            let budget = MemoryBudget::new("arena", 262_144);
+            let parent = MemoryBudget::new("parent", 263_000);
+            let child = parent.child("child", 1 << 30);
+            for (charged, refusing) in [(&budget, "arena"), (&child, "parent")] {
+                let build: fn(ArenaBuilder<$arena>) -> ArenaBuilder<$arena> = $build;
+                let mut arena = build($arena::builder().budget(charged)).build().unwrap();
+                let mut served = 0;
+                let error = loop {
+                    match arena.try_alloc(32) {
+                        Ok(_) => served += 1,
+                        Err(error) => break error,
+                    }
+                };
+                let AllocError::LimitExceeded { requested: 32, in_use, .. } = &error else {
+                    panic!("{error}");
+                };
+                assert!(error.to_string().contains(refusing), "{error}");
+                assert!(*in_use > 262_144 - 128);
+                // Steps of 1 KiB to 128 KiB, and at most two blocks of what is left of the limit.
+                let stats = arena.stats();
+                assert!(stats.block_count <= 8 + 2, "{stats:?}");
+                assert!(served * 32 > 259_000, "{served}");
+                // The same work acquires nothing and is served.
+                arena.reset();
+                assert!((0..served).all(|_| arena.try_alloc(32).is_ok()));
+                assert!(arena.try_alloc(32).is_err());
+                assert_eq!(arena.stats().acquired_count, stats.acquired_count);
+            }
+        }};
+    }
+    check!(Arena, |arena| arena.no_debug());
+    check!(LockedArena, |arena| arena.no_debug());
+    check!(LockFreeArena, |arena| arena);
 }
 
 #[test]

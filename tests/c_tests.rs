@@ -52,6 +52,7 @@ c_tests! {
     arena_guard_test
     arena_hooks_test
     arena_leak_test
+    arena_limit_test
     arena_local_test
     arena_mark_test
     arena_memory_test

@@ -4,8 +4,9 @@
  * The chain holds the blocks in use, up to `last`, then the idle blocks. A request that does not
  * fit into the current block takes the first idle block that may serve it. If there is none, the
  * arena acquires a block: of the growth step if several such requests fit into that, else of the
- * request's own size. The growth step doubles up to a maximum. A block "may serve" a request if
- * may_serve says so.
+ * request's own size. The growth step doubles up to a maximum. If a budget refuses that block, the
+ * arena takes what is left below the limit in one block, if that is enough for the request. A block
+ * "may serve" a request if may_serve says so.
  *
  * Invariants:
  * 1. Of the current block and the other block that serves a request, the one with more room left
@@ -15,11 +16,15 @@
  *    the block.
  * 2. A block serves a request only if the ends of all closed blocks, with the end that it closes,
  *    stay below a quarter of the blocks in use, or if it closes no end at all (may_serve, called by
- *    unlink_idle, want_block and aegis_i_arena_receive).
+ *    unlink_idle, want_block, refused and aegis_i_arena_receive).
  * 3. A block of exactly the request's size always may serve the request, because it closes no end.
  *    want_block and refused fall back on that size. An arena with AEGIS_ARENA_OWN_BLOCKS acquires
  *    no other.
  * 4. A reset keeps the blocks in the order of their first use (go_back in mark.c).
+ * 5. After each refusal the request asks for a smaller block (refused). It asks once for what is
+ *    left below the limit, and that is less than the block it was refused (aegis_i_rest_block in
+ *    growth.h). Then it asks for the exact size, and a refusal of that ends the request. In an
+ *    arena that is lent its blocks, each size is at most half of the refused one, or exact.
  *
  * The waste stays below a quarter. It starts at 0, and it grows only when a block is closed. By
  * invariant 2 the end that is closed then fits below the quarter. In the exception of invariant 1
@@ -29,7 +34,13 @@
  * the end of a scope does not keep this bound: see scope.c.
  *
  * The same requests after a reset acquire nothing. By invariant 4 they meet the same blocks, now
- * idle, in the same order, and each block passes the same test again.
+ * idle, in the same order, and each block passes the same test again. This holds near a limit too:
+ * a block of what was left passed the test when it was acquired, and like an exact block it is in
+ * the chain where it was first used. A request that was refused changed no block, and what was left
+ * then was too little for it. So no block that came later serves it now.
+ *
+ * Every request ends, whatever other threads take from the budget meanwhile, by invariant 5. No
+ * request gets a larger block near a limit than elsewhere, by the same invariant.
  *
  * An allocation has three steps:
  * 1. aegis_i_arena_serve serves the request from the blocks held, or says which block it wants.
@@ -201,8 +212,8 @@ static void *place(aegis_arena *arena, aegis_arena_block *block, const aegis_i_r
     size_t room_bytes = (size_t)(aegis_i_arena_end(arena) - arena->ptr);
     size_t rest_bytes = capacity_bytes - request->need_bytes;
     /* In a block of the request's own size the rest is only what was rounded up. */
-    bool is_own =
-        block->total_bytes == request->block_bytes && !request->grows && !request->regrows;
+    bool is_own = block->total_bytes == request->block_bytes && !request->grows &&
+                  !request->regrows && !request->takes_rest;
     arena->last = block;
     if (rest_bytes > room_bytes && !is_own) {
         aegis_i_arena_sync_block(arena);
@@ -291,16 +302,34 @@ void *aegis_i_arena_serve(aegis_arena *arena, aegis_i_request *request) {
     return memory;
 }
 
-/* The block that the request wanted was refused. Asks for a block of the exact size if the refused
- * block was larger, else fails the request. */
+/* The size of a block that takes what a budget has left after its refusal, or 0. The lender of a
+ * lent block takes what is left by itself, so only a part of that must be found: each try asks for
+ * half of what was refused. Any other arena asks for what is left once, because other threads could
+ * go on taking it. */
+static size_t rest_block(const aegis_arena *arena, const aegis_i_request *request,
+                         size_t exact_bytes) {
+    if ((arena->flags & AEGIS_I_ARENA_LENT) == 0)
+        return request->takes_rest
+                   ? 0
+                   : aegis_i_rest_block(arena->budget, request->block_bytes, exact_bytes);
+    size_t half_bytes = request->block_bytes / 2 & ~(AEGIS_I_BLOCK_ALIGN - 1);
+    return half_bytes > exact_bytes ? half_bytes : 0;
+}
+
+/* The block that the request wanted was refused. If it was larger than the exact size, asks for a
+ * block of what the budget has left, or else for a block of the exact size. Otherwise fails the
+ * request. */
 static void *refused(aegis_arena *arena, aegis_i_request *request, const aegis_i_refusal *why) {
     size_t exact_bytes = AEGIS_I_BLOCK_HEADER + request->need_bytes;
-    if (request->block_bytes > exact_bytes && why->status != AEGIS_E_SOURCE) {
-        request->grows = false;
-        request->block_bytes = exact_bytes;
-        return NULL;
-    }
-    return fail(arena, request, *why);
+    if (request->block_bytes <= exact_bytes || why->status == AEGIS_E_SOURCE)
+        return fail(arena, request, *why);
+    size_t rest_bytes = 0;
+    if (why->status == AEGIS_E_LIMIT_EXCEEDED)
+        rest_bytes = rest_block(arena, request, exact_bytes);
+    request->takes_rest = rest_bytes != 0 && may_acquire(arena, rest_bytes, request);
+    request->block_bytes = request->takes_rest ? rest_bytes : exact_bytes;
+    request->grows = false;
+    return NULL;
 }
 
 void *aegis_i_arena_receive(aegis_arena *arena, aegis_i_request *request, void *memory, bool zeroed,
@@ -309,7 +338,8 @@ void *aegis_i_arena_receive(aegis_arena *arena, aegis_i_request *request, void *
     if (memory != NULL) {
         if (request->grows)
             aegis_i_arena_grow_step(arena, request->block_bytes);
-        else if (aegis_i_moves_step(arena->next_block_bytes, request->block_bytes,
+        else if (!request->takes_rest &&
+                 aegis_i_moves_step(arena->next_block_bytes, request->block_bytes,
                                     arena->reserved_bytes))
             aegis_i_arena_grow_step(arena, arena->next_block_bytes);
         block = aegis_i_arena_add(arena, memory, request->block_bytes, zeroed);
@@ -335,7 +365,7 @@ void *aegis_i_arena_receive(aegis_arena *arena, aegis_i_request *request, void *
         return refused(arena, request, why);
     /* The arena has changed so much meanwhile that this block would leave too large an end. The
      * block stays idle, and the request asks for one of its exact size. */
-    request->grows = false;
+    request->grows = request->takes_rest = false;
     request->block_bytes = AEGIS_I_BLOCK_HEADER + request->need_bytes;
     return NULL;
 }
@@ -356,11 +386,11 @@ static void *serve(aegis_arena *arena, aegis_i_request *request) {
 
 void *aegis_arena_alloc_slow(aegis_arena *arena, size_t size_bytes, size_t align_bytes,
                              bool zeroed) {
-    aegis_i_request request = {size_bytes, align_bytes, 0, 0, zeroed, false, false};
+    aegis_i_request request = {size_bytes, align_bytes, 0, 0, zeroed, false, false, false};
     return serve(arena, &request);
 }
 
 void *aegis_i_arena_alloc_regrown(aegis_arena *arena, size_t size_bytes, size_t align_bytes) {
-    aegis_i_request request = {size_bytes, align_bytes, 0, 0, false, false, true};
+    aegis_i_request request = {size_bytes, align_bytes, 0, 0, false, false, true, false};
     return serve(arena, &request);
 }

@@ -33,7 +33,7 @@ static inline bool aegis_i_arena_is_current(const aegis_arena *arena) {
 }
 
 /* A request that is being served: see chain.c. It begins as {size, alignment, 0, 0, zeroed, false,
- * regrows}. */
+ * regrows, false}. */
 typedef struct aegis_i_request {
     size_t size_bytes;
     /* The alignment as asked for. Once it is found valid, it is raised to AEGIS_ARENA_ALIGN. */
@@ -50,6 +50,8 @@ typedef struct aegis_i_request {
     /* Whether the allocation takes the place of a smaller one. Then it will probably grow again, so
      * room behind it is wanted. */
     bool regrows;
+    /* Whether the wanted block takes what a refusal has left: see refused in chain.c. */
+    bool takes_rest;
 } aegis_i_request;
 
 /* The first step of an allocation: serves the request from the blocks held. NULL: a block is wanted

@@ -5,6 +5,7 @@
 #ifndef AEGIS_MEMORY_I_ARENA_GROWTH_H
 #define AEGIS_MEMORY_I_ARENA_GROWTH_H
 
+#include "../acquire.h"
 #include "block.h"
 
 /* A request is small if it takes at most this many bytes of a block, with the block header. */
@@ -37,6 +38,17 @@ static inline bool aegis_i_moves_step(size_t step_bytes, size_t exact_bytes,
                                       size_t reserved_bytes) {
     bool is_small = exact_bytes <= AEGIS_I_SMALL_MAX;
     return exact_bytes <= reserved_bytes && (is_small || step_bytes <= reserved_bytes / 20);
+}
+
+/* The size of the block that takes what is left below the limits of a budget, after the budget has
+ * refused a block of `refused_bytes` to a request that needs `exact_bytes`. 0: there is no such
+ * block, because less is left than the request needs, or because enough is left by now for the
+ * refused block. The block is smaller than the one that the request may have, so no request gets
+ * more than without a limit. */
+static inline size_t aegis_i_rest_block(const aegis_budget *budget, size_t refused_bytes,
+                                        size_t exact_bytes) {
+    size_t rest_bytes = aegis_i_room(budget) & ~(AEGIS_I_BLOCK_ALIGN - 1);
+    return rest_bytes > exact_bytes && rest_bytes < refused_bytes ? rest_bytes : 0;
 }
 
 /* The size of the block of its own that a request gets which takes `exact_bytes` of it, block

@@ -8,10 +8,12 @@
  * 2. It goes on to a new block only if that holds at least four such requests, or if no block comes
  *    before (aegis_i_shared_may_follow). For a request that will grow again, a block of at least
  *    twice its size is enough (grow). The end that it leaves in the block before is smaller than
- *    the request, so with four requests in the new block it is smaller than a quarter of that.
+ *    the request, so with four requests in the new block it is smaller than a quarter of that. If
+ *    the source or a budget has refused such a block, a smaller one follows.
  * 3. A block is appended by a compare-and-swap of a `next` from NULL. A thread whose
  *    compare-and-swap fails has found the block of another thread there, and appends its own block
- *    behind that one (aegis_i_shared_next).
+ *    behind that one (aegis_i_shared_next). `current` goes on only to a block with room for the
+ *    request, or on the way to one, so a request that is refused changes nothing.
  * 4. Otherwise the request gets an own block. An idle own block belongs to the thread whose
  *    compare-and-swap sets its `taken` from 0 to 1 (aegis_i_shared_take_idle). Only a reset sets it
  *    back (rewind_block in lock_free_shared.c).
@@ -24,7 +26,11 @@
  * compare-and-swap fails only if another thread's has succeeded, or spuriously if it is a weak one.
  *
  * After a reset the same requests find the same blocks again, because the choice depends only on
- * the sizes of the requests and on what they have found before.
+ * the sizes of the requests and on what they have found before. Near a limit this is so because of
+ * the last sentence of 3.
+ *
+ * Every request ends near a limit: it asks for the block that it wants, for what is left, and for
+ * its exact size, once each (grow). It tries again only if another thread has appended a block.
  *
  * Source: the append is that of the queue of M. M. Michael and M. L. Scott (PODC 1996). The list of
  * own blocks acquired since the reset is R. K. Treiber's stack (IBM RJ 5118, 1986), which is only
@@ -65,9 +71,18 @@ bool aegis_i_shared_may_follow(const aegis_lock_free_arena_shared *shared,
     return exact_bytes <= step_bytes / 4 || (step_bytes != 0 && block == &shared->origin);
 }
 
+/* Whether a refused block may be tried again in another size: the source is right, and no other
+ * thread has appended a block meanwhile. */
+static bool may_try_again(const aegis_i_shared_block *block, const aegis_i_refusal *why) {
+    return why->status != AEGIS_E_SOURCE &&
+           aegis_i_load(&block->next, memory_order_relaxed) == NULL;
+}
+
 /* Acquires the block that is to follow. It is of the growth step, or for a request that will grow
- * again of at least twice the request. If that block is refused, this acquires a block of exactly
- * the request's size, unless another thread has appended a block meanwhile. */
+ * again of at least twice the request. If a budget refuses that block, this acquires a block of
+ * what the budget has left. If that is refused too, because another thread was faster, or if the
+ * source refuses, this acquires a block of exactly the request's size. It stops as soon as another
+ * thread has appended a block. */
 static aegis_i_shared_block *grow(aegis_lock_free_arena_shared *shared,
                                   const aegis_i_shared_block *block, const aegis_i_take *request,
                                   aegis_i_refusal *why) {
@@ -85,22 +100,35 @@ static aegis_i_shared_block *grow(aegis_lock_free_arena_shared *shared,
             move_step(shared, step_bytes);
         return fresh;
     }
-    if (why->status == AEGIS_E_SOURCE || aegis_i_load(&block->next, memory_order_relaxed) != NULL)
-        return NULL;
-    return aegis_i_shared_acquire(shared, exact_bytes, why);
+    size_t rest_bytes = why->status == AEGIS_E_LIMIT_EXCEEDED
+                            ? aegis_i_rest_block(shared->budget, block_bytes, exact_bytes)
+                            : 0;
+    if (rest_bytes != 0 && may_try_again(block, why))
+        fresh = aegis_i_shared_acquire(shared, rest_bytes, why);
+    if (fresh == NULL && may_try_again(block, why))
+        fresh = aegis_i_shared_acquire(shared, exact_bytes, why);
+    return fresh;
 }
 
 aegis_i_shared_block *aegis_i_shared_next(aegis_lock_free_arena_shared *shared,
                                           aegis_i_shared_block *block, const aegis_i_take *request,
                                           aegis_i_refusal *why) {
+    /* If a block of the chain has room, `current` goes on to it. If none has, it goes on only when
+     * another block is there: a request that is refused leaves the ends of blocks to others. */
+    aegis_i_shared_block *tail = block;
+    aegis_i_shared_block *behind;
     /* Acquire: as in aegis_i_shared_may_follow. */
-    aegis_i_shared_block *next = aegis_i_load(&block->next, memory_order_acquire);
-    if (next != NULL)
-        return next;
-    aegis_i_shared_block *fresh = grow(shared, block, request, why);
+    while ((behind = aegis_i_load(&tail->next, memory_order_acquire)) != NULL) {
+        if (request->need_bytes <= behind->capacity_bytes)
+            return aegis_i_load(&block->next, memory_order_acquire);
+        tail = behind;
+    }
+    aegis_i_shared_block *fresh = grow(shared, tail, request, why);
+    /* Another thread may have appended a block instead. Acquire: as above. */
+    if (fresh == NULL && aegis_i_load(&tail->next, memory_order_acquire) == NULL)
+        return NULL;
     if (fresh != NULL) {
-        aegis_i_shared_block *tail = block;
-        aegis_i_shared_block *behind = NULL;
+        behind = NULL;
         /* If another thread has appended a block first, this thread appends its block behind that
          * one, so that both blocks are used in turn. Release publishes the block header; it pairs
          * with the acquires of `next`. Acquire on failure pairs with the same release of the other

@@ -130,7 +130,7 @@ static void *serve_and_leave(const aegis_locked_arena *arena, aegis_i_request *r
 
 static void *alloc_and_leave(const aegis_locked_arena *arena, size_t size_bytes, size_t align_bytes,
                              bool zeroed, aegis_error *error) {
-    aegis_i_request request = {size_bytes, align_bytes, 0, 0, zeroed, false, false};
+    aegis_i_request request = {size_bytes, align_bytes, 0, 0, zeroed, false, false, false};
     return serve_and_leave(arena, &request, error);
 }
 
@@ -144,7 +144,7 @@ void *aegis_i_locked_alloc_regrown(const aegis_locked_arena *arena, size_t size_
                                    size_t align_bytes, aegis_error *error) {
     if (enter(arena) == NULL)
         return fail_forked(size_bytes, align_bytes, error);
-    aegis_i_request request = {size_bytes, align_bytes, 0, 0, false, false, true};
+    aegis_i_request request = {size_bytes, align_bytes, 0, 0, false, false, true, false};
     return serve_and_leave(arena, &request, error);
 }
 

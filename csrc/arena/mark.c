@@ -149,7 +149,7 @@ void aegis_i_arena_renew(aegis_arena *arena) {
  * source could use the arena meanwhile. False: no block has room. */
 static bool add_node(aegis_arena *arena, aegis_arena_stale_span span) {
     aegis_i_request request = {
-        sizeof(aegis_arena_stale_node), AEGIS_ARENA_ALIGN, 0, 0, false, false, false};
+        sizeof(aegis_arena_stale_node), AEGIS_ARENA_ALIGN, 0, 0, false, false, false, false};
     aegis_arena_stale_node *node = (aegis_arena_stale_node *)aegis_i_arena_serve(arena, &request);
     if (node == NULL)
         return false;

@@ -104,8 +104,10 @@ typedef struct aegis_arena_options {
     void *memory;
     /** The size of `memory`. */
     size_t memory_bytes;
-    /** Charged for every block of the source, with its block header. NULL: no limit. The arena
-     *  holds a reference to the budget. */
+    /** Charged for every block of the source, with its block header. NULL: no limit. If there is
+     *  no room for a block of the growth step, the arena takes what is left below the limit in
+     *  one block, if that is enough for the request. The arena holds a reference to the
+     *  budget. */
     aegis_budget *budget;
     /** For reports; copied, and cut to AEGIS_ARENA_NAME_BYTES. NULL: no name. */
     const char *name;
@@ -283,7 +285,7 @@ AEGIS_API void aegis_arena_fini(aegis_arena *arena);
  *  @param zeroed  whether the bytes must be zero.
  *  @return        as for aegis_arena_alloc_aligned.
  *  Threads:       one owner.
- *  Cost:          O(idle blocks); at most two acquires.
+ *  Cost:          O(idle blocks); at most three acquires.
  */
 AEGIS_API void *aegis_arena_alloc_slow(aegis_arena *arena, size_t size_bytes, size_t align_bytes,
                                        bool zeroed);

@@ -98,7 +98,7 @@ typedef struct aegis_buffer_pool_options {
      *  pages. */
     const aegis_source *source;
     /** Charged for all memory of the pool. NULL: no limit. The pool holds a reference to the
-     *  budget. */
+     *  budget. A class grows by whole slabs of `buffer_count` buffers. */
     aegis_budget *budget;
     /** AEGIS_BUFFER_FAIL, _HEAP or _WAIT. */
     uint32_t when_empty;

@@ -31,7 +31,8 @@
  *
  *  Bounds:
  *  - The unused end of a block is smaller than the request that found no room in it. It is also
- *    smaller than a quarter of the block that was acquired for that request.
+ *    smaller than a quarter of the block that was acquired for that request, unless the source
+ *    or a budget had no such block.
  *  - A request passes over idle blocks that are too small for it only if these have at most
  *    twice its size together.
  *  - An alignment of 16 may cost 8 bytes. A larger one costs only the padding, in a block that
@@ -69,8 +70,8 @@ typedef struct aegis_lock_free_arena_options {
     /** Where blocks come from; the struct is copied. Any thread that allocates may call it,
      *  several threads at once. NULL: the C heap. */
     const aegis_source *source;
-    /** Charged for every block, with its block header. NULL: no limit. The arena holds a
-     *  reference to the budget. */
+    /** Charged for every block, with its block header. NULL: no limit. Near a limit the arena
+     *  does what aegis_arena_options.budget says. The arena holds a reference to the budget. */
     aegis_budget *budget;
     /** For reports; copied, and cut to AEGIS_ARENA_NAME_BYTES. NULL: no name. */
     const char *name;
@@ -118,8 +119,8 @@ AEGIS_API void aegis_lock_free_arena_fini(aegis_lock_free_arena *arena);
  *  Ownership:         the arena's; good until reset, clear or fini.
  *  Threads:           any thread. To show the content to other threads, the caller synchronizes
  *                     with them.
- *  Cost:              O(1): see "What may block" above. At most two acquires if the block has no
- *                     room.
+ *  Cost:              O(1): see "What may block" above. At most three acquires if the block has
+ *                     no room.
  */
 AEGIS_API void *aegis_lock_free_arena_alloc(const aegis_lock_free_arena *arena, size_t size_bytes,
                                             aegis_error *error);

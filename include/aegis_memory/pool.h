@@ -73,7 +73,8 @@ typedef struct aegis_pool_options {
     /** Where slabs come from; the struct is copied. NULL: anonymous pages. */
     const aegis_source *source;
     /** Charged for everything that the source gives: slabs and side arrays. NULL: no limit. The
-     *  pool holds a reference to the budget. */
+     *  pool grows by whole slabs: if the budget has no room for one, the growth is refused. A
+     *  smaller block_count uses a limit more fully. The pool holds a reference to the budget. */
     aegis_budget *budget;
     /** Says why the pool could not be made; it is written only then. aegis_error_explain writes it
      *  as a sentence. NULL: not wanted. */

@@ -101,7 +101,9 @@ impl<A: ArenaKind> ArenaBuilder<A> {
         Self { source: OwnedSource::try_new(source).map(Some), ..self }
     }
 
-    /// Charges every block to a budget, which the arena keeps alive. See [`crate::budget`].
+    /// Charges every block to a budget, which the arena keeps alive. If the budget has no room for
+    /// a block of the growth step, the arena takes what is left below the limit in one block, if
+    /// that is enough for the request. See [`crate::budget`].
     pub fn budget(self, budget: &MemoryBudget) -> Self {
         Self { budget: Some(budget.clone()), ..self }
     }

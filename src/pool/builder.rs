@@ -117,7 +117,8 @@ impl<P: PoolKind> PoolBuilder<P> {
     }
 
     /// Charges a budget for all memory that comes from the source: whole slabs, the side arrays (at
-    /// most 8 bytes for each block), and the reserves of caches. The pool keeps the budget alive.
+    /// most 8 bytes for each block), and the reserves of caches. The pool grows by whole slabs: if
+    /// the budget has no room for one, the growth is refused. The pool keeps the budget alive.
     /// See [`crate::budget`].
     ///
     /// The blocks come before the caches: a [`LockFreePool`](super::LockFreePool) has as many of
