@@ -6,11 +6,11 @@
 
 #include <pthread.h>
 
-typedef enum kind { ARENA, LOCKED, LOCK_FREE, LOCAL, KIND_COUNT } kind;
+enum { ARENA, LOCKED, LOCK_FREE, LOCAL, KIND_COUNT };
 
 /* An arena of some form. Blocks come from a source that notes what it is asked for. */
 typedef struct subject {
-    kind kind;
+    int kind;
     aegis_arena arena;
     aegis_locked_arena locked;
     aegis_lock_free_arena shared;
@@ -30,7 +30,7 @@ static void *acquire(void *context, size_t size_bytes, size_t align_bytes, bool 
     return steady_acquire(NULL, size_bytes, align_bytes, zeroed);
 }
 
-static void begin(subject *s, kind kind_of, aegis_budget *budget) {
+static void begin(subject *s, int kind_of, aegis_budget *budget) {
     memset(s, 0, sizeof *s);
     s->kind = kind_of;
     aegis_source source = {acquire, steady_release, NULL, s};
@@ -141,7 +141,7 @@ static bool has_gaps(void) {
 
 /* Allocates until the budget refuses. The limit is that of `refusing`, which may be an ancestor of
  * `budget` and have `other_bytes` in use for others. */
-static void fill(kind kind_of, aegis_budget *budget, aegis_budget *refusing, size_t other_bytes,
+static void fill(int kind_of, aegis_budget *budget, aegis_budget *refusing, size_t other_bytes,
                  size_t size_bytes) {
     subject s;
     begin(&s, kind_of, budget);
@@ -172,7 +172,7 @@ static void fill(kind kind_of, aegis_budget *budget, aegis_budget *refusing, siz
 }
 
 static void what_is_left_is_taken_in_one_block(void) {
-    for (kind k = ARENA; k < KIND_COUNT; k++) {
+    for (int k = ARENA; k < KIND_COUNT; k++) {
         for (size_t limit_bytes = 3000; limit_bytes < 300000; limit_bytes += limit_bytes / 5 + 13) {
             for (size_t size_bytes = 8; size_bytes <= 200; size_bytes *= 5) {
                 aegis_budget *budget = aegis_budget_new("b", limit_bytes, NULL);
@@ -188,7 +188,7 @@ static void what_is_left_is_taken_in_one_block(void) {
 
 /* The budget that refuses the step is not the one that has the least left. */
 static void the_lowest_limit_on_the_way_to_the_root_counts(void) {
-    for (kind k = ARENA; k < KIND_COUNT; k++) {
+    for (int k = ARENA; k < KIND_COUNT; k++) {
         for (size_t limit_bytes = 70000; limit_bytes < 200000; limit_bytes += 9999) {
             aegis_budget *root = aegis_budget_new("root", limit_bytes + 5000, NULL);
             aegis_budget *middle = aegis_budget_new("middle", limit_bytes + 6000, root);
@@ -205,7 +205,7 @@ static void the_lowest_limit_on_the_way_to_the_root_counts(void) {
 
 /* If the block of the rest does not come either, the request still gets a block of its own size. */
 static void the_exact_size_is_the_last_try(void) {
-    for (kind k = ARENA; k < LOCAL; k++) {
+    for (int k = ARENA; k < LOCAL; k++) {
         aegis_budget *budget = aegis_budget_new("b", 1024 + 1504, NULL);
         subject s;
         begin(&s, k, budget);
@@ -228,7 +228,7 @@ static void the_exact_size_is_the_last_try(void) {
 
 /* A request that gets a block of its own size takes no more than that when more is left. */
 static void a_large_request_takes_only_its_own_size(void) {
-    for (kind k = ARENA; k < LOCAL; k++) {
+    for (int k = ARENA; k < LOCAL; k++) {
         aegis_budget *budget = aegis_budget_new("b", 400000, NULL);
         subject s;
         begin(&s, k, budget);
@@ -259,7 +259,7 @@ static void an_allocation_that_grows_gets_what_is_left(void) {
 /* Requests of all sizes: less than a quarter is wasted, and the same requests after a reset have
  * the same success and acquire nothing. */
 static void mixed_requests_keep_the_bound_and_acquire_nothing_again(void) {
-    for (kind k = ARENA; k <= LOCK_FREE; k++) {
+    for (int k = ARENA; k <= LOCK_FREE; k++) {
         for (size_t round = 0; round < scaled(60); round++) {
             const uint64_t seed = 88172645463325252u + round;
             uint64_t state = seed;
@@ -292,7 +292,7 @@ static void mixed_requests_keep_the_bound_and_acquire_nothing_again(void) {
 
 typedef struct racer {
     pthread_t thread;
-    kind kind;
+    int kind;
     aegis_budget *budget;
     /* The arena that all threads share, if it is a shared one. */
     const subject *all;
@@ -318,7 +318,7 @@ static void *race(void *context) {
 }
 
 /* Shared arenas of the C heap, which any thread may use. */
-static void begin_shared(subject *s, kind kind_of, aegis_budget *budget) {
+static void begin_shared(subject *s, int kind_of, aegis_budget *budget) {
     aegis_arena_options options = {0};
     aegis_lock_free_arena_options shared = {0};
     memset(s, 0, sizeof *s);
@@ -333,7 +333,7 @@ static void begin_shared(subject *s, kind kind_of, aegis_budget *budget) {
 
 static void threads_that_race_for_what_is_left_all_come_to_an_end(void) {
     for (size_t round = 0; round < scaled(30); round++) {
-        for (kind k = ARENA; k < LOCAL; k++) {
+        for (int k = ARENA; k < LOCAL; k++) {
             const size_t limit_bytes = 200000 + round * 1000;
             aegis_budget *budget = aegis_budget_new("b", limit_bytes, NULL);
             subject all;

@@ -194,8 +194,8 @@ static void mark_that_was_rewound_to_stays_good_without_room_for_what_is_stale(v
         aegis_arena_mark stale[COUNT];
         for (int i = 0; i < COUNT; i++) {
             if (i == AEGIS_ARENA_STALE_SPANS + 1) {
-                aegis_arena_stats stats = stats_of(&arena);
-                CHECK(aegis_arena_alloc(&arena, stats.remaining_bytes - left_bytes) != NULL);
+                size_t rest_bytes = stats_of(&arena).remaining_bytes - arena.guard_bytes;
+                CHECK(aegis_arena_alloc(&arena, rest_bytes - left_bytes) != NULL);
             }
             aegis_arena_mark good = aegis_arena_get_mark(&arena);
             stale[i] = aegis_arena_get_mark(&arena);

@@ -8,11 +8,11 @@
  * those of a plain run in which each request is larger by that. */
 #include "statistics_support.h"
 
-typedef enum kind { ARENA, FIXED, LOCAL, LOCKED, RECYCLED, FORM_COUNT } kind;
+enum { ARENA, FIXED, LOCAL, LOCKED, RECYCLED, FORM_COUNT };
 
 /* One run: an arena of some form, and what was seen of it. */
 typedef struct run {
-    kind form;
+    int form;
     /* The bytes that each request is enlarged by. */
     size_t extra_bytes;
     /* NULL for a locked arena, whose inner arena is hidden. */
@@ -31,7 +31,7 @@ typedef struct run {
     size_t given_up[MAX_SAMPLES];
 } run;
 
-static void begin(run *r, kind form, uint32_t flags, size_t extra_bytes) {
+static void begin(run *r, int form, uint32_t flags, size_t extra_bytes) {
     static const aegis_source source = {steady_acquire, steady_release, NULL, NULL};
     memset(r, 0, sizeof *r);
     r->form = form;
@@ -269,7 +269,7 @@ static void work(run *r) {
 }
 
 /* What a field must equal: the field of the plain run, or of the run of enlarged requests. */
-typedef enum rule { AS_PLAIN, AS_ENLARGED } rule;
+enum { AS_PLAIN, AS_ENLARGED };
 
 #define FIELD(name, rule)                                                                          \
     { #name, offsetof(aegis_arena_stats, name), sizeof(((aegis_arena_stats *)NULL)->name), rule }
@@ -278,7 +278,7 @@ static const struct {
     const char *name;
     size_t offset;
     size_t size_bytes;
-    rule rule;
+    int rule;
 } fields[] = {
     FIELD(capacity_bytes, AS_ENLARGED),  FIELD(reserved_bytes, AS_ENLARGED),
     FIELD(used_bytes, AS_PLAIN),         FIELD(peak_used_bytes, AS_PLAIN),
@@ -352,7 +352,7 @@ static void no_debug_option_changes_a_statistic_except_by_its_rule(void) {
         AEGIS_ARENA_GUARD | AEGIS_ARENA_NO_DEBUG,
         AEGIS_ARENA_FILL | AEGIS_ARENA_NO_DEBUG,
     };
-    for (kind f = ARENA; f < FORM_COUNT; f++) {
+    for (int f = ARENA; f < FORM_COUNT; f++) {
         begin(&plain, f, AEGIS_ARENA_NO_DEBUG, 0);
         work(&plain);
         for (size_t i = 0; i < sizeof options / sizeof *options; i++) {
@@ -375,7 +375,7 @@ static void no_debug_option_changes_a_statistic_except_by_its_rule(void) {
 static void own_blocks_change_statistics_by_their_rules(void) {
     const uint32_t none = AEGIS_ARENA_OWN_BLOCKS | AEGIS_ARENA_NO_DEBUG;
     const uint32_t guard = AEGIS_ARENA_OWN_BLOCKS | AEGIS_ARENA_GUARD | AEGIS_ARENA_NO_DEBUG;
-    const kind forms[] = {ARENA, LOCKED, RECYCLED};
+    const int forms[] = {ARENA, LOCKED, RECYCLED};
     const size_t header_bytes = sizeof(void *) == 8 ? 48 : 32;
     for (size_t f = 0; f < 3; f++) {
         begin(&plain, forms[f], AEGIS_ARENA_NO_DEBUG, 0);
