@@ -206,14 +206,13 @@ static void want_block(const aegis_arena *arena, aegis_i_request *request) {
 }
 
 /* Serves the request from `block`, the first idle block, and decides whether that block or the
- * current block stays current: see invariant 1 above. */
-static void *place(aegis_arena *arena, aegis_arena_block *block, const aegis_i_request *request) {
+ * current block stays current: see invariant 1 above. `is_own`: the block was acquired for this
+ * request alone. */
+static void *place(aegis_arena *arena, aegis_arena_block *block, const aegis_i_request *request,
+                   bool is_own) {
     size_t capacity_bytes = aegis_i_block_capacity(block);
     size_t room_bytes = (size_t)(aegis_i_arena_end(arena) - arena->ptr);
     size_t rest_bytes = capacity_bytes - request->need_bytes;
-    /* In a block of the request's own size the rest is only what was rounded up. */
-    bool is_own = block->total_bytes == request->block_bytes && !request->grows &&
-                  !request->regrows && !request->takes_rest;
     arena->last = block;
     if (rest_bytes > room_bytes && !is_own) {
         aegis_i_arena_sync_block(arena);
@@ -237,9 +236,9 @@ static void *place(aegis_arena *arena, aegis_arena_block *block, const aegis_i_r
 /* Serves the request from a block that has room for it: the current block or the first idle
  * block. */
 static void *serve_from(aegis_arena *arena, aegis_arena_block *block,
-                        const aegis_i_request *request) {
-    void *memory =
-        block == arena->block ? take_from_current(arena, request) : place(arena, block, request);
+                        const aegis_i_request *request, bool is_own) {
+    void *memory = block == arena->block ? take_from_current(arena, request)
+                                         : place(arena, block, request, is_own);
     assert(memory != NULL && aegis_i_arena_is_valid(arena));
     return memory;
 }
@@ -251,7 +250,7 @@ static void *serve_from_idle(aegis_arena *arena, const aegis_i_request *request)
         return NULL;
     aegis_arena_block *block = find_idle(arena, request);
     if (block != NULL)
-        return serve_from(arena, block, request);
+        return serve_from(arena, block, request, false);
     if ((arena->flags & AEGIS_I_ARENA_LENT) != 0 &&
         aegis_i_arena_lender(arena)->extend(arena, request->size_bytes, request->align_bytes))
         return take_from_current(arena, request);
@@ -344,16 +343,17 @@ void *aegis_i_arena_receive(aegis_arena *arena, aegis_i_request *request, void *
             aegis_i_arena_grow_step(arena, arena->next_block_bytes);
         block = aegis_i_arena_add(arena, memory, request->block_bytes, zeroed);
     }
+    bool is_own = !request->grows && !request->regrows && !request->takes_rest;
     /* If no block came, any room is enough: the request need not get room to grow. */
     request->regrows = request->regrows && block != NULL;
     void *served = NULL;
     bool own_block = (arena->flags & AEGIS_ARENA_OWN_BLOCKS) != 0;
     if (own_block && block != NULL)
-        served = serve_from(arena, block, request);
+        served = serve_from(arena, block, request, is_own);
     else if (!own_block && (served = take_from_current(arena, request)) == NULL) {
         if (block != NULL &&
             may_serve(arena, request->block_bytes - AEGIS_I_BLOCK_HEADER, request->need_bytes))
-            served = serve_from(arena, block, request);
+            served = serve_from(arena, block, request, is_own);
         else
             served = serve_from_idle(arena, request);
     }

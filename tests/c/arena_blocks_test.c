@@ -96,6 +96,35 @@ static void what_grows_into_idle_blocks_wastes_less_than_a_quarter_and_goes_on_g
     finish(&arena);
 }
 
+/* A source that uses the arena as it is asked for the block of a growing allocation: it leaves an
+ * idle block of just that size, and refuses. */
+static aegis_arena reentered;
+
+static void *refuse_with_an_idle_block(void *context, size_t size_bytes, size_t align_bytes,
+                                       bool *zeroed) {
+    if (size_bytes < 400000 || state.fail_on)
+        return test_source_acquire(context, size_bytes, align_bytes, zeroed);
+    state.fail_on = true;
+    aegis_arena_mark mark = aegis_arena_get_mark(&reentered);
+    CHECK(aegis_arena_alloc(&reentered, size_bytes - 64) != NULL);
+    CHECK(aegis_arena_rewind(&reentered, &mark) == AEGIS_OK);
+    return NULL;
+}
+
+static void refused_growth_into_an_idle_block_of_its_size_wastes_less_than_a_quarter(void) {
+    aegis_source source = test_source_get(&state, true);
+    source.acquire = refuse_with_an_idle_block;
+    aegis_arena_options options = test_options(0, 0, &source, NULL, AEGIS_ARENA_NO_DEBUG);
+    CHECK(aegis_arena_init(&reentered, &options) == AEGIS_OK);
+    void *grown = aegis_arena_alloc(&reentered, 100);
+    CHECK(grown != NULL && aegis_arena_alloc(&reentered, 8) != NULL);
+    grown = aegis_arena_realloc(&reentered, grown, 100, 300000);
+    CHECK(grown != NULL && state.fail_on);
+    check_waste(&reentered);
+    aegis_arena_fini(&reentered);
+    test_source_check_done(&state);
+}
+
 static void same_work_after_reset_acquires_nothing(void) {
     for (int mix = 0; mix < MIXES; mix++) {
         aegis_arena arena = arena_with(100, 65536);
@@ -337,6 +366,7 @@ static void peak_survives_reset_and_clear(void) {
 int main(void) {
     RUN(waste_stays_under_a_quarter_for_any_mix);
     RUN(what_grows_into_idle_blocks_wastes_less_than_a_quarter_and_goes_on_growing);
+    RUN(refused_growth_into_an_idle_block_of_its_size_wastes_less_than_a_quarter);
     RUN(same_work_after_reset_acquires_nothing);
     RUN(reset_keeps_using_all_earlier_blocks);
     RUN(steady_random_loop_does_not_grow_for_ever);
