@@ -129,7 +129,7 @@ void aegis_arena_scope_begin(aegis_arena *arena, aegis_arena_scope *scope) {
     aegis_i_arena_forget_blocks(arena);
     arena->capacity_bytes = arena->reserved_bytes = arena->block_count = 0;
     arena->peak_used_bytes = 0;
-    arena->acquired_count = arena->released_count = 0;
+    arena->acquired_count = arena->released_count = arena->reset_count = 0;
     arena->next_block_bytes = aegis_i_min(AEGIS_ARENA_MIN_BLOCK, arena->max_block_bytes);
     begin_flags(arena, &scope->arena);
     arena->scope = &scope->arena;
@@ -192,6 +192,7 @@ static void merge(aegis_arena *to, aegis_arena *from) {
     to->block_count += from->block_count;
     to->acquired_count += from->acquired_count;
     to->released_count += from->released_count;
+    to->reset_count += from->reset_count;
 }
 
 /* Gives `to` the error record of `from`. */

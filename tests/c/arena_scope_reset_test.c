@@ -234,6 +234,22 @@ static void reset_under_an_open_scope_frees_what_came_since(void) {
     end(0);
 }
 
+static void resets_of_both_arenas_of_a_scope_are_counted(void) {
+    begin(0, 0);
+    aegis_arena_scope outer, inner;
+    aegis_arena_reset(it.arena);
+    aegis_arena_scope_begin(it.arena, &outer);
+    aegis_arena_reset(it.arena);
+    aegis_arena_reset(&outer.arena);
+    aegis_arena_scope_begin(&outer.arena, &inner);
+    aegis_arena_clear(&outer.arena);
+    aegis_arena_reset(&inner.arena);
+    aegis_arena_scope_end(&outer.arena, &inner);
+    aegis_arena_scope_end(it.arena, &outer);
+    CHECK_SIZE(stats_of(it.arena).reset_count, 5);
+    end(0);
+}
+
 static void earlier_scope_still_knows_its_floor_when_a_later_one_ends(void) {
     begin(0, 0);
     (void)alloc_filled(it.arena, 100, 1);
@@ -364,6 +380,7 @@ int main(void) {
     RUN(reset_frees_what_the_scope_has_allocated);
     RUN(trim_of_a_scopes_arena_gives_back_idle_blocks_only);
     RUN(reset_under_an_open_scope_frees_what_came_since);
+    RUN(resets_of_both_arenas_of_a_scope_are_counted);
     RUN(earlier_scope_still_knows_its_floor_when_a_later_one_ends);
     RUN(scopes_of_any_depth_are_known_as_such);
     RUN(fini_of_a_scopes_arena_is_reported_in_a_debug_build);
