@@ -32,7 +32,9 @@ struct aegis_arena_block {
 /* The outer arena of a scope acquired this block while the scope was open. The next scope at the
  * same depth gives the block to its outer arena again. The bits above the flags hold that depth. */
 #define AEGIS_I_BLOCK_OUTER UINT32_C(2)
-#define AEGIS_I_BLOCK_DEPTH_SHIFT 2
+/* The block was acquired for one request alone: see invariant 1 in chain.c. */
+#define AEGIS_I_BLOCK_OWN UINT32_C(4)
+#define AEGIS_I_BLOCK_DEPTH_SHIFT 3
 /* The alignment of blocks that the arena asks its source for. The usable bytes start at a multiple
  * of it too. */
 #define AEGIS_I_BLOCK_ALIGN ((size_t)16)

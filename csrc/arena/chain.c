@@ -11,9 +11,9 @@
  * Invariants:
  * 1. Of the current block and the other block that serves a request, the one with more room left
  *    stays current, and the other one is closed (place). So the end that is closed is the smaller
- *    of the two ends. There is one exception: a block that was acquired for this request alone is
- *    always closed. Its end is only what aegis_i_own_block rounds up, at most 8 bytes or 1/32 of
- *    the block.
+ *    of the two ends. There is one exception: a block that was acquired for one request alone is
+ *    closed if a request leaves at most 1/32 of it. This holds for the request that acquired the
+ *    block, and also for a request that finds it idle.
  * 2. A block serves a request only if the ends of all closed blocks, with the end that it closes,
  *    stay below a quarter of the blocks in use, or if it closes no end at all (may_serve, called by
  *    unlink_idle, want_block, refused and aegis_i_arena_receive).
@@ -28,16 +28,18 @@
  *
  * The waste stays below a quarter. It starts at 0, and it grows only when a block is closed. By
  * invariant 2 the end that is closed then fits below the quarter. In the exception of invariant 1
- * the end is less than a quarter of the new block, so the sum stays below a quarter too. (Where 8
- * bytes are a quarter of the new block or more, the current block has as many left, so invariant 2
- * has counted them.) By invariant 3 there is always a block that the request may have. A merge at
- * the end of a scope does not keep this bound: see scope.c.
+ * the end is at most 1/32 of the new block, so the sum stays below a quarter too. (Ends are
+ * multiples of 8 bytes, so a block of less than 256 bytes has no end then.) By invariant 3 there is
+ * always a block that the request may have. A merge at the end of a scope does not keep this bound:
+ * see scope.c.
  *
  * The same requests after a reset acquire nothing. By invariant 4 they meet the same blocks, now
- * idle, in the same order, and each block passes the same test again. This holds near a limit too:
- * a block of what was left passed the test when it was acquired, and like an exact block it is in
- * the chain where it was first used. A request that was refused changed no block, and what was left
- * then was too little for it. So no block that came later serves it now.
+ * idle, in the same order, and each block passes the same test again. By invariant 1 the same block
+ * stays current: the flag AEGIS_I_BLOCK_OWN tells of a block that was acquired for one request
+ * alone. This holds near a limit too: a block of what was left passed the test when it was
+ * acquired, and like an exact block it is in the chain where it was first used. A request that was
+ * refused changed no block, and what was left then was too little for it. So no block that came
+ * later serves it now.
  *
  * Every request ends, whatever other threads take from the budget meanwhile, by invariant 5. No
  * request gets a larger block near a limit than elsewhere, by the same invariant.
@@ -206,13 +208,12 @@ static void want_block(const aegis_arena *arena, aegis_i_request *request) {
 }
 
 /* Serves the request from `block`, the first idle block, and decides whether that block or the
- * current block stays current: see invariant 1 above. `is_own`: the block was acquired for this
- * request alone. */
-static void *place(aegis_arena *arena, aegis_arena_block *block, const aegis_i_request *request,
-                   bool is_own) {
+ * current block stays current: see invariant 1 above. */
+static void *place(aegis_arena *arena, aegis_arena_block *block, const aegis_i_request *request) {
     size_t capacity_bytes = aegis_i_block_capacity(block);
     size_t room_bytes = (size_t)(aegis_i_arena_end(arena) - arena->ptr);
     size_t rest_bytes = capacity_bytes - request->need_bytes;
+    bool is_own = (block->flags & AEGIS_I_BLOCK_OWN) != 0 && rest_bytes <= block->total_bytes / 32;
     arena->last = block;
     if (rest_bytes > room_bytes && !is_own) {
         aegis_i_arena_sync_block(arena);
@@ -236,9 +237,9 @@ static void *place(aegis_arena *arena, aegis_arena_block *block, const aegis_i_r
 /* Serves the request from a block that has room for it: the current block or the first idle
  * block. */
 static void *serve_from(aegis_arena *arena, aegis_arena_block *block,
-                        const aegis_i_request *request, bool is_own) {
-    void *memory = block == arena->block ? take_from_current(arena, request)
-                                         : place(arena, block, request, is_own);
+                        const aegis_i_request *request) {
+    void *memory =
+        block == arena->block ? take_from_current(arena, request) : place(arena, block, request);
     assert(memory != NULL && aegis_i_arena_is_valid(arena));
     return memory;
 }
@@ -250,7 +251,7 @@ static void *serve_from_idle(aegis_arena *arena, const aegis_i_request *request)
         return NULL;
     aegis_arena_block *block = find_idle(arena, request);
     if (block != NULL)
-        return serve_from(arena, block, request, false);
+        return serve_from(arena, block, request);
     if ((arena->flags & AEGIS_I_ARENA_LENT) != 0 &&
         aegis_i_arena_lender(arena)->extend(arena, request->size_bytes, request->align_bytes))
         return take_from_current(arena, request);
@@ -342,18 +343,19 @@ void *aegis_i_arena_receive(aegis_arena *arena, aegis_i_request *request, void *
                                     arena->reserved_bytes))
             aegis_i_arena_grow_step(arena, arena->next_block_bytes);
         block = aegis_i_arena_add(arena, memory, request->block_bytes, zeroed);
+        if (!request->grows && !request->regrows && !request->takes_rest)
+            block->flags |= AEGIS_I_BLOCK_OWN;
     }
-    bool is_own = !request->grows && !request->regrows && !request->takes_rest;
     /* If no block came, any room is enough: the request need not get room to grow. */
     request->regrows = request->regrows && block != NULL;
     void *served = NULL;
     bool own_block = (arena->flags & AEGIS_ARENA_OWN_BLOCKS) != 0;
     if (own_block && block != NULL)
-        served = serve_from(arena, block, request, is_own);
+        served = serve_from(arena, block, request);
     else if (!own_block && (served = take_from_current(arena, request)) == NULL) {
         if (block != NULL &&
             may_serve(arena, request->block_bytes - AEGIS_I_BLOCK_HEADER, request->need_bytes))
-            served = serve_from(arena, block, request, is_own);
+            served = serve_from(arena, block, request);
         else
             served = serve_from_idle(arena, request);
     }

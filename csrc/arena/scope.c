@@ -41,7 +41,7 @@ static void take_outer_blocks(aegis_arena *arena, aegis_arena *from) {
     uint32_t flags = aegis_i_arena_block_flags(arena);
     while (*list != NULL) {
         aegis_arena_block *block = *list;
-        if (block->flags != flags) {
+        if ((block->flags & ~AEGIS_I_BLOCK_OWN) != flags) {
             list = &block->next;
             continue;
         }
