@@ -5,6 +5,7 @@
 mod support;
 
 use aegis_memory::arena::{Arena, ArenaStats, FixedArena, LockFreeArena, LockedArena};
+use aegis_memory::budget::MemoryBudget;
 use aegis_memory::build_flags;
 use std::fmt::{self, Display};
 use std::mem::{size_of, MaybeUninit};
@@ -329,5 +330,18 @@ fn text_that_allocates_while_it_is_formatted_takes_little_more_than_its_size() {
         let own = arena.used() - 8 * parts;
         let most = if text.len() <= 512 { text.len() + 7 } else { text.len() * 9 / 4 + 1024 };
         assert!(own <= most || has_gaps(), "{} bytes of text take {own}", text.len());
+    }
+}
+
+/// A slice whose exact room is within the limit is not refused because its growth is not.
+#[test]
+fn slice_that_just_fits_below_a_limit_is_served() {
+    for limit in (800..4000).step_by(16) {
+        let budget = MemoryBudget::new("slices", limit);
+        let arena = Arena::builder().no_debug().budget(&budget).build().expect("no block yet");
+        // 560 bytes, of which 512 are gathered on the stack. There is no upper bound.
+        let mut items = 0..70_u64;
+        let slice = arena.try_alloc_slice_from_iter(std::iter::from_fn(|| items.next()));
+        assert!(slice.is_ok_and(|slice| slice.len() == 70), "with a limit of {limit} bytes");
     }
 }

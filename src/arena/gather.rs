@@ -378,19 +378,17 @@ impl Piece {
     }
 }
 
-/// Takes room for `wanted` items or, if there is not so much, for `least`. A budget that refuses is
-/// asked once: its error is a record, which would be made twice.
+/// Takes room for `wanted` items or, if there is not so much, for `least`. It does not ask again if
+/// the heap had no memory for the record of the first error: that error says so.
 fn or_less(
     wanted: usize,
     least: usize,
     mut take: impl FnMut(usize) -> Result<(), AllocError>,
 ) -> Result<(), AllocError> {
     match take(wanted) {
-        Ok(()) => Ok(()),
-        Err(error) if wanted <= least || matches!(error, AllocError::LimitExceeded { .. }) => {
-            Err(error)
-        }
-        Err(_) => take(least),
+        Err(error @ AllocError::LimitExceeded { refusal: None, .. }) => Err(error),
+        Err(_) if wanted > least => take(least),
+        result => result,
     }
 }
 
