@@ -11,7 +11,7 @@ use std::thread;
 
 use aegis_memory::arena::{Arena, ArenaBuilder, LockFreeArena, LockedArena};
 use aegis_memory::budget::{BudgetRefusal, BudgetStats, MemoryBudget, Pressure, Reservation};
-use aegis_memory::{ffi, AllocError};
+use aegis_memory::{build_flags, ffi, AllocError};
 use static_assertions::{assert_impl_all, assert_not_impl_any};
 
 assert_impl_all!(MemoryBudget: Send, Sync, Clone);
@@ -383,6 +383,9 @@ fn arena_refused_by_an_ancestor_says_so_and_recovers() {
 
 #[test]
 fn arenas_take_what_is_left_below_a_limit_in_one_block() {
+    let flags = build_flags();
+    // A checker wants a gap behind each allocation.
+    let gap = if flags.asan || flags.valgrind { 16 } else { 0 };
     macro_rules! check {
         ($arena:ident, $build:expr) => {{
             let budget = MemoryBudget::new("arena", 262_144);
@@ -406,7 +409,7 @@ fn arenas_take_what_is_left_below_a_limit_in_one_block() {
                 // Steps of 1 KiB to 128 KiB, and at most two blocks of what is left of the limit.
                 let stats = arena.stats();
                 assert!(stats.block_count <= 8 + 2, "{stats:?}");
-                assert!(served * 32 > 259_000, "{served}");
+                assert!(served * (32 + gap) > 259_000, "{served}");
                 // The same work acquires nothing and is served.
                 arena.reset();
                 assert!((0..served).all(|_| arena.try_alloc(32).is_ok()));
