@@ -2,6 +2,7 @@
 /* Tests that the statistics of every object are the same in every build: debug, release, with and
  * without a checker. The numbers below are written down, and each build runs this program. Where
  * the documentation says that a checker's gap counts, the test adds the gap. */
+#include "budget_support.h"
 #include "statistics_support.h"
 
 /* The bytes that a checker keeps behind each allocation and block. */
@@ -235,7 +236,7 @@ static void check_pool(const pools *p, const aegis_budget *budget, const size_t 
     if (expected[2] == 0)
         side_bytes = stats.reserved_bytes - 10 * stride_bytes;
     CHECK_SIZE(stats.reserved_bytes, side_bytes + expected[0] * stride_bytes);
-    CHECK_SIZE(used_of(budget), stats.reserved_bytes);
+    CHECK_SIZE(used(budget), stats.reserved_bytes);
 }
 
 static void pools_of_each_form_count_the_same(void) {
@@ -278,7 +279,7 @@ static void pools_of_each_form_count_the_same(void) {
         CHECK((form == 0   ? aegis_pool_fini(&p.single)
                : form == 1 ? aegis_locked_pool_fini(&p.locked)
                            : aegis_lock_free_pool_fini(&p.lock_free)) == AEGIS_OK);
-        CHECK_SIZE(used_of(budget), 0);
+        CHECK_SIZE(used(budget), 0);
         aegis_budget_destroy(budget);
     }
 }
@@ -303,7 +304,7 @@ static void check_class(const aegis_buffer_pool *pool, const aegis_budget *budge
     if (side_bytes == 0)
         side_bytes = stats.reserved_bytes - capacity * stride_bytes;
     CHECK_SIZE(stats.reserved_bytes, side_bytes + capacity * stride_bytes);
-    CHECK_SIZE(used_of(budget), stats.reserved_bytes);
+    CHECK_SIZE(used(budget), stats.reserved_bytes);
 }
 
 static void a_buffer_pool_counts_the_same(void) {
@@ -328,7 +329,7 @@ static void a_buffer_pool_counts_the_same(void) {
         CHECK(aegis_buffer_mut_release(&writers[i]) == AEGIS_OK);
     check_class(&pool, budget, 8, 0, 1);
     aegis_buffer_pool_release(&pool);
-    CHECK_SIZE(used_of(budget), 0);
+    CHECK_SIZE(used(budget), 0);
     aegis_budget_destroy(budget);
 }
 

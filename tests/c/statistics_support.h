@@ -36,10 +36,4 @@ static inline void steady_release(void *context, void *memory, size_t size_bytes
     free(raw);
 }
 
-static inline size_t used_of(const aegis_budget *budget) {
-    aegis_budget_figures figures;
-    aegis_budget_get_figures(budget, &figures);
-    return figures.used_bytes;
-}
-
 #endif

@@ -6,6 +6,7 @@
  *
  * Guards count in a field as if each request were larger by one guard. So these fields must equal
  * those of a plain run in which each request is larger by that. */
+#include "budget_support.h"
 #include "statistics_support.h"
 
 enum { ARENA, FIXED, LOCAL, LOCKED, RECYCLED, FORM_COUNT };
@@ -84,7 +85,7 @@ static void end(run *r) {
     aegis_lock_free_arena_fini(&r->shared);
     aegis_locked_arena_fini(&r->locked);
     aegis_arena_fini(&r->owned);
-    CHECK_SIZE(used_of(r->budget), 0);
+    CHECK_SIZE(used(r->budget), 0);
     aegis_budget_destroy(r->budget);
 }
 
@@ -112,7 +113,7 @@ static void sample(run *r) {
         stats.used_bytes = stats.peak_used_bytes = 0;
         keep(r, &stats);
     }
-    CHECK_SIZE(used_of(r->budget), reserved_bytes);
+    CHECK_SIZE(used(r->budget), reserved_bytes);
 }
 
 static void sample_scope(run *r, const aegis_arena_scope *scope) {
