@@ -20,7 +20,7 @@ bool aegis_i_arena_is_valid(const aegis_arena *arena) {
            arena->closed_bytes + aegis_i_block_capacity(block) <= arena->capacity_bytes;
 }
 
-/* Adds the figures of memory of a fixed size that has no room left. Such an arena has one block at
+/* Adds the sizes of memory of a fixed size that has no room left. Such an arena has one block at
  * most, and all of it that is not free counts as in use: guards too. */
 static void add_limit_of_fixed(const aegis_arena *arena, aegis_error *error) {
     size_t room_bytes = (size_t)(aegis_i_arena_end(arena) - arena->ptr);

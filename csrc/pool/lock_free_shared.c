@@ -90,6 +90,12 @@ static size_t fit_caches(const aegis_lock_free_pool_options *options) {
     return least_count;
 }
 
+static aegis_status init_slabs(aegis_pool_slabs *slabs, const aegis_pool_options *blocks,
+                               size_t cache_count, aegis_error *error) {
+    return aegis_i_slabs_init(slabs, blocks, cache_count * AEGIS_POOL_CACHE_BLOCKS,
+                              head_bytes(cache_count), sizeof(uint32_t), error);
+}
+
 /* Acquires the side memory and the first slab. With AEGIS_POOL_FIT_CACHES it first sets the number
  * of caches, and halves it as long as the memory is refused. On failure `error` and the record of
  * the options say why. */
@@ -103,12 +109,10 @@ static aegis_status acquire_slabs(aegis_pool_slabs *slabs,
         blocks.error = NULL;
         *cache_count = fit_caches(options);
         for (; *cache_count != 0; *cache_count /= 2)
-            if (aegis_i_slabs_init(slabs, &blocks, *cache_count * AEGIS_POOL_CACHE_BLOCKS,
-                                   head_bytes(*cache_count), sizeof(uint32_t), error) == AEGIS_OK)
+            if (init_slabs(slabs, &blocks, *cache_count, error) == AEGIS_OK)
                 return AEGIS_OK;
     }
-    return aegis_i_slabs_init(slabs, &options->blocks, *cache_count * AEGIS_POOL_CACHE_BLOCKS,
-                              head_bytes(*cache_count), sizeof(uint32_t), error);
+    return init_slabs(slabs, &options->blocks, *cache_count, error);
 }
 
 aegis_status aegis_lock_free_pool_init(aegis_lock_free_pool *pool,

@@ -19,12 +19,13 @@
  * 1. A slab touches at most two windows, and is entered under each (add_windows).
  * 2. A window is touched by at most three slabs of full size and the last one, which may be
  *    smaller.
- * 3. The table is open-addressed and has four places for each slab that it may hold (acquire_meta),
+ * 3. The table is open-addressed and has four places for each slab that it may hold (lay_out_meta),
  *    so at most half of it is in use.
  *
  * So a look-up is O(1) for any number of slabs, and an empty place ends it.
  *
- * All memory comes and goes through acquire and give_back below. */
+ * All memory comes and goes through acquire and give_back below. The file is longer than 500 lines,
+ * because a slab that is acquired, found and given back is one subject with one set of counters. */
 #include "slab.h"
 #include "../base/atomics.h"
 #include "../base/harden.h"

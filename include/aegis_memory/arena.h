@@ -36,6 +36,9 @@
  *  One thread owns an arena at a time. After a fork a child process may use its copy if the
  *  owner is the thread that forked, or if the owner was not inside a call. An all-zero
  *  aegis_arena is not ready for use, but aegis_arena_fini accepts it.
+ *
+ *  The header is longer than 500 lines, because the fast paths need the whole struct, and marks,
+ *  scopes and statistics are about its fields.
  */
 #ifndef AEGIS_MEMORY_ARENA_H
 #define AEGIS_MEMORY_ARENA_H
