@@ -34,8 +34,8 @@ static void explain_bytes(aegis_i_text *text, const aegis_error *error, const ch
     aegis_i_text_add(text, ": %zu bytes requested", error->requested_bytes);
     if (error->align_bytes != 0)
         aegis_i_text_add(text, " at alignment %zu", error->align_bytes);
-    /* The use of an object that is lost cannot be read. */
-    if (error->status == AEGIS_E_FORKED)
+    /* The use of a lost object cannot be read, and that of a closed budget is no reason. */
+    if (error->status == AEGIS_E_FORKED || error->status == AEGIS_E_CLOSED)
         return;
     if (error->needed_bytes > error->requested_bytes && error->in_use_bytes <= error->limit_bytes &&
         error->requested_bytes <= error->limit_bytes - error->in_use_bytes)

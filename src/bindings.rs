@@ -14,6 +14,8 @@ pub const AEGIS_E_BUSY: i32 = -6;
 pub const AEGIS_E_IO: i32 = -7;
 pub const AEGIS_E_SOURCE: i32 = -8;
 pub const AEGIS_E_FORKED: i32 = -9;
+pub const AEGIS_E_CLOSED: i32 = -10;
+pub const AEGIS_PENDING: u32 = 1;
 pub const AEGIS_WHAT_BYTES: u32 = 0;
 pub const AEGIS_WHAT_ALIGN: u32 = 1;
 pub const AEGIS_WHAT_BLOCKS: u32 = 2;
@@ -109,6 +111,9 @@ extern "C" {
 extern "C" {
     pub fn aegis_build_flags() -> u32;
 }
+pub type aegis_wake_fn = ::core::option::Option<
+    unsafe extern "C" fn(context: *mut ::core::ffi::c_void),
+>;
 pub type aegis_report_fn = ::core::option::Option<
     unsafe extern "C" fn(message: *const ::core::ffi::c_char),
 >;

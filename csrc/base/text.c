@@ -31,6 +31,10 @@ const char *aegis_status_message(aegis_status status) {
         return "the block source broke its contract: its memory is not aligned as asked";
     case AEGIS_E_FORKED:
         return "the object was in use by another thread when the process forked";
+    case AEGIS_E_CLOSED:
+        return "the budget is closed";
+    case AEGIS_PENDING:
+        return "the request has to wait";
     default:
         return "unknown status";
     }

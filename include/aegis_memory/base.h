@@ -148,7 +148,8 @@
 extern "C" {
 #endif
 
-/** The outcome of a call: AEGIS_OK or one of the negative codes below. */
+/** The outcome of a call: AEGIS_OK, or one of the negative codes below. Only a call that polls
+ *  may also return AEGIS_PENDING, which is positive. */
 typedef int32_t aegis_status;
 
 /** The call did what it says. */
@@ -175,6 +176,10 @@ typedef int32_t aegis_status;
 #define AEGIS_E_SOURCE (-8)
 /** The object was in use by another thread when the process forked: see "After a fork" above. */
 #define AEGIS_E_FORKED (-9)
+/** The budget was closed, so that nothing can be charged to it any more. */
+#define AEGIS_E_CLOSED (-10)
+/** Not an error: a request that does not block has to wait. Its waker will be called. */
+#define AEGIS_PENDING 1
 
 struct aegis_budget;
 
@@ -298,6 +303,11 @@ AEGIS_API uint32_t aegis_version(void);
  *  Cost:     O(1).
  */
 AEGIS_API uint32_t aegis_build_flags(void);
+
+/** Wakes what waits for a request that does not block: it tells an executor, an event loop or a
+ *  thread to poll the request again. The library calls it with no lock held, on any thread. It
+ *  should be short, and must not unwind. */
+typedef void (*aegis_wake_fn)(void *context);
 
 /** Receives the text of a mistake that the library has found in the use of its memory. */
 typedef void (*aegis_report_fn)(const char *message);

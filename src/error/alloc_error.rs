@@ -79,6 +79,12 @@ pub enum AllocError {
         /// Bytes asked for.
         requested: usize,
     },
+    /// The budget was closed, so that nothing can be charged to it any more.
+    #[non_exhaustive]
+    Closed {
+        /// Bytes asked for.
+        requested: usize,
+    },
     /// The block source broke its contract: its memory was not aligned as asked for. The memory was
     /// released to the source.
     #[non_exhaustive]
@@ -179,6 +185,7 @@ impl AllocError {
             (ffi::AEGIS_E_SOURCE, _) => Self::BadSource { requested, align },
             (ffi::AEGIS_E_IO, _) => Self::Truncated { requested },
             (ffi::AEGIS_E_FORKED, _) => Self::Forked { requested },
+            (ffi::AEGIS_E_CLOSED, _) => Self::Closed { requested },
             (_, Some(what)) => Self::Invalid { what, requested: raw.asked, allowed: raw.allowed },
             (ffi::AEGIS_E_INVALID_LAYOUT, None) => {
                 Self::InvalidLayout { size: requested, align, limit: raw.allowed }
@@ -234,6 +241,9 @@ impl AllocError {
             }
             Self::Forked { requested } => {
                 (raw.status, raw.requested_bytes) = (ffi::AEGIS_E_FORKED, requested);
+            }
+            Self::Closed { requested } => {
+                (raw.status, raw.requested_bytes) = (ffi::AEGIS_E_CLOSED, requested);
             }
             Self::Invalid { what, requested, allowed } => {
                 raw.status = ffi::AEGIS_E_INVALID;

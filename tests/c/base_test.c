@@ -25,14 +25,14 @@ static void status_message_of_each_status_is_its_own_text(void) {
     for (aegis_status status = lowest_status(); status <= AEGIS_OK; status++) {
         const char *text = aegis_status_message(status);
         CHECK(text != NULL && text[0] != '\0');
-        CHECK(strcmp(text, aegis_status_message(1)) != 0);
+        CHECK(strcmp(text, aegis_status_message(INT32_MAX)) != 0);
         for (aegis_status other = status + 1; other <= AEGIS_OK; other++)
             CHECK(strcmp(text, aegis_status_message(other)) != 0);
     }
 }
 
 static void status_message_of_no_status_is_a_fixed_text(void) {
-    const char *text = aegis_status_message(1);
+    const char *text = aegis_status_message(INT32_MAX);
     CHECK(text != NULL && text[0] != '\0');
     CHECK(strcmp(text, aegis_status_message(INT32_MIN)) == 0);
     CHECK(strcmp(text, aegis_status_message(INT32_MAX)) == 0);
