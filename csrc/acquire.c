@@ -9,7 +9,6 @@
  *    (see the invariants in arena.h): aegis_i_acquire gives such memory back at once. */
 #include "acquire.h"
 #include "base/arithmetic.h"
-#include "budget_struct.h"
 
 void *aegis_i_acquire(const aegis_source *source, aegis_budget *budget, size_t size_bytes,
                       size_t align_bytes, bool *zeroed, aegis_i_refusal *why) {
@@ -31,17 +30,6 @@ void *aegis_i_acquire(const aegis_source *source, aegis_budget *budget, size_t s
     aegis_i_give_back(source, budget, memory, size_bytes, align_bytes);
     why->status = aligned ? AEGIS_E_OUT_OF_MEMORY : AEGIS_E_SOURCE;
     return NULL;
-}
-
-size_t aegis_i_room(const aegis_budget *budget) {
-    size_t room_bytes = SIZE_MAX;
-    for (; budget != NULL; budget = budget->parent) {
-        size_t limit_bytes = aegis_i_load(&budget->limit_bytes, memory_order_relaxed);
-        size_t used_bytes = aegis_i_load(&budget->used_bytes, memory_order_relaxed);
-        size_t left_bytes = limit_bytes > used_bytes ? limit_bytes - used_bytes : 0;
-        room_bytes = aegis_i_min(room_bytes, left_bytes);
-    }
-    return room_bytes;
 }
 
 void aegis_i_give_back(const aegis_source *source, aegis_budget *budget, void *memory,

@@ -5,7 +5,7 @@
 #define AEGIS_MEMORY_I_ACQUIRE_H
 
 #include "aegis_memory/source.h"
-#include "budget.h"
+#include "budget/charge.h"
 
 /* No memory that an object has ends this close to the end of the address space. */
 #define AEGIS_I_HEADROOM ((uintptr_t)65536)
@@ -25,9 +25,6 @@
 AEGIS_I_HIDDEN void *aegis_i_acquire(const aegis_source *source, aegis_budget *budget,
                                      size_t size_bytes, size_t align_bytes, bool *zeroed,
                                      aegis_i_refusal *why);
-/* The most bytes that the budget, which may be NULL, and its ancestors would accept now as one
- * charge. Another thread may take them before the caller does. */
-AEGIS_I_HIDDEN size_t aegis_i_room(const aegis_budget *budget);
 /* Releases memory that aegis_i_acquire gave, and uncharges the budget. */
 AEGIS_I_HIDDEN void aegis_i_give_back(const aegis_source *source, aegis_budget *budget,
                                       void *memory, size_t size_bytes, size_t align_bytes);

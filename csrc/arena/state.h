@@ -4,7 +4,7 @@
 #ifndef AEGIS_MEMORY_I_ARENA_STATE_H
 #define AEGIS_MEMORY_I_ARENA_STATE_H
 
-#include "../budget.h"
+#include "../budget/charge.h"
 #include "block.h"
 
 /* aegis_arena.flags of a scope's arena: the values that AEGIS_I_ARENA_OUTER and AEGIS_I_ARENA_RESET

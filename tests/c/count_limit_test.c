@@ -16,7 +16,7 @@
 #define aegis_arena_recycler_get_stats counted_recycler_get_stats
 #include "../../csrc/arena/recycler.c"
 
-#include "../../csrc/budget_struct.h"
+#include "../../csrc/budget/state.h"
 #include "../../csrc/buffer/owner.h"
 #include "../../csrc/buffer/pool_state.h"
 #include "../../csrc/arena/lock_free_state.h"

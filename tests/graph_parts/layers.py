@@ -5,8 +5,7 @@
 # layer has the folder and the file of its name, and the files and folders that are named here.
 C_LAYERS = [["base"], ["source"], ["budget"], ["acquire"], ["arena", "pool"], ["buffer"], ["top"]]
 RUST_LAYERS = [["base"], ["source"], ["budget"], ["arena", "pool"], ["buffer"], ["top"]]
-C_FILES = {"explain": "acquire", "budget_struct": "budget",
-           "budget_refusal": "budget", "abi": "top", "inline": "top"}
+C_FILES = {"explain": "acquire", "abi": "top", "inline": "top"}
 RUST_FILES = {"lib": "top"} | dict.fromkeys(
     "bindings ffi error unwind heap short_list lines sealed unshared build_flags".split(), "base")
 

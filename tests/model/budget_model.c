@@ -6,7 +6,7 @@
  *  - Peak and pressure are right for the bytes that were in use over time.
  *  - The last reference frees the budget, once. If the count of references has reached its end, no
  *    reference frees it. */
-#include "budget_struct.h"
+#include "budget/state.h"
 
 #include <string.h>
 

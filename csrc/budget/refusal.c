@@ -4,11 +4,11 @@
  * The limit, the use and the bytes of the charge are those that the charge met, so they always add
  * up: bytes in use and bytes to be charged are together above the limit. The consumers are read
  * afterwards, when the use may have changed. */
-#include "base/arithmetic.h"
-#include "base/text.h"
-#include "budget.h"
-#include "budget_struct.h"
-#include "base/threads.h"
+#include "../base/arithmetic.h"
+#include "../base/text.h"
+#include "charge.h"
+#include "state.h"
+#include "../base/threads.h"
 
 /* Inserts a consumer into the list, which is sorted by use, if it is one of the largest. */
 static void note_consumer(aegis_budget_refusal *refusal, const aegis_budget_figures *consumer) {

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The fields of a budget, for budget.c, for acquire.c, which reads the counters, and for tests that
- * set a counter close to its maximum. Not installed.
+/* The fields of a budget, for this folder and for tests that set a counter close to its maximum.
+ * Not installed.
  *
  * Invariants of the tree:
  * 1. A budget's lock guards its list of children, with their links to each other. Locks are taken
- *    from parent to child (snapshot and note_direct in budget.c), so threads cannot wait in a
- *    circle.
+ *    from parent to child (snapshot in report.c and note_direct in refusal.c), so threads cannot
+ *    wait in a circle.
  * 2. A child holds a reference to its parent (aegis_budget_new, aegis_budget_destroy), and leaves
  *    the parent's list under the parent's lock before it is freed (unlink_from_parent).
  * 3. Whatever reads the list or its links takes the lock first.
@@ -15,12 +15,12 @@
  * In a child process the list is lost if another thread held its lock at the fork: the lock is
  * broken there (base/mutex.h). By 3 no thread reads the list or the links of its budgets again, so
  * such a budget is freed without being taken out of the list. */
-#ifndef AEGIS_MEMORY_I_BUDGET_STRUCT_H
-#define AEGIS_MEMORY_I_BUDGET_STRUCT_H
+#ifndef AEGIS_MEMORY_I_BUDGET_STATE_H
+#define AEGIS_MEMORY_I_BUDGET_STATE_H
 
 #include "aegis_memory/budget.h"
-#include "base/atomics.h"
-#include "base/mutex.h"
+#include "../base/atomics.h"
+#include "../base/mutex.h"
 
 typedef struct aegis_i_watcher aegis_i_watcher;
 

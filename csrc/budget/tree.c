@@ -1,0 +1,117 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Making and freeing budgets. The tree and its locks are described in state.h. */
+#include "charge.h"
+#include "pressure.h"
+#include "state.h"
+#include "../base/text.h"
+#include "../base/threads.h"
+
+#include <stdlib.h>
+
+aegis_budget *aegis_budget_new(const char *name, size_t limit_bytes, aegis_budget *parent) {
+    if (parent != NULL && parent->level + 1 >= AEGIS_BUDGET_MAX_DEPTH)
+        return NULL;
+    aegis_budget *budget = (aegis_budget *)calloc(1, sizeof *budget);
+    if (budget == NULL)
+        return NULL;
+    atomic_init(&budget->used_bytes, 0);
+    atomic_init(&budget->peak_bytes, 0);
+    atomic_init(&budget->limit_bytes, limit_bytes);
+    atomic_init(&budget->watchers, NULL);
+    atomic_init(&budget->reference_count, 1);
+    aegis_i_mutex_init(&budget->lock);
+    aegis_i_copy_name(budget->name, name != NULL ? name : "", AEGIS_BUDGET_NAME_BYTES);
+    budget->parent = parent;
+    if (parent == NULL)
+        return budget;
+
+    if (!aegis_i_mutex_lock(&parent->lock)) {
+        aegis_i_mutex_fini(&budget->lock);
+        free(budget);
+        return NULL;
+    }
+    (void)aegis_budget_retain(parent);
+    budget->level = parent->level + 1;
+    budget->previous_sibling = parent->last_child;
+    if (parent->last_child != NULL)
+        parent->last_child->next_sibling = budget;
+    else
+        parent->first_child = budget;
+    parent->last_child = budget;
+    aegis_i_mutex_unlock(&parent->lock);
+    return budget;
+}
+
+aegis_budget *aegis_budget_retain(aegis_budget *budget) {
+    size_t seen = aegis_i_load(&budget->reference_count, memory_order_relaxed);
+    /* Relaxed: the caller's own reference keeps the budget. */
+    while (seen <= AEGIS_I_MAX_REFERENCES &&
+           !aegis_i_cas_weak(&budget->reference_count, &seen, seen + 1, memory_order_relaxed,
+                             memory_order_relaxed))
+        continue;
+    return budget;
+}
+
+/* Gives up a reference. Returns whether it was the last one. A count above AEGIS_I_MAX_REFERENCES
+ * does not say the number of references any more, and stays as it is. */
+static bool drop_reference(aegis_budget *budget) {
+    size_t seen = aegis_i_load(&budget->reference_count, memory_order_relaxed);
+    /* Acquire pairs with the release here in other threads: what each of them did with the budget
+     * comes before its end. */
+    while (seen <= AEGIS_I_MAX_REFERENCES)
+        if (aegis_i_cas_weak(&budget->reference_count, &seen, seen - 1, memory_order_acq_rel,
+                             memory_order_relaxed))
+            return seen == 1;
+    return false;
+}
+
+static void unlink_from_parent(aegis_budget *budget) {
+    aegis_budget *parent = budget->parent;
+    if (!aegis_i_mutex_lock(&parent->lock))
+        return;
+    if (budget->previous_sibling != NULL)
+        budget->previous_sibling->next_sibling = budget->next_sibling;
+    else
+        parent->first_child = budget->next_sibling;
+    if (budget->next_sibling != NULL)
+        budget->next_sibling->previous_sibling = budget->previous_sibling;
+    else
+        parent->last_child = budget->previous_sibling;
+    aegis_i_mutex_unlock(&parent->lock);
+}
+
+/* Frees a budget to which there is no reference. */
+static void free_budget(aegis_budget *budget) {
+    size_t used_bytes = aegis_i_load(&budget->used_bytes, memory_order_relaxed);
+    if (used_bytes != 0) {
+        if (AEGIS_I_DEBUG)
+            aegis_i_report("budget '%s' destroyed with %zu bytes charged", budget->name,
+                           used_bytes);
+        /* No thread can uncharge these bytes any more, so they must leave the ancestors now. */
+        (void)aegis_budget_uncharge(budget, used_bytes);
+    }
+    if (budget->parent != NULL)
+        unlink_from_parent(budget);
+    aegis_i_forget_watchers(budget);
+    aegis_i_mutex_fini(&budget->lock);
+    free(budget);
+}
+
+void aegis_budget_destroy(aegis_budget *budget) {
+    while (budget != NULL && drop_reference(budget)) {
+        aegis_budget *parent = budget->parent;
+        free_budget(budget);
+        budget = parent;
+    }
+}
+
+size_t aegis_i_budget_bytes(void) {
+    return sizeof(aegis_budget);
+}
+
+bool aegis_i_budget_is_lost(aegis_budget *budget) {
+    if (!aegis_i_mutex_lock(&budget->lock))
+        return true;
+    aegis_i_mutex_unlock(&budget->lock);
+    return false;
+}
