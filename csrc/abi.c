@@ -20,6 +20,7 @@ static const aegis_i_abi_entry table[] = {
     FIELD(aegis_error, in_use_bytes),
     FIELD(aegis_error, needed_bytes),
     FIELD(aegis_error, refused),
+    FIELD(aegis_error, refusal),
     FIELD(aegis_error, asked),
     FIELD(aegis_error, allowed),
     FIELD(aegis_error, what),

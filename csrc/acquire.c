@@ -11,13 +11,13 @@
 #include "base/arithmetic.h"
 
 void *aegis_i_acquire(const aegis_source *source, aegis_budget *budget, size_t size_bytes,
-                      size_t align_bytes, bool *zeroed, aegis_i_refusal *why) {
+                      size_t align_bytes, uint64_t wait_ns, bool *zeroed, aegis_i_refusal *why) {
     why->status = AEGIS_E_OUT_OF_MEMORY;
     why->budget = NULL;
     *zeroed = false;
     if (source->acquire == NULL)
         return NULL;
-    if (aegis_i_budget_charge(budget, size_bytes, why) != AEGIS_OK)
+    if (aegis_i_budget_charge_below(budget, NULL, size_bytes, wait_ns, why) != AEGIS_OK)
         return NULL;
     void *memory = source->acquire(source->context, size_bytes, align_bytes, zeroed);
     if (memory == NULL) {

@@ -20,11 +20,12 @@
 
 /* Charges the budget, which may be NULL, and acquires memory from the source. No other code calls
  * an acquire function. It calls the user's functions (source, pressure), which may use the object
- * that asks. So the caller holds no lock, and this function knows nothing of that object. NULL:
- * `why` says why. */
+ * that asks. So the caller holds no lock, and this function knows nothing of that object. A charge
+ * that is refused waits up to `wait_ns`; AEGIS_I_OPTIONAL: it is refused at once, because the
+ * caller asks for less then. NULL: `why` says why. */
 AEGIS_I_HIDDEN void *aegis_i_acquire(const aegis_source *source, aegis_budget *budget,
-                                     size_t size_bytes, size_t align_bytes, bool *zeroed,
-                                     aegis_i_refusal *why);
+                                     size_t size_bytes, size_t align_bytes, uint64_t wait_ns,
+                                     bool *zeroed, aegis_i_refusal *why);
 /* Releases memory that aegis_i_acquire gave, and uncharges the budget. */
 AEGIS_I_HIDDEN void aegis_i_give_back(const aegis_source *source, aegis_budget *budget,
                                       void *memory, size_t size_bytes, size_t align_bytes);

@@ -16,6 +16,10 @@ pub const AEGIS_E_SOURCE: i32 = -8;
 pub const AEGIS_E_FORKED: i32 = -9;
 pub const AEGIS_E_CLOSED: i32 = -10;
 pub const AEGIS_PENDING: u32 = 1;
+pub const AEGIS_REFUSED_LIMIT: u32 = 0;
+pub const AEGIS_REFUSED_SHARE: u32 = 1;
+pub const AEGIS_REFUSED_QUEUE: u32 = 2;
+pub const AEGIS_REFUSED_NESTED: u32 = 3;
 pub const AEGIS_WHAT_BYTES: u32 = 0;
 pub const AEGIS_WHAT_ALIGN: u32 = 1;
 pub const AEGIS_WHAT_BLOCKS: u32 = 2;
@@ -36,6 +40,8 @@ pub const AEGIS_WHAT_DATA: u32 = 16;
 pub const AEGIS_WHAT_HANDLE: u32 = 17;
 pub const AEGIS_WHAT_SCOPE: u32 = 18;
 pub const AEGIS_WHAT_LEVELS: u32 = 19;
+pub const AEGIS_WHAT_GUARANTEE: u32 = 21;
+pub const AEGIS_WHAT_WEIGHT: u32 = 22;
 pub const AEGIS_BUILD_DEBUG: u32 = 1;
 pub const AEGIS_BUILD_ASAN: u32 = 2;
 pub const AEGIS_BUILD_VALGRIND: u32 = 4;
@@ -61,6 +67,11 @@ pub const AEGIS_ARENA_BLOCK_CLOSED: u32 = 1;
 pub const AEGIS_ARENA_BLOCK_IDLE: u32 = 2;
 pub const AEGIS_ARENA_LOCAL_MAX_SHARD: u32 = 32768;
 pub const AEGIS_ARENA_LOCAL_MIN_SHARD: u32 = 1024;
+pub const AEGIS_BUDGET_GREEDY: u32 = 0;
+pub const AEGIS_BUDGET_FAIR: u32 = 1;
+pub const AEGIS_BUDGET_DEFAULT_WEIGHT: u32 = 100;
+pub const AEGIS_BUDGET_MAX_WEIGHT: u32 = 10000;
+pub const AEGIS_RECLAIM_OWN_LAST: u32 = 1;
 pub const AEGIS_BUFFER_WRITABLE: u32 = 1;
 pub const AEGIS_POOL_SLAB_ALIGN: u32 = 4096;
 pub const AEGIS_POOL_MAX_BLOCKS: u32 = 2147483392;
@@ -91,6 +102,7 @@ pub struct aegis_error {
     pub in_use_bytes: usize,
     pub needed_bytes: usize,
     pub refused: *const aegis_budget,
+    pub refusal: u32,
     pub asked: usize,
     pub allowed: usize,
     pub what: u32,
@@ -781,6 +793,62 @@ extern "C" {
         recycler: *const aegis_arena_recycler,
         stats: *mut aegis_arena_recycler_stats,
     );
+}
+pub type aegis_budget_reclaim_fn = ::core::option::Option<
+    unsafe extern "C" fn(context: *mut ::core::ffi::c_void, wanted_bytes: usize) -> usize,
+>;
+#[repr(C)]
+#[derive(Debug)]
+pub struct aegis_budget_reclaimer {
+    _unused: [u8; 0],
+}
+extern "C" {
+    pub fn aegis_budget_on_reclaim(
+        budget: *mut aegis_budget,
+        priority: i32,
+        flags: u32,
+        function: aegis_budget_reclaim_fn,
+        destroy: ::core::option::Option<
+            unsafe extern "C" fn(context: *mut ::core::ffi::c_void),
+        >,
+        context: *mut ::core::ffi::c_void,
+        reclaimer: *mut *mut aegis_budget_reclaimer,
+    ) -> aegis_status;
+}
+extern "C" {
+    pub fn aegis_budget_reclaimer_remove(reclaimer: *mut aegis_budget_reclaimer);
+}
+extern "C" {
+    pub fn aegis_budget_charge_timeout(
+        budget: *mut aegis_budget,
+        size_bytes: usize,
+        timeout_ns: u64,
+        error: *mut aegis_error,
+    ) -> aegis_status;
+}
+extern "C" {
+    pub fn aegis_budget_close(budget: *mut aegis_budget);
+}
+extern "C" {
+    pub fn aegis_budget_set_guarantee(
+        budget: *mut aegis_budget,
+        guaranteed_bytes: usize,
+        error: *mut aegis_error,
+    ) -> aegis_status;
+}
+extern "C" {
+    pub fn aegis_budget_set_weight(
+        budget: *mut aegis_budget,
+        weight: u32,
+        error: *mut aegis_error,
+    ) -> aegis_status;
+}
+extern "C" {
+    pub fn aegis_budget_set_policy(
+        budget: *mut aegis_budget,
+        policy: u32,
+        error: *mut aegis_error,
+    ) -> aegis_status;
 }
 #[repr(C)]
 #[derive(Debug, Copy, Clone)]

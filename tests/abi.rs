@@ -86,7 +86,7 @@ macro_rules! rust_table {
 }
 
 rust_table! {
-    aegis_error { status, requested_bytes, align_bytes, limit_bytes, in_use_bytes, needed_bytes, refused, asked, allowed, what }
+    aegis_error { status, requested_bytes, align_bytes, limit_bytes, in_use_bytes, needed_bytes, refused, refusal, asked, allowed, what }
     aegis_budget_figures { name, used_bytes, peak_bytes, limit_bytes, depth, level }
     aegis_budget_refusal { budget, requested_bytes, needed_bytes, direct_bytes, consumer_count, consumers }
     aegis_source { acquire, release, close, context }

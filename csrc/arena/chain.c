@@ -267,7 +267,7 @@ static void *fail(aegis_arena *arena, aegis_i_request *request, aegis_i_refusal 
 }
 
 static void *fail_with(aegis_arena *arena, aegis_i_request *request, aegis_status status) {
-    aegis_i_refusal why = {status, NULL, 0, 0, 0};
+    aegis_i_refusal why = {status, AEGIS_REFUSED_LIMIT, NULL, 0, 0, 0};
     return fail(arena, request, why);
 }
 
@@ -380,7 +380,8 @@ static void *serve(aegis_arena *arena, aegis_i_request *request) {
         void *block = (arena->flags & AEGIS_I_ARENA_LENT) != 0
                           ? aegis_i_arena_lender(arena)->lend(arena, request->block_bytes,
                                                               &block_zeroed, &why)
-                          : aegis_i_arena_acquire(arena, request->block_bytes, &block_zeroed, &why);
+                          : aegis_i_arena_acquire(arena, request->block_bytes,
+                                                  aegis_i_wants_more(request), &block_zeroed, &why);
         memory = aegis_i_arena_receive(arena, request, block, block_zeroed, &why);
     }
     return memory;

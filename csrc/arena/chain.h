@@ -54,6 +54,12 @@ typedef struct aegis_i_request {
     bool takes_rest;
 } aegis_i_request;
 
+/* Whether the block that the request wants is larger than it must be. If such a block is refused,
+ * the request wants a smaller one. */
+static inline bool aegis_i_wants_more(const aegis_i_request *request) {
+    return request->block_bytes > AEGIS_I_BLOCK_HEADER + request->need_bytes;
+}
+
 /* The first step of an allocation: serves the request from the blocks held. NULL: a block is wanted
  * (`block_bytes` is not 0), or the request has failed and the arena's error record says why. */
 AEGIS_I_HIDDEN void *aegis_i_arena_serve(aegis_arena *arena, aegis_i_request *request);

@@ -128,7 +128,7 @@ static unsigned char *take_slow(aegis_lock_free_arena_shared *shared, size_t siz
                                 aegis_error *error) {
     assert(aegis_i_shared_is_valid(shared));
     size_t excess_bytes = align_bytes > AEGIS_ARENA_ALIGN ? align_bytes - 1 : 0;
-    aegis_i_refusal why = {AEGIS_E_INVALID_LAYOUT, NULL, 0, 0, 0};
+    aegis_i_refusal why = {AEGIS_E_INVALID_LAYOUT, AEGIS_REFUSED_LIMIT, NULL, 0, 0, 0};
     if (!aegis_i_is_power_of_two(align_bytes) || size_bytes > PTRDIFF_MAX - excess_bytes)
         return aegis_i_shared_fail(shared, &why, size_bytes, align_bytes, error);
     size_t asked_align_bytes = align_bytes;

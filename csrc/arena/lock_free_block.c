@@ -35,10 +35,12 @@ static aegis_i_shared_block *lay(void *memory, size_t total_bytes, bool zeroed) 
 }
 
 aegis_i_shared_block *aegis_i_shared_acquire(aegis_lock_free_arena_shared *shared,
-                                             size_t total_bytes, aegis_i_refusal *why) {
+                                             size_t total_bytes, bool optional,
+                                             aegis_i_refusal *why) {
     bool zeroed;
-    void *memory = aegis_i_acquire(&shared->source, shared->budget, total_bytes,
-                                   AEGIS_I_BLOCK_ALIGN, &zeroed, why);
+    void *memory =
+        aegis_i_acquire(&shared->source, shared->budget, total_bytes, AEGIS_I_BLOCK_ALIGN,
+                        optional ? AEGIS_I_OPTIONAL : 0, &zeroed, why);
     if (memory == NULL)
         return NULL;
     aegis_i_shared_block *block = lay(memory, total_bytes, zeroed);

@@ -94,7 +94,8 @@ static aegis_i_shared_block *grow(aegis_lock_free_arena_shared *shared,
         block_bytes = aegis_i_max(step_bytes, 2 * exact_bytes);
     /* Other threads may have changed the step since aegis_i_shared_may_follow looked at it. */
     block_bytes = aegis_i_max(block_bytes, exact_bytes);
-    aegis_i_shared_block *fresh = aegis_i_shared_acquire(shared, block_bytes, why);
+    aegis_i_shared_block *fresh =
+        aegis_i_shared_acquire(shared, block_bytes, block_bytes > exact_bytes, why);
     if (fresh != NULL) {
         if (block_bytes >= step_bytes)
             move_step(shared, step_bytes);
@@ -104,9 +105,9 @@ static aegis_i_shared_block *grow(aegis_lock_free_arena_shared *shared,
                             ? aegis_i_rest_block(shared->budget, block_bytes, exact_bytes)
                             : 0;
     if (rest_bytes != 0 && may_try_again(block, why))
-        fresh = aegis_i_shared_acquire(shared, rest_bytes, why);
+        fresh = aegis_i_shared_acquire(shared, rest_bytes, true, why);
     if (fresh == NULL && may_try_again(block, why))
-        fresh = aegis_i_shared_acquire(shared, exact_bytes, why);
+        fresh = aegis_i_shared_acquire(shared, exact_bytes, false, why);
     return fresh;
 }
 
@@ -205,9 +206,10 @@ static aegis_i_shared_block *acquire_own(aegis_lock_free_arena_shared *shared, s
     size_t own_bytes = AEGIS_I_SHARED_HEADER + own_capacity(need_bytes);
     size_t reserved_bytes = aegis_i_load(&shared->reserved_bytes, memory_order_relaxed);
     size_t step_bytes = aegis_i_load(&shared->next_block_bytes, memory_order_relaxed);
-    aegis_i_shared_block *block = aegis_i_shared_acquire(shared, own_bytes, why);
+    aegis_i_shared_block *block =
+        aegis_i_shared_acquire(shared, own_bytes, own_bytes > exact_bytes, why);
     if (block == NULL && own_bytes > exact_bytes && why->status != AEGIS_E_SOURCE)
-        block = aegis_i_shared_acquire(shared, exact_bytes, why);
+        block = aegis_i_shared_acquire(shared, exact_bytes, false, why);
     if (block == NULL)
         return NULL;
     if (aegis_i_moves_step(step_bytes, exact_bytes, reserved_bytes))

@@ -78,12 +78,12 @@ aegis_status aegis_lock_free_arena_init(aegis_lock_free_arena *arena,
     bool valid = capacity_bytes <= most_bytes;
     set_limits(shared, options->max_block_bytes, valid ? capacity_bytes : 0);
 
-    aegis_i_refusal why = {AEGIS_E_INVALID_LAYOUT, NULL, 0, 0, 0};
+    aegis_i_refusal why = {AEGIS_E_INVALID_LAYOUT, AEGIS_REFUSED_LIMIT, NULL, 0, 0, 0};
     aegis_i_shared_block *first = NULL;
     if (valid && capacity_bytes != 0)
         first = aegis_i_shared_acquire(
             shared, aegis_i_round_up(capacity_bytes, AEGIS_I_BLOCK_ALIGN) + AEGIS_I_SHARED_HEADER,
-            &why);
+            false, &why);
     if (!valid || (capacity_bytes != 0 && first == NULL)) {
         (void)aegis_i_shared_fail(shared, &why, capacity_bytes, AEGIS_ARENA_ALIGN, error);
         if (!valid)

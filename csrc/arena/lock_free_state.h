@@ -106,10 +106,10 @@ AEGIS_I_HIDDEN unsigned char *aegis_i_shared_fail(const aegis_lock_free_arena_sh
 AEGIS_I_HIDDEN unsigned char *aegis_i_shared_take(aegis_lock_free_arena_shared *shared,
                                                   size_t size_bytes, size_t align_bytes,
                                                   size_t *dirty_bytes, aegis_error *error);
-/* Acquires a block of `total_bytes`, a multiple of 16. The block is in no list yet. NULL: the block
- * is refused, and `why` says why. */
+/* Acquires a block of `total_bytes`, a multiple of 16. The block is in no list yet. `optional`: if
+ * it is refused, the caller asks for a smaller one. NULL: it is refused, and `why` says why. */
 AEGIS_I_HIDDEN aegis_i_shared_block *aegis_i_shared_acquire(aegis_lock_free_arena_shared *shared,
-                                                            size_t total_bytes,
+                                                            size_t total_bytes, bool optional,
                                                             aegis_i_refusal *why);
 /* A request: the most bytes that it takes of a new block, without the block header, and whether it
  * takes the place of a smaller allocation, which will probably grow again. */

@@ -115,7 +115,8 @@ static void *serve_and_leave(const aegis_locked_arena *arena, aegis_i_request *r
         leave(arena);
         bool block_zeroed;
         aegis_i_refusal why;
-        void *block = aegis_i_arena_acquire(inner, request->block_bytes, &block_zeroed, &why);
+        void *block = aegis_i_arena_acquire(inner, request->block_bytes,
+                                            aegis_i_wants_more(request), &block_zeroed, &why);
         if (enter(arena) == NULL) {
             /* The source has forked, and this is the child process. */
             if (block != NULL)

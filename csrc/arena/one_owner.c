@@ -94,7 +94,7 @@ aegis_status aegis_arena_init(aegis_arena *arena, const aegis_arena_options *opt
     aegis_status status = check_options(arena, options);
     if (status != AEGIS_OK)
         return status;
-    aegis_i_refusal why = {AEGIS_OK, NULL, 0, 0, 0};
+    aegis_i_refusal why = {AEGIS_OK, AEGIS_REFUSED_LIMIT, NULL, 0, 0, 0};
 
     set_flags(arena, options->flags);
     set_steps(arena, options);
@@ -116,7 +116,7 @@ aegis_status aegis_arena_init(aegis_arena *arena, const aegis_arena_options *opt
         aegis_i_round_up(AEGIS_I_BLOCK_HEADER + options->capacity_bytes, AEGIS_I_BLOCK_ALIGN);
     if (options->capacity_bytes != 0) {
         bool zeroed;
-        void *first = aegis_i_arena_acquire(arena, first_bytes, &zeroed, &why);
+        void *first = aegis_i_arena_acquire(arena, first_bytes, false, &zeroed, &why);
         if (first == NULL)
             return fail_init(arena, &why, options->capacity_bytes);
         (void)aegis_i_arena_add(arena, first, first_bytes, zeroed);

@@ -52,7 +52,7 @@ void *aegis_i_arena_fail(aegis_arena *arena, const aegis_i_refusal *why, size_t 
 
 aegis_status aegis_i_arena_refuse(aegis_arena *arena, aegis_status status, uint32_t what,
                                   size_t asked, size_t allowed) {
-    const aegis_i_refusal why = {status, NULL, 0, 0, 0};
+    const aegis_i_refusal why = {status, AEGIS_REFUSED_LIMIT, NULL, 0, 0, 0};
     (void)aegis_i_arena_fail(arena, &why, asked, AEGIS_ARENA_ALIGN);
     arena->failed_limit_bytes = allowed;
     arena->failed_what = what;

@@ -1,30 +1,47 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Budgets: counters that are charged from root to leaf, and uncharged from leaf to root. The tree
- * and its locks are described in state.h.
+ * and its locks are described in state.h. What cannot be done on a counter alone is done under the
+ * gate of the tree: see gate.c. All this file needs to know of it is that the counter of a gated
+ * budget accepts no charge and no uncharge.
  *
  * Invariants of the counters:
  * 1. A counter changes only by a compare-and-swap from a value that allows the change. An addition
- *    starts from a value that leaves room below the limit (add), and a subtraction from a value
- *    that is not smaller than what is subtracted, or it ends at 0 (aegis_budget_uncharge,
- *    subtract).
- * 2. A charge adds its bytes from the root down (aegis_i_budget_charge). What takes bytes away
- *    begins at the lowest budget that has them and goes up (aegis_budget_uncharge, take_back).
- * 3. A peak is raised only when the whole charge has succeeded (aegis_i_budget_charge).
+ *    starts from a value that leaves room below the limit (aegis_i_counter_add), and a subtraction
+ *    from a value that is not smaller than what is subtracted (aegis_i_counter_subtract), or it
+ *    ends at 0 (under the gate).
+ * 2. A charge adds its bytes from the root down (charge_open). What takes bytes away begins at the
+ *    lowest budget that has them and goes up (aegis_i_budget_uncharge_below, take_back).
+ * 3. A peak is raised only when the whole charge has succeeded (charge_open).
  *
  * So no charge brings a counter above the limit that it was compared with, and no counter wraps
  * (1). While a charge or an uncharge is under way, a budget holds its bytes only as long as all
  * its ancestors hold them (2). So a budget has in use at least what its children have together,
  * and a thread that finds a charge at a leaf finds it further up too. A refused charge raises no
  * peak by itself (3). The counters order nothing but themselves, so all their orders are relaxed.
+ *
+ * What happens to a charge that the counters do not accept (charge_slow):
+ * 1. It is made under the gate, if a budget on its way is gated and accepts it there.
+ * 2. If a budget refuses it, the reclaimers beneath that budget are asked (reclaim.c), and it is
+ *    tried again.
+ * 3. If it is still refused, the pressure functions of that budget run, and it is tried again.
+ * 4. If it is still refused, it waits if the caller wants that (wait.c).
+ * An optional charge is refused after step 1.
  */
+#if !defined(_WIN32) && !defined(_GNU_SOURCE)
+#define _GNU_SOURCE /* for condition.h */
+#endif
+
 #include "charge.h"
 #include "../base/arithmetic.h"
+#include "counter.h"
+#include "gate.h"
 #include "pressure.h"
-#include "state.h"
+#include "reclaim.h"
+#include "wait.h"
 
-/* The way of a charge, from the budget that is charged (number 0) to its root. For each budget: the
- * most that may be in use before the addition, and what is in use before it. The latter is first
- * the value that was seen by `look`, and then the one that the addition found. */
+/* The way of a charge, from the budget that is charged (number 0) up. For each budget: the most
+ * that may be in use before the addition, and what is in use before it. The latter is first the
+ * value that was seen by `look`, and then the one that the addition found. */
 typedef struct way {
     size_t count;
     aegis_budget *budgets[AEGIS_BUDGET_MAX_DEPTH];
@@ -32,18 +49,15 @@ typedef struct way {
     size_t used_bytes[AEGIS_BUDGET_MAX_DEPTH];
 } way;
 
-/* Looks at each budget from `budget` up. Returns the first one that has no room, or NULL. */
-static inline aegis_budget *look(way *up, aegis_budget *budget, size_t size_bytes,
-                                 aegis_i_refusal *why) {
+/* Looks at each budget from `budget` up. Returns the first one that has no room, or `stop`. */
+static inline aegis_budget *look(way *up, aegis_budget *budget, const aegis_budget *stop,
+                                 size_t size_bytes) {
     size_t i = 0;
-    for (; budget != NULL; budget = budget->parent, i++) {
-        size_t limit_bytes = aegis_i_load(&budget->limit_bytes, memory_order_relaxed);
+    for (; budget != stop; budget = budget->parent, i++) {
+        size_t limit_bytes = aegis_i_load(&budget->counter_limit_bytes, memory_order_relaxed);
         size_t used_bytes = aegis_i_load(&budget->used_bytes, memory_order_relaxed);
-        if (size_bytes > limit_bytes || used_bytes > limit_bytes - size_bytes) {
-            why->limit_bytes = limit_bytes;
-            why->in_use_bytes = used_bytes;
+        if (size_bytes > limit_bytes || used_bytes > limit_bytes - size_bytes)
             break;
-        }
         up->budgets[i] = budget;
         up->most_bytes[i] = limit_bytes - size_bytes;
         up->used_bytes[i] = used_bytes;
@@ -52,119 +66,247 @@ static inline aegis_budget *look(way *up, aegis_budget *budget, size_t size_byte
     return budget;
 }
 
-/* Adds to number `i` of the way. False: its limit does not allow that. */
-static inline bool add(way *up, size_t i, size_t size_bytes) {
-    while (up->used_bytes[i] <= up->most_bytes[i])
-        if (aegis_i_cas_weak(&up->budgets[i]->used_bytes, &up->used_bytes[i],
-                             up->used_bytes[i] + size_bytes, memory_order_relaxed,
-                             memory_order_relaxed))
-            return true;
-    return false;
+/* Takes bytes off the budgets from `budget` up. Its counter is gated, or smaller than that, because
+ * an earlier uncharge named an ancestor instead of the budget beneath it. That is not reported,
+ * because the caller may be in the middle of a change of its own. */
+static AEGIS_I_COLD void uncharge_gated(aegis_budget *budget, aegis_budget *child,
+                                        const aegis_budget *stop, size_t size_bytes) {
+    if (!aegis_i_gate_enter(budget)) {
+        aegis_i_gate_give_up(budget, stop);
+        for (; budget != stop; budget = budget->parent)
+            aegis_i_gate_subtract_open(budget, size_bytes);
+        return;
+    }
+    aegis_i_gate_uncharge(budget, child, stop, size_bytes);
+    aegis_i_gate_serve(budget);
+    aegis_i_gate_leave(budget);
 }
 
-/* Subtracts from one budget, but not below 0. Returns what is left. */
-static inline size_t subtract(aegis_budget *budget, size_t size_bytes) {
-    size_t used_bytes = aegis_i_load(&budget->used_bytes, memory_order_relaxed);
+/* Takes bytes off the ancestors of `child`, whose counter has less already. */
+static void uncharge_above(aegis_budget *child, const aegis_budget *stop, size_t size_bytes) {
     size_t left_bytes;
-    do {
-        left_bytes = used_bytes > size_bytes ? used_bytes - size_bytes : 0;
-    } while (!aegis_i_cas_weak(&budget->used_bytes, &used_bytes, left_bytes, memory_order_relaxed,
-                               memory_order_relaxed));
-    return left_bytes;
+    for (aegis_budget *node = child->parent; node != stop; child = node, node = node->parent)
+        if (AEGIS_UNLIKELY(!aegis_i_counter_subtract(node, size_bytes, &left_bytes))) {
+            uncharge_gated(node, child, stop, size_bytes);
+            return;
+        }
 }
 
-static inline void raise_peak(aegis_budget *budget, size_t used_bytes) {
-    size_t peak_bytes = aegis_i_load(&budget->peak_bytes, memory_order_relaxed);
-    while (peak_bytes < used_bytes &&
-           !aegis_i_cas_weak(&budget->peak_bytes, &peak_bytes, used_bytes, memory_order_relaxed,
-                             memory_order_relaxed))
-        continue;
-}
-
-/* Takes a charge back from number `first` of the way up to the root. */
-static AEGIS_I_COLD void take_back(const way *up, size_t first, size_t size_bytes) {
+/* Takes a charge back from number `first` of the way up. */
+static AEGIS_I_COLD void take_back(const way *up, size_t first, const aegis_budget *stop,
+                                   size_t size_bytes) {
     size_t left_bytes[AEGIS_BUDGET_MAX_DEPTH];
-    for (size_t i = first; i < up->count; i++)
-        left_bytes[i] = subtract(up->budgets[i], size_bytes);
+    size_t i = first;
+    while (i < up->count && aegis_i_counter_subtract(up->budgets[i], size_bytes, &left_bytes[i]))
+        i++;
+    if (i < up->count)
+        uncharge_gated(up->budgets[i], i != 0 ? up->budgets[i - 1] : NULL, stop, size_bytes);
+    for (; i < up->count; i++)
+        left_bytes[i] = aegis_i_budget_used(up->budgets[i]);
     /* While this charge was there, others may have been added on top of it. If this charge had
      * reached a threshold and the others still reach it without this charge, they saw no rise: so
      * this thread tells it. */
-    for (size_t i = first; i < up->count; i++)
+    for (i = first; i < up->count; i++)
         aegis_i_tell_rise(up->budgets[i], up->used_bytes[i],
                           aegis_i_min(up->used_bytes[i] + size_bytes, left_bytes[i]));
 }
 
-aegis_status aegis_i_budget_charge(aegis_budget *budget, size_t size_bytes, aegis_i_refusal *why) {
+/* Charges the counters from `budget` up to, and without, `stop`. False: a counter did not accept
+ * that, and all are as before. */
+static inline bool charge_open(aegis_budget *budget, const aegis_budget *stop, size_t size_bytes) {
     way up;
     /* The charge looks first, so that a charge that does not fit is not in the way of others. Only
      * a race for the last bytes is decided by the additions. */
-    aegis_budget *full = look(&up, budget, size_bytes, why);
-    if (full == NULL) {
-        size_t i = up.count;
-        while (i != 0 && add(&up, i - 1, size_bytes))
-            i--;
-        if (i != 0) {
-            full = up.budgets[i - 1];
-            why->limit_bytes = up.most_bytes[i - 1] + size_bytes;
-            why->in_use_bytes = up.used_bytes[i - 1];
-            take_back(&up, i, size_bytes);
-        }
-    }
-    if (full != NULL) {
-        why->budget = full;
-        why->needed_bytes = size_bytes;
-        return why->status = AEGIS_E_LIMIT_EXCEEDED;
+    if (AEGIS_UNLIKELY(look(&up, budget, stop, size_bytes) != stop))
+        return false;
+    size_t i = up.count;
+    while (i != 0 && aegis_i_counter_add(up.budgets[i - 1], &up.used_bytes[i - 1], size_bytes,
+                                         up.most_bytes[i - 1]))
+        i--;
+    if (AEGIS_UNLIKELY(i != 0)) {
+        take_back(&up, i, stop, size_bytes);
+        return false;
     }
     /* Peaks are raised only now, because a refused charge must leave none. All are raised before a
      * watcher is told. */
     bool watched = false;
-    for (size_t i = 0; i < up.count; i++) {
-        raise_peak(up.budgets[i], up.used_bytes[i] + size_bytes);
+    for (i = 0; i < up.count; i++) {
+        aegis_i_peak_raise(up.budgets[i], up.used_bytes[i] + size_bytes);
         watched = watched || aegis_i_watchers_of(up.budgets[i]) != NULL;
     }
-    for (size_t i = 0; watched && i < up.count; i++)
+    for (i = 0; watched && i < up.count; i++)
         aegis_i_tell_rise(up.budgets[i], up.used_bytes[i], up.used_bytes[i] + size_bytes);
+    return true;
+}
+
+/* Tells the pressure functions of a charge that was made under the gate. */
+static void tell_path(const aegis_i_path *path, size_t size_bytes) {
+    for (size_t i = 0; i < path->count; i++)
+        aegis_i_tell_rise(path->budgets[i], path->used_bytes[i], path->used_bytes[i] + size_bytes);
+}
+
+/* Whether one of the budgets of the way refuses the charge, none of which may be gated. The counter
+ * of each may say `most_bytes`. */
+static bool is_refused_open(aegis_budget *budget, const aegis_budget *stop, size_t size_bytes,
+                            size_t most_bytes, aegis_i_refusal *why) {
+    why->budget = NULL;
+    for (; budget != stop; budget = budget->parent) {
+        size_t limit_bytes = aegis_i_load(&budget->limit_bytes, memory_order_relaxed);
+        size_t used_bytes = aegis_i_load(&budget->used_bytes, memory_order_relaxed);
+        if (used_bytes > AEGIS_I_COUNTER_MAX)
+            return false;
+        limit_bytes = aegis_i_min(limit_bytes, most_bytes);
+        if (why->budget != NULL ||
+            (size_bytes <= limit_bytes && used_bytes <= limit_bytes - size_bytes))
+            continue;
+        why->status = AEGIS_E_LIMIT_EXCEEDED;
+        why->reason = AEGIS_REFUSED_LIMIT;
+        why->budget = budget;
+        why->limit_bytes = limit_bytes;
+        why->in_use_bytes = used_bytes;
+        why->needed_bytes = size_bytes;
+    }
+    return why->budget != NULL;
+}
+
+/* One attempt at a charge, with the gate if it is needed. */
+static aegis_status attempt(aegis_budget *budget, const aegis_budget *stop, size_t size_bytes,
+                            aegis_i_refusal *why) {
+    aegis_i_path path;
+    size_t most_bytes = SIZE_MAX;
+    for (;;) {
+        if (charge_open(budget, stop, size_bytes))
+            return AEGIS_OK;
+        if (is_refused_open(budget, stop, size_bytes, most_bytes, why))
+            return why->status;
+        if (aegis_i_gate_enter(budget))
+            break;
+        /* Without the gate no budget can have more than its counter says. */
+        aegis_i_gate_give_up(budget, stop);
+        most_bytes = AEGIS_I_COUNTER_MAX;
+    }
+    bool made = aegis_i_gate_charge(&path, budget, stop, size_bytes, NULL, why) == NULL;
+    aegis_i_gate_thaw(budget);
+    aegis_i_gate_leave(budget);
+    if (!made)
+        return why->status;
+    tell_path(&path, size_bytes);
     return AEGIS_OK;
 }
 
-aegis_status aegis_budget_charge(aegis_budget *budget, size_t size_bytes, aegis_error *error) {
-    aegis_i_refusal why;
-    aegis_status status = aegis_i_budget_charge(budget, size_bytes, &why);
-    if (status != AEGIS_OK && error != NULL) {
-        (void)aegis_i_error_bytes(error, status, size_bytes, 0);
-        aegis_i_explain_refusal(&why, error);
+/* Makes a charge that the counters have not accepted, or refuses it. */
+static AEGIS_I_COLD aegis_status charge_slow(aegis_budget *budget, const aegis_budget *stop,
+                                             size_t size_bytes, uint64_t wait_ns,
+                                             aegis_i_refusal *why) {
+    aegis_i_session session = {0};
+    session.requester = budget;
+    bool told = false;
+    aegis_status status;
+    while ((status = attempt(budget, stop, size_bytes, why)) == AEGIS_E_LIMIT_EXCEEDED &&
+           wait_ns != AEGIS_I_OPTIONAL) {
+        if (aegis_i_reclaim(&session, budget, size_bytes, why))
+            continue;
+        if (told || !aegis_i_tell_refused(&session, why))
+            break;
+        told = true;
     }
+    if (status != AEGIS_E_LIMIT_EXCEEDED || wait_ns == 0 || wait_ns == AEGIS_I_OPTIONAL ||
+        why->reason == AEGIS_REFUSED_NESTED)
+        return status;
+    aegis_i_path path;
+    status = aegis_i_budget_wait(budget, size_bytes, wait_ns, &path, why);
+    if (status == AEGIS_OK)
+        tell_path(&path, size_bytes);
     return status;
 }
 
-aegis_status aegis_budget_uncharge(aegis_budget *budget, size_t size_bytes) {
-    if (budget == NULL)
+aegis_status aegis_i_budget_charge_below(aegis_budget *budget, const aegis_budget *stop,
+                                         size_t size_bytes, uint64_t wait_ns,
+                                         aegis_i_refusal *why) {
+    aegis_i_refusal refusal;
+    if (charge_open(budget, stop, size_bytes))
         return AEGIS_OK;
-    size_t used_bytes = aegis_i_load(&budget->used_bytes, memory_order_relaxed);
-    do {
+    aegis_status status = charge_slow(budget, stop, size_bytes, wait_ns, &refusal);
+    if (status != AEGIS_OK)
+        *why = refusal;
+    return status;
+}
+
+aegis_status aegis_i_budget_charge(aegis_budget *budget, size_t size_bytes, aegis_i_refusal *why) {
+    return aegis_i_budget_charge_below(budget, NULL, size_bytes, 0, why);
+}
+
+/* Charges a budget for its user, and says in `error` why not. */
+static aegis_status charge_for(aegis_budget *budget, size_t size_bytes, uint64_t wait_ns,
+                               aegis_error *error) {
+    aegis_i_refusal why;
+    aegis_status status = aegis_i_budget_charge_below(budget, NULL, size_bytes, wait_ns, &why);
+    if (status != AEGIS_OK)
+        aegis_i_explain_charge(&why, size_bytes, error);
+    return status;
+}
+
+aegis_status aegis_budget_charge(aegis_budget *budget, size_t size_bytes, aegis_error *error) {
+    return charge_for(budget, size_bytes, 0, error);
+}
+
+aegis_status aegis_budget_charge_timeout(aegis_budget *budget, size_t size_bytes,
+                                         uint64_t timeout_ns, aegis_error *error) {
+    return charge_for(budget, size_bytes,
+                      timeout_ns != AEGIS_I_OPTIONAL ? timeout_ns : AEGIS_WAIT_FOREVER, error);
+}
+
+/* As aegis_i_budget_uncharge_below, for a budget that is gated or has less than that. */
+static AEGIS_I_COLD aegis_status uncharge_slow(aegis_budget *budget, const aegis_budget *stop,
+                                               size_t size_bytes) {
+    aegis_status status = AEGIS_E_INVALID;
+    size_t used_bytes;
+    while ((used_bytes = aegis_i_load(&budget->used_bytes, memory_order_relaxed)) <=
+           AEGIS_I_COUNTER_MAX) {
         if (used_bytes < size_bytes)
             return AEGIS_E_INVALID;
-    } while (!aegis_i_cas_weak(&budget->used_bytes, &used_bytes, used_bytes - size_bytes,
-                               memory_order_relaxed, memory_order_relaxed));
-    /* What was charged here was charged to each ancestor too. An ancestor has less only if an
-     * earlier uncharge named it instead of a budget beneath it: then it comes to 0. That is
-     * not reported, because the caller may be in the middle of a change of its own. */
-    for (aegis_budget *node = budget->parent; node != NULL; node = node->parent)
-        (void)subtract(node, size_bytes);
+        if (aegis_i_counter_subtract(budget, size_bytes, &used_bytes)) {
+            uncharge_above(budget, stop, size_bytes);
+            return AEGIS_OK;
+        }
+    }
+    if (!aegis_i_gate_enter(budget)) {
+        aegis_i_gate_give_up(budget, stop);
+        return uncharge_slow(budget, stop, size_bytes);
+    }
+    if (aegis_i_budget_used(budget) >= size_bytes) {
+        status = AEGIS_OK;
+        aegis_i_gate_uncharge(budget, NULL, stop, size_bytes);
+    }
+    aegis_i_gate_serve(budget);
+    aegis_i_gate_leave(budget);
+    return status;
+}
+
+aegis_status aegis_i_budget_uncharge_below(aegis_budget *budget, const aegis_budget *stop,
+                                           size_t size_bytes) {
+    size_t left_bytes;
+    if (budget == stop)
+        return AEGIS_OK;
+    if (AEGIS_UNLIKELY(size_bytes > AEGIS_I_COUNTER_MAX ||
+                       !aegis_i_counter_subtract(budget, size_bytes, &left_bytes)))
+        return uncharge_slow(budget, stop, size_bytes);
+    uncharge_above(budget, stop, size_bytes);
     return AEGIS_OK;
 }
 
-void aegis_budget_set_limit(aegis_budget *budget, size_t limit_bytes) {
-    size_t old_bytes = aegis_i_exchange(&budget->limit_bytes, limit_bytes, memory_order_relaxed);
-    aegis_i_tell_limit(budget, old_bytes);
+aegis_status aegis_budget_uncharge(aegis_budget *budget, size_t size_bytes) {
+    return aegis_i_budget_uncharge_below(budget, NULL, size_bytes);
 }
 
 size_t aegis_i_room(const aegis_budget *budget) {
     size_t room_bytes = SIZE_MAX;
     for (; budget != NULL; budget = budget->parent) {
         size_t limit_bytes = aegis_i_load(&budget->limit_bytes, memory_order_relaxed);
-        size_t used_bytes = aegis_i_load(&budget->used_bytes, memory_order_relaxed);
+        size_t used_bytes = aegis_i_budget_used(budget);
+        size_t kept_bytes = aegis_i_load(&budget->reserved_bytes, memory_order_relaxed);
         size_t left_bytes = limit_bytes > used_bytes ? limit_bytes - used_bytes : 0;
+        left_bytes = left_bytes > kept_bytes ? left_bytes - kept_bytes : 0;
         room_bytes = aegis_i_min(room_bytes, left_bytes);
     }
     return room_bytes;

@@ -1,5 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Pressure functions: which of them a change of the use or of the limit has reached. */
+#if !defined(_WIN32) && !defined(_GNU_SOURCE)
+#define _GNU_SOURCE /* for condition.h */
+#endif
+
 #include "pressure.h"
 #include "../base/arithmetic.h"
 
@@ -33,12 +37,18 @@ void aegis_i_tell_rise(aegis_budget *budget, size_t from_bytes, size_t to_bytes)
 
 void aegis_i_tell_limit(aegis_budget *budget, size_t old_bytes) {
     size_t limit_bytes = aegis_i_load(&budget->limit_bytes, memory_order_relaxed);
-    size_t used_bytes = aegis_i_load(&budget->used_bytes, memory_order_relaxed);
+    size_t used_bytes = aegis_i_budget_used(budget);
     for (const aegis_i_watcher *watch = aegis_i_watchers_of(budget); watch != NULL;
          watch = watch->next)
         if (used_bytes < threshold_bytes(watch, old_bytes) &&
             used_bytes >= threshold_bytes(watch, limit_bytes))
             watch->function(watch->context, used_bytes, limit_bytes);
+}
+
+void aegis_i_tell_all(aegis_budget *budget, size_t used_bytes, size_t limit_bytes) {
+    for (const aegis_i_watcher *watch = aegis_i_watchers_of(budget); watch != NULL;
+         watch = watch->next)
+        watch->function(watch->context, used_bytes, limit_bytes);
 }
 
 void aegis_i_forget_watchers(aegis_budget *budget) {

@@ -18,6 +18,8 @@ AEGIS_I_HIDDEN void aegis_i_tell_rise(aegis_budget *budget, size_t from_bytes, s
 /* Tells the watchers with a threshold that a change of the limit, from `old_bytes`, has moved below
  * the use. */
 AEGIS_I_HIDDEN void aegis_i_tell_limit(aegis_budget *budget, size_t old_bytes);
+/* Tells all watchers that a charge was refused. */
+AEGIS_I_HIDDEN void aegis_i_tell_all(aegis_budget *budget, size_t used_bytes, size_t limit_bytes);
 /* Destroys all watchers of a budget that is being freed. */
 AEGIS_I_HIDDEN void aegis_i_forget_watchers(aegis_budget *budget);
 /* The bytes that the record of a watcher takes from the C heap, for the error when the heap has

@@ -4,9 +4,13 @@
  * The limit, the use and the bytes of the charge are those that the charge met, so they always add
  * up: bytes in use and bytes to be charged are together above the limit. The consumers are read
  * afterwards, when the use may have changed. */
+#if !defined(_WIN32) && !defined(_GNU_SOURCE)
+#define _GNU_SOURCE /* for condition.h */
+#endif
+
 #include "../base/arithmetic.h"
 #include "../base/text.h"
-#include "charge.h"
+#include "refusal.h"
 #include "state.h"
 #include "../base/threads.h"
 
@@ -33,7 +37,7 @@ static void note_direct(aegis_budget *budget, uint32_t depth, aegis_budget_refus
     aegis_budget_get_figures(budget, &figures);
     for (aegis_budget *child = locked ? budget->first_child : NULL; child != NULL;
          child = child->next_sibling) {
-        size_t used_bytes = aegis_i_load(&child->used_bytes, memory_order_relaxed);
+        size_t used_bytes = aegis_i_budget_used(child);
         beneath_bytes += aegis_i_min(used_bytes, SIZE_MAX - beneath_bytes);
         note_direct(child, depth + 1, refusal);
     }

@@ -1,5 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The statistics of budgets, one by one and as a tree, in numbers and drawn. */
+#if !defined(_WIN32) && !defined(_GNU_SOURCE)
+#define _GNU_SOURCE /* for condition.h */
+#endif
+
 #include "state.h"
 #include "../base/arithmetic.h"
 #include "../base/cancel.h"
@@ -10,7 +14,7 @@
 void aegis_budget_get_figures(const aegis_budget *budget, aegis_budget_figures *figures) {
     memset(figures, 0, sizeof *figures);
     memcpy(figures->name, budget->name, sizeof figures->name);
-    figures->used_bytes = aegis_i_load(&budget->used_bytes, memory_order_relaxed);
+    figures->used_bytes = aegis_i_budget_used(budget);
     figures->peak_bytes = aegis_i_load(&budget->peak_bytes, memory_order_relaxed);
     figures->limit_bytes = aegis_i_load(&budget->limit_bytes, memory_order_relaxed);
     figures->depth = 0;

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The fields of a budget, for this folder and for tests that set a counter close to its maximum.
- * Not installed.
+ * Not installed. A file that includes this header defines _GNU_SOURCE first, except on Windows.
  *
  * Invariants of the tree:
  * 1. A budget's lock guards its list of children, with their links to each other. Locks are taken
  *    from parent to child (snapshot in report.c and note_direct in refusal.c), so threads cannot
- *    wait in a circle.
+ *    wait in a circle. The gate of the tree, if it is taken too, is taken before them.
  * 2. A child holds a reference to its parent (aegis_budget_new, aegis_budget_destroy), and leaves
  *    the parent's list under the parent's lock before it is freed (unlink_from_parent).
  * 3. Whatever reads the list or its links takes the lock first.
@@ -18,22 +18,112 @@
 #ifndef AEGIS_MEMORY_I_BUDGET_STATE_H
 #define AEGIS_MEMORY_I_BUDGET_STATE_H
 
-#include "aegis_memory/budget.h"
+#include "aegis_memory/budget_arbitration.h"
 #include "../base/atomics.h"
-#include "../base/mutex.h"
+#include "../base/condition.h"
+
+/* The most bytes that a counter has. A budget that has more in use is counted under the gate. */
+#define AEGIS_I_COUNTER_MAX ((size_t)PTRDIFF_MAX)
+/* What the counter of a budget is that is counted under the gate: see gate.c. */
+#define AEGIS_I_COUNTER_GATED SIZE_MAX
 
 typedef struct aegis_i_watcher aegis_i_watcher;
+typedef struct aegis_i_budget_waiter aegis_i_budget_waiter;
+typedef struct aegis_i_session aegis_i_session;
+
+/* The way of a charge, from the budget that is charged (number 0) up. For each budget: what the
+ * charge adds to its total (see gate.c), and what was in use before the charge. */
+typedef struct aegis_i_path {
+    size_t count;
+    aegis_budget *budgets[AEGIS_BUDGET_MAX_DEPTH];
+    size_t take_bytes[AEGIS_BUDGET_MAX_DEPTH];
+    size_t used_bytes[AEGIS_BUDGET_MAX_DEPTH];
+} aegis_i_path;
+
+/* A request that waits. The thread that waits has it on its stack, or it is a request that is
+ * polled (wait.c). */
+struct aegis_i_budget_waiter {
+    aegis_i_budget_waiter *next;
+    aegis_i_budget_waiter *previous;
+    /* The budget that is to be charged. */
+    aegis_budget *budget;
+    /* The budget in whose queue the request is; NULL when it is in none. */
+    aegis_budget *at;
+    size_t size_bytes;
+    /* So many budgets of the way, from `budget` up, have promised the bytes. */
+    size_t promised_count;
+    /* AEGIS_PENDING, AEGIS_OK when the charge was made, or why it will not be made. */
+    aegis_status status;
+    /* The generation of the gate at which the request came. */
+    uint64_t generation;
+    /* The way of the charge that was made. */
+    aegis_i_path path;
+    /* Tells the thread, or the poller, that `status` has changed. Called under the gate. */
+    void (*settle)(aegis_i_budget_waiter *waiter);
+    aegis_i_condition arrived;
+};
+
+/* A function that is registered to give memory back (reclaim.c). */
+struct aegis_budget_reclaimer {
+    aegis_budget_reclaimer *next;
+    /* The budget that it was registered with; NULL when that was freed or the reclaimer removed. */
+    aegis_budget *budget;
+    aegis_budget_reclaim_fn function;
+    void (*destroy)(void *context);
+    void *context;
+    int32_t priority;
+    uint32_t flags;
+    uint64_t asked_by;
+    _Atomic size_t reference_count;
+};
+
+/* The time during which a thread runs functions of the user for one refused charge. It lies on the
+ * thread's stack. */
+struct aegis_i_session {
+    aegis_i_session *next;
+    uintptr_t thread;
+    /* The budget that was charged: its own reclaimers are asked last or not at all. */
+    const aegis_budget *requester;
+    /* The budget that has refused. NULL: the session has not begun, or only tells of pressure. */
+    const aegis_budget *budget;
+    /* Other threads do not wait longer than this for the session. */
+    uint64_t overdue_ns;
+    /* How many sessions were run for this charge. */
+    uint32_t round;
+    /* All reclaimers were asked. */
+    bool exhausted;
+};
+
+/* What the gate of a tree guards beside the fields of its budgets. Only the root's is used. */
+typedef struct aegis_i_gate {
+    aegis_i_mutex mutex;
+    /* A child process forgets all waiters of its parent. So each budget has the number of the
+     * process generation in which its queue was last used. */
+    uint64_t generation;
+    /* All reclaimers of the tree, and the sessions that run now (reclaim.c). */
+    aegis_budget_reclaimer *reclaimers;
+    aegis_i_session *sessions;
+    uint64_t session_count;
+    aegis_i_condition session_ended;
+    /* Whether a reclaimer was ever registered in the tree. */
+    _Atomic uint32_t has_reclaimers;
+} aegis_i_gate;
 
 struct aegis_budget {
+    /* The counter: the bytes in use, or AEGIS_I_COUNTER_GATED. */
     _Atomic size_t used_bytes;
     _Atomic size_t peak_bytes;
-    _Atomic size_t limit_bytes;
+    /* What charges compare the counter with: the limit, but at most AEGIS_I_COUNTER_MAX. */
+    _Atomic size_t counter_limit_bytes;
     /* The functions that aegis_budget_on_pressure registered, newest first. */
     _Atomic(aegis_i_watcher *) watchers;
     aegis_budget *parent;
+    aegis_budget *root;
     /* Above AEGIS_I_MAX_REFERENCES it does not say the number of references any more, and the
      * budget is never freed. */
     _Atomic size_t reference_count;
+    _Atomic size_t limit_bytes;
+
     aegis_i_mutex lock;
     aegis_budget *first_child;
     aegis_budget *last_child;
@@ -41,6 +131,44 @@ struct aegis_budget {
     aegis_budget *next_sibling;
     uint32_t level;
     char name[AEGIS_BUDGET_NAME_BYTES];
+
+    /* What follows is guarded by the root's gate. Reports read the atomic fields without it. */
+    aegis_i_gate gate;
+    /* The bytes in use while the counter is AEGIS_I_COUNTER_GATED. */
+    _Atomic size_t held_bytes;
+    /* What the guarantees of budgets beneath keep free here, beyond what those budgets use. */
+    _Atomic size_t reserved_bytes;
+    /* What requests that wait further up have been promised here. */
+    size_t promised_bytes;
+    _Atomic size_t guaranteed_bytes;
+    _Atomic uint32_t weight;
+    _Atomic uint32_t policy;
+    /* How many children have a guarantee, or such a child. */
+    size_t guarded_count;
+    /* Of a budget that shares fairly: the sums over its children that have a weight, of their
+     * weights, of their guarantees, and of what they claim. */
+    uint64_t weight_sum;
+    size_t guarantee_sum_bytes;
+    size_t shared_bytes;
+    /* The queue of the requests that wait here: the first has waited longest. */
+    aegis_i_budget_waiter *first_waiter;
+    aegis_i_budget_waiter *last_waiter;
+    _Atomic size_t waiting_count;
+    size_t waiting_bytes;
+    /* How many requests wait in the queues of children. */
+    size_t waiting_beneath_count;
+    uint64_t generation;
+    bool closed;
 };
+
+/* The bytes in use. */
+static inline size_t aegis_i_budget_used(const aegis_budget *budget) {
+    /* Acquire pairs with the release in aegis_i_gate_freeze: if the counter says so, `held_bytes`
+     * is set. */
+    size_t used_bytes = aegis_i_load(&budget->used_bytes, memory_order_acquire);
+    return used_bytes <= AEGIS_I_COUNTER_MAX
+               ? used_bytes
+               : aegis_i_load(&budget->held_bytes, memory_order_relaxed);
+}
 
 #endif

@@ -1,36 +1,53 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Making and freeing budgets. The tree and its locks are described in state.h. */
+#if !defined(_WIN32) && !defined(_GNU_SOURCE)
+#define _GNU_SOURCE /* for condition.h */
+#endif
+
 #include "charge.h"
+#include "../base/arithmetic.h"
+#include "gate.h"
 #include "pressure.h"
+#include "reclaim.h"
 #include "state.h"
 #include "../base/text.h"
 #include "../base/threads.h"
 
 #include <stdlib.h>
 
-aegis_budget *aegis_budget_new(const char *name, size_t limit_bytes, aegis_budget *parent) {
-    if (parent != NULL && parent->level + 1 >= AEGIS_BUDGET_MAX_DEPTH)
-        return NULL;
-    aegis_budget *budget = (aegis_budget *)calloc(1, sizeof *budget);
-    if (budget == NULL)
-        return NULL;
+/* Sets what does not depend on the parent. False: there is no condition variable to be had. */
+static bool init(aegis_budget *budget, const char *name, size_t limit_bytes) {
     atomic_init(&budget->used_bytes, 0);
     atomic_init(&budget->peak_bytes, 0);
     atomic_init(&budget->limit_bytes, limit_bytes);
+    atomic_init(&budget->counter_limit_bytes, aegis_i_min(limit_bytes, AEGIS_I_COUNTER_MAX));
     atomic_init(&budget->watchers, NULL);
     atomic_init(&budget->reference_count, 1);
-    aegis_i_mutex_init(&budget->lock);
+    atomic_init(&budget->weight, AEGIS_BUDGET_DEFAULT_WEIGHT);
+    budget->root = budget;
     aegis_i_copy_name(budget->name, name != NULL ? name : "", AEGIS_BUDGET_NAME_BYTES);
-    budget->parent = parent;
-    if (parent == NULL)
-        return budget;
+    if (!aegis_i_condition_init(&budget->gate.session_ended))
+        return false;
+    aegis_i_mutex_init(&budget->lock);
+    aegis_i_mutex_init(&budget->gate.mutex);
+    return true;
+}
 
-    if (!aegis_i_mutex_lock(&parent->lock)) {
-        aegis_i_mutex_fini(&budget->lock);
-        free(budget);
-        return NULL;
-    }
+static void fini(aegis_budget *budget) {
+    aegis_i_mutex_fini(&budget->gate.mutex);
+    aegis_i_mutex_fini(&budget->lock);
+    aegis_i_condition_fini(&budget->gate.session_ended);
+    free(budget);
+}
+
+/* Puts a budget into its parent's list. False: the list is lost in this process. The gate, if
+ * there is one, is held, because a parent that shares fairly counts its children. */
+static bool link_to(aegis_budget *budget, aegis_budget *parent) {
+    if (!aegis_i_mutex_lock(&parent->lock))
+        return false;
     (void)aegis_budget_retain(parent);
+    budget->parent = parent;
+    budget->root = parent->root;
     budget->level = parent->level + 1;
     budget->previous_sibling = parent->last_child;
     if (parent->last_child != NULL)
@@ -39,7 +56,32 @@ aegis_budget *aegis_budget_new(const char *name, size_t limit_bytes, aegis_budge
         parent->first_child = budget;
     parent->last_child = budget;
     aegis_i_mutex_unlock(&parent->lock);
-    return budget;
+    return true;
+}
+
+aegis_budget *aegis_budget_new(const char *name, size_t limit_bytes, aegis_budget *parent) {
+    if (parent != NULL && parent->level + 1 >= AEGIS_BUDGET_MAX_DEPTH)
+        return NULL;
+    aegis_budget *budget = (aegis_budget *)calloc(1, sizeof *budget);
+    if (budget == NULL)
+        return NULL;
+    if (!init(budget, name, limit_bytes)) {
+        free(budget);
+        return NULL;
+    }
+    if (parent == NULL)
+        return budget;
+    bool has_gate = aegis_i_gate_enter(parent);
+    bool linked = link_to(budget, parent);
+    if (has_gate) {
+        if (linked)
+            aegis_i_gate_join(budget);
+        aegis_i_gate_leave(parent);
+    }
+    if (linked)
+        return budget;
+    fini(budget);
+    return NULL;
 }
 
 aegis_budget *aegis_budget_retain(aegis_budget *budget) {
@@ -82,7 +124,8 @@ static void unlink_from_parent(aegis_budget *budget) {
 
 /* Frees a budget to which there is no reference. */
 static void free_budget(aegis_budget *budget) {
-    size_t used_bytes = aegis_i_load(&budget->used_bytes, memory_order_relaxed);
+    size_t used_bytes = aegis_i_budget_used(budget);
+    aegis_i_forget_reclaimers(budget);
     if (used_bytes != 0) {
         if (AEGIS_I_DEBUG)
             aegis_i_report("budget '%s' destroyed with %zu bytes charged", budget->name,
@@ -90,11 +133,18 @@ static void free_budget(aegis_budget *budget) {
         /* No thread can uncharge these bytes any more, so they must leave the ancestors now. */
         (void)aegis_budget_uncharge(budget, used_bytes);
     }
-    if (budget->parent != NULL)
+    if (budget->parent != NULL) {
+        aegis_budget *parent = budget->parent;
+        bool has_gate = aegis_i_gate_enter(parent);
         unlink_from_parent(budget);
+        if (has_gate) {
+            aegis_i_gate_part(budget);
+            aegis_i_gate_serve(parent);
+            aegis_i_gate_leave(parent);
+        }
+    }
     aegis_i_forget_watchers(budget);
-    aegis_i_mutex_fini(&budget->lock);
-    free(budget);
+    fini(budget);
 }
 
 void aegis_budget_destroy(aegis_budget *budget) {

@@ -216,7 +216,7 @@ static aegis_status make_heap_buffer(aegis_buffer_pool_shared *shared, aegis_buf
         return error->status;
     }
     size_t total_bytes = beside_bytes + capacity_bytes;
-    aegis_i_refusal why = {AEGIS_E_OUT_OF_MEMORY, NULL, 0, 0, 0};
+    aegis_i_refusal why = {AEGIS_E_OUT_OF_MEMORY, AEGIS_REFUSED_LIMIT, NULL, 0, 0, 0};
     heap_buffer *buffer = NULL;
     if (aegis_i_budget_charge(shared->budget, total_bytes, &why) == AEGIS_OK) {
         buffer = (heap_buffer *)malloc(total_bytes);

@@ -57,7 +57,7 @@ static void *acquire(aegis_pool_slabs *slabs, size_t size_bytes, size_t align_by
                      aegis_error *error) {
     aegis_i_refusal why;
     void *memory =
-        aegis_i_acquire(&slabs->source, slabs->budget, size_bytes, align_bytes, zeroed, &why);
+        aegis_i_acquire(&slabs->source, slabs->budget, size_bytes, align_bytes, 0, zeroed, &why);
     if (memory == NULL) {
         aegis_i_slabs_fail(slabs, size_bytes, align_bytes, &why, error);
         aegis_i_error_whole(error, slabs->block_bytes, 0);

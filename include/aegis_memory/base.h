@@ -183,6 +183,20 @@ typedef int32_t aegis_status;
 
 struct aegis_budget;
 
+/** aegis_error.refusal: the limit of the budget. */
+#define AEGIS_REFUSED_LIMIT 0u
+/** aegis_error.refusal: the budget's fair share of its parent, which is less than its limit. */
+#define AEGIS_REFUSED_SHARE 1u
+/** aegis_error.refusal: requests that came earlier wait at the budget. What they ask for counts
+ *  in in_use_bytes. */
+#define AEGIS_REFUSED_QUEUE 2u
+/** aegis_error.refusal: the limit, and nothing was reclaimed, because the thread that asked is
+ *  running a reclaimer or a pressure function of the same tree of budgets. */
+#define AEGIS_REFUSED_NESTED 3u
+
+/** A wait without an end, in place of a number of nanoseconds. */
+#define AEGIS_WAIT_FOREVER UINT64_MAX
+
 /** aegis_error.what: bytes, the same number as `requested_bytes`. */
 #define AEGIS_WHAT_BYTES 0u
 /** aegis_error.what: an alignment in bytes. */
@@ -212,7 +226,7 @@ struct aegis_budget;
 #define AEGIS_WHAT_MEMORY 11u
 /** aegis_error.what: flags; `allowed` has the bits of the known ones. */
 #define AEGIS_WHAT_FLAGS 12u
-/** aegis_error.what: the policy of a buffer pool for when it is empty. */
+/** aegis_error.what: the policy of a buffer pool for when it is empty, or of a budget. */
 #define AEGIS_WHAT_POLICY 13u
 /** aegis_error.what: options that are NULL. */
 #define AEGIS_WHAT_OPTIONS 14u
@@ -226,6 +240,10 @@ struct aegis_budget;
 #define AEGIS_WHAT_SCOPE 18u
 /** aegis_error.what: levels of a tree of budgets. */
 #define AEGIS_WHAT_LEVELS 19u
+/** aegis_error.what: bytes that a budget is guaranteed. */
+#define AEGIS_WHAT_GUARANTEE 21u
+/** aegis_error.what: the weight of a budget. */
+#define AEGIS_WHAT_WEIGHT 22u
 
 /** Why a request failed, in numbers: what was asked, and what was allowed. aegis_error_explain
  *  writes any record as a sentence. */
@@ -251,6 +269,8 @@ typedef struct aegis_error {
     /** The budget that refused (see budget.h), with AEGIS_E_LIMIT_EXCEEDED; else NULL. The
      *  pointer is good as long as the budget that the object charges. */
     const struct aegis_budget *refused;
+    /** AEGIS_REFUSED_*: what of that budget refused. */
+    uint32_t refusal;
     /** What was asked for, in the unit that `what` names. */
     size_t asked;
     /** The bound that `asked` did not keep: the most that can be asked for, or the least when

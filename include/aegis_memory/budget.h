@@ -86,8 +86,10 @@ typedef struct aegis_budget_refusal {
     aegis_budget_figures consumers[AEGIS_BUDGET_CONSUMERS];
 } aegis_budget_refusal;
 
-/** Runs when use has risen to a threshold. No lock is held: the function may charge, uncharge
- *  and allocate, even from the arena whose growth made it run. */
+/** Runs when use has risen to a threshold, or when the budget refuses a charge. For a refused
+ *  charge `used_bytes` is what would have been in use, which is above `limit_bytes`. No lock is
+ *  held: the function may charge, uncharge and allocate, even from the arena whose growth made
+ *  it run. */
 typedef void (*aegis_budget_pressure_fn)(void *context, size_t used_bytes, size_t limit_bytes);
 /** Receives one line of text without a line end. */
 typedef void (*aegis_budget_print_fn)(void *context, const char *line);
@@ -195,11 +197,17 @@ AEGIS_API size_t aegis_budget_explain(const aegis_budget_refusal *refusal, char 
 
 /** Registers a pressure function, which runs when use reaches a share of the limit: the
  *  threshold. Use reaches it by rising, or because a lowered limit moves the threshold. The
- *  function runs once each time, and runs again only after use has been below the threshold. It
- *  stays registered as long as the budget lives.
+ *  function runs once each time, and runs again only after use has been below the threshold.
+ *
+ *  It also runs for each charge that the budget itself would refuse, whatever the threshold.
+ *  After that the charge is tried once more, so the function may make room for it. A charge that
+ *  such a function makes does not run it again.
+ *
+ *  The function stays registered as long as the budget lives.
  *  @param percent   the share, 1 to 100.
  *  @param function  runs on the thread whose charge, or change of the limit, reached the
- *                   threshold, after that. An uncharge never runs it.
+ *                   threshold, after that, or whose charge is refused. An uncharge never runs
+ *                   it.
  *  @param destroy   called with `context` when the budget is freed; may be NULL.
  *  @param context   passed to `function` and `destroy`.
  *  @return          AEGIS_OK, AEGIS_E_INVALID (percent or function), AEGIS_E_OUT_OF_MEMORY.

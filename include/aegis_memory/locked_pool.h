@@ -49,9 +49,6 @@
 extern "C" {
 #endif
 
-/** aegis_locked_pool_alloc_timeout: wait without an end. */
-#define AEGIS_WAIT_FOREVER UINT64_MAX
-
 typedef struct aegis_locked_pool_shared aegis_locked_pool_shared;
 
 /** A pool for any number of threads. */

@@ -205,6 +205,7 @@ impl AllocError {
             in_use_bytes: 0,
             needed_bytes: 0,
             refused: ptr::null(),
+            refusal: ffi::AEGIS_REFUSED_LIMIT,
             asked: 0,
             allowed: 0,
             what: ffi::AEGIS_WHAT_BYTES,

@@ -10,11 +10,19 @@ typedef struct witness {
     size_t used_bytes;
     size_t limit_bytes;
     size_t destroyed;
+    /* How often a refused charge was told, and what would have been in use. */
+    size_t refused_count;
+    size_t refused_bytes;
     aegis_budget *budget;
 } witness;
 
 static void see(void *context, size_t used_bytes, size_t limit_bytes) {
     witness *w = (witness *)context;
+    if (used_bytes > limit_bytes) {
+        w->refused_count++;
+        w->refused_bytes = used_bytes;
+        return;
+    }
     w->count++;
     w->used_bytes = used_bytes;
     w->limit_bytes = limit_bytes;
@@ -42,6 +50,9 @@ static void pressure_is_told_once_per_rise(void) {
     CHECK_SIZE(half.count, 1);
     CHECK(aegis_budget_charge(child, 11, NULL) == AEGIS_E_LIMIT_EXCEEDED);
     CHECK_SIZE(full.count, 0);
+    CHECK_SIZE(half.refused_count, 1);
+    CHECK_SIZE(full.refused_count, 1);
+    CHECK_SIZE(full.refused_bytes, 101);
     CHECK(aegis_budget_uncharge(child, 41) == AEGIS_OK);
     CHECK(aegis_budget_charge(child, 51, NULL) == AEGIS_OK);
     CHECK_SIZE(half.count, 2);
@@ -127,8 +138,31 @@ static void pressure_function_may_use_the_budget(void) {
     CHECK(aegis_budget_on_pressure(budget, 50, meddle, NULL, &w) == AEGIS_OK);
     CHECK(aegis_budget_charge(budget, 60, NULL) == AEGIS_OK);
     CHECK_SIZE(w.count, 1);
+    CHECK_SIZE(w.refused_count, 0);
     CHECK_SIZE(used(budget), 30);
     CHECK(aegis_budget_uncharge(budget, 30) == AEGIS_OK);
+    aegis_budget_destroy(budget);
+}
+
+/* A pressure function that makes room, when a charge is refused, and asks again itself. */
+static void make_room(void *context, size_t used_bytes, size_t limit_bytes) {
+    witness *w = (witness *)context;
+    see(context, used_bytes, limit_bytes);
+    CHECK(aegis_budget_charge(w->budget, 1000, NULL) == AEGIS_E_LIMIT_EXCEEDED);
+    CHECK(aegis_budget_uncharge(w->budget, 60) == AEGIS_OK);
+}
+
+static void pressure_function_may_make_room_for_a_refused_charge(void) {
+    aegis_budget *budget = aegis_budget_new("b", 100, NULL);
+    witness w = {0};
+    w.budget = budget;
+    CHECK(aegis_budget_charge(budget, 90, NULL) == AEGIS_OK);
+    CHECK(aegis_budget_on_pressure(budget, 100, make_room, NULL, &w) == AEGIS_OK);
+    CHECK(aegis_budget_charge(budget, 20, NULL) == AEGIS_OK);
+    CHECK_SIZE(w.refused_count, 1);
+    CHECK_SIZE(w.refused_bytes, 110);
+    CHECK_SIZE(used(budget), 50);
+    CHECK(aegis_budget_uncharge(budget, 50) == AEGIS_OK);
     aegis_budget_destroy(budget);
 }
 
@@ -138,5 +172,6 @@ int main(void) {
     RUN(pressure_threshold_is_exact_for_small_and_huge_limits);
     RUN(pressure_follows_a_changed_limit);
     RUN(pressure_function_may_use_the_budget);
+    RUN(pressure_function_may_make_room_for_a_refused_charge);
     return check_finish();
 }

@@ -133,6 +133,25 @@ static void charged(void *out, bool fails) {
     CHECK(!fails && aegis_budget_charge(full_budget, 100, (aegis_error *)out) != AEGIS_OK);
 }
 
+static void charged_with_a_wait(void *out, bool fails) {
+    CHECK(!fails &&
+          aegis_budget_charge_timeout(full_budget, 100, 1000, (aegis_error *)out) != AEGIS_OK);
+}
+
+static void guaranteed(void *out, bool fails) {
+    CHECK(!fails &&
+          aegis_budget_set_guarantee(full_budget, HUGE_BYTES, (aegis_error *)out) != AEGIS_OK);
+}
+
+static void weighted(void *out, bool fails) {
+    CHECK(!fails &&
+          aegis_budget_set_weight(full_budget, UINT32_MAX, (aegis_error *)out) != AEGIS_OK);
+}
+
+static void shared_out(void *out, bool fails) {
+    CHECK(!fails && aegis_budget_set_policy(full_budget, 99, (aegis_error *)out) != AEGIS_OK);
+}
+
 /* -- pools: the budget refuses a second slab, or the only block is out -- */
 
 typedef struct limited {
@@ -409,6 +428,10 @@ static const filled_row rows[] = {
     BOTH(aegis_arena_recycler_init, options.error, recycler_made),
     BOTH(aegis_arena_recycler_get, error, recycler_get),
     FILLS(aegis_budget_charge, error, aegis_error, charged),
+    FILLS(aegis_budget_charge_timeout, error, aegis_error, charged_with_a_wait),
+    FILLS(aegis_budget_set_guarantee, error, aegis_error, guaranteed),
+    FILLS(aegis_budget_set_weight, error, aegis_error, weighted),
+    FILLS(aegis_budget_set_policy, error, aegis_error, shared_out),
     FILLS(aegis_pool_last_error, error, aegis_error, no_error_of_pool),
     BOTH(aegis_pool_last_error, error, last_error_of_pool),
     BOTH(aegis_pool_cache_last_error, error, last_error_of_cache),

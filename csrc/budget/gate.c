@@ -1,0 +1,524 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What budgets do that cannot be done by one compare-and-swap: requests that wait in queues,
+ * guarantees, and fair shares. All of it happens under the gate, which is the lock of the root.
+ *
+ * A budget is counted in one of two ways. An open budget has its bytes in its counter, which
+ * charge.c changes without the gate. A gated budget has them in `held_bytes`, which only a thread
+ * with the gate changes. A budget is gated only as long as it must be (must_be_gated). So charges
+ * in a tree without waiters, guarantees and shares never take the gate.
+ *
+ * Invariants of the counters:
+ * 1. The counter of a gated budget is AEGIS_I_COUNTER_GATED. That is more than any charge without
+ *    the gate accepts, and leaves more than AEGIS_I_COUNTER_MAX after any uncharge without the gate
+ *    (counter.h). So both leave it as it is, and come here.
+ * 2. Only a thread with the gate makes a budget gated (aegis_i_gate_freeze, by a compare-and-swap
+ *    from the bytes that it has copied into `held_bytes`) or open (aegis_i_gate_thaw). So no charge
+ *    and no uncharge is lost between the two.
+ * 3. A charge without the gate that began before its budget was gated fails in its
+ *    compare-and-swap, or was counted before.
+ *
+ * Guarantees. A budget's total is what it has in use plus `reserved_bytes`. It claims of its parent
+ * its total, but at least its guarantee (aegis_i_gate_claim).
+ * 4. `reserved_bytes` of a budget is the sum, over its children, of what they claim beyond what
+ * they have in use. It can differ from 0 only if a child has a guarantee, or has such a child. Then
+ *    the budget is gated, and so is that child (must_be_gated, guarded_count).
+ * 5. A charge adds to a budget what its child's claim grows by (look, add_gated), so nothing if
+ *    the child's guarantee covers it. It is refused if the total would be above the limit.
+ * So the bytes that a guarantee keeps free are in the totals of all budgets above, and no other
+ * charge can take them.
+ *
+ * Shares. A budget with the policy AEGIS_BUDGET_FAIR divides among its children that have a weight
+ * what its limit leaves, by these weights (share_of).
+ * 6. `shared_bytes` is the sum of the claims of the children that have a weight. All children of
+ *    such a budget are gated from the beginning, because the policy is chosen before there are any.
+ *
+ * Waiting:
+ * 7. A request that a budget refuses stands in the queue of this budget. The budgets below, which
+ *    have accepted it, have promised it the bytes (aegis_i_gate_wait_at): they are kept for it but
+ *    not counted as in use. The budgets above have not been asked.
+ * 8. A budget whose queue is not empty refuses all other requests (fits). So no request that comes
+ *    later takes what the first one is waiting for.
+ * 9. Each change that makes room serves the queues where it makes room, before the gate is given up
+ *    (aegis_i_gate_serve after an uncharge, a raised limit, a withdrawn request, a lowered
+ *    guarantee). It makes the charge of the first request, or moves that request to the queue of a
+ *    budget further up that refuses it.
+ * So a request that waits is the first that gets what becomes free in front of it (8, 9), and none
+ * sleeps while there is room for it (9): a budget with a queue is gated, so each uncharge comes
+ * here (1). Requests cannot wait for each other in a circle: a request holds promises only below
+ * the budget where it waits, and waits for bytes that are in use or were promised to a request
+ * further up (7).
+ *
+ * In a child process the gate may be broken (base/mutex.h). Then the first thread that needs it
+ * makes the gated budgets on its way open (aegis_i_gate_give_up), and they stay open: a tree whose
+ * gate is broken has no guarantees, shares and queues. If the gate is whole, the child forgets the
+ * waiters of the parent and what was promised to them (renew).
+ *
+ * Source: a semaphore with a queue, as in tokio and Folly, in each budget; guarantees and weights
+ * as in Linux cgroups; moving up a tree of budgets as in Velox' memory arbitration. */
+#if !defined(_WIN32) && !defined(_GNU_SOURCE)
+#define _GNU_SOURCE /* clock_gettime, pthread_condattr_setclock */
+#endif
+
+#include "gate.h"
+#include "../base/arithmetic.h"
+#include "counter.h"
+
+#include <assert.h>
+
+static size_t load(const _Atomic size_t *counter) {
+    return aegis_i_load(counter, memory_order_relaxed);
+}
+
+static void store(_Atomic size_t *counter, size_t value) {
+    aegis_i_store(counter, value, memory_order_relaxed);
+}
+
+static size_t sum_of(size_t a, size_t b) {
+    return a > SIZE_MAX - b ? SIZE_MAX : a + b;
+}
+
+static size_t difference_of(size_t a, size_t b) {
+    return a > b ? a - b : 0;
+}
+
+bool aegis_i_gate_enter(aegis_budget *budget) {
+    aegis_i_gate *gate = &budget->root->gate;
+    if (!aegis_i_mutex_lock(&gate->mutex))
+        return false;
+    if (aegis_i_mutex_take_adoption(&gate->mutex)) {
+        /* The threads that waited or asked reclaimers are not in this process. */
+        gate->generation++;
+        gate->sessions = NULL;
+    }
+    return true;
+}
+
+void aegis_i_gate_leave(aegis_budget *budget) {
+    aegis_i_mutex_unlock(&budget->root->gate.mutex);
+}
+
+void aegis_i_gate_give_up(aegis_budget *budget, const aegis_budget *stop) {
+    for (; budget != stop; budget = budget->parent) {
+        size_t gated = AEGIS_I_COUNTER_GATED;
+        size_t used_bytes = aegis_i_min(load(&budget->held_bytes), AEGIS_I_COUNTER_MAX);
+        /* Of several threads one succeeds. Relaxed: `held_bytes` does not change any more. */
+        (void)aegis_i_cas(&budget->used_bytes, &gated, used_bytes, memory_order_relaxed,
+                          memory_order_relaxed);
+    }
+}
+
+/* Forgets the waiters of a parent process. Returns the budget. */
+static aegis_budget *renew(aegis_budget *budget) {
+    uint64_t generation = budget->root->gate.generation;
+    if (AEGIS_UNLIKELY(budget->generation != generation)) {
+        budget->generation = generation;
+        budget->first_waiter = budget->last_waiter = NULL;
+        budget->promised_bytes = budget->waiting_bytes = 0;
+        budget->waiting_beneath_count = 0;
+        store(&budget->waiting_count, 0);
+    }
+    return budget;
+}
+
+static bool is_gated(const aegis_budget *budget) {
+    return load(&budget->used_bytes) == AEGIS_I_COUNTER_GATED;
+}
+
+static bool is_fair(const aegis_budget *budget) {
+    return budget != NULL &&
+           aegis_i_load(&budget->policy, memory_order_relaxed) == AEGIS_BUDGET_FAIR;
+}
+
+static bool has_share(const aegis_budget *budget) {
+    return is_fair(budget->parent) && aegis_i_load(&budget->weight, memory_order_relaxed) != 0;
+}
+
+static bool must_be_gated(const aegis_budget *budget) {
+    return budget->first_waiter != NULL || budget->promised_bytes != 0 ||
+           load(&budget->guaranteed_bytes) != 0 || budget->guarded_count != 0 || is_fair(budget) ||
+           is_fair(budget->parent) || budget->closed ||
+           load(&budget->held_bytes) > AEGIS_I_COUNTER_MAX;
+}
+
+void aegis_i_gate_freeze(aegis_budget *budget) {
+    size_t used_bytes = load(&budget->used_bytes);
+    while (used_bytes != AEGIS_I_COUNTER_GATED) {
+        store(&budget->held_bytes, used_bytes);
+        /* Release pairs with the acquire in aegis_i_budget_used. */
+        if (aegis_i_cas_weak(&budget->used_bytes, &used_bytes, AEGIS_I_COUNTER_GATED,
+                             memory_order_release, memory_order_relaxed))
+            return;
+    }
+}
+
+void aegis_i_gate_thaw(aegis_budget *budget) {
+    for (; budget != NULL; budget = budget->parent)
+        if (is_gated(budget) && !must_be_gated(renew(budget)))
+            store(&budget->used_bytes, load(&budget->held_bytes));
+}
+
+static size_t total_of(const aegis_budget *budget) {
+    return sum_of(load(&budget->held_bytes), load(&budget->reserved_bytes));
+}
+
+/* What the budget would claim of its parent with that total. */
+static size_t claim_of(const aegis_budget *budget, size_t total_bytes) {
+    size_t guaranteed_bytes =
+        aegis_i_min(load(&budget->guaranteed_bytes), load(&budget->limit_bytes));
+    return aegis_i_max(guaranteed_bytes, total_bytes);
+}
+
+size_t aegis_i_gate_claim(const aegis_budget *budget) {
+    return claim_of(budget, total_of(budget));
+}
+
+/* The fair share of a budget that has a weight, in bytes that it may have in total: its guarantee,
+ * and by weight a part of what the parent's limit leaves beyond all guarantees and beyond what is
+ * not shared. */
+static size_t share_of(const aegis_budget *budget) {
+    const aegis_budget *parent = budget->parent;
+    size_t guaranteed_bytes = load(&budget->guaranteed_bytes);
+    size_t unshared_bytes = difference_of(total_of(parent), parent->shared_bytes);
+    size_t left_bytes = difference_of(load(&parent->limit_bytes), unshared_bytes);
+    left_bytes = difference_of(left_bytes, parent->guarantee_sum_bytes);
+    uint64_t weight = aegis_i_load(&budget->weight, memory_order_relaxed);
+    uint64_t sum = parent->weight_sum;
+    /* The products do not overflow: a weight is at most AEGIS_BUDGET_MAX_WEIGHT, and a sum of
+     * weights is less than 2^40. */
+    uint64_t part = (uint64_t)left_bytes / sum * weight + (uint64_t)left_bytes % sum * weight / sum;
+    return sum_of(guaranteed_bytes, (size_t)part);
+}
+
+size_t aegis_i_gate_cap(const aegis_budget *budget, bool *is_share) {
+    size_t limit_bytes = load(&budget->limit_bytes);
+    *is_share = false;
+    if (!has_share(budget) || load(&budget->parent->limit_bytes) == AEGIS_BUDGET_UNLIMITED)
+        return limit_bytes;
+    size_t share_bytes = share_of(budget);
+    *is_share = share_bytes < limit_bytes;
+    return aegis_i_min(share_bytes, limit_bytes);
+}
+
+/* Whether a gated budget accepts a charge of `take_bytes` to its total. If not, `why` says why. */
+static bool fits(aegis_budget *budget, size_t take_bytes, const aegis_i_budget_waiter *self,
+                 aegis_i_refusal *why) {
+    bool is_share;
+    size_t cap_bytes = aegis_i_gate_cap(budget, &is_share);
+    size_t kept_bytes = sum_of(total_of(budget), budget->promised_bytes);
+    why->status = budget->closed ? AEGIS_E_CLOSED : AEGIS_E_LIMIT_EXCEEDED;
+    why->reason = is_share ? AEGIS_REFUSED_SHARE : AEGIS_REFUSED_LIMIT;
+    if (!budget->closed && budget->first_waiter != NULL && budget->first_waiter != self) {
+        why->reason = AEGIS_REFUSED_QUEUE;
+        kept_bytes = sum_of(kept_bytes, budget->waiting_bytes);
+    }
+    why->limit_bytes = cap_bytes;
+    why->in_use_bytes = kept_bytes;
+    return !budget->closed && why->reason != AEGIS_REFUSED_QUEUE && take_bytes <= cap_bytes &&
+           kept_bytes <= cap_bytes - take_bytes;
+}
+
+/* Whether an open budget accepts the charge. One that is to have more in use than its counter can
+ * say becomes gated. */
+static bool fits_open(aegis_budget *budget, size_t size_bytes, aegis_i_refusal *why) {
+    size_t limit_bytes = load(&budget->limit_bytes);
+    size_t used_bytes = load(&budget->used_bytes);
+    why->status = AEGIS_E_LIMIT_EXCEEDED;
+    why->reason = AEGIS_REFUSED_LIMIT;
+    why->limit_bytes = limit_bytes;
+    why->in_use_bytes = used_bytes;
+    if (size_bytes > limit_bytes || used_bytes > limit_bytes - size_bytes)
+        return false;
+    if (size_bytes > AEGIS_I_COUNTER_MAX || used_bytes > AEGIS_I_COUNTER_MAX - size_bytes)
+        aegis_i_gate_freeze(budget);
+    return true;
+}
+
+/* Looks at each budget from `budget` up. Returns the first that refuses, or NULL. */
+static aegis_budget *look(aegis_i_path *path, aegis_budget *budget, const aegis_budget *stop,
+                          size_t size_bytes, const aegis_i_budget_waiter *self,
+                          aegis_i_refusal *why) {
+    size_t take_bytes = size_bytes;
+    size_t i = 0;
+    for (; budget != stop; budget = budget->parent, i++) {
+        bool promised = self != NULL && i < self->promised_count;
+        (void)renew(budget);
+        if (!is_gated(budget) && !fits_open(budget, take_bytes, why))
+            break;
+        path->budgets[i] = budget;
+        path->take_bytes[i] = take_bytes;
+        if (!is_gated(budget))
+            continue;
+        if (!promised && (take_bytes != 0 || budget->closed) &&
+            !fits(budget, take_bytes, self, why))
+            break;
+        size_t total_bytes = total_of(budget);
+        take_bytes = claim_of(budget, total_bytes + take_bytes) - claim_of(budget, total_bytes);
+    }
+    path->count = i;
+    return budget != stop ? budget : NULL;
+}
+
+/* Counts a change of a child's claim in the budget that divides its room among its children. */
+static void count_share(aegis_budget *budget, const aegis_budget *child, size_t more_bytes,
+                        size_t less_bytes) {
+    if (child != NULL && child->parent == budget && has_share(child))
+        budget->shared_bytes = difference_of(budget->shared_bytes + more_bytes, less_bytes);
+}
+
+/* Adds to number i of the path, which has accepted the bytes. False: it is open, and has become too
+ * full. */
+static bool add(aegis_i_path *path, size_t i, size_t size_bytes,
+                const aegis_i_budget_waiter *self) {
+    aegis_budget *budget = path->budgets[i];
+    size_t take_bytes = path->take_bytes[i];
+    if (!is_gated(budget)) {
+        size_t most_bytes = load(&budget->counter_limit_bytes);
+        path->used_bytes[i] = load(&budget->used_bytes);
+        return size_bytes <= most_bytes && aegis_i_counter_add(budget, &path->used_bytes[i],
+                                                               size_bytes, most_bytes - size_bytes);
+    }
+    path->used_bytes[i] = load(&budget->held_bytes);
+    store(&budget->held_bytes, path->used_bytes[i] + size_bytes);
+    store(&budget->reserved_bytes, load(&budget->reserved_bytes) - (size_bytes - take_bytes));
+    count_share(budget, i != 0 ? path->budgets[i - 1] : NULL, take_bytes, 0);
+    if (self != NULL && i < self->promised_count)
+        budget->promised_bytes = difference_of(budget->promised_bytes, size_bytes);
+    return true;
+}
+
+aegis_budget *aegis_i_gate_charge(aegis_i_path *path, aegis_budget *budget,
+                                  const aegis_budget *stop, size_t size_bytes,
+                                  const aegis_i_budget_waiter *self, aegis_i_refusal *why) {
+    aegis_budget *refusing = look(path, budget, stop, size_bytes, self, why);
+    if (refusing == NULL) {
+        size_t i = path->count;
+        while (i != 0 && add(path, i - 1, size_bytes, self))
+            i--;
+        if (i != 0) {
+            /* All budgets with promises are gated, so none of them is among those that were added
+             * to. */
+            refusing = path->budgets[i - 1];
+            (void)fits_open(refusing, size_bytes, why);
+            if (i < path->count)
+                aegis_i_gate_uncharge(path->budgets[i], path->budgets[i - 1], stop, size_bytes);
+        }
+    }
+    if (refusing != NULL) {
+        why->budget = refusing;
+        why->needed_bytes = size_bytes;
+        return refusing;
+    }
+    for (size_t i = 0; i < path->count; i++)
+        aegis_i_peak_raise(path->budgets[i], path->used_bytes[i] + size_bytes);
+    return NULL;
+}
+
+void aegis_i_gate_subtract_open(aegis_budget *budget, size_t size_bytes) {
+    size_t used_bytes = load(&budget->used_bytes);
+    while (!aegis_i_cas_weak(&budget->used_bytes, &used_bytes,
+                             difference_of(used_bytes, size_bytes), memory_order_relaxed,
+                             memory_order_relaxed))
+        continue;
+}
+
+void aegis_i_gate_uncharge(aegis_budget *budget, const aegis_budget *child,
+                           const aegis_budget *stop, size_t size_bytes) {
+    /* What the total of the budget falls by. */
+    size_t give_bytes = size_bytes;
+    for (; budget != stop; child = budget, budget = budget->parent) {
+        if (!is_gated(renew(budget))) {
+            aegis_i_gate_subtract_open(budget, size_bytes);
+            continue;
+        }
+        size_t used_bytes = load(&budget->held_bytes);
+        size_t taken_bytes = aegis_i_min(used_bytes, size_bytes);
+        size_t claim_bytes = aegis_i_gate_claim(budget);
+        give_bytes = aegis_i_min(give_bytes, taken_bytes);
+        store(&budget->held_bytes, used_bytes - taken_bytes);
+        store(&budget->reserved_bytes, load(&budget->reserved_bytes) + (taken_bytes - give_bytes));
+        count_share(budget, child, 0, give_bytes);
+        give_bytes = claim_bytes - aegis_i_gate_claim(budget);
+    }
+}
+
+/* As aegis_i_gate_shift_claim. `counted`: the parent's shares have the new claim already. */
+static void shift_claim(aegis_budget *budget, size_t old_bytes, bool counted) {
+    size_t new_bytes = aegis_i_gate_claim(budget);
+    for (aegis_budget *node = budget->parent; node != NULL && new_bytes != old_bytes;
+         budget = node, node = node->parent) {
+        size_t claim_bytes = aegis_i_gate_claim(renew(node));
+        size_t reserved_bytes = load(&node->reserved_bytes);
+        store(&node->reserved_bytes, difference_of(reserved_bytes + new_bytes, old_bytes));
+        if (!counted)
+            count_share(node, budget, new_bytes, old_bytes);
+        counted = false;
+        old_bytes = claim_bytes;
+        new_bytes = aegis_i_gate_claim(node);
+    }
+}
+
+void aegis_i_gate_shift_claim(aegis_budget *budget, size_t old_bytes) {
+    shift_claim(budget, old_bytes, false);
+}
+
+/* Adds what a budget counts for its parent's shares, or takes it away. */
+static void count_terms(aegis_budget *budget, bool counted) {
+    aegis_budget *parent = budget->parent;
+    uint32_t weight = aegis_i_load(&budget->weight, memory_order_relaxed);
+    size_t guaranteed_bytes = load(&budget->guaranteed_bytes);
+    if (!has_share(budget))
+        return;
+    size_t claim_bytes = aegis_i_gate_claim(budget);
+    parent->weight_sum += counted ? weight : 0 - (uint64_t)weight;
+    parent->guarantee_sum_bytes += counted ? guaranteed_bytes : 0 - guaranteed_bytes;
+    parent->shared_bytes += counted ? claim_bytes : 0 - claim_bytes;
+}
+
+void aegis_i_gate_join(aegis_budget *budget) {
+    if (!is_fair(budget->parent))
+        return;
+    aegis_i_gate_freeze(budget);
+    count_terms(budget, true);
+}
+
+/* Tells the ancestors that a budget, or one beneath it, has a guarantee now, or has none any more.
+ */
+static void guard(aegis_budget *budget, bool guarded) {
+    for (aegis_budget *node = budget->parent; node != NULL; node = node->parent) {
+        aegis_i_gate_freeze(node);
+        node->guarded_count += guarded ? 1 : SIZE_MAX;
+    }
+}
+
+void aegis_i_gate_set_terms(aegis_budget *budget, size_t guaranteed_bytes, uint32_t weight) {
+    bool was_guarded = load(&budget->guaranteed_bytes) != 0;
+    if (guaranteed_bytes != 0)
+        aegis_i_gate_freeze(budget);
+    if (was_guarded != (guaranteed_bytes != 0))
+        guard(budget, guaranteed_bytes != 0);
+    size_t claim_bytes = aegis_i_gate_claim(budget);
+    count_terms(budget, false);
+    store(&budget->guaranteed_bytes, guaranteed_bytes);
+    aegis_i_store(&budget->weight, weight, memory_order_relaxed);
+    count_terms(budget, true);
+    shift_claim(budget, claim_bytes, true);
+}
+
+void aegis_i_gate_part(aegis_budget *budget) {
+    aegis_i_gate_set_terms(budget, 0, aegis_i_load(&budget->weight, memory_order_relaxed));
+    count_terms(budget, false);
+}
+
+size_t aegis_i_gate_lacking(aegis_budget *charged, const aegis_budget *budget, size_t size_bytes) {
+    size_t take_bytes = size_bytes;
+    for (aegis_budget *node = charged; node != NULL; node = node->parent) {
+        bool gated = is_gated(renew(node)), is_share = false;
+        size_t total_bytes = gated ? total_of(node) : load(&node->used_bytes);
+        if (node == budget) {
+            size_t cap_bytes = gated ? aegis_i_gate_cap(node, &is_share) : load(&node->limit_bytes);
+            size_t kept_bytes = sum_of(total_bytes, node->promised_bytes);
+            return difference_of(sum_of(kept_bytes, take_bytes), cap_bytes);
+        }
+        if (gated)
+            take_bytes =
+                claim_of(node, sum_of(total_bytes, take_bytes)) - claim_of(node, total_bytes);
+    }
+    return 0;
+}
+
+static void enqueue(aegis_i_budget_waiter *waiter, aegis_budget *budget) {
+    aegis_i_gate_freeze(budget);
+    waiter->at = budget;
+    waiter->next = NULL;
+    waiter->previous = budget->last_waiter;
+    if (budget->last_waiter != NULL)
+        budget->last_waiter->next = waiter;
+    else
+        budget->first_waiter = waiter;
+    budget->last_waiter = waiter;
+    budget->waiting_bytes = sum_of(budget->waiting_bytes, waiter->size_bytes);
+    store(&budget->waiting_count, load(&budget->waiting_count) + 1);
+    if (budget->parent != NULL)
+        renew(budget->parent)->waiting_beneath_count++;
+}
+
+static void dequeue(aegis_i_budget_waiter *waiter) {
+    aegis_budget *budget = waiter->at;
+    if (waiter->next != NULL)
+        waiter->next->previous = waiter->previous;
+    else
+        budget->last_waiter = waiter->previous;
+    if (waiter->previous != NULL)
+        waiter->previous->next = waiter->next;
+    else
+        budget->first_waiter = waiter->next;
+    waiter->at = NULL;
+    budget->waiting_bytes = difference_of(budget->waiting_bytes, waiter->size_bytes);
+    store(&budget->waiting_count, load(&budget->waiting_count) - 1);
+    if (budget->parent != NULL)
+        budget->parent->waiting_beneath_count--;
+}
+
+void aegis_i_gate_wait_at(aegis_i_budget_waiter *waiter, aegis_budget *refusing) {
+    size_t i = 0;
+    for (aegis_budget *node = waiter->budget; node != refusing; node = node->parent, i++)
+        if (i >= waiter->promised_count) {
+            aegis_i_gate_freeze(node);
+            node->promised_bytes += waiter->size_bytes;
+        }
+    waiter->promised_count = i;
+    enqueue(waiter, refusing);
+}
+
+void aegis_i_gate_forget(aegis_i_budget_waiter *waiter) {
+    if (waiter->generation != waiter->budget->root->gate.generation)
+        return;
+    if (waiter->at != NULL)
+        dequeue(waiter);
+    aegis_budget *node = waiter->budget;
+    for (size_t i = 0; i < waiter->promised_count; i++, node = node->parent)
+        node->promised_bytes = difference_of(node->promised_bytes, waiter->size_bytes);
+    waiter->promised_count = 0;
+}
+
+/* Tries the first request of a queue. False: it stays where it is. */
+static bool advance(aegis_i_budget_waiter *waiter) {
+    aegis_i_refusal why;
+    aegis_budget *at = waiter->at;
+    aegis_budget *refusing =
+        aegis_i_gate_charge(&waiter->path, waiter->budget, NULL, waiter->size_bytes, waiter, &why);
+    if (refusing == at)
+        return false;
+    dequeue(waiter);
+    if (refusing != NULL) {
+        aegis_i_gate_wait_at(waiter, refusing);
+        return true;
+    }
+    waiter->promised_count = 0;
+    waiter->status = AEGIS_OK;
+    waiter->settle(waiter);
+    return true;
+}
+
+static void serve_queue(aegis_budget *budget) {
+    while (renew(budget)->first_waiter != NULL && advance(budget->first_waiter))
+        continue;
+}
+
+/* Serves the children of a budget that divides its room among them. */
+static void serve_shares(aegis_budget *budget) {
+    if (!is_fair(budget) || budget->waiting_beneath_count == 0 ||
+        !aegis_i_mutex_lock(&budget->lock))
+        return;
+    for (aegis_budget *child = budget->first_child; child != NULL; child = child->next_sibling)
+        serve_queue(child);
+    aegis_i_mutex_unlock(&budget->lock);
+}
+
+void aegis_i_gate_serve(aegis_budget *budget) {
+    for (aegis_budget *node = budget; node != NULL; node = node->parent) {
+        serve_queue(node);
+        serve_shares(node);
+    }
+    aegis_i_gate_thaw(budget);
+}

@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Charges and uncharges under the gate, the lock of a tree of budgets. Not installed.
+ *
+ * A file that includes this header defines _GNU_SOURCE first, except on Windows. */
+#ifndef AEGIS_MEMORY_I_BUDGET_GATE_H
+#define AEGIS_MEMORY_I_BUDGET_GATE_H
+
+#include "refusal.h"
+#include "state.h"
+
+/* Takes the gate of the budget's tree. False: it cannot be had in this process (see base/mutex.h).
+ */
+AEGIS_I_HIDDEN bool aegis_i_gate_enter(aegis_budget *budget);
+AEGIS_I_HIDDEN void aegis_i_gate_leave(aegis_budget *budget);
+/* Makes each gated counter up to `stop` an open one, because the gate cannot be had in this
+ * process. The guarantees, weights and promises are void then. */
+AEGIS_I_HIDDEN void aegis_i_gate_give_up(aegis_budget *budget, const aegis_budget *stop);
+
+/* Subtracts from an open budget, but not below 0. */
+AEGIS_I_HIDDEN void aegis_i_gate_subtract_open(aegis_budget *budget, size_t size_bytes);
+
+/* All functions below are called with the gate. */
+
+/* Counts the bytes in use of a budget under the gate. */
+AEGIS_I_HIDDEN void aegis_i_gate_freeze(aegis_budget *budget);
+/* Lets each budget from `budget` up to the root be counted without the gate if it can be. */
+AEGIS_I_HIDDEN void aegis_i_gate_thaw(aegis_budget *budget);
+
+/* Makes a charge, to the budgets from `budget` up to, and without, `stop`. `self` is the request
+ * that waits, or NULL. NULL: it was made, and `path` says what was in use before. Otherwise the
+ * budget that refuses, and `why`; nothing has changed. */
+AEGIS_I_HIDDEN aegis_budget *aegis_i_gate_charge(aegis_i_path *path, aegis_budget *budget,
+                                                 const aegis_budget *stop, size_t size_bytes,
+                                                 const aegis_i_budget_waiter *self,
+                                                 aegis_i_refusal *why);
+/* Takes bytes off the budgets from `budget` up to, and without, `stop`. They were charged to
+ * `child`, whose counter is not gated and has less already, or to `budget` itself if that is NULL.
+ */
+AEGIS_I_HIDDEN void aegis_i_gate_uncharge(aegis_budget *budget, const aegis_budget *child,
+                                          const aegis_budget *stop, size_t size_bytes);
+/* What must be free at `budget` so that the request is not refused there; 0 when it is not. */
+AEGIS_I_HIDDEN size_t aegis_i_gate_lacking(aegis_budget *charged, const aegis_budget *budget,
+                                           size_t size_bytes);
+
+/* What a budget claims of its parent: what it has in use and keeps free, but at least its
+ * guarantee.
+ */
+AEGIS_I_HIDDEN size_t aegis_i_gate_claim(const aegis_budget *budget);
+/* Tells the budgets above that the claim of a budget was `old_bytes` and has changed, although no
+ * bytes were charged. */
+AEGIS_I_HIDDEN void aegis_i_gate_shift_claim(aegis_budget *budget, size_t old_bytes);
+/* The most that a budget may have in total now: its limit, or its fair share if that is less. */
+AEGIS_I_HIDDEN size_t aegis_i_gate_cap(const aegis_budget *budget, bool *is_share);
+
+/* Counts a new child of a budget that divides its room among its children. */
+AEGIS_I_HIDDEN void aegis_i_gate_join(aegis_budget *budget);
+/* Takes a budget that is being freed out of what its ancestors count. */
+AEGIS_I_HIDDEN void aegis_i_gate_part(aegis_budget *budget);
+/* Sets what a budget is guaranteed, and its weight. The ancestors have room for the claim. */
+AEGIS_I_HIDDEN void aegis_i_gate_set_terms(aegis_budget *budget, size_t guaranteed_bytes,
+                                           uint32_t weight);
+
+/* Puts a request at the end of the queue of the budget that has refused it. */
+AEGIS_I_HIDDEN void aegis_i_gate_wait_at(aegis_i_budget_waiter *waiter, aegis_budget *refusing);
+/* Takes a request out of its queue, and its promises back. */
+AEGIS_I_HIDDEN void aegis_i_gate_forget(aegis_i_budget_waiter *waiter);
+/* Makes the charges of the requests that wait at the budgets from `budget` up, as far as there is
+ * room now, then lets the budgets be counted without the gate where they can be. */
+AEGIS_I_HIDDEN void aegis_i_gate_serve(aegis_budget *budget);
+
+#endif

@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Registering reclaimers, and removing them: see reclaim.c. */
+#if !defined(_WIN32) && !defined(_GNU_SOURCE)
+#define _GNU_SOURCE /* for condition.h */
+#endif
+
+#include "reclaimer.h"
+#include "gate.h"
+#include "reclaim.h"
+
+#include <stdlib.h>
+
+aegis_status aegis_budget_on_reclaim(aegis_budget *budget, int32_t priority, uint32_t flags,
+                                     aegis_budget_reclaim_fn function,
+                                     void (*destroy)(void *context), void *context,
+                                     aegis_budget_reclaimer **reclaimer) {
+    if (function == NULL || (flags & ~AEGIS_RECLAIM_OWN_LAST) != 0)
+        return AEGIS_E_INVALID;
+    aegis_budget_reclaimer *made = (aegis_budget_reclaimer *)calloc(1, sizeof *made);
+    if (made == NULL)
+        return AEGIS_E_OUT_OF_MEMORY;
+    made->budget = budget;
+    made->function = function;
+    made->destroy = destroy;
+    made->context = context;
+    made->priority = priority;
+    made->flags = flags;
+    atomic_init(&made->reference_count, reclaimer != NULL ? 2 : 1);
+    if (!aegis_i_gate_enter(budget)) {
+        free(made);
+        return AEGIS_E_FORKED;
+    }
+    aegis_i_gate *gate = &budget->root->gate;
+    made->next = gate->reclaimers;
+    gate->reclaimers = made;
+    /* Relaxed: a charge that does not see it yet began before this call returned. */
+    aegis_i_store(&gate->has_reclaimers, 1, memory_order_relaxed);
+    aegis_i_gate_leave(budget);
+    if (reclaimer != NULL) {
+        (void)aegis_budget_retain(budget);
+        *reclaimer = made;
+    }
+    return AEGIS_OK;
+}
+
+void aegis_budget_reclaimer_remove(aegis_budget_reclaimer *reclaimer) {
+    if (reclaimer == NULL)
+        return;
+    /* The handle has a reference to the budget, so that is there. */
+    aegis_budget *budget = reclaimer->budget;
+    if (aegis_i_gate_enter(budget)) {
+        aegis_budget_reclaimer **link = &budget->root->gate.reclaimers;
+        while (*link != reclaimer)
+            link = &(*link)->next;
+        *link = reclaimer->next;
+        aegis_i_gate_leave(budget);
+        aegis_i_reclaimer_drop(reclaimer);
+    }
+    aegis_i_reclaimer_drop(reclaimer);
+    aegis_budget_destroy(budget);
+}
+
+size_t aegis_i_budget_reclaimer_bytes(void) {
+    return sizeof(aegis_budget_reclaimer);
+}

@@ -1,0 +1,125 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The terms of a budget: its limit, its guarantee, its weight and its policy, all of which may
+ * change at run time. What they mean for charges is in gate.c. */
+#if !defined(_WIN32) && !defined(_GNU_SOURCE)
+#define _GNU_SOURCE /* for condition.h */
+#endif
+
+#include "../base/arithmetic.h"
+#include "gate.h"
+#include "pressure.h"
+#include "reclaim.h"
+
+/* The record to fill in, which the caller may not want. */
+static aegis_error *record(aegis_error *wanted, aegis_error *unwanted) {
+    return wanted != NULL ? wanted : unwanted;
+}
+
+static void store_limit(aegis_budget *budget, size_t limit_bytes) {
+    aegis_i_store(&budget->limit_bytes, limit_bytes, memory_order_relaxed);
+    aegis_i_store(&budget->counter_limit_bytes, aegis_i_min(limit_bytes, AEGIS_I_COUNTER_MAX),
+                  memory_order_relaxed);
+}
+
+void aegis_budget_set_limit(aegis_budget *budget, size_t limit_bytes) {
+    bool has_gate = aegis_i_gate_enter(budget);
+    size_t old_bytes = aegis_i_load(&budget->limit_bytes, memory_order_relaxed);
+    if (has_gate) {
+        size_t claim_bytes = aegis_i_gate_claim(budget);
+        store_limit(budget, limit_bytes);
+        /* A limit below the guarantee bounds it. */
+        aegis_i_gate_shift_claim(budget, claim_bytes);
+        aegis_i_gate_serve(budget);
+        aegis_i_gate_leave(budget);
+    } else {
+        store_limit(budget, limit_bytes);
+    }
+    if (aegis_i_budget_used(budget) > limit_bytes)
+        aegis_i_reclaim_excess(budget);
+    aegis_i_tell_limit(budget, old_bytes);
+}
+
+/* Why the ancestors do not accept that the claim of a budget grows; NULL: they do. */
+static aegis_budget *find_refusing(aegis_budget *budget, size_t guaranteed_bytes,
+                                   aegis_i_refusal *why) {
+    size_t old_bytes = aegis_i_gate_claim(budget);
+    size_t own_bytes =
+        aegis_i_budget_used(budget) + aegis_i_load(&budget->reserved_bytes, memory_order_relaxed);
+    size_t more_bytes = aegis_i_max(guaranteed_bytes, own_bytes);
+    more_bytes = more_bytes > old_bytes ? more_bytes - old_bytes : 0;
+    aegis_budget *parent = budget->parent;
+    for (aegis_budget *node = parent; node != NULL; node = node->parent) {
+        if (aegis_i_gate_lacking(parent, node, more_bytes) == 0)
+            continue;
+        memset(why, 0, sizeof *why);
+        why->status = AEGIS_E_LIMIT_EXCEEDED;
+        why->budget = node;
+        why->limit_bytes = aegis_i_load(&node->limit_bytes, memory_order_relaxed);
+        why->in_use_bytes =
+            aegis_i_budget_used(node) + aegis_i_load(&node->reserved_bytes, memory_order_relaxed);
+        why->needed_bytes = more_bytes;
+        return node;
+    }
+    return NULL;
+}
+
+aegis_status aegis_budget_set_guarantee(aegis_budget *budget, size_t guaranteed_bytes,
+                                        aegis_error *error) {
+    aegis_error unwanted;
+    error = record(error, &unwanted);
+    aegis_i_refusal why = {AEGIS_E_FORKED, AEGIS_REFUSED_LIMIT, NULL, 0, 0, 0};
+    size_t limit_bytes = aegis_i_load(&budget->limit_bytes, memory_order_relaxed);
+    if (guaranteed_bytes > aegis_i_min(limit_bytes, PTRDIFF_MAX)) {
+        return aegis_i_error_refuse(error, AEGIS_E_INVALID, AEGIS_WHAT_GUARANTEE, guaranteed_bytes,
+                                    aegis_i_min(limit_bytes, PTRDIFF_MAX));
+    }
+    if (aegis_i_gate_enter(budget)) {
+        why.status = AEGIS_OK;
+        if (find_refusing(budget, guaranteed_bytes, &why) == NULL)
+            aegis_i_gate_set_terms(budget, guaranteed_bytes,
+                                   aegis_i_load(&budget->weight, memory_order_relaxed));
+        aegis_i_gate_serve(budget);
+        aegis_i_gate_leave(budget);
+    }
+    if (why.status != AEGIS_OK)
+        aegis_i_explain_charge(&why, guaranteed_bytes, error);
+    return why.status;
+}
+
+aegis_status aegis_budget_set_weight(aegis_budget *budget, uint32_t weight, aegis_error *error) {
+    aegis_error unwanted;
+    error = record(error, &unwanted);
+    if (weight > AEGIS_BUDGET_MAX_WEIGHT)
+        return aegis_i_error_refuse(error, AEGIS_E_INVALID, AEGIS_WHAT_WEIGHT, weight,
+                                    AEGIS_BUDGET_MAX_WEIGHT);
+    if (!aegis_i_gate_enter(budget))
+        return aegis_i_error_refuse(error, AEGIS_E_FORKED, AEGIS_WHAT_WEIGHT, weight, 0);
+    aegis_i_gate_set_terms(budget, aegis_i_load(&budget->guaranteed_bytes, memory_order_relaxed),
+                           weight);
+    aegis_i_gate_serve(budget);
+    aegis_i_gate_leave(budget);
+    return AEGIS_OK;
+}
+
+aegis_status aegis_budget_set_policy(aegis_budget *budget, uint32_t policy, aegis_error *error) {
+    aegis_error unwanted;
+    error = record(error, &unwanted);
+    aegis_status status = AEGIS_E_BUSY;
+    if (policy > AEGIS_BUDGET_FAIR)
+        return aegis_i_error_refuse(error, AEGIS_E_INVALID, AEGIS_WHAT_POLICY, policy,
+                                    AEGIS_BUDGET_FAIR);
+    if (!aegis_i_gate_enter(budget))
+        return aegis_i_error_refuse(error, AEGIS_E_FORKED, AEGIS_WHAT_POLICY, policy, 0);
+    /* New children join with the gate, so the list does not change here. */
+    if (budget->first_child == NULL && aegis_i_budget_used(budget) == 0) {
+        status = AEGIS_OK;
+        aegis_i_store(&budget->policy, policy, memory_order_relaxed);
+        if (policy == AEGIS_BUDGET_FAIR)
+            aegis_i_gate_freeze(budget);
+    }
+    aegis_i_gate_thaw(budget);
+    aegis_i_gate_leave(budget);
+    if (status != AEGIS_OK)
+        return aegis_i_error_refuse(error, status, AEGIS_WHAT_POLICY, policy, 0);
+    return AEGIS_OK;
+}

@@ -1,0 +1,140 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Charges that wait for room, and the end of all waiting when a budget is closed. The queues are in
+ * gate.c.
+ *
+ * Invariants:
+ * 1. A request is looked at and put into a queue in one step under the gate (aegis_i_budget_wait).
+ *    So no room becomes free in between.
+ * 2. Only a thread with the gate changes `status` of a request, once, and then wakes its thread
+ *    before it gives the gate up. A thread that finds AEGIS_PENDING with the gate is in a queue.
+ * 3. The thread takes its request out of the queue with the gate before it returns or ends
+ *    (aegis_i_budget_wait, give_up), unless another thread has settled it. So no queue has a
+ * request whose thread is gone. What was promised to it or charged for it goes to those behind it.
+ */
+#if !defined(_WIN32) && !defined(_GNU_SOURCE)
+#define _GNU_SOURCE /* clock_gettime, pthread_condattr_setclock */
+#endif
+
+#include "wait.h"
+#include "../base/arithmetic.h"
+
+static void wake(aegis_i_budget_waiter *waiter) {
+    aegis_i_condition_signal(&waiter->arrived);
+}
+
+/* Makes a request that has no charge yet. */
+static void begin(aegis_i_budget_waiter *waiter, aegis_budget *budget, size_t size_bytes) {
+    memset(waiter, 0, sizeof *waiter);
+    waiter->budget = budget;
+    waiter->size_bytes = size_bytes;
+    waiter->status = AEGIS_PENDING;
+    waiter->generation = budget->root->gate.generation;
+}
+
+/* A thread that does not want its request any more makes room for the others. It has the gate,
+ * which is given up. */
+static void withdraw(aegis_i_budget_waiter *waiter) {
+    if (waiter->status == AEGIS_OK)
+        aegis_i_gate_uncharge(waiter->budget, NULL, NULL, waiter->size_bytes);
+    aegis_i_gate_forget(waiter);
+    aegis_i_gate_serve(waiter->budget);
+    aegis_i_gate_leave(waiter->budget);
+}
+
+/* The thread is cancelled while it waits; it has the gate. */
+static void give_up(void *context) {
+    aegis_i_budget_waiter *waiter = (aegis_i_budget_waiter *)context;
+    aegis_i_condition_fini(&waiter->arrived);
+    withdraw(waiter);
+}
+
+/* Refuses a request whose budget cannot be charged any more. */
+static aegis_status refuse(const aegis_budget *budget, size_t size_bytes, aegis_status status,
+                           aegis_i_refusal *why) {
+    memset(why, 0, sizeof *why);
+    why->status = status;
+    why->budget = budget;
+    why->needed_bytes = size_bytes;
+    return status;
+}
+
+aegis_status aegis_i_budget_wait(aegis_budget *budget, size_t size_bytes, uint64_t wait_ns,
+                                 aegis_i_path *path, aegis_i_refusal *why) {
+    aegis_i_budget_waiter waiter;
+    uint64_t deadline_ns = aegis_i_deadline_ns(wait_ns);
+    if (!aegis_i_gate_enter(budget))
+        return refuse(budget, size_bytes, AEGIS_E_FORKED, why);
+    begin(&waiter, budget, size_bytes);
+    waiter.settle = wake;
+    aegis_budget *refusing = aegis_i_gate_charge(path, budget, NULL, size_bytes, NULL, why);
+    if (refusing == NULL || why->status == AEGIS_E_CLOSED ||
+        !aegis_i_condition_init(&waiter.arrived)) {
+        aegis_i_gate_thaw(budget);
+        aegis_i_gate_leave(budget);
+        return refusing == NULL ? AEGIS_OK : why->status;
+    }
+    aegis_i_gate_wait_at(&waiter, refusing);
+    while (waiter.status == AEGIS_PENDING &&
+           (deadline_ns == UINT64_MAX || aegis_i_now_ns() < deadline_ns))
+        aegis_i_condition_wait(&waiter.arrived, &budget->root->gate.mutex, deadline_ns, give_up,
+                               &waiter);
+    aegis_i_condition_fini(&waiter.arrived);
+    if (waiter.status == AEGIS_OK) {
+        *path = waiter.path;
+    } else if (waiter.status == AEGIS_PENDING) {
+        /* The time is up. The last attempt says how things are now. */
+        aegis_i_gate_forget(&waiter);
+        refusing = aegis_i_gate_charge(path, budget, NULL, size_bytes, NULL, why);
+        waiter.status = refusing == NULL ? AEGIS_OK : why->status;
+        aegis_i_gate_serve(budget);
+    } else {
+        (void)refuse(budget, size_bytes, waiter.status, why);
+    }
+    aegis_i_gate_leave(budget);
+    return waiter.status;
+}
+
+static bool is_beneath(const aegis_budget *budget, const aegis_budget *top) {
+    while (budget != NULL && budget != top)
+        budget = budget->parent;
+    return budget != NULL;
+}
+
+/* Ends the waiting in a queue of all requests that are to charge `closed` or a budget beneath it.
+ */
+static void close_queue(aegis_budget *budget, const aegis_budget *closed) {
+    aegis_i_budget_waiter *next;
+    if (budget->generation != budget->root->gate.generation)
+        return;
+    for (aegis_i_budget_waiter *waiter = budget->first_waiter; waiter != NULL; waiter = next) {
+        next = waiter->next;
+        if (!is_beneath(waiter->budget, closed))
+            continue;
+        aegis_i_gate_forget(waiter);
+        waiter->status = AEGIS_E_CLOSED;
+        waiter->settle(waiter);
+    }
+}
+
+/* The same for all queues beneath a budget. AEGIS_BUDGET_MAX_DEPTH bounds the recursion. */
+static void close_queues_beneath(aegis_budget *budget) {
+    if (!aegis_i_mutex_lock(&budget->lock))
+        return;
+    for (aegis_budget *child = budget->first_child; child != NULL; child = child->next_sibling) {
+        close_queue(child, budget);
+        close_queues_beneath(child);
+    }
+    aegis_i_mutex_unlock(&budget->lock);
+}
+
+void aegis_budget_close(aegis_budget *budget) {
+    if (!aegis_i_gate_enter(budget))
+        return;
+    budget->closed = true;
+    aegis_i_gate_freeze(budget);
+    for (aegis_budget *node = budget; node != NULL; node = node->parent)
+        close_queue(node, budget);
+    close_queues_beneath(budget);
+    aegis_i_gate_serve(budget);
+    aegis_i_gate_leave(budget);
+}
