@@ -76,6 +76,8 @@ static const struct {
     [AEGIS_WHAT_MEMORY] = {"the use of ", " bytes of the caller's memory"},
     [AEGIS_WHAT_POLICY] = {"policy number ", ""},
     [AEGIS_WHAT_LEVELS] = {"", " levels of budgets"},
+    [AEGIS_WHAT_GUARANTEE] = {"a guarantee of ", " bytes"},
+    [AEGIS_WHAT_WEIGHT] = {"a weight of ", ""},
 };
 
 /* A number that is above or below its bound. */
@@ -84,6 +86,20 @@ static void explain_number(aegis_i_text *text, const aegis_error *error) {
     aegis_i_text_add(text, "invalid argument: %s%zu%s requested, %s %zu allowed",
                      counted[error->what].before, error->asked, counted[error->what].behind, bound,
                      error->allowed);
+}
+
+/* A share of the system's memory that cannot be had. */
+static void explain_share(aegis_i_text *text, const aegis_error *error) {
+    if (error->status == AEGIS_E_UNSUPPORTED) {
+        aegis_i_text_add(text, "the system does not say how much memory it has");
+        return;
+    }
+    aegis_i_text_add(text, "invalid argument: a share ");
+    if (error->asked == 0)
+        aegis_i_text_add(text, "that is not above 0");
+    else
+        aegis_i_text_add(text, "of %zu percent", error->asked);
+    aegis_i_text_add(text, " requested, above 0 and at most %zu percent allowed", error->allowed);
 }
 
 /* An argument that no call accepts. */
@@ -110,8 +126,14 @@ static void explain_argument(aegis_i_text *text, const aegis_error *error) {
     case AEGIS_WHAT_SCOPE:
         aegis_i_text_add(text, "still in use: a scope is open on the arena");
         break;
+    case AEGIS_WHAT_SHARE:
+        explain_share(text, error);
+        break;
     default:
-        if (error->what < sizeof counted / sizeof counted[0] && counted[error->what].before != NULL)
+        if (error->status == AEGIS_E_BUSY && error->what == AEGIS_WHAT_POLICY)
+            aegis_i_text_add(text, "still in use: the budget has children or bytes in use");
+        else if (error->what < sizeof counted / sizeof counted[0] &&
+                 counted[error->what].before != NULL)
             explain_number(text, error);
         else
             aegis_i_text_add(text, "%s", aegis_status_message(error->status));

@@ -14,6 +14,7 @@
 #include "aegis_memory/base.h"
 #include "aegis_memory/budget.h"
 #include "aegis_memory/budget_arbitration.h"
+#include "aegis_memory/budget_system.h"
 #include "aegis_memory/buffer.h"
 #include "aegis_memory/buffer_pool.h"
 #include "aegis_memory/lock_free_arena.h"

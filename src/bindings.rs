@@ -16,6 +16,7 @@ pub const AEGIS_E_SOURCE: i32 = -8;
 pub const AEGIS_E_FORKED: i32 = -9;
 pub const AEGIS_E_CLOSED: i32 = -10;
 pub const AEGIS_PENDING: u32 = 1;
+pub const AEGIS_E_UNSUPPORTED: i32 = -11;
 pub const AEGIS_REFUSED_LIMIT: u32 = 0;
 pub const AEGIS_REFUSED_SHARE: u32 = 1;
 pub const AEGIS_REFUSED_QUEUE: u32 = 2;
@@ -42,6 +43,7 @@ pub const AEGIS_WHAT_SCOPE: u32 = 18;
 pub const AEGIS_WHAT_LEVELS: u32 = 19;
 pub const AEGIS_WHAT_GUARANTEE: u32 = 21;
 pub const AEGIS_WHAT_WEIGHT: u32 = 22;
+pub const AEGIS_WHAT_SHARE: u32 = 20;
 pub const AEGIS_BUILD_DEBUG: u32 = 1;
 pub const AEGIS_BUILD_ASAN: u32 = 2;
 pub const AEGIS_BUILD_VALGRIND: u32 = 4;
@@ -847,6 +849,13 @@ extern "C" {
     pub fn aegis_budget_set_policy(
         budget: *mut aegis_budget,
         policy: u32,
+        error: *mut aegis_error,
+    ) -> aegis_status;
+}
+extern "C" {
+    pub fn aegis_budget_of_system(
+        budget: *mut *mut aegis_budget,
+        share: f64,
         error: *mut aegis_error,
     ) -> aegis_status;
 }

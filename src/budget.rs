@@ -21,6 +21,7 @@
 //! # Ok::<(), aegis_memory::AllocError>(())
 //! ```
 
+mod system;
 mod tree;
 
 pub use crate::error::{BudgetName, BudgetRefusal, BudgetStats};

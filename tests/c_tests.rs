@@ -67,6 +67,7 @@ c_tests! {
     base_test
     budget_pressure_test
     budget_sum_test
+    budget_system_test
     budget_test
     budget_text_test
     budget_threads_test
@@ -111,6 +112,7 @@ c_tests! {
     source_test
     statistics_forms_test
     statistics_test
+    system_memory_test
 }
 
 /// Runs a program that has one copy of the core linked in and loads another one from a shared

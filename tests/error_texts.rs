@@ -316,6 +316,8 @@ fn budgets_say_what_was_asked_and_what_was_allowed() {
         text(root.try_reserve(700)) => ["memory limit exceeded: budget 'root' refused 700 bytes: limit 1000 bytes, 400 bytes in use"];
         panic_of(|| root.reserve(700)) => ["memory limit exceeded: budget 'root' refused 700 bytes: limit 1000 bytes, 400 bytes in use"];
         text(deepest.try_child("n", 1)) => ["invalid argument: 17 levels of budgets requested, at most 16 allowed"];
+        text(MemoryBudget::of_system(1.5)) => ["invalid argument: a share of 150 percent requested, above 0 and at most 100 percent allowed"];
+        text(MemoryBudget::of_system(-1.0)) => ["invalid argument: a share that is not above 0 requested, above 0 and at most 100 percent allowed"];
         panic_of(|| deepest.child("n", 1)) => ["invalid argument: 17 levels of budgets requested, at most 16 allowed"];
         panic_of(|| root.on_pressure(101, |_| {})) => ["a pressure threshold of 101 % is not in 1..=100"];
     }

@@ -249,6 +249,10 @@ fn budgets_and_sources() -> Vec<Row> {
             let root = probe.quiet(|| MemoryBudget::try_new("root", 10)).expect("C's heap");
             drop(probe.quiet(|| root.try_child("child", 10)));
         }),
+        row!("budget/system.rs of_system"; |probe| {
+            assert!(probe.quiet(|| MemoryBudget::of_system(0.5)).is_ok());
+            assert!(probe.quiet(|| MemoryBudget::of_system(1.5)).is_err());
+        }),
         row!("budget/tree.rs try_reserve"; |probe| {
             let (full, _root, _held) = full();
             assert!(probe.fails(|| full.try_reserve(1)).is_err());

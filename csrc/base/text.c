@@ -35,6 +35,8 @@ const char *aegis_status_message(aegis_status status) {
         return "the budget is closed";
     case AEGIS_PENDING:
         return "the request has to wait";
+    case AEGIS_E_UNSUPPORTED:
+        return "the system does not offer what the call needs";
     default:
         return "unknown status";
     }

@@ -93,7 +93,7 @@ aegis_status aegis_budget_set_weight(aegis_budget *budget, uint32_t weight, aegi
         return aegis_i_error_refuse(error, AEGIS_E_INVALID, AEGIS_WHAT_WEIGHT, weight,
                                     AEGIS_BUDGET_MAX_WEIGHT);
     if (!aegis_i_gate_enter(budget))
-        return aegis_i_error_refuse(error, AEGIS_E_FORKED, AEGIS_WHAT_WEIGHT, weight, 0);
+        return aegis_i_error_bytes(error, AEGIS_E_FORKED, 0, 0);
     aegis_i_gate_set_terms(budget, aegis_i_load(&budget->guaranteed_bytes, memory_order_relaxed),
                            weight);
     aegis_i_gate_serve(budget);
@@ -109,7 +109,7 @@ aegis_status aegis_budget_set_policy(aegis_budget *budget, uint32_t policy, aegi
         return aegis_i_error_refuse(error, AEGIS_E_INVALID, AEGIS_WHAT_POLICY, policy,
                                     AEGIS_BUDGET_FAIR);
     if (!aegis_i_gate_enter(budget))
-        return aegis_i_error_refuse(error, AEGIS_E_FORKED, AEGIS_WHAT_POLICY, policy, 0);
+        return aegis_i_error_bytes(error, AEGIS_E_FORKED, 0, 0);
     /* New children join with the gate, so the list does not change here. */
     if (budget->first_child == NULL && aegis_i_budget_used(budget) == 0) {
         status = AEGIS_OK;

@@ -180,6 +180,8 @@ typedef int32_t aegis_status;
 #define AEGIS_E_CLOSED (-10)
 /** Not an error: a request that does not block has to wait. Its waker will be called. */
 #define AEGIS_PENDING 1
+/** The system does not offer what the call needs, or the library does not know how to ask it. */
+#define AEGIS_E_UNSUPPORTED (-11)
 
 struct aegis_budget;
 
@@ -244,6 +246,10 @@ struct aegis_budget;
 #define AEGIS_WHAT_GUARANTEE 21u
 /** aegis_error.what: the weight of a budget. */
 #define AEGIS_WHAT_WEIGHT 22u
+/** aegis_error.what: a share of the system's memory, in percent, rounded up; 0 for a share that
+ *  is not above 0 or not a number. A share above 0 and up to `allowed` can be asked for, if the
+ *  system says how much memory it has. */
+#define AEGIS_WHAT_SHARE 20u
 
 /** Why a request failed, in numbers: what was asked, and what was allowed. aegis_error_explain
  *  writes any record as a sentence. */

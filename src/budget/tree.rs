@@ -17,7 +17,7 @@ use crate::{ffi, heap, unwind};
 ///
 /// The budget lives while there is a handle to it, a child of it, or an object that charges it.
 pub struct MemoryBudget {
-    raw: NonNull<ffi::aegis_budget>,
+    pub(super) raw: NonNull<ffi::aegis_budget>,
 }
 
 // SAFETY: every function of the C budget may be called from any thread.

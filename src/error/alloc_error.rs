@@ -100,6 +100,12 @@ pub enum AllocError {
         /// Bytes to be copied.
         requested: usize,
     },
+    /// The system does not offer what the call needs, or this crate does not know how to ask it.
+    #[non_exhaustive]
+    Unsupported {
+        /// What cannot be had.
+        what: What,
+    },
     /// A setting or an argument that is never accepted, such as a pool without blocks.
     #[non_exhaustive]
     Invalid {
@@ -186,6 +192,7 @@ impl AllocError {
             (ffi::AEGIS_E_IO, _) => Self::Truncated { requested },
             (ffi::AEGIS_E_FORKED, _) => Self::Forked { requested },
             (ffi::AEGIS_E_CLOSED, _) => Self::Closed { requested },
+            (ffi::AEGIS_E_UNSUPPORTED, Some(what)) => Self::Unsupported { what },
             (_, Some(what)) => Self::Invalid { what, requested: raw.asked, allowed: raw.allowed },
             (ffi::AEGIS_E_INVALID_LAYOUT, None) => {
                 Self::InvalidLayout { size: requested, align, limit: raw.allowed }
@@ -245,6 +252,9 @@ impl AllocError {
             }
             Self::Closed { requested } => {
                 (raw.status, raw.requested_bytes) = (ffi::AEGIS_E_CLOSED, requested);
+            }
+            Self::Unsupported { what } => {
+                (raw.status, raw.what) = (ffi::AEGIS_E_UNSUPPORTED, what as u32);
             }
             Self::Invalid { what, requested, allowed } => {
                 raw.status = ffi::AEGIS_E_INVALID;

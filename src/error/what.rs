@@ -46,12 +46,19 @@ pub enum What {
     OpenScope = ffi::AEGIS_WHAT_SCOPE as u8,
     /// Levels of a tree of budgets.
     Levels = ffi::AEGIS_WHAT_LEVELS as u8,
+    /// A share of the system's memory, in percent, rounded up. 0 for a share that is not above 0 or
+    /// not a number.
+    Share = ffi::AEGIS_WHAT_SHARE as u8,
+    /// Bytes that a budget is guaranteed.
+    Guarantee = ffi::AEGIS_WHAT_GUARANTEE as u8,
+    /// The weight of a budget.
+    Weight = ffi::AEGIS_WHAT_WEIGHT as u8,
 }
 
 impl What {
     /// All values, in the order of the core's numbers. The numbers begin with 1, because 0 stands
     /// for bytes.
-    const ALL: [Self; ffi::AEGIS_WHAT_LEVELS as usize] = [
+    const ALL: [Self; ffi::AEGIS_WHAT_WEIGHT as usize] = [
         Self::Align,
         Self::Blocks,
         Self::MaxBlocks,
@@ -71,6 +78,9 @@ impl What {
         Self::Handle,
         Self::OpenScope,
         Self::Levels,
+        Self::Share,
+        Self::Guarantee,
+        Self::Weight,
     ];
 
     pub(super) fn from_raw(raw: u32) -> Option<Self> {

@@ -152,6 +152,11 @@ static void shared_out(void *out, bool fails) {
     CHECK(!fails && aegis_budget_set_policy(full_budget, 99, (aegis_error *)out) != AEGIS_OK);
 }
 
+static void of_system(void *out, bool fails) {
+    aegis_budget *budget;
+    CHECK(fails && aegis_budget_of_system(&budget, 2.0, (aegis_error *)out) == AEGIS_E_INVALID);
+}
+
 /* -- pools: the budget refuses a second slab, or the only block is out -- */
 
 typedef struct limited {
@@ -432,6 +437,7 @@ static const filled_row rows[] = {
     FILLS(aegis_budget_set_guarantee, error, aegis_error, guaranteed),
     FILLS(aegis_budget_set_weight, error, aegis_error, weighted),
     FILLS(aegis_budget_set_policy, error, aegis_error, shared_out),
+    FILLS_ON_FAILURE(aegis_budget_of_system, error, aegis_error, of_system),
     FILLS(aegis_pool_last_error, error, aegis_error, no_error_of_pool),
     BOTH(aegis_pool_last_error, error, last_error_of_pool),
     BOTH(aegis_pool_cache_last_error, error, last_error_of_cache),

@@ -246,6 +246,9 @@ static void use_budget(void) {
                   aegis_budget_uncharge(child, 1) == AEGIS_OK);
         aegis_budget_destroy(child);
     }
+    aegis_budget *machine = NULL;
+    CHECK(aegis_budget_of_system(&machine, 0.5, &error) == AEGIS_OK);
+    aegis_budget_destroy(machine);
 }
 
 static void use_lock_free_forms(void) {
