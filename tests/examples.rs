@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Runs the quickstart example on good and bad input. Its output must be exact for good input, and
-//! bad input must give one line of error and exit code 1. `cargo test` builds the examples beside
-//! the tests.
+//! Runs two examples. `cargo test` builds the examples beside the tests.
+//!
+//! The quickstart gets good and bad input. Its output must be exact for good input, and bad input
+//! must give one line of error and exit code 1. What the example `metrics` serves must be what
+//! Prometheus' text format allows.
 #![cfg(feature = "std")]
 
 #[path = "support/cargo.rs"]
@@ -10,31 +12,33 @@ mod cargo;
 mod runner;
 
 use runner::command_for;
+use std::collections::{BTreeMap, BTreeSet};
 use std::env::consts::EXE_SUFFIX;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
-use std::process::Output;
-use std::sync::Once;
+use std::process::{Child, Output, Stdio};
+use std::sync::{Mutex, PoisonError};
 
 const ZONES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/data/zone1970.tab");
 
-/// The path `target/<profile>/examples/quickstart`. If cargo was asked for tests only, it has not
-/// built the example; then this function asks cargo to build it.
-fn quickstart() -> PathBuf {
-    static BUILT: Once = Once::new();
-    let example = cargo::profile().join("examples").join(format!("quickstart{EXE_SUFFIX}"));
-    BUILT.call_once(|| {
-        if !example.exists() {
-            let mut cargo = cargo::command("build");
-            cargo.args(["--quiet", "--example", "quickstart"]);
-            assert!(cargo.status().expect("cargo starts").success(), "the example does not build");
-        }
-    });
+/// The path of an example, `target/<profile>/examples/<name>`. If cargo was asked for tests only, it
+/// has not built the example; then this function asks cargo to build it.
+fn example(name: &str) -> PathBuf {
+    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+    let _one = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+    let example = cargo::profile().join("examples").join(format!("{name}{EXE_SUFFIX}"));
+    if !example.exists() {
+        let mut cargo = cargo::command("build");
+        cargo.args(["--quiet", "--example", name]);
+        assert!(cargo.status().expect("cargo starts").success(), "the example does not build");
+    }
     assert!(example.exists(), "{} is missing: cargo test builds it", example.display());
     example
 }
 
 fn run(arguments: &[&Path]) -> Output {
-    command_for(&quickstart()).args(arguments).output().expect("the example starts")
+    command_for(&example("quickstart")).args(arguments).output().expect("the example starts")
 }
 
 /// Writes these bytes into a file with this name and runs the example on it.
@@ -124,4 +128,123 @@ fn file_without_rows_is_refused() {
 fn too_many_arguments_give_the_usage() {
     let output = run(&[Path::new(ZONES), Path::new(ZONES)]);
     assert_refused(output, "usage: quickstart [FILE]");
+}
+
+/// Reads a text in the format of Prometheus: the value of each metric and label. Each metric must
+/// have its help, its type and then its samples, in one place and without a sample twice.
+#[track_caller]
+fn samples_of(text: &str) -> BTreeMap<(String, String), f64> {
+    let (mut samples, mut families) = (BTreeMap::new(), BTreeSet::new());
+    let mut family = String::new();
+    let mut lines = text.lines().peekable();
+    assert!(text.ends_with('\n'), "the last line has no end");
+    while let Some(line) = lines.next() {
+        if let Some(help) = line.strip_prefix("# HELP ") {
+            family = help.split_once(' ').expect("a help text").0.to_string();
+            assert!(families.insert(family.clone()), "{family} is there twice");
+            let kind = lines.next().and_then(|line| line.strip_prefix("# TYPE "));
+            let (name, kind) = kind.and_then(|kind| kind.split_once(' ')).expect("a type");
+            assert_eq!(name, family);
+            assert!(matches!(kind, "gauge" | "counter"), "{kind}");
+            assert_eq!(kind == "counter", family.ends_with("_total"), "{family}");
+            assert!(lines.peek().is_some_and(|line| !line.starts_with('#')), "{family} is empty");
+            continue;
+        }
+        let (name, rest) = line.split_once("{budget=\"").expect("a sample");
+        assert_eq!(name, family, "the sample is in another place");
+        let (label, value) = rest.rsplit_once("\"} ").expect("a value");
+        let value = value.parse().unwrap_or_else(|_| panic!("{line}"));
+        let earlier = samples.insert((name.to_string(), unescaped(label)), value);
+        assert_eq!(earlier, None, "{line} is there twice");
+    }
+    samples
+}
+
+#[track_caller]
+fn unescaped(label: &str) -> String {
+    let (mut text, mut characters) = (String::new(), label.chars());
+    while let Some(character) = characters.next() {
+        text.push(match character {
+            '\\' => match characters.next() {
+                Some('n') => '\n',
+                Some(escaped @ ('\\' | '"')) => escaped,
+                other => panic!("{label}: an escaped {other:?}"),
+            },
+            '"' => panic!("{label}: a quotation mark"),
+            plain => plain,
+        });
+    }
+    text
+}
+
+/// Demands the samples that do not depend on the build.
+#[track_caller]
+fn assert_metrics(text: &str) {
+    let samples = samples_of(text);
+    let value = |name: &str, path: &str| {
+        let name = format!("aegis_memory_budget_{name}_bytes");
+        *samples.get(&(name, path.to_string())).unwrap_or_else(|| panic!("{path}: {text}"))
+    };
+    let report = r#"process/report "C:\now""#;
+    let second = format!("{report}#2");
+    assert_eq!((value("used", report), value("used", &second)), (1000.0, 2000.0));
+    assert_eq!((value("peak", report), value("limit", &second)), (1000.0, 4096.0));
+    assert_eq!(value("limit", "process/db/page cache"), f64::INFINITY);
+    assert_eq!(value("used", "process/db/page cache"), f64::from(3 << 20));
+    assert!(value("peak", "process/db/query") > 900_000.0);
+    assert!(value("used", "process") >= f64::from(3 << 20) + 3000.0);
+    let paths: BTreeSet<_> = samples.keys().map(|(_, path)| path).collect();
+    let names: BTreeSet<_> = samples.keys().map(|(name, _)| name).collect();
+    assert_eq!((paths.len(), names.len() * paths.len()), (6, samples.len()), "{text}");
+}
+
+#[test]
+fn metrics_are_what_prometheus_reads() {
+    let output = command_for(&example("metrics")).output().expect("the example starts");
+    assert_metrics(&output_of(output));
+    let output = command_for(&example("metrics")).arg("x").output().expect("the example starts");
+    assert_eq!(output.status.code(), Some(2));
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "usage: metrics [--serve]\n");
+}
+
+/// A program that is ended when the test is over.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        _ = self.0.kill();
+        _ = self.0.wait();
+    }
+}
+
+#[test]
+fn metrics_are_served_until_the_program_is_stopped() {
+    let mut command = command_for(&example("metrics"));
+    command.arg("--serve").stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut server = Running(command.spawn().expect("the example starts"));
+    let mut line = String::new();
+    let stdout = server.0.stdout.take().expect("it is piped");
+    BufReader::new(stdout).read_line(&mut line).expect("the example prints its address");
+    let address = line.trim_end().strip_prefix("http://").expect("an address");
+    let address = address.strip_suffix("/metrics").expect("a path");
+    let ask = |request: &str| {
+        let mut stream = TcpStream::connect(address).expect("the server listens");
+        stream.write_all(request.as_bytes()).expect("the server reads");
+        let mut response = String::new();
+        stream.read_to_string(&mut response).expect("the server answers");
+        let (head, body) = response.split_once("\r\n\r\n").expect("a head and a body");
+        assert!(head.contains(&format!("\r\nContent-Length: {}\r\n", body.len())), "{head}");
+        (head.to_string(), body.to_string())
+    };
+    for _ in 0..3 {
+        let (head, body) = ask("GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n");
+        assert!(head.starts_with("HTTP/1.1 200 OK\r\n"), "{head}");
+        assert!(head.contains("\r\nContent-Type: text/plain; version=0.0.4; "), "{head}");
+        assert_metrics(&body);
+        assert!(ask("GET / HTTP/1.1\r\n\r\n").0.starts_with("HTTP/1.1 404 "));
+        assert!(ask("POST /metrics HTTP/1.1\r\n\r\n").0.starts_with("HTTP/1.1 405 "));
+        // A client that asks nothing and goes.
+        drop(TcpStream::connect(address).expect("the server listens"));
+    }
 }
