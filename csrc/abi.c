@@ -162,6 +162,7 @@ static const aegis_i_abi_entry table[] = {
     FIELD(aegis_buffer_owner, base),
     FIELD(aegis_buffer_owner, capacity_bytes),
     FIELD(aegis_buffer_owner, flags),
+    FIELD(aegis_buffer_owner, retained_bytes),
     STRUCT(aegis_buffer),
     FIELD(aegis_buffer, data),
     FIELD(aegis_buffer, length),

@@ -869,6 +869,7 @@ pub struct aegis_buffer_owner {
     pub base: *mut ::core::ffi::c_uchar,
     pub capacity_bytes: usize,
     pub flags: u32,
+    pub retained_bytes: usize,
 }
 #[repr(C)]
 #[derive(Debug, Copy, Clone)]
@@ -915,6 +916,17 @@ extern "C" {
         buffer: *mut aegis_buffer,
         data: *const ::core::ffi::c_void,
         length: usize,
+        release: aegis_buffer_release_fn,
+        context: *mut ::core::ffi::c_void,
+        error: *mut aegis_error,
+    ) -> aegis_status;
+}
+extern "C" {
+    pub fn aegis_buffer_wrap_sized(
+        buffer: *mut aegis_buffer,
+        data: *const ::core::ffi::c_void,
+        length: usize,
+        retained_bytes: usize,
         release: aegis_buffer_release_fn,
         context: *mut ::core::ffi::c_void,
         error: *mut aegis_error,
@@ -995,6 +1007,15 @@ extern "C" {
     pub fn aegis_buffer_is_unique(buffer: *const aegis_buffer) -> bool;
 }
 extern "C" {
+    pub fn aegis_buffer_retained_bytes(buffer: *const aegis_buffer) -> usize;
+}
+extern "C" {
+    pub fn aegis_buffer_same_memory(
+        a: *const aegis_buffer,
+        b: *const aegis_buffer,
+    ) -> bool;
+}
+extern "C" {
     pub fn aegis_buffer_try_into_mut(
         buffer: *mut aegis_buffer,
         writer: *mut aegis_buffer_mut,
@@ -1030,6 +1051,15 @@ extern "C" {
         budget: *mut aegis_budget,
         error: *mut aegis_error,
     ) -> aegis_status;
+}
+extern "C" {
+    pub fn aegis_buffer_mut_retained_bytes(writer: *const aegis_buffer_mut) -> usize;
+}
+extern "C" {
+    pub fn aegis_buffer_mut_same_memory(
+        a: *const aegis_buffer_mut,
+        b: *const aegis_buffer_mut,
+    ) -> bool;
 }
 extern "C" {
     pub fn aegis_buffer_mut_release(writer: *mut aegis_buffer_mut) -> aegis_status;

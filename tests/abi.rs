@@ -105,7 +105,7 @@ rust_table! {
     aegis_arena_recycler_options { arena, max_idle_count, keep_bytes, error }
     aegis_arena_recycler { shared }
     aegis_arena_recycler_stats { idle_count, out_count, made_count, reused_count }
-    aegis_buffer_owner { references, release, base, capacity_bytes, flags }
+    aegis_buffer_owner { references, release, base, capacity_bytes, flags, retained_bytes }
     aegis_buffer { data, length, owner }
     aegis_buffer_mut { data, length, capacity, owner, initialized }
     aegis_iovec { base, length }

@@ -295,6 +295,7 @@ mod bytes {
                 base: BYTES.as_ptr().cast_mut(),
                 capacity_bytes: 4,
                 flags,
+                retained_bytes: 0,
             },
             &OTHER,
             [usize::MAX; 4],

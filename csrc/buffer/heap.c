@@ -18,9 +18,8 @@
 
 typedef struct heap_memory {
     aegis_buffer_owner owner;
+    /* It was charged with `owner.retained_bytes`, the size of the whole allocation. */
     aegis_budget *budget;
-    /* The size of the whole allocation, which was charged. */
-    size_t total_bytes;
 } heap_memory;
 
 #define HEAP_HEADER ((sizeof(heap_memory) + DEFAULT_ALIGN - 1) & ~(DEFAULT_ALIGN - 1))
@@ -28,7 +27,7 @@ typedef struct heap_memory {
 static void heap_release(aegis_buffer_owner *owner) {
     heap_memory *memory = (heap_memory *)(void *)owner;
     aegis_budget *budget = memory->budget;
-    size_t total_bytes = memory->total_bytes;
+    size_t total_bytes = memory->owner.retained_bytes;
     free(memory);
     (void)aegis_budget_uncharge(budget, total_bytes);
     aegis_budget_destroy(budget);
@@ -85,10 +84,10 @@ aegis_status aegis_buffer_mut_alloc(aegis_buffer_mut *writer, size_t capacity_by
     }
     unsigned char *base = (unsigned char *)memory + HEAP_HEADER;
     base += aegis_i_padding(base, align);
-    aegis_buffer_owner owner = {1, heap_release, base, capacity_bytes, AEGIS_BUFFER_WRITABLE};
+    aegis_buffer_owner owner = {
+        1, heap_release, base, capacity_bytes, AEGIS_BUFFER_WRITABLE, total_bytes};
     memory->owner = owner;
     memory->budget = budget != NULL ? aegis_budget_retain(budget) : NULL;
-    memory->total_bytes = total_bytes;
     aegis_buffer_mut made = {base, 0, capacity_bytes, &memory->owner, 0};
     *writer = made;
     return AEGIS_OK;
@@ -150,12 +149,24 @@ aegis_status aegis_buffer_into_mut(aegis_buffer *buffer, aegis_buffer_mut *write
     return status;
 }
 
+/* Whether a view has less than half of the bytes that its owner keeps. A copy has a header; as many
+ * of the kept bytes do not count, unless they are bytes of the owner's capacity. So a view of all
+ * of an allocation of the heap is not copied, and no copy is copied again. */
+static bool is_small_part(const aegis_buffer_owner *owner, size_t length) {
+    size_t retained_bytes = aegis_i_buffer_owner_retained(owner);
+    size_t kept_bytes = aegis_i_max(owner->capacity_bytes,
+                                    retained_bytes - aegis_i_min(retained_bytes, HEAP_HEADER));
+    return length < kept_bytes - length;
+}
+
 aegis_status aegis_buffer_compact(aegis_buffer *buffer, aegis_budget *budget, aegis_error *error) {
     assert(aegis_i_buffer_is_valid(buffer));
     if (buffer->data == NULL)
         return aegis_i_buffer_refuse(error, AEGIS_E_INVALID, AEGIS_WHAT_HANDLE, 0);
     aegis_buffer_owner *owner = buffer->owner;
-    if (owner == NULL || buffer->length >= owner->capacity_bytes - buffer->length)
+    if (buffer->length == 0)
+        return aegis_buffer_slice(buffer, 0, 0, buffer);
+    if (owner == NULL || !is_small_part(owner, buffer->length))
         return AEGIS_OK;
     aegis_buffer_mut writer;
     aegis_status status = copy_view(buffer, &writer, budget, error);

@@ -328,10 +328,10 @@ static aegis_status map_piece(mapped_memory *memory, uint64_t offset, size_t len
     if (status != AEGIS_OK)
         return status;
     size_t lead_bytes = (size_t)(offset % map_step_bytes());
-    aegis_buffer_owner owner = {1, mapped_release, NULL, length, 0};
+    aegis_buffer_owner owner = {1, mapped_release, NULL, length, 0, lead_bytes + length};
     memory->end = offset + length;
     memory->mapped = NULL;
-    memory->mapped_bytes = lead_bytes + length;
+    memory->mapped_bytes = owner.retained_bytes;
     if (length != 0) {
         memory->mapped = map(memory->file, offset - lead_bytes, memory->mapped_bytes, os_error);
         if (memory->mapped == NULL)

@@ -22,6 +22,12 @@ static void wrapped_release(aegis_buffer_owner *owner) {
 
 aegis_status aegis_buffer_wrap(aegis_buffer *buffer, const void *data, size_t length,
                                aegis_buffer_release_fn release, void *context, aegis_error *error) {
+    return aegis_buffer_wrap_sized(buffer, data, length, length, release, context, error);
+}
+
+aegis_status aegis_buffer_wrap_sized(aegis_buffer *buffer, const void *data, size_t length,
+                                     size_t retained_bytes, aegis_buffer_release_fn release,
+                                     void *context, aegis_error *error) {
     memset(buffer, 0, sizeof *buffer);
     if (release == NULL)
         return aegis_i_buffer_refuse(error, AEGIS_E_INVALID, AEGIS_WHAT_FUNCTION, length);
@@ -32,7 +38,8 @@ aegis_status aegis_buffer_wrap(aegis_buffer *buffer, const void *data, size_t le
     wrapped_memory *memory = (wrapped_memory *)malloc(sizeof *memory);
     if (memory == NULL)
         return aegis_i_buffer_fail(error, AEGIS_E_OUT_OF_MEMORY, sizeof *memory, 0);
-    aegis_buffer_owner owner = {1, wrapped_release, (unsigned char *)(uintptr_t)data, length, 0};
+    aegis_buffer_owner owner = {1, wrapped_release, (unsigned char *)(uintptr_t)data, length,
+                                0, retained_bytes};
     memory->owner = owner;
     memory->release = release;
     memory->context = context;
@@ -83,7 +90,8 @@ aegis_status aegis_buffer_from_arena(aegis_buffer *buffer, aegis_arena *arena, c
             *error = reason;
         return reason.status;
     }
-    aegis_buffer_owner owner = {1, arena_release, (unsigned char *)(uintptr_t)data, length, 0};
+    aegis_buffer_owner owner = {1, arena_release,        (unsigned char *)(uintptr_t)data, length,
+                                0, arena->reserved_bytes};
     memory->owner = owner;
     memory->arena = *arena;
     memset(arena, 0, sizeof *arena);

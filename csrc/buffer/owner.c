@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What views and writers have in common: the references of their owner, and checks of validity.
- * Also views of memory that has no owner, or an owner that the caller has filled in. */
+/* What views and writers have in common: the references of their owner, the memory that it keeps,
+ * and checks of validity. Also views of memory that has no owner, or an owner that the caller has
+ * filled in. */
 #include "owner.h"
+#include "../base/arithmetic.h"
 #include "../base/cancel.h"
 #include "../base/error_record.h"
 #include "../base/text.h"
@@ -44,6 +46,21 @@ bool aegis_i_buffer_mut_is_valid(const aegis_buffer_mut *writer) {
     return writer->owner != NULL && writer->length <= writer->capacity &&
            writer->initialized <= writer->capacity &&
            range_is_valid(writer->owner, writer->data, writer->capacity);
+}
+
+size_t aegis_i_buffer_owner_retained(const aegis_buffer_owner *owner) {
+    return owner != NULL ? aegis_i_max(owner->capacity_bytes, owner->retained_bytes) : 0;
+}
+
+bool aegis_i_buffer_owner_shares(const aegis_buffer_owner *a, const aegis_buffer_owner *b) {
+    if (a == NULL || b == NULL)
+        return false;
+    /* Both are alive, so what lies at the same addresses is the same memory. */
+    size_t behind_a = (size_t)((uintptr_t)b->base - (uintptr_t)a->base);
+    size_t behind_b = (size_t)((uintptr_t)a->base - (uintptr_t)b->base);
+    bool overlaps = a->capacity_bytes != 0 && b->capacity_bytes != 0 &&
+                    (behind_a < a->capacity_bytes || behind_b < b->capacity_bytes);
+    return a == b || overlaps;
 }
 
 aegis_buffer aegis_buffer_from_static(const void *data, size_t length) {

@@ -74,6 +74,12 @@ static inline aegis_status aegis_i_buffer_unref(aegis_buffer_owner *owner) {
     return AEGIS_OK;
 }
 
+/* Bytes of memory that the owner keeps; 0 without an owner. */
+AEGIS_I_HIDDEN size_t aegis_i_buffer_owner_retained(const aegis_buffer_owner *owner);
+/* Whether two owners keep the same memory. False if there is none. */
+AEGIS_I_HIDDEN bool aegis_i_buffer_owner_shares(const aegis_buffer_owner *a,
+                                                const aegis_buffer_owner *b);
+
 /* What an empty view points at when its maker has no address for it. */
 AEGIS_I_HIDDEN extern unsigned char aegis_i_buffer_nothing[1];
 

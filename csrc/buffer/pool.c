@@ -23,11 +23,11 @@
 /* How long a waiting thread sleeps before it asks again for memory for a class to grow. */
 #define SLICE_NS (UINT64_C(10) * 1000 * 1000)
 
-/* The header of a buffer on the C heap, at the start of its memory. */
+/* The header of a buffer on the C heap, at the start of its memory. The budget was charged with
+ * `owner.retained_bytes`. */
 typedef struct heap_buffer {
     aegis_buffer_owner owner;
     aegis_buffer_pool_shared *shared;
-    size_t charged_bytes;
 } heap_buffer;
 
 aegis_status aegis_buffer_pool_retain(const aegis_buffer_pool *pool, aegis_buffer_pool *copy) {
@@ -194,7 +194,7 @@ static uint32_t wait_any(aegis_buffer_pool_shared *shared, aegis_i_buffer_class 
 static void free_heap_buffer(aegis_buffer_owner *owner) {
     heap_buffer *buffer = (heap_buffer *)(void *)owner;
     aegis_buffer_pool_shared *shared = buffer->shared;
-    size_t charged_bytes = buffer->charged_bytes;
+    size_t charged_bytes = buffer->owner.retained_bytes;
     /* Before `free`, so that `heap_bytes` never exceeds what the heap can give at one time. */
     (void)aegis_i_sub(&shared->heap_bytes, charged_bytes, memory_order_relaxed);
     free(buffer);
@@ -229,11 +229,10 @@ static aegis_status make_heap_buffer(aegis_buffer_pool_shared *shared, aegis_buf
     }
     unsigned char *base = (unsigned char *)(buffer + 1);
     base += aegis_i_padding(base, shared->align_bytes);
-    aegis_buffer_owner owner = {1, shared->free_heap_buffer, base, capacity_bytes,
-                                AEGIS_BUFFER_WRITABLE};
+    aegis_buffer_owner owner = {
+        1, shared->free_heap_buffer, base, capacity_bytes, AEGIS_BUFFER_WRITABLE, total_bytes};
     buffer->owner = owner;
     buffer->shared = shared;
-    buffer->charged_bytes = total_bytes;
     /* All relaxed: the caller's handle keeps the pool, and no other thread has the buffer yet. */
     (void)aegis_i_add(&shared->live, 1, memory_order_relaxed);
     (void)aegis_i_add(&shared->heap_count, 1, memory_order_relaxed);

@@ -206,6 +206,7 @@ static void count_live(aegis_i_buffer_class *home, const uint32_t *indices, size
         slot->owner.base = aegis_i_slabs_address(&home->pool.shared->slabs, indices[i]);
         slot->owner.capacity_bytes = home->buffer_bytes;
         slot->owner.flags = AEGIS_BUFFER_WRITABLE;
+        slot->owner.retained_bytes = home->pool.shared->slabs.grid.stride_bytes;
     }
 }
 

@@ -226,7 +226,7 @@ static aegis_buffer_pool_shared *make_shared(const aegis_buffer_pool_options *op
     shared->align_bytes = slabs->align_bytes;
     shared->budget = options->budget;
     shared->free_heap_buffer = aegis_i_buffer_free_heap;
-    aegis_buffer_owner end = {0, release_pool, NULL, 0, 0};
+    aegis_buffer_owner end = {0, release_pool, NULL, 0, 0, 0};
     shared->end = end;
     shared->close = source->close;
     shared->close_context = source->context;

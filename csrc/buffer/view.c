@@ -120,6 +120,16 @@ bool aegis_buffer_is_unique(const aegis_buffer *buffer) {
     return buffer->owner != NULL && aegis_i_buffer_owner_is_unique(buffer->owner);
 }
 
+size_t aegis_buffer_retained_bytes(const aegis_buffer *buffer) {
+    assert(aegis_i_buffer_is_valid(buffer));
+    return aegis_i_buffer_owner_retained(buffer->owner);
+}
+
+bool aegis_buffer_same_memory(const aegis_buffer *a, const aegis_buffer *b) {
+    assert(aegis_i_buffer_is_valid(a) && aegis_i_buffer_is_valid(b));
+    return aegis_i_buffer_owner_shares(a->owner, b->owner);
+}
+
 aegis_status aegis_buffer_try_into_mut(aegis_buffer *buffer, aegis_buffer_mut *writer) {
     assert(aegis_i_buffer_is_valid(buffer));
     *writer = no_writer;

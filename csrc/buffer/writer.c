@@ -15,6 +15,16 @@ aegis_status aegis_buffer_mut_release(aegis_buffer_mut *writer) {
     return aegis_i_buffer_unref(owner);
 }
 
+size_t aegis_buffer_mut_retained_bytes(const aegis_buffer_mut *writer) {
+    assert(aegis_i_buffer_mut_is_valid(writer));
+    return aegis_i_buffer_owner_retained(writer->owner);
+}
+
+bool aegis_buffer_mut_same_memory(const aegis_buffer_mut *a, const aegis_buffer_mut *b) {
+    assert(aegis_i_buffer_mut_is_valid(a) && aegis_i_buffer_mut_is_valid(b));
+    return aegis_i_buffer_owner_shares(a->owner, b->owner);
+}
+
 aegis_status aegis_buffer_mut_append(aegis_buffer_mut *writer, const void *data, size_t length) {
     assert(aegis_i_buffer_mut_is_valid(writer));
     if (writer->data == NULL || (data == NULL && length != 0))

@@ -22,8 +22,8 @@
  *
  *  A view of no bytes holds no reference. If narrowing, splitting or freezing leaves no bytes,
  *  it gives the reference up. The one exception is a view of no bytes that aegis_buffer_wrap or
- *  aegis_buffer_adopt made. It keeps its owner until it is narrowed, split, joined or released,
- *  so that no owner is freed before these two calls return.
+ *  aegis_buffer_adopt made. It keeps its owner until it is narrowed, split, joined, compacted or
+ *  released, so that no owner is freed before these two calls return.
  *
  *  Handles are values. Copying the struct moves the handle, and the old struct must then not be
  *  released. A handle that was released or moved out of is all-zero. It has no bytes, and a call
@@ -75,6 +75,10 @@ typedef struct aegis_buffer_owner {
     size_t capacity_bytes;
     /** AEGIS_BUFFER_WRITABLE or 0. The library uses the other bits. */
     uint32_t flags;
+    /** Bytes of all memory that `release` frees, if that is more than `capacity_bytes`: see
+     *  aegis_buffer_retained_bytes. 0, or any number up to `capacity_bytes`, says that it is no
+     *  more. */
+    size_t retained_bytes;
 } aegis_buffer_owner;
 
 /** An immutable view. All-zero is no buffer. */
@@ -153,6 +157,19 @@ AEGIS_API aegis_status aegis_buffer_copy(aegis_buffer *buffer, const void *data,
 AEGIS_API aegis_status aegis_buffer_wrap(aegis_buffer *buffer, const void *data, size_t length,
                                          aegis_buffer_release_fn release, void *context,
                                          aegis_error *error);
+
+/** Makes a view of bytes that the user frees, as aegis_buffer_wrap does, and says how much
+ *  memory that frees. Use it for bytes that are a part of more memory, such as a message in a
+ *  receive buffer, or a piece of another library's object.
+ *  @param retained_bytes  bytes of all memory that `release` frees: see
+ *                         aegis_buffer_retained_bytes. A number below `length` counts as
+ *                         `length`.
+ *  Other parameters, @return, On failure, Threads, Cost: as for aegis_buffer_wrap.
+ */
+AEGIS_API aegis_status aegis_buffer_wrap_sized(aegis_buffer *buffer, const void *data,
+                                               size_t length, size_t retained_bytes,
+                                               aegis_buffer_release_fn release, void *context,
+                                               aegis_error *error);
 
 /** Makes a view whose owner the caller supplies, so that nothing is allocated.
  *  @param owner  all fields set, `references` to 1. The view takes that reference over. If
@@ -326,6 +343,41 @@ AEGIS_API aegis_status aegis_buffer_unsplit(aegis_buffer *buffer, aegis_buffer *
  */
 AEGIS_API bool aegis_buffer_is_unique(const aegis_buffer *buffer);
 
+/** Tells how many bytes of memory live at least as long as this view, because it holds a
+ *  reference to their owner. All views of the same memory say the same number. So a sum over
+ *  several views counts shared memory more than once: see aegis_buffer_same_memory.
+ *
+ *  What counts depends on the memory:
+ *  - the C heap: the allocation, with its header and padding, which is what a budget is charged;
+ *  - a buffer pool: the block, with the padding up to the next block;
+ *  - an arena: all blocks that the arena had when the buffer took it over, with their headers;
+ *  - a mapped file: the mapping, from where it begins up to the end of the piece;
+ *  - aegis_buffer_wrap: the bytes of the view that was made;
+ *  - aegis_buffer_wrap_sized: what the caller said;
+ *  - aegis_buffer_adopt: the owner's `capacity_bytes` or `retained_bytes`, whichever is more.
+ *
+ *  Two things do not count: a header in an allocation of its own, and the rest of a buffer pool,
+ *  which is not freed as long as one of its blocks is out.
+ *  @param buffer  may be all-zero.
+ *  @return        bytes; 0 for bytes that live for ever, for no buffer, and for a view of no
+ *                 bytes that holds no reference.
+ *  Threads:       any thread.
+ *  Cost:          O(1).
+ */
+AEGIS_API size_t aegis_buffer_retained_bytes(const aegis_buffer *buffer);
+
+/** Tells whether two views keep the same memory, so that releasing one of them frees nothing
+ *  while the other is there. This is so if they have the same owner, or if the memory of their
+ *  owners overlaps. The latter is the case when aegis_buffer_wrap made a view of another view's
+ *  bytes.
+ *  @param a, b  may be all-zero.
+ *  @return      false if one of them holds no reference. Also false for two owners that have
+ *               separate parts of one piece of memory, because the library does not know that.
+ *  Threads:     any thread.
+ *  Cost:        O(1).
+ */
+AEGIS_API bool aegis_buffer_same_memory(const aegis_buffer *a, const aegis_buffer *b);
+
 /** Turns the only view of writable memory into a writer. The capacity of the writer goes to the
  *  end of that memory.
  *  @param buffer  all-zero afterwards.
@@ -355,8 +407,11 @@ AEGIS_API aegis_status aegis_buffer_into_mut(aegis_buffer *buffer, aegis_buffer_
                                              aegis_budget *budget, aegis_error *error);
 
 /** Replaces a view of a small part of a large piece of memory by a copy on the C heap, so that
- *  it no longer keeps the large piece. A view of at least half of its memory stays as it is. A
- *  view of bytes that live for ever does too.
+ *  it no longer keeps the large piece. A view is copied if it has less than half of the bytes
+ *  that it keeps (aegis_buffer_retained_bytes). The copy has a header; as many of the kept bytes
+ *  do not count, unless they are bytes of the owner's `capacity_bytes`. So a view of all of its
+ *  memory stays as it is, and so does a copy that this call made before. A view of bytes that
+ *  live for ever stays too. A view of no bytes becomes one that holds no reference.
  *  @param budget  charged for a copy. NULL: no limit.
  *  @param error   overwritten on failure; aegis_error_explain writes it as a sentence. NULL if
  *                 the reason is not wanted.
@@ -400,6 +455,24 @@ AEGIS_API size_t aegis_buffer_iovecs(const aegis_buffer *buffers, size_t count,
 AEGIS_API aegis_status aegis_buffer_mut_alloc(aegis_buffer_mut *writer, size_t capacity_bytes,
                                               size_t align_bytes, aegis_budget *budget,
                                               aegis_error *error);
+
+/** Tells how many bytes of memory live at least as long as this writer: as
+ *  aegis_buffer_retained_bytes does for a view. A writer without room keeps its memory too.
+ *  @param writer  may be all-zero.
+ *  @return        bytes; 0 for no buffer.
+ *  Threads:       one owner.
+ *  Cost:          O(1).
+ */
+AEGIS_API size_t aegis_buffer_mut_retained_bytes(const aegis_buffer_mut *writer);
+
+/** Tells whether two writers keep the same memory: as aegis_buffer_same_memory does for views.
+ *  Writers that were split from one another do.
+ *  @param a, b  may be all-zero.
+ *  @return      false if one of them is no buffer.
+ *  Threads:     one owner.
+ *  Cost:        O(1).
+ */
+AEGIS_API bool aegis_buffer_mut_same_memory(const aegis_buffer_mut *a, const aegis_buffer_mut *b);
 
 /** Gives a writer up. The last handle frees the memory.
  *  Parameters, @return, Threads, Cost: as for aegis_buffer_release.

@@ -31,6 +31,7 @@ pub(super) fn of_vec(vec: Vec<u8>) -> Result<Buffer, (Vec<u8>, AllocError)> {
         base: vec.as_mut_ptr(),
         capacity_bytes: vec.capacity(),
         flags: ffi::AEGIS_BUFFER_WRITABLE,
+        retained_bytes: 0,
     });
     let owner = match header {
         Ok(header) => Box::into_raw(header),
@@ -133,6 +134,7 @@ where
             base: ptr::null_mut(),
             capacity_bytes: 0,
             flags: 0,
+            retained_bytes: 0,
         },
         value,
     });

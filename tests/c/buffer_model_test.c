@@ -122,7 +122,16 @@ static void check_handle(const handle *h) {
     CHECK((owner == NULL) == h->of->eternal);
     if (owner != NULL)
         CHECK_SIZE(owner->references, h->of->references);
+    size_t retained_bytes = is_view ? aegis_buffer_retained_bytes(&h->view)
+                                    : aegis_buffer_mut_retained_bytes(&h->writer);
+    CHECK(owner != NULL ? retained_bytes >= h->of->capacity : retained_bytes == 0);
     CHECK_SIZE(h->of->release_count, 0);
+}
+
+/* Whether the library says of two handles of one kind that they keep the same memory. */
+static bool says_shared(const handle *a, const handle *b) {
+    return a->is == VIEW ? aegis_buffer_same_memory(&a->view, &b->view)
+                         : aegis_buffer_mut_same_memory(&a->writer, &b->writer);
 }
 
 static bool overlaps(const handle *a, const handle *b) {
@@ -143,6 +152,11 @@ static void check_all(void) {
         for (size_t k = 0; k < SLOTS; k++)
             if (k != i && handles[k].is != NONE && handles[i].is == WRITER)
                 CHECK(!overlaps(&handles[i], &handles[k]));
+        for (size_t k = 0; k < SLOTS; k++)
+            if (handles[k].is == handles[i].is) {
+                bool shared = handles[k].of == handles[i].of && !handles[i].of->eternal;
+                CHECK(says_shared(&handles[i], &handles[k]) == shared);
+            }
     }
 }
 
@@ -324,7 +338,9 @@ static void compact(void) {
         return;
     bool copies = !h->of->eternal && h->length < h->of->capacity - h->length;
     CHECK(aegis_buffer_compact(&h->view, budget, NULL) == AEGIS_OK);
-    if (copies)
+    if (h->length == 0)
+        model_view(h, h->of, 0, 0);
+    else if (copies)
         model_move_to_heap(h, VIEW, h->view.owner->base, h->length);
 }
 

@@ -56,7 +56,7 @@ static void release_holder(aegis_buffer_owner *owner) {
 }
 
 static aegis_buffer adopt_around(const aegis_buffer *inner) {
-    aegis_buffer_owner owner = {1, release_holder, holder_bytes, sizeof holder_bytes, 0};
+    aegis_buffer_owner owner = {1, release_holder, holder_bytes, sizeof holder_bytes, 0, 0};
     /* The memory of every second owner is writable. */
     owner.flags = inner->length % 2 == 0 ? AEGIS_BUFFER_WRITABLE : 0;
     holder *held = (holder *)malloc(sizeof *held);

@@ -23,7 +23,7 @@ static inline void test_owner_release(aegis_buffer_owner *owner) {
 }
 
 static inline aegis_buffer test_owner_adopt(test_owner *state, uint32_t flags) {
-    aegis_buffer_owner owner = {1, test_owner_release, state->memory, OWNER_BYTES, flags};
+    aegis_buffer_owner owner = {1, test_owner_release, state->memory, OWNER_BYTES, flags, 0};
     state->owner = owner;
     state->release_count = 0;
     for (size_t i = 0; i < OWNER_BYTES; i++)

@@ -57,7 +57,7 @@ static void owner_is_released_with_the_last_of_its_handles(void) {
 }
 
 static void adopted_owner_without_memory_has_an_address(void) {
-    aegis_buffer_owner owner = {1, test_owner_release, NULL, 0, AEGIS_BUFFER_WRITABLE};
+    aegis_buffer_owner owner = {1, test_owner_release, NULL, 0, AEGIS_BUFFER_WRITABLE, 0};
     state.owner = owner;
     state.release_count = 0;
     aegis_buffer view = aegis_buffer_adopt(&state.owner);
@@ -152,7 +152,7 @@ static void view_of_no_bytes_holds_nothing(void) {
 /* An owner of no bytes must not be freed before the call that takes it over has returned. */
 static void owner_of_no_bytes_is_kept_until_its_view_is_given_up(void) {
     for (int way = 0; way < 4; way++) {
-        aegis_buffer_owner owner = {1, test_owner_release, state.memory, 0, 0};
+        aegis_buffer_owner owner = {1, test_owner_release, state.memory, 0, 0, 0};
         state.owner = owner;
         state.release_count = 0;
         aegis_buffer view = aegis_buffer_adopt(&state.owner), part = view;

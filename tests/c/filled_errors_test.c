@@ -280,6 +280,12 @@ static void wrapped(void *out, bool fails) {
           AEGIS_OK);
 }
 
+static void wrapped_sized(void *out, bool fails) {
+    aegis_buffer buffer;
+    CHECK(aegis_buffer_wrap_sized(&buffer, NULL, 4, 9, fails ? nothing : NULL, NULL,
+                                  (aegis_error *)out) != AEGIS_OK);
+}
+
 static void from_arena(void *out, bool fails) {
     aegis_arena arena;
     aegis_buffer buffer;
@@ -330,8 +336,8 @@ static aegis_buffer_owner kept;
 
 /* A copy of a handle that was released. The owner is still there. */
 static aegis_buffer stale_view(void) {
-    const aegis_buffer_owner fresh = {1, keep, kept_bytes, sizeof kept_bytes,
-                                      AEGIS_BUFFER_WRITABLE};
+    const aegis_buffer_owner fresh = {1, keep, kept_bytes, sizeof kept_bytes, AEGIS_BUFFER_WRITABLE,
+                                      0};
     kept = fresh;
     aegis_buffer buffer = aegis_buffer_adopt(&kept);
     aegis_buffer stale = buffer;
@@ -453,6 +459,7 @@ static const filled_row rows[] = {
     BOTH(aegis_locked_pool_init, options.error, locked_pool_made),
     BOTH(aegis_buffer_copy, error, copied),
     BOTH(aegis_buffer_wrap, error, wrapped),
+    BOTH(aegis_buffer_wrap_sized, error, wrapped_sized),
     BOTH(aegis_buffer_from_arena, error, from_arena),
     BOTH(aegis_buffer_into_mut, error, into_writer),
     BOTH(aegis_buffer_compact, error, compacted),

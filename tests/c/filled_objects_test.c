@@ -149,6 +149,12 @@ static void wrapped(void *out, bool fails) {
     finish_view(out);
 }
 
+static void wrapped_sized(void *out, bool fails) {
+    CHECK((aegis_buffer_wrap_sized((aegis_buffer *)out, fails ? NULL : "byte", 4, 9, nothing, NULL,
+                                   NULL) != AEGIS_OK) == fails);
+    finish_view(out);
+}
+
 static void from_arena(void *out, bool fails) {
     aegis_arena arena;
     CHECK(aegis_arena_init(&arena, NULL) == AEGIS_OK);
@@ -305,6 +311,7 @@ static const filled_row rows[] = {
     BOTH(aegis_pool_cache_init, cache, aegis_pool_cache, cache_made),
     BOTH(aegis_buffer_copy, buffer, aegis_buffer, copied),
     BOTH(aegis_buffer_wrap, buffer, aegis_buffer, wrapped),
+    BOTH(aegis_buffer_wrap_sized, buffer, aegis_buffer, wrapped_sized),
     BOTH(aegis_buffer_from_arena, buffer, aegis_buffer, from_arena),
     BOTH(aegis_buffer_map_file, buffer, aegis_buffer, file_mapped),
     FILLS_ON_FAILURE(aegis_buffer_map_descriptor, buffer, aegis_buffer, descriptor_mapped),
