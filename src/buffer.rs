@@ -53,6 +53,7 @@ mod make;
 #[cfg(all(feature = "std", any(unix, windows)))]
 mod map_error;
 mod pool_builder;
+mod retained;
 
 #[cfg(feature = "std")]
 mod io;

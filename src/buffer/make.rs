@@ -75,6 +75,8 @@ impl Buffer {
     /// handle, on the thread that drops this handle. An owner that has no bytes is dropped at once.
     ///
     /// `as_ref` is called once, when the owner is in its final place. So an array can be an owner.
+    /// If the owner's bytes are a part of more memory, use
+    /// [`from_owner_sized`](Self::from_owner_sized).
     ///
     /// An owner may own buffers with owners of their own, at any depth. When the drop of one owner
     /// drops another owner, and so on, the first 16 are dropped at once. Owners at a greater depth
@@ -118,7 +120,59 @@ impl Buffer {
     where
         T: AsRef<[u8]> + Send + Sync + 'static,
     {
-        owned::of_value(owner)
+        owned::of_value(owner, 0)
+    }
+
+    /// A view of the bytes that `owner` has, as [`from_owner`](Self::from_owner) makes it. The owner
+    /// says how many bytes of memory it keeps in all, for an owner whose bytes are a part of more
+    /// memory. [`retained_bytes`](Self::retained_bytes) returns that number, and
+    /// [`compact`](Self::compact) goes by it. A number below the owner's bytes counts as those.
+    ///
+    /// # Panics
+    ///
+    /// As [`from_owner`](Self::from_owner).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use aegis_memory::buffer::Buffer;
+    ///
+    /// /// One column of a batch that was decoded into one piece of memory.
+    /// struct Column(std::sync::Arc<Vec<u8>>);
+    /// impl AsRef<[u8]> for Column {
+    ///     fn as_ref(&self) -> &[u8] {
+    ///         &self.0[..8]
+    ///     }
+    /// }
+    /// let batch = std::sync::Arc::new(vec![7; 1 << 20]);
+    /// let mut column = Buffer::from_owner_sized(Column(batch.clone()), batch.capacity());
+    /// assert_eq!((column.len(), column.retained_bytes()), (8, 1 << 20));
+    /// column.compact();
+    /// assert!(column.retained_bytes() < 200 && std::sync::Arc::strong_count(&batch) == 1);
+    /// ```
+    #[track_caller]
+    pub fn from_owner_sized<T>(owner: T, retained_bytes: usize) -> Self
+    where
+        T: AsRef<[u8]> + Send + Sync + 'static,
+    {
+        expect(Self::try_from_owner_sized(owner, retained_bytes).map_err(|(_, error)| error))
+    }
+
+    /// A view of the bytes that `owner` has, as [`from_owner_sized`](Self::from_owner_sized) makes
+    /// it.
+    ///
+    /// # Errors
+    ///
+    /// The owner and [`AllocError::OutOfMemory`], when there is no memory to keep the owner in.
+    ///
+    /// # Panics
+    ///
+    /// When `as_ref` panics. Then the owner is dropped.
+    pub fn try_from_owner_sized<T>(owner: T, retained_bytes: usize) -> Result<Self, (T, AllocError)>
+    where
+        T: AsRef<[u8]> + Send + Sync + 'static,
+    {
+        owned::of_value(owner, retained_bytes)
     }
 
     /// A view of a vector's bytes, without a copy. The vector's spare capacity is kept for
@@ -262,8 +316,11 @@ impl Buffer {
         result.map_err(|error| (self, error))
     }
 
-    /// Replaces a view of less than half of its memory by a copy on the C heap, so that a small
-    /// view no longer keeps a large piece of memory. A view of static bytes stays as it is.
+    /// Replaces a view of less than half of the bytes that it keeps
+    /// ([`retained_bytes`](Self::retained_bytes)) by a copy on the C heap, so that a small view no
+    /// longer keeps a large piece of memory. A view of all of its memory stays as it is, and so does
+    /// a copy that this call made before, although the headers of both count as kept. A view of
+    /// static bytes stays too.
     ///
     /// # Panics
     ///
@@ -288,8 +345,11 @@ impl Buffer {
         expect(self.try_compact());
     }
 
-    /// Replaces a view of less than half of its memory by a copy on the C heap, so that a small
-    /// view no longer keeps a large piece of memory. A view of static bytes stays as it is.
+    /// Replaces a view of less than half of the bytes that it keeps
+    /// ([`retained_bytes`](Self::retained_bytes)) by a copy on the C heap, so that a small view no
+    /// longer keeps a large piece of memory. A view of all of its memory stays as it is, and so does
+    /// a copy that this call made before, although the headers of both count as kept. A view of
+    /// static bytes stays too.
     ///
     /// # Errors
     ///

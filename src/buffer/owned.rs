@@ -93,7 +93,7 @@ impl<T: AsRef<[u8]>> AsRef<[u8]> for Marked<T> {
 #[cfg(feature = "bytes")]
 #[track_caller]
 pub(super) fn of_bytes(value: ::bytes::Bytes) -> Buffer {
-    let made = of_value(Marked { mark: &MARK, value });
+    let made = of_value(Marked { mark: &MARK, value }, 0);
     let buffer = expect(made.map_err(|(_, error)| error));
     // SAFETY: no other code has the header yet.
     unsafe { (*buffer.raw().owner).flags |= MARKED };
@@ -122,8 +122,9 @@ pub(super) fn bytes_of(buffer: &Buffer) -> Option<&::bytes::Bytes> {
 }
 
 /// A view of the bytes that `as_ref` of the value returns when the value is in its final place. If
-/// there is no memory for that place, the value and the reason are returned.
-pub(super) fn of_value<T>(value: T) -> Result<Buffer, (T, AllocError)>
+/// there is no memory for that place, the value and the reason are returned. The value says that it
+/// keeps `retained_bytes`; if these are fewer than its bytes, its bytes count.
+pub(super) fn of_value<T>(value: T, retained_bytes: usize) -> Result<Buffer, (T, AllocError)>
 where
     T: AsRef<[u8]> + Send + Sync + 'static,
 {
@@ -134,7 +135,7 @@ where
             base: ptr::null_mut(),
             capacity_bytes: 0,
             flags: 0,
-            retained_bytes: 0,
+            retained_bytes,
         },
         value,
     });

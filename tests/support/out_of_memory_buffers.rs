@@ -45,6 +45,14 @@ pub fn rows() -> Vec<Row> {
             }
             assert_eq!(drops.load(SeqCst), 1);
         }),
+        row!("buffer/make.rs try_from_owner_sized"; |probe| {
+            let (owner, drops) = Counted::new();
+            match probe.fails(|| Buffer::try_from_owner_sized(owner, 4096)) {
+                Ok(buffer) => assert_eq!(buffer.retained_bytes(), 4096),
+                Err((owner, _)) => assert_eq!(owner.as_ref(), [7; 24], "it is given back"),
+            }
+            assert_eq!(drops.load(SeqCst), 1);
+        }),
         row!("buffer/make.rs try_from_vec"; |probe| {
             let mut vec = Vec::with_capacity(100);
             vec.extend_from_slice(b"bytes");
