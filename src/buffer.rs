@@ -42,6 +42,9 @@ mod stats;
 
 mod view;
 
+#[cfg(feature = "bytes")]
+mod lent;
+
 mod owned;
 mod writer;
 

@@ -6,6 +6,7 @@ use ::bytes::buf::UninitSlice;
 use ::bytes::{Buf, BufMut, Bytes, TryGetError};
 
 use super::chain::BufferChain;
+use super::lent::Lent;
 use super::view::Buffer;
 use super::writer::BufferMut;
 use super::{owned, range};
@@ -18,6 +19,12 @@ impl From<Buffer> for Bytes {
     /// The same memory, without a copy. `Bytes` allocates a small header, except for static bytes.
     /// A buffer that was made from a `Bytes` gives back that `Bytes`, or the part of it that the
     /// buffer shows. So repeated conversions between the two add no further headers.
+    ///
+    /// This copy of the crate remembers, as long as there is such a `Bytes`, which memory it is a
+    /// part of. A buffer that is made of the `Bytes`, or of a part of it, says so
+    /// ([`Buffer::retained_bytes`], [`Buffer::same_memory`]). The table for this has an entry of
+    /// eight words for each range of bytes that is lent at a time; free entries are reused and not
+    /// freed.
     fn from(buffer: Buffer) -> Self {
         let raw = buffer.raw();
         if raw.owner.is_null() {
@@ -26,14 +33,15 @@ impl From<Buffer> for Bytes {
         }
         match owned::bytes_of(&buffer) {
             Some(bytes) => bytes.slice_ref(&buffer),
-            None => Self::from_owner(buffer),
+            None => Self::from_owner(Lent::new(buffer)),
         }
     }
 }
 
 impl From<Bytes> for Buffer {
     /// The same memory, without a copy. A header is allocated. A `Bytes` does not say what it was
-    /// made from, so the `Bytes` becomes the owner even if it was made from a buffer.
+    /// made from, so the `Bytes` becomes the owner even if it was made from a buffer. A `Bytes` of
+    /// static bytes is taken to keep as many bytes as it has.
     fn from(bytes: Bytes) -> Self {
         if bytes.is_empty() {
             return Self::new();

@@ -10,6 +10,8 @@ use core::ptr;
 #[cfg(feature = "bytes")]
 use core::sync::atomic::AtomicUsize;
 
+#[cfg(feature = "bytes")]
+use super::lent;
 use super::owner::Owner;
 use super::view::{Buffer, EMPTY};
 #[cfg(feature = "bytes")]
@@ -89,14 +91,26 @@ impl<T: AsRef<[u8]>> AsRef<[u8]> for Marked<T> {
     }
 }
 
-/// A view of a `Bytes`. [`bytes_of`] gets the `Bytes` back.
+/// A view of a `Bytes`, which has bytes. [`bytes_of`] gets the `Bytes` back. If the `Bytes` was made
+/// of a buffer, the owner describes the memory of that buffer.
 #[cfg(feature = "bytes")]
 #[track_caller]
 pub(super) fn of_bytes(value: ::bytes::Bytes) -> Buffer {
+    let memory = lent::memory_of(&value);
     let made = of_value(Marked { mark: &MARK, value }, 0);
     let buffer = expect(made.map_err(|(_, error)| error));
+    let owner = buffer.raw().owner;
     // SAFETY: no other code has the header yet.
-    unsafe { (*buffer.raw().owner).flags |= MARKED };
+    unsafe { (*owner).flags |= MARKED };
+    if let Some(memory) = memory {
+        // SAFETY: as above. The memory is not writable, so these only describe it. The bytes lie in
+        // it, and the `Bytes` keeps it.
+        unsafe {
+            (*owner).base = memory.base;
+            (*owner).capacity_bytes = memory.capacity;
+            (*owner).retained_bytes = memory.retained;
+        }
+    }
     buffer
 }
 

@@ -20,7 +20,7 @@ impl Buffer {
     /// | a mapped file | the mapping, up to the end of the piece that was mapped |
     /// | a `Vec` | its capacity |
     /// | an owner | its bytes, or what [`from_owner_sized`](Self::from_owner_sized) was told |
-    /// | a `Bytes` | its bytes |
+    /// | a `Bytes` | its bytes; if it was made of a buffer, all that the buffer keeps |
     ///
     /// A header in an allocation of its own does not count. Nor does the rest of a buffer pool,
     /// which is not freed as long as one of its blocks is out.
@@ -50,7 +50,7 @@ impl Buffer {
     /// Whether two views keep the same memory, so that dropping one of them frees nothing while the
     /// other is there. This is so if they have the same owner, or if the memory of their owners
     /// overlaps. So it is true also for a view whose owner is a handle to the other's bytes
-    /// ([`from_owner`](Self::from_owner)).
+    /// ([`from_owner`](Self::from_owner)), and for one that was a `bytes::Bytes` meanwhile.
     ///
     /// It is false for a view that keeps no memory. It is also false for two owners that have
     /// separate parts of one piece of memory, because the library does not know that.
