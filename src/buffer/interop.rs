@@ -18,7 +18,8 @@ const TRUNCATED: &str = "the mapped file was truncated";
 impl From<Buffer> for Bytes {
     /// The same memory, without a copy. `Bytes` allocates a small header, except for static bytes.
     /// A buffer that was made from a `Bytes` gives back that `Bytes`, or the part of it that the
-    /// buffer shows. So repeated conversions between the two add no further headers.
+    /// buffer shows. So repeated conversions between the two add no further headers. A buffer of no
+    /// bytes gives its memory up.
     ///
     /// This copy of the crate remembers, as long as there is such a `Bytes`, which memory it is a
     /// part of. A buffer that is made of the `Bytes`, or of a part of it, says so
@@ -27,6 +28,9 @@ impl From<Buffer> for Bytes {
     /// freed.
     fn from(buffer: Buffer) -> Self {
         let raw = buffer.raw();
+        if buffer.is_empty() {
+            return Self::new();
+        }
         if raw.owner.is_null() {
             // SAFETY: bytes without an owner are static (buffer.h).
             return Self::from_static(unsafe { core::slice::from_raw_parts(raw.data, raw.length) });
