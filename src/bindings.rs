@@ -1296,6 +1296,11 @@ pub struct aegis_locked_pool {
     pub shared: *mut aegis_locked_pool_shared,
     pub block_bytes: usize,
 }
+#[repr(C)]
+#[derive(Debug)]
+pub struct aegis_locked_pool_request {
+    _unused: [u8; 0],
+}
 extern "C" {
     pub fn aegis_locked_pool_init(
         pool: *mut aegis_locked_pool,
@@ -1326,6 +1331,26 @@ extern "C" {
         timeout_ns: u64,
         error: *mut aegis_error,
     ) -> *mut ::core::ffi::c_void;
+}
+extern "C" {
+    pub fn aegis_locked_pool_poll(
+        pool: *const aegis_locked_pool,
+        request: *mut *mut aegis_locked_pool_request,
+        block: *mut *mut ::core::ffi::c_void,
+        wake: aegis_wake_fn,
+        context: *mut ::core::ffi::c_void,
+        error: *mut aegis_error,
+    ) -> aegis_status;
+}
+extern "C" {
+    pub fn aegis_locked_pool_request_disarm(
+        request: *mut aegis_locked_pool_request,
+    ) -> bool;
+}
+extern "C" {
+    pub fn aegis_locked_pool_request_cancel(
+        request: *mut aegis_locked_pool_request,
+    ) -> bool;
 }
 extern "C" {
     pub fn aegis_locked_pool_alloc_n(

@@ -15,6 +15,7 @@ pub mod ffi;
 mod heap;
 mod lines;
 pub mod pool;
+mod request;
 mod sealed;
 mod short_list;
 pub mod source;

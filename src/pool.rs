@@ -50,6 +50,7 @@ mod lock_free;
 mod locked;
 
 mod cache;
+mod locked_async;
 mod typed;
 
 pub use block::{Block, BlockByte, BlockPool, OwnedPoolBlock};
@@ -57,6 +58,7 @@ pub use builder::{PoolBuilder, PoolKind};
 pub use cache::PoolCache;
 pub use lock_free::LockFreePool;
 pub use locked::LockedPool;
+pub use locked_async::AllocBlock;
 pub use one_owner::{Pool, PoolBlock};
 pub use slab::PoolSlab;
 pub use stats::PoolStats;

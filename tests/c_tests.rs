@@ -102,6 +102,7 @@ c_tests! {
     locked_arena_test
     locked_pool_fork_test
     locked_pool_growth_test
+    locked_pool_poll_test
     locked_pool_test
     poison_test
     pool_cache_test

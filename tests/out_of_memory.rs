@@ -7,6 +7,8 @@
 //! The tables name the public functions, and a test finds each function of the source that is in no
 //! table. A call that is `quiet` in a table must allocate nothing on Rust's heap at all.
 
+#[path = "support/executor.rs"]
+mod executor;
 #[path = "support/failing_heap.rs"]
 mod failing_heap;
 #[path = "support/fallible_calls.rs"]

@@ -4,11 +4,14 @@
 //! where user code can panic.
 #![cfg(feature = "std")]
 
+#[path = "support/executor.rs"]
+mod executor;
 mod support;
 
 use aegis_memory::arena::{Arena, ArenaRecycler, LockFreeArena, LockedArena};
 use aegis_memory::buffer::{Buffer, BufferChain, BufferPool};
 use aegis_memory::pool::{LockFreePool, LockedPool, Pool, TypedPool};
+use executor::{poll_once, Calls};
 use std::alloc::Layout;
 use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::sync::Arc;
@@ -236,6 +239,14 @@ fn caches_owned_blocks_and_waiting() {
         |pool| {
             let _all = [pool.alloc().unwrap(), pool.alloc().unwrap()];
             _ = pool.alloc_timeout(Duration::from_millis(1));
+        },
+    );
+    check(
+        ACQUIRE,
+        |switch| small(LockedPool::builder(), switch),
+        |pool| {
+            let _all = [pool.alloc().unwrap(), pool.alloc().unwrap()];
+            _ = poll_once(&mut pool.alloc_async(), &Calls::new().1);
         },
     );
     check_drop(RELEASE, |switch| {

@@ -11,8 +11,8 @@ use aegis_memory::buffer::{
     WhenEmpty,
 };
 use aegis_memory::pool::{
-    Block, LockFreePool, LockedPool, OwnedPoolBlock, Pool, PoolBlock, PoolBox, PoolBuilder,
-    PoolCache, PoolSlab, PoolStats, TypedPool,
+    AllocBlock, Block, LockFreePool, LockedPool, OwnedPoolBlock, Pool, PoolBlock, PoolBox,
+    PoolBuilder, PoolCache, PoolSlab, PoolStats, TypedPool,
 };
 use aegis_memory::source::{Global, Heap, Pages, SourceBlock};
 use aegis_memory::{ffi, AllocError};
@@ -20,7 +20,7 @@ use static_assertions::{assert_impl_all, assert_not_impl_any};
 use std::cell::Cell;
 use std::mem::MaybeUninit;
 use std::rc::Rc;
-use std::sync::MutexGuard;
+use std::sync::{Arc, MutexGuard};
 
 // An arena has one owner at a time: it moves between threads, but references to it do not.
 assert_impl_all!(Arena: Send);
@@ -76,6 +76,12 @@ assert_not_impl_any!(PoolBlock<'static, LockFreePool>: Clone);
 assert_impl_all!(OwnedPoolBlock<LockFreePool>: Send, Sync);
 assert_impl_all!(OwnedPoolBlock<LockedPool>: Send, Sync);
 assert_impl_all!(PoolSlab: Send, Sync, Copy);
+
+// A future that waits for a block may move to another thread, as a runtime wants it.
+assert_impl_all!(AllocBlock<&'static LockedPool>: Send, Sync, Unpin);
+assert_impl_all!(AllocBlock<Arc<LockedPool>, MaybeUninit<u8>>: Send, Sync, Unpin);
+assert_not_impl_any!(AllocBlock<&'static LockedPool>: Clone);
+assert_not_impl_any!(AllocBlock<Rc<LockedPool>>: Send, Sync);
 
 // A cache belongs to one thread at a time, and so do its blocks.
 assert_impl_all!(PoolCache<'static>: Send);

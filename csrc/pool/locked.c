@@ -1,39 +1,50 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The pool behind a lock. Each thread that finds no free block puts a node into a queue and waits.
+ * So does each polled request (locked_poll.c), but its thread does not wait.
  *
  * Invariants:
  * 1. No function of the user is called under the lock. Growth and trimming give the lock up around
- *    the source, and look at the pool anew when they have it again (grow,
- *    aegis_i_locked_pool_release_slab).
- * 2. While the queue is not empty, no block is free. A thread enters the queue only when it has
- *    found none (obtain), and each change that makes a block free calls serve before it gives the
- *    lock up (aegis_locked_pool_free and its _n form, grow, give_up).
- * 3. serve writes a block into the first node and takes the node out of the queue in the same step
- *    under the lock. So the block is not free in between.
- * 4. Other threads touch a node only under the lock, and not after the step of serve that takes it
- *    out of the queue. If serve has not done that, its own thread does it before it returns or ends
- *    (obtain, give_up). So a node is never touched after its thread's stack is gone.
- * 5. A thread that waits is woken when it has a block (serve), when it becomes the first of the
- *    queue and the pool can grow (dequeue), and when a growth that it waits for has ended
- *    (end_growth).
- * 6. A child process begins with an empty queue and a new generation (aegis_i_locked_pool_lock). A
+ *    the source, and look at the pool anew when they have it again (aegis_i_locked_pool_grow,
+ *    aegis_i_locked_pool_release_slab). So do the calls of wakers (aegis_i_locked_pool_wake).
+ * 2. While the queue is not empty, no block is free. A waiter enters the queue only when it has
+ *    found none (obtain, enter_queue), or is served at once. Each change that makes a block free
+ *    calls aegis_i_locked_pool_serve before it gives the lock up (aegis_locked_pool_free and its _n
+ *    form, aegis_i_locked_pool_grow, give_up, aegis_locked_pool_request_cancel).
+ * 3. aegis_i_locked_pool_serve writes a block into the first node and takes the node out of the
+ *    queue in the same step under the lock. So the block is not free in between.
+ * 4. Other threads touch a node only under the lock, and only while it is in the queue. A node is
+ *    out of the queue before its memory is gone: its own thread takes it out, if the step of 3 has
+ *    not done it (obtain, give_up, end_request). So is a request out of the list of 7.
+ * 5. A waiter is woken when it has a block (aegis_i_locked_pool_serve), when it becomes the first
+ *    of the queue, or the first thread in it, and the pool can grow (aegis_i_locked_pool_dequeue),
+ *    and when a growth that it waits for has ended (end_growth).
+ * 6. A child process begins with an empty queue and a new generation (aegis_i_locked_pool_adopt). A
  *    thread that comes back from the source in a child process sees that the generation is not that
- *    of its node, and enters the new queue (obtain).
+ *    of its node, and enters the new queue (obtain). So does a request that is polled there.
+ * 7. To wake a request is to put it into a list, under the lock (tell). A thread that may have put
+ *    one there calls the wakers of the list before it leaves or sleeps, until the list is empty
+ *    (aegis_i_locked_pool_leave_waking, pursue). It takes the waker out of the request and the
+ *    request out of the list in one step, gives the lock up, and calls the waker. So each waker is
+ *    called at most once, and a call that withdraws a waker knows whether it was taken before
+ *    (aegis_i_locked_pool_disarm).
  *
- * So a block goes to the thread that has waited longest, and no other thread can take it in between
- * (2, 3). A thread that wakes for any reason finds the block in its node, or knows that it has none
- * (3). So no block is lost, and a thread that missed a wake-up would still find its block.
+ * So a block goes to the waiter that has waited longest, and no other can take it in between (2,
+ * 3). A thread that wakes for any reason, and a request that is polled for any reason, finds the
+ * block in its node, or knows that it has none (3). So no block is lost, and one that missed a
+ * wake-up would still find its block.
  *
- * When growth is tried (pursue):
- * 1. By each thread when it comes, and by each waiter once more at its deadline.
- * 2. Between these, by the first thread of the queue every SLICE_NS, because nothing wakes a waiter
- *    when a budget or a source has memory again.
+ * When growth is tried (pursue; pursue_once for requests):
+ * 1. By each waiter when it comes, and by each thread once more at its deadline.
+ * 2. Between these, by the first thread of the queue every AEGIS_I_LOCKED_POOL_SLICE_NS, because
+ *    nothing wakes a waiter when a budget or a source has memory again. A request that is the first
+ *    of the queue tries when it is polled, but not more often.
  * 3. While one thread is at it, the others wait for its result, but not longer than PATIENCE_NS,
- *    because the source may be waiting for one of them (is_growing). After that the next thread
- *    tries as well. A thread that has waited for 10 * PATIENCE_NS does not wait for the growths of
- *    other threads any more. A thread that the source calls back does not wait for itself.
- * 4. If the pool can have no further slab, no thread tries and all sleep. This stays so while a
- *    thread waits: by 2 above all blocks are out then, so no trim can release a slab. */
+ *    because the source may be waiting for one of them (aegis_i_locked_pool_is_growing). After that
+ *    the next thread tries as well. A thread that has waited for 10 * PATIENCE_NS does not wait for
+ *    the growths of other threads any more. A thread that the source calls back does not wait for
+ *    itself.
+ * 4. If the pool can have no further slab, no thread tries and all sleep. This stays so while one
+ *    waits: by 2 above all blocks are out then, so no trim can release a slab. */
 #if !defined(_WIN32) && !defined(_GNU_SOURCE)
 #define _GNU_SOURCE /* clock_gettime, pthread_condattr_setclock */
 #endif
@@ -42,73 +53,14 @@
 #include "../base/threads.h"
 #include "locked_state.h"
 
-/* 10 ms and 50 ms. */
-#define SLICE_NS UINT64_C(10000000)
+/* 50 ms. */
 #define PATIENCE_NS UINT64_C(50000000)
-
-bool aegis_i_locked_pool_lock(aegis_locked_pool_shared *shared) {
-    if (!aegis_i_mutex_lock(&shared->mutex))
-        return false;
-    if (aegis_i_mutex_take_adoption(&shared->mutex)) {
-        /* The threads that waited, grew or released are not in this process, and their nodes are
-         * gone with their stacks. */
-        shared->first = shared->last = NULL;
-        shared->waiting_count = 0;
-        shared->growths = NULL;
-        shared->releasing_count = 0;
-        shared->generation++;
-    }
-    assert(aegis_i_locked_pool_is_valid(shared));
-    return true;
-}
-
-aegis_locked_pool_shared *aegis_i_locked_pool_enter(const aegis_locked_pool *pool) {
-    return aegis_i_locked_pool_lock(pool->shared) ? pool->shared : NULL;
-}
-
-static void enqueue(aegis_locked_pool_shared *shared, aegis_i_waiter *node) {
-    node->next = NULL;
-    node->previous = shared->last;
-    node->generation = shared->generation;
-    if (shared->last != NULL)
-        shared->last->next = node;
-    else
-        shared->first = node;
-    shared->last = node;
-    shared->waiting_count++;
-}
-
-static void dequeue(aegis_locked_pool_shared *shared, aegis_i_waiter *node) {
-    if (node->next != NULL)
-        node->next->previous = node->previous;
-    else
-        shared->last = node->previous;
-    if (node->previous != NULL)
-        node->previous->next = node->next;
-    else
-        shared->first = node->next;
-    shared->waiting_count--;
-    /* From now on the next thread has to try growth. */
-    if (node->previous == NULL && node->next != NULL && aegis_i_pool_can_grow(&shared->pool))
-        aegis_i_condition_signal(&node->next->arrived);
-}
-
-/* Gives free blocks to the threads that wait, first to the one that has waited longest. */
-static void serve(aegis_locked_pool_shared *shared) {
-    while (shared->first != NULL && aegis_i_pool_has_free(&shared->pool)) {
-        aegis_i_waiter *node = shared->first;
-        dequeue(shared, node);
-        node->block = aegis_i_pool_take_held(&shared->pool, &node->clean);
-        /* Under the lock: once the thread has the lock, it may return, and its node is gone. */
-        aegis_i_condition_signal(&node->arrived);
-    }
-}
 
 bool aegis_i_locked_pool_release_slab(aegis_locked_pool_shared *shared, uint32_t slab,
                                       uintptr_t entry) {
     uint64_t generation = shared->generation;
     shared->releasing_count++;
-    aegis_i_locked_pool_leave(shared);
+    aegis_i_locked_pool_leave_waking(shared);
     int state = aegis_i_uncancelled_begin();
     aegis_i_slabs_release(&shared->pool.slabs, slab, entry);
     aegis_i_uncancelled_end(state);
@@ -119,25 +71,20 @@ bool aegis_i_locked_pool_release_slab(aegis_locked_pool_shared *shared, uint32_t
     return true;
 }
 
-/* Takes a growth out of the list, unless a fork has made the pool forget the list, and wakes the
- * threads that wait for its result. */
+/* Takes a growth out of the list, unless a fork has made the pool forget the list, and tells all
+ * that wait for its result. */
 static void end_growth(aegis_locked_pool_shared *shared, const aegis_i_growth *ended) {
     aegis_i_growth **link = &shared->growths;
     while (*link != NULL && *link != ended)
         link = &(*link)->earlier;
     if (*link != NULL)
         *link = ended->earlier;
-    for (aegis_i_waiter *node = shared->first; node != NULL; node = node->next)
-        if (node->follows_growth)
-            aegis_i_condition_signal(&node->arrived);
+    aegis_i_locked_pool_tell_followers(shared);
 }
 
-/* Adds a slab to a pool that can have one, and serves the queue, in which the caller is. AEGIS_OK:
- * the source gave a slab, or a condemned one was taken back into use. AEGIS_E_FORKED: the lock
- * could not be taken again. Any other status: `error` says why there is no slab. */
-static aegis_status grow(aegis_locked_pool_shared *shared, aegis_error *error) {
+aegis_status aegis_i_locked_pool_grow(aegis_locked_pool_shared *shared, aegis_error *error) {
     if (aegis_i_pool_revive(&shared->pool)) {
-        serve(shared);
+        aegis_i_locked_pool_serve(shared);
         return AEGIS_OK;
     }
     aegis_i_growth own = {shared->growths, aegis_i_thread_self(), aegis_i_now_ns() + PATIENCE_NS};
@@ -154,16 +101,15 @@ static aegis_status grow(aegis_locked_pool_shared *shared, aegis_error *error) {
     }
     end_growth(shared, &own);
     bool added = entry != 0 && aegis_i_pool_add_slab(&shared->pool, slab, entry);
-    serve(shared);
+    aegis_i_locked_pool_serve(shared);
     if (entry == 0)
         return error->status;
     return added || aegis_i_locked_pool_release_slab(shared, slab, entry) ? AEGIS_OK
                                                                           : AEGIS_E_FORKED;
 }
 
-/* Whether another thread is acquiring a slab, and this thread should wait for the result. */
-static bool is_growing(const aegis_locked_pool_shared *shared, const aegis_i_waiter *node,
-                       uint64_t now_ns) {
+bool aegis_i_locked_pool_is_growing(const aegis_locked_pool_shared *shared,
+                                    const aegis_i_waiter *node, uint64_t now_ns) {
     return shared->growths != NULL && shared->growths->thread != aegis_i_thread_self() &&
            now_ns < shared->growths->overdue_ns && now_ns < node->impatient_ns;
 }
@@ -172,7 +118,7 @@ static uint64_t earlier(uint64_t a, uint64_t b) {
     return a < b ? a : b;
 }
 
-static void fail_exhausted(const aegis_locked_pool_shared *shared, aegis_error *error) {
+void aegis_i_locked_pool_exhausted(const aegis_locked_pool_shared *shared, aegis_error *error) {
     const aegis_pool *inner = &shared->pool;
     aegis_i_slabs_exhausted(&inner->slabs, error, inner->slabs.index_limit,
                             inner->touched_count - inner->free_count);
@@ -191,12 +137,12 @@ static void give_up(void *context) {
     aegis_locked_pool_shared *shared = mine->shared;
     if (mine->node->block != NULL) {
         (void)aegis_pool_free(&shared->pool, mine->node->block);
-        serve(shared);
+        aegis_i_locked_pool_serve(shared);
     } else if (mine->node->generation == shared->generation) {
-        dequeue(shared, mine->node);
+        aegis_i_locked_pool_dequeue(shared, mine->node);
     }
     aegis_i_condition_fini(&mine->node->arrived);
-    aegis_i_locked_pool_leave(shared);
+    aegis_i_locked_pool_leave_waking(shared);
 }
 
 /* One step of a request that has no block yet: it waits, or tries growth. A deadline of 0 means
@@ -207,23 +153,28 @@ static aegis_status pursue(aegis_locked_pool_shared *shared, aegis_i_waiter *nod
     uint64_t now_ns = aegis_i_now_ns();
     bool late = deadline_ns != UINT64_MAX && now_ns >= deadline_ns;
     uint64_t until_ns = deadline_ns;
+    /* Not while this thread sleeps: it may have brought the blocks itself. */
+    if (aegis_i_locked_pool_has_due(shared))
+        return aegis_i_locked_pool_wake(shared) ? AEGIS_OK : AEGIS_E_FORKED;
     if (!aegis_i_pool_can_grow(&shared->pool)) {
         if (late) {
-            fail_exhausted(shared, error);
+            aegis_i_locked_pool_exhausted(shared, error);
             return AEGIS_E_EXHAUSTED;
         }
-    } else if (is_growing(shared, node, now_ns) && (!late || deadline_ns == 0)) {
+    } else if (aegis_i_locked_pool_is_growing(shared, node, now_ns) &&
+               (!late || deadline_ns == 0)) {
         node->follows_growth = true;
         until_ns =
             earlier(deadline_ns != 0 ? deadline_ns : UINT64_MAX, shared->growths->overdue_ns);
-    } else if (late || *next_try_ns == 0 || (shared->first == node && now_ns >= *next_try_ns)) {
-        aegis_status status = grow(shared, error);
+    } else if (late || *next_try_ns == 0 ||
+               (now_ns >= *next_try_ns && aegis_i_locked_pool_is_foremost(shared, node))) {
+        aegis_status status = aegis_i_locked_pool_grow(shared, error);
         if (status == AEGIS_E_FORKED || (status != AEGIS_OK && late))
             return status;
         if (status != AEGIS_OK)
-            *next_try_ns = aegis_i_now_ns() + SLICE_NS;
+            *next_try_ns = aegis_i_now_ns() + AEGIS_I_LOCKED_POOL_SLICE_NS;
         return AEGIS_OK;
-    } else if (shared->first == node) {
+    } else if (aegis_i_locked_pool_is_foremost(shared, node)) {
         until_ns = earlier(deadline_ns, *next_try_ns);
     }
     place mine = {shared, node};
@@ -236,6 +187,12 @@ static aegis_status pursue(aegis_locked_pool_shared *shared, aegis_i_waiter *nod
     return AEGIS_OK;
 }
 
+void aegis_i_locked_pool_init_waiter(aegis_i_waiter *node, aegis_locked_pool_request *request) {
+    memset(node, 0, sizeof *node);
+    node->request = request;
+    node->impatient_ns = aegis_i_now_ns() + 10 * PATIENCE_NS;
+}
+
 /* Gets a block for a request that has found none free. AEGIS_OK: the block is in the node. Any
  * other status: `error` says why there is none; but after AEGIS_E_FORKED, which means that the lock
  * could not be taken again, the caller fills in the error. */
@@ -244,27 +201,26 @@ static aegis_status obtain(aegis_locked_pool_shared *shared, aegis_i_waiter *nod
     uint64_t deadline_ns = timeout_ns != 0 ? aegis_i_deadline_ns(timeout_ns) : 0;
     uint64_t next_try_ns = 0;
     aegis_status status = AEGIS_OK;
-    memset(node, 0, sizeof *node);
-    node->impatient_ns = aegis_i_now_ns() + 10 * PATIENCE_NS;
+    aegis_i_locked_pool_init_waiter(node, NULL);
     if (!aegis_i_condition_init(&node->arrived)) {
         aegis_i_slabs_fail(&shared->pool.slabs, shared->pool.slabs.block_bytes,
                            shared->pool.slabs.align_bytes, NULL, error);
         return error->status;
     }
-    enqueue(shared, node);
+    aegis_i_locked_pool_enqueue(shared, node);
     while (node->block == NULL && status == AEGIS_OK) {
         status = pursue(shared, node, deadline_ns, &next_try_ns, error);
         /* The source has forked and this is the child process, which has begun a new queue. */
         if (status != AEGIS_E_FORKED && node->block == NULL &&
             node->generation != shared->generation) {
-            enqueue(shared, node);
-            serve(shared);
+            aegis_i_locked_pool_enqueue(shared, node);
+            aegis_i_locked_pool_serve(shared);
         }
     }
     if (status != AEGIS_E_FORKED && node->block != NULL)
         status = AEGIS_OK;
     if (status != AEGIS_E_FORKED && node->block == NULL)
-        dequeue(shared, node);
+        aegis_i_locked_pool_dequeue(shared, node);
     aegis_i_condition_fini(&node->arrived);
     return status;
 }
@@ -277,7 +233,7 @@ static AEGIS_I_COLD void *take_slow(aegis_locked_pool_shared *shared, uint64_t t
     /* A pool that is being finished never has a block again, so waiting is useless. */
     if ((timeout_ns == 0 || shared->pool.slabs.meta == NULL) &&
         !aegis_i_pool_can_grow(&shared->pool)) {
-        fail_exhausted(shared, error);
+        aegis_i_locked_pool_exhausted(shared, error);
         return NULL;
     }
     error->status = obtain(shared, &node, timeout_ns, error);
@@ -285,8 +241,7 @@ static AEGIS_I_COLD void *take_slow(aegis_locked_pool_shared *shared, uint64_t t
     return error->status == AEGIS_OK ? node.block : NULL;
 }
 
-/* Fills in the error of a call on a pool that cannot be used in this process. */
-static void *fail_forked(const aegis_locked_pool *pool, aegis_error *error) {
+void *aegis_i_locked_pool_forked(const aegis_locked_pool *pool, aegis_error *error) {
     if (error != NULL)
         (void)aegis_i_error_bytes(error, AEGIS_E_FORKED, pool->block_bytes,
                                   pool->shared->pool.slabs.align_bytes);
@@ -299,14 +254,16 @@ static void *alloc(const aegis_locked_pool *pool, bool zeroed, uint64_t timeout_
     aegis_error failed;
     bool clean;
     if (shared == NULL)
-        return fail_forked(pool, error);
+        return aegis_i_locked_pool_forked(pool, error);
     void *block = aegis_i_pool_take_held(&shared->pool, &clean);
     if (AEGIS_UNLIKELY(block == NULL)) {
         block = take_slow(shared, timeout_ns, &clean, &failed);
         if (block == NULL && failed.status == AEGIS_E_FORKED)
-            return fail_forked(pool, error);
+            return aegis_i_locked_pool_forked(pool, error);
+        aegis_i_locked_pool_leave_waking(shared);
+    } else {
+        aegis_i_locked_pool_leave(shared);
     }
-    aegis_i_locked_pool_leave(shared);
     if (block == NULL) {
         if (error != NULL)
             *error = failed;
@@ -347,12 +304,22 @@ size_t aegis_locked_pool_alloc_n(const aegis_locked_pool *pool, void **blocks, s
         blocks[got_count++] = block;
     }
     if (failed.status == AEGIS_E_FORKED)
-        (void)fail_forked(pool, &failed);
+        (void)aegis_i_locked_pool_forked(pool, &failed);
     else
-        aegis_i_locked_pool_leave(shared);
+        aegis_i_locked_pool_leave_waking(shared);
     if (failed.status != AEGIS_OK && error != NULL)
         *error = failed;
     return got_count;
+}
+
+/* Serves those that wait, and gives the lock up. */
+static void serve_and_leave(aegis_locked_pool_shared *shared) {
+    if (AEGIS_UNLIKELY(shared->first != NULL)) {
+        aegis_i_locked_pool_serve(shared);
+        aegis_i_locked_pool_leave_waking(shared);
+    } else {
+        aegis_i_locked_pool_leave(shared);
+    }
 }
 
 aegis_status aegis_locked_pool_free(const aegis_locked_pool *pool, void *block) {
@@ -360,8 +327,7 @@ aegis_status aegis_locked_pool_free(const aegis_locked_pool *pool, void *block) 
     if (shared == NULL)
         return AEGIS_E_FORKED;
     aegis_status status = aegis_pool_free(&shared->pool, block);
-    serve(shared);
-    aegis_i_locked_pool_leave(shared);
+    serve_and_leave(shared);
     return status;
 }
 
@@ -371,8 +337,7 @@ aegis_status aegis_locked_pool_free_n(const aegis_locked_pool *pool, void *const
     if (shared == NULL)
         return AEGIS_E_FORKED;
     aegis_status status = aegis_pool_free_n(&shared->pool, blocks, count);
-    serve(shared);
-    aegis_i_locked_pool_leave(shared);
+    serve_and_leave(shared);
     return status;
 }
 

@@ -51,7 +51,7 @@ void aegis_locked_pool_abandon(aegis_locked_pool *pool) {
      * fork stopped a thread in a change: a slab that is in the directory belongs to the pool. */
     bool locked = aegis_i_locked_pool_lock(shared);
     if (AEGIS_I_DEBUG && locked && shared->first != NULL)
-        aegis_i_report("a locked pool was abandoned while %zu threads wait for a block",
+        aegis_i_report("a locked pool was abandoned while %zu threads or requests wait",
                        shared->waiting_count);
     aegis_pool_slabs slabs = shared->pool.slabs, rest;
     memset(&shared->pool, 0, sizeof shared->pool);

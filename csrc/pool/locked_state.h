@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The shared state of a locked pool, and its lock. Not installed.
+/* The shared state of a locked pool, its lock and its queue. Not installed. The argument stands in
+ * locked.c.
  *
  * A file that includes this header defines _GNU_SOURCE first, except on Windows. */
 #ifndef AEGIS_MEMORY_I_POOL_LOCKED_STATE_H
@@ -9,23 +10,42 @@
 #include "../base/condition.h"
 #include "one_owner.h"
 
-/* A thread that wants a block and has found none free. The node lies on the thread's stack. */
+/* A thread or a polled request that wants a block and has found none free. The node of a thread
+ * lies on the thread's stack, and that of a request in the request. */
 typedef struct aegis_i_waiter {
     struct aegis_i_waiter *next;
     struct aegis_i_waiter *previous;
-    /* The block that the thread was given; NULL before. */
+    /* The request that the node belongs to. NULL: it belongs to a thread. */
+    aegis_locked_pool_request *request;
+    /* The block that the waiter was given; NULL before. */
     void *block;
     /* Whether the block's bytes are zero. */
     bool clean;
-    /* Whether the thread is to be woken when a growth has ended. */
+    /* Whether the waiter is to be woken when a growth has ended. */
     bool follows_growth;
     /* The generation of the queue that the node is in. */
     uint64_t generation;
-    /* From this time on the thread does not wait for the growths of other threads any more. */
+    /* From this time on the waiter does not wait for the growths of other threads any more. */
     uint64_t impatient_ns;
-    /* Only this thread waits for it. */
+    /* Only this thread waits for it. A request has none. */
     aegis_i_condition arrived;
 } aegis_i_waiter;
+
+/* A request that is polled. It lies on the C heap. */
+struct aegis_locked_pool_request {
+    aegis_i_waiter node;
+    aegis_locked_pool_shared *shared;
+    /* The waker. `wake` is NULL if there is none, and after the waker was taken for its call. */
+    aegis_wake_fn wake;
+    void *context;
+    /* The place in the list of the wakers that are to be called, if `is_due`. */
+    aegis_locked_pool_request *next_due;
+    aegis_locked_pool_request *previous_due;
+    bool is_due;
+    /* Before this time a poll does not try growth again. 0: it has not tried it yet, or has a new
+     * reason to. */
+    uint64_t next_try_ns;
+};
 
 /* A thread that is acquiring a slab. The node lies on the thread's stack. */
 typedef struct aegis_i_growth {
@@ -38,10 +58,13 @@ typedef struct aegis_i_growth {
 struct aegis_locked_pool_shared {
     aegis_i_mutex mutex;
     aegis_pool pool;
-    /* The queue of the threads that wait: the first has waited longest. */
+    /* The queue of the threads and requests that wait: the first has waited longest. */
     aegis_i_waiter *first;
     aegis_i_waiter *last;
     size_t waiting_count;
+    /* The requests whose wakers are to be called, in this order. */
+    aegis_locked_pool_request *first_due;
+    aegis_locked_pool_request *last_due;
     /* The growths under way, the latest first. */
     aegis_i_growth *growths;
     /* The number of calls that are giving a slab back to the source. */
@@ -63,13 +86,89 @@ static inline void aegis_i_locked_pool_leave(aegis_locked_pool_shared *shared) {
     aegis_i_mutex_unlock(&shared->mutex);
 }
 
+/* Forgets the waiters of the parent process. The caller holds the lock, which was adopted. */
+static inline void aegis_i_locked_pool_adopt(aegis_locked_pool_shared *shared) {
+    /* The threads that waited, grew or released are not in this process, and their nodes are gone
+     * with their stacks. A request knows by its generation that it is in no queue. */
+    shared->first = shared->last = NULL;
+    shared->waiting_count = 0;
+    shared->first_due = shared->last_due = NULL;
+    shared->growths = NULL;
+    shared->releasing_count = 0;
+    shared->generation++;
+}
+
 /* Takes the lock. False: the lock cannot be had in this process (see base/mutex.h). */
-AEGIS_I_HIDDEN bool aegis_i_locked_pool_lock(aegis_locked_pool_shared *shared);
+static inline bool aegis_i_locked_pool_lock(aegis_locked_pool_shared *shared) {
+    if (!aegis_i_mutex_lock(&shared->mutex))
+        return false;
+    if (aegis_i_mutex_take_adoption(&shared->mutex))
+        aegis_i_locked_pool_adopt(shared);
+    assert(aegis_i_locked_pool_is_valid(shared));
+    return true;
+}
+
 /* Takes the lock and returns the pool's state; NULL when aegis_i_locked_pool_lock is false. */
-AEGIS_I_HIDDEN aegis_locked_pool_shared *aegis_i_locked_pool_enter(const aegis_locked_pool *pool);
-/* Gives a slab that is not installed back to the source. The caller holds the lock, which is given
- * up meanwhile. False: the lock could not be taken again. */
+static inline aegis_locked_pool_shared *aegis_i_locked_pool_enter(const aegis_locked_pool *pool) {
+    return aegis_i_locked_pool_lock(pool->shared) ? pool->shared : NULL;
+}
+
+/* The queue (locked_queue.c). The caller of each of these functions holds the lock. */
+
+/* Puts a waiter at the end of the queue. */
+AEGIS_I_HIDDEN void aegis_i_locked_pool_enqueue(aegis_locked_pool_shared *shared,
+                                                aegis_i_waiter *node);
+/* Takes a waiter out of the queue. */
+AEGIS_I_HIDDEN void aegis_i_locked_pool_dequeue(aegis_locked_pool_shared *shared,
+                                                aegis_i_waiter *node);
+/* Gives free blocks to those that wait, first to the one that has waited longest. */
+AEGIS_I_HIDDEN void aegis_i_locked_pool_serve(aegis_locked_pool_shared *shared);
+/* Tells all that wait for the result of a growth that a growth has ended. */
+AEGIS_I_HIDDEN void aegis_i_locked_pool_tell_followers(aegis_locked_pool_shared *shared);
+/* Whether it is this waiter's turn to try growth: of the threads the first one tries, and of the
+ * requests the one that is the first of the queue. */
+AEGIS_I_HIDDEN bool aegis_i_locked_pool_is_foremost(const aegis_locked_pool_shared *shared,
+                                                    const aegis_i_waiter *node);
+/* Withdraws the waker of a request. True: it was not called, and never will be. False: it has been
+ * called, or another thread is about to call it, or there is none. */
+AEGIS_I_HIDDEN bool aegis_i_locked_pool_disarm(aegis_locked_pool_shared *shared,
+                                               aegis_locked_pool_request *request);
+/* Whether the waker of a request is to be called. */
+static inline bool aegis_i_locked_pool_has_due(const aegis_locked_pool_shared *shared) {
+    return shared->first_due != NULL;
+}
+
+/* Calls the first waker that is to be called. The lock is given up meanwhile. False: the lock could
+ * not be taken again. */
+AEGIS_I_HIDDEN bool aegis_i_locked_pool_wake(aegis_locked_pool_shared *shared);
+/* Calls all wakers that are to be called, and gives the lock up. */
+AEGIS_I_HIDDEN void aegis_i_locked_pool_leave_waking(aegis_locked_pool_shared *shared);
+
+/* What locked.c has for polled requests. The caller holds the lock. */
+
+/* Adds a slab to a pool that can have one, and serves the queue, in which the caller is. The lock
+ * is given up meanwhile. AEGIS_OK: the source gave a slab, or a condemned one was taken back into
+ * use. AEGIS_E_FORKED: the lock could not be taken again. Any other status: `error` says why there
+ * is no slab. */
+AEGIS_I_HIDDEN aegis_status aegis_i_locked_pool_grow(aegis_locked_pool_shared *shared,
+                                                     aegis_error *error);
+/* Whether another thread is acquiring a slab, and this waiter should wait for the result. */
+AEGIS_I_HIDDEN bool aegis_i_locked_pool_is_growing(const aegis_locked_pool_shared *shared,
+                                                   const aegis_i_waiter *node, uint64_t now_ns);
+/* Sets up a node that is not in the queue. */
+AEGIS_I_HIDDEN void aegis_i_locked_pool_init_waiter(aegis_i_waiter *node,
+                                                    aegis_locked_pool_request *request);
+/* Fills in the error of a request that finds all blocks out and cannot wait. */
+AEGIS_I_HIDDEN void aegis_i_locked_pool_exhausted(const aegis_locked_pool_shared *shared,
+                                                  aegis_error *error);
+/* Fills in the error of a call on a pool that cannot be used in this process. Returns NULL. */
+AEGIS_I_HIDDEN void *aegis_i_locked_pool_forked(const aegis_locked_pool *pool, aegis_error *error);
+/* Gives a slab that is not installed back to the source. The lock is given up meanwhile. False: the
+ * lock could not be taken again. */
 AEGIS_I_HIDDEN bool aegis_i_locked_pool_release_slab(aegis_locked_pool_shared *shared,
                                                      uint32_t slab, uintptr_t entry);
+
+/* How long a waiter that was refused a slab waits before it tries again: 10 ms. */
+#define AEGIS_I_LOCKED_POOL_SLICE_NS UINT64_C(10000000)
 
 #endif

@@ -16,6 +16,16 @@
  *  - While threads wait and the pool may still grow, the first thread in the queue tries to make
  *    it grow every 10 ms. Each waiting thread tries once more when its time is up.
  *
+ *  Waiting without a thread (aegis_locked_pool_poll): a request stands in the same queue, and its
+ *  owner is told by a waker when to ask again. So futures and event loops can be built on it.
+ *  - A block goes straight to the request that is the first of the queue, as it goes to a thread,
+ *    and is kept for it until it is polled or cancelled.
+ *  - A waker is called with no lock held, by the thread that brought about what the request waits
+ *    for, inside of that thread's call on the pool. It may use the pool, but must not finish it.
+ *  - A request tries to make the pool grow when it is made, when it becomes the first of the
+ *    queue, and when a growth that it waited for has ended. Nothing wakes it when the budget or
+ *    the source has memory again: it then waits for a block that is freed.
+ *
  *  The source and the pressure functions of the budget:
  *  - The lock is not held while one of them runs. It may use the pool, wait for threads that use
  *    the pool, and take its time.
@@ -32,8 +42,12 @@
  *  aegis_locked_pool_abandon releases the pool's memory. A slab that another thread was
  *  acquiring or releasing is lost to the child.
  *
- *  Invariant: while a thread waits, no block is free. Bound: beside the slabs, the same as for
- *  aegis_pool, and less than 1 KiB.
+ *  A request that was polled before the fork has left the queue in the child, and is not woken
+ *  there. It may be polled there, and then enters the queue of the child, or be cancelled.
+ *
+ *  Invariant: while a thread or a request waits, no block is free. Bound: beside the slabs, the
+ *  same as for aegis_pool, less than 1 KiB, and less than 256 bytes of the C heap for each
+ *  request that waits.
  *
  *  The struct is a handle: all shared state lies elsewhere, so the handle may be moved with
  *  memcpy while no thread is inside a call. An all-zero struct is not ready for use, but
@@ -58,6 +72,9 @@ typedef struct aegis_locked_pool {
     size_t block_bytes;
 } aegis_locked_pool;
 
+/** A request that waits for a block. One thread at a time uses it. */
+typedef struct aegis_locked_pool_request aegis_locked_pool_request;
+
 /** Makes a pool.
  *  @param pool     memory for the struct; its content is overwritten.
  *  @param options  not NULL; see there.
@@ -72,8 +89,8 @@ AEGIS_API aegis_status aegis_locked_pool_init(aegis_locked_pool *pool,
 
 /** Finishes a pool: releases all its memory.
  *  @param pool  NULL and all-zero are accepted. All-zero afterwards.
- *  @return      AEGIS_OK; AEGIS_E_BUSY when blocks are out, or when a thread waits for a block
- *               or calls the source; AEGIS_E_FORKED.
+ *  @return      AEGIS_OK; AEGIS_E_BUSY when blocks are out, or when a thread or a request waits for
+ *               a block, or a thread calls the source; AEGIS_E_FORKED.
  *  On failure:  nothing changed.
  *  Threads:     one, after all others are done with the pool.
  *  Cost:        O(slabs).
@@ -83,8 +100,8 @@ AEGIS_API aegis_status aegis_locked_pool_fini(aegis_locked_pool *pool);
 /** Finishes a pool even if blocks are out. Their memory is released too.
  *  @param pool  NULL and all-zero are accepted. All-zero afterwards.
  *  Ownership:   every pointer to a block is dead.
- *  Threads:     one, after all others are done with the pool; no thread waits. A debug build
- *               reports threads that do.
+ *  Threads:     one, after all others are done with the pool; no thread and no request waits. A
+ *               debug build reports those that do.
  *  Cost:        O(slabs).
  */
 AEGIS_API void aegis_locked_pool_abandon(aegis_locked_pool *pool);
@@ -126,6 +143,54 @@ AEGIS_API void *aegis_locked_pool_alloc_zeroed(const aegis_locked_pool *pool, ae
 AEGIS_API void *aegis_locked_pool_alloc_timeout(const aegis_locked_pool *pool, uint64_t timeout_ns,
                                                 aegis_error *error);
 
+/** Allocates a block, or enters a request for one into the queue, without waiting in either case.
+ *  The content of the block is undefined.
+ *  @param request  in and out. NULL in it makes a new request, and a request of this pool asks
+ *                  for its result. Afterwards it is NULL, except after AEGIS_PENDING.
+ *  @param block    overwritten: the block, or NULL.
+ *  @param wake     called once, with `context`, when the request should be polled again. It
+ *                  replaces the waker of the poll before. NULL: nothing is called.
+ *  @param error    overwritten when the result is an error; aegis_error_explain writes it as a
+ *                  sentence. NULL if the reason is not wanted.
+ *  @return         AEGIS_OK: the block is there. AEGIS_PENDING: the request waits. It is polled
+ *                  again when its waker was called, or at any other time, and may be PENDING
+ *                  again. Errors: AEGIS_E_OUT_OF_MEMORY, when the C heap has no memory for the
+ *                  request; otherwise as for aegis_locked_pool_alloc, but only if no block is
+ *                  out, so that none can come home.
+ *  Ownership:      the block is as that of aegis_locked_pool_alloc. The request is the caller's
+ *                  until a poll makes it NULL or it is cancelled, which must be before the pool
+ *                  is finished. A context may be released when its waker has run. It may be
+ *                  released before only if aegis_locked_pool_request_disarm or _cancel has
+ *                  returned true. So whoever counts references to contexts calls _disarm before
+ *                  each poll of a request.
+ *  Threads:        any thread; one at a time for a request.
+ *  Cost:           as aegis_locked_pool_alloc, and an allocation on the C heap if no block is
+ *                  free. No cancellation point.
+ */
+AEGIS_API aegis_status aegis_locked_pool_poll(const aegis_locked_pool *pool,
+                                              aegis_locked_pool_request **request, void **block,
+                                              aegis_wake_fn wake, void *context,
+                                              aegis_error *error);
+
+/** Withdraws the waker of a request, which stays in the queue.
+ *  @param request  not NULL.
+ *  @return         true: the waker was not called and will not be, and its context is not used
+ *                  any more. False: the waker was called, or is being called by another thread at
+ *                  this moment, this once; or the request has no waker.
+ *  Threads:        any thread; one at a time for a request. The waker itself may call it.
+ *  Cost:           O(1) under the lock.
+ */
+AEGIS_API bool aegis_locked_pool_request_disarm(aegis_locked_pool_request *request);
+
+/** Gives a request up: its place in the queue, its waker, and the block that it was given. The
+ *  block goes to the next in the queue.
+ *  @param request  NULL is accepted. Freed.
+ *  @return         as for aegis_locked_pool_request_disarm; false for NULL.
+ *  Threads:        any thread; no other one uses the request.
+ *  Cost:           O(1) under the lock, and the wakers of others. No cancellation point.
+ */
+AEGIS_API bool aegis_locked_pool_request_cancel(aegis_locked_pool_request *request);
+
 /** Allocates several blocks without waiting, under one lock unless the pool grows. Their content
  *  is undefined.
  *  @param blocks  room for `count` pointers.
@@ -138,7 +203,7 @@ AEGIS_API void *aegis_locked_pool_alloc_timeout(const aegis_locked_pool *pool, u
 AEGIS_API size_t aegis_locked_pool_alloc_n(const aegis_locked_pool *pool, void **blocks,
                                            size_t count, aegis_error *error);
 
-/** Frees a block. If threads wait, the one that has waited longest gets it.
+/** Frees a block. If threads or requests wait, the one that has waited longest gets it.
  *  @param block  any pointer.
  *  @return       AEGIS_OK; AEGIS_E_INVALID unless it is a block of this pool that is out. So it
  *                detects NULL, a foreign pointer, the middle of a block, and a double free.
@@ -209,7 +274,8 @@ AEGIS_API void aegis_locked_pool_trim(const aegis_locked_pool *pool, size_t keep
  */
 AEGIS_API void aegis_locked_pool_get_stats(const aegis_locked_pool *pool, aegis_pool_stats *stats);
 
-/** Returns how many threads are waiting for a block.
+/** Returns how many threads and requests are waiting for a block. A request that was given a block
+ *  does not wait any more.
  *  @return   the length of the queue.
  *  Threads:  any thread.
  *  Cost:     O(1) under the lock.

@@ -35,10 +35,18 @@ impl BlockByte for u8 {}
 impl BlockByte for MaybeUninit<u8> {}
 
 /// Code outside this crate cannot name this trait, so it cannot implement it.
-pub trait Byte: Sized {}
+pub trait Byte: Sized {
+    /// Whether a new block is full of zeroes.
+    const IS_CLEARED: bool;
+}
 
-impl Byte for u8 {}
-impl Byte for MaybeUninit<u8> {}
+impl Byte for u8 {
+    const IS_CLEARED: bool = true;
+}
+
+impl Byte for MaybeUninit<u8> {
+    const IS_CLEARED: bool = false;
+}
 
 /// What a block needs of a pool. Code outside this crate cannot name this trait, so it cannot
 /// implement it. It cannot call the methods either, because each takes a [`Key`].

@@ -240,6 +240,33 @@ LOCKED_POOL(alloc_zeroed, aegis_locked_pool_alloc_zeroed(&pool, error) == NULL)
 LOCKED_POOL(alloc_timeout, aegis_locked_pool_alloc_timeout(&pool, 1, error) == NULL)
 LOCKED_POOL(alloc_n, aegis_locked_pool_alloc_n(&pool, blocks, 2, error) == 0)
 
+/* A poll fails when no block is out, as in a pool that calls its source to finish. */
+static const aegis_locked_pool *ending_pool;
+static aegis_error *ending_error;
+
+static void polling_release(void *context, void *memory, size_t size_bytes, size_t align_bytes) {
+    aegis_locked_pool_request *request = NULL;
+    void *block;
+    if (ending_pool != NULL)
+        CHECK(aegis_locked_pool_poll(ending_pool, &request, &block, NULL, NULL, ending_error) ==
+              AEGIS_E_EXHAUSTED);
+    ending_pool = NULL;
+    aegis_source_heap().release(context, memory, size_bytes, align_bytes);
+}
+
+static void locked_pool_poll(void *out, bool fails) {
+    aegis_source source = aegis_source_heap();
+    aegis_pool_options options = pool_options(64, 1, 0, &source);
+    aegis_locked_pool pool;
+    CHECK(fails);
+    source.release = polling_release;
+    CHECK(aegis_locked_pool_init(&pool, &options) == AEGIS_OK);
+    ending_pool = &pool;
+    ending_error = (aegis_error *)out;
+    CHECK(aegis_locked_pool_fini(&pool) == AEGIS_OK);
+    CHECK(ending_pool == NULL);
+}
+
 static aegis_pool_options refused_options(void *out, bool fails) {
     aegis_pool_options options = pool_options(64, 1, 1, NULL);
     options.align_bytes = fails ? 24 : 0;
@@ -454,6 +481,7 @@ static const filled_row rows[] = {
     BOTH(aegis_locked_pool_alloc_zeroed, error, locked_pool_alloc_zeroed),
     BOTH(aegis_locked_pool_alloc_timeout, error, locked_pool_alloc_timeout),
     BOTH(aegis_locked_pool_alloc_n, error, locked_pool_alloc_n),
+    FILLS_ON_FAILURE(aegis_locked_pool_poll, error, aegis_error, locked_pool_poll),
     BOTH(aegis_pool_init, options.error, pool_made),
     BOTH(aegis_lock_free_pool_init, options.error, lock_free_pool_made),
     BOTH(aegis_locked_pool_init, options.error, locked_pool_made),

@@ -148,6 +148,13 @@ static void use_locked_pool(void) {
     void *zeroed = aegis_locked_pool_alloc_zeroed(&locked_pool, NULL);
     note(&object, zeroed == NULL);
     CHECK(zeroed == NULL || is_filled(zeroed, 0, 64));
+    aegis_locked_pool_request *request = NULL;
+    void *polled;
+    aegis_status polling =
+        aegis_locked_pool_poll(&locked_pool, &request, &polled, NULL, NULL, &error);
+    CHECK(polling == AEGIS_OK || (polling == AEGIS_E_FORKED && polling == error.status));
+    note(&object, polling == AEGIS_E_FORKED && request == NULL);
+    note(&object, aegis_locked_pool_free(&locked_pool, polled) == AEGIS_E_FORKED);
     size_t count = aegis_locked_pool_alloc_n(&locked_pool, blocks, 4, &error);
     note(&object, count == 0);
     CHECK(count == 4 || error.status == AEGIS_E_FORKED);

@@ -46,6 +46,71 @@ static void waiting_threads_are_forgotten_in_a_child(void) {
     CHECK(aegis_locked_pool_fini(&locked_pool) == AEGIS_OK);
 }
 
+/* Requests that were polled before the fork: one waits, and one has a block already. */
+static aegis_locked_pool_request *waiting_request, *served_request;
+static void *held_block;
+static size_t wake_count;
+
+static void count_wake(void *context) {
+    (void)context;
+    wake_count++;
+}
+
+static aegis_status poll_request(aegis_locked_pool_request **request, void **block) {
+    return aegis_locked_pool_poll(&locked_pool, request, block, count_wake, NULL, NULL);
+}
+
+/* Only in the parent the request that waits is woken. */
+static void use_requests(bool in_parent) {
+    void *block;
+    wake_count = 0;
+    CHECK_SIZE(aegis_locked_pool_waiting(&locked_pool), in_parent ? 1 : 0);
+    CHECK(aegis_locked_pool_free(&locked_pool, held_block) == AEGIS_OK);
+    CHECK_SIZE(wake_count, in_parent ? 1 : 0);
+    CHECK(poll_request(&waiting_request, &block) == AEGIS_OK);
+    CHECK(block == held_block);
+    void *served = NULL;
+    CHECK(poll_request(&served_request, &served) == AEGIS_OK);
+    CHECK(poll_request(&waiting_request, &block) == AEGIS_PENDING);
+    CHECK_SIZE(aegis_locked_pool_waiting(&locked_pool), 1);
+    CHECK(aegis_locked_pool_free(&locked_pool, served) == AEGIS_OK);
+    CHECK_SIZE(wake_count, in_parent ? 2 : 1);
+    CHECK(poll_request(&waiting_request, &block) == AEGIS_OK);
+    CHECK(aegis_locked_pool_free(&locked_pool, block) == AEGIS_OK);
+    CHECK(aegis_locked_pool_free(&locked_pool, held_block) == AEGIS_OK);
+    CHECK(aegis_locked_pool_fini(&locked_pool) == AEGIS_OK);
+}
+
+static void use_requests_of_the_parent(void) {
+    use_requests(false);
+}
+
+/* Neither the queue of the child nor a waker there has to do with the parent's requests. */
+static void cancel_requests(void) {
+    CHECK(aegis_locked_pool_request_cancel(waiting_request));
+    CHECK(!aegis_locked_pool_request_cancel(served_request));
+    CHECK(aegis_locked_pool_free(&locked_pool, held_block) == AEGIS_OK);
+    CHECK_SIZE(wake_count, 1);
+    CHECK(aegis_locked_pool_fini(&locked_pool) == AEGIS_OK);
+}
+
+static void requests_of_a_parent_can_be_polled_and_cancelled_in_a_child(void) {
+    aegis_pool_options options = pool_options(64, 2, 0, NULL);
+    CHECK(aegis_locked_pool_init(&locked_pool, &options) == AEGIS_OK);
+    void *block = aegis_locked_pool_alloc(&locked_pool, NULL);
+    held_block = aegis_locked_pool_alloc(&locked_pool, NULL);
+    void *none;
+    wake_count = 0;
+    waiting_request = served_request = NULL;
+    CHECK(poll_request(&served_request, &none) == AEGIS_PENDING);
+    CHECK(poll_request(&waiting_request, &none) == AEGIS_PENDING);
+    CHECK(aegis_locked_pool_free(&locked_pool, block) == AEGIS_OK);
+    CHECK_SIZE(wake_count, 1);
+    run_in_child(use_requests_of_the_parent);
+    run_in_child(cancel_requests);
+    use_requests(true);
+}
+
 static aegis_source pages;
 static bool forking;
 static pid_t forked;
@@ -133,6 +198,7 @@ static void pressure_function_that_forks_serves_parent_and_child(void) {
 
 int main(void) {
     RUN(waiting_threads_are_forgotten_in_a_child);
+    RUN(requests_of_a_parent_can_be_polled_and_cancelled_in_a_child);
     RUN(source_that_forks_serves_parent_and_child);
     RUN(pressure_function_that_forks_serves_parent_and_child);
     return check_finish();

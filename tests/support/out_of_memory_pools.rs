@@ -7,8 +7,10 @@ use aegis_memory::source::Global;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
+use crate::executor::{poll_once, Calls};
 use crate::failing_heap::{Probe, Row, Text};
 use crate::{full, Counted};
 
@@ -103,6 +105,24 @@ pub fn rows() -> Vec<Row> {
             assert!(probe.fails(|| pool.alloc_owned_timeout(soon)).is_err());
             assert!(probe.fails(|| pool.alloc_timeout(soon)).is_err());
             assert!(probe.fails(|| pool.alloc_uninit_timeout(soon)).is_err());
+        }),
+        row!("pool/locked_async.rs poll", "pool/locked_async.rs fmt"; |probe| {
+            let pool = LockedPool::new(64, 1);
+            let (_calls, waker) = Calls::new();
+            let mut held = probe.quiet(|| poll_once(&mut pool.alloc_async(), &waker));
+            assert!(matches!(&held, Poll::Ready(Ok(_))));
+            let mut future = pool.alloc_async();
+            let result = probe.fails(|| match poll_once(&mut future, &waker) {
+                Poll::Pending => Ok(()),
+                Poll::Ready(result) => result.map(|_| panic!("no block is free")),
+            });
+            assert_eq!(pool.waiting(), usize::from(result.is_ok()));
+            probe.quiet(|| Text::of(format_args!("{future:?}")));
+            if result.is_ok() {
+                assert!(probe.quiet(|| poll_once(&mut future, &waker)).is_pending());
+                probe.quiet(|| held = Poll::Pending);
+                assert!(matches!(probe.quiet(|| poll_once(&mut future, &waker)), Poll::Ready(Ok(_))));
+            }
         }),
         row!("pool/cache.rs alloc", "pool/cache.rs alloc_uninit"; |probe| {
             let budget = MemoryBudget::new("pool", MemoryBudget::UNLIMITED);
