@@ -828,6 +828,27 @@ extern "C" {
         error: *mut aegis_error,
     ) -> aegis_status;
 }
+#[repr(C)]
+#[derive(Debug)]
+pub struct aegis_budget_request {
+    _unused: [u8; 0],
+}
+extern "C" {
+    pub fn aegis_budget_poll_charge(
+        budget: *mut aegis_budget,
+        size_bytes: usize,
+        request: *mut *mut aegis_budget_request,
+        wake: aegis_wake_fn,
+        context: *mut ::core::ffi::c_void,
+        error: *mut aegis_error,
+    ) -> aegis_status;
+}
+extern "C" {
+    pub fn aegis_budget_request_disarm(request: *mut aegis_budget_request) -> bool;
+}
+extern "C" {
+    pub fn aegis_budget_request_cancel(request: *mut aegis_budget_request) -> bool;
+}
 extern "C" {
     pub fn aegis_budget_close(budget: *mut aegis_budget);
 }

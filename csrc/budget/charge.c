@@ -139,12 +139,6 @@ static inline bool charge_open(aegis_budget *budget, const aegis_budget *stop, s
     return true;
 }
 
-/* Tells the pressure functions of a charge that was made under the gate. */
-static void tell_path(const aegis_i_path *path, size_t size_bytes) {
-    for (size_t i = 0; i < path->count; i++)
-        aegis_i_tell_rise(path->budgets[i], path->used_bytes[i], path->used_bytes[i] + size_bytes);
-}
-
 /* Whether one of the budgets of the way refuses the charge, none of which may be gated. The counter
  * of each may say `most_bytes`. */
 static bool is_refused_open(aegis_budget *budget, const aegis_budget *stop, size_t size_bytes,
@@ -190,7 +184,7 @@ static aegis_status attempt(aegis_budget *budget, const aegis_budget *stop, size
     aegis_i_gate_leave(budget);
     if (!made)
         return why->status;
-    tell_path(&path, size_bytes);
+    aegis_i_tell_path(&path, size_bytes);
     return AEGIS_OK;
 }
 
@@ -216,7 +210,7 @@ static AEGIS_I_COLD aegis_status charge_slow(aegis_budget *budget, const aegis_b
     aegis_i_path path;
     status = aegis_i_budget_wait(budget, size_bytes, wait_ns, &path, why);
     if (status == AEGIS_OK)
-        tell_path(&path, size_bytes);
+        aegis_i_tell_path(&path, size_bytes);
     return status;
 }
 

@@ -89,12 +89,29 @@ bool aegis_i_gate_enter(aegis_budget *budget) {
         /* The threads that waited or asked reclaimers are not in this process. */
         gate->generation++;
         gate->sessions = NULL;
+        gate->first_due = gate->last_due = NULL;
     }
     return true;
 }
 
 void aegis_i_gate_leave(aegis_budget *budget) {
-    aegis_i_mutex_unlock(&budget->root->gate.mutex);
+    aegis_i_gate *gate = &budget->root->gate;
+    aegis_budget_request *due;
+    while ((due = gate->first_due) != NULL) {
+        aegis_wake_fn wake = due->wake;
+        void *context = due->context;
+        gate->first_due = due->next_due;
+        if (gate->first_due == NULL)
+            gate->last_due = NULL;
+        due->wake = NULL;
+        due->is_due = false;
+        aegis_i_mutex_unlock(&gate->mutex);
+        /* From now on the request may be gone. */
+        wake(context);
+        if (!aegis_i_gate_enter(budget))
+            return;
+    }
+    aegis_i_mutex_unlock(&gate->mutex);
 }
 
 void aegis_i_gate_give_up(aegis_budget *budget, const aegis_budget *stop) {
@@ -481,12 +498,25 @@ void aegis_i_gate_forget(aegis_i_budget_waiter *waiter) {
     waiter->promised_count = 0;
 }
 
+bool aegis_i_gate_may_ever_fit(const aegis_budget *budget, size_t size_bytes) {
+    while (budget != NULL && size_bytes <= load(&budget->limit_bytes))
+        budget = budget->parent;
+    return budget == NULL;
+}
+
 /* Tries the first request of a queue. False: it stays where it is. */
 static bool advance(aegis_i_budget_waiter *waiter) {
     aegis_i_refusal why;
     aegis_budget *at = waiter->at;
     aegis_budget *refusing =
         aegis_i_gate_charge(&waiter->path, waiter->budget, NULL, waiter->size_bytes, waiter, &why);
+    if (refusing == at && waiter->size_bytes > load(&at->limit_bytes)) {
+        /* The limit was lowered so much that it would be of no use to wait. */
+        aegis_i_gate_forget(waiter);
+        waiter->status = AEGIS_E_LIMIT_EXCEEDED;
+        waiter->settle(waiter);
+        return true;
+    }
     if (refusing == at)
         return false;
     dequeue(waiter);

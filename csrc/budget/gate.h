@@ -11,6 +11,7 @@
 /* Takes the gate of the budget's tree. False: it cannot be had in this process (see base/mutex.h).
  */
 AEGIS_I_HIDDEN bool aegis_i_gate_enter(aegis_budget *budget);
+/* Gives the gate up, and then calls the wakers that are due. */
 AEGIS_I_HIDDEN void aegis_i_gate_leave(aegis_budget *budget);
 /* Makes each gated counter up to `stop` an open one, because the gate cannot be had in this
  * process. The guarantees, weights and promises are void then. */
@@ -60,6 +61,9 @@ AEGIS_I_HIDDEN void aegis_i_gate_part(aegis_budget *budget);
 AEGIS_I_HIDDEN void aegis_i_gate_set_terms(aegis_budget *budget, size_t guaranteed_bytes,
                                            uint32_t weight);
 
+/* Whether the limits on the way would allow the charge if nothing else was in use. If not, it is of
+ * no use to wait. */
+AEGIS_I_HIDDEN bool aegis_i_gate_may_ever_fit(const aegis_budget *budget, size_t size_bytes);
 /* Puts a request at the end of the queue of the budget that has refused it. */
 AEGIS_I_HIDDEN void aegis_i_gate_wait_at(aegis_i_budget_waiter *waiter, aegis_budget *refusing);
 /* Takes a request out of its queue, and its promises back. */

@@ -35,6 +35,11 @@ void aegis_i_tell_rise(aegis_budget *budget, size_t from_bytes, size_t to_bytes)
     }
 }
 
+void aegis_i_tell_path(const aegis_i_path *path, size_t size_bytes) {
+    for (size_t i = 0; i < path->count; i++)
+        aegis_i_tell_rise(path->budgets[i], path->used_bytes[i], path->used_bytes[i] + size_bytes);
+}
+
 void aegis_i_tell_limit(aegis_budget *budget, size_t old_bytes) {
     size_t limit_bytes = aegis_i_load(&budget->limit_bytes, memory_order_relaxed);
     size_t used_bytes = aegis_i_budget_used(budget);

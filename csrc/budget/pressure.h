@@ -15,6 +15,8 @@ static inline const aegis_i_watcher *aegis_i_watchers_of(aegis_budget *budget) {
 /* Tells the watchers with a threshold that one addition has reached. Additions to a counter come
  * one after the other, so of several threads exactly one sees each rise. */
 AEGIS_I_HIDDEN void aegis_i_tell_rise(aegis_budget *budget, size_t from_bytes, size_t to_bytes);
+/* The same for each budget of a charge that was made under the gate. */
+AEGIS_I_HIDDEN void aegis_i_tell_path(const aegis_i_path *path, size_t size_bytes);
 /* Tells the watchers with a threshold that a change of the limit, from `old_bytes`, has moved below
  * the use. */
 AEGIS_I_HIDDEN void aegis_i_tell_limit(aegis_budget *budget, size_t old_bytes);

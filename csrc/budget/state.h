@@ -94,6 +94,17 @@ struct aegis_i_session {
     bool exhausted;
 };
 
+/* A request that is polled (poll.c). */
+struct aegis_budget_request {
+    aegis_i_budget_waiter waiter;
+    /* The waker, until it is called or withdrawn. */
+    aegis_wake_fn wake;
+    void *context;
+    /* Whether the request is in the list of those whose wakers are to be called. */
+    bool is_due;
+    aegis_budget_request *next_due;
+};
+
 /* What the gate of a tree guards beside the fields of its budgets. Only the root's is used. */
 typedef struct aegis_i_gate {
     aegis_i_mutex mutex;
@@ -105,6 +116,9 @@ typedef struct aegis_i_gate {
     aegis_i_session *sessions;
     uint64_t session_count;
     aegis_i_condition session_ended;
+    /* The requests whose wakers are to be called when the gate is given up, in this order. */
+    aegis_budget_request *first_due;
+    aegis_budget_request *last_due;
     /* Whether a reclaimer was ever registered in the tree. */
     _Atomic uint32_t has_reclaimers;
 } aegis_i_gate;

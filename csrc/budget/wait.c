@@ -3,7 +3,7 @@
  * gate.c.
  *
  * Invariants:
- * 1. A request is looked at and put into a queue in one step under the gate (aegis_i_budget_wait).
+ * 1. A request is looked at and put into a queue in one step under the gate (aegis_i_waiter_start).
  *    So no room becomes free in between.
  * 2. Only a thread with the gate changes `status` of a request, once, and then wakes its thread
  *    before it gives the gate up. A thread that finds AEGIS_PENDING with the gate is in a queue.
@@ -22,35 +22,33 @@ static void wake(aegis_i_budget_waiter *waiter) {
     aegis_i_condition_signal(&waiter->arrived);
 }
 
-/* Makes a request that has no charge yet. */
-static void begin(aegis_i_budget_waiter *waiter, aegis_budget *budget, size_t size_bytes) {
+void aegis_i_waiter_init(aegis_i_budget_waiter *waiter, aegis_budget *budget, size_t size_bytes,
+                         void (*settle)(aegis_i_budget_waiter *waiter)) {
     memset(waiter, 0, sizeof *waiter);
     waiter->budget = budget;
     waiter->size_bytes = size_bytes;
     waiter->status = AEGIS_PENDING;
     waiter->generation = budget->root->gate.generation;
+    waiter->settle = settle;
 }
 
-/* A thread that does not want its request any more makes room for the others. It has the gate,
- * which is given up. */
-static void withdraw(aegis_i_budget_waiter *waiter) {
-    if (waiter->status == AEGIS_OK)
-        aegis_i_gate_uncharge(waiter->budget, NULL, NULL, waiter->size_bytes);
-    aegis_i_gate_forget(waiter);
-    aegis_i_gate_serve(waiter->budget);
-    aegis_i_gate_leave(waiter->budget);
+aegis_status aegis_i_waiter_start(aegis_i_budget_waiter *waiter, aegis_i_refusal *why) {
+    aegis_budget *budget = waiter->budget;
+    aegis_budget *refusing =
+        aegis_i_gate_charge(&waiter->path, budget, NULL, waiter->size_bytes, NULL, why);
+    if (refusing == NULL)
+        waiter->status = AEGIS_OK;
+    else if (why->status == AEGIS_E_CLOSED ||
+             !aegis_i_gate_may_ever_fit(budget, waiter->size_bytes))
+        waiter->status = why->status;
+    else
+        aegis_i_gate_wait_at(waiter, refusing);
+    aegis_i_gate_thaw(budget);
+    return waiter->status;
 }
 
-/* The thread is cancelled while it waits; it has the gate. */
-static void give_up(void *context) {
-    aegis_i_budget_waiter *waiter = (aegis_i_budget_waiter *)context;
-    aegis_i_condition_fini(&waiter->arrived);
-    withdraw(waiter);
-}
-
-/* Refuses a request whose budget cannot be charged any more. */
-static aegis_status refuse(const aegis_budget *budget, size_t size_bytes, aegis_status status,
-                           aegis_i_refusal *why) {
+aegis_status aegis_i_refuse_ended(const aegis_budget *budget, size_t size_bytes,
+                                  aegis_status status, aegis_i_refusal *why) {
     memset(why, 0, sizeof *why);
     why->status = status;
     why->budget = budget;
@@ -58,40 +56,59 @@ static aegis_status refuse(const aegis_budget *budget, size_t size_bytes, aegis_
     return status;
 }
 
+aegis_status aegis_i_waiter_end(aegis_i_budget_waiter *waiter, aegis_i_refusal *why) {
+    aegis_budget *budget = waiter->budget;
+    if (waiter->status == AEGIS_OK)
+        return AEGIS_OK;
+    if (waiter->status == AEGIS_E_CLOSED)
+        return aegis_i_refuse_ended(budget, waiter->size_bytes, AEGIS_E_CLOSED, why);
+    /* The last attempt says how things are now. */
+    aegis_i_gate_forget(waiter);
+    bool made =
+        aegis_i_gate_charge(&waiter->path, budget, NULL, waiter->size_bytes, NULL, why) == NULL;
+    waiter->status = made ? AEGIS_OK : why->status;
+    aegis_i_gate_serve(budget);
+    return waiter->status;
+}
+
+void aegis_i_waiter_withdraw(aegis_i_budget_waiter *waiter) {
+    if (waiter->status == AEGIS_OK)
+        aegis_i_gate_uncharge(waiter->budget, NULL, NULL, waiter->size_bytes);
+    aegis_i_gate_forget(waiter);
+    aegis_i_gate_serve(waiter->budget);
+}
+
+/* The thread is cancelled while it waits; it has the gate. */
+static void give_up(void *context) {
+    aegis_i_budget_waiter *waiter = (aegis_i_budget_waiter *)context;
+    aegis_i_condition_fini(&waiter->arrived);
+    aegis_i_waiter_withdraw(waiter);
+    aegis_i_gate_leave(waiter->budget);
+}
+
 aegis_status aegis_i_budget_wait(aegis_budget *budget, size_t size_bytes, uint64_t wait_ns,
                                  aegis_i_path *path, aegis_i_refusal *why) {
     aegis_i_budget_waiter waiter;
     uint64_t deadline_ns = aegis_i_deadline_ns(wait_ns);
     if (!aegis_i_gate_enter(budget))
-        return refuse(budget, size_bytes, AEGIS_E_FORKED, why);
-    begin(&waiter, budget, size_bytes);
-    waiter.settle = wake;
-    aegis_budget *refusing = aegis_i_gate_charge(path, budget, NULL, size_bytes, NULL, why);
-    if (refusing == NULL || why->status == AEGIS_E_CLOSED ||
-        !aegis_i_condition_init(&waiter.arrived)) {
-        aegis_i_gate_thaw(budget);
+        return aegis_i_refuse_ended(budget, size_bytes, AEGIS_E_FORKED, why);
+    aegis_i_waiter_init(&waiter, budget, size_bytes, wake);
+    if (!aegis_i_condition_init(&waiter.arrived)) {
         aegis_i_gate_leave(budget);
-        return refusing == NULL ? AEGIS_OK : why->status;
+        return why->status;
     }
-    aegis_i_gate_wait_at(&waiter, refusing);
-    while (waiter.status == AEGIS_PENDING &&
-           (deadline_ns == UINT64_MAX || aegis_i_now_ns() < deadline_ns))
-        aegis_i_condition_wait(&waiter.arrived, &budget->root->gate.mutex, deadline_ns, give_up,
-                               &waiter);
+    aegis_status status = aegis_i_waiter_start(&waiter, why);
+    if (status == AEGIS_PENDING) {
+        while (waiter.status == AEGIS_PENDING &&
+               (deadline_ns == UINT64_MAX || aegis_i_now_ns() < deadline_ns))
+            aegis_i_condition_wait(&waiter.arrived, &budget->root->gate.mutex, deadline_ns, give_up,
+                                   &waiter);
+        status = aegis_i_waiter_end(&waiter, why);
+    }
+    *path = waiter.path;
     aegis_i_condition_fini(&waiter.arrived);
-    if (waiter.status == AEGIS_OK) {
-        *path = waiter.path;
-    } else if (waiter.status == AEGIS_PENDING) {
-        /* The time is up. The last attempt says how things are now. */
-        aegis_i_gate_forget(&waiter);
-        refusing = aegis_i_gate_charge(path, budget, NULL, size_bytes, NULL, why);
-        waiter.status = refusing == NULL ? AEGIS_OK : why->status;
-        aegis_i_gate_serve(budget);
-    } else {
-        (void)refuse(budget, size_bytes, waiter.status, why);
-    }
     aegis_i_gate_leave(budget);
-    return waiter.status;
+    return status;
 }
 
 static bool is_beneath(const aegis_budget *budget, const aegis_budget *top) {

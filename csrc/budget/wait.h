@@ -10,5 +10,22 @@
 AEGIS_I_HIDDEN aegis_status aegis_i_budget_wait(aegis_budget *budget, size_t size_bytes,
                                                 uint64_t wait_ns, aegis_i_path *path,
                                                 aegis_i_refusal *why);
+/* Makes a request that is in no queue yet. The caller has the gate. */
+AEGIS_I_HIDDEN void aegis_i_waiter_init(aegis_i_budget_waiter *waiter, aegis_budget *budget,
+                                        size_t size_bytes,
+                                        void (*settle)(aegis_i_budget_waiter *waiter));
+/* Makes the charge, or puts the request into the queue of the budget that refuses it.
+ * AEGIS_PENDING: it waits. Any other status but AEGIS_OK: it is of no use to wait, and `why` says
+ * why. The caller has the gate. */
+AEGIS_I_HIDDEN aegis_status aegis_i_waiter_start(aegis_i_budget_waiter *waiter,
+                                                 aegis_i_refusal *why);
+/* Ends a request that was started. If it still waits, makes the last attempt. Returns how it has
+ * ended; `why` says why there is no charge. The caller has the gate. */
+AEGIS_I_HIDDEN aegis_status aegis_i_waiter_end(aegis_i_budget_waiter *waiter, aegis_i_refusal *why);
+/* Takes back what a request has or waits for. The caller has the gate. */
+AEGIS_I_HIDDEN void aegis_i_waiter_withdraw(aegis_i_budget_waiter *waiter);
+/* Says in `why` that a budget cannot be charged any more. Returns `status`. */
+AEGIS_I_HIDDEN aegis_status aegis_i_refuse_ended(const aegis_budget *budget, size_t size_bytes,
+                                                 aegis_status status, aegis_i_refusal *why);
 
 #endif

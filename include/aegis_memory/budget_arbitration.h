@@ -103,7 +103,9 @@ AEGIS_API aegis_status aegis_budget_on_reclaim(aegis_budget *budget, int32_t pri
 AEGIS_API void aegis_budget_reclaimer_remove(aegis_budget_reclaimer *reclaimer);
 
 /** Charges bytes to a budget and its ancestors, and waits for room if that is necessary.
- *  Requests that wait at a budget get room in the order in which they came there.
+ *  Requests that wait at a budget get room in the order in which they came there. A request for
+ *  more than a limit on its way does not wait, because no uncharge makes room for it. If a limit
+ *  is lowered so far while a request waits, it is refused then.
  *  @param budget      NULL is accepted and has no limit.
  *  @param timeout_ns  the longest wait. 0 does not wait; AEGIS_WAIT_FOREVER has no end.
  *  @param error       as for aegis_budget_charge. It says how things are when the time is up.
@@ -114,6 +116,55 @@ AEGIS_API void aegis_budget_reclaimer_remove(aegis_budget_reclaimer *reclaimer);
  */
 AEGIS_API aegis_status aegis_budget_charge_timeout(aegis_budget *budget, size_t size_bytes,
                                                    uint64_t timeout_ns, aegis_error *error);
+
+/** A request that waits for room in a budget. One thread at a time uses it. */
+typedef struct aegis_budget_request aegis_budget_request;
+
+/** Charges bytes to a budget and its ancestors, or enters a request into the queue of the budget
+ *  that refuses it, without waiting in either case. A charge that was made for a request is kept
+ *  until the request is polled or cancelled.
+ *  @param budget      not NULL. The same at each poll of a request, as `size_bytes`.
+ *  @param request     in and out. NULL in it makes a new request, and a request of this budget
+ *                     asks for its result. Afterwards it is NULL, except after AEGIS_PENDING.
+ *  @param wake        called once, with `context`, when the request should be polled again. It
+ *                     replaces the waker of the poll before. NULL: nothing is called. It is
+ *                     called with no lock held, by the thread that made the room.
+ *  @param error       as for aegis_budget_charge.
+ *  @return            AEGIS_OK: the bytes are charged, and are uncharged as usual. AEGIS_PENDING:
+ *                     the request waits. Errors: AEGIS_E_OUT_OF_MEMORY, when the C heap has no
+ *                     memory for the request; otherwise as for aegis_budget_charge_timeout. A
+ *                     new request asks reclaimers and runs pressure functions before it waits.
+ *  On failure:        every counter is as before.
+ *  Ownership:         the request is the caller's until a poll makes it NULL or it is cancelled.
+ *                     It keeps the budget alive. A context may be released when its waker has
+ *                     run. It may be released before only if aegis_budget_request_disarm or
+ *                     _cancel has returned true. So whoever counts references to contexts calls
+ *                     _disarm before each poll of a request.
+ *  Threads:           any thread; one at a time for a request.
+ *  Cost:              as aegis_budget_charge, and an allocation on the C heap if it has to wait.
+ *                     No cancellation point.
+ */
+AEGIS_API aegis_status aegis_budget_poll_charge(aegis_budget *budget, size_t size_bytes,
+                                                aegis_budget_request **request, aegis_wake_fn wake,
+                                                void *context, aegis_error *error);
+
+/** Withdraws the waker of a request, which stays in the queue.
+ *  @param request  not NULL.
+ *  @return         true: the waker was not called and will not be, and its context is not used
+ *                  any more. False: the waker was called, or is being called by another thread at
+ *                  this moment, this once; or the request has no waker.
+ *  Threads:        any thread; one at a time for a request. The waker itself may call it.
+ *  Cost:           O(1) under one lock.
+ */
+AEGIS_API bool aegis_budget_request_disarm(aegis_budget_request *request);
+
+/** Gives a request up: its place in the queue, its waker, and the charge that was made for it.
+ *  @param request  NULL is accepted. Freed.
+ *  @return         as for aegis_budget_request_disarm; false for NULL.
+ *  Threads:        any thread; no other one uses the request.
+ *  Cost:           O(levels) under one lock, and the wakers of others. No cancellation point.
+ */
+AEGIS_API bool aegis_budget_request_cancel(aegis_budget_request *request);
 
 /** Closes a budget for good. All requests to charge it or a budget beneath it fail with
  *  AEGIS_E_CLOSED, also those that wait. Uncharges work as before.

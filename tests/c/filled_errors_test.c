@@ -138,6 +138,12 @@ static void charged_with_a_wait(void *out, bool fails) {
           aegis_budget_charge_timeout(full_budget, 100, 1000, (aegis_error *)out) != AEGIS_OK);
 }
 
+static void polled_charge(void *out, bool fails) {
+    aegis_budget_request *request = NULL;
+    CHECK(!fails && aegis_budget_poll_charge(full_budget, HUGE_BYTES, &request, NULL, NULL,
+                                             (aegis_error *)out) != AEGIS_OK);
+}
+
 static void guaranteed(void *out, bool fails) {
     CHECK(!fails &&
           aegis_budget_set_guarantee(full_budget, HUGE_BYTES, (aegis_error *)out) != AEGIS_OK);
@@ -467,6 +473,7 @@ static const filled_row rows[] = {
     BOTH(aegis_arena_recycler_get, error, recycler_get),
     FILLS(aegis_budget_charge, error, aegis_error, charged),
     FILLS(aegis_budget_charge_timeout, error, aegis_error, charged_with_a_wait),
+    FILLS(aegis_budget_poll_charge, error, aegis_error, polled_charge),
     FILLS(aegis_budget_set_guarantee, error, aegis_error, guaranteed),
     FILLS(aegis_budget_set_weight, error, aegis_error, weighted),
     FILLS(aegis_budget_set_policy, error, aegis_error, shared_out),
