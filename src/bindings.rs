@@ -143,6 +143,12 @@ pub struct aegis_budget_figures {
     pub limit_bytes: usize,
     pub depth: u32,
     pub level: u32,
+    pub waiting_count: usize,
+    pub refused_count: u64,
+    pub wait_count: u64,
+    pub timeout_count: u64,
+    pub reclaim_count: u64,
+    pub reclaimed_bytes: u64,
 }
 #[repr(C)]
 #[derive(Debug, Copy, Clone)]

@@ -4,7 +4,7 @@
 use core::fmt::{self, Write};
 
 /// A number of bytes, shown in the largest unit that makes it at least 1.
-pub(crate) struct Size(pub(crate) usize);
+pub(crate) struct Size(pub(crate) u64);
 
 impl fmt::Display for Size {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -35,6 +35,8 @@ pub(crate) struct Line<'a> {
 #[derive(Clone, Copy)]
 pub(crate) enum Value<'a> {
     Bytes(usize),
+    /// A sum of bytes over time, which may be more than an address space has.
+    TotalBytes(u64),
     /// Bytes of a limit. `usize::MAX` stands for no limit.
     Limit(usize),
     Count(u64),
@@ -52,7 +54,10 @@ impl Line<'_> {
     fn value(&self, to: &mut impl Write) -> fmt::Result {
         match self.value {
             Value::Limit(usize::MAX) => to.write_str("no limit"),
-            Value::Bytes(bytes) | Value::Limit(bytes) => write!(to, "{}", Size(bytes)),
+            Value::Bytes(bytes) | Value::Limit(bytes) => {
+                write!(to, "{}", Size(bytes as u64))
+            }
+            Value::TotalBytes(bytes) => write!(to, "{}", Size(bytes)),
             Value::Count(count) => write!(to, "{count}"),
             Value::Text(text) => to.write_str(text),
         }

@@ -87,7 +87,7 @@ macro_rules! rust_table {
 
 rust_table! {
     aegis_error { status, requested_bytes, align_bytes, limit_bytes, in_use_bytes, needed_bytes, refused, refusal, asked, allowed, what }
-    aegis_budget_figures { name, used_bytes, peak_bytes, limit_bytes, depth, level }
+    aegis_budget_figures { name, used_bytes, peak_bytes, limit_bytes, depth, level, waiting_count, refused_count, wait_count, timeout_count, reclaim_count, reclaimed_bytes }
     aegis_budget_refusal { budget, requested_bytes, needed_bytes, direct_bytes, consumer_count, consumers }
     aegis_source { acquire, release, close, context }
     aegis_region { base, size_bytes, used_bytes }

@@ -166,6 +166,23 @@ fn display_draws_the_tree() {
 }
 
 #[test]
+fn refusals_are_counted_by_the_budget_that_refused_and_drawn() {
+    let root = MemoryBudget::new("root", 100);
+    let child = root.child("child", 50);
+    let refused = |budget: &MemoryBudget| budget.stats().refused_count;
+    child.try_reserve(51).expect_err("more than its limit");
+    child.try_reserve(60).expect_err("more than its limit");
+    assert_eq!((refused(&child), refused(&root)), (2, 0));
+    child.set_limit(MemoryBudget::UNLIMITED);
+    child.try_reserve(101).expect_err("more than the limit of the root");
+    assert_eq!((refused(&child), refused(&root)), (2, 1));
+    assert_eq!(root.snapshot().iter().map(|s| s.refused_count).collect::<Vec<_>>(), [1, 2]);
+    let drawn = root.to_string();
+    let endings = ["peak 0 B, 1 refused", "peak 0 B, 2 refused"];
+    assert!(drawn.lines().zip(endings).all(|(line, ending)| line.ends_with(ending)), "{drawn}");
+}
+
+#[test]
 fn snapshot_lists_parents_first() {
     let root = MemoryBudget::new("root", 1000);
     let a = root.child("a", 100);
@@ -209,13 +226,17 @@ fn c_str(bytes: &[u8]) -> &std::ffi::CStr {
 #[test]
 fn snapshot_and_arena_stats_serialize() {
     let root = MemoryBudget::new("root", 1000);
-    let _child = root.child("child", 100).reserve(7);
+    let child = root.child("child", 100);
+    let _held = child.reserve(7);
+    child.try_reserve(94).expect_err("more than the limit");
     let json = serde_json::to_value(root.snapshot()).unwrap();
     let expected = serde_json::json!([
         {"name": "root", "used_bytes": 7, "peak_bytes": 7, "limit_bytes": 1000,
-         "depth": 0, "level": 0},
+         "depth": 0, "level": 0, "waiting_count": 0, "refused_count": 0, "wait_count": 0,
+         "timeout_count": 0, "reclaim_count": 0, "reclaimed_bytes": 0},
         {"name": "child", "used_bytes": 7, "peak_bytes": 7, "limit_bytes": 100,
-         "depth": 1, "level": 1},
+         "depth": 1, "level": 1, "waiting_count": 0, "refused_count": 1, "wait_count": 0,
+         "timeout_count": 0, "reclaim_count": 0, "reclaimed_bytes": 0},
     ]);
     assert_eq!(json, expected);
 

@@ -144,27 +144,40 @@ fn budget_says_its_name_and_whether_it_has_a_limit() {
     let query = root.child("the query é", 3 << 20);
     let held = query.reserve(1_572_864);
     drop(query.reserve(1024));
+    query.try_reserve(usize::MAX).expect_err("more than the limit");
     assert_eq!(
         lines(&query.stats()),
         [
-            "name         the query é",
-            "used_bytes   1.5 MiB",
-            "peak_bytes   1.5 MiB",
-            "limit_bytes  3.0 MiB",
-            "depth              0",
-            "level              1",
+            "name             the query é",
+            "used_bytes       1.5 MiB",
+            "peak_bytes       1.5 MiB",
+            "limit_bytes      3.0 MiB",
+            "depth                  0",
+            "level                  1",
+            "waiting_count          0",
+            "refused_count          1",
+            "wait_count             0",
+            "timeout_count          0",
+            "reclaim_count          0",
+            "reclaimed_bytes      0 B",
         ]
     );
     drop(held);
     assert_eq!(
         lines(&root.stats()),
         [
-            "name         process",
-            "used_bytes        0 B",
-            "peak_bytes    1.5 MiB",
-            "limit_bytes  no limit",
-            "depth               0",
-            "level               0",
+            "name             process",
+            "used_bytes            0 B",
+            "peak_bytes        1.5 MiB",
+            "limit_bytes      no limit",
+            "depth                   0",
+            "level                   0",
+            "waiting_count           0",
+            "refused_count           0",
+            "wait_count              0",
+            "timeout_count           0",
+            "reclaim_count           0",
+            "reclaimed_bytes       0 B",
         ]
     );
 }

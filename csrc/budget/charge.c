@@ -223,6 +223,8 @@ aegis_status aegis_i_budget_charge_below(aegis_budget *budget, const aegis_budge
     aegis_status status = charge_slow(budget, stop, size_bytes, wait_ns, &refusal);
     if (status != AEGIS_OK)
         *why = refusal;
+    if (status == AEGIS_E_LIMIT_EXCEEDED)
+        aegis_i_count_refusal(&refusal);
     return status;
 }
 

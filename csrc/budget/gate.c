@@ -484,6 +484,7 @@ void aegis_i_gate_wait_at(aegis_i_budget_waiter *waiter, aegis_budget *refusing)
             node->promised_bytes += waiter->size_bytes;
         }
     waiter->promised_count = i;
+    (void)aegis_i_add(&refusing->wait_count, 1, memory_order_relaxed);
     enqueue(waiter, refusing);
 }
 

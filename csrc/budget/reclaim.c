@@ -145,6 +145,7 @@ static bool ask_next(aegis_budget *refusing, const aegis_budget *requester, uint
     if (next.reclaimer == NULL)
         return false;
     next.reclaimer->asked_by = number;
+    (void)aegis_i_add(&refusing->reclaim_count, 1, memory_order_relaxed);
     (void)aegis_i_add(&next.reclaimer->reference_count, 1, memory_order_relaxed);
     aegis_i_gate_leave(refusing);
     int state = aegis_i_uncancelled_begin();
@@ -152,7 +153,7 @@ static bool ask_next(aegis_budget *refusing, const aegis_budget *requester, uint
                                                   aegis_i_min(wanted_bytes, next.most_bytes));
     aegis_i_reclaimer_drop(next.reclaimer);
     aegis_i_uncancelled_end(state);
-    (void)freed_bytes;
+    (void)aegis_i_add(&refusing->reclaimed_bytes, freed_bytes, memory_order_relaxed);
     *lost = !aegis_i_gate_enter(refusing);
     return true;
 }

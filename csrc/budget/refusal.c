@@ -57,6 +57,11 @@ static void note_direct(aegis_budget *budget, uint32_t depth, aegis_budget_refus
     }
 }
 
+void aegis_i_count_refusal(const aegis_i_refusal *why) {
+    aegis_budget *budget = (aegis_budget *)(uintptr_t)why->budget;
+    (void)aegis_i_add(&budget->refused_count, 1, memory_order_relaxed);
+}
+
 void aegis_budget_get_refusal(const aegis_error *error, aegis_budget_refusal *refusal) {
     memset(refusal, 0, sizeof *refusal);
     if (error->refused == NULL)

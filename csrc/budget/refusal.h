@@ -5,6 +5,7 @@
 
 #include "aegis_memory/budget.h"
 #include "../base/error_record.h"
+#include "../base/port.h"
 
 /* Why memory was refused. If a budget refused it: which budget, AEGIS_REFUSED_*, the limit and the
  * use that the charge found there, which may have changed when the caller reads this, and the bytes
@@ -17,6 +18,9 @@ typedef struct aegis_i_refusal {
     size_t in_use_bytes;
     size_t needed_bytes;
 } aegis_i_refusal;
+
+/* Counts a refusal in the budget that refused. */
+AEGIS_I_HIDDEN void aegis_i_count_refusal(const aegis_i_refusal *why);
 
 /* Writes into an error record why memory was refused. If a budget refused it, that includes the
  * budget's limit and use, and the bytes of the charge. */

@@ -7,6 +7,7 @@
 #include "state.h"
 #include "../base/arithmetic.h"
 #include "../base/cancel.h"
+#include "../base/text.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,6 +20,12 @@ void aegis_budget_get_figures(const aegis_budget *budget, aegis_budget_figures *
     figures->limit_bytes = aegis_i_load(&budget->limit_bytes, memory_order_relaxed);
     figures->depth = 0;
     figures->level = budget->level;
+    figures->waiting_count = aegis_i_load(&budget->waiting_count, memory_order_relaxed);
+    figures->refused_count = aegis_i_load(&budget->refused_count, memory_order_relaxed);
+    figures->wait_count = aegis_i_load(&budget->wait_count, memory_order_relaxed);
+    figures->timeout_count = aegis_i_load(&budget->timeout_count, memory_order_relaxed);
+    figures->reclaim_count = aegis_i_load(&budget->reclaim_count, memory_order_relaxed);
+    figures->reclaimed_bytes = aegis_i_load(&budget->reclaimed_bytes, memory_order_relaxed);
 }
 
 /* Writes the tree into the entries from number `count` on, as far as there is room. Returns the
@@ -43,7 +50,7 @@ size_t aegis_budget_snapshot(aegis_budget *budget, aegis_budget_figures *figures
 }
 
 /* Writes a size with a unit in which the number is easy to read. */
-static void size_text(char *buffer, size_t buffer_bytes, size_t size_bytes) {
+static void size_text(char *buffer, size_t buffer_bytes, uint64_t size_bytes) {
     static const char *const units[] = {"B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"};
     double value = (double)size_bytes;
     size_t unit = 0;
@@ -55,9 +62,33 @@ static void size_text(char *buffer, size_t buffer_bytes, size_t size_bytes) {
 #define BAR_WIDTH 24
 #define NAME_WIDTH 28
 
+/* Adds those counts that are not 0. */
+static void add_counts(aegis_i_text *line, const aegis_budget_figures *figures) {
+    const struct {
+        uint64_t count;
+        const char *word;
+    } counts[] = {
+        {figures->refused_count, "refused"},
+        {figures->waiting_count, "waiting"},
+        {figures->wait_count, "waited"},
+        {figures->timeout_count, "timed out"},
+    };
+    for (size_t i = 0; i < sizeof counts / sizeof *counts; i++)
+        if (counts[i].count != 0)
+            aegis_i_text_add(line, ", %llu %s", (unsigned long long)counts[i].count,
+                             counts[i].word);
+    if (figures->reclaim_count == 0)
+        return;
+    char bytes[24];
+    size_text(bytes, sizeof bytes, figures->reclaimed_bytes);
+    aegis_i_text_add(line, ", %s by %llu %s", bytes, (unsigned long long)figures->reclaim_count,
+                     figures->reclaim_count == 1 ? "reclaim" : "reclaims");
+}
+
 static void print_line(const aegis_budget_figures *figures, aegis_budget_print_fn print,
                        void *context) {
-    char line[AEGIS_BUDGET_NAME_BYTES + 160];
+    char buffer[AEGIS_BUDGET_NAME_BYTES + 320];
+    aegis_i_text line = {buffer, sizeof buffer, 0};
     char used[24], peak[24], limit[24], bar[BAR_WIDTH + 1];
     size_text(used, sizeof used, figures->used_bytes);
     size_text(peak, sizeof peak, figures->peak_bytes);
@@ -73,12 +104,13 @@ static void print_line(const aegis_budget_figures *figures, aegis_budget_print_f
     int indent = (int)figures->depth * 2;
     int width = NAME_WIDTH > indent ? NAME_WIDTH - indent : 0;
     if (limited)
-        (void)snprintf(line, sizeof line, "%*s%-*s [%s] %3.0f%%  %s of %s, peak %s", indent, "",
-                       width, figures->name, bar, share * 100.0, used, limit, peak);
+        aegis_i_text_add(&line, "%*s%-*s [%s] %3.0f%%  %s of %s, peak %s", indent, "", width,
+                         figures->name, bar, share * 100.0, used, limit, peak);
     else
-        (void)snprintf(line, sizeof line, "%*s%-*s [%s]   -   %s, no limit, peak %s", indent, "",
-                       width, figures->name, bar, used, peak);
-    print(context, line);
+        aegis_i_text_add(&line, "%*s%-*s [%s]   -   %s, no limit, peak %s", indent, "", width,
+                         figures->name, bar, used, peak);
+    add_counts(&line, figures);
+    print(context, buffer);
 }
 
 aegis_status aegis_budget_print(aegis_budget *budget, aegis_budget_print_fn print, void *context) {

@@ -144,6 +144,13 @@ struct aegis_budget {
     aegis_budget *previous_sibling;
     aegis_budget *next_sibling;
     uint32_t level;
+    /* What the statistics count. Only a charge that finds no room changes these. */
+    _Atomic size_t waiting_count;
+    AEGIS_I_ATOMIC_U64 refused_count;
+    AEGIS_I_ATOMIC_U64 wait_count;
+    AEGIS_I_ATOMIC_U64 timeout_count;
+    AEGIS_I_ATOMIC_U64 reclaim_count;
+    AEGIS_I_ATOMIC_U64 reclaimed_bytes;
     char name[AEGIS_BUDGET_NAME_BYTES];
 
     /* What follows is guarded by the root's gate. Reports read the atomic fields without it. */
@@ -167,7 +174,6 @@ struct aegis_budget {
     /* The queue of the requests that wait here: the first has waited longest. */
     aegis_i_budget_waiter *first_waiter;
     aegis_i_budget_waiter *last_waiter;
-    _Atomic size_t waiting_count;
     size_t waiting_bytes;
     /* How many requests wait in the queues of children. */
     size_t waiting_beneath_count;

@@ -25,6 +25,12 @@ static bool init(aegis_budget *budget, const char *name, size_t limit_bytes) {
     atomic_init(&budget->reference_count, 1);
     atomic_init(&budget->weight, AEGIS_BUDGET_DEFAULT_WEIGHT);
     budget->root = budget;
+    atomic_init(&budget->waiting_count, 0);
+    atomic_init(&budget->refused_count, 0);
+    atomic_init(&budget->wait_count, 0);
+    atomic_init(&budget->timeout_count, 0);
+    atomic_init(&budget->reclaim_count, 0);
+    atomic_init(&budget->reclaimed_bytes, 0);
     aegis_i_copy_name(budget->name, name != NULL ? name : "", AEGIS_BUDGET_NAME_BYTES);
     if (!aegis_i_condition_init(&budget->gate.session_ended))
         return false;

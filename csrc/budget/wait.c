@@ -62,6 +62,8 @@ aegis_status aegis_i_waiter_end(aegis_i_budget_waiter *waiter, aegis_i_refusal *
         return AEGIS_OK;
     if (waiter->status == AEGIS_E_CLOSED)
         return aegis_i_refuse_ended(budget, waiter->size_bytes, AEGIS_E_CLOSED, why);
+    if (waiter->at != NULL)
+        (void)aegis_i_add(&waiter->at->timeout_count, 1, memory_order_relaxed);
     /* The last attempt says how things are now. */
     aegis_i_gate_forget(waiter);
     bool made =

@@ -66,6 +66,20 @@ typedef struct aegis_budget_figures {
     uint32_t depth;
     /** The distance of the budget from the root, which has 0. */
     uint32_t level;
+    /** Requests that wait now until this budget has room. */
+    size_t waiting_count;
+    /** Charges that this budget refused since it was made. A charge that an ancestor refused
+     *  counts there. An object that is refused a large block and then asks for a smaller one makes
+     *  two charges. */
+    uint64_t refused_count;
+    /** Requests that have waited because this budget had no room. */
+    uint64_t wait_count;
+    /** Those of them whose time was up. */
+    uint64_t timeout_count;
+    /** How often reclaimers were asked for memory because this budget had no room. */
+    uint64_t reclaim_count;
+    /** Bytes that the reclaimers then said that they gave back. */
+    uint64_t reclaimed_bytes;
 } aegis_budget_figures;
 
 /** Why a charge was refused. */
@@ -220,7 +234,7 @@ AEGIS_API aegis_status aegis_budget_on_pressure(aegis_budget *budget, uint32_t p
                                                 void (*destroy)(void *context), void *context);
 
 /** Draws a budget and its descendants, one line for each: the name, the use as a bar and in
- *  numbers, the peak and the limit.
+ *  numbers, the limit, the peak, and those counts of the statistics that are not 0.
  *  @param print    called once for each line, with no lock held.
  *  @param context  passed to `print`.
  *  @return         AEGIS_OK, AEGIS_E_INVALID (no function), AEGIS_E_OUT_OF_MEMORY.

@@ -36,8 +36,8 @@ impl fmt::Display for ArenaLayout<'_> {
         write!(
             f,
             "arena: {} of {} used in {} block{plural}",
-            Size(stats.used_bytes),
-            Size(stats.capacity_bytes),
+            Size(stats.used_bytes as u64),
+            Size(stats.capacity_bytes as u64),
             stats.block_count
         )?;
         let mut info = ffi::aegis_arena_block_info { capacity_bytes: 0, used_bytes: 0, state: 0 };
@@ -65,7 +65,7 @@ fn draw(f: &mut fmt::Formatter<'_>, info: &ffi::aegis_arena_block_info) -> fmt::
     let share = info.used_bytes as f64 / info.capacity_bytes.max(1) as f64;
     let full = (share * BAR as f64).round_ties_up();
     write!(f, "{state} [{:#<full$}{:.<empty$}] ", "", "", empty = BAR - full)?;
-    write!(f, "{} of {}", Size(info.used_bytes), Size(info.capacity_bytes))
+    write!(f, "{} of {}", Size(info.used_bytes as u64), Size(info.capacity_bytes as u64))
 }
 
 /// Rounding, for which `core` has no function.

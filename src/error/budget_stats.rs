@@ -23,6 +23,20 @@ pub struct BudgetStats {
     pub depth: u32,
     /// Its distance from the root, which has 0.
     pub level: u32,
+    /// Requests that wait now until this budget has room.
+    pub waiting_count: usize,
+    /// Charges that this budget refused since it was made. A charge that an ancestor refused counts
+    /// there. An object that is refused a large block and then asks for a smaller one makes two
+    /// charges.
+    pub refused_count: u64,
+    /// Requests that have waited because this budget had no room.
+    pub wait_count: u64,
+    /// Those of them whose time was up.
+    pub timeout_count: u64,
+    /// How often reclaimers were asked for memory because this budget had no room.
+    pub reclaim_count: u64,
+    /// Bytes that the reclaimers then said that they gave back.
+    pub reclaimed_bytes: u64,
 }
 
 display_lines!(BudgetStats {
@@ -32,6 +46,12 @@ display_lines!(BudgetStats {
     limit_bytes: Limit,
     depth: Count,
     level: Count,
+    waiting_count: Count,
+    refused_count: Count,
+    wait_count: Count,
+    timeout_count: Count,
+    reclaim_count: Count,
+    reclaimed_bytes: TotalBytes,
 });
 
 impl BudgetStats {
@@ -43,6 +63,12 @@ impl BudgetStats {
             limit_bytes: raw.limit_bytes,
             depth: raw.depth,
             level: raw.level,
+            waiting_count: raw.waiting_count,
+            refused_count: raw.refused_count,
+            wait_count: raw.wait_count,
+            timeout_count: raw.timeout_count,
+            reclaim_count: raw.reclaim_count,
+            reclaimed_bytes: raw.reclaimed_bytes,
         }
     }
 }

@@ -62,6 +62,12 @@ fn figures_of(stats: &BudgetStats) -> ffi::aegis_budget_figures {
         limit_bytes: stats.limit_bytes,
         depth: stats.depth,
         level: stats.level,
+        waiting_count: stats.waiting_count,
+        refused_count: stats.refused_count,
+        wait_count: stats.wait_count,
+        timeout_count: stats.timeout_count,
+        reclaim_count: stats.reclaim_count,
+        reclaimed_bytes: stats.reclaimed_bytes,
     }
 }
 

@@ -86,6 +86,30 @@ static void refusal_by_an_ancestor_leaves_every_counter(void) {
     aegis_budget_destroy(process);
 }
 
+static void refusals_are_counted_where_they_happen(void) {
+    aegis_budget *root = aegis_budget_new("root", 100, NULL);
+    aegis_budget *child = aegis_budget_new("child", 50, root);
+    aegis_error error;
+    CHECK(aegis_budget_charge(child, 50, NULL) == AEGIS_OK);
+    CHECK(aegis_budget_charge(child, 1, NULL) == AEGIS_E_LIMIT_EXCEEDED);
+    CHECK(aegis_budget_charge(child, SIZE_MAX, &error) == AEGIS_E_LIMIT_EXCEEDED);
+    CHECK(figures_of(child).refused_count == 2 && figures_of(root).refused_count == 0);
+    CHECK(aegis_budget_charge(root, 51, NULL) == AEGIS_E_LIMIT_EXCEEDED);
+    aegis_budget_set_limit(child, 200);
+    CHECK(aegis_budget_charge(child, 51, NULL) == AEGIS_E_LIMIT_EXCEEDED);
+    CHECK(figures_of(child).refused_count == 2 && figures_of(root).refused_count == 2);
+    aegis_budget_figures figures[2];
+    CHECK_SIZE(aegis_budget_snapshot(root, figures, 2), 2);
+    CHECK(figures[0].refused_count == 2 && figures[1].refused_count == 2);
+    /* A refusal that asks nothing of reclaimers, and a request that does not wait. */
+    CHECK(figures[1].waiting_count == 0 && figures[1].wait_count == 0);
+    CHECK(figures[1].timeout_count == 0 && figures[1].reclaim_count == 0);
+    CHECK(figures[1].reclaimed_bytes == 0);
+    CHECK(aegis_budget_uncharge(child, 50) == AEGIS_OK);
+    aegis_budget_destroy(child);
+    aegis_budget_destroy(root);
+}
+
 static void release_of_more_than_is_charged_is_invalid_and_changes_nothing(void) {
     aegis_budget *parent = aegis_budget_new("parent", 1000, NULL);
     aegis_budget *child = aegis_budget_new("child", 1000, parent);
@@ -239,6 +263,7 @@ int main(void) {
     RUN(charge_up_to_the_limit_fits_and_one_more_does_not);
     RUN(unlimited_budget_refuses_only_what_cannot_be_counted);
     RUN(refusal_by_an_ancestor_leaves_every_counter);
+    RUN(refusals_are_counted_where_they_happen);
     RUN(release_of_more_than_is_charged_is_invalid_and_changes_nothing);
     RUN(null_budget_is_unlimited);
     RUN(tree_is_as_deep_as_promised_and_no_deeper);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Tests the texts that budgets and arenas write: refusals, the drawn tree, and explanations. Most
  * texts are compared word for word. A text that does not fit must be cut between characters. */
+#include "../../csrc/budget/state.h"
 #include "budget_support.h"
 #include "support.h"
 
@@ -187,7 +188,7 @@ static void print_and_snapshot_show_every_budget(void) {
         aegis_budget_destroy(chain[i]);
 }
 
-static char kept[16][256];
+static char kept[16][400];
 static size_t kept_count;
 
 static void keep_line(void *context, const char *line) {
@@ -212,6 +213,35 @@ static void print_draws_a_line_per_budget(void) {
     CHECK(aegis_budget_uncharge(child, 1024) == AEGIS_OK);
     aegis_budget_destroy(child);
     aegis_budget_destroy(root);
+}
+
+static void print_shows_the_counts_that_are_not_zero(void) {
+    aegis_budget *budget = aegis_budget_new("b", 4096, NULL);
+    CHECK(aegis_budget_charge(budget, 4097, NULL) == AEGIS_E_LIMIT_EXCEEDED);
+    kept_count = 0;
+    CHECK(aegis_budget_print(budget, keep_line, NULL) == AEGIS_OK);
+    CHECK(strcmp(kept[0], "b                            [........................]   0%  "
+                          "0 B of 4.0 KiB, peak 0 B, 1 refused") == 0);
+    atomic_store(&budget->reclaim_count, 1);
+    kept_count = 0;
+    CHECK(aegis_budget_print(budget, keep_line, NULL) == AEGIS_OK);
+    CHECK(strstr(kept[0], "peak 0 B, 1 refused, 0 B by 1 reclaim") != NULL);
+    /* The largest numbers fit in the line, beside the longest name. */
+    atomic_store(&budget->waiting_count, 2);
+    atomic_store(&budget->refused_count, UINT64_MAX);
+    atomic_store(&budget->wait_count, UINT64_MAX);
+    atomic_store(&budget->timeout_count, UINT64_MAX);
+    atomic_store(&budget->reclaim_count, UINT64_MAX);
+    atomic_store(&budget->reclaimed_bytes, UINT64_MAX);
+    memset(budget->name, 'n', AEGIS_BUDGET_NAME_BYTES - 1);
+    aegis_budget_set_limit(budget, SIZE_MAX - 1);
+    kept_count = 0;
+    CHECK(aegis_budget_print(budget, keep_line, NULL) == AEGIS_OK);
+    CHECK(strstr(kept[0], ", 18446744073709551615 refused, 2 waiting, "
+                          "18446744073709551615 waited, 18446744073709551615 timed out, "
+                          "16.0 EiB by 18446744073709551615 reclaims") != NULL);
+    atomic_store(&budget->waiting_count, 0);
+    aegis_budget_destroy(budget);
 }
 
 static void print_of_a_budget_far_above_its_limit_is_a_full_bar(void) {
@@ -253,6 +283,7 @@ int main(void) {
     RUN(refusal_is_told_with_the_numbers_that_the_charge_met);
     RUN(print_and_snapshot_show_every_budget);
     RUN(print_draws_a_line_per_budget);
+    RUN(print_shows_the_counts_that_are_not_zero);
     RUN(print_of_a_budget_far_above_its_limit_is_a_full_bar);
     RUN(explain_says_what_failed_without_a_budget_too);
     return check_finish();

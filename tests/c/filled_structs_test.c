@@ -216,6 +216,7 @@ static budgets budgets_begin(void) {
     made.child = aegis_budget_new("child", 900, made.root);
     CHECK(aegis_budget_charge(made.child, 300, NULL) == AEGIS_OK);
     CHECK(aegis_budget_charge(made.root, 200, NULL) == AEGIS_OK);
+    CHECK(aegis_budget_charge(made.child, 601, NULL) == AEGIS_E_LIMIT_EXCEEDED);
     return made;
 }
 
@@ -261,6 +262,9 @@ static void budget_consumer(void *out, bool fails) {
     budgets_end(&made);
 }
 
+/* What no request has done to these budgets. */
+#define NOT_COUNTED "waiting_count wait_count timeout_count reclaim_count reclaimed_bytes"
+
 /* The state of the current block is 0. Only a lock-free pool has caches. */
 static const filled_row rows[] = {
     FILLS_ALL_BUT(aegis_arena_get_stats, stats, aegis_arena_stats, arena_stats, ""),
@@ -288,11 +292,13 @@ static const filled_row rows[] = {
                   buffer_class_figures, ""),
     FILLS_ALL_BUT(aegis_buffer_iovecs, iovecs, aegis_iovec, buffer_table, ""),
     FILLS_ALL_BUT(aegis_buffer_pool_iovecs, iovecs, aegis_iovec, buffer_pool_table, ""),
-    FILLS_ALL_BUT(aegis_budget_get_figures, figures, aegis_budget_figures, budget_figures, "depth"),
-    FILLS_ALL_BUT(aegis_budget_snapshot, figures, aegis_budget_figures, budget_snapshot, ""),
+    FILLS_ALL_BUT(aegis_budget_get_figures, figures, aegis_budget_figures, budget_figures,
+                  "depth " NOT_COUNTED),
+    FILLS_ALL_BUT(aegis_budget_snapshot, figures, aegis_budget_figures, budget_snapshot,
+                  NOT_COUNTED),
     FILLS_ALL_BUT(aegis_budget_get_refusal, refusal, aegis_budget_refusal, budget_refusal, ""),
     FILLS_ALL_BUT(aegis_budget_get_refusal, refusal.consumers, aegis_budget_figures,
-                  budget_consumer, ""),
+                  budget_consumer, NOT_COUNTED),
 };
 
 static void every_field_of_a_report_is_filled(void) {
