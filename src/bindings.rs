@@ -216,6 +216,9 @@ extern "C" {
     ) -> usize;
 }
 extern "C" {
+    pub fn aegis_budget_take_peak(budget: *mut aegis_budget) -> usize;
+}
+extern "C" {
     pub fn aegis_budget_get_refusal(
         error: *const aegis_error,
         refusal: *mut aegis_budget_refusal,

@@ -166,6 +166,20 @@ fn display_draws_the_tree() {
 }
 
 #[test]
+fn taken_peak_starts_again_at_the_present_use() {
+    let root = MemoryBudget::new("root", 1000);
+    let child = root.child("child", 1000);
+    let held = child.reserve(300);
+    drop(child.reserve(400));
+    assert_eq!((root.take_peak(), root.peak(), child.peak()), (700, 300, 700));
+    child.try_reserve(701).expect_err("more than the root has left");
+    assert_eq!(root.peak(), 300);
+    drop((held, child.reserve(10)));
+    assert_eq!((root.take_peak(), root.take_peak(), root.peak()), (310, 0, 0));
+    assert_eq!((child.take_peak(), child.stats().peak_bytes), (700, 0));
+}
+
+#[test]
 fn refusals_are_counted_by_the_budget_that_refused_and_drawn() {
     let root = MemoryBudget::new("root", 100);
     let child = root.child("child", 50);

@@ -17,7 +17,8 @@
  * (1). While a charge or an uncharge is under way, a budget holds its bytes only as long as all
  * its ancestors hold them (2). So a budget has in use at least what its children have together,
  * and a thread that finds a charge at a leaf finds it further up too. A refused charge raises no
- * peak by itself (3). The counters order nothing but themselves, so all their orders are relaxed.
+ * peak by itself (3). The counters order nothing but themselves, so all their orders are relaxed,
+ * except that of an addition, which peak.c needs.
  *
  * What happens to a charge that the counters do not accept (charge_slow):
  * 1. It is made under the gate, if a budget on its way is gated and accepts it there.
@@ -131,7 +132,7 @@ static inline bool charge_open(aegis_budget *budget, const aegis_budget *stop, s
      * watcher is told. */
     bool watched = false;
     for (i = 0; i < up.count; i++) {
-        aegis_i_peak_raise(up.budgets[i], up.used_bytes[i] + size_bytes);
+        aegis_i_raise_peak(up.budgets[i], up.used_bytes[i] + size_bytes);
         watched = watched || aegis_i_watchers_of(up.budgets[i]) != NULL;
     }
     for (i = 0; watched && i < up.count; i++)

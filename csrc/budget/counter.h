@@ -10,9 +10,10 @@
  * that. False: it is more, or the counter is gated. */
 static inline bool aegis_i_counter_add(aegis_budget *budget, size_t *used_bytes, size_t size_bytes,
                                        size_t most_bytes) {
+    /* Acquire pairs with the release in aegis_budget_take_peak. */
     while (*used_bytes <= most_bytes)
         if (aegis_i_cas_weak(&budget->used_bytes, used_bytes, *used_bytes + size_bytes,
-                             memory_order_relaxed, memory_order_relaxed))
+                             memory_order_acquire, memory_order_relaxed))
             return true;
     return false;
 }
@@ -32,7 +33,8 @@ static inline bool aegis_i_counter_subtract(aegis_budget *budget, size_t size_by
     return true;
 }
 
-static inline void aegis_i_peak_raise(aegis_budget *budget, size_t used_bytes) {
+/* Raises the peak to the use that an addition has made, if it is lower. */
+static inline void aegis_i_raise_peak(aegis_budget *budget, size_t used_bytes) {
     size_t peak_bytes = aegis_i_load(&budget->peak_bytes, memory_order_relaxed);
     while (peak_bytes < used_bytes &&
            !aegis_i_cas_weak(&budget->peak_bytes, &peak_bytes, used_bytes, memory_order_relaxed,

@@ -306,27 +306,25 @@ static bool add(aegis_i_path *path, size_t i, size_t size_bytes,
 aegis_budget *aegis_i_gate_charge(aegis_i_path *path, aegis_budget *budget,
                                   const aegis_budget *stop, size_t size_bytes,
                                   const aegis_i_budget_waiter *self, aegis_i_refusal *why) {
-    aegis_budget *refusing = look(path, budget, stop, size_bytes, self, why);
-    if (refusing == NULL) {
+    for (;;) {
+        aegis_budget *refusing = look(path, budget, stop, size_bytes, self, why);
+        if (refusing != NULL) {
+            why->budget = refusing;
+            why->needed_bytes = size_bytes;
+            return refusing;
+        }
         size_t i = path->count;
         while (i != 0 && add(path, i - 1, size_bytes, self))
             i--;
-        if (i != 0) {
-            /* All budgets with promises are gated, so none of them is among those that were added
-             * to. */
-            refusing = path->budgets[i - 1];
-            (void)fits_open(refusing, size_bytes, why);
-            if (i < path->count)
-                aegis_i_gate_uncharge(path->budgets[i], path->budgets[i - 1], stop, size_bytes);
-        }
-    }
-    if (refusing != NULL) {
-        why->budget = refusing;
-        why->needed_bytes = size_bytes;
-        return refusing;
+        if (i == 0)
+            break;
+        /* An open budget has become too full since the look. All budgets with promises are gated,
+         * and lie below it, so none of them was added to. */
+        if (i < path->count)
+            aegis_i_gate_uncharge(path->budgets[i], path->budgets[i - 1], stop, size_bytes);
     }
     for (size_t i = 0; i < path->count; i++)
-        aegis_i_peak_raise(path->budgets[i], path->used_bytes[i] + size_bytes);
+        aegis_i_raise_peak(path->budgets[i], path->used_bytes[i] + size_bytes);
     return NULL;
 }
 

@@ -58,7 +58,7 @@ typedef struct aegis_budget_figures {
     char name[AEGIS_BUDGET_NAME_BYTES];
     /** Bytes charged now, to this budget and its descendants. */
     size_t used_bytes;
-    /** The largest used_bytes so far. */
+    /** The largest used_bytes since the budget was made, or since aegis_budget_take_peak. */
     size_t peak_bytes;
     /** AEGIS_BUDGET_UNLIMITED when there is none. */
     size_t limit_bytes;
@@ -189,6 +189,15 @@ AEGIS_API void aegis_budget_get_figures(const aegis_budget *budget, aegis_budget
  */
 AEGIS_API size_t aegis_budget_snapshot(aegis_budget *budget, aegis_budget_figures *figures,
                                        size_t capacity);
+
+/** Reads the peak of a budget and begins a new one, which starts at the present use. Peaks of its
+ *  ancestors and descendants stay as they are.
+ *  @return   the largest use since the budget was made, or since the call before.
+ *  Threads:  any thread. A charge that is under way counts in the peak that is returned, or in the
+ *            new one. What is in use when the call returns is in the new one.
+ *  Cost:     O(1), one lock.
+ */
+AEGIS_API size_t aegis_budget_take_peak(aegis_budget *budget);
 
 /** Says why a budget refused a charge.
  *  @param error    the record of a call that a budget refused: `error->refused` is not NULL.

@@ -157,9 +157,30 @@ impl MemoryBudget {
         self.figures().used_bytes
     }
 
-    /// The largest use so far, in bytes.
+    /// The largest use since the budget was made, or since [`take_peak`](Self::take_peak), in bytes.
     pub fn peak(&self) -> usize {
         self.figures().peak_bytes
+    }
+
+    /// Reads the peak in bytes and begins a new one in the same step. The new peak starts at the
+    /// present use. The peaks of other budgets of the tree stay as they are.
+    ///
+    /// A charge that another thread is making meanwhile counts in the peak that is returned, or in
+    /// the new one.
+    ///
+    /// ```
+    /// # use aegis_memory::budget::MemoryBudget;
+    /// let server = MemoryBudget::new("server", 1 << 20);
+    /// let held = server.reserve(1000);
+    /// drop(server.reserve(5000));
+    /// assert_eq!(server.take_peak(), 6000); // of the first minute
+    /// drop(server.reserve(500));
+    /// assert_eq!(server.take_peak(), 1500); // of the second one
+    /// # drop(held);
+    /// ```
+    pub fn take_peak(&self) -> usize {
+        // SAFETY: the budget is alive.
+        unsafe { ffi::aegis_budget_take_peak(self.as_raw()) }
     }
 
     /// The limit in bytes.

@@ -14,7 +14,8 @@ pub struct BudgetStats {
     pub name: BudgetName,
     /// Bytes charged now, to it and its descendants.
     pub used_bytes: usize,
-    /// The largest use so far.
+    /// The largest use since the budget was made, or since
+    /// [`take_peak`](crate::budget::MemoryBudget::take_peak).
     pub peak_bytes: usize,
     /// The limit. [`MemoryBudget::UNLIMITED`](crate::budget::MemoryBudget::UNLIMITED) when there is
     /// none.

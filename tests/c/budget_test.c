@@ -126,6 +126,26 @@ static void release_of_more_than_is_charged_is_invalid_and_changes_nothing(void)
     aegis_budget_destroy(parent);
 }
 
+static void taken_peak_starts_again_at_the_present_use(void) {
+    aegis_budget *root = aegis_budget_new("root", 1000, NULL);
+    aegis_budget *child = aegis_budget_new("child", 1000, root);
+    CHECK_SIZE(aegis_budget_take_peak(root), 0);
+    CHECK(aegis_budget_charge(child, 700, NULL) == AEGIS_OK);
+    CHECK(aegis_budget_uncharge(child, 400) == AEGIS_OK);
+    CHECK_SIZE(aegis_budget_take_peak(root), 700);
+    CHECK(peak(root) == 300 && peak(child) == 700);
+    CHECK(aegis_budget_charge(child, 701, NULL) == AEGIS_E_LIMIT_EXCEEDED);
+    CHECK_SIZE(peak(root), 300);
+    CHECK(aegis_budget_charge(child, 10, NULL) == AEGIS_OK);
+    CHECK(aegis_budget_uncharge(child, 310) == AEGIS_OK);
+    CHECK_SIZE(aegis_budget_take_peak(root), 310);
+    CHECK_SIZE(aegis_budget_take_peak(root), 0);
+    CHECK_SIZE(aegis_budget_take_peak(child), 700);
+    CHECK_SIZE(peak(child), 0);
+    aegis_budget_destroy(child);
+    aegis_budget_destroy(root);
+}
+
 static void null_budget_is_unlimited(void) {
     CHECK(aegis_budget_charge(NULL, SIZE_MAX, NULL) == AEGIS_OK);
     CHECK(aegis_budget_uncharge(NULL, SIZE_MAX) == AEGIS_OK);
@@ -265,6 +285,7 @@ int main(void) {
     RUN(refusal_by_an_ancestor_leaves_every_counter);
     RUN(refusals_are_counted_where_they_happen);
     RUN(release_of_more_than_is_charged_is_invalid_and_changes_nothing);
+    RUN(taken_peak_starts_again_at_the_present_use);
     RUN(null_budget_is_unlimited);
     RUN(tree_is_as_deep_as_promised_and_no_deeper);
     RUN(limit_changes_while_in_use);

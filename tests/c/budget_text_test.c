@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Tests the texts that budgets and arenas write: refusals, the drawn tree, and explanations. Most
  * texts are compared word for word. A text that does not fit must be cut between characters. */
+#if !defined(_GNU_SOURCE)
+#define _GNU_SOURCE /* condition.h */
+#endif
 #include "../../csrc/budget/state.h"
 #include "budget_support.h"
 #include "support.h"

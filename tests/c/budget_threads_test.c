@@ -1,10 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Tests that budgets stay exact when two threads use them at the same time: charges up to a limit,
- * pressure, and changes of the tree. At the end every counter must be 0 and every budget freed.
- * TEST_CHARGES scales the long run down for slow tools. */
+ * pressure, changes of the tree, and peaks that are taken. At the end every counter must be 0 and
+ * every budget freed. TEST_CHARGES scales the long run down for slow tools. */
+#if !defined(_GNU_SOURCE)
+#define _GNU_SOURCE /* sched_yield */
+#endif
 #include "budget_support.h"
 
 #include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
 
 #ifndef TEST_CHARGES
@@ -91,6 +95,60 @@ static void contended_refusal_keeps_counters_exact(void) {
     aegis_budget_destroy(root);
 }
 
+static atomic_size_t take_count;
+static atomic_size_t highest_taken;
+static atomic_bool taking_ended;
+
+static void *take_peaks(void *context) {
+    while (!atomic_load(&taking_ended)) {
+        size_t taken = aegis_budget_take_peak((aegis_budget *)context);
+        if (taken > atomic_load(&highest_taken))
+            atomic_store(&highest_taken, taken);
+        atomic_fetch_add(&take_count, 1);
+    }
+    return NULL;
+}
+
+/* Waits until the other thread has begun and ended a call. */
+static void wait_for_take(void) {
+    size_t count = atomic_load(&take_count);
+    while (atomic_load(&take_count) < count + 2)
+        (void)sched_yield();
+}
+
+/* Makes charges of one size after the other, each smaller than the one before. Each of them must be
+ * the peak of some period. */
+static void *charge_between_takes(void *context) {
+    aegis_budget *budget = (aegis_budget *)context;
+    size_t rounds = scaled(1000);
+    for (size_t size = rounds; size > 0; size--) {
+        wait_for_take();
+        atomic_store(&highest_taken, 0);
+        CHECK(aegis_budget_charge(budget, size, NULL) == AEGIS_OK);
+        if (size % 2 == 0) {
+            wait_for_take();
+            CHECK_SIZE(peak(budget), size);
+        }
+        CHECK(aegis_budget_uncharge(budget, size) == AEGIS_OK);
+        wait_for_take();
+        CHECK_SIZE(atomic_load(&highest_taken), size);
+    }
+    atomic_store(&taking_ended, true);
+    return NULL;
+}
+
+static void *take_or_charge(void *context) {
+    static atomic_flag first = ATOMIC_FLAG_INIT;
+    return atomic_flag_test_and_set(&first) ? take_peaks(context) : charge_between_takes(context);
+}
+
+static void charge_is_in_the_peak_that_is_taken_or_in_the_next(void) {
+    aegis_budget *root = aegis_budget_new("root", AEGIS_BUDGET_UNLIMITED, NULL);
+    run_two(take_or_charge, root, root);
+    CHECK_SIZE(used(root), 0);
+    aegis_budget_destroy(root);
+}
+
 static atomic_size_t rise_count;
 
 static void count_rise(void *context, size_t used_bytes, size_t limit_bytes) {
@@ -152,6 +210,7 @@ static void tree_may_change_while_others_look_at_it(void) {
 int main(void) {
     RUN(many_charges_of_two_threads_end_at_exactly_zero);
     RUN(contended_refusal_keeps_counters_exact);
+    RUN(charge_is_in_the_peak_that_is_taken_or_in_the_next);
     RUN(two_threads_that_rise_together_are_told_once);
     RUN(tree_may_change_while_others_look_at_it);
     return check_finish();

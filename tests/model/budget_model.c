@@ -4,6 +4,8 @@
  *    children's, and at least the bytes that the threads hold.
  *  - Each uncharge of held bytes succeeds, and nothing is left in use at the end.
  *  - Peak and pressure are right for the bytes that were in use over time.
+ *  - A charge that overlaps the taking of a peak is in the peak that is taken or in the next one.
+ *    What is held when the call returns is in the next one.
  *  - The last reference frees the budget, once. If the count of references has reached its end, no
  *    reference frees it. */
 #include "budget/state.h"
@@ -308,6 +310,90 @@ static void thread_limit(int number) {
     MODEL_CHECK(aegis_budget_on_pressure(leaves[0], 100, ignore, NULL, NULL) == AEGIS_OK);
 }
 
+/* One thread takes the peak while the others charge. What follows is plain, as above. */
+static enum { TAKE_COMING, TAKE_BEGUN, TAKE_ENDED } take_state;
+static size_t taken_bytes;
+/* The most that was held at the end of a charge: of those that had ended when the call began, of
+ * those that began after it, and of all. */
+static size_t most_before_bytes, most_after_bytes, most_bytes;
+/* The most that was in use since the call began, and how many charges were under way then. */
+static size_t most_used_since_bytes;
+static int charging_count, charging_at_begin;
+
+static size_t held_sum(void) {
+    return held_bytes[0] + held_bytes[1] + held_bytes[2];
+}
+
+static void raise(size_t *most, size_t size_bytes) {
+    if (*most < size_bytes)
+        *most = size_bytes;
+}
+
+static void begin_taken(void) {
+    make(100, AEGIS_BUDGET_UNLIMITED);
+    take_state = TAKE_COMING;
+    taken_bytes = most_before_bytes = most_after_bytes = most_bytes = most_used_since_bytes = 0;
+    charging_count = charging_at_begin = 0;
+}
+
+static void observe_taken(void) {
+    observe();
+    if (take_state != TAKE_COMING)
+        raise(&most_used_since_bytes, used(root));
+    if (take_state == TAKE_ENDED)
+        raise(&most_after_bytes, held_sum());
+}
+
+static void thread_take(void) {
+    take_state = TAKE_BEGUN;
+    charging_at_begin = charging_count;
+    raise(&most_used_since_bytes, used(root));
+    taken_bytes = aegis_budget_take_peak(root);
+    take_state = TAKE_ENDED;
+    raise(&most_after_bytes, held_sum());
+}
+
+static void charge_noted(int which, size_t size_bytes) {
+    charging_count++;
+    MODEL_CHECK(charge(which, size_bytes));
+    charging_count--;
+    raise(&most_bytes, held_sum());
+    if (take_state == TAKE_COMING)
+        raise(&most_before_bytes, held_sum());
+}
+
+/* Charges sizes that add up to another sum for each set of threads that holds bytes. */
+static void thread_taken(int number) {
+    static const size_t taken_sizes[] = {4, 10, 7};
+    if (number == 2)
+        thread_take();
+    for (int i = number == 1 ? 2 : 0; number != 2 && i < (number == 1 ? 3 : 2); i++) {
+        charge_noted(number, taken_sizes[i]);
+        release(number, taken_sizes[i]);
+    }
+}
+
+/* The same, and nothing is released. */
+static void thread_taken_held(int number) {
+    if (number == 2)
+        thread_take();
+    else
+        charge_noted(number, number == 0 ? 4 : 7);
+}
+
+static void end_taken(void) {
+    aegis_budget_figures figures;
+    observe_taken();
+    aegis_budget_get_figures(root, &figures);
+    MODEL_CHECK(taken_bytes >= most_before_bytes && taken_bytes <= most_used_bytes);
+    MODEL_CHECK(figures.peak_bytes >= most_after_bytes);
+    /* A charge that was under way may raise the next peak to a use that was before the call. */
+    MODEL_CHECK(figures.peak_bytes <= most_used_bytes);
+    MODEL_CHECK(figures.peak_bytes <= most_used_since_bytes || charging_at_begin != 0);
+    MODEL_CHECK(taken_bytes >= most_bytes || figures.peak_bytes >= most_bytes);
+    take_apart();
+}
+
 /* References: each thread has one, takes another and gives both up. One thread also makes a child
  * and destroys it. */
 static void begin_references(void) {
@@ -371,6 +457,8 @@ int main(void) {
         {"a release of another's", begin_theft, thread_theft, end_theft, 2, 4, observe},
         {"a release further up", begin_above, thread_above, end_above, 3, 3, NULL},
         {"a changing limit", begin_limit, thread_limit, end, 3, 3, observe},
+        {"a taken peak", begin_taken, thread_taken, end_taken, 3, 3, observe_taken},
+        {"a taken peak, held", begin_taken, thread_taken_held, end_taken, 3, 3, observe_taken},
         {"references", begin_references, thread_references, end_references, 3, 3, NULL},
         {"an ended count", begin_ended, thread_ended, end_ended, 3, 3, NULL},
     };
