@@ -200,6 +200,14 @@ extern "C" {
     ) -> aegis_status;
 }
 extern "C" {
+    pub fn aegis_budget_move(
+        from: *mut aegis_budget,
+        to: *mut aegis_budget,
+        size_bytes: usize,
+        error: *mut aegis_error,
+    ) -> aegis_status;
+}
+extern "C" {
     pub fn aegis_budget_set_limit(budget: *mut aegis_budget, limit_bytes: usize);
 }
 extern "C" {

@@ -21,8 +21,10 @@
 //! # Ok::<(), aegis_memory::AllocError>(())
 //! ```
 
+mod reservation;
 mod system;
 mod tree;
 
 pub use crate::error::{BudgetName, BudgetRefusal, BudgetStats};
-pub use tree::{MemoryBudget, Pressure, Reservation};
+pub use reservation::Reservation;
+pub use tree::{MemoryBudget, Pressure};

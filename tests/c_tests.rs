@@ -65,6 +65,7 @@ c_tests! {
     arena_test
     bad_source_test
     base_test
+    budget_move_test
     budget_pressure_test
     budget_sum_test
     budget_system_test

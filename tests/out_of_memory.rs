@@ -255,11 +255,21 @@ fn budgets_and_sources() -> Vec<Row> {
             assert!(probe.quiet(|| MemoryBudget::of_system(0.5)).is_ok());
             assert!(probe.quiet(|| MemoryBudget::of_system(1.5)).is_err());
         }),
-        row!("budget/tree.rs try_reserve"; |probe| {
-            let (full, _root, _held) = full();
+        row!("budget/reservation.rs try_reserve", "budget/reservation.rs try_grow",
+             "budget/reservation.rs try_resize", "budget/reservation.rs try_move_to",
+             "budget/reservation.rs try_merge"; |probe| {
+            let (full, _root, held) = full();
             assert!(probe.fails(|| full.try_reserve(1)).is_err());
+            let mut none = full.reserve(0);
             full.set_limit(50);
             assert!(probe.fails(|| full.try_reserve(1)).is_err());
+            assert!(probe.fails(|| none.try_grow(1)).is_err());
+            assert!(probe.fails(|| none.try_resize(1)).is_err());
+            let other = MemoryBudget::new("other", 10);
+            let mut some = other.reserve(5);
+            assert!(probe.fails(|| some.try_move_to(&full)).is_err());
+            let (some, _) = probe.fails(|| none.try_merge(some)).expect_err("it is full");
+            assert_eq!((some.bytes(), other.used(), held.bytes()), (5, 5, full.used()));
         }),
         row!("budget/tree.rs try_on_pressure"; |probe| {
             let (counted, drops) = Counted::new();

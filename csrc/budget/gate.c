@@ -272,6 +272,7 @@ static aegis_budget *look(aegis_i_path *path, aegis_budget *budget, const aegis_
         take_bytes = claim_of(budget, total_bytes + take_bytes) - claim_of(budget, total_bytes);
     }
     path->count = i;
+    path->top_take_bytes = take_bytes;
     return budget != stop ? budget : NULL;
 }
 
@@ -303,6 +304,21 @@ static bool add(aegis_i_path *path, size_t i, size_t size_bytes,
     return true;
 }
 
+/* Counts in the ancestor where a way ends that a child's claim has changed, while what is in use
+ * there has not: the child has `more_bytes` or `less_bytes` in use, and claims `more_claim_bytes`
+ * or `less_claim_bytes`. */
+static void settle_above(aegis_budget *stop, const aegis_budget *child, size_t more_bytes,
+                         size_t less_bytes, size_t more_claim_bytes, size_t less_claim_bytes) {
+    if (stop == NULL || !is_gated(renew(stop)))
+        return;
+    size_t claim_bytes = aegis_i_gate_claim(stop);
+    size_t reserved_bytes = load(&stop->reserved_bytes);
+    reserved_bytes = reserved_bytes + more_claim_bytes + less_bytes;
+    store(&stop->reserved_bytes, difference_of(reserved_bytes, less_claim_bytes + more_bytes));
+    count_share(stop, child, more_claim_bytes, less_claim_bytes);
+    aegis_i_gate_shift_claim(stop, claim_bytes);
+}
+
 aegis_budget *aegis_i_gate_charge(aegis_i_path *path, aegis_budget *budget,
                                   const aegis_budget *stop, size_t size_bytes,
                                   const aegis_i_budget_waiter *self, aegis_i_refusal *why) {
@@ -323,6 +339,9 @@ aegis_budget *aegis_i_gate_charge(aegis_i_path *path, aegis_budget *budget,
         if (i < path->count)
             aegis_i_gate_uncharge(path->budgets[i], path->budgets[i - 1], stop, size_bytes);
     }
+    if (path->count != 0)
+        settle_above((aegis_budget *)(uintptr_t)stop, path->budgets[path->count - 1], size_bytes, 0,
+                     path->top_take_bytes, 0);
     for (size_t i = 0; i < path->count; i++)
         aegis_i_raise_peak(path->budgets[i], path->used_bytes[i] + size_bytes);
     return NULL;
@@ -354,6 +373,8 @@ void aegis_i_gate_uncharge(aegis_budget *budget, const aegis_budget *child,
         count_share(budget, child, 0, give_bytes);
         give_bytes = claim_bytes - aegis_i_gate_claim(budget);
     }
+    if (child != NULL)
+        settle_above((aegis_budget *)(uintptr_t)stop, child, 0, size_bytes, 0, give_bytes);
 }
 
 /* As aegis_i_gate_shift_claim. `counted`: the parent's shares have the new claim already. */

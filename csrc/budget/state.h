@@ -37,6 +37,8 @@ typedef struct aegis_i_path {
     size_t count;
     aegis_budget *budgets[AEGIS_BUDGET_MAX_DEPTH];
     size_t take_bytes[AEGIS_BUDGET_MAX_DEPTH];
+    /* What the last budget of the way claims more of its parent than before. */
+    size_t top_take_bytes;
     size_t used_bytes[AEGIS_BUDGET_MAX_DEPTH];
 } aegis_i_path;
 

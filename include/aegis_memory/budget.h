@@ -17,6 +17,10 @@
  *  3. If a counter has become too full since step 1, the charge takes back what it has added,
  *     and fails.
  *  4. An uncharge subtracts its bytes from the leaf up.
+ *  5. A move charges the new budget and its ancestors, up to the lowest one that is above the old
+ *     budget too, and then uncharges the old budget and its ancestors below that one. So the
+ *     budgets above both count the bytes once at every moment. While a move is under way, both
+ *     sides below have the bytes.
  *
  *  The counters are exact once all charges and uncharges have returned. While several charges
  *  race for the last bytes, one that will be refused has added bytes between steps 2 and 3.
@@ -165,6 +169,29 @@ AEGIS_API aegis_status aegis_budget_charge(aegis_budget *budget, size_t size_byt
  *  Cost:              one compare-and-swap for each ancestor, repeated when threads collide.
  */
 AEGIS_API aegis_status aegis_budget_uncharge(aegis_budget *budget, size_t size_bytes);
+
+/** Moves a charge to another budget: what was charged to `from` is charged to `to` instead. The
+ *  budgets that are above both do not change, not even for a moment. So a move fits whenever the
+ *  budgets above `to` alone have room, however full the common ones are. One of the two may be
+ *  above the other. Runs the pressure functions that are due on `to`'s side.
+ *  @param from        the budget that was charged; NULL for bytes that are charged to none, so
+ *                     that the call is a charge.
+ *  @param to          the budget to be charged. NULL for none, so that the call is an uncharge.
+ *  @param size_bytes  how many bytes of the charges of `from`; 0 is accepted.
+ *  @param error       overwritten on failure: it names the budget that refused. NULL if the
+ *                     reason is not wanted.
+ *  @return            AEGIS_OK; AEGIS_E_LIMIT_EXCEEDED if `to`, or a budget above it and not
+ *                     above `from`, has no room; AEGIS_E_INVALID for more bytes than are charged
+ *                     to `from`, as of aegis_budget_uncharge.
+ *  On failure:        every counter is as before. If threads move or uncharge the same bytes at
+ *                     once, only one call succeeds; another that fails then may have raised
+ *                     `to`'s peak.
+ *  Threads:           any thread.
+ *  Cost:              one compare-and-swap for each budget that changes, repeated when threads
+ *                     collide.
+ */
+AEGIS_API aegis_status aegis_budget_move(aegis_budget *from, aegis_budget *to, size_t size_bytes,
+                                         aegis_error *error);
 
 /** Changes the limit. A limit below the present use refuses charges until use has fallen.
  *  @param limit_bytes  AEGIS_BUDGET_UNLIMITED for no limit.

@@ -36,15 +36,6 @@ pub struct Pressure {
     pub limit_bytes: usize,
 }
 
-/// Bytes charged to a budget for memory that does not come from this crate. When the reservation is
-/// dropped, the bytes are uncharged.
-#[derive(Debug)]
-#[must_use = "dropping a reservation releases it"]
-pub struct Reservation {
-    budget: MemoryBudget,
-    bytes: usize,
-}
-
 impl MemoryBudget {
     /// The limit of a budget that never refuses.
     pub const UNLIMITED: usize = usize::MAX;
@@ -193,33 +184,6 @@ impl MemoryBudget {
     pub fn set_limit(&self, limit: usize) {
         // SAFETY: the budget is alive.
         unsafe { ffi::aegis_budget_set_limit(self.as_raw(), limit) }
-    }
-
-    /// Charges memory that does not come from this crate, until the reservation is dropped.
-    ///
-    /// # Panics
-    ///
-    /// When [`try_reserve`](Self::try_reserve) fails.
-    #[track_caller]
-    pub fn reserve(&self, bytes: usize) -> Reservation {
-        expect(self.try_reserve(bytes))
-    }
-
-    /// Charges memory that does not come from this crate, until the reservation is dropped.
-    ///
-    /// # Errors
-    ///
-    /// [`AllocError::LimitExceeded`] when this budget or an ancestor refuses.
-    pub fn try_reserve(&self, bytes: usize) -> Result<Reservation, AllocError> {
-        let mut error = MaybeUninit::uninit();
-        // SAFETY: the budget is alive.
-        let status = unsafe { ffi::aegis_budget_charge(self.as_raw(), bytes, error.as_mut_ptr()) };
-        if !ffi::is_ok(&status) {
-            // SAFETY: the failing call has written the record. The budget that refused is this one
-            // or an ancestor of it, so it is alive.
-            return Err(unsafe { AllocError::from_raw(error.assume_init_ref()) });
-        }
-        Ok(Reservation { budget: self.clone(), bytes })
     }
 
     /// Calls `callback` when the use rises to `percent` of the limit. It is called once for each
@@ -376,19 +340,5 @@ impl Drop for MemoryBudget {
     fn drop(&mut self) {
         // SAFETY: gives up the reference that this handle holds.
         unsafe { ffi::aegis_budget_destroy(self.as_raw()) }
-    }
-}
-
-impl Reservation {
-    /// The bytes reserved.
-    pub fn bytes(&self) -> usize {
-        self.bytes
-    }
-}
-
-impl Drop for Reservation {
-    fn drop(&mut self) {
-        // SAFETY: the budget is alive, and `try_reserve` charged the same number of bytes.
-        unsafe { ffi::aegis_budget_uncharge(self.budget.as_raw(), self.bytes) };
     }
 }

@@ -163,6 +163,11 @@ static void of_system(void *out, bool fails) {
     CHECK(fails && aegis_budget_of_system(&budget, 2.0, (aegis_error *)out) == AEGIS_E_INVALID);
 }
 
+static void charge_moved(void *out, bool fails) {
+    CHECK(aegis_budget_move(fails ? full_budget : NULL, full_budget, 100, (aegis_error *)out) !=
+          AEGIS_OK);
+}
+
 /* -- pools: the budget refuses a second slab, or the only block is out -- */
 
 typedef struct limited {
@@ -478,6 +483,7 @@ static const filled_row rows[] = {
     FILLS(aegis_budget_set_weight, error, aegis_error, weighted),
     FILLS(aegis_budget_set_policy, error, aegis_error, shared_out),
     FILLS_ON_FAILURE(aegis_budget_of_system, error, aegis_error, of_system),
+    BOTH(aegis_budget_move, error, charge_moved),
     FILLS(aegis_pool_last_error, error, aegis_error, no_error_of_pool),
     BOTH(aegis_pool_last_error, error, last_error_of_pool),
     BOTH(aegis_pool_cache_last_error, error, last_error_of_cache),

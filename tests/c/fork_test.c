@@ -240,7 +240,8 @@ static void use_budget(void) {
     CHECK(aegis_budget_charge(kept_child, 4096, NULL) == AEGIS_OK);
     CHECK(aegis_budget_charge(kept_child, SIZE_MAX / 4, &error) == AEGIS_E_LIMIT_EXCEEDED);
     CHECK(error.refused == kept_child);
-    CHECK(aegis_budget_uncharge(kept_child, 4096) == AEGIS_OK);
+    CHECK(aegis_budget_move(kept_child, budget, 4096, NULL) == AEGIS_OK);
+    CHECK(aegis_budget_uncharge(budget, 4096) == AEGIS_OK);
     CHECK(aegis_budget_snapshot(budget, figures, NAMES) >= 1);
     error.refused = budget;
     aegis_budget_get_refusal(&error, &refusal);

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Budgets under the systematic scheduler. What is checked:
  *  - At every moment the bytes in use of a budget are at most its limit, at least the sum of its
- *    children's, and at least the bytes that the threads hold.
+ *    children's less what is on the move between them, and at least the bytes that the threads
+ * hold.
+ *  - A move between budgets never changes what is above both.
  *  - Each uncharge of held bytes succeeds, and nothing is left in use at the end.
  *  - Peak and pressure are right for the bytes that were in use over time.
  *  - A charge that overlaps the taking of a peak is in the peak that is taken or in the next one.
@@ -34,6 +36,7 @@ static aegis_budget *leaves[LEAVES];
  * no other thread runs. */
 static size_t limit_bytes;
 static size_t held_bytes[1 + LEAVES];
+static size_t moving_bytes;
 static size_t most_held_bytes;
 static size_t most_used_bytes;
 static size_t last_used_bytes;
@@ -64,11 +67,12 @@ static void observe(void) {
     size_t use = used(root), beneath_bytes = 0;
     MODEL_CHECK(use <= limit_bytes);
     for (size_t i = 0; i < LEAVES; i++) {
-        MODEL_CHECK(used(leaves[i]) <= use - beneath_bytes);
+        MODEL_CHECK(used(leaves[i]) <= use + moving_bytes - beneath_bytes);
         MODEL_CHECK(held_bytes[1 + i] <= used(leaves[i]));
         beneath_bytes += used(leaves[i]);
     }
-    MODEL_CHECK(held_bytes[0] <= use - beneath_bytes);
+    MODEL_CHECK(held_bytes[0] <= use + moving_bytes - beneath_bytes);
+    MODEL_CHECK(held_bytes[0] + held_bytes[1] + held_bytes[2] + moving_bytes <= use);
     if (last_used_bytes < threshold() && use >= threshold())
         rise_count++;
     last_used_bytes = use;
@@ -93,6 +97,7 @@ static void note_freed(void *context) {
 static void make(size_t limit, size_t leaf_limit) {
     limit_bytes = limit;
     memset(held_bytes, 0, sizeof held_bytes);
+    moving_bytes = 0;
     most_held_bytes = most_used_bytes = last_used_bytes = 0;
     all_fit = false;
     rise_count = told_count = unclear_count = refused_count = freed_count = 0;
@@ -392,6 +397,82 @@ static void end_taken(void) {
     MODEL_CHECK(figures.peak_bytes <= most_used_since_bytes || charging_at_begin != 0);
     MODEL_CHECK(taken_bytes >= most_bytes || figures.peak_bytes >= most_bytes);
     take_apart();
+/* Moves bytes that the thread holds. A refused move leaves them where they were. */
+static aegis_status move(int from, int to, size_t size_bytes) {
+    held_bytes[from] -= size_bytes;
+    moving_bytes += size_bytes;
+    aegis_error error;
+    aegis_status status = aegis_budget_move(budget_of(from), budget_of(to), size_bytes, &error);
+    moving_bytes -= size_bytes;
+    held_bytes[status == AEGIS_OK ? to : from] += size_bytes;
+    MODEL_CHECK(status == AEGIS_OK || error.refused == budget_of(to));
+    return status;
+}
+
+/* Moves between the leaves, and from the root, while the root is full. */
+static void begin_moves(void) {
+    make(10, AEGIS_BUDGET_UNLIMITED);
+    MODEL_CHECK(charge(1, 4) && charge(2, 3) && charge(0, 3));
+}
+
+static void thread_moves(int number) {
+    static const int from[] = {1, 2, 0}, to[] = {2, 1, 1};
+    MODEL_CHECK(move(from[number], to[number], number == 0 ? 4 : 3) == AEGIS_OK);
+}
+
+static void observe_full(void) {
+    MODEL_CHECK(used(root) == limit_bytes);
+    observe();
+}
+
+/* A leaf has room for one of two moves, or for a charge. */
+static void begin_full_move(void) {
+    make(16, 7);
+    MODEL_CHECK(charge(2, 6) && charge(0, 5));
+}
+
+static void thread_full_move(int number) {
+    if (number == 2) {
+        if (charge(1, 4))
+            release(1, 4);
+        return;
+    }
+    int from = number == 0 ? 2 : 0;
+    size_t size_bytes = number == 0 ? 6 : 5;
+    if (move(from, 1, size_bytes) == AEGIS_OK)
+        MODEL_CHECK(move(1, from, size_bytes) == AEGIS_OK);
+    else
+        refused_count++;
+}
+
+/* Two threads move the same bytes, to different budgets: one of them gets them. */
+static int moved_count;
+
+static void begin_same_move(void) {
+    make(10, AEGIS_BUDGET_UNLIMITED);
+    MODEL_CHECK(charge(1, 6));
+    moved_count = 0;
+}
+
+static void thread_same_move(int number) {
+    aegis_status status = aegis_budget_move(leaves[0], number == 0 ? leaves[1] : root, 6, NULL);
+    MODEL_CHECK(status == AEGIS_OK || status == AEGIS_E_INVALID);
+    if (status == AEGIS_OK) {
+        moved_count++;
+        held_bytes[1] -= 6;
+        held_bytes[number == 0 ? 2 : 0] += 6;
+    }
+}
+
+static void observe_root_only(void) {
+    MODEL_CHECK(used(root) == 6);
+    last_used_bytes = most_used_bytes = 6;
+    rise_count = 1;
+}
+
+static void end_same_move(void) {
+    MODEL_CHECK(moved_count == 1);
+    end();
 }
 
 /* References: each thread has one, takes another and gives both up. One thread also makes a child
@@ -459,6 +540,10 @@ int main(void) {
         {"a changing limit", begin_limit, thread_limit, end, 3, 3, observe},
         {"a taken peak", begin_taken, thread_taken, end_taken, 3, 3, observe_taken},
         {"a taken peak, held", begin_taken, thread_taken_held, end_taken, 3, 3, observe_taken},
+        {"moves under a full root", begin_moves, thread_moves, end, 3, 3, observe_full},
+        {"moves to a full leaf", begin_full_move, thread_full_move, end, 3, 3, observe},
+        {"two moves of the same", begin_same_move, thread_same_move, end_same_move, 2, 4,
+         observe_root_only},
         {"references", begin_references, thread_references, end_references, 3, 3, NULL},
         {"an ended count", begin_ended, thread_ended, end_ended, 3, 3, NULL},
     };

@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Moving a charge from one budget to another, so that the budgets above both count it once at every
+ * moment.
+ *
+ * Invariants:
+ * 1. Only the budgets below the lowest common ancestor change (aegis_i_move_begin, _end and
+ *    _cancel stop there). Of two budgets, one of which is above the other, the upper one is the
+ *    common ancestor, and the path of the upper one is empty. Budgets of different trees, and no
+ *    budget (NULL), have no common ancestor: then the paths go up to the roots.
+ * 2. A move charges first, from the top down, and uncharges afterwards, from the bottom up. Each
+ *    path is a charge or an uncharge of its own, so the invariants of charge.c hold on it.
+ * 3. A move that fails takes back what it has charged, and has uncharged nothing.
+ *
+ * So the counter of a common ancestor has the bytes once throughout (1), and a budget that is above
+ * only one of the two has them at least while the bytes belong there (2). While a move is under
+ * way, both budgets have the bytes: the children of the common ancestor may together have more in
+ * use than it, by the bytes that are on the move, and never less than what is held. Room is taken
+ * before any is given up, so a refused move needs no second charge that could be refused (3). */
+#if !defined(_WIN32) && !defined(_GNU_SOURCE)
+#define _GNU_SOURCE /* for condition.h */
+#endif
+
+#include "move.h"
+#include "../base/arithmetic.h"
+#include "state.h"
+
+/* The lowest budget that is `one` or `other` or above it, for both. NULL: there is none. */
+static aegis_budget *common_ancestor(aegis_budget *one, aegis_budget *other) {
+    while (one != other) {
+        if (one == NULL || other == NULL)
+            return NULL;
+        /* The lower one goes up; of two at the same level, both in turn. */
+        if (one->level >= other->level)
+            one = one->parent;
+        else
+            other = other->parent;
+    }
+    return one;
+}
+
+aegis_status aegis_i_move_begin(aegis_budget *from, aegis_budget *to, size_t size_bytes,
+                                aegis_i_refusal *why) {
+    /* Nothing to move fits everywhere, also above a lowered limit. */
+    if (size_bytes == 0)
+        return AEGIS_OK;
+    if (from != NULL) {
+        size_t used_bytes = aegis_i_budget_used(from);
+        if (used_bytes < size_bytes) {
+            memset(why, 0, sizeof *why);
+            why->in_use_bytes = used_bytes;
+            return why->status = AEGIS_E_INVALID;
+        }
+    }
+    return aegis_i_budget_charge_below(to, common_ancestor(from, to), size_bytes, 0, why);
+}
+
+aegis_status aegis_i_move_end(aegis_budget *from, aegis_budget *to, size_t size_bytes) {
+    return aegis_i_budget_uncharge_below(from, common_ancestor(from, to), size_bytes);
+}
+
+void aegis_i_move_cancel(aegis_budget *from, aegis_budget *to, size_t size_bytes) {
+    (void)aegis_i_budget_uncharge_below(to, common_ancestor(from, to), size_bytes);
+}
+
+aegis_status aegis_i_budget_move(aegis_budget *from, aegis_budget *to, size_t size_bytes,
+                                 aegis_i_refusal *why) {
+    aegis_status status = aegis_i_move_begin(from, to, size_bytes, why);
+    if (status != AEGIS_OK)
+        return status;
+    status = aegis_i_move_end(from, to, size_bytes);
+    if (status != AEGIS_OK) {
+        /* Another thread has uncharged these bytes since aegis_i_move_begin looked. */
+        aegis_i_move_cancel(from, to, size_bytes);
+        memset(why, 0, sizeof *why);
+        why->status = status;
+    }
+    return status;
+}
+
+aegis_status aegis_i_explain_move(const aegis_i_refusal *why, size_t size_bytes,
+                                  aegis_error *error) {
+    if (error != NULL) {
+        (void)aegis_i_error_bytes(error, why->status, size_bytes, 0);
+        error->in_use_bytes = why->in_use_bytes;
+        aegis_i_explain_refusal(why, error);
+    }
+    return why->status;
+}
+
+aegis_status aegis_budget_move(aegis_budget *from, aegis_budget *to, size_t size_bytes,
+                               aegis_error *error) {
+    aegis_i_refusal why;
+    aegis_status status = aegis_i_budget_move(from, to, size_bytes, &why);
+    return status == AEGIS_OK ? status : aegis_i_explain_move(&why, size_bytes, error);
+}
