@@ -539,6 +539,13 @@ extern "C" {
     pub fn aegis_arena_trim(arena: *mut aegis_arena, keep_bytes: usize);
 }
 extern "C" {
+    pub fn aegis_arena_move_budget(
+        arena: *mut aegis_arena,
+        budget: *mut aegis_budget,
+        error: *mut aegis_error,
+    ) -> aegis_status;
+}
+extern "C" {
     pub fn aegis_arena_clear(arena: *mut aegis_arena);
 }
 extern "C" {
@@ -728,6 +735,13 @@ extern "C" {
     );
 }
 extern "C" {
+    pub fn aegis_lock_free_arena_move_budget(
+        arena: *mut aegis_lock_free_arena,
+        budget: *mut aegis_budget,
+        error: *mut aegis_error,
+    ) -> aegis_status;
+}
+extern "C" {
     pub fn aegis_lock_free_arena_clear(arena: *mut aegis_lock_free_arena);
 }
 extern "C" {
@@ -806,6 +820,13 @@ extern "C" {
         recycler: *const aegis_arena_recycler,
         keep_count: usize,
     );
+}
+extern "C" {
+    pub fn aegis_arena_recycler_move_budget(
+        recycler: *const aegis_arena_recycler,
+        budget: *mut aegis_budget,
+        error: *mut aegis_error,
+    ) -> aegis_status;
 }
 extern "C" {
     pub fn aegis_arena_recycler_get_stats(
@@ -1841,6 +1862,13 @@ extern "C" {
 }
 extern "C" {
     pub fn aegis_locked_arena_trim(arena: *mut aegis_locked_arena, keep_bytes: usize);
+}
+extern "C" {
+    pub fn aegis_locked_arena_move_budget(
+        arena: *mut aegis_locked_arena,
+        budget: *mut aegis_budget,
+        error: *mut aegis_error,
+    ) -> aegis_status;
 }
 extern "C" {
     pub fn aegis_locked_arena_clear(arena: *mut aegis_locked_arena);

@@ -21,10 +21,12 @@
 //! # Ok::<(), aegis_memory::AllocError>(())
 //! ```
 
+mod moving;
 mod reservation;
 mod system;
 mod tree;
 
 pub use crate::error::{BudgetName, BudgetRefusal, BudgetStats};
+pub(crate) use moving::{move_methods, move_object};
 pub use reservation::Reservation;
 pub use tree::{MemoryBudget, Pressure};

@@ -105,6 +105,7 @@ c_tests! {
     locked_pool_growth_test
     locked_pool_poll_test
     locked_pool_test
+    move_objects_test
     poison_test
     pool_cache_test
     pool_fit_test

@@ -203,6 +203,21 @@ fn arenas() -> Vec<Row> {
             drop(probe.fails(|| none.try_get()));
             assert!(probe.fails(|| none.try_get_owned()).is_err());
         }),
+        row!("budget/moving.rs try_move_to", "arena/recycler.rs try_move_to"; |probe| {
+            let (full, _root, held) = full();
+            let mut arena = Arena::new(1000);
+            assert!(probe.fails(|| arena.try_move_to(&full)).is_err());
+            let (mut shared, mut locked) = (LockFreeArena::new(1000), LockedArena::new(1000));
+            assert!(probe.fails(|| shared.try_move_to(&full)).is_err());
+            assert!(probe.fails(|| locked.try_move_to(&full)).is_err());
+            let recycler = ArenaRecycler::builder().capacity(1000).max_idle(1).keep_bytes(9999);
+            let recycler = recycler.build().expect("memory for the stock");
+            let mut out = recycler.get();
+            assert!(probe.fails(|| out.try_move_to(&full)).is_err());
+            drop(out);
+            assert!(probe.fails(|| recycler.try_move_to(&full)).is_err());
+            assert_eq!((full.used(), recycler.stats().idle_count), (held.bytes(), 1));
+        }),
         row!("arena/boxed.rs fmt", "arena/fixed.rs fmt", "arena/layout.rs fmt", "arena/local.rs fmt",
              "arena/one_owner.rs fmt", "arena/recycler.rs fmt", "arena/shared.rs fmt", "lines.rs fmt",
              "lines.rs write_str"; |probe| {

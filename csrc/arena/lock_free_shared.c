@@ -17,6 +17,7 @@
 #include "../acquire.h"
 #include "../base/error_record.h"
 #include "../base/text.h"
+#include "../budget/move.h"
 #include "defer.h"
 #include "lock_free_state.h"
 #include "stats.h"
@@ -284,6 +285,26 @@ void aegis_lock_free_arena_trim(aegis_lock_free_arena *arena, size_t keep_bytes)
 void aegis_lock_free_arena_clear(aegis_lock_free_arena *arena) {
     aegis_lock_free_arena_reset(arena);
     aegis_lock_free_arena_trim(arena, 0);
+}
+
+static aegis_status look(void *object, aegis_budget ***place, size_t *held_bytes) {
+    aegis_lock_free_arena_shared *shared = (aegis_lock_free_arena_shared *)object;
+    assert(aegis_i_shared_is_valid(shared));
+    *place = &shared->budget;
+    *held_bytes = aegis_i_load(&shared->reserved_bytes, memory_order_relaxed);
+    return AEGIS_OK;
+}
+
+/* The call has the arena alone, and the arena keeps no error record. */
+static void leave(void *object, bool moved) {
+    (void)object;
+    (void)moved;
+}
+
+aegis_status aegis_lock_free_arena_move_budget(aegis_lock_free_arena *arena, aegis_budget *budget,
+                                               aegis_error *error) {
+    const aegis_i_movable movable = {arena->shared, look, leave};
+    return aegis_i_move_object(&movable, budget, error);
 }
 
 void aegis_lock_free_arena_fini(aegis_lock_free_arena *arena) {

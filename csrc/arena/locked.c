@@ -6,8 +6,8 @@
  *    arena only under the lock (enter, leave). The lock is held to find room, not to fill it: bytes
  *    are copied when the lock is free. What the arena itself writes, such as zeros and guards, it
  *    writes under the lock.
- * 2. Reset, trim, clear and fini have the arena alone, as the public header demands. They take the
- *    lock for a moment only (whole), to find out whether the arena is usable in this process.
+ * 2. Reset, trim, clear, fini and a move have the arena alone, as the public header demands. They
+ * take the lock for a moment only (whole), to find out whether the arena is usable in this process.
  * 3. No function of the user runs under the lock. Only step 2 of an allocation calls such functions
  *    (see chain.c), and serve_and_leave gives the lock back before step 2 and takes it again for
  *    step 3. The fast paths of arena.h could do all three steps, so they are called only if is_fast
@@ -292,6 +292,15 @@ void aegis_locked_arena_clear(aegis_locked_arena *arena) {
     aegis_arena *inner = whole(arena);
     if (inner != NULL)
         aegis_arena_clear(inner);
+}
+
+aegis_status aegis_locked_arena_move_budget(aegis_locked_arena *arena, aegis_budget *budget,
+                                            aegis_error *error) {
+    aegis_arena *inner = whole(arena);
+    if (inner != NULL)
+        return aegis_arena_move_budget(inner, budget, error);
+    (void)fail_forked(0, 0, error);
+    return AEGIS_E_FORKED;
 }
 
 void aegis_locked_arena_get_stats(const aegis_locked_arena *arena, aegis_arena_stats *stats) {

@@ -11,7 +11,12 @@
  * 3. `stats.out_count` counts the arenas that are out. aegis_arena_recycler_get counts an arena
  *    before it makes it, and takes that back if it fails. aegis_arena_recycler_fini refuses while
  *    the count is not 0, and _get refuses an arena that the count has no room for.
- * 4. Each arena has a copy of the source without `close` (aegis_arena_recycler_init). The recycler
+ * 4. The arenas of the stack are charged to the budget of the recycler, `options.budget`: an arena
+ *    that comes back is moved to it before it is stocked, or is finished
+ * (aegis_arena_recycler_put), and a move of the recycler moves the whole stack at once (look,
+ * leave). The budget changes only under the lock. A thread that makes an arena keeps a reference
+ * meanwhile.
+ * 5. Each arena has a copy of the source without `close` (aegis_arena_recycler_init). The recycler
  *    closes the source once (aegis_arena_recycler_fini).
  *
  * So no two threads have one arena: the section under the lock that copies an arena out of the
@@ -20,6 +25,7 @@
 #include "../base/error_record.h"
 #include "../base/mutex.h"
 #include "../base/text.h"
+#include "../budget/move.h"
 
 #include <stdlib.h>
 
@@ -27,13 +33,17 @@ struct aegis_arena_recycler_shared {
     aegis_i_mutex lock;
     /* Changed and read only under the lock. */
     aegis_arena_recycler_stats stats;
-    /* These fields do not change after the init. */
+    /* The budget in them changes only under the lock. The other fields, and those that follow, do
+     * not change after the init. */
     aegis_arena_options options;
     aegis_source source;
     void (*close)(void *context);
     size_t max_idle_count;
     size_t keep_bytes;
     char name[AEGIS_ARENA_NAME_BYTES];
+    /* The budget of the init, and those of later moves, for the records of errors. */
+    aegis_budget *first_budget;
+    _Atomic(aegis_i_former *) former;
     /* Behind the struct lie max_idle_count arenas. The first stats.idle_count of them are in
      * stock. */
 };
@@ -79,8 +89,12 @@ aegis_status aegis_arena_recycler_init(aegis_arena_recycler *recycler,
     shared->options.name = shared->name;
     shared->max_idle_count = options->max_idle_count;
     shared->keep_bytes = options->keep_bytes;
-    if (shared->options.budget != NULL)
+    shared->first_budget = shared->options.budget;
+    atomic_init(&shared->former, NULL);
+    if (shared->options.budget != NULL) {
         (void)aegis_budget_retain(shared->options.budget);
+        (void)aegis_budget_retain(shared->first_budget);
+    }
     recycler->shared = shared;
     return AEGIS_OK;
 }
@@ -97,6 +111,8 @@ aegis_status aegis_arena_recycler_fini(aegis_arena_recycler *recycler) {
         return AEGIS_E_BUSY;
     aegis_arena_recycler_trim(recycler, 0);
     aegis_budget_destroy(shared->options.budget);
+    aegis_budget_destroy(shared->first_budget);
+    aegis_i_forget_former(&shared->former);
     if (shared->close != NULL)
         shared->close(shared->source.context);
     aegis_i_mutex_fini(&shared->lock);
@@ -133,11 +149,15 @@ aegis_status aegis_arena_recycler_get(const aegis_arena_recycler *recycler, aegi
         shared->stats.made_count++;
     }
     shared->stats.out_count++;
+    aegis_arena_options options = shared->options;
+    if (!found && options.budget != NULL)
+        (void)aegis_budget_retain(options.budget);
     aegis_i_mutex_unlock(&shared->lock);
     if (found)
         return AEGIS_OK;
 
-    aegis_status status = aegis_arena_init(arena, &shared->options);
+    aegis_status status = aegis_arena_init(arena, &options);
+    aegis_budget_destroy(options.budget);
     if (status == AEGIS_OK)
         return AEGIS_OK;
     if (error != NULL)
@@ -150,24 +170,90 @@ aegis_status aegis_arena_recycler_get(const aegis_arena_recycler *recycler, aegi
     return status;
 }
 
+/* Puts the arena into the stock, if there is room. Returns false if that cannot be decided yet: the
+ * arena is charged to another budget than `*home`, which is then set, with a reference for the
+ * caller. */
+static bool try_stock(aegis_arena_recycler_shared *shared, const aegis_arena *arena, bool *stocked,
+                      aegis_budget **home) {
+    *stocked = false;
+    *home = NULL;
+    if (!aegis_i_mutex_lock(&shared->lock))
+        return true;
+    bool room = shared->stats.idle_count < shared->max_idle_count;
+    bool at_home = arena->budget == shared->options.budget;
+    *stocked = room && at_home;
+    if (*stocked)
+        stock(shared)[shared->stats.idle_count++] = *arena;
+    if (room && !at_home && shared->options.budget != NULL)
+        *home = aegis_budget_retain(shared->options.budget);
+    if (!room || at_home)
+        shared->stats.out_count--;
+    aegis_i_mutex_unlock(&shared->lock);
+    return !room || at_home;
+}
+
+/* Counts an arena that is not out any more and was not stocked. */
+static void count_in(aegis_arena_recycler_shared *shared) {
+    if (aegis_i_mutex_lock(&shared->lock)) {
+        shared->stats.out_count--;
+        aegis_i_mutex_unlock(&shared->lock);
+    }
+}
+
 void aegis_arena_recycler_put(const aegis_arena_recycler *recycler, aegis_arena *arena) {
     aegis_arena_recycler_shared *shared = recycler->shared;
     if (arena->ptr == NULL)
         return;
     aegis_arena_reset(arena);
     aegis_arena_trim(arena, shared->keep_bytes);
-    bool room = false;
-    if (aegis_i_mutex_lock(&shared->lock)) {
-        room = shared->stats.idle_count < shared->max_idle_count;
-        if (room)
-            stock(shared)[shared->stats.idle_count++] = *arena;
-        shared->stats.out_count--;
-        aegis_i_mutex_unlock(&shared->lock);
+    bool stocked;
+    aegis_budget *home;
+    /* The recycler may move meanwhile, so the arena may have to follow it. */
+    while (!try_stock(shared, arena, &stocked, &home)) {
+        aegis_status status = aegis_arena_move_budget(arena, home, NULL);
+        aegis_budget_destroy(home);
+        if (status != AEGIS_OK) {
+            count_in(shared);
+            break;
+        }
     }
-    if (room)
+    if (stocked)
         memset(arena, 0, sizeof *arena);
     else
         aegis_arena_fini(arena);
+}
+
+/* The stock as an object that is moved. Takes the lock. */
+static aegis_status look(void *object, aegis_budget ***place, size_t *held_bytes) {
+    aegis_arena_recycler_shared *shared = (aegis_arena_recycler_shared *)object;
+    if (!aegis_i_mutex_lock(&shared->lock))
+        return AEGIS_E_FORKED;
+    *place = &shared->options.budget;
+    *held_bytes = 0;
+    for (size_t i = 0; i < shared->stats.idle_count; i++)
+        *held_bytes += stock(shared)[i].reserved_bytes;
+    return AEGIS_OK;
+}
+
+/* Each arena in stock has a reference of its own. The caller has one to the old budget, so none of
+ * those that are given up here is the last. */
+static void leave(void *object, bool moved) {
+    aegis_arena_recycler_shared *shared = (aegis_arena_recycler_shared *)object;
+    for (size_t i = 0; moved && i < shared->stats.idle_count; i++) {
+        aegis_arena *arena = &stock(shared)[i];
+        aegis_budget_destroy(arena->budget);
+        arena->budget = shared->options.budget;
+        if (arena->budget != NULL)
+            (void)aegis_budget_retain(arena->budget);
+        arena->failed_budget = NULL;
+    }
+    aegis_i_mutex_unlock(&shared->lock);
+}
+
+aegis_status aegis_arena_recycler_move_budget(const aegis_arena_recycler *recycler,
+                                              aegis_budget *budget, aegis_error *error) {
+    const aegis_i_movable movable = {recycler->shared, look, leave};
+    return aegis_i_move_shared(&movable, budget, &recycler->shared->former, error);
 }
 
 void aegis_arena_recycler_trim(const aegis_arena_recycler *recycler, size_t keep_count) {

@@ -11,6 +11,12 @@
  *    path is a charge or an uncharge of its own, so the invariants of charge.c hold on it.
  * 3. A move that fails takes back what it has charged, and has uncharged nothing.
  *
+ * 4. An object changes its budget in one step, between a look and a leave, and only if it has the
+ *    budget and the bytes for which the new side was charged (aegis_i_move_object). The charge runs
+ *    functions of the user's, which may use the object, even move it. Then the charge is taken back
+ *    and begun again. A reference keeps the old budget meanwhile, so no other budget can have its
+ *    address.
+ *
  * So the counter of a common ancestor has the bytes once throughout (1), and a budget that is above
  * only one of the two has them at least while the bytes belong there (2). While a move is under
  * way, both budgets have the bytes: the children of the common ancestor may together have more in
@@ -23,6 +29,8 @@
 #include "move.h"
 #include "../base/arithmetic.h"
 #include "state.h"
+
+#include <stdlib.h>
 
 /* The lowest budget that is `one` or `other` or above it, for both. NULL: there is none. */
 static aegis_budget *common_ancestor(aegis_budget *one, aegis_budget *other) {
@@ -79,12 +87,103 @@ aegis_status aegis_i_budget_move(aegis_budget *from, aegis_budget *to, size_t si
 
 aegis_status aegis_i_explain_move(const aegis_i_refusal *why, size_t size_bytes,
                                   aegis_error *error) {
-    if (error != NULL) {
+    if (error != NULL && why->status == AEGIS_E_BUSY) {
+        (void)aegis_i_error_refuse(error, why->status, AEGIS_WHAT_SCOPE, 0, 0);
+    } else if (error != NULL) {
         (void)aegis_i_error_bytes(error, why->status, size_bytes, 0);
         error->in_use_bytes = why->in_use_bytes;
         aegis_i_explain_refusal(why, error);
     }
     return why->status;
+}
+
+/* A reference, if there is a budget. */
+static aegis_budget *keep(aegis_budget *budget) {
+    return budget != NULL ? aegis_budget_retain(budget) : NULL;
+}
+
+/* Gives the object its new budget, if it still has the old one and the same bytes. */
+static aegis_status exchange(const aegis_i_movable *movable, aegis_budget *from, aegis_budget *to,
+                             size_t size_bytes, bool *moved) {
+    aegis_budget **place;
+    size_t held_bytes;
+    aegis_status status = movable->look(movable->object, &place, &held_bytes);
+    if (status != AEGIS_OK)
+        return status;
+    *moved = *place == from && held_bytes == size_bytes;
+    if (*moved)
+        *place = to;
+    movable->leave(movable->object, *moved);
+    return AEGIS_OK;
+}
+
+aegis_status aegis_i_move_object(const aegis_i_movable *movable, aegis_budget *to,
+                                 aegis_error *error) {
+    aegis_i_refusal why = {AEGIS_OK, NULL, 0, 0, 0};
+    size_t size_bytes = 0;
+    bool moved = false;
+    do {
+        aegis_budget **place;
+        why.status = movable->look(movable->object, &place, &size_bytes);
+        if (why.status != AEGIS_OK)
+            break;
+        aegis_budget *from = keep(*place);
+        movable->leave(movable->object, false);
+        if (aegis_i_move_begin(from, to, size_bytes, &why) == AEGIS_OK) {
+            (void)keep(to); /* the reference of the object */
+            why.status = exchange(movable, from, to, size_bytes, &moved);
+            if (moved)
+                (void)aegis_i_move_end(from, to, size_bytes);
+            else
+                aegis_i_move_cancel(from, to, size_bytes);
+            aegis_budget_destroy(moved ? from : to);
+        }
+        aegis_budget_destroy(from);
+    } while (!moved && why.status == AEGIS_OK);
+    return moved ? AEGIS_OK : aegis_i_explain_move(&why, size_bytes, error);
+}
+
+/* Whether the list from `entry` up to `end` has the budget. */
+static bool has_former(const aegis_i_former *entry, const aegis_i_former *end,
+                       const aegis_budget *budget) {
+    while (entry != end && entry->budget != budget)
+        entry = entry->next;
+    return entry != end;
+}
+
+aegis_status aegis_i_move_shared(const aegis_i_movable *movable, aegis_budget *to,
+                                 _Atomic(aegis_i_former *) *list, aegis_error *error) {
+    aegis_i_former *entry = to != NULL ? (aegis_i_former *)malloc(sizeof *entry) : NULL;
+    if (entry == NULL && to != NULL) {
+        const aegis_i_refusal why = {AEGIS_E_OUT_OF_MEMORY, NULL, 0, 0, 0};
+        return aegis_i_explain_move(&why, sizeof *entry, error);
+    }
+    if (entry != NULL)
+        entry->budget = keep(to);
+    aegis_status status = aegis_i_move_object(movable, to, error);
+    if (entry == NULL)
+        return status;
+    /* Entries are only pushed, so each look at the list begins where the last one ended. Acquire
+     * pairs with the release below: the fields of the entries are seen. */
+    aegis_i_former *seen = NULL, *head = aegis_i_load(list, memory_order_acquire);
+    while (status == AEGIS_OK && !has_former(head, seen, to)) {
+        entry->next = seen = head;
+        if (aegis_i_cas_weak(list, &head, entry, memory_order_release, memory_order_acquire))
+            return status;
+    }
+    aegis_budget_destroy(to);
+    free(entry);
+    return status;
+}
+
+void aegis_i_forget_former(_Atomic(aegis_i_former *) *list) {
+    aegis_i_former *entry = aegis_i_load(list, memory_order_relaxed);
+    while (entry != NULL) {
+        aegis_i_former *next = entry->next;
+        aegis_budget_destroy(entry->budget);
+        free(entry);
+        entry = next;
+    }
 }
 
 aegis_status aegis_budget_move(aegis_budget *from, aegis_budget *to, size_t size_bytes,

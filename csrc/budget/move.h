@@ -5,6 +5,7 @@
 #define AEGIS_MEMORY_I_BUDGET_MOVE_H
 
 #include "charge.h"
+#include "../base/atomics.h"
 
 /* A move is a begin, and then an end or a cancel with the same arguments. Each budget may be NULL,
  * which is no budget. The caller has a reference to each budget until the move is over. */
@@ -24,6 +25,40 @@ AEGIS_I_HIDDEN void aegis_i_move_cancel(aegis_budget *from, aegis_budget *to, si
 /* As aegis_budget_move. A failure is written into `why`. */
 AEGIS_I_HIDDEN aegis_status aegis_i_budget_move(aegis_budget *from, aegis_budget *to,
                                                 size_t size_bytes, aegis_i_refusal *why);
+
+/* An object that is moved with all that it has charged. */
+typedef struct aegis_i_movable {
+    void *object;
+    /* Sets `*place` to where the object keeps its budget, and `*held_bytes` to what is charged
+     * there for it. If the object has a lock, takes it. On failure the object cannot be moved:
+     * AEGIS_E_FORKED, AEGIS_E_INVALID, or AEGIS_E_BUSY if a scope is open on an arena. */
+    aegis_status (*look)(void *object, aegis_budget ***place, size_t *held_bytes);
+    /* Follows each look that has succeeded: gives the lock back. If `moved`, the object has
+     * its new budget, and its error record must not name a budget any more: the old one may be
+     * freed soon. */
+    void (*leave)(void *object, bool moved);
+} aegis_i_movable;
+
+/* Moves what an object has charged, and its reference, to `to`, which may be NULL. No function of
+ * the user's runs between a look and a leave. On failure the object is unchanged; `error` may be
+ * NULL. */
+AEGIS_I_HIDDEN aegis_status aegis_i_move_object(const aegis_i_movable *movable, aegis_budget *to,
+                                                aegis_error *error);
+
+/* The budgets that an object was ever charged to. An object that other threads use during a move
+ * keeps them until it is finished, because a record of such a thread may still name the old one. */
+typedef struct aegis_i_former {
+    struct aegis_i_former *next;
+    aegis_budget *budget;
+} aegis_i_former;
+
+/* As aegis_i_move_object. Keeps `to` in the list, once. AEGIS_E_OUT_OF_MEMORY: there is no memory
+ * for its entry. */
+AEGIS_I_HIDDEN aegis_status aegis_i_move_shared(const aegis_i_movable *movable, aegis_budget *to,
+                                                _Atomic(aegis_i_former *) *list,
+                                                aegis_error *error);
+/* Gives up the budgets of the list, which no thread uses any more. */
+AEGIS_I_HIDDEN void aegis_i_forget_former(_Atomic(aegis_i_former *) *list);
 
 /* Writes the record of a move that failed, if the caller wants it. Returns the status. */
 AEGIS_I_HIDDEN aegis_status aegis_i_explain_move(const aegis_i_refusal *why, size_t size_bytes,

@@ -496,6 +496,22 @@ AEGIS_API void aegis_arena_reset(aegis_arena *arena);
  */
 AEGIS_API void aegis_arena_trim(aegis_arena *arena, size_t keep_bytes);
 
+/** Charges all blocks of an arena to another budget instead of the present one. Later
+ *  growth is charged there too. The budgets above both do not change, not even for a moment.
+ *  @param budget  the new budget; NULL for none. The arena holds a reference to it, and gives up
+ *                 the one to the old budget.
+ *  @param error   overwritten on failure: it names the budget that refused. NULL if the reason
+ *                 is not wanted.
+ *  @return        AEGIS_OK; AEGIS_E_LIMIT_EXCEEDED as of aegis_budget_move; AEGIS_E_BUSY while a
+ *                 scope is open on the arena, and for the arena of a scope; AEGIS_E_INVALID for a
+ *                 local arena, whose blocks are charged by the arena that it belongs to.
+ *  On failure:    nothing changed.
+ *  Threads:       one owner, and not in a function that a call of this arena runs.
+ *  Cost:          as aegis_budget_move.
+ */
+AEGIS_API aegis_status aegis_arena_move_budget(aegis_arena *arena, aegis_budget *budget,
+                                               aegis_error *error);
+
 /** Resets the arena and releases every block.
  *  Ownership:  every pointer into the arena is dead; the arena can be used again.
  *  Threads:    one owner.

@@ -98,7 +98,8 @@ AEGIS_API aegis_status aegis_arena_recycler_fini(aegis_arena_recycler *recycler)
 AEGIS_API aegis_status aegis_arena_recycler_get(const aegis_arena_recycler *recycler,
                                                 aegis_arena *arena, aegis_error *error);
 
-/** Takes an arena back: resets it, trims it, and puts it into the stock if there is room.
+/** Takes an arena back: resets it, trims it, and puts it into the stock if there is room. If the
+ *  arena is charged to another budget than the recycler, it moves there first.
  *  @param arena  from aegis_arena_recycler_get of this recycler. All-zero afterwards. All-zero
  *                is accepted and ignored.
  *  Ownership:    every pointer into the arena is dead.
@@ -114,6 +115,24 @@ AEGIS_API void aegis_arena_recycler_put(const aegis_arena_recycler *recycler, ae
  *  Cost:              O(blocks) while the lock is not held.
  */
 AEGIS_API void aegis_arena_recycler_trim(const aegis_arena_recycler *recycler, size_t keep_count);
+
+/** Charges the arenas in stock to another budget instead of the present one, and those that are
+ *  made later. Arenas that are out stay charged as they are. When such an arena is put back, it
+ *  moves to the recycler's budget; if that refuses, the arena is finished.
+ *  @param budget  the new budget; NULL for none. The recycler holds a reference to each budget
+ *                 that it was charged to until it is finished, because the error record of
+ *                 another thread may name it.
+ *  @param error   overwritten on failure: it names the budget that refused. NULL if the reason
+ *                 is not wanted.
+ *  @return        AEGIS_OK; AEGIS_E_LIMIT_EXCEEDED as of aegis_budget_move;
+ *                 AEGIS_E_OUT_OF_MEMORY; AEGIS_E_FORKED.
+ *  On failure:    nothing changed.
+ *  Threads:       any thread.
+ *  Cost:          O(arenas in stock) under the lock, aegis_budget_move, and one allocation on the
+ *                 C heap.
+ */
+AEGIS_API aegis_status aegis_arena_recycler_move_budget(const aegis_arena_recycler *recycler,
+                                                        aegis_budget *budget, aegis_error *error);
 
 /** Reports the recycler's statistics, all of the same moment.
  *  @param stats  overwritten.

@@ -244,6 +244,20 @@ AEGIS_API void aegis_lock_free_arena_reset(aegis_lock_free_arena *arena);
  */
 AEGIS_API void aegis_lock_free_arena_trim(aegis_lock_free_arena *arena, size_t keep_bytes);
 
+/** Charges all blocks of an arena to another budget instead of the present one. Later
+ *  growth is charged there too. The budgets above both do not change, not even for a moment.
+ *  @param budget  the new budget; NULL for none. The arena holds a reference to it, and gives up
+ *                 the one to the old budget.
+ *  @param error   overwritten on failure: it names the budget that refused. NULL if the reason
+ *                 is not wanted.
+ *  @return        AEGIS_OK; AEGIS_E_LIMIT_EXCEEDED as of aegis_budget_move.
+ *  On failure:    nothing changed.
+ *  Threads:       one, while no other uses the arena or a handle of it.
+ *  Cost:          as aegis_budget_move.
+ */
+AEGIS_API aegis_status aegis_lock_free_arena_move_budget(aegis_lock_free_arena *arena,
+                                                         aegis_budget *budget, aegis_error *error);
+
 /** Resets the arena and releases every block.
  *  Ownership:  as for aegis_lock_free_arena_reset; the arena can be used again.
  *  Threads:    one, while no other uses the arena or a handle of it.

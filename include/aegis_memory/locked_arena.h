@@ -11,7 +11,7 @@
  *  limit, a request may be refused while another thread is acquiring a block. When many threads
  *  allocate at once, a lock-free arena (lock_free_arena.h) is faster.
  *
- *  Reset, trim, clear and fini need the arena alone, as those of the lock-free arena do: no
+ *  Reset, trim, clear, fini and a move need the arena alone, as those of the lock-free arena do: no
  *  other thread is inside a call, and what other threads did happens before. They do not hold
  *  the lock. So a deferred function may allocate, and so may the source while it takes a block
  *  back. But an arena that is being finished has no blocks left at that time, and gets none.
@@ -176,6 +176,21 @@ AEGIS_API void aegis_locked_arena_reset(aegis_locked_arena *arena);
  *  Cost:              O(blocks).
  */
 AEGIS_API void aegis_locked_arena_trim(aegis_locked_arena *arena, size_t keep_bytes);
+
+/** Charges all blocks of an arena to another budget instead of the present one. Later
+ *  growth is charged there too. The budgets above both do not change, not even for a moment.
+ *  @param budget  the new budget; NULL for none. The arena holds a reference to it, and gives up
+ *                 the one to the old budget.
+ *  @param error   overwritten on failure: it names the budget that refused. NULL if the reason
+ *                 is not wanted.
+ *  @return        AEGIS_OK; AEGIS_E_LIMIT_EXCEEDED as of aegis_budget_move; AEGIS_E_FORKED if the
+ *                 arena is lost in this process.
+ *  On failure:    nothing changed.
+ *  Threads:       one, while no other uses the arena.
+ *  Cost:          as aegis_budget_move.
+ */
+AEGIS_API aegis_status aegis_locked_arena_move_budget(aegis_locked_arena *arena,
+                                                      aegis_budget *budget, aegis_error *error);
 
 /** Resets the arena and releases every block.
  *  Ownership:  every pointer into the arena is dead; the arena can be used again.

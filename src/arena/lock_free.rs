@@ -15,6 +15,7 @@ use super::gather;
 use super::methods::allocation_forms;
 use super::shared::{call, shared_methods};
 use super::stats::ArenaStats;
+use crate::budget::move_methods;
 use crate::error::{expect, AllocError};
 use crate::sealed::Key;
 use crate::{ffi, unwind};
@@ -86,6 +87,7 @@ shared_methods! {
         reset: aegis_lock_free_arena_reset,
         trim: aegis_lock_free_arena_trim,
         clear: aegis_lock_free_arena_clear,
+        move_budget: aegis_lock_free_arena_move_budget,
         fini: aegis_lock_free_arena_fini,
     }
 }

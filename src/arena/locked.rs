@@ -14,6 +14,7 @@ use super::gather;
 use super::methods::allocation_forms;
 use super::shared::{call, shared_methods};
 use super::stats::ArenaStats;
+use crate::budget::move_methods;
 use crate::error::{expect, AllocError};
 use crate::sealed::Key;
 use crate::{ffi, unwind};
@@ -67,6 +68,7 @@ shared_methods! {
         reset: aegis_locked_arena_reset,
         trim: aegis_locked_arena_trim,
         clear: aegis_locked_arena_clear,
+        move_budget: aegis_locked_arena_move_budget,
         fini: aegis_locked_arena_fini,
     }
 }

@@ -8,6 +8,7 @@ use core::mem::{ManuallyDrop, MaybeUninit};
 use core::ptr;
 
 use super::stats::ArenaStats;
+use crate::budget::move_methods;
 use crate::error::AllocError;
 use crate::unshared::Unshared;
 use crate::{ffi, unwind};
@@ -217,6 +218,8 @@ impl Arena {
     pub fn used(&self) -> usize {
         self.stats().used_bytes
     }
+
+    move_methods!(aegis_arena_move_budget, (&mut) self => self.raw.get(), "all blocks of the arena");
 
     /// Bytes left in the current block. They can be allocated without another block.
     pub fn remaining(&self) -> usize {

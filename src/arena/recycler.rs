@@ -9,6 +9,7 @@ use core::ptr;
 
 use super::builder::{ArenaBuilder, Hardened, Make, Stock};
 use super::one_owner::Arena;
+use crate::budget::{move_methods, MemoryBudget};
 use crate::error::{expect, AllocError};
 use crate::lines::display_lines;
 use crate::sealed::Key;
@@ -169,6 +170,15 @@ impl ArenaRecycler {
         unwind::call(|| unsafe { ffi::aegis_arena_recycler_trim(&self.raw, keep) });
     }
 
+    move_methods!(
+        aegis_arena_recycler_move_budget,
+        (&) self => &self.raw,
+        "the arenas in stock, and those that are made later,",
+        "[`AllocError::OutOfMemory`] when there is no memory for a record of the new budget: the \
+         recycler keeps alive each budget that it was charged to. Arenas that are out stay charged \
+         as they are, and move when they come back."
+    );
+
     /// The statistics of the recycler, all read at the same moment.
     pub fn stats(&self) -> RecyclerStats {
         let mut raw = MaybeUninit::<ffi::aegis_arena_recycler_stats>::uninit();
@@ -285,6 +295,30 @@ impl<H: Deref<Target = ArenaRecycler>> Recycled<H> {
     /// As [`Arena::trim`].
     pub fn trim(&mut self, keep_bytes: usize) {
         self.arena.trim(keep_bytes);
+    }
+
+    /// As [`Arena::move_to`]. When the guard is dropped, the arena moves back to the budget of the
+    /// recycler. If that refuses, the recycler does not keep the arena.
+    ///
+    /// # Panics
+    ///
+    /// When [`try_move_to`](Self::try_move_to) fails. Nothing has changed then.
+    #[track_caller]
+    pub fn move_to<'b>(&mut self, budget: impl Into<Option<&'b MemoryBudget>>) {
+        expect(self.try_move_to(budget));
+    }
+
+    /// As [`Arena::try_move_to`]. When the guard is dropped, the arena moves back to the budget of
+    /// the recycler. If that refuses, the recycler does not keep the arena.
+    ///
+    /// # Errors
+    ///
+    /// As [`Arena::try_move_to`].
+    pub fn try_move_to<'b>(
+        &mut self,
+        budget: impl Into<Option<&'b MemoryBudget>>,
+    ) -> Result<(), AllocError> {
+        self.arena.try_move_to(budget)
     }
 }
 

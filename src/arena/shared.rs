@@ -46,6 +46,7 @@ macro_rules! shared_methods {
             reset: $reset:ident,
             trim: $trim:ident,
             clear: $clear:ident,
+            move_budget: $move_budget:ident,
             fini: $fini:ident,
         }
     ) => {
@@ -77,6 +78,8 @@ macro_rules! shared_methods {
                 // SAFETY: as in `reset`.
                 unwind::call(|| unsafe { ffi::$clear(&mut self.raw) });
             }
+
+            move_methods!($move_budget, (&mut) self => &mut self.raw, "all blocks of the arena");
 
             /// Moves a value into the arena. The arena drops the value at its reset, clear or drop,
             /// on the thread that does this. The newest values are dropped first.

@@ -10,6 +10,7 @@
 
 use core::mem::{self, MaybeUninit};
 
+use super::moving::move_object;
 use super::tree::MemoryBudget;
 use crate::error::{expect, AllocError};
 use crate::ffi;
@@ -204,14 +205,12 @@ impl Reservation {
     /// [`AllocError::LimitExceeded`] when the other budget refuses, or an ancestor of it that is not
     /// above the present budget.
     pub fn try_move_to(&mut self, budget: &MemoryBudget) -> Result<(), AllocError> {
-        let mut error = MaybeUninit::uninit();
-        let (from, to) = (self.budget.as_raw(), budget.as_raw());
-        // SAFETY: both budgets are alive.
-        let status = unsafe { ffi::aegis_budget_move(from, to, self.bytes, error.as_mut_ptr()) };
-        if !ffi::is_ok(&status) {
-            // SAFETY: the failing call has written the record. The budget that refused is `budget`
-            // or an ancestor of it, so it is alive.
-            return Err(unsafe { AllocError::from_raw(error.assume_init_ref()) });
+        let from = self.budget.as_raw();
+        // SAFETY: both budgets are alive, and the call writes the record when it fails.
+        unsafe {
+            move_object(Some(budget), |to, error| {
+                ffi::aegis_budget_move(from, to, self.bytes, error)
+            })?;
         }
         self.budget.clone_from(budget);
         Ok(())

@@ -2,7 +2,7 @@
 /* Tests moves of charges from one budget to another. An oracle knows who holds what, so after each
  * move the counter of every budget is known, and so is whether the move must be refused. What is
  * above both budgets must not change, not even for a moment. TEST_CHARGES scales the long runs. */
-#include "budget_support.h"
+#include "budget_tree_support.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -10,62 +10,6 @@
 #ifndef TEST_CHARGES
 #define TEST_CHARGES 200000
 #endif
-
-/* A tree with two roots:  0 -> {1 -> {3 -> {5}, 4}, 2}  and  6 -> {7}.  NODES stands for NULL. */
-#define NODES 8
-static const size_t parents[NODES] = {NODES, 0, 0, 1, 1, 3, NODES, 6};
-
-typedef struct tree {
-    aegis_budget *budgets[NODES + 1];
-    size_t limit_bytes[NODES];
-    /* What is charged to each budget directly, by the oracle. */
-    size_t held_bytes[NODES + 1];
-} tree;
-
-static void make(tree *t, const size_t *limits) {
-    memset(t, 0, sizeof *t);
-    for (size_t i = 0; i < NODES; i++) {
-        t->limit_bytes[i] = limits != NULL ? limits[i] : AEGIS_BUDGET_UNLIMITED;
-        t->budgets[i] = aegis_budget_new("node", t->limit_bytes[i],
-                                         parents[i] < NODES ? t->budgets[parents[i]] : NULL);
-    }
-}
-
-static bool is_above(size_t upper, size_t lower) {
-    while (lower < NODES && lower != upper)
-        lower = parents[lower];
-    return lower == upper;
-}
-
-static size_t expected_use(const tree *t, size_t node) {
-    size_t sum_bytes = 0;
-    for (size_t i = 0; i < NODES; i++)
-        if (is_above(node, i))
-            sum_bytes += t->held_bytes[i];
-    return sum_bytes;
-}
-
-static void check_all(const tree *t) {
-    for (size_t i = 0; i < NODES; i++)
-        CHECK_SIZE(used(t->budgets[i]), expected_use(t, i));
-}
-
-static void take_apart(tree *t) {
-    for (size_t i = 0; i < NODES; i++)
-        CHECK(aegis_budget_uncharge(t->budgets[i], t->held_bytes[i]) == AEGIS_OK);
-    for (size_t i = 0; i < NODES; i++) {
-        CHECK_SIZE(used(t->budgets[i]), 0);
-        aegis_budget_destroy(t->budgets[i]);
-    }
-}
-
-/* The lowest budget that must refuse a move; NODES if none does. */
-static size_t refuser(const tree *t, size_t from, size_t to, size_t size_bytes) {
-    for (size_t i = to; i < NODES && !(from < NODES && is_above(i, from)); i = parents[i])
-        if (size_bytes > t->limit_bytes[i] || expected_use(t, i) > t->limit_bytes[i] - size_bytes)
-            return i;
-    return NODES;
-}
 
 static void move(tree *t, size_t from, size_t to, size_t size_bytes) {
     size_t full = refuser(t, from, to, size_bytes);

@@ -168,6 +168,50 @@ static void charge_moved(void *out, bool fails) {
           AEGIS_OK);
 }
 
+static void arena_moved(void *out, bool fails) {
+    aegis_arena arena;
+    aegis_arena_scope scope;
+    CHECK(aegis_arena_init(&arena, NULL) == AEGIS_OK);
+    CHECK(aegis_arena_alloc(&arena, 100) != NULL);
+    if (fails)
+        aegis_arena_scope_begin(&arena, &scope);
+    CHECK(aegis_arena_move_budget(&arena, full_budget, (aegis_error *)out) != AEGIS_OK);
+    if (fails)
+        aegis_arena_scope_end(&arena, &scope);
+    aegis_arena_fini(&arena);
+}
+
+static void lock_free_arena_moved(void *out, bool fails) {
+    aegis_lock_free_arena_options options = {100, 0, NULL, NULL, NULL};
+    aegis_lock_free_arena arena;
+    CHECK(aegis_lock_free_arena_init(&arena, &options, NULL) == AEGIS_OK);
+    CHECK(!fails &&
+          aegis_lock_free_arena_move_budget(&arena, full_budget, (aegis_error *)out) != AEGIS_OK);
+    aegis_lock_free_arena_fini(&arena);
+}
+
+static void locked_arena_moved(void *out, bool fails) {
+    aegis_locked_arena arena;
+    CHECK(aegis_locked_arena_init(&arena, NULL, NULL) == AEGIS_OK);
+    CHECK(aegis_locked_arena_alloc(&arena, 100, NULL) != NULL);
+    CHECK(!fails &&
+          aegis_locked_arena_move_budget(&arena, full_budget, (aegis_error *)out) != AEGIS_OK);
+    aegis_locked_arena_fini(&arena);
+}
+
+static void recycler_moved(void *out, bool fails) {
+    aegis_arena_recycler_options options = {{0}, 1, 1000, NULL};
+    aegis_arena_recycler recycler;
+    aegis_arena arena;
+    options.arena.capacity_bytes = 100;
+    CHECK(aegis_arena_recycler_init(&recycler, &options) == AEGIS_OK);
+    CHECK(aegis_arena_recycler_get(&recycler, &arena, NULL) == AEGIS_OK);
+    aegis_arena_recycler_put(&recycler, &arena);
+    CHECK(!fails &&
+          aegis_arena_recycler_move_budget(&recycler, full_budget, (aegis_error *)out) != AEGIS_OK);
+    CHECK(aegis_arena_recycler_fini(&recycler) == AEGIS_OK);
+}
+
 /* -- pools: the budget refuses a second slab, or the only block is out -- */
 
 typedef struct limited {
@@ -484,6 +528,10 @@ static const filled_row rows[] = {
     FILLS(aegis_budget_set_policy, error, aegis_error, shared_out),
     FILLS_ON_FAILURE(aegis_budget_of_system, error, aegis_error, of_system),
     BOTH(aegis_budget_move, error, charge_moved),
+    BOTH(aegis_arena_move_budget, error, arena_moved),
+    FILLS(aegis_lock_free_arena_move_budget, error, aegis_error, lock_free_arena_moved),
+    FILLS(aegis_locked_arena_move_budget, error, aegis_error, locked_arena_moved),
+    FILLS(aegis_arena_recycler_move_budget, error, aegis_error, recycler_moved),
     FILLS(aegis_pool_last_error, error, aegis_error, no_error_of_pool),
     BOTH(aegis_pool_last_error, error, last_error_of_pool),
     BOTH(aegis_pool_cache_last_error, error, last_error_of_cache),

@@ -200,7 +200,10 @@ static void use_locked_arena(void) {
     note(&object, text == NULL);
     CHECK(text != NULL || error.status == AEGIS_E_FORKED);
     aegis_locked_arena_free_last(&locked_arena, text, 500);
-    aegis_status status = aegis_locked_arena_defer(&locked_arena, run_nothing, NULL, &error);
+    aegis_status status = aegis_locked_arena_move_budget(&locked_arena, kept_child, &error);
+    note(&object, status == AEGIS_E_FORKED);
+    CHECK(status == AEGIS_OK || error.status == AEGIS_E_FORKED);
+    status = aegis_locked_arena_defer(&locked_arena, run_nothing, NULL, &error);
     note(&object, status == AEGIS_E_FORKED);
     CHECK(status == AEGIS_OK || error.status == AEGIS_E_FORKED);
     aegis_locked_arena_get_stats(&locked_arena, &stats);
@@ -224,6 +227,9 @@ static void use_recycler(void) {
         CHECK(aegis_arena_alloc(&arena, 100) != NULL);
         aegis_arena_recycler_put(&recycler, &arena);
     }
+    status = aegis_arena_recycler_move_budget(&recycler, kept_child, &error);
+    note(&object, status == AEGIS_E_FORKED);
+    CHECK(status == AEGIS_OK || error.status == AEGIS_E_FORKED);
     aegis_arena_recycler_get_stats(&recycler, &stats);
     note(&object, stats.made_count == 0);
     aegis_arena_recycler_trim(&recycler, 0);
