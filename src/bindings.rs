@@ -1332,6 +1332,13 @@ extern "C" {
     pub fn aegis_pool_trim(pool: *mut aegis_pool, keep_block_count: usize);
 }
 extern "C" {
+    pub fn aegis_pool_move_budget(
+        pool: *mut aegis_pool,
+        budget: *mut aegis_budget,
+        error: *mut aegis_error,
+    ) -> aegis_status;
+}
+extern "C" {
     pub fn aegis_pool_get_stats(pool: *const aegis_pool, stats: *mut aegis_pool_stats);
 }
 extern "C" {
@@ -1463,6 +1470,13 @@ extern "C" {
         pool: *const aegis_locked_pool,
         keep_block_count: usize,
     );
+}
+extern "C" {
+    pub fn aegis_locked_pool_move_budget(
+        pool: *const aegis_locked_pool,
+        budget: *mut aegis_budget,
+        error: *mut aegis_error,
+    ) -> aegis_status;
 }
 extern "C" {
     pub fn aegis_locked_pool_get_stats(
@@ -1682,6 +1696,13 @@ extern "C" {
         pool: *const aegis_lock_free_pool,
         keep_block_count: usize,
     );
+}
+extern "C" {
+    pub fn aegis_lock_free_pool_move_budget(
+        pool: *const aegis_lock_free_pool,
+        budget: *mut aegis_budget,
+        error: *mut aegis_error,
+    ) -> aegis_status;
 }
 extern "C" {
     pub fn aegis_lock_free_pool_capacity(pool: *const aegis_lock_free_pool) -> usize;

@@ -3,11 +3,13 @@
 //! and asks the object what it has reserved. So after each step it knows what each budget must have
 //! in use. A move that is refused must change nothing.
 
+use std::ptr::NonNull;
 use std::sync::Arc;
 use std::thread;
 
 use aegis_memory::arena::{Arena, ArenaRecycler, LockFreeArena, LockedArena};
 use aegis_memory::budget::MemoryBudget;
+use aegis_memory::pool::{Block, LockFreePool, LockedPool, Pool};
 use aegis_memory::AllocError;
 
 /// An object that can move, as the tests use it.
@@ -38,12 +40,53 @@ macro_rules! arena_objects {
 }
 arena_objects!(Arena, LockFreeArena, LockedArena);
 
+/// A pool beside the blocks that are out.
+struct Blocks<P> {
+    pool: P,
+    out: Vec<NonNull<[u8]>>,
+}
+
+macro_rules! pool_objects {
+    ($($pool:ty),*) => {$(
+        impl Object for Blocks<$pool> {
+            fn held(&self) -> usize {
+                self.pool.stats().reserved_bytes
+            }
+            fn work(&mut self, size: usize) {
+                if size % 5 == 0 {
+                    for block in self.out.drain(..) {
+                        // SAFETY: a block of this pool, given back once.
+                        drop(unsafe { Block::<_, u8>::from_raw(&self.pool, block.cast()) });
+                    }
+                    self.pool.trim(0);
+                } else {
+                    self.out.extend(self.pool.alloc().map(Block::into_raw));
+                }
+            }
+            fn try_move(&mut self, to: Option<&MemoryBudget>) -> Result<(), AllocError> {
+                self.pool.try_move_to(to)
+            }
+        }
+
+        impl Blocks<$pool> {
+            fn boxed() -> Box<dyn Object> {
+                let pool = <$pool>::builder().block_size(3000).blocks(2).max_blocks(12).build();
+                Box::new(Self { pool: pool.expect("memory for a slab"), out: Vec::new() })
+            }
+        }
+    )*};
+}
+pool_objects!(Pool, LockFreePool, LockedPool);
+
 /// One object of each kind that has an owner.
 fn objects() -> Vec<Box<dyn Object>> {
     vec![
         Box::new(Arena::default()),
         Box::new(LockFreeArena::default()),
         Box::new(LockedArena::default()),
+        Blocks::<Pool>::boxed(),
+        Blocks::<LockFreePool>::boxed(),
+        Blocks::<LockedPool>::boxed(),
     ]
 }
 
@@ -137,6 +180,22 @@ fn object_keeps_its_new_budget_and_no_longer_the_old_one() {
 fn refused_move_panics_with_the_explanation() {
     let mut arena = Arena::new(1000);
     arena.move_to(&MemoryBudget::new("small", 10));
+}
+
+#[test]
+fn pool_moves_with_its_blocks_out() {
+    let (old, new) = (MemoryBudget::new("old", 1 << 20), MemoryBudget::new("new", 1 << 20));
+    let pool = Pool::builder().block_size(100).blocks(10).budget(&old).build().unwrap();
+    let block = pool.alloc().unwrap();
+    let reserved = pool.stats().reserved_bytes;
+    pool.move_to(&new);
+    assert_eq!((old.used(), new.used()), (0, reserved));
+    drop(block);
+    let mut values = aegis_memory::pool::TypedPool::<u64>::new(10);
+    values.move_to(&old);
+    assert_eq!(old.used(), values.stats().reserved_bytes);
+    drop((pool, values));
+    assert_eq!((old.used(), new.used()), (0, 0));
 }
 
 #[test]

@@ -106,6 +106,7 @@ c_tests! {
     locked_pool_poll_test
     locked_pool_test
     move_objects_test
+    move_recycler_test
     poison_test
     pool_cache_test
     pool_fit_test

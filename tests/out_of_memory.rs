@@ -22,6 +22,7 @@ use aegis_memory::arena::{
     Arena, ArenaBuilder, ArenaKind, ArenaRecycler, FixedArena, LockFreeArena, LockedArena,
 };
 use aegis_memory::budget::{MemoryBudget, Reservation};
+use aegis_memory::pool::{LockFreePool, LockedPool, TypedPool};
 use aegis_memory::source::{BlockSource, Global, Heap, Pages, SourceBlock};
 use aegis_memory::AllocError;
 use failing_heap::{Probe, Row, Text};
@@ -203,8 +204,16 @@ fn arenas() -> Vec<Row> {
             drop(probe.fails(|| none.try_get()));
             assert!(probe.fails(|| none.try_get_owned()).is_err());
         }),
-        row!("budget/moving.rs try_move_to", "arena/recycler.rs try_move_to"; |probe| {
+        row!("budget/moving.rs try_move_to", "arena/recycler.rs try_move_to",
+             "pool/typed.rs try_move_to", "pool/one_owner.rs relocate",
+             "pool/lock_free.rs relocate", "pool/locked.rs relocate"; |probe| {
             let (full, _root, held) = full();
+            let mut pool = TypedPool::<u64>::new(10);
+            assert!(probe.fails(|| pool.try_move_to(&full)).is_err());
+            let mut pool = TypedPool::<u64, LockFreePool>::new(10);
+            assert!(probe.fails(|| pool.try_move_to(&full)).is_err());
+            let mut pool = TypedPool::<u64, LockedPool>::new(10);
+            assert!(probe.fails(|| pool.try_move_to(&full)).is_err());
             let mut arena = Arena::new(1000);
             assert!(probe.fails(|| arena.try_move_to(&full)).is_err());
             let (mut shared, mut locked) = (LockFreeArena::new(1000), LockedArena::new(1000));

@@ -17,6 +17,7 @@
  *
  * Source: J. Bonwick, J. Adams, Magazines and Vmem (USENIX 2001). */
 #include "../base/harden.h"
+#include "../budget/move.h"
 #include "lock_free_state.h"
 
 #define MAGAZINE ((size_t)AEGIS_POOL_CACHE_BLOCKS)
@@ -170,8 +171,14 @@ aegis_status aegis_pool_cache_free_n(aegis_pool_cache *cache, void *const *block
 
 void aegis_pool_cache_last_error(const aegis_pool_cache *cache, aegis_error *error) {
     *error = cache->failed;
+    /* The pool may have moved to another budget since. Then the old one may be freed. */
+    if (error->refused != NULL &&
+        !aegis_i_is_at_or_above(error->refused, cache->shared->slabs.budget))
+        error->refused = NULL;
 }
 
 size_t aegis_pool_cache_explain(const aegis_pool_cache *cache, char *buffer, size_t buffer_bytes) {
-    return aegis_error_explain(&cache->failed, buffer, buffer_bytes);
+    aegis_error error;
+    aegis_pool_cache_last_error(cache, &error);
+    return aegis_error_explain(&error, buffer, buffer_bytes);
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What a locked pool does beside handing blocks out: it is made, finished, trimmed and counted. Why
+/* What a locked pool does beside handing blocks out: it is made, finished, trimmed, moved and
+ * counted. Why
  * the lock is given up around the source stands in locked.c. */
 #if !defined(_WIN32) && !defined(_GNU_SOURCE)
 #define _GNU_SOURCE /* clock_gettime, pthread_condattr_setclock */
@@ -79,6 +80,18 @@ void aegis_locked_pool_trim(const aegis_locked_pool *pool, size_t keep_block_cou
             return;
     }
     aegis_i_locked_pool_leave(shared);
+}
+
+aegis_status aegis_locked_pool_move_budget(const aegis_locked_pool *pool, aegis_budget *budget,
+                                           aegis_error *error) {
+    aegis_locked_pool_shared *shared = aegis_i_locked_pool_enter(pool);
+    if (shared == NULL) {
+        if (error != NULL)
+            (void)aegis_i_error_bytes(error, AEGIS_E_FORKED, 0, 0);
+        return AEGIS_E_FORKED;
+    }
+    aegis_i_locked_pool_leave(shared);
+    return aegis_pool_move_budget(&shared->pool, budget, error);
 }
 
 void aegis_locked_pool_get_stats(const aegis_locked_pool *pool, aegis_pool_stats *stats) {

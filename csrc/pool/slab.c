@@ -51,13 +51,28 @@ void aegis_i_slabs_fail(const aegis_pool_slabs *slabs, size_t size_bytes, size_t
         aegis_i_explain_refusal(why, error);
 }
 
+/* A reference to the budget of the slabs. A function of the user's may move the pool to another
+ * one meanwhile. */
+static aegis_budget *keep_budget(const aegis_pool_slabs *slabs) {
+    return slabs->budget != NULL ? aegis_budget_retain(slabs->budget) : NULL;
+}
+
 /* The one place that acquires memory. NULL: `error` says why; if a budget refused, as for a request
- * for one block. */
+ * for one block. If the pool was moved meanwhile, the memory is charged to the wrong budget: it
+ * goes back, and is acquired anew. */
 static void *acquire(aegis_pool_slabs *slabs, size_t size_bytes, size_t align_bytes, bool *zeroed,
                      aegis_error *error) {
     aegis_i_refusal why;
-    void *memory =
-        aegis_i_acquire(&slabs->source, slabs->budget, size_bytes, align_bytes, 0, zeroed, &why);
+    void *memory;
+    bool moved;
+    do {
+        aegis_budget *budget = keep_budget(slabs);
+        memory = aegis_i_acquire(&slabs->source, budget, size_bytes, align_bytes, 0, zeroed, &why);
+        moved = slabs->budget != budget;
+        if (moved && memory != NULL)
+            aegis_i_give_back(&slabs->source, budget, memory, size_bytes, align_bytes);
+        aegis_budget_destroy(budget);
+    } while (moved);
     if (memory == NULL) {
         aegis_i_slabs_fail(slabs, size_bytes, align_bytes, &why, error);
         aegis_i_error_whole(error, slabs->block_bytes, 0);
@@ -75,7 +90,9 @@ static void give_back(aegis_pool_slabs *slabs, void *memory, size_t size_bytes,
                       size_t align_bytes) {
     count_down(&slabs->reserved_bytes, size_bytes);
     count_up(&slabs->released_count, 1);
-    aegis_i_give_back(&slabs->source, slabs->budget, memory, size_bytes, align_bytes);
+    aegis_budget *budget = keep_budget(slabs);
+    aegis_i_give_back(&slabs->source, budget, memory, size_bytes, align_bytes);
+    aegis_budget_destroy(budget);
 }
 
 void *aegis_i_slabs_acquire_beside(aegis_pool_slabs *slabs, size_t size_bytes, size_t align_bytes,

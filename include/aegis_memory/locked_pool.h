@@ -266,6 +266,21 @@ AEGIS_API aegis_status aegis_locked_pool_get_slab(const aegis_locked_pool *pool,
  */
 AEGIS_API void aegis_locked_pool_trim(const aegis_locked_pool *pool, size_t keep_block_count);
 
+/** Charges all memory of a pool to another budget instead of the present one. Later growth is
+ *  charged there too. Blocks that are out stay good.
+ *  @param budget  the new budget; NULL for none. The pool holds a reference to it, and gives up
+ *                 the one to the old budget.
+ *  @param error   overwritten on failure: it names the budget that refused. NULL if the reason
+ *                 is not wanted.
+ *  @return        AEGIS_OK; AEGIS_E_LIMIT_EXCEEDED as of aegis_budget_move; AEGIS_E_FORKED if the
+ *                 pool is lost in this process.
+ *  On failure:    nothing changed.
+ *  Threads:       one, while no other uses the pool.
+ *  Cost:          as aegis_budget_move.
+ */
+AEGIS_API aegis_status aegis_locked_pool_move_budget(const aegis_locked_pool *pool,
+                                                     aegis_budget *budget, aegis_error *error);
+
 /** Reports the pool's statistics, all of the same moment.
  *  @param stats  overwritten. Where other calls return AEGIS_E_FORKED, every number that depends
  *                on blocks or slabs is 0.

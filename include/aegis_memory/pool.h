@@ -382,6 +382,20 @@ AEGIS_API aegis_status aegis_pool_get_slab(const aegis_pool *pool, size_t slab,
  */
 AEGIS_API void aegis_pool_trim(aegis_pool *pool, size_t keep_block_count);
 
+/** Charges all memory of a pool to another budget instead of the present one. Later growth is
+ *  charged there too. Blocks that are out stay good.
+ *  @param budget  the new budget; NULL for none. The pool holds a reference to it, and gives up
+ *                 the one to the old budget.
+ *  @param error   overwritten on failure: it names the budget that refused. NULL if the reason
+ *                 is not wanted.
+ *  @return        AEGIS_OK; AEGIS_E_LIMIT_EXCEEDED as of aegis_budget_move.
+ *  On failure:    nothing changed.
+ *  Threads:       one owner.
+ *  Cost:          as aegis_budget_move.
+ */
+AEGIS_API aegis_status aegis_pool_move_budget(aegis_pool *pool, aegis_budget *budget,
+                                              aegis_error *error);
+
 /** Reports the pool's statistics.
  *  @param stats  overwritten.
  *  Threads:      one owner.

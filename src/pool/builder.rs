@@ -42,6 +42,9 @@ pub trait Make: Source + Sized {
 
     /// Releases empty slabs to the source.
     fn shrink(&mut self, key: Key, keep_blocks: usize);
+
+    /// Moves the pool to another budget.
+    fn relocate(&mut self, key: Key, budget: Option<&MemoryBudget>) -> Result<(), AllocError>;
 }
 
 /// The struct that an init function of the core makes, or `None` when the function fails.

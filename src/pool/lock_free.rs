@@ -16,6 +16,7 @@ use super::one_owner::PoolBlock;
 use super::shared::shared_source;
 use super::slab::PoolSlab;
 use super::stats::PoolStats;
+use crate::budget::{move_methods, MemoryBudget};
 use crate::error::AllocError;
 use crate::sealed::{Key, KEY};
 use crate::{ffi, unwind};
@@ -92,6 +93,12 @@ impl LockFreePool {
         // SAFETY: because of `&mut self`, no other thread uses the pool or a cache of it.
         unwind::call(|| unsafe { ffi::aegis_lock_free_pool_trim(&self.raw, keep_blocks) });
     }
+
+    move_methods!(
+        aegis_lock_free_pool_move_budget,
+        (&mut) self => &self.raw,
+        "all memory of the pool"
+    );
 
     /// The C struct, so that C code can take blocks from the pool, on any thread. The pointer is
     /// valid until the pool is moved or dropped.
@@ -185,6 +192,10 @@ impl Make for LockFreePool {
 
     fn shrink(&mut self, _: Key, keep_blocks: usize) {
         self.trim(keep_blocks);
+    }
+
+    fn relocate(&mut self, _: Key, budget: Option<&MemoryBudget>) -> Result<(), AllocError> {
+        self.try_move_to(budget)
     }
 }
 

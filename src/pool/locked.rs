@@ -17,6 +17,7 @@ use super::one_owner::PoolBlock;
 use super::shared::{call, shared_source};
 use super::slab::PoolSlab;
 use super::stats::PoolStats;
+use crate::budget::{move_methods, MemoryBudget};
 use crate::error::AllocError;
 use crate::sealed::{Key, KEY};
 use crate::{ffi, unwind};
@@ -125,6 +126,12 @@ impl LockedPool {
         unwind::call(|| unsafe { ffi::aegis_locked_pool_trim(&self.raw, keep_blocks) });
     }
 
+    move_methods!(
+        aegis_locked_pool_move_budget,
+        (&mut) self => &self.raw,
+        "all memory of the pool"
+    );
+
     /// The C struct, so that C code can take blocks from the pool, on any thread. The pointer is
     /// valid until the pool is moved or dropped.
     pub fn as_raw(&self) -> *const ffi::aegis_locked_pool {
@@ -201,6 +208,10 @@ impl Make for LockedPool {
 
     fn shrink(&mut self, _: Key, keep_blocks: usize) {
         self.trim(keep_blocks);
+    }
+
+    fn relocate(&mut self, _: Key, budget: Option<&MemoryBudget>) -> Result<(), AllocError> {
+        self.try_move_to(budget)
     }
 }
 

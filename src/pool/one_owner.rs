@@ -17,6 +17,7 @@ use super::bulk::bulk_methods;
 use super::methods::pool_methods;
 use super::slab::{find, PoolSlab};
 use super::stats::PoolStats;
+use crate::budget::{move_methods, MemoryBudget};
 use crate::error::AllocError;
 use crate::sealed::{Key, KEY};
 use crate::unshared::Unshared;
@@ -110,6 +111,8 @@ impl Pool {
         // SAFETY: the pool is ours, and the call leaves slabs with blocks out alone.
         unwind::call(|| unsafe { ffi::aegis_pool_trim(self.as_raw(), keep_blocks) });
     }
+
+    move_methods!(aegis_pool_move_budget, (&) self => self.as_raw(), "all memory of the pool");
 
     /// The C struct, so that C code can take blocks from the pool. The pointer is valid until the
     /// pool is moved or dropped.
@@ -260,6 +263,10 @@ impl Make for Pool {
 
     fn shrink(&mut self, _: Key, keep_blocks: usize) {
         self.trim(keep_blocks);
+    }
+
+    fn relocate(&mut self, _: Key, budget: Option<&MemoryBudget>) -> Result<(), AllocError> {
+        self.try_move_to(budget)
     }
 }
 

@@ -13,6 +13,7 @@ use super::block::{Block, BlockPool};
 use super::builder::{PoolBuilder, PoolKind};
 use super::one_owner::Pool;
 use super::stats::PoolStats;
+use crate::budget::MemoryBudget;
 use crate::error::{expect, AllocError};
 use crate::sealed::KEY;
 
@@ -118,6 +119,29 @@ impl<T, P: PoolKind> TypedPool<T, P> {
     /// Releases slabs without values to the source, as `trim` of the pool does.
     pub fn trim(&mut self, keep_blocks: usize) {
         self.pool.shrink(KEY, keep_blocks);
+    }
+
+    /// Charges all memory of the pool to another budget, as `move_to` of the pool does.
+    ///
+    /// # Panics
+    ///
+    /// When [`try_move_to`](Self::try_move_to) fails. Nothing has changed then.
+    #[track_caller]
+    pub fn move_to<'b>(&mut self, budget: impl Into<Option<&'b MemoryBudget>>) {
+        expect(self.try_move_to(budget));
+    }
+
+    /// Charges all memory of the pool to another budget, as `try_move_to` of the pool does.
+    ///
+    /// # Errors
+    ///
+    /// [`AllocError::LimitExceeded`] when the new budget refuses, or an ancestor of it that is not
+    /// above the present one.
+    pub fn try_move_to<'b>(
+        &mut self,
+        budget: impl Into<Option<&'b MemoryBudget>>,
+    ) -> Result<(), AllocError> {
+        self.pool.relocate(KEY, budget.into())
     }
 }
 

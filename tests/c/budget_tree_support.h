@@ -62,4 +62,21 @@ static inline size_t refuser(const tree *t, size_t from, size_t to, size_t size_
     return NODES;
 }
 
+static inline void note_freed(void *context) {
+    ++*(size_t *)context;
+}
+
+static inline void ignore(void *context, size_t used_bytes, size_t limit_bytes) {
+    (void)context;
+    (void)used_bytes;
+    (void)limit_bytes;
+}
+
+/* Makes a budget that counts its end in `*freed_count`. */
+static inline aegis_budget *new_noted(size_t *freed_count) {
+    aegis_budget *budget = aegis_budget_new("noted", AEGIS_BUDGET_UNLIMITED, NULL);
+    CHECK(aegis_budget_on_pressure(budget, 100, ignore, note_freed, freed_count) == AEGIS_OK);
+    return budget;
+}
+
 #endif

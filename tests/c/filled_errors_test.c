@@ -212,6 +212,32 @@ static void recycler_moved(void *out, bool fails) {
     CHECK(aegis_arena_recycler_fini(&recycler) == AEGIS_OK);
 }
 
+static void pool_moved(void *out, bool fails) {
+    aegis_pool_options options = {100, 1, 0, 0, NULL, NULL, NULL};
+    aegis_pool pool;
+    CHECK(aegis_pool_init(&pool, &options) == AEGIS_OK);
+    CHECK(!fails && aegis_pool_move_budget(&pool, full_budget, (aegis_error *)out) != AEGIS_OK);
+    CHECK(aegis_pool_fini(&pool) == AEGIS_OK);
+}
+
+static void lock_free_pool_moved(void *out, bool fails) {
+    aegis_lock_free_pool_options options = {{100, 1, 0, 0, NULL, NULL, NULL}, 0, 0};
+    aegis_lock_free_pool pool;
+    CHECK(aegis_lock_free_pool_init(&pool, &options) == AEGIS_OK);
+    CHECK(!fails &&
+          aegis_lock_free_pool_move_budget(&pool, full_budget, (aegis_error *)out) != AEGIS_OK);
+    CHECK(aegis_lock_free_pool_fini(&pool) == AEGIS_OK);
+}
+
+static void locked_pool_moved(void *out, bool fails) {
+    aegis_pool_options options = {100, 1, 0, 0, NULL, NULL, NULL};
+    aegis_locked_pool pool;
+    CHECK(aegis_locked_pool_init(&pool, &options) == AEGIS_OK);
+    CHECK(!fails &&
+          aegis_locked_pool_move_budget(&pool, full_budget, (aegis_error *)out) != AEGIS_OK);
+    CHECK(aegis_locked_pool_fini(&pool) == AEGIS_OK);
+}
+
 /* -- pools: the budget refuses a second slab, or the only block is out -- */
 
 typedef struct limited {
@@ -532,6 +558,9 @@ static const filled_row rows[] = {
     FILLS(aegis_lock_free_arena_move_budget, error, aegis_error, lock_free_arena_moved),
     FILLS(aegis_locked_arena_move_budget, error, aegis_error, locked_arena_moved),
     FILLS(aegis_arena_recycler_move_budget, error, aegis_error, recycler_moved),
+    FILLS(aegis_pool_move_budget, error, aegis_error, pool_moved),
+    FILLS(aegis_lock_free_pool_move_budget, error, aegis_error, lock_free_pool_moved),
+    FILLS(aegis_locked_pool_move_budget, error, aegis_error, locked_pool_moved),
     FILLS(aegis_pool_last_error, error, aegis_error, no_error_of_pool),
     BOTH(aegis_pool_last_error, error, last_error_of_pool),
     BOTH(aegis_pool_cache_last_error, error, last_error_of_cache),

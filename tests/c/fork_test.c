@@ -162,6 +162,9 @@ static void use_locked_pool(void) {
     note(&object, aegis_locked_pool_address_of(&locked_pool, 0) == NULL);
     note(&object, !aegis_locked_pool_owns(&locked_pool, block));
     note(&object, aegis_locked_pool_get_slab(&locked_pool, 0, &slab) == AEGIS_E_FORKED);
+    aegis_status moved = aegis_locked_pool_move_budget(&locked_pool, budget, &error);
+    note(&object, moved == AEGIS_E_FORKED);
+    CHECK(moved == AEGIS_OK || error.status == AEGIS_E_FORKED);
     aegis_locked_pool_get_stats(&locked_pool, &stats);
     note(&object, stats.capacity == 0);
     CHECK_SIZE(aegis_locked_pool_waiting(&locked_pool), 0);

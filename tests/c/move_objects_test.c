@@ -4,8 +4,6 @@
  * known, and whether a move must be refused. Whatever fails must change nothing. */
 #include "budget_tree_support.h"
 
-#include <pthread.h>
-
 #define ROUNDS 4000
 
 /* -- arenas -- */
@@ -15,11 +13,6 @@ static const size_t arena_sizes[] = {16, 300, 2000, 9000};
 static aegis_arena arena;
 static aegis_lock_free_arena lock_free;
 static aegis_locked_arena locked;
-static aegis_arena_recycler recycler;
-/* The arenas of the recycler that are out, and the budget of each by number. */
-#define OUT 3
-static aegis_arena out[OUT];
-static size_t out_at[OUT];
 
 static void arena_make(aegis_budget *budget) {
     aegis_arena_options options = {0};
@@ -102,6 +95,139 @@ static void locked_end(void) {
     aegis_locked_arena_fini(&locked);
 }
 
+/* -- pools -- */
+
+#define POOL_BLOCKS 60
+
+static void set_blocks(aegis_pool_options *blocks, aegis_budget *budget) {
+    blocks->block_bytes = 500;
+    blocks->block_count = 8;
+    blocks->max_block_count = POOL_BLOCKS;
+    blocks->budget = budget;
+}
+
+static aegis_pool pool;
+static size_t pool_out;
+static void *pool_blocks[POOL_BLOCKS];
+
+static void pool_make(aegis_budget *budget) {
+    aegis_pool_options options = {0};
+    aegis_pool_options *blocks = &options;
+    set_blocks(blocks, budget);
+    CHECK(aegis_pool_init(&pool, &options) == AEGIS_OK);
+    pool_out = 0;
+}
+
+static void pool_work(uint64_t *seed) {
+    if (random_below(seed, 8) == 0) {
+        while (pool_out != 0)
+            CHECK(aegis_pool_free(&pool, pool_blocks[--pool_out]) == AEGIS_OK);
+        aegis_pool_trim(&pool, 0);
+        return;
+    }
+    for (size_t i = 0; i < 10 && pool_out < POOL_BLOCKS; i++) {
+        void *block = aegis_pool_alloc(&pool);
+        if (block != NULL)
+            pool_blocks[pool_out++] = block;
+    }
+}
+
+static size_t pool_held(void) {
+    aegis_pool_stats stats;
+    aegis_pool_get_stats(&pool, &stats);
+    return stats.reserved_bytes;
+}
+
+static aegis_status pool_move(aegis_budget *budget, aegis_error *error) {
+    return aegis_pool_move_budget(&pool, budget, error);
+}
+
+static void pool_end(void) {
+    aegis_pool_abandon(&pool);
+}
+
+static aegis_lock_free_pool free_pool;
+static size_t free_pool_out;
+static void *free_pool_blocks[POOL_BLOCKS];
+
+static void free_pool_make(aegis_budget *budget) {
+    aegis_lock_free_pool_options options = {0};
+    aegis_pool_options *blocks = &options.blocks;
+    set_blocks(blocks, budget);
+    CHECK(aegis_lock_free_pool_init(&free_pool, &options) == AEGIS_OK);
+    free_pool_out = 0;
+}
+
+static void free_pool_work(uint64_t *seed) {
+    if (random_below(seed, 8) == 0) {
+        while (free_pool_out != 0)
+            CHECK(aegis_lock_free_pool_free(&free_pool, free_pool_blocks[--free_pool_out]) ==
+                  AEGIS_OK);
+        aegis_lock_free_pool_trim(&free_pool, 0);
+        return;
+    }
+    for (size_t i = 0; i < 10 && free_pool_out < POOL_BLOCKS; i++) {
+        void *block = aegis_lock_free_pool_alloc(&free_pool, NULL);
+        if (block != NULL)
+            free_pool_blocks[free_pool_out++] = block;
+    }
+}
+
+static size_t free_pool_held(void) {
+    aegis_pool_stats stats;
+    aegis_lock_free_pool_get_stats(&free_pool, &stats);
+    return stats.reserved_bytes;
+}
+
+static aegis_status free_pool_move(aegis_budget *budget, aegis_error *error) {
+    return aegis_lock_free_pool_move_budget(&free_pool, budget, error);
+}
+
+static void free_pool_end(void) {
+    aegis_lock_free_pool_abandon(&free_pool);
+}
+
+static aegis_locked_pool locked_pool;
+static size_t locked_pool_out;
+static void *locked_pool_blocks[POOL_BLOCKS];
+
+static void locked_pool_make(aegis_budget *budget) {
+    aegis_pool_options options = {0};
+    aegis_pool_options *blocks = &options;
+    set_blocks(blocks, budget);
+    CHECK(aegis_locked_pool_init(&locked_pool, &options) == AEGIS_OK);
+    locked_pool_out = 0;
+}
+
+static void locked_pool_work(uint64_t *seed) {
+    if (random_below(seed, 8) == 0) {
+        while (locked_pool_out != 0)
+            CHECK(aegis_locked_pool_free(&locked_pool, locked_pool_blocks[--locked_pool_out]) ==
+                  AEGIS_OK);
+        aegis_locked_pool_trim(&locked_pool, 0);
+        return;
+    }
+    for (size_t i = 0; i < 10 && locked_pool_out < POOL_BLOCKS; i++) {
+        void *block = aegis_locked_pool_alloc(&locked_pool, NULL);
+        if (block != NULL)
+            locked_pool_blocks[locked_pool_out++] = block;
+    }
+}
+
+static size_t locked_pool_held(void) {
+    aegis_pool_stats stats;
+    aegis_locked_pool_get_stats(&locked_pool, &stats);
+    return stats.reserved_bytes;
+}
+
+static aegis_status locked_pool_move(aegis_budget *budget, aegis_error *error) {
+    return aegis_locked_pool_move_budget(&locked_pool, budget, error);
+}
+
+static void locked_pool_end(void) {
+    aegis_locked_pool_abandon(&locked_pool);
+}
+
 /* -- all objects -- */
 
 typedef struct object {
@@ -116,6 +242,9 @@ static const object objects[] = {
     {arena_make, arena_work, arena_held, arena_move, arena_end},
     {lock_free_make, lock_free_work, lock_free_held, lock_free_move, lock_free_end},
     {locked_make, locked_work, locked_held, locked_move, locked_end},
+    {pool_make, pool_work, pool_held, pool_move, pool_end},
+    {free_pool_make, free_pool_work, free_pool_held, free_pool_move, free_pool_end},
+    {locked_pool_make, locked_pool_work, locked_pool_held, locked_pool_move, locked_pool_end},
 };
 #define OBJECTS (sizeof objects / sizeof objects[0])
 
@@ -175,22 +304,6 @@ static void random_moves_of_objects_agree_with_the_oracle(void) {
         objects[i].end();
     memset(t.held_bytes, 0, sizeof t.held_bytes);
     take_apart(&t);
-}
-
-static void note_freed(void *context) {
-    ++*(size_t *)context;
-}
-
-static void ignore(void *context, size_t used_bytes, size_t limit_bytes) {
-    (void)context;
-    (void)used_bytes;
-    (void)limit_bytes;
-}
-
-static aegis_budget *new_noted(size_t *freed_count) {
-    aegis_budget *budget = aegis_budget_new("noted", AEGIS_BUDGET_UNLIMITED, NULL);
-    CHECK(aegis_budget_on_pressure(budget, 100, ignore, note_freed, freed_count) == AEGIS_OK);
-    return budget;
 }
 
 static void the_reference_of_an_object_moves_with_it(void) {
@@ -318,172 +431,99 @@ static void error_record_of_an_arena_names_no_budget_after_a_move(void) {
     aegis_arena_fini(&arena);
 }
 
-/* -- recyclers -- */
+/* -- pools: what is special -- */
 
-static size_t reserved_of(const aegis_arena *one) {
-    aegis_arena_stats stats;
-    if (one->ptr == NULL)
-        return 0;
-    aegis_arena_get_stats(one, &stats);
-    return stats.reserved_bytes;
-}
+/* A source that moves the pool to another budget while the pool acquires a slab or releases one. */
+static aegis_budget *next_budget;
+static size_t nested_count;
 
-static void recycler_make(aegis_budget *budget, size_t max_idle_count) {
-    aegis_arena_recycler_options options = {{0}, 0, 0, NULL};
-    options.arena.budget = budget;
-    options.max_idle_count = max_idle_count;
-    options.keep_bytes = 20000;
-    CHECK(aegis_arena_recycler_init(&recycler, &options) == AEGIS_OK);
-    memset(out, 0, sizeof out);
-}
-
-/* The bytes that are in stock are those of `home` that no arena that is out has. */
-static size_t stock_bytes(const tree *t, size_t home) {
-    size_t bytes = home < NODES ? used(t->budgets[home]) : 0;
-    for (size_t i = 0; i < OUT; i++)
-        bytes -= out_at[i] == home && home < NODES ? reserved_of(&out[i]) : 0;
-    return bytes;
-}
-
-static size_t idle_count(void) {
-    aegis_arena_recycler_stats stats;
-    aegis_arena_recycler_get_stats(&recycler, &stats);
-    return stats.idle_count;
-}
-
-/* The homes have no children, so all that is charged there is the test's. */
-static void stock_moves_and_arenas_that_are_out_come_home(void) {
-    static const size_t homes[] = {5, 4, 2, 7};
-    uint64_t seed = 9;
-    size_t home = 5;
-    tree t;
-    make(&t, NULL);
-    recycler_make(t.budgets[home], 2);
-    for (size_t round = 0; round < ROUNDS; round++) {
-        size_t i = random_below(&seed, OUT), to = homes[random_below(&seed, 4)];
-        if (out[i].ptr == NULL) {
-            size_t before = stock_bytes(&t, home);
-            out_at[i] = home;
-            CHECK(aegis_arena_recycler_get(&recycler, &out[i], NULL) == AEGIS_OK);
-            CHECK_SIZE(before, stock_bytes(&t, home) + reserved_of(&out[i]));
-        } else if (random_below(&seed, 2) == 0) {
-            (void)aegis_arena_alloc(&out[i], arena_sizes[random_below(&seed, 4)]);
-        } else if (random_below(&seed, 2) == 0) {
-            CHECK(aegis_arena_move_budget(&out[i], t.budgets[to], NULL) == AEGIS_OK);
-            out_at[i] = to;
-        } else {
-            aegis_arena_recycler_put(&recycler, &out[i]);
-        }
-        size_t before = stock_bytes(&t, home);
-        if (random_below(&seed, 4) == 0) {
-            CHECK(aegis_arena_recycler_move_budget(&recycler, t.budgets[to], NULL) == AEGIS_OK);
-            home = to;
-            CHECK_SIZE(stock_bytes(&t, home), before);
-        }
-        CHECK(before == 0 || idle_count() != 0);
-        for (size_t n = 0; n < 4; n++) {
-            size_t expected = homes[n] == home ? before : 0;
-            for (size_t k = 0; k < OUT; k++)
-                expected += out_at[k] == homes[n] ? reserved_of(&out[k]) : 0;
-            CHECK_SIZE(used(t.budgets[homes[n]]), expected);
-        }
+static void move_nested(void) {
+    aegis_budget *budget = next_budget;
+    next_budget = NULL;
+    if (budget != NULL) {
+        nested_count++;
+        CHECK(aegis_pool_move_budget(&pool, budget, NULL) == AEGIS_OK);
+        aegis_budget_destroy(budget);
     }
-    for (size_t i = 0; i < OUT; i++)
-        aegis_arena_recycler_put(&recycler, &out[i]);
-    CHECK(aegis_arena_recycler_fini(&recycler) == AEGIS_OK);
-    take_apart(&t);
 }
 
-static void arena_that_its_home_refuses_is_not_stocked(void) {
-    aegis_budget *home = aegis_budget_new("home", AEGIS_BUDGET_UNLIMITED, NULL);
-    aegis_budget *away = aegis_budget_new("away", AEGIS_BUDGET_UNLIMITED, NULL);
-    aegis_arena_recycler_stats stats;
-    recycler_make(home, 2);
-    for (size_t i = 0; i < 2; i++) {
-        CHECK(aegis_arena_recycler_get(&recycler, &out[i], NULL) == AEGIS_OK);
-        CHECK(aegis_arena_alloc(&out[i], 1000) != NULL);
-    }
-    CHECK(aegis_arena_move_budget(&out[1], away, NULL) == AEGIS_OK);
-    aegis_arena_recycler_put(&recycler, &out[0]);
-    aegis_budget_set_limit(home, used(home));
-    aegis_arena_recycler_put(&recycler, &out[1]);
-    aegis_arena_recycler_get_stats(&recycler, &stats);
-    CHECK(stats.idle_count == 1 && stats.out_count == 0);
-    CHECK(used(home) != 0);
-    CHECK_SIZE(used(away), 0);
-    /* A stock that the new budget refuses stays. */
-    aegis_error error;
-    aegis_budget_set_limit(away, used(home) - 1);
-    CHECK(aegis_arena_recycler_move_budget(&recycler, away, &error) == AEGIS_E_LIMIT_EXCEEDED);
-    CHECK(error.refused == away);
-    CHECK_SIZE(error.needed_bytes, used(home));
-    CHECK_SIZE(used(away), 0);
-    CHECK(aegis_arena_recycler_move_budget(&recycler, NULL, NULL) == AEGIS_OK);
-    CHECK_SIZE(used(home), 0);
-    CHECK(aegis_arena_recycler_fini(&recycler) == AEGIS_OK);
-    aegis_budget_destroy(home);
-    aegis_budget_destroy(away);
+static void *moving_acquire(void *context, size_t size_bytes, size_t align_bytes, bool *zeroed) {
+    aegis_source heap = aegis_source_heap();
+    (void)context;
+    move_nested();
+    return heap.acquire(heap.context, size_bytes, align_bytes, zeroed);
 }
 
-static void recycler_keeps_each_of_its_budgets_once(void) {
+static void moving_release(void *context, void *memory, size_t size_bytes, size_t align_bytes) {
+    aegis_source heap = aegis_source_heap();
+    (void)context;
+    move_nested();
+    heap.release(heap.context, memory, size_bytes, align_bytes);
+}
+
+static void pool_may_move_while_it_grows_or_is_trimmed(void) {
+    aegis_source source = {moving_acquire, moving_release, NULL, NULL};
+    aegis_pool_options options = {0};
     size_t freed_count = 0;
-    aegis_budget *first = new_noted(&freed_count), *second = new_noted(&freed_count);
-    recycler_make(first, 2);
-    for (size_t i = 0; i < 3; i++) {
-        CHECK(aegis_arena_recycler_move_budget(&recycler, second, NULL) == AEGIS_OK);
-        CHECK(aegis_arena_recycler_move_budget(&recycler, first, NULL) == AEGIS_OK);
-    }
-    CHECK(aegis_arena_recycler_move_budget(&recycler, NULL, NULL) == AEGIS_OK);
-    aegis_budget_destroy(first);
-    aegis_budget_destroy(second);
-    CHECK_SIZE(freed_count, 0);
-    CHECK(aegis_arena_recycler_fini(&recycler) == AEGIS_OK);
-    CHECK_SIZE(freed_count, 2);
+    aegis_budget *budgets[3];
+    void *blocks[9];
+    for (size_t i = 0; i < 3; i++)
+        budgets[i] = new_noted(&freed_count);
+    set_blocks(&options, budgets[0]);
+    options.source = &source;
+    nested_count = 0;
+    CHECK(aegis_pool_init(&pool, &options) == AEGIS_OK);
+    aegis_budget_destroy(budgets[0]);
+    next_budget = aegis_budget_retain(budgets[1]);
+    for (size_t i = 0; i < 9; i++)
+        CHECK((blocks[i] = aegis_pool_alloc(&pool)) != NULL);
+    CHECK(nested_count == 1 && freed_count == 1);
+    CHECK_SIZE(used(budgets[1]), pool_held());
+    next_budget = aegis_budget_retain(budgets[2]);
+    aegis_budget_destroy(budgets[1]);
+    for (size_t i = 0; i < 9; i++)
+        CHECK(aegis_pool_free(&pool, blocks[i]) == AEGIS_OK);
+    aegis_pool_trim(&pool, 0);
+    CHECK(nested_count == 2 && freed_count == 2);
+    CHECK_SIZE(used(budgets[2]), pool_held());
+    aegis_pool_fini(&pool);
+    CHECK_SIZE(used(budgets[2]), 0);
+    aegis_budget_destroy(budgets[2]);
+    CHECK_SIZE(freed_count, 3);
 }
 
-#define THREADS 3
-static tree threads_tree;
-
-/* Gets arenas, moves some of them, moves the recycler, and puts the arenas back. */
-static void *use_recycler(void *context) {
-    uint64_t seed = *(uint64_t *)context;
-    static const size_t homes[] = {5, 4, 2};
-    for (size_t round = 0; round < scaled(ROUNDS); round++) {
-        aegis_arena one;
-        aegis_error error;
-        if (aegis_arena_recycler_get(&recycler, &one, &error) != AEGIS_OK)
-            continue;
-        (void)aegis_arena_alloc(&one, arena_sizes[random_below(&seed, 3)]);
-        aegis_budget *to = threads_tree.budgets[homes[random_below(&seed, 3)]];
-        if (random_below(&seed, 3) == 0)
-            (void)aegis_arena_move_budget(&one, to, NULL);
-        to = threads_tree.budgets[homes[random_below(&seed, 3)]];
-        if (random_below(&seed, 5) == 0 &&
-            aegis_arena_recycler_move_budget(&recycler, to, &error) != AEGIS_OK)
-            CHECK(error.status == AEGIS_E_LIMIT_EXCEEDED && error.refused == to);
-        aegis_arena_recycler_put(&recycler, &one);
-    }
-    return NULL;
-}
-
-static void recycler_moves_while_threads_use_it(void) {
-    static uint64_t seeds[THREADS] = {1, 2, 3};
-    pthread_t threads[THREADS];
-    make(&threads_tree, NULL);
-    aegis_budget_set_limit(threads_tree.budgets[4], 8000);
-    recycler_make(threads_tree.budgets[5], 2);
-    for (size_t i = 0; i < THREADS; i++)
-        CHECK(pthread_create(&threads[i], NULL, use_recycler, &seeds[i]) == 0);
-    for (size_t i = 0; i < THREADS; i++)
-        (void)pthread_join(threads[i], NULL);
-    /* All arenas are home, so one budget has all of them. */
-    size_t used_count = 0;
-    for (size_t i = 2; i < 6; i++)
-        used_count += i != 3 && used(threads_tree.budgets[i]) != 0;
-    CHECK(used_count <= 1);
-    CHECK((idle_count() != 0) == (used_count == 1));
-    CHECK(aegis_arena_recycler_fini(&recycler) == AEGIS_OK);
-    take_apart(&threads_tree);
+static void records_of_a_pool_and_its_caches_name_no_budget_after_a_move(void) {
+    aegis_budget *from = aegis_budget_new("from", AEGIS_BUDGET_UNLIMITED, NULL);
+    aegis_lock_free_pool_options options = {0};
+    aegis_pool_cache cache;
+    aegis_error error;
+    char text[200];
+    set_blocks(&options.blocks, from);
+    options.max_cache_count = 1;
+    CHECK(aegis_lock_free_pool_init(&free_pool, &options) == AEGIS_OK);
+    pool_make(from);
+    aegis_budget_set_limit(from, 0);
+    while (aegis_pool_alloc(&pool) != NULL)
+        continue;
+    aegis_pool_last_error(&pool, &error);
+    CHECK(error.refused == from);
+    CHECK(aegis_pool_cache_init(&cache, &free_pool) == AEGIS_OK);
+    while (aegis_pool_cache_alloc(&cache) != NULL)
+        continue;
+    aegis_pool_cache_last_error(&cache, &error);
+    CHECK(error.refused == from);
+    CHECK(aegis_lock_free_pool_move_budget(&free_pool, NULL, NULL) == AEGIS_OK);
+    CHECK(aegis_pool_move_budget(&pool, NULL, NULL) == AEGIS_OK);
+    CHECK_SIZE(used(from), 0);
+    aegis_budget_destroy(from);
+    aegis_pool_last_error(&pool, &error);
+    CHECK(error.status == AEGIS_E_LIMIT_EXCEEDED && error.refused == NULL);
+    aegis_pool_cache_last_error(&cache, &error);
+    CHECK(error.status == AEGIS_E_LIMIT_EXCEEDED && error.refused == NULL);
+    CHECK(aegis_pool_cache_explain(&cache, text, sizeof text) != 0);
+    CHECK(aegis_pool_explain(&pool, text, sizeof text) != 0);
+    aegis_pool_abandon(&pool);
+    aegis_lock_free_pool_abandon(&free_pool);
 }
 
 int main(void) {
@@ -493,9 +533,7 @@ int main(void) {
     RUN(arena_with_an_open_scope_is_not_moved);
     RUN(local_arena_is_not_moved_by_itself);
     RUN(error_record_of_an_arena_names_no_budget_after_a_move);
-    RUN(stock_moves_and_arenas_that_are_out_come_home);
-    RUN(arena_that_its_home_refuses_is_not_stocked);
-    RUN(recycler_moves_while_threads_use_it);
-    RUN(recycler_keeps_each_of_its_budgets_once);
+    RUN(pool_may_move_while_it_grows_or_is_trimmed);
+    RUN(records_of_a_pool_and_its_caches_name_no_budget_after_a_move);
     return check_finish();
 }
