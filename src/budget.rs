@@ -23,10 +23,12 @@
 
 mod moving;
 mod reservation;
+mod reserve_async;
 mod system;
 mod tree;
 
 pub use crate::error::{BudgetName, BudgetRefusal, BudgetStats};
 pub(crate) use moving::{move_methods, move_object};
 pub use reservation::Reservation;
+pub use reserve_async::ReserveAsync;
 pub use tree::{MemoryBudget, Pressure};

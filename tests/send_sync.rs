@@ -6,6 +6,7 @@ use aegis_memory::arena::{
     Arena, ArenaBox, ArenaBuilder, ArenaLayout, ArenaRecycler, ArenaStats, FixedArena, LocalArena,
     LockFreeArena, LockedArena, OwnedRecycledArena, RecycledArena, RecyclerStats,
 };
+use aegis_memory::budget;
 use aegis_memory::buffer::{
     Buffer, BufferChain, BufferMut, BufferPool, BufferPoolBuilder, BufferPoolStats, IoBlock,
     WhenEmpty,
@@ -78,6 +79,8 @@ assert_impl_all!(OwnedPoolBlock<LockedPool>: Send, Sync);
 assert_impl_all!(PoolSlab: Send, Sync, Copy);
 
 // A future that waits for a block may move to another thread, as a runtime wants it.
+assert_impl_all!(budget::ReserveAsync: Send, Sync, Unpin);
+assert_not_impl_any!(budget::ReserveAsync: Clone);
 assert_impl_all!(AllocBlock<&'static LockedPool>: Send, Sync, Unpin);
 assert_impl_all!(AllocBlock<Arc<LockedPool>, MaybeUninit<u8>>: Send, Sync, Unpin);
 assert_not_impl_any!(AllocBlock<&'static LockedPool>: Clone);

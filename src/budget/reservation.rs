@@ -67,6 +67,11 @@ impl MemoryBudget {
 }
 
 impl Reservation {
+    /// The reservation of bytes that are charged to the budget already.
+    pub(super) fn of_charge(budget: MemoryBudget, bytes: usize) -> Self {
+        Self { budget, bytes }
+    }
+
     /// The bytes reserved.
     pub fn bytes(&self) -> usize {
         self.bytes
