@@ -125,7 +125,7 @@ static aegis_status exchange(const aegis_i_movable *movable, aegis_budget *from,
 
 aegis_status aegis_i_move_object(const aegis_i_movable *movable, aegis_budget *to,
                                  aegis_error *error) {
-    aegis_i_refusal why = {AEGIS_OK, NULL, 0, 0, 0};
+    aegis_i_refusal why = {AEGIS_OK, AEGIS_REFUSED_LIMIT, NULL, 0, 0, 0};
     size_t size_bytes = 0;
     bool moved = false;
     do {
@@ -161,7 +161,7 @@ aegis_status aegis_i_move_shared(const aegis_i_movable *movable, aegis_budget *t
                                  _Atomic(aegis_i_former *) *list, aegis_error *error) {
     aegis_i_former *entry = to != NULL ? (aegis_i_former *)malloc(sizeof *entry) : NULL;
     if (entry == NULL && to != NULL) {
-        const aegis_i_refusal why = {AEGIS_E_OUT_OF_MEMORY, NULL, 0, 0, 0};
+        const aegis_i_refusal why = {AEGIS_E_OUT_OF_MEMORY, AEGIS_REFUSED_LIMIT, NULL, 0, 0, 0};
         return aegis_i_explain_move(&why, sizeof *entry, error);
     }
     if (entry != NULL)
