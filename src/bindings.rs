@@ -1705,6 +1705,9 @@ extern "C" {
     ) -> aegis_status;
 }
 extern "C" {
+    pub fn aegis_lock_free_pool_trim_idle(pool: *const aegis_lock_free_pool);
+}
+extern "C" {
     pub fn aegis_lock_free_pool_capacity(pool: *const aegis_lock_free_pool) -> usize;
 }
 extern "C" {

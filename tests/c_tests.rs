@@ -112,6 +112,7 @@ c_tests! {
     pool_fit_test
     pool_nested_test
     pool_stress_test
+    pool_trim_test
     pool_test
     refusal_test
     source_test

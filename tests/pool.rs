@@ -81,7 +81,7 @@ macro_rules! of_pool {
             fn growth_goes_by_slabs_up_to_the_maximum_and_trim_gives_them_back() {
                 let builder = $Pool::builder().block_size(64).blocks(4).max_blocks(10);
                 #[allow(unused_mut)]
-                let mut pool = builder.build().unwrap();
+                let pool = builder.build().unwrap();
                 assert_eq!((pool.capacity(), pool.stats().max_capacity), (4, 10));
                 let blocks = take(&pool, 10);
                 assert_eq!((pool.capacity(), pool.stats().slab_count), (10, 3));
@@ -332,7 +332,7 @@ macro_rules! of_pool {
             fn slab_and_index_say_where_each_block_lies() {
                 let builder = $Pool::builder().block_size(100).blocks(4).max_blocks(10).align(64);
                 #[allow(unused_mut)]
-                let mut pool = builder.build().unwrap();
+                let pool = builder.build().unwrap();
                 let first = pool.slab(0).expect("the first slab is held");
                 assert_eq!((pool.slab(1), pool.slab(3), pool.slab(usize::MAX)), (None, None, None));
                 let blocks = take(&pool, 10);

@@ -92,6 +92,77 @@ fn more_threads_than_blocks_share_a_locked_pool_and_trim_it() {
     assert_eq!((pool.in_use(), pool.available(), pool.waiting()), (0, pool.capacity(), 0));
 }
 
+/// Threads stamp their blocks, so a block whose slab went while it was out is found out. The limit of
+/// the pool is what all threads hold at most, so no request is refused because of a trim.
+#[test]
+fn trims_of_a_lock_free_pool_take_nothing_from_other_threads() {
+    let budget = MemoryBudget::new("pool", usize::MAX);
+    let most = THREADS * 9;
+    let builder = LockFreePool::builder().block_size(64).blocks(3).max_blocks(most);
+    let pool = builder.caches(0).budget(&budget).build().unwrap();
+    thread::scope(|threads| {
+        for owner in 0..THREADS {
+            let pool = &pool;
+            threads.spawn(move || {
+                churn(owner, || {
+                    match owner {
+                        0 => pool.trim(0),
+                        1 => pool.trim_idle(),
+                        _ => {}
+                    }
+                    let block = pool.alloc();
+                    assert!(block.is_ok(), "{block:?}");
+                    block
+                })
+            });
+        }
+    });
+    pool.trim(0);
+    let stats = pool.stats();
+    assert_eq!((stats.in_use, stats.slab_count, pool.capacity()), (0, 1, 3));
+    assert_eq!(budget.used(), stats.reserved_bytes);
+    assert_eq!((0..=most).map_while(|_| pool.alloc().ok()).collect::<Vec<_>>().len(), most);
+}
+
+#[test]
+fn a_pool_whose_load_shrinks_decays_to_what_it_needs() {
+    let budget = MemoryBudget::new("pool", usize::MAX);
+    let builder = LockFreePool::builder().block_size(64).blocks(8).max_blocks(80);
+    let pool = builder.caches(0).budget(&budget).build().unwrap();
+    let hold = |blocks| drop((0..blocks).map(|_| pool.alloc().unwrap()).collect::<Vec<_>>());
+    hold(80);
+    pool.trim_idle();
+    assert_eq!(pool.stats().slab_count, 10, "each was used since the pool was made");
+    for (blocks, slabs) in [(33, 5), (33, 5), (9, 2), (1, 1)] {
+        hold(blocks);
+        let kept = pool.alloc().unwrap();
+        pool.trim_idle();
+        assert_eq!((pool.stats().slab_count, pool.capacity()), (slabs, slabs * 8));
+        assert_eq!(budget.used(), pool.stats().reserved_bytes);
+        drop(kept);
+    }
+}
+
+#[test]
+fn a_trim_leaves_slabs_with_blocks_out_or_in_a_cache() {
+    let builder = LockFreePool::builder().block_size(64).blocks(8).max_blocks(160);
+    let pool = builder.caches(1).build().unwrap();
+    let cache = pool.cache();
+    let mut blocks: Vec<_> = (0..160).map(|_| cache.alloc().unwrap()).collect();
+    let mut kept = blocks.swap_remove(77);
+    stamp(&mut kept, 3);
+    drop(blocks);
+    pool.trim(0);
+    let slabs = pool.stats().slab_count;
+    assert!(slabs > 1 && slabs < 20, "{slabs}");
+    assert!(!cache.is_empty());
+    check(&kept, 3);
+    drop(kept);
+    drop(cache);
+    pool.trim(0);
+    assert_eq!(pool.stats().slab_count, 1);
+}
+
 #[test]
 fn caches_of_many_threads_share_a_pool_and_give_all_back() {
     // The pool has no cache left for half of the threads; they use the pool directly.

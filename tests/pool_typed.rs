@@ -103,7 +103,7 @@ macro_rules! of_pool {
             fn builder_settings_hold_but_for_the_layout_of_the_blocks() {
                 let (source, log) = TestSource::new();
                 let builder = $Pool::builder().block_size(1).align(1).blocks(2).max_blocks(6);
-                let mut pool = builder.source(source).build_typed::<[u64; 5]>().unwrap();
+                let pool = builder.source(source).build_typed::<[u64; 5]>().unwrap();
                 let stats = pool.stats();
                 assert_eq!((stats.block_bytes, stats.align_bytes), (40, mem::align_of::<u64>()));
                 let mut values: Vec<_> = (0..6).map(|i| pool.alloc([i; 5]).unwrap()).collect();
@@ -162,7 +162,7 @@ where
 }
 
 fn sum<P: PoolKind>(builder: PoolBuilder<P>) -> u32 {
-    let mut pool: TypedPool<u32, P> = builder.blocks(2).build_typed().unwrap();
+    let pool: TypedPool<u32, P> = builder.blocks(2).build_typed().unwrap();
     let values: [PoolBox<'_, u32, P>; 2] = [pool.alloc(1).unwrap(), pool.alloc(2).unwrap()];
     let sum = values.iter().map(|value| **value).sum();
     drop(values);

@@ -264,8 +264,8 @@ uint32_t aegis_i_buffer_class_search(aegis_i_buffer_class *home) {
 /* Whether the class has all its slabs. */
 static bool is_full_grown(const aegis_i_buffer_class *home) {
     const aegis_lock_free_pool_shared *blocks = home->pool.shared;
-    /* Acquire pairs with the release of the thread that added the last slab (grow in
-     * ../pool/lock_free.c): a search after this sees that slab. */
+    /* Acquire pairs with the release of the thread that added the last slab (advance in
+     * ../pool/lock_free_grow.c): a search after this sees that slab. */
     return aegis_i_load(&blocks->slab_count, memory_order_acquire) == blocks->slabs.slab_limit;
 }
 

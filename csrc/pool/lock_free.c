@@ -1,20 +1,26 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The lock-free pool hands blocks out and takes them back. Free blocks that were out before lie on
- * a stack of indices. Its head is one word: the index of the top block, and a tag. Blocks that were
- * never handed out are not on the stack: `fresh_count` tells how many were. A request looks at the
- * stack first, then at the counter, and asks the source for a slab only if both have nothing.
+ * a stack of indices. Its head is one word: the index of the top block, and a tag. A second stack
+ * of the same kind holds blocks that aegis_lock_free_pool_trim_idle has set aside. Blocks that were
+ * not handed out since their slab was acquired are on no stack, but in a range that the word
+ * `fresh` names. A request looks at the stack first, then at the range, then at the second stack,
+ * and asks the source for a slab only if all have nothing.
  *
  * Invariants:
- * 1. A block on the stack has as its link the index of the block below it, or `nil` (push,
+ * 1. A block on a stack has as its link the index of the block below it, or `nil` (push,
  *    aegis_i_lock_free_put and aegis_i_lock_free_put_blocks set it before the head names the
  *    block).
  * 2. Only the one thread that has claimed or taken a block writes its link: of several claims one
  *    succeeds (the compare-and-swap in aegis_i_lock_free_claim), and so does one of several takes
- *    (the one in pop, the one in take_fresh). While a block is on the stack, its link is constant.
- * 3. Each removal increases the tag, and an addition leaves it as it is (pop, push).
+ *    (the one in pop, the one in take_fresh, those of a trim). While a block is on a stack, its
+ * link is constant.
+ * 3. Each removal increases the tag of the stack, and an addition leaves it as it is (pop, push,
+ *    and seize in lock_free_trim.c).
  * 4. The links are words of a side array, which is there as long as the pool, and never bytes of a
- *    block. pop looks at no link with an index beyond the array.
- * 5. `fresh_count` never decreases, except by a trim, which has the pool to itself.
+ *    block. So no slab is read, and it may go back to the source at any time. pop looks at no link
+ *    with an index beyond the array.
+ * 5. No value of `fresh` comes twice (invariant 1 of lock_free_grow.c).
+ * 6. Only a trim puts blocks on the second stack, and only growth makes a new range.
  *
  * Proof that pop removes only blocks of the stack: it reads the head, follows the links, and then
  * sets the head by one compare-and-swap. If that succeeds, the tag is the one that was read, so by
@@ -25,12 +31,17 @@
  * have to sleep through a multiple of that number and then find the same index on top.
  *
  * Proof that a request fails for exhaustion only if at one moment no block was free outside of
- * caches: aegis_i_lock_free_take finds the counter at its final end, where by 5 it stays, and finds
- * the stack empty after that. At that moment there was no block in either place.
+ * caches (found_nothing): It reads `fresh`, which has no range; then it finds the second stack
+ * empty, and after that the first one. Let this be the moment. Then it reads `fresh` again, and
+ * finds the same word: so by 5 there was no range at that moment. And no trim held blocks between
+ * the wait in aegis_i_lock_free_watch, which came before all this, and the end. So by 6 the second
+ * stack was still empty at that moment, and no block was held by a trim. If the pool may grow, then
+ * growth found all slabs held at a time after the wait. No slab went since then without a trim.
  *
  * Orders: the release in push pairs with the acquire in pop. All changes of the head in between are
  * read-modify-writes, so they continue the release sequence. So the thread that takes a block sees
- * all that was done with it before, and its link.
+ * all that was done with it before, and its link. In the same way the thread that finds a stack
+ * empty because of a trim sees that trim counted.
  *
  * Source: R. K. Treiber's stack (IBM RJ 5118, 1986), with a tag. */
 #include "aegis_memory/lock_free_pool.h"
@@ -50,18 +61,13 @@ static void back_off(uint32_t *round) {
         (*round)++;
 }
 
-/* The index of block number n of those that are not reserves. The reserves lie in the first slab,
- * behind its other blocks. */
-static uint32_t index_of_fresh(const aegis_lock_free_pool_shared *shared, uint32_t n) {
-    return n < shared->slabs.step_count ? n : n + shared->reserve_count;
-}
-
-/* Takes up to `want_count` blocks off the stack with one compare-and-swap. Returns how many it
- * took; 0: the stack is empty. */
-static size_t pop(aegis_lock_free_pool_shared *shared, uint32_t *indices, size_t want_count) {
+/* Takes up to `want_count` blocks off a stack with one compare-and-swap. Returns how many it took;
+ * 0: the stack is empty. */
+static size_t pop(aegis_lock_free_pool_shared *shared, _Atomic uint64_t *stack, uint32_t *indices,
+                  size_t want_count) {
     uint32_t round = 0;
     /* Acquire, here and in the loop, pairs with the release in push. */
-    uint64_t head = aegis_i_load(&shared->head, memory_order_acquire);
+    uint64_t head = aegis_i_load(stack, memory_order_acquire);
     for (;;) {
         uint32_t index = (uint32_t)head & shared->nil;
         if (index == shared->nil)
@@ -73,124 +79,106 @@ static size_t pop(aegis_lock_free_pool_shared *shared, uint32_t *indices, size_t
         }
         if (index >= shared->slabs.index_limit && index != shared->nil) {
             /* This was the link of a block that another thread has taken meanwhile. */
-            head = aegis_i_load(&shared->head, memory_order_acquire);
+            head = aegis_i_load(stack, memory_order_acquire);
             continue;
         }
         uint64_t tag = (head >> shared->index_bits) + AEGIS_I_TAG_STEP;
         /* Acquire, on success and on failure, pairs with the release in push. */
-        if (aegis_i_cas_weak(&shared->head, &head, tag << shared->index_bits | index,
-                             memory_order_acquire, memory_order_acquire))
+        if (aegis_i_cas_weak(stack, &head, tag << shared->index_bits | index, memory_order_acquire,
+                             memory_order_acquire))
             return got_count;
         back_off(&round);
     }
 }
 
-/* Puts a chain of blocks on the stack. The caller has set all links except that of the last block.
- */
-static void push(aegis_lock_free_pool_shared *shared, uint32_t first, uint32_t last) {
+void aegis_i_lock_free_push(aegis_lock_free_pool_shared *shared, _Atomic uint64_t *stack,
+                            uint32_t first, uint32_t last) {
     uint32_t round = 0;
-    uint64_t head = aegis_i_load(&shared->head, memory_order_relaxed);
+    uint64_t head = aegis_i_load(stack, memory_order_relaxed);
     for (;;) {
         uint32_t below = (uint32_t)head & shared->nil;
         aegis_i_store(&shared->links[last], below, memory_order_relaxed);
         /* Release pairs with the acquire in pop. The tag stays, because nothing is removed. */
-        if (aegis_i_cas_weak(&shared->head, &head, (head ^ below) | first, memory_order_release,
+        if (aegis_i_cas_weak(stack, &head, (head ^ below) | first, memory_order_release,
                              memory_order_relaxed))
             return;
         back_off(&round);
     }
 }
 
-/* Takes up to `want_count` blocks that were never handed out. */
+static void push(aegis_lock_free_pool_shared *shared, uint32_t first, uint32_t last) {
+    aegis_i_lock_free_push(shared, &shared->head, first, last);
+}
+
+/* Takes up to `want_count` blocks that were not handed out since their slab was acquired. */
 static size_t take_fresh(aegis_lock_free_pool_shared *shared, uint32_t *indices, size_t want_count,
                          bool *clean) {
-    /* Acquire, here and on failure below, pairs with the release below. The thread that moved the
-     * counter had seen a slab count that allows it, so this thread sees that count or a later one:
-     * the subtraction below does not wrap. */
-    uint32_t fresh = aegis_i_load(&shared->fresh_count, memory_order_acquire);
+    /* Acquire, here and on failure below, pairs with the release of the thread that made the range
+     * (advance in lock_free_grow.c) or took of it before. */
+    uint64_t word = aegis_i_load(&shared->fresh, memory_order_acquire);
+    uint64_t next;
     uint32_t got_count;
     do {
-        uint32_t left_count = aegis_i_promised(shared, aegis_i_load_slab_count(shared)) - fresh;
-        got_count = want_count < left_count ? (uint32_t)want_count : left_count;
-        if (got_count == 0)
+        uint32_t left_count = aegis_i_fresh_left(shared, word);
+        if (left_count == 0)
             return 0;
-        /* Acquire pairs with the release of the thread that moved the counter before. */
-    } while (!aegis_i_cas_weak(&shared->fresh_count, &fresh, fresh + got_count,
-                               memory_order_acq_rel, memory_order_acquire));
-    *clean = true;
-    for (uint32_t i = 0; i < got_count; i++) {
-        indices[i] = index_of_fresh(shared, fresh + i);
-        uint32_t slab = aegis_i_slab_of(&shared->slabs, indices[i]);
-        *clean = *clean && aegis_i_slab_is_zeroed(aegis_i_slabs_entry(&shared->slabs, slab));
-    }
+        got_count = want_count < left_count ? (uint32_t)want_count : left_count;
+        next = got_count < left_count ? word + got_count : aegis_i_fresh_next(shared, word);
+    } while (
+        !aegis_i_cas_weak(&shared->fresh, &word, next, memory_order_acq_rel, memory_order_acquire));
+    uint32_t first = aegis_i_fresh_number(shared, word);
+    for (uint32_t i = 0; i < got_count; i++)
+        indices[i] = first + i;
+    uint32_t slab = aegis_i_slab_of(&shared->slabs, first);
+    *clean = aegis_i_slab_is_zeroed(aegis_i_slabs_entry(&shared->slabs, slab));
     return got_count;
 }
 
-/* Takes a condemned slab back into use, if the slab is condemned. That can be so only during a
- * trim, when the source that the trim calls uses the pool: no other thread is inside then. */
-static bool revive(aegis_lock_free_pool_shared *shared, uint32_t slab) {
-    const uintptr_t *place = &shared->slabs.directory[slab];
-    uintptr_t entry = aegis_i_load((const _Atomic uintptr_t *)place, memory_order_relaxed);
-    if ((entry & AEGIS_I_SLAB_CONDEMNED) == 0)
-        return false;
-    aegis_i_slabs_revive(&shared->slabs, slab);
-    aegis_i_store(&shared->slab_count, slab + 1, memory_order_relaxed);
-    return true;
+/* Takes blocks that were set aside. */
+static size_t take_aside(aegis_lock_free_pool_shared *shared, uint32_t *indices,
+                         size_t want_count) {
+    size_t got_count = pop(shared, &shared->aside, indices, want_count);
+    /* Relaxed: only statistics read the count. */
+    if (got_count != 0)
+        (void)aegis_i_sub(&shared->aside_count, (uint32_t)got_count, memory_order_relaxed);
+    return got_count;
 }
 
-/* Adds a slab, or completes the addition that another thread has begun. AEGIS_OK: the caller tries
- * again to take a block. Any other status: `error` says why there is no slab. */
-static aegis_status grow(aegis_lock_free_pool_shared *shared, aegis_error *error) {
-    aegis_pool_slabs *slabs = &shared->slabs;
-    uint32_t slab = aegis_i_load_slab_count(shared);
-    if (slab == slabs->slab_limit) {
-        uint32_t fresh = aegis_i_load(&shared->fresh_count, memory_order_relaxed);
-        aegis_i_slabs_exhausted(slabs, error, aegis_i_promised(shared, slab), fresh);
-        return AEGIS_E_EXHAUSTED;
-    }
-    uintptr_t entry = aegis_i_slabs_entry(slabs, slab);
-    if (entry == 0 && revive(shared, slab))
-        return AEGIS_OK;
-    if (entry == 0) {
-        entry = aegis_i_slabs_acquire(slabs, slab, error);
-        if (entry == 0)
-            return aegis_i_slabs_entry(slabs, slab) != 0 ? AEGIS_OK : error->status;
-        /* Another thread was faster, or the source has trimmed the pool. */
-        if (aegis_i_load_slab_count(shared) != slab) {
-            aegis_i_slabs_release(slabs, slab, entry);
-            return AEGIS_OK;
-        }
-    }
-    uintptr_t installed = aegis_i_slabs_install(slabs, slab, entry);
-    if (installed != entry)
-        aegis_i_slabs_release(slabs, slab, entry);
-    /* Release pairs with the acquire in aegis_i_load_slab_count. If the compare-and-swap fails,
-     * another thread has counted the slab. */
-    (void)aegis_i_cas(&shared->slab_count, &slab, slab + 1, memory_order_release,
-                      memory_order_relaxed);
-    return AEGIS_OK;
+/* Takes up to `want_count` free blocks of the slabs held. */
+static size_t take_free(aegis_lock_free_pool_shared *shared, uint32_t *indices, size_t want_count,
+                        bool *clean) {
+    *clean = false;
+    size_t got_count = pop(shared, &shared->head, indices, want_count);
+    if (got_count == 0)
+        got_count = take_fresh(shared, indices, want_count, clean);
+    if (got_count == 0)
+        got_count = take_aside(shared, indices, want_count);
+    return got_count;
+}
+
+/* Tries once more to take blocks, after aegis_i_lock_free_watch has returned `watch`. True: nothing
+ * was taken, and at one moment no block was free. */
+static bool found_nothing(aegis_lock_free_pool_shared *shared, uint32_t *indices, size_t want_count,
+                          bool *clean, uint32_t watch, size_t *got_count) {
+    /* Acquire as in take_fresh. */
+    uint64_t word = aegis_i_load(&shared->fresh, memory_order_acquire);
+    *got_count = take_free(shared, indices, want_count, clean);
+    if (*got_count == 0)
+        *got_count = pop(shared, &shared->head, indices, want_count);
+    return *got_count == 0 && !aegis_i_fresh_ready(shared, word) &&
+           aegis_i_load(&shared->fresh, memory_order_acquire) == word &&
+           !aegis_i_lock_free_trimmed_since(shared, watch);
 }
 
 size_t aegis_i_lock_free_take(aegis_lock_free_pool_shared *shared, uint32_t *indices,
                               size_t want_count, bool *clean, aegis_error *error) {
-    uint32_t final_count = aegis_i_promised(shared, shared->slabs.slab_limit);
-    *clean = false;
-    size_t got_count = pop(shared, indices, want_count);
+    size_t got_count = take_free(shared, indices, want_count, clean);
     while (got_count == 0) {
-        got_count = take_fresh(shared, indices, want_count, clean);
-        if (got_count != 0)
-            break;
         aegis_error failed;
-        aegis_status status = grow(shared, &failed);
-        /* Another thread may have added the last slab since the counter was read. */
-        bool retry = status == AEGIS_OK ||
-                     (status == AEGIS_E_EXHAUSTED &&
-                      aegis_i_load(&shared->fresh_count, memory_order_relaxed) != final_count);
-        /* Without a retry the counter is at its final end, which it never leaves, or the source or
-         * the budget has refused. In the first case an empty stack means that there is no block at
-         * this moment. */
-        got_count = pop(shared, indices, want_count);
-        if (got_count == 0 && !retry) {
+        uint32_t watch = aegis_i_lock_free_watch(shared);
+        aegis_status status = aegis_i_lock_free_grow(shared, &failed);
+        if (found_nothing(shared, indices, want_count, clean, watch, &got_count) &&
+            status != AEGIS_OK) {
             if (error != NULL)
                 *error = failed;
             break;
@@ -201,21 +189,14 @@ size_t aegis_i_lock_free_take(aegis_lock_free_pool_shared *shared, uint32_t *ind
 
 size_t aegis_i_lock_free_take_held(aegis_lock_free_pool_shared *shared, uint32_t *indices,
                                    size_t want_count) {
-    uint32_t slab_count;
-    do {
-        bool clean;
-        slab_count = aegis_i_load_slab_count(shared);
-        size_t got_count = pop(shared, indices, want_count);
-        if (got_count == 0)
-            got_count = take_fresh(shared, indices, want_count, &clean);
-        /* The counter is at the end of the slabs held. So an empty stack means that there is no
-         * block at this moment, unless a slab was added meanwhile: the loop looks for that. */
-        if (got_count == 0)
-            got_count = pop(shared, indices, want_count);
-        if (got_count != 0)
-            return got_count;
-    } while (aegis_i_load_slab_count(shared) != slab_count);
-    return 0;
+    bool clean;
+    size_t got_count = take_free(shared, indices, want_count, &clean);
+    while (got_count == 0) {
+        uint32_t watch = aegis_i_lock_free_watch(shared);
+        if (found_nothing(shared, indices, want_count, &clean, watch, &got_count))
+            break;
+    }
+    return got_count;
 }
 
 void aegis_i_lock_free_put(aegis_lock_free_pool_shared *shared, const uint32_t *indices,
@@ -236,6 +217,15 @@ uint32_t aegis_i_lock_free_claim(aegis_lock_free_pool_shared *shared, const void
         !aegis_i_cas(&shared->links[index], &out, AEGIS_POOL_LINK_PARKED, memory_order_relaxed,
                      memory_order_relaxed))
         return AEGIS_I_NO_INDEX;
+    /* A slab with a claimed block does not go. If the address is another one now, then the slab
+     * that was found has gone meanwhile: this is a wrong free, and the block claimed is another
+     * thread's.
+     */
+    if (index >= shared->slabs.grid.count &&
+        aegis_i_slabs_address(&shared->slabs, index) != (const unsigned char *)block) {
+        aegis_i_store(&shared->links[index], AEGIS_POOL_LINK_OUT, memory_order_relaxed);
+        return AEGIS_I_NO_INDEX;
+    }
     AEGIS_I_HIDE(block, shared->slabs.block_bytes);
     return index;
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What a lock-free pool does beside handing blocks out: it is made, finished, trimmed and counted.
+/* What a lock-free pool does beside handing blocks out: it is made, finished and counted.
  *
  * A pool with AEGIS_POOL_FIT_CACHES chooses its number of caches before it acquires anything. It
  * compares what pools with more or fewer caches would acquire with what the pool may spend
@@ -7,11 +7,11 @@
  * its room shrinks meanwhile. If a request is refused all the same, the pool asks for fewer caches
  * (acquire_slabs).
  *
- * Finishing and trimming have the pool to themselves: the caller has ordered all other calls before
- * them. So their loads and stores are relaxed. Only the source may use the pool meanwhile, in this
- * same thread. For that the pool is brought into a consistent state, without the slabs that go,
- * before the first slab goes back to the source. Counting may run at any time. It reads each word
- * on its own, so while other threads work its numbers need not fit each other. */
+ * Finishing has the pool to itself: the caller has ordered all other calls before it. So its loads
+ * and stores are relaxed. Only the source may use the pool meanwhile, in this same thread. For that
+ * the pool is brought into a consistent state, without slabs, before the first slab goes back to
+ * the source. Counting may run at any time. It reads each word on its own, so while other threads
+ * work its numbers need not fit each other. */
 #include "aegis_memory/lock_free_pool.h"
 #include "../base/harden.h"
 #include "../base/threads.h"
@@ -145,7 +145,12 @@ aegis_status aegis_lock_free_pool_init(aegis_lock_free_pool *pool,
     shared->slot_limit = (uint32_t)cache_count;
     shared->slabs = slabs;
     atomic_init(&shared->head, shared->nil);
+    atomic_init(&shared->aside, shared->nil);
+    atomic_init(&shared->fresh, UINT64_C(1) << shared->index_bits);
     atomic_init(&shared->slab_count, 1);
+    atomic_init(&shared->slab_end, 1);
+    atomic_init(&shared->block_count, slabs.step_count);
+    atomic_init(&shared->process, AEGIS_I_PROCESS());
     pool->shared = shared;
     pool->block_bytes = slabs.block_bytes;
     assert(aegis_i_lock_free_is_valid(shared));
@@ -162,17 +167,25 @@ static void count_links(const aegis_lock_free_pool_shared *shared, uint32_t from
     }
 }
 
-/* The same for all blocks that were ever handed out, and for the reserves. */
+/* The same for all blocks of the slabs held, except those that were not handed out yet. */
 static void count_all(const aegis_lock_free_pool_shared *shared, size_t *out_count,
                       size_t *parked_count) {
-    uint32_t fresh = aegis_i_load(&shared->fresh_count, memory_order_relaxed);
-    uint32_t step_count = shared->slabs.step_count;
-    uint32_t reserve_end = step_count + shared->reserve_count;
+    const aegis_pool_slabs *slabs = &shared->slabs;
+    uint64_t word = aegis_i_load(&shared->fresh, memory_order_relaxed);
+    uint32_t fresh = aegis_i_fresh_number(shared, word);
+    uint32_t fresh_end = fresh + aegis_i_fresh_left(shared, word);
     *out_count = *parked_count = 0;
-    count_links(shared, 0, fresh < step_count ? fresh : step_count, out_count, parked_count);
-    count_links(shared, step_count, reserve_end, out_count, parked_count);
-    if (fresh > step_count)
-        count_links(shared, reserve_end, fresh + shared->reserve_count, out_count, parked_count);
+    for (uint32_t slab = 0; slab < aegis_i_load(&shared->slab_end, memory_order_relaxed); slab++) {
+        uint32_t start = aegis_i_slab_start(slabs, slab);
+        uint32_t end = start + aegis_i_slab_blocks(slabs, slab);
+        if (!aegis_i_slab_is_held(slabs, slab))
+            continue;
+        if (fresh_end > fresh && fresh >= start && fresh < end) {
+            count_links(shared, start, fresh, out_count, parked_count);
+            start = fresh_end;
+        }
+        count_links(shared, start, end, out_count, parked_count);
+    }
 }
 
 /* The number of cache slots in a state. */
@@ -212,8 +225,11 @@ void aegis_lock_free_pool_abandon(aegis_lock_free_pool *pool) {
         return;
     /* The pool is empty before the first slab goes. Relaxed: this thread has the pool to itself. */
     aegis_i_store(&shared->head, shared->nil, memory_order_relaxed);
-    aegis_i_store(&shared->fresh_count, 0, memory_order_relaxed);
+    aegis_i_store(&shared->aside, shared->nil, memory_order_relaxed);
+    aegis_i_store(&shared->fresh, 0, memory_order_relaxed);
     aegis_i_store(&shared->slab_count, 0, memory_order_relaxed);
+    aegis_i_store(&shared->block_count, 0, memory_order_relaxed);
+    aegis_i_store(&shared->slab_end, 0, memory_order_relaxed);
     shared->slot_limit = 0;
     shared->reserve_count = 0;
     aegis_i_slabs_empty(&shared->slabs, &rest);
@@ -222,90 +238,33 @@ void aegis_lock_free_pool_abandon(aegis_lock_free_pool *pool) {
     memset(pool, 0, sizeof *pool);
 }
 
-static size_t peak(aegis_lock_free_pool_shared *shared) {
-    uint32_t fresh = aegis_i_load(&shared->fresh_count, memory_order_relaxed);
+size_t aegis_i_lock_free_peak(aegis_lock_free_pool_shared *shared) {
+    /* Blocks of the range and of the second stack are taken when no other is free. So all other
+     * blocks were out or in caches at one moment since the latest trim, or there were none of the
+     * others. While a trim holds blocks, this may count those too. */
+    size_t block_count = aegis_i_load(&shared->block_count, memory_order_relaxed);
+    int32_t aside_count = (int32_t)aegis_i_load(&shared->aside_count, memory_order_relaxed);
+    size_t left_count =
+        aegis_i_fresh_left(shared, aegis_i_load(&shared->fresh, memory_order_relaxed)) +
+        (aside_count > 0 ? (size_t)aside_count : 0);
     uint32_t used_slots = shared->slot_limit - count_slots(shared, AEGIS_I_SLOT_UNUSED);
-    return aegis_i_max(shared->old_peak, fresh + (size_t)used_slots * AEGIS_POOL_CACHE_BLOCKS);
-}
-
-/* Takes the blocks with an index of `limit` or more off the stack. They count as never handed out
- * from then on. */
-static void forget_blocks(aegis_lock_free_pool_shared *shared, uint32_t limit) {
-    uint64_t head = atomic_load_explicit(&shared->head, memory_order_relaxed);
-    uint64_t tag = (head >> shared->index_bits) + AEGIS_I_TAG_STEP;
-    uint32_t first = shared->nil;
-    uint32_t last = shared->nil;
-    for (uint32_t index = (uint32_t)head & shared->nil; index != shared->nil;) {
-        uint32_t below = atomic_load_explicit(&shared->links[index], memory_order_relaxed);
-        if (index < limit) {
-            if (last != shared->nil)
-                atomic_store_explicit(&shared->links[last], index, memory_order_relaxed);
-            else
-                first = index;
-            last = index;
-        }
-        index = below;
-    }
-    if (last != shared->nil)
-        atomic_store_explicit(&shared->links[last], shared->nil, memory_order_relaxed);
-    atomic_store_explicit(&shared->head, tag << shared->index_bits | first, memory_order_relaxed);
-    for (uint32_t index = limit; index < shared->slabs.index_limit; index++)
-        atomic_store_explicit(&shared->links[index], 0, memory_order_relaxed);
-}
-
-/* Condemns all slabs from number `slab_count` up. After it the pool is consistent without them. */
-static void condemn_from(aegis_lock_free_pool_shared *shared, uint32_t slab_count) {
-    uint32_t fresh = atomic_load_explicit(&shared->fresh_count, memory_order_relaxed);
-    uint32_t old_count = atomic_load_explicit(&shared->slab_count, memory_order_relaxed);
-    uint32_t promised_count = aegis_i_promised(shared, slab_count);
-    shared->old_peak = (uint32_t)peak(shared);
-    forget_blocks(shared, aegis_i_slab_start(&shared->slabs, slab_count));
-    atomic_store_explicit(&shared->fresh_count, fresh < promised_count ? fresh : promised_count,
-                          memory_order_relaxed);
-    atomic_store_explicit(&shared->slab_count, slab_count, memory_order_relaxed);
-    for (uint32_t slab = slab_count; slab < old_count; slab++)
-        aegis_i_slabs_condemn(&shared->slabs, slab);
-    aegis_i_slabs_reindex(&shared->slabs);
-}
-
-void aegis_lock_free_pool_trim(const aegis_lock_free_pool *pool, size_t keep_block_count) {
-    aegis_lock_free_pool_shared *shared = pool->shared;
-    aegis_pool_slabs *slabs = &shared->slabs;
-    uint32_t old_count = atomic_load_explicit(&shared->slab_count, memory_order_relaxed);
-    uint32_t slab_count = old_count;
-    while (slab_count > 1 && aegis_i_promised(shared, slab_count - 1) >= keep_block_count) {
-        uint32_t start = aegis_i_slab_start(slabs, slab_count - 1);
-        size_t out_count = 0, parked_count = 0;
-        count_links(shared, start, start + aegis_i_slab_blocks(slabs, slab_count - 1), &out_count,
-                    &parked_count);
-        if (out_count + parked_count != 0)
-            break;
-        slab_count--;
-    }
-    if (slab_count == old_count)
-        return;
-    condemn_from(shared, slab_count);
-    for (uint32_t slab = old_count; slab-- > slab_count;) {
-        uintptr_t entry = aegis_i_slabs_take_condemned(slabs, slab);
-        if (entry != 0)
-            aegis_i_slabs_release(slabs, slab, entry);
-    }
-    assert(aegis_i_lock_free_is_valid(shared));
+    size_t used_count = block_count > left_count ? block_count - left_count : 0;
+    used_count += (size_t)used_slots * AEGIS_POOL_CACHE_BLOCKS;
+    return aegis_i_max(aegis_i_load(&shared->old_peak, memory_order_relaxed), used_count);
 }
 
 size_t aegis_lock_free_pool_capacity(const aegis_lock_free_pool *pool) {
-    return aegis_i_promised(pool->shared, aegis_i_load_slab_count(pool->shared));
+    return aegis_i_load(&pool->shared->block_count, memory_order_relaxed);
 }
 
 void aegis_lock_free_pool_get_stats(const aegis_lock_free_pool *pool, aegis_pool_stats *stats) {
     aegis_lock_free_pool_shared *shared = pool->shared;
-    uint32_t slab_count = aegis_i_load_slab_count(shared);
     aegis_i_slabs_get_stats(&shared->slabs, stats);
     count_all(shared, &stats->in_use, &stats->parked);
-    stats->capacity = aegis_i_promised(shared, slab_count);
+    stats->capacity = aegis_lock_free_pool_capacity(pool);
     stats->available = stats->capacity > stats->in_use ? stats->capacity - stats->in_use : 0;
-    stats->peak_in_use = peak(shared);
-    stats->slab_count = slab_count;
+    stats->peak_in_use = aegis_i_lock_free_peak(shared);
+    stats->slab_count = aegis_i_load(&shared->slab_count, memory_order_relaxed);
     stats->max_cache_count = shared->slot_limit;
     stats->cache_reserve_bytes = count_cache_bytes(shared);
 }

@@ -1,19 +1,22 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The shared state of a lock-free pool, and the functions of it that the caches and the buffer pool
- * use. Not installed.
+/* The shared state of a lock-free pool, and the functions of it that its files, the caches and the
+ * buffer pool use. Not installed.
  *
  * Where a block is decides what its link says:
  *   on the stack          the index of the block below it, or `nil`
  *   out                   AEGIS_POOL_LINK_OUT
  *   in a cache, or being moved by the one thread that has claimed it
  *                         AEGIS_POOL_LINK_PARKED, or _PARKED_CLEAN when its bytes are zero
- *   never handed out      0, which counts as not out
+ *   held by a trim        AEGIS_I_LINK_HELD, or _HELD_ASIDE for a block from the second stack
+ *   not handed out since its slab was acquired, or its slab is not held
+ *                         0, which counts as not out
  */
 #ifndef AEGIS_MEMORY_I_POOL_LOCK_FREE_STATE_H
 #define AEGIS_MEMORY_I_POOL_LOCK_FREE_STATE_H
 
 #include "aegis_memory/lock_free_pool.h"
 #include "../base/atomics.h"
+#include "../base/threads.h"
 #include "slab.h"
 
 /* By how much a removal increases the tag. A model check sets it to 0 to show that the tag is
@@ -28,21 +31,42 @@
 #define AEGIS_I_SLOT_LIVE UINT32_C(1)
 #define AEGIS_I_SLOT_IDLE UINT32_C(2)
 
+#define AEGIS_I_LINK_HELD (UINT32_MAX - 3)
+#define AEGIS_I_LINK_HELD_ASIDE (UINT32_MAX - 4)
+
 struct aegis_lock_free_pool_shared {
-    /* Written by every operation. The low `index_bits` are the index of the top block, the bits
-     * above them are the tag. */
+    /* The stack of free blocks. Written by every operation. The low `index_bits` are the index of
+     * the top block or `nil`, the bits above them are the tag. */
     _Alignas(AEGIS_I_META_ALIGN) _Atomic uint64_t head;
-    /* How many blocks were ever handed out, without the reserves of caches. It never decreases,
-     * except by a trim. */
-    _Alignas(AEGIS_I_META_ALIGN) _Atomic uint32_t fresh_count;
-    /* The slabs in use; they are added in order. This and all that follows is rarely written. */
-    _Alignas(AEGIS_I_META_ALIGN) _Atomic uint32_t slab_count;
-    uint32_t index_bits;
+    /* The range of blocks that were not handed out since their slab was acquired, or what the pool
+     * grows by next. It is one word: a number of `index_bits`, a bit that says which (see
+     * aegis_i_fresh_ready), and a tag.
+     * - Ready: the number is the first block of the range, which reaches to the end of its slab.
+     * - Not ready: the number is the slab to be added next, or 0 if none is chosen yet. */
+    _Alignas(AEGIS_I_META_ALIGN) _Atomic uint64_t fresh;
+    /* The second stack: the blocks that aegis_lock_free_pool_trim_idle has set aside. */
+    AEGIS_I_ATOMIC_U64 aside;
+    /* How many blocks lie on it. A thread that takes some subtracts them later, so for a moment the
+     * count may be wrong, even below 0 (it wraps). */
+    _Atomic uint32_t aside_count;
+    /* The slabs in use, and their blocks without the reserves of caches. */
+    _Atomic uint32_t slab_count;
+    _Atomic uint32_t block_count;
+    /* One past the highest number that a slab has had. */
+    _Atomic uint32_t slab_end;
+    /* The gate: see lock_free_grow.c. */
+    _Atomic uint32_t growers;
+    _Atomic uint32_t trimmer;
+    _Atomic uint32_t trim_count;
+    /* The process that the gate belongs to: a word for aegis_i_process_claim. */
+    _Atomic uint32_t process;
+    /* The value of peak_in_use before the latest trim. */
+    _Atomic uint32_t old_peak;
+    /* All that follows is not written after the init. */
+    _Alignas(AEGIS_I_META_ALIGN) uint32_t index_bits;
     uint32_t nil;
     uint32_t reserve_count;
     uint32_t flags;
-    /* The value of peak_in_use before the latest trim. */
-    uint32_t old_peak;
     _Atomic uint32_t *links;
     uint32_t slot_limit;
     aegis_pool_slabs slabs;
@@ -53,18 +77,42 @@ static inline _Atomic uint32_t *aegis_i_slots(aegis_lock_free_pool_shared *share
     return (_Atomic uint32_t *)(void *)(shared + 1);
 }
 
-/* The number of blocks in the first `slab_count` slabs, without the reserves. */
-static inline uint32_t aegis_i_promised(const aegis_lock_free_pool_shared *shared,
-                                        uint32_t slab_count) {
-    uint32_t max_count = shared->slabs.index_limit - shared->reserve_count;
-    uint64_t block_count = (uint64_t)slab_count * shared->slabs.step_count;
-    return block_count < max_count ? (uint32_t)block_count : max_count;
+/* The most blocks that the pool can have, without the reserves. */
+static inline uint32_t aegis_i_max_blocks(const aegis_lock_free_pool_shared *shared) {
+    return shared->slabs.index_limit - shared->reserve_count;
 }
 
-static inline uint32_t aegis_i_load_slab_count(const aegis_lock_free_pool_shared *shared) {
-    /* Acquire pairs with the release in grow (lock_free.c): the directory's entries for the slabs
-     * counted are seen. */
-    return aegis_i_load(&shared->slab_count, memory_order_acquire);
+/* What the parts of `fresh` are: whether there is a range, the number, and the same word with the
+ * next tag, nothing ready and no slab chosen. */
+static inline bool aegis_i_fresh_ready(const aegis_lock_free_pool_shared *shared, uint64_t word) {
+    return (word >> shared->index_bits & 1) != 0;
+}
+
+static inline uint32_t aegis_i_fresh_number(const aegis_lock_free_pool_shared *shared,
+                                            uint64_t word) {
+    return (uint32_t)word & shared->nil;
+}
+
+static inline uint64_t aegis_i_fresh_next(const aegis_lock_free_pool_shared *shared,
+                                          uint64_t word) {
+    return ((word >> shared->index_bits >> 1) + 1) << 1 << shared->index_bits;
+}
+
+/* One past the last block of a slab that is handed out as a fresh one: in the first slab the
+ * reserves of caches follow. */
+static inline uint32_t aegis_i_fresh_end(const aegis_lock_free_pool_shared *shared, uint32_t slab) {
+    return slab == 0 ? shared->slabs.step_count
+                     : aegis_i_slab_start(&shared->slabs, slab) +
+                           aegis_i_slab_blocks(&shared->slabs, slab);
+}
+
+/* How many blocks are left in the range of a word. */
+static inline uint32_t aegis_i_fresh_left(const aegis_lock_free_pool_shared *shared,
+                                          uint64_t word) {
+    uint32_t index = aegis_i_fresh_number(shared, word);
+    if (!aegis_i_fresh_ready(shared, word))
+        return 0;
+    return aegis_i_fresh_end(shared, aegis_i_slab_of(&shared->slabs, index)) - index;
 }
 
 /* O(1) consistency of the fields that do not change, for asserts. */
@@ -78,6 +126,44 @@ AEGIS_I_HIDDEN size_t aegis_i_lock_free_take(aegis_lock_free_pool_shared *shared
  * the slabs held was free outside of caches. */
 AEGIS_I_HIDDEN size_t aegis_i_lock_free_take_held(aegis_lock_free_pool_shared *shared,
                                                   uint32_t *indices, size_t want_count);
+/* Puts a chain of blocks on a stack. The caller has set all links except that of the last block. */
+AEGIS_I_HIDDEN void aegis_i_lock_free_push(aegis_lock_free_pool_shared *shared,
+                                           _Atomic uint64_t *stack, uint32_t first, uint32_t last);
+/* Adds a slab, or completes the addition that another thread has begun. AEGIS_OK: the caller tries
+ * again to take a block. Any other status: `error` says why there is no slab. */
+AEGIS_I_HIDDEN aegis_status aegis_i_lock_free_grow(aegis_lock_free_pool_shared *shared,
+                                                   aegis_error *error);
+/* Waits until no trim holds blocks. Returns a number that changes before the next trim holds any.
+ */
+AEGIS_I_HIDDEN uint32_t aegis_i_lock_free_watch(aegis_lock_free_pool_shared *shared);
+/* Whether a trim has held blocks since `watch` was returned by aegis_i_lock_free_watch. */
+AEGIS_I_HIDDEN bool aegis_i_lock_free_trimmed_since(const aegis_lock_free_pool_shared *shared,
+                                                    uint32_t watch);
+/* Keeps growth out, or waits for no other trim and returns false. aegis_i_lock_free_end_trim lets
+ * growth in again. */
+AEGIS_I_HIDDEN bool aegis_i_lock_free_begin_trim(aegis_lock_free_pool_shared *shared);
+AEGIS_I_HIDDEN void aegis_i_lock_free_end_trim(aegis_lock_free_pool_shared *shared);
+
+/* What a trim gives back. */
+typedef struct aegis_i_trim {
+    /* A slab stays if the pool would have fewer blocks than this without it. */
+    size_t keep_block_count;
+    /* The trim stops when it gives back this many bytes or more. */
+    size_t want_bytes;
+    /* Only slabs all of whose blocks lie on the second stack go. The blocks of the other slabs of
+     * which no block is out or in a cache are set aside. */
+    bool idle;
+    /* Told of the blocks of each slab that goes, before the slab does. No other thread has any of
+     * them. NULL: not told. */
+    void (*forget)(void *context, uint32_t first_index, uint32_t block_count);
+    void *context;
+} aegis_i_trim;
+
+/* Gives slabs back. Returns how many bytes went back to the source. */
+AEGIS_I_HIDDEN size_t aegis_i_lock_free_trim(aegis_lock_free_pool_shared *shared,
+                                             const aegis_i_trim *wanted);
+/* The value of peak_in_use. */
+AEGIS_I_HIDDEN size_t aegis_i_lock_free_peak(aegis_lock_free_pool_shared *shared);
 /* Puts blocks that the caller has claimed on the stack. */
 AEGIS_I_HIDDEN void aegis_i_lock_free_put(aegis_lock_free_pool_shared *shared,
                                           const uint32_t *indices, size_t count);

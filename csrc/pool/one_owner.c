@@ -116,7 +116,7 @@ bool aegis_i_pool_revive(aegis_pool *pool) {
         continue;
     if (slab == 0)
         return false;
-    aegis_i_slabs_revive(&pool->slabs, slab);
+    (void)aegis_i_slabs_revive(&pool->slabs, slab);
     count_slab(pool, slab);
     return true;
 }
@@ -313,10 +313,8 @@ bool aegis_i_pool_condemn(aegis_pool *pool, size_t keep_block_count) {
         condemn_slab(pool, slab);
         condemned = true;
     }
-    if (condemned) {
+    if (condemned)
         drop_condemned_blocks(pool);
-        aegis_i_slabs_reindex(slabs);
-    }
     assert(aegis_i_pool_is_valid(pool));
     return condemned;
 }

@@ -22,12 +22,13 @@
  * 3. The table is open-addressed and has four places for each slab that it may hold (lay_out_meta),
  *    so at most half of it is in use.
  *
- * So a look-up is O(1) for any number of slabs, and an empty place ends it.
+ * So a look-up is O(1) for any number of slabs, and an empty place ends it. Places of entries that
+ * were removed do not end it. They are used again first, and each row of them ends with an entry
+ * that is in use (remove_window).
  *
  * All memory comes and goes through acquire and give_back below. The file is longer than 500 lines,
  * because a slab that is acquired, found and given back is one subject with one set of counters. */
 #include "slab.h"
-#include "../base/atomics.h"
 #include "../base/harden.h"
 
 /* Only statistics read the counters of growth, so these orders are all relaxed. */
@@ -114,8 +115,8 @@ static size_t slab_align(const aegis_pool_slabs *slabs) {
     return aegis_i_max(slabs->align_bytes, AEGIS_POOL_SLAB_ALIGN);
 }
 
-/* The size of a slab. It is never 0, because the stride is never 0. */
-static size_t slab_bytes(const aegis_pool_slabs *slabs, uint32_t slab) {
+size_t aegis_i_slab_bytes(const aegis_pool_slabs *slabs, uint32_t slab) {
+    /* The stride is never 0. */
     return aegis_i_slab_blocks(slabs, slab) * slabs->grid.stride_bytes;
 }
 
@@ -276,7 +277,7 @@ static aegis_status acquire_first(aegis_pool_slabs *slabs, size_t head_bytes, si
     if (status != AEGIS_OK) {
         aegis_i_error_whole(error, asked_bytes, 0);
         if (error->refused != NULL)
-            error->needed_bytes += slab_bytes(slabs, 0);
+            error->needed_bytes += aegis_i_slab_bytes(slabs, 0);
         return status;
     }
     uintptr_t entry = aegis_i_slabs_acquire(slabs, 0, error);
@@ -365,10 +366,9 @@ bool aegis_i_slabs_is_valid(const aegis_pool_slabs *slabs) {
 }
 
 uintptr_t aegis_i_slabs_entry(const aegis_pool_slabs *slabs, uint32_t slab) {
-    /* Acquire pairs with the release in aegis_i_slabs_install: what the source wrote into the slab
-     * is seen. */
-    uintptr_t entry =
-        aegis_i_load((const _Atomic uintptr_t *)&slabs->directory[slab], memory_order_acquire);
+    /* The acquire in aegis_i_slab_word pairs with the release in aegis_i_slabs_install: what the
+     * source wrote into the slab is seen. */
+    uintptr_t entry = aegis_i_slab_word(slabs, slab);
     return (entry & AEGIS_I_SLAB_CONDEMNED) == 0 ? entry : 0;
 }
 
@@ -393,6 +393,8 @@ uint32_t aegis_i_slabs_find(const aegis_pool_slabs *slabs, const void *block) {
             aegis_i_load((const _Atomic uint32_t *)&slabs->windows[at], memory_order_acquire);
         if (slab == 0)
             return AEGIS_I_NO_INDEX;
+        if (slab == AEGIS_I_WINDOW_REMOVED)
+            continue;
         uintptr_t entry = aegis_i_slabs_entry(slabs, slab);
         aegis_pool_grid grid = slabs->grid;
         grid.base = aegis_i_slab_base(entry);
@@ -418,7 +420,7 @@ unsigned char *aegis_i_slabs_address(const aegis_pool_slabs *slabs, size_t index
 
 uintptr_t aegis_i_slabs_acquire(aegis_pool_slabs *slabs, uint32_t slab, aegis_error *error) {
     bool zeroed;
-    size_t size_bytes = slab_bytes(slabs, slab);
+    size_t size_bytes = aegis_i_slab_bytes(slabs, slab);
     void *memory = acquire(slabs, size_bytes, slab_align(slabs), &zeroed, error);
     if (memory == NULL)
         return 0;
@@ -430,22 +432,51 @@ uintptr_t aegis_i_slabs_acquire(aegis_pool_slabs *slabs, uint32_t slab, aegis_er
 static void add_window(aegis_pool_slabs *slabs, uint32_t slab, uintptr_t window) {
     uint32_t at = window_slot(slabs, window);
     for (uint32_t i = 0; i <= slabs->window_mask; i++, at = (at + 1) & slabs->window_mask) {
-        uint32_t found = 0;
+        _Atomic uint32_t *place = (_Atomic uint32_t *)&slabs->windows[at];
+        uint32_t found = aegis_i_load(place, memory_order_relaxed);
         /* Release pairs with the acquire in aegis_i_slabs_find. */
-        if (aegis_i_cas((_Atomic uint32_t *)&slabs->windows[at], &found, slab, memory_order_release,
-                        memory_order_relaxed) ||
+        if (((found == 0 || found == AEGIS_I_WINDOW_REMOVED) &&
+             aegis_i_cas(place, &found, slab, memory_order_release, memory_order_relaxed)) ||
             found == slab)
             return;
     }
     assert(false && "the table has two places for each window of each slab held");
 }
 
+/* Removes a slab from under a window. No thread adds entries meanwhile, but threads look up. */
+static void remove_window(aegis_pool_slabs *slabs, uint32_t slab, uintptr_t window) {
+    _Atomic uint32_t *places = (_Atomic uint32_t *)slabs->windows;
+    uint32_t mask = slabs->window_mask;
+    uint32_t at = window_slot(slabs, window);
+    /* All relaxed: a look-up that finds the slab sees in the directory that it is condemned. */
+    for (uint32_t i = 0; i <= mask; i++, at = (at + 1) & mask) {
+        uint32_t found = aegis_i_load(&places[at], memory_order_relaxed);
+        if (found == 0)
+            return;
+        if (found != slab)
+            continue;
+        aegis_i_store(&places[at], AEGIS_I_WINDOW_REMOVED, memory_order_relaxed);
+        if (aegis_i_load(&places[(at + 1) & mask], memory_order_relaxed) != 0)
+            continue;
+        /* An empty place follows, so no search goes on from here. */
+        for (; aegis_i_load(&places[at], memory_order_relaxed) == AEGIS_I_WINDOW_REMOVED;
+             at = (at - 1) & mask)
+            aegis_i_store(&places[at], 0, memory_order_relaxed);
+        return;
+    }
+}
+
+/* Enters a slab under each window that it touches. */
 static void add_windows(aegis_pool_slabs *slabs, uint32_t slab, uintptr_t entry) {
     uintptr_t first = (uintptr_t)aegis_i_slab_base(entry);
-    uintptr_t last = first + (slab_bytes(slabs, slab) - 1);
+    uintptr_t last = first + (aegis_i_slab_bytes(slabs, slab) - 1);
     add_window(slabs, slab, first >> slabs->window_shift);
     if (last >> slabs->window_shift != first >> slabs->window_shift)
         add_window(slabs, slab, last >> slabs->window_shift);
+}
+
+void aegis_i_slabs_enter_windows(aegis_pool_slabs *slabs, uint32_t slab) {
+    add_windows(slabs, slab, aegis_i_slabs_entry(slabs, slab));
 }
 
 uintptr_t aegis_i_slabs_install(aegis_pool_slabs *slabs, uint32_t slab, uintptr_t entry) {
@@ -460,36 +491,49 @@ uintptr_t aegis_i_slabs_install(aegis_pool_slabs *slabs, uint32_t slab, uintptr_
 }
 
 void aegis_i_slabs_release(aegis_pool_slabs *slabs, uint32_t slab, uintptr_t entry) {
-    size_t size_bytes = slab_bytes(slabs, slab);
+    size_t size_bytes = aegis_i_slab_bytes(slabs, slab);
     AEGIS_I_SHOW_ZEROED(aegis_i_slab_base(entry), size_bytes);
     give_back(slabs, aegis_i_slab_base(entry), size_bytes, slab_align(slabs));
 }
 
 void aegis_i_slabs_condemn(aegis_pool_slabs *slabs, uint32_t slab) {
+    uintptr_t entry = slabs->directory[slab];
     assert(slab != 0 && aegis_i_slab_is_held(slabs, slab));
-    slabs->directory[slab] |= AEGIS_I_SLAB_CONDEMNED;
+    /* Release pairs with the acquire in aegis_i_slab_word: a thread that takes the slab back into
+     * use sees what was done with it before. */
+    aegis_i_store((_Atomic uintptr_t *)&slabs->directory[slab], entry | AEGIS_I_SLAB_CONDEMNED,
+                  memory_order_release);
+    uintptr_t first = (uintptr_t)aegis_i_slab_base(entry);
+    uintptr_t last = first + (aegis_i_slab_bytes(slabs, slab) - 1);
+    remove_window(slabs, slab, first >> slabs->window_shift);
+    if (last >> slabs->window_shift != first >> slabs->window_shift)
+        remove_window(slabs, slab, last >> slabs->window_shift);
 }
 
-void aegis_i_slabs_revive(aegis_pool_slabs *slabs, uint32_t slab) {
-    assert(aegis_i_slab_is_condemned(slabs, slab));
-    slabs->directory[slab] = (uintptr_t)aegis_i_slab_base(slabs->directory[slab]);
-    add_windows(slabs, slab, slabs->directory[slab]);
+bool aegis_i_slabs_revive(aegis_pool_slabs *slabs, uint32_t slab) {
+    uintptr_t found = aegis_i_slab_word(slabs, slab);
+    uintptr_t entry = (uintptr_t)aegis_i_slab_base(found);
+    /* Release pairs with the acquire in aegis_i_slab_word. */
+    if ((found & AEGIS_I_SLAB_CONDEMNED) == 0 ||
+        !aegis_i_cas((_Atomic uintptr_t *)&slabs->directory[slab], &found, entry,
+                     memory_order_release, memory_order_relaxed))
+        return false;
+    add_windows(slabs, slab, entry);
+    return true;
 }
 
 uintptr_t aegis_i_slabs_take_condemned(aegis_pool_slabs *slabs, uint32_t slab) {
     /* The source may have finished the pool meanwhile: then there is no directory. */
-    if (slab >= slabs->slab_limit || !aegis_i_slab_is_condemned(slabs, slab))
+    if (slab >= slabs->slab_limit)
         return 0;
-    uintptr_t entry = slabs->directory[slab];
-    slabs->directory[slab] = 0;
+    uintptr_t entry = aegis_i_slab_word(slabs, slab);
+    /* Release pairs with the acquire in aegis_i_slab_word: the thread that puts another slab here
+     * sees what was done with this one. */
+    if ((entry & AEGIS_I_SLAB_CONDEMNED) == 0 ||
+        !aegis_i_cas((_Atomic uintptr_t *)&slabs->directory[slab], &entry, 0, memory_order_release,
+                     memory_order_relaxed))
+        return 0;
     return entry;
-}
-
-void aegis_i_slabs_reindex(aegis_pool_slabs *slabs) {
-    memset(slabs->windows, 0, ((size_t)slabs->window_mask + 1) * sizeof *slabs->windows);
-    for (uint32_t slab = 1; slab < slabs->slab_limit; slab++)
-        if (aegis_i_slab_is_held(slabs, slab))
-            add_windows(slabs, slab, slabs->directory[slab]);
 }
 
 aegis_status aegis_i_slabs_get(const aegis_pool_slabs *slabs, size_t slab,
@@ -501,7 +545,7 @@ aegis_status aegis_i_slabs_get(const aegis_pool_slabs *slabs, size_t slab,
         return AEGIS_E_EXHAUSTED;
     memset(info, 0, sizeof *info);
     info->base = aegis_i_slab_base(entry);
-    info->size_bytes = slab_bytes(slabs, (uint32_t)slab);
+    info->size_bytes = aegis_i_slab_bytes(slabs, (uint32_t)slab);
     info->first_index = aegis_i_slab_start(slabs, (uint32_t)slab);
     info->block_count = aegis_i_slab_blocks(slabs, (uint32_t)slab);
     return AEGIS_OK;

@@ -5,15 +5,22 @@
  * Invariants:
  * 1. Indices are dense: slab 0 has those from 0 to grid.count - 1, and each further slab has the
  *    next `step_count` (aegis_i_slab_start, aegis_i_slab_blocks).
- * 2. Entries of the directory and of the window table are read and written atomically. While other
- *    threads look up, an entry changes only from 0 to its value (aegis_i_slabs_install and
- *    add_window), and the directory's entry of a slab comes before its entries in the table. So a
- *    lock-free pool may add slabs while other threads look up.
- * 3. A slab is condemned, taken out of the directory or taken back into use only under exclusive
- *    access (aegis_i_slabs_condemn, aegis_i_slabs_take_condemned, aegis_i_slabs_revive).
- * 4. A slab that is to go back is condemned first. Its entry stays in the directory, but no look-up
+ * 2. Entries of the directory and of the window table are read and written atomically, because
+ * other threads may look up at any time. A look-up compares addresses, and touches no slab.
+ * 3. A slab's entry in the directory comes before its entries in the table (aegis_i_slabs_install,
+ *    aegis_i_slabs_revive), and no block of it is handed out before both are there.
+ * 4. A search in the table ends at an empty place. An entry that is removed leaves
+ *    AEGIS_I_WINDOW_REMOVED, which does not end a search. It becomes an empty place only if the
+ *    place behind it is empty (remove_window). So each entry is found as long as it is there.
+ * 5. Entries are added by several threads at once, or removed by one, and never both at the same
+ *    time (the callers: a lock, or the gate of lock_free_grow.c). So while entries are added no
+ *    place becomes free, and all threads that add the same entry find it in the same place
+ *    (add_window).
+ * 6. A slab that is to go back is condemned first. Its entry stays in the directory, but no look-up
  *    sees it (aegis_i_slabs_entry), and no other slab gets its number. Only when all slabs that are
  *    to go are condemned does the first one leave the directory and go back to the source.
+ * 7. Of several threads that take a condemned slab out of the directory or back into use, one
+ *    succeeds (the compare-and-swaps in aegis_i_slabs_take_condemned and aegis_i_slabs_revive).
  *
  * So the source, which may use the pool while it takes a slab back, finds a consistent pool without
  * the condemned slabs. If such a use makes the pool grow and the number of a condemned slab is
@@ -23,6 +30,7 @@
 
 #include "aegis_memory/pool.h"
 #include "../acquire.h"
+#include "../base/atomics.h"
 #include "../base/error_record.h"
 
 /* The index that a look-up returns when it finds no block. */
@@ -40,6 +48,8 @@
 /* A directory entry is the address of a slab. Its bit 0 says that the source had zeroed the slab;
  * this bit says that the slab is condemned. */
 #define AEGIS_I_SLAB_CONDEMNED ((uintptr_t)2)
+/* What an entry of the window table is after its slab was condemned. No slab has this number. */
+#define AEGIS_I_WINDOW_REMOVED UINT32_MAX
 
 /* Acquires the side memory and the first slab.
  * - reserve_count: blocks of the first slab beyond options->block_count.
@@ -82,19 +92,22 @@ AEGIS_I_HIDDEN uintptr_t aegis_i_slabs_acquire(aegis_pool_slabs *slabs, uint32_t
  * Several threads may install at once, and one may complete what another has begun. */
 AEGIS_I_HIDDEN uintptr_t aegis_i_slabs_install(aegis_pool_slabs *slabs, uint32_t slab,
                                                uintptr_t entry);
+/* Completes what another thread has begun to install: enters the slab, which is held, in the window
+ * table. */
+AEGIS_I_HIDDEN void aegis_i_slabs_enter_windows(aegis_pool_slabs *slabs, uint32_t slab);
 /* Gives back the memory of an entry that is not installed, or not any more. */
 AEGIS_I_HIDDEN void aegis_i_slabs_release(aegis_pool_slabs *slabs, uint32_t slab, uintptr_t entry);
-/* Condemns a slab, which is not the first one. Exclusive access only. aegis_i_slabs_reindex must
- * follow before the next look-up, because one entry cannot be deleted from the open-addressed
- * window table. */
+/* Condemns a slab, which is not the first one, and removes it from the window table. Other threads
+ * may look up, but none installs or revives a slab meanwhile. */
 AEGIS_I_HIDDEN void aegis_i_slabs_condemn(aegis_pool_slabs *slabs, uint32_t slab);
-/* Takes a condemned slab back into use. Its bytes count as not zeroed. Exclusive access only. */
-AEGIS_I_HIDDEN void aegis_i_slabs_revive(aegis_pool_slabs *slabs, uint32_t slab);
+/* Takes a slab back into use, if it is condemned. Its bytes count as not zeroed. False: it is not
+ * condemned, or not any more. */
+AEGIS_I_HIDDEN bool aegis_i_slabs_revive(aegis_pool_slabs *slabs, uint32_t slab);
 /* If the slab is condemned, takes it out of the directory and returns its entry, for
  * aegis_i_slabs_release. Otherwise returns 0. */
 AEGIS_I_HIDDEN uintptr_t aegis_i_slabs_take_condemned(aegis_pool_slabs *slabs, uint32_t slab);
-/* Fills the window table anew, with the slabs held. Exclusive access only. */
-AEGIS_I_HIDDEN void aegis_i_slabs_reindex(aegis_pool_slabs *slabs);
+/* The size of a slab. It is never 0. */
+AEGIS_I_HIDDEN size_t aegis_i_slab_bytes(const aegis_pool_slabs *slabs, uint32_t slab);
 /* Says where a slab is and what it holds: the body of the public get_slab functions. */
 AEGIS_I_HIDDEN aegis_status aegis_i_slabs_get(const aegis_pool_slabs *slabs, size_t slab,
                                               aegis_pool_slab_info *info);
@@ -137,14 +150,22 @@ static inline uint32_t aegis_i_slab_blocks(const aegis_pool_slabs *slabs, uint32
     return left_count < slabs->step_count ? left_count : slabs->step_count;
 }
 
-/* Whether a slab is condemned. Exclusive access only. */
-static inline bool aegis_i_slab_is_condemned(const aegis_pool_slabs *slabs, uint32_t slab) {
-    return (slabs->directory[slab] & AEGIS_I_SLAB_CONDEMNED) != 0;
+/* What the directory has for a slab, condemned or not. */
+static inline uintptr_t aegis_i_slab_word(const aegis_pool_slabs *slabs, uint32_t slab) {
+    /* Acquire pairs with the release of the thread that changed it (aegis_i_slabs_install,
+     * _condemn, _revive and _take_condemned). */
+    return aegis_i_load((const _Atomic uintptr_t *)&slabs->directory[slab], memory_order_acquire);
 }
 
-/* Whether a slab is held and not condemned. Exclusive access only. */
+/* Whether a slab is condemned. */
+static inline bool aegis_i_slab_is_condemned(const aegis_pool_slabs *slabs, uint32_t slab) {
+    return (aegis_i_slab_word(slabs, slab) & AEGIS_I_SLAB_CONDEMNED) != 0;
+}
+
+/* Whether a slab is held and not condemned. */
 static inline bool aegis_i_slab_is_held(const aegis_pool_slabs *slabs, uint32_t slab) {
-    return slabs->directory[slab] != 0 && !aegis_i_slab_is_condemned(slabs, slab);
+    uintptr_t word = aegis_i_slab_word(slabs, slab);
+    return word != 0 && (word & AEGIS_I_SLAB_CONDEMNED) == 0;
 }
 
 /* Whether the slab of an entry was zeroed by the source. */

@@ -14,7 +14,8 @@
  *  allocates or frees a block makes progress. This holds for all code of this library. The
  *  source, which growth calls, may lock. Threads that find the pool empty at the same time may
  *  each acquire a slab. All of them except one release theirs again. The source must accept
- *  calls from all threads that use the pool.
+ *  calls from all threads that use the pool. There is one more exception: a request that finds
+ *  no block free waits for a trim that is sorting the free blocks. No free waits.
  *
  *  A cache (aegis_pool_cache) is an explicit handle of one thread. It holds a magazine of up to
  *  AEGIS_POOL_CACHE_BLOCKS free blocks in front of the stack. A full cache moves the older half
@@ -40,7 +41,8 @@
  *
  *  After a fork the pool works in the child process, wherever other threads were stopped. Blocks
  *  that these threads had out or in their caches stay out there. So do the few blocks that they
- *  were allocating or freeing. A cache works in the child if its thread was not inside a call on
+ *  were allocating or freeing, and the free blocks that a trim of such a thread was sorting. A
+ *  cache works in the child if its thread was not inside a call on
  *  it.
  *
  *  The struct is a handle: all shared state lies elsewhere. The handle and a cache may be moved
@@ -248,12 +250,15 @@ AEGIS_API bool aegis_lock_free_pool_owns(const aegis_lock_free_pool *pool, const
 AEGIS_API aegis_status aegis_lock_free_pool_get_slab(const aegis_lock_free_pool *pool, size_t slab,
                                                      aegis_pool_slab_info *info);
 
-/** Releases slabs, starting with the last one, and stops at a slab that has a block out or in a
- *  cache. The first slab stays.
+/** Releases slabs, starting with the last one. A slab stays if one of its blocks is out or in a
+ *  cache. The first slab always stays. The budget is credited before the call returns.
  *  @param keep_block_count  a slab stays if the pool would have fewer blocks than this without
  *                           it.
- *  Threads:                 one, while no other uses the pool or a cache of it.
- *  Cost:                    O(blocks).
+ *  Threads:                 any thread, while others use the pool and its caches. Of several
+ *                           trims at a time, those that find another one sorting do nothing.
+ *  Cost:                    O(blocks of the slabs held), and one release for each slab that
+ *                           goes. The free blocks are sorted first: during that time a request
+ *                           that finds no other block free waits. The source is called after.
  */
 AEGIS_API void aegis_lock_free_pool_trim(const aegis_lock_free_pool *pool, size_t keep_block_count);
 
@@ -270,6 +275,14 @@ AEGIS_API void aegis_lock_free_pool_trim(const aegis_lock_free_pool *pool, size_
  */
 AEGIS_API aegis_status aegis_lock_free_pool_move_budget(const aegis_lock_free_pool *pool,
                                                         aegis_budget *budget, aegis_error *error);
+/** Releases the slabs of which no block has been out or in a cache since the latest call, as
+ *  aegis_lock_free_pool_trim does. A server that calls it every minute decays to what it needs.
+ *  The first slab stays. The blocks of slabs that are not used are set aside: they are handed
+ *  out only when no other block is free. So a slab that is not needed stays idle, and the next
+ *  call releases it.
+ *  Threads, Cost:  as for aegis_lock_free_pool_trim.
+ */
+AEGIS_API void aegis_lock_free_pool_trim_idle(const aegis_lock_free_pool *pool);
 
 /** Returns how many blocks the slabs held now have, without the reserves for caches.
  *  @return   as `capacity` of aegis_pool_stats.
@@ -282,7 +295,8 @@ AEGIS_API size_t aegis_lock_free_pool_capacity(const aegis_lock_free_pool *pool)
  *  the pool; otherwise each block is counted as it was at some moment during the call.
  *  @param stats  overwritten.
  *  Threads:      any thread.
- *  Cost:         O(blocks ever handed out): 4 bytes are read for each.
+ *  Cost:         O(blocks of the slabs held): 4 bytes are read for each that was handed out
+ *                since its slab was acquired.
  */
 AEGIS_API void aegis_lock_free_pool_get_stats(const aegis_lock_free_pool *pool,
                                               aegis_pool_stats *stats);

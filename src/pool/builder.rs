@@ -41,7 +41,7 @@ pub trait Make: Source + Sized {
     fn figures(&self, key: Key) -> PoolStats;
 
     /// Releases empty slabs to the source.
-    fn shrink(&mut self, key: Key, keep_blocks: usize);
+    fn shrink(&self, key: Key, keep_blocks: usize);
 
     /// Moves the pool to another budget.
     fn relocate(&mut self, key: Key, budget: Option<&MemoryBudget>) -> Result<(), AllocError>;

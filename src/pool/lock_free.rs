@@ -86,11 +86,28 @@ impl LockFreePool {
         unsafe { PoolStats::read(|stats| ffi::aegis_lock_free_pool_get_stats(&self.raw, stats)) }
     }
 
-    /// Releases slabs to the source, from the last one on, until it meets a slab with a block out
-    /// (owned, leaked or forgotten). The first slab stays, and so does every slab that is needed to
-    /// keep `keep_blocks` blocks in all.
-    pub fn trim(&mut self, keep_blocks: usize) {
-        // SAFETY: because of `&mut self`, no other thread uses the pool or a cache of it.
+    /// Releases slabs that have no block out (owned, leaked or forgotten) and none in a cache to the
+    /// source, the last slab first. The first slab stays, and so does every slab that is needed to
+    /// keep `keep_blocks` blocks in all. The budget is credited before the call returns.
+    ///
+    /// Other threads may take blocks and give them back meanwhile. The trim first sorts the free
+    /// blocks. During that time a thread that finds no other block free waits. Of several trims at a
+    /// time, those that find another one sorting do nothing.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use aegis_memory::pool::LockFreePool;
+    ///
+    /// let pool = LockFreePool::builder().block_size(4096).blocks(16).max_blocks(64).build()?;
+    /// let burst: Vec<_> = (0..64).map_while(|_| pool.alloc().ok()).collect();
+    /// drop(burst);
+    /// pool.trim(32);
+    /// assert_eq!(pool.capacity(), 32);
+    /// # Ok::<(), aegis_memory::AllocError>(())
+    /// ```
+    pub fn trim(&self, keep_blocks: usize) {
+        // SAFETY: any thread may call it, and it leaves slabs with blocks out or in caches alone.
         unwind::call(|| unsafe { ffi::aegis_lock_free_pool_trim(&self.raw, keep_blocks) });
     }
 
@@ -99,6 +116,16 @@ impl LockFreePool {
         (&mut) self => &self.raw,
         "all memory of the pool"
     );
+    /// Releases slabs of which no block has been out or in a cache since the latest call, as
+    /// [`trim`](Self::trim) does. A server that calls it every minute decays to what it needs. The
+    /// first slab stays.
+    ///
+    /// The blocks of slabs that are not used are set aside: they are handed out only when no other
+    /// block is free. So a slab that is not needed stays idle, and the next call releases it.
+    pub fn trim_idle(&self) {
+        // SAFETY: as for `trim`.
+        unwind::call(|| unsafe { ffi::aegis_lock_free_pool_trim_idle(&self.raw) });
+    }
 
     /// The C struct, so that C code can take blocks from the pool, on any thread. The pointer is
     /// valid until the pool is moved or dropped.
@@ -125,8 +152,8 @@ impl LockFreePool {
     ///
     /// # Safety
     ///
-    /// - `raw` points to a pool made by `aegis_lock_free_pool_init`. The pool is not moved, trimmed
-    ///   or finished while `'a` lasts, and its source may be used from any thread.
+    /// - `raw` points to a pool made by `aegis_lock_free_pool_init`. The pool is not moved or
+    ///   finished while `'a` lasts, and its source may be used from any thread.
     /// - C code frees no block that Rust has out.
     pub unsafe fn borrow_raw<'a>(raw: *const ffi::aegis_lock_free_pool) -> &'a Self {
         // SAFETY: `LockFreePool` is a transparent wrapper, and the caller guarantees the rest.
@@ -190,7 +217,7 @@ impl Make for LockFreePool {
         self.stats()
     }
 
-    fn shrink(&mut self, _: Key, keep_blocks: usize) {
+    fn shrink(&self, _: Key, keep_blocks: usize) {
         self.trim(keep_blocks);
     }
 

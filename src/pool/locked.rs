@@ -206,7 +206,7 @@ impl Make for LockedPool {
         self.stats()
     }
 
-    fn shrink(&mut self, _: Key, keep_blocks: usize) {
+    fn shrink(&self, _: Key, keep_blocks: usize) {
         self.trim(keep_blocks);
     }
 

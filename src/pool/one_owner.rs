@@ -261,7 +261,7 @@ impl Make for Pool {
         self.stats()
     }
 
-    fn shrink(&mut self, _: Key, keep_blocks: usize) {
+    fn shrink(&self, _: Key, keep_blocks: usize) {
         self.trim(keep_blocks);
     }
 

@@ -117,7 +117,7 @@ impl<T, P: PoolKind> TypedPool<T, P> {
     }
 
     /// Releases slabs without values to the source, as `trim` of the pool does.
-    pub fn trim(&mut self, keep_blocks: usize) {
+    pub fn trim(&self, keep_blocks: usize) {
         self.pool.shrink(KEY, keep_blocks);
     }
 
@@ -142,6 +142,14 @@ impl<T, P: PoolKind> TypedPool<T, P> {
         budget: impl Into<Option<&'b MemoryBudget>>,
     ) -> Result<(), AllocError> {
         self.pool.relocate(KEY, budget.into())
+    }
+}
+
+impl<T> TypedPool<T, super::LockFreePool> {
+    /// Releases slabs that have had no value since the latest call, as
+    /// [`LockFreePool::trim_idle`] does.
+    pub fn trim_idle(&self) {
+        self.pool.trim_idle();
     }
 }
 
