@@ -1584,6 +1584,12 @@ extern "C" {
     ) -> usize;
 }
 extern "C" {
+    pub fn aegis_buffer_pool_trim(pool: *const aegis_buffer_pool, keep_count: usize);
+}
+extern "C" {
+    pub fn aegis_buffer_pool_trim_idle(pool: *const aegis_buffer_pool);
+}
+extern "C" {
     pub fn aegis_buffer_pool_get_stats(
         pool: *const aegis_buffer_pool,
         stats: *mut aegis_buffer_pool_stats,

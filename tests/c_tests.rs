@@ -81,6 +81,7 @@ c_tests! {
     buffer_pool_fork_test
     buffer_pool_stress_test
     buffer_pool_test
+    buffer_pool_trim_test
     buffer_pool_wait_test
     buffer_retained_test
     buffer_test

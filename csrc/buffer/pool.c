@@ -358,7 +358,9 @@ static void get_class_stats(const aegis_i_buffer_class *home, aegis_buffer_class
     stats->buffer_bytes = home->buffer_bytes;
     stats->capacity = aegis_lock_free_pool_capacity(&home->pool);
     stats->max_capacity = home->max_count;
-    for (size_t i = 0; i < stats->capacity; i++) {
+    /* The slabs held need not be the first ones. */
+    size_t end = aegis_i_lock_free_index_end(home->pool.shared);
+    for (size_t i = 0; i < end; i++) {
         const size_t *references = &home->slots[i].owner.references;
         stats->in_use +=
             aegis_i_load((const _Atomic size_t *)references, memory_order_relaxed) != 0;

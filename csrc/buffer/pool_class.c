@@ -293,20 +293,24 @@ static uint32_t take_growing(aegis_i_buffer_class *home, aegis_error *error) {
 }
 
 uint32_t aegis_i_buffer_class_take(aegis_i_buffer_class *home, aegis_error *error) {
+    aegis_lock_free_pool_shared *blocks = home->pool.shared;
     uint32_t index = take_near(home);
-    while (index == AEGIS_I_NO_INDEX) {
-        bool full_grown = is_full_grown(home);
-        index = aegis_i_buffer_class_search(home);
-        if (index != AEGIS_I_NO_INDEX)
-            break;
-        if (full_grown) {
-            aegis_i_slabs_exhausted(&home->pool.shared->slabs, error, home->max_count,
-                                    home->max_count);
+    if (index != AEGIS_I_NO_INDEX)
+        return index;
+    /* Since `watch` no slab has gone, unless there was a trim. So a class that had all its slabs
+     * after that still has them after the search. */
+    uint32_t watch = aegis_i_lock_free_watch(blocks);
+    bool full_grown = is_full_grown(home);
+    while ((index = aegis_i_buffer_class_search(home)) == AEGIS_I_NO_INDEX) {
+        if (full_grown && !aegis_i_lock_free_trimmed_since(blocks, watch)) {
+            aegis_i_slabs_exhausted(&blocks->slabs, error, home->max_count, home->max_count);
             break;
         }
+        watch = aegis_i_lock_free_watch(blocks);
         index = take_growing(home, error);
-        if (index == AEGIS_I_NO_INDEX && error->status != AEGIS_E_EXHAUSTED)
+        if (index != AEGIS_I_NO_INDEX || error->status != AEGIS_E_EXHAUSTED)
             break;
+        full_grown = true;
     }
     return index;
 }
@@ -387,6 +391,19 @@ void aegis_i_buffer_pool_wake(aegis_buffer_pool_shared *shared) {
     (void)aegis_i_mutex_lock(&shared->mutex);
     aegis_i_condition_broadcast(&shared->came_home);
     aegis_i_mutex_unlock(&shared->mutex);
+}
+
+void aegis_i_buffer_class_bring_home(aegis_i_buffer_class *home) {
+    for (uint32_t i = 0; i <= home->stripe_mask; i++) {
+        aegis_i_stripe *stripe = shared_stripe(home, i);
+        take_flag(stripe);
+        move_home(home, stripe, aegis_i_load(&stripe->count, memory_order_relaxed));
+    }
+    /* Relaxed: the flags order it. */
+    if (aegis_i_load(&home->private_state, memory_order_relaxed) != AEGIS_I_PRIVATE_CLOSED)
+        close_private(home);
+    for (uint32_t i = 0; i <= home->stripe_mask; i++)
+        leave_shared(shared_stripe(home, i));
 }
 
 size_t aegis_i_buffer_class_close(aegis_i_buffer_class *home) {

@@ -17,10 +17,13 @@
  *     (aegis_i_stripe_enter_private).
  *  3. A block moves between a stripe and its home only by a thread that is inside the stripe
  *     (take_near) or has closed it (move_home).
- *  4. Only two calls wait for a stripe: a search (aegis_i_buffer_class_search) and the end of a
- *     class (aegis_i_buffer_class_close). Every other call tries its stripe once (enter).
- *  5. These two calls take the flags of the shared stripes in ascending order and keep them. So
- *     two such calls cannot deadlock.
+ *  4. Only three calls wait for a stripe: a search (aegis_i_buffer_class_search), a trim
+ *     (aegis_i_buffer_class_bring_home), and the end of a class (aegis_i_buffer_class_close). Every
+ *     other call tries its stripe once (enter).
+ *  5. These calls take the flags of the shared stripes in ascending order and keep them. So two
+ * such calls cannot deadlock. A search may wait for a trim of the lock-free pool while it holds
+ * flags (aegis_i_lock_free_watch). That trim takes no flag: aegis_i_buffer_class_bring_home has
+ * left all stripes before.
  *  6. Only a thread that holds all flags closes private stripes (close_private). It stores
  *     AEGIS_I_STRIPE_CLOSED in each of them, makes all threads execute a memory barrier, waits for
  *     the threads that are inside (wait_for_thread), and moves the cached blocks home.
@@ -173,10 +176,11 @@ typedef struct aegis_i_stripe {
 
 typedef struct aegis_i_buffer_class aegis_i_buffer_class;
 
-/* The header of a block. All fields except `references` are set when the block first leaves its
- * home (count_live). */
+/* The header of a block. All fields except `references` are set when the block leaves its home for
+ * the first time since its slab was acquired (count_live). */
 typedef struct aegis_i_buffer_slot {
     _Alignas(AEGIS_I_SLOT_BYTES) aegis_buffer_owner owner;
+    /* NULL: the fields that are set when the block leaves its home are not set. */
     aegis_i_buffer_class *home;
 } aegis_i_buffer_slot;
 
@@ -257,6 +261,16 @@ AEGIS_I_HIDDEN uint32_t aegis_i_buffer_class_take(aegis_i_buffer_class *home, ae
 AEGIS_I_HIDDEN uint32_t aegis_i_buffer_class_search(aegis_i_buffer_class *home);
 /* Whether the threads that wait are woken whenever a block becomes free that a search can find. */
 AEGIS_I_HIDDEN bool aegis_i_buffer_class_wakes(const aegis_i_buffer_class *home);
+/* Moves all cached blocks home, except those in marked stripes. Threads may cache others meanwhile.
+ */
+AEGIS_I_HIDDEN void aegis_i_buffer_class_bring_home(aegis_i_buffer_class *home);
+/* Gives slabs without a block out back to the source, those of the largest class first, until that
+ * makes `want_bytes` or more, or no more slab can go. The first slab of each class stays. Returns
+ * how many bytes went back. The budget is credited before it returns. It may be called on any
+ * thread that is not inside a stripe, also while the source or the budget is being asked for a
+ * slab. The caller holds a handle. This is what a budget's reclaimer calls. */
+AEGIS_I_HIDDEN size_t aegis_i_buffer_pool_give_back(aegis_buffer_pool_shared *shared,
+                                                    size_t want_bytes);
 /* Keeps all threads out of the stripes for good, and moves the cached blocks home. Returns how many
  * blocks stay in stripes whose own threads may be inside (see 8 above). */
 AEGIS_I_HIDDEN size_t aegis_i_buffer_class_close(aegis_i_buffer_class *home);

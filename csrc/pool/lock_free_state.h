@@ -82,6 +82,15 @@ static inline uint32_t aegis_i_max_blocks(const aegis_lock_free_pool_shared *sha
     return shared->slabs.index_limit - shared->reserve_count;
 }
 
+/* One past the highest index that a block of the pool has had. */
+static inline uint32_t aegis_i_lock_free_index_end(const aegis_lock_free_pool_shared *shared) {
+    uint32_t slab_end = aegis_i_load(&shared->slab_end, memory_order_relaxed);
+    if (slab_end == 0)
+        return 0;
+    return aegis_i_slab_start(&shared->slabs, slab_end - 1) +
+           aegis_i_slab_blocks(&shared->slabs, slab_end - 1);
+}
+
 /* What the parts of `fresh` are: whether there is a range, the number, and the same word with the
  * next tag, nothing ready and no slab chosen. */
 static inline bool aegis_i_fresh_ready(const aegis_lock_free_pool_shared *shared, uint64_t word) {

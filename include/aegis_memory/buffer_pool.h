@@ -37,6 +37,10 @@
  *  doing. The buffers that they had out, or were moving between a stripe and the pool behind,
  *  are not free there, and keep the pool. The child forgets the threads that waited.
  *
+ *  A pool grows when it needs more buffers, and gives slabs back when it is told to
+ *  (aegis_buffer_pool_trim, aegis_buffer_pool_trim_idle). No slab goes while one of its buffers
+ *  is out. The first slab of each class stays as long as the pool.
+ *
  *  The policy of a pool says what a get does when all buffers are out. It fails, takes a buffer
  *  from the C heap (charged to the same budget), or waits for a time. A thread that waits is
  *  woken when a buffer becomes free. Waiting threads are served in no particular order. While a
@@ -240,8 +244,9 @@ AEGIS_API aegis_status aegis_buffer_pool_id_of(const aegis_buffer_pool *pool,
 
 /** Lists the pool's blocks, whether they are out or not, to register them with the kernel (for
  *  instance as registered buffers of io_uring). Every block that the pool may grow to has a
- *  place, class after class. A block that is not made yet has a NULL base and no length. Places
- *  never change.
+ *  place, class after class. A block that is not made yet, or whose slab went back, has a NULL
+ *  base and no length. Places never change. When a slab comes back, its blocks may lie at other
+ *  addresses.
  *  @param iovecs  room for `count` entries; NULL if `count` is 0.
  *  @return        how many places there are; entries beyond `count` are not written.
  *  Threads:       any thread.
@@ -249,6 +254,29 @@ AEGIS_API aegis_status aegis_buffer_pool_id_of(const aegis_buffer_pool *pool,
  */
 AEGIS_API size_t aegis_buffer_pool_iovecs(const aegis_buffer_pool *pool, aegis_iovec *iovecs,
                                           size_t count);
+
+/** Gives slabs back to the source, of each class those of which no buffer is out, the last one
+ *  first. Buffers that are cached in stripes are not out: they are brought home before. The
+ *  first slab of each class stays. The budget is credited before the call returns.
+ *  @param keep_count  a slab stays if its class would have fewer buffers than this without it.
+ *  Threads:           any thread, while others take and release buffers. Of several trims of one
+ *                     class at a time, those that find another one sorting do nothing.
+ *  Cost:              O(buffers made) for each class that has grown, a system call, and one
+ *                     release for each slab that goes. The free buffers are sorted first: during
+ *                     that time a get that finds no other buffer free waits. The source is
+ *                     called after. For a while the threads do without stripes of their own, as
+ *                     after a search.
+ */
+AEGIS_API void aegis_buffer_pool_trim(const aegis_buffer_pool *pool, size_t keep_count);
+
+/** Gives the slabs back that were not used since the latest call, as aegis_buffer_pool_trim
+ *  does. A server that calls it every minute decays to what it needs. A slab was used if one of
+ *  its buffers was out, or was moved to a stripe. The buffers of slabs that are not used are set
+ *  aside: they are taken only when the pool behind the stripes has no others. So a slab that is
+ *  not needed stays idle, and the next call gives it back.
+ *  Threads, Cost:  as for aegis_buffer_pool_trim.
+ */
+AEGIS_API void aegis_buffer_pool_trim_idle(const aegis_buffer_pool *pool);
 
 /** Reports the pool's statistics. They are exact when no other thread uses the pool; otherwise
  *  each buffer is counted as it was at some moment during the call.

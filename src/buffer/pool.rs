@@ -64,9 +64,10 @@ unsafe impl Sync for BufferPool {}
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
 pub struct IoBlock {
-    /// Address of the first byte; null for a block that is not made yet.
+    /// Address of the first byte; null for a block that is not made yet, or whose slab was given
+    /// back.
     pub base: *mut u8,
-    /// Size in bytes; 0 for a block that is not made yet.
+    /// Size in bytes; 0 for such a block.
     pub len: usize,
 }
 
@@ -192,6 +193,45 @@ impl BufferPool {
         // SAFETY: there is room for `count` entries.
         unsafe { ffi::aegis_buffer_pool_iovecs(&self.raw, table.as_mut_ptr(), count) };
         table.iter().map(|raw| IoBlock { base: raw.base.cast(), len: raw.length }).collect()
+    }
+
+    /// Gives slabs of which no buffer is out back to the source, of each class the last slab first.
+    /// Buffers that are cached in stripes do not keep their slabs. The first slab of each class stays,
+    /// and so does every slab that the class needs to keep `keep_buffers` buffers. The budget is
+    /// credited before the call returns.
+    ///
+    /// Other threads may take buffers and drop them meanwhile. The trim first sorts the free buffers.
+    /// During that time a thread that finds no other buffer free waits. Of several trims at a time,
+    /// those that find another one sorting do nothing. For a while after a trim, threads do without
+    /// stripes of their own, so a pool should not be trimmed all the time.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use aegis_memory::buffer::BufferPool;
+    ///
+    /// let pool = BufferPool::builder().class_growing(4096, 16, 256).build()?;
+    /// let burst: Vec<_> = (0..256).map_while(|_| pool.get(4096).ok()).collect();
+    /// drop(burst);
+    /// pool.trim(64);
+    /// assert_eq!(pool.stats().classes[0].capacity, 64);
+    /// # Ok::<(), aegis_memory::AllocError>(())
+    /// ```
+    pub fn trim(&self, keep_buffers: usize) {
+        // SAFETY: any thread may call it, and it leaves slabs with buffers out alone.
+        unwind::call(|| unsafe { ffi::aegis_buffer_pool_trim(&self.raw, keep_buffers) });
+    }
+
+    /// Gives slabs back that were not used since the latest call, as [`trim`](Self::trim) does. A
+    /// server that calls it every minute decays to what it needs. A slab was used if one of its
+    /// buffers was out, or was moved to a thread's stripe.
+    ///
+    /// The buffers of slabs that are not used are set aside: they are taken only when the pool behind
+    /// the stripes has no others. So a slab that is not needed stays idle, and the next call gives it
+    /// back.
+    pub fn trim_idle(&self) {
+        // SAFETY: as for `trim`.
+        unwind::call(|| unsafe { ffi::aegis_buffer_pool_trim_idle(&self.raw) });
     }
 
     /// The pool's statistics. They are exact while no other thread uses the pool. Else each buffer

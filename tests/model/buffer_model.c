@@ -48,6 +48,50 @@ static void thread_growth(int number) {
     get_and_put(number);
 }
 
+/* Trim: one thread trims a pool that has grown, whose blocks are cached in stripes or at home. The
+ * others take and release a block each. There are as many blocks, so no request is refused. */
+static void begin_trim(void) {
+    make(1, 2);
+    writers[0] = get(0);
+    writers[1] = get(1);
+    put(&writers[0]);
+    put(&writers[1]);
+}
+
+static void thread_trim(int number) {
+    if (number == 1)
+        aegis_buffer_pool_trim(&pools[number], 0);
+    else
+        get_and_put(number);
+}
+
+/* The same, and the threads wait for a block without a time limit. */
+static void begin_trim_wait(void) {
+    begin_trim();
+    late_count = 0;
+}
+
+static void thread_trim_wait(int number) {
+    aegis_buffer_mut writer;
+    if (number == 1) {
+        aegis_buffer_pool_trim_idle(&pools[number]);
+        aegis_buffer_pool_trim_idle(&pools[number]);
+        return;
+    }
+    MODEL_CHECK(try_get(number, FOREVER, &writer) == AEGIS_OK);
+    put(&writer);
+}
+
+/* Demands that the pool, without a block out, gives back all that it had acquired later. */
+static void end_trim(void) {
+    aegis_buffer_pool_stats stats;
+    aegis_buffer_pool_trim(&pools[0], 0);
+    aegis_buffer_pool_get_stats(&pools[0], &stats);
+    MODEL_CHECK(stats.classes[0].capacity == 1 && stats.classes[0].in_use == 0);
+    MODEL_CHECK(stats.reserved_bytes == live_bytes);
+    drain(2);
+}
+
 /* Hand-over: each thread releases a block that another thread has taken, and takes one again. */
 static void begin_hand_over(void) {
     make(3, 0);
@@ -207,6 +251,8 @@ int main(void) {
         {"three of three", begin_three, thread_three, end_three, 3, 2},
         {"parked", begin_parked, thread_parked, end_four, 3, 2},
         {"growth", begin_growth, thread_growth, end_three, 3, 2},
+        {"trim", begin_trim, thread_trim, end_trim, 3, 2},
+        {"trim and wait", begin_trim_wait, thread_trim_wait, end_trim, 3, 2},
         {"hand-over", begin_hand_over, thread_hand_over, end_three, 3, 2},
         {"end", begin_end, thread_end, check_gone, 3, 2},
         {"full end", begin_full_end, thread_full_end, check_gone, 3, 2},
