@@ -829,6 +829,9 @@ extern "C" {
     ) -> aegis_status;
 }
 extern "C" {
+    pub fn aegis_arena_recycler_trim_idle(recycler: *const aegis_arena_recycler);
+}
+extern "C" {
     pub fn aegis_arena_recycler_get_stats(
         recycler: *const aegis_arena_recycler,
         stats: *mut aegis_arena_recycler_stats,

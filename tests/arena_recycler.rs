@@ -268,3 +268,23 @@ fn future_that_owns_a_guard_and_its_values_moves_between_threads_when_suspended(
     drop(cancelled);
     assert_eq!((recycler.stats().out_count, recycler.stats().idle_count), (0, 1));
 }
+
+#[test]
+fn stock_decays_to_what_is_needed() {
+    let budget = MemoryBudget::new("requests", usize::MAX);
+    let builder = ArenaRecycler::builder().capacity(1024).max_idle(32).keep_bytes(4096);
+    let recycler = builder.budget(&budget).build().unwrap();
+    let mut used = usize::MAX;
+    for (load, left) in [(32, 32), (32, 32), (10, 10), (10, 10), (1, 1), (0, 0)] {
+        for _ in 0..3 {
+            let arenas: Vec<_> = (0..load).map(|_| recycler.get()).collect();
+            arenas.iter().for_each(|arena| arena.alloc(100)[0] = 1);
+        }
+        recycler.trim_idle();
+        let stats = recycler.stats();
+        assert_eq!((stats.idle_count, stats.out_count), (left, 0));
+        assert!(budget.used() <= used);
+        used = budget.used();
+    }
+    assert_eq!((budget.used(), recycler.stats().made_count), (0, 32));
+}

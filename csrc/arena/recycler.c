@@ -4,8 +4,8 @@
  *
  * Invariants:
  * 1. The first `stats.idle_count` arenas of the stack are idle and belong to the recycler. The
- *    stack and the statistics change only under the lock (aegis_arena_recycler_get, _put and
- *    _trim).
+ *    stack and the statistics change only under the lock (aegis_arena_recycler_get, _put,
+ *    _trim and _trim_idle).
  * 2. Arenas are made, reset, trimmed and finished while the lock is free, by the thread that has
  *    the arena. So the source and the other functions of the user may use the recycler.
  * 3. `stats.out_count` counts the arenas that are out. aegis_arena_recycler_get counts an arena
@@ -16,7 +16,11 @@
  * (aegis_arena_recycler_put), and a move of the recycler moves the whole stack at once (look,
  * leave). The budget changes only under the lock. A thread that makes an arena keeps a reference
  * meanwhile.
- * 5. Each arena has a copy of the source without `close` (aegis_arena_recycler_init). The recycler
+ * 5. The lowest `unused_count` arenas of the stack were not handed out since the latest call of
+ *    aegis_arena_recycler_trim_idle. The lowest `doomed_count` of these are about to be finished.
+ * An arena leaves the stack on top, which lowers both counts if need be (take_top), or at the
+ * bottom (aegis_arena_recycler_trim_idle). So nothing is written when an arena is put back.
+ * 6. Each arena has a copy of the source without `close` (aegis_arena_recycler_init). The recycler
  *    closes the source once (aegis_arena_recycler_fini).
  *
  * So no two threads have one arena: the section under the lock that copies an arena out of the
@@ -29,10 +33,15 @@
 
 #include <stdlib.h>
 
+/* How many arenas aegis_arena_recycler_trim_idle holds on the machine stack. */
+#define BATCH ((size_t)8)
+
 struct aegis_arena_recycler_shared {
     aegis_i_mutex lock;
     /* Changed and read only under the lock. */
     aegis_arena_recycler_stats stats;
+    size_t unused_count;
+    size_t doomed_count;
     /* The budget in them changes only under the lock. The other fields, and those that follow, do
      * not change after the init. */
     aegis_arena_options options;
@@ -121,6 +130,14 @@ aegis_status aegis_arena_recycler_fini(aegis_arena_recycler *recycler) {
     return AEGIS_OK;
 }
 
+/* Takes the top arena out of the stack, which is not empty. The caller has locked it. */
+static aegis_arena take_top(aegis_arena_recycler_shared *shared) {
+    size_t left_count = --shared->stats.idle_count;
+    shared->unused_count = aegis_i_min(shared->unused_count, left_count);
+    shared->doomed_count = aegis_i_min(shared->doomed_count, left_count);
+    return stock(shared)[left_count];
+}
+
 /* Reports that no more arenas can be counted, or that the stock is lost in this process. */
 static aegis_status refuse(aegis_arena *arena, aegis_status status, aegis_error *error) {
     memset(arena, 0, sizeof *arena);
@@ -143,7 +160,7 @@ aegis_status aegis_arena_recycler_get(const aegis_arena_recycler *recycler, aegi
     }
     bool found = shared->stats.idle_count != 0;
     if (found) {
-        *arena = stock(shared)[--shared->stats.idle_count];
+        *arena = take_top(shared);
         shared->stats.reused_count++;
     } else {
         shared->stats.made_count++;
@@ -264,12 +281,41 @@ void aegis_arena_recycler_trim(const aegis_arena_recycler *recycler, size_t keep
             return;
         bool some = shared->stats.idle_count > keep_count;
         if (some)
-            surplus = stock(shared)[--shared->stats.idle_count];
+            surplus = take_top(shared);
         aegis_i_mutex_unlock(&shared->lock);
         if (!some)
             return;
         aegis_arena_fini(&surplus);
     }
+}
+
+/* Takes up to `most_count` of the arenas that are to be finished out of the stack. */
+static size_t take_doomed(aegis_arena_recycler_shared *shared, aegis_arena *arenas,
+                          size_t most_count) {
+    if (!aegis_i_mutex_lock(&shared->lock))
+        return 0;
+    size_t count = aegis_i_min(shared->doomed_count, most_count);
+    memcpy(arenas, stock(shared), count * sizeof *arenas);
+    shared->stats.idle_count -= count;
+    shared->unused_count -= count;
+    shared->doomed_count -= count;
+    memmove(stock(shared), stock(shared) + count, shared->stats.idle_count * sizeof *arenas);
+    aegis_i_mutex_unlock(&shared->lock);
+    return count;
+}
+
+void aegis_arena_recycler_trim_idle(const aegis_arena_recycler *recycler) {
+    aegis_arena_recycler_shared *shared = recycler->shared;
+    aegis_arena surplus[BATCH];
+    size_t count;
+    if (!aegis_i_mutex_lock(&shared->lock))
+        return;
+    shared->doomed_count = shared->unused_count;
+    shared->unused_count = shared->stats.idle_count;
+    aegis_i_mutex_unlock(&shared->lock);
+    while ((count = take_doomed(shared, surplus, BATCH)) != 0)
+        while (count-- > 0)
+            aegis_arena_fini(&surplus[count]);
 }
 
 void aegis_arena_recycler_get_stats(const aegis_arena_recycler *recycler,

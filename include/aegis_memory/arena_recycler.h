@@ -133,6 +133,14 @@ AEGIS_API void aegis_arena_recycler_trim(const aegis_arena_recycler *recycler, s
  */
 AEGIS_API aegis_status aegis_arena_recycler_move_budget(const aegis_arena_recycler *recycler,
                                                         aegis_budget *budget, aegis_error *error);
+/** Finishes the arenas in stock that were not handed out since the latest call. A server that
+ *  calls it every minute decays to the arenas that it needs. The arenas' memory goes back to the
+ *  source, and the budget is credited, before the call returns.
+ *  Threads:  any thread.
+ *  Cost:     O(blocks) while the lock is not held. Under the lock, the stock is moved up once for
+ *            each 8 arenas that are finished.
+ */
+AEGIS_API void aegis_arena_recycler_trim_idle(const aegis_arena_recycler *recycler);
 
 /** Reports the recycler's statistics, all of the same moment.
  *  @param stats  overwritten.

@@ -178,6 +178,13 @@ impl ArenaRecycler {
          recycler keeps alive each budget that it was charged to. Arenas that are out stay charged \
          as they are, and move when they come back."
     );
+    /// Finishes the arenas in the stock that were not handed out since the latest call. A server that
+    /// calls it every minute decays to the arenas that it needs. The budget is credited before the
+    /// call returns.
+    pub fn trim_idle(&self) {
+        // SAFETY: any thread may call this.
+        unwind::call(|| unsafe { ffi::aegis_arena_recycler_trim_idle(&self.raw) });
+    }
 
     /// The statistics of the recycler, all read at the same moment.
     pub fn stats(&self) -> RecyclerStats {

@@ -135,6 +135,37 @@ static void impossible_options_are_refused(void) {
     CHECK(recycler.shared == NULL);
 }
 
+static size_t used_of(const aegis_budget *budget) {
+    aegis_budget_figures figures;
+    aegis_budget_get_figures(budget, &figures);
+    return figures.used_bytes;
+}
+
+static void stock_decays_to_what_is_needed(void) {
+    aegis_budget *budget = aegis_budget_new("requests", SIZE_MAX, NULL);
+    aegis_arena_recycler recycler = recycler_of(40, SIZE_MAX, NULL, budget);
+    aegis_arena arenas[40];
+    static const size_t loads[] = {40, 40, 23, 23, 3, 3, 0, 0};
+    static const size_t left[] = {40, 40, 23, 23, 3, 3, 0, 0};
+    size_t one_bytes = 0;
+    for (size_t i = 0; i < sizeof loads / sizeof *loads; i++) {
+        for (int round = 0; round < 3; round++) {
+            for (size_t j = 0; j < loads[i]; j++)
+                CHECK(aegis_arena_recycler_get(&recycler, &arenas[j], NULL) == AEGIS_OK);
+            for (size_t j = 0; j < loads[i]; j++)
+                aegis_arena_recycler_put(&recycler, &arenas[j]);
+        }
+        if (i == 0)
+            one_bytes = used_of(budget) / 40;
+        aegis_arena_recycler_trim_idle(&recycler);
+        CHECK_SIZE(recycler_stats(&recycler).idle_count, left[i]);
+        CHECK_SIZE(used_of(budget), left[i] * one_bytes);
+    }
+    CHECK_SIZE(recycler_stats(&recycler).made_count, 40);
+    CHECK(aegis_arena_recycler_fini(&recycler) == AEGIS_OK);
+    aegis_budget_destroy(budget);
+}
+
 static aegis_arena_recycler shared;
 static atomic_size_t failure_count;
 
@@ -155,6 +186,8 @@ static void *work(void *context) {
         if (!is_filled(p, mark, 700))
             atomic_fetch_add(&failure_count, 1);
         aegis_arena_recycler_put(&shared, &arena);
+        if (i % 16 == mark % 16)
+            aegis_arena_recycler_trim_idle(&shared);
     }
     return NULL;
 }
@@ -180,6 +213,7 @@ int main(void) {
     RUN(recycled_arena_does_not_grow_from_where_it_was);
     RUN(stock_is_bounded);
     RUN(refusal_says_why_and_counts_nothing);
+    RUN(stock_decays_to_what_is_needed);
     RUN(impossible_options_are_refused);
     RUN(threads_have_an_arena_each);
     return check_finish();

@@ -13,6 +13,7 @@
 #define aegis_arena_recycler_get counted_recycler_get
 #define aegis_arena_recycler_put counted_recycler_put
 #define aegis_arena_recycler_trim counted_recycler_trim
+#define aegis_arena_recycler_trim_idle counted_recycler_trim_idle
 #define aegis_arena_recycler_get_stats counted_recycler_get_stats
 #include "../../csrc/arena/recycler.c"
 
