@@ -170,8 +170,9 @@ static bool found_nothing(aegis_lock_free_pool_shared *shared, uint32_t *indices
            !aegis_i_lock_free_trimmed_since(shared, watch);
 }
 
-size_t aegis_i_lock_free_take(aegis_lock_free_pool_shared *shared, uint32_t *indices,
-                              size_t want_count, bool *clean, aegis_error *error) {
+/* Takes blocks when the stack was empty. */
+static AEGIS_I_COLD size_t take_slow(aegis_lock_free_pool_shared *shared, uint32_t *indices,
+                                     size_t want_count, bool *clean, aegis_error *error) {
     size_t got_count = take_free(shared, indices, want_count, clean);
     while (got_count == 0) {
         aegis_error failed;
@@ -185,6 +186,13 @@ size_t aegis_i_lock_free_take(aegis_lock_free_pool_shared *shared, uint32_t *ind
         }
     }
     return got_count;
+}
+
+size_t aegis_i_lock_free_take(aegis_lock_free_pool_shared *shared, uint32_t *indices,
+                              size_t want_count, bool *clean, aegis_error *error) {
+    size_t got_count = pop(shared, &shared->head, indices, want_count);
+    *clean = false;
+    return got_count != 0 ? got_count : take_slow(shared, indices, want_count, clean, error);
 }
 
 size_t aegis_i_lock_free_take_held(aegis_lock_free_pool_shared *shared, uint32_t *indices,
@@ -208,6 +216,17 @@ void aegis_i_lock_free_put(aegis_lock_free_pool_shared *shared, const uint32_t *
     push(shared, indices[0], indices[count - 1]);
 }
 
+/* Whether a claimed block of a later slab is the one at the address. If not, gives the claim up. A
+ * slab with a claimed block does not go. So if the address is another one now, the slab that was
+ * found has gone before the claim: this is a wrong free, and the block is another thread's. */
+static AEGIS_I_COLD bool is_there(aegis_lock_free_pool_shared *shared, uint32_t index,
+                                  const void *block) {
+    if (aegis_i_slabs_address(&shared->slabs, index) == (const unsigned char *)block)
+        return true;
+    aegis_i_store(&shared->links[index], AEGIS_POOL_LINK_OUT, memory_order_relaxed);
+    return false;
+}
+
 uint32_t aegis_i_lock_free_claim(aegis_lock_free_pool_shared *shared, const void *block) {
     uint32_t index = aegis_i_slabs_find(&shared->slabs, block);
     uint32_t out = AEGIS_POOL_LINK_OUT;
@@ -217,15 +236,8 @@ uint32_t aegis_i_lock_free_claim(aegis_lock_free_pool_shared *shared, const void
         !aegis_i_cas(&shared->links[index], &out, AEGIS_POOL_LINK_PARKED, memory_order_relaxed,
                      memory_order_relaxed))
         return AEGIS_I_NO_INDEX;
-    /* A slab with a claimed block does not go. If the address is another one now, then the slab
-     * that was found has gone meanwhile: this is a wrong free, and the block claimed is another
-     * thread's.
-     */
-    if (index >= shared->slabs.grid.count &&
-        aegis_i_slabs_address(&shared->slabs, index) != (const unsigned char *)block) {
-        aegis_i_store(&shared->links[index], AEGIS_POOL_LINK_OUT, memory_order_relaxed);
+    if (AEGIS_UNLIKELY(index >= shared->slabs.grid.count) && !is_there(shared, index, block))
         return AEGIS_I_NO_INDEX;
-    }
     AEGIS_I_HIDE(block, shared->slabs.block_bytes);
     return index;
 }
