@@ -7,7 +7,8 @@
  * Invariants:
  * 1. Each change of `fresh` is a compare-and-swap. It gives the word the next tag, except that a
  *    taking which leaves some of the range only moves the number up (take_fresh in lock_free.c). So
- *    no value comes twice, and a compare-and-swap that succeeds has missed no change.
+ *    no value comes twice before the tag has come round, and a compare-and-swap that succeeds has
+ *    missed no change.
  * 2. A slab is installed only as the target, by a thread in the gate, while `fresh` names it
  *    (install). A word that names a target changes only when the target is in the directory and in
  *    the window table (advance).

@@ -497,7 +497,7 @@ void aegis_i_slabs_release(aegis_pool_slabs *slabs, uint32_t slab, uintptr_t ent
 }
 
 void aegis_i_slabs_condemn(aegis_pool_slabs *slabs, uint32_t slab) {
-    uintptr_t entry = slabs->directory[slab];
+    uintptr_t entry = aegis_i_slab_word(slabs, slab);
     assert(slab != 0 && aegis_i_slab_is_held(slabs, slab));
     /* Release pairs with the acquire in aegis_i_slab_word: a thread that takes the slab back into
      * use sees what was done with it before. */

@@ -158,7 +158,8 @@ typedef struct aegis_pool_stats {
     size_t in_use;
     /** Blocks that can be allocated without growth: capacity - in_use, or 0. */
     size_t available;
-    /** The largest value in_use has had. For a pool with caches, blocks in caches count too. */
+    /** The largest value in_use has had. For a pool with caches, blocks in caches count too. In a
+     *  lock-free pool, so do the free blocks that a trim was sorting while a block was taken. */
     size_t peak_in_use;
     /** Free blocks that are in caches. */
     size_t parked;

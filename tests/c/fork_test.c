@@ -30,6 +30,7 @@ static aegis_budget *budget;
 static aegis_budget *kept_child;
 static aegis_locked_pool locked_pool;
 static aegis_lock_free_pool lock_free_pool;
+static aegis_lock_free_pool trimmed_pool;
 static aegis_locked_arena locked_arena;
 static aegis_lock_free_arena lock_free_arena;
 static aegis_arena_recycler recycler;
@@ -44,6 +45,8 @@ static void make_all(void) {
     aegis_lock_free_pool_options shared_blocks = lock_free_options(64, 8, 1024, THREADS + 2, NULL);
     shared_blocks.blocks.budget = kept_child;
     CHECK(aegis_lock_free_pool_init(&lock_free_pool, &shared_blocks) == AEGIS_OK);
+    shared_blocks = lock_free_options(64, 2, 64, 0, NULL);
+    CHECK(aegis_lock_free_pool_init(&trimmed_pool, &shared_blocks) == AEGIS_OK);
     aegis_arena_options arena;
     memset(&arena, 0, sizeof arena);
     CHECK(aegis_locked_arena_init(&locked_arena, &arena, NULL) == AEGIS_OK);
@@ -58,6 +61,7 @@ static void make_all(void) {
 }
 
 static void finish_all(void) {
+    CHECK(aegis_lock_free_pool_fini(&trimmed_pool) == AEGIS_OK);
     CHECK(aegis_locked_pool_fini(&locked_pool) == AEGIS_OK);
     CHECK(aegis_lock_free_pool_fini(&lock_free_pool) == AEGIS_OK);
     aegis_locked_arena_fini(&locked_arena);
@@ -86,6 +90,12 @@ static void *hammer(void *argument) {
             (void)aegis_locked_pool_free(&locked_pool, block);
         if (random_below(&seed, 8) == 0)
             aegis_locked_pool_trim(&locked_pool, 0);
+        count = aegis_lock_free_pool_alloc_n(&trimmed_pool, blocks, 8, NULL);
+        (void)aegis_lock_free_pool_free_n(&trimmed_pool, blocks, count);
+        if (random_below(&seed, 2) == 0)
+            aegis_lock_free_pool_trim(&trimmed_pool, 0);
+        else
+            aegis_lock_free_pool_trim_idle(&trimmed_pool);
         void *memory = aegis_locked_arena_alloc(&locked_arena, 24, NULL);
         if (memory != NULL)
             aegis_locked_arena_free_last(&locked_arena, memory, 24);
@@ -295,6 +305,27 @@ static void use_lock_free_forms(void) {
     CHECK(aegis_lock_free_arena_alloc(&lock_free_arena, 100, &error) != NULL);
 }
 
+/* Blocks that a trim of the parent held may be lost, and those that other threads had are. The
+ * child's own trims end, and no block is handed out twice. */
+static void use_trimmed_pool(void) {
+    void *blocks[64];
+    aegis_error error;
+    for (int round = 0; round < 3; round++) {
+        size_t count = aegis_lock_free_pool_alloc_n(&trimmed_pool, blocks, 64, &error);
+        CHECK(count == 64 || error.status == AEGIS_E_EXHAUSTED);
+        for (size_t i = 0; i < count; i++) {
+            memset(blocks[i], (int)i, 64);
+            for (size_t j = 0; j < i; j++)
+                CHECK(blocks[i] != blocks[j]);
+        }
+        for (size_t i = 0; i < count; i++)
+            CHECK(is_filled(blocks[i], (unsigned char)i, 64));
+        CHECK(aegis_lock_free_pool_free_n(&trimmed_pool, blocks, count) == AEGIS_OK);
+        aegis_lock_free_pool_trim(&trimmed_pool, 0);
+        aegis_lock_free_pool_trim_idle(&trimmed_pool);
+    }
+}
+
 static void *use_locked_pool_with_others(void *lost_count) {
     aegis_error error;
     for (size_t i = 0; i < 20; i++) {
@@ -322,6 +353,7 @@ static void use_locked_pool_by_threads(void) {
 
 static void use_all(void) {
     use_lock_free_forms();
+    use_trimmed_pool();
     use_budget();
     use_locked_arena();
     use_recycler();

@@ -82,7 +82,10 @@ static aegis_status lock_free_free(void *block) {
     return aegis_lock_free_pool_free(&lock_free, block);
 }
 static void lock_free_trim(size_t keep_block_count) {
-    aegis_lock_free_pool_trim(&lock_free, keep_block_count);
+    if (keep_block_count % 4 == 1)
+        aegis_lock_free_pool_trim_idle(&lock_free);
+    else
+        aegis_lock_free_pool_trim(&lock_free, keep_block_count);
 }
 static bool lock_free_owns(const void *block) {
     return aegis_lock_free_pool_owns(&lock_free, block);
