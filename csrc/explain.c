@@ -126,14 +126,14 @@ static void explain_argument(aegis_i_text *text, const aegis_error *error) {
     case AEGIS_WHAT_SCOPE:
         aegis_i_text_add(text, "still in use: a scope is open on the arena");
         break;
+    case AEGIS_WHAT_USED_BUDGET:
+        aegis_i_text_add(text, "still in use: the budget has children or bytes in use");
+        break;
     case AEGIS_WHAT_SHARE:
         explain_share(text, error);
         break;
     default:
-        if (error->status == AEGIS_E_BUSY && error->what == AEGIS_WHAT_POLICY)
-            aegis_i_text_add(text, "still in use: the budget has children or bytes in use");
-        else if (error->what < sizeof counted / sizeof counted[0] &&
-                 counted[error->what].before != NULL)
+        if (error->what < sizeof counted / sizeof counted[0] && counted[error->what].before != NULL)
             explain_number(text, error);
         else
             aegis_i_text_add(text, "%s", aegis_status_message(error->status));

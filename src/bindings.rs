@@ -21,6 +21,7 @@ pub const AEGIS_REFUSED_LIMIT: u32 = 0;
 pub const AEGIS_REFUSED_SHARE: u32 = 1;
 pub const AEGIS_REFUSED_QUEUE: u32 = 2;
 pub const AEGIS_REFUSED_NESTED: u32 = 3;
+pub const AEGIS_REFUSED_GUARANTEE: u32 = 4;
 pub const AEGIS_WHAT_BYTES: u32 = 0;
 pub const AEGIS_WHAT_ALIGN: u32 = 1;
 pub const AEGIS_WHAT_BLOCKS: u32 = 2;
@@ -44,6 +45,7 @@ pub const AEGIS_WHAT_LEVELS: u32 = 19;
 pub const AEGIS_WHAT_GUARANTEE: u32 = 21;
 pub const AEGIS_WHAT_WEIGHT: u32 = 22;
 pub const AEGIS_WHAT_SHARE: u32 = 20;
+pub const AEGIS_WHAT_USED_BUDGET: u32 = 23;
 pub const AEGIS_BUILD_DEBUG: u32 = 1;
 pub const AEGIS_BUILD_ASAN: u32 = 2;
 pub const AEGIS_BUILD_VALGRIND: u32 = 4;
@@ -159,6 +161,7 @@ pub struct aegis_budget_refusal {
     pub direct_bytes: usize,
     pub consumer_count: usize,
     pub consumers: [aegis_budget_figures; 3usize],
+    pub reason: u32,
 }
 pub type aegis_budget_pressure_fn = ::core::option::Option<
     unsafe extern "C" fn(
@@ -837,6 +840,16 @@ extern "C" {
         stats: *mut aegis_arena_recycler_stats,
     );
 }
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct aegis_budget_terms {
+    pub guaranteed_bytes: usize,
+    pub share_bytes: usize,
+    pub waiting_count: usize,
+    pub weight: u32,
+    pub policy: u32,
+    pub closed: u32,
+}
 pub type aegis_budget_reclaim_fn = ::core::option::Option<
     unsafe extern "C" fn(context: *mut ::core::ffi::c_void, wanted_bytes: usize) -> usize,
 >;
@@ -860,6 +873,9 @@ extern "C" {
 }
 extern "C" {
     pub fn aegis_budget_reclaimer_remove(reclaimer: *mut aegis_budget_reclaimer);
+}
+extern "C" {
+    pub fn aegis_budget_reclaimer_keep(reclaimer: *mut aegis_budget_reclaimer);
 }
 extern "C" {
     pub fn aegis_budget_charge_timeout(
@@ -913,6 +929,12 @@ extern "C" {
         policy: u32,
         error: *mut aegis_error,
     ) -> aegis_status;
+}
+extern "C" {
+    pub fn aegis_budget_get_terms(
+        budget: *mut aegis_budget,
+        terms: *mut aegis_budget_terms,
+    );
 }
 extern "C" {
     pub fn aegis_budget_of_system(

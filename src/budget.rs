@@ -27,7 +27,7 @@ mod reserve_async;
 mod system;
 mod tree;
 
-pub use crate::error::{BudgetName, BudgetRefusal, BudgetStats};
+pub use crate::error::{BudgetName, BudgetRefusal, BudgetStats, RefusalReason};
 pub(crate) use moving::{move_methods, move_object};
 pub use reservation::Reservation;
 pub use reserve_async::ReserveAsync;

@@ -15,5 +15,5 @@ pub use alloc_error::AllocError;
 pub use budget_name::BudgetName;
 pub(crate) use budget_name::{c_name, write_lossy};
 pub use budget_stats::BudgetStats;
-pub use refusal::BudgetRefusal;
+pub use refusal::{BudgetRefusal, RefusalReason};
 pub use what::What;

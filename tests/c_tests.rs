@@ -67,6 +67,7 @@ c_tests! {
     base_test
     budget_move_test
     budget_pressure_test
+    budget_reason_test
     budget_sum_test
     budget_system_test
     budget_test

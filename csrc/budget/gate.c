@@ -216,6 +216,10 @@ size_t aegis_i_gate_cap(const aegis_budget *budget, bool *is_share) {
     return aegis_i_min(share_bytes, limit_bytes);
 }
 
+static bool has_room(size_t limit_bytes, size_t kept_bytes, size_t take_bytes) {
+    return take_bytes <= limit_bytes && kept_bytes <= limit_bytes - take_bytes;
+}
+
 /* Whether a gated budget accepts a charge of `take_bytes` to its total. If not, `why` says why. */
 static bool fits(aegis_budget *budget, size_t take_bytes, const aegis_i_budget_waiter *self,
                  aegis_i_refusal *why) {
@@ -230,8 +234,15 @@ static bool fits(aegis_budget *budget, size_t take_bytes, const aegis_i_budget_w
     }
     why->limit_bytes = cap_bytes;
     why->in_use_bytes = kept_bytes;
-    return !budget->closed && why->reason != AEGIS_REFUSED_QUEUE && take_bytes <= cap_bytes &&
-           kept_bytes <= cap_bytes - take_bytes;
+    if (!budget->closed && why->reason != AEGIS_REFUSED_QUEUE &&
+        has_room(cap_bytes, kept_bytes, take_bytes))
+        return true;
+    if (has_room(cap_bytes, total_of(budget), take_bytes))
+        why->reason = AEGIS_REFUSED_QUEUE; /* The rest was promised. */
+    else if (why->reason == AEGIS_REFUSED_LIMIT &&
+             has_room(cap_bytes, load(&budget->held_bytes), take_bytes))
+        why->reason = AEGIS_REFUSED_GUARANTEE;
+    return false;
 }
 
 /* Whether an open budget accepts the charge. One that is to have more in use than its counter can
@@ -243,9 +254,9 @@ static bool fits_open(aegis_budget *budget, size_t size_bytes, aegis_i_refusal *
     why->reason = AEGIS_REFUSED_LIMIT;
     why->limit_bytes = limit_bytes;
     why->in_use_bytes = used_bytes;
-    if (size_bytes > limit_bytes || used_bytes > limit_bytes - size_bytes)
+    if (!has_room(limit_bytes, used_bytes, size_bytes))
         return false;
-    if (size_bytes > AEGIS_I_COUNTER_MAX || used_bytes > AEGIS_I_COUNTER_MAX - size_bytes)
+    if (!has_room(AEGIS_I_COUNTER_MAX, used_bytes, size_bytes))
         aegis_i_gate_freeze(budget);
     return true;
 }

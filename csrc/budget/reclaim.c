@@ -192,11 +192,12 @@ bool aegis_i_reclaim(aegis_i_session *session, aegis_budget *budget, size_t size
     aegis_i_gate *gate = &budget->root->gate;
     /* Relaxed: see aegis_budget_on_reclaim. */
     if (aegis_i_load(&gate->has_reclaimers, memory_order_relaxed) == 0 || session->exhausted ||
-        session->round == MOST_ROUNDS || why->reason == AEGIS_REFUSED_QUEUE ||
-        !aegis_i_gate_enter(budget))
+        session->round == MOST_ROUNDS || !aegis_i_gate_enter(budget))
         return false;
-    if (find_own(gate) != NULL) {
-        why->reason = AEGIS_REFUSED_NESTED;
+    bool nested = find_own(gate) != NULL;
+    if (nested || why->reason == AEGIS_REFUSED_QUEUE) {
+        if (nested)
+            why->reason = AEGIS_REFUSED_NESTED;
         aegis_i_gate_leave(budget);
         return false;
     }

@@ -60,6 +60,14 @@ void aegis_budget_reclaimer_remove(aegis_budget_reclaimer *reclaimer) {
     aegis_budget_destroy(budget);
 }
 
+void aegis_budget_reclaimer_keep(aegis_budget_reclaimer *reclaimer) {
+    if (reclaimer == NULL)
+        return;
+    aegis_budget *budget = reclaimer->budget;
+    aegis_i_reclaimer_drop(reclaimer);
+    aegis_budget_destroy(budget);
+}
+
 size_t aegis_i_budget_reclaimer_bytes(void) {
     return sizeof(aegis_budget_reclaimer);
 }

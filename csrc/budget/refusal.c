@@ -71,7 +71,20 @@ void aegis_budget_get_refusal(const aegis_error *error, aegis_budget_refusal *re
     refusal->budget.used_bytes = error->in_use_bytes;
     refusal->requested_bytes = error->requested_bytes;
     refusal->needed_bytes = error->needed_bytes;
+    refusal->reason = error->refusal;
 }
+
+/* What the limit is called that was not kept, and the words behind the bytes in use. */
+static const struct {
+    const char *limit;
+    const char *behind;
+} reasons[] = {
+    [AEGIS_REFUSED_LIMIT] = {"limit", ""},
+    [AEGIS_REFUSED_SHARE] = {"its fair share is", ""},
+    [AEGIS_REFUSED_QUEUE] = {"limit", " or asked for by requests that came earlier"},
+    [AEGIS_REFUSED_NESTED] = {"limit", ", asked from inside a reclaimer or pressure function"},
+    [AEGIS_REFUSED_GUARANTEE] = {"limit", " or guaranteed"},
+};
 
 size_t aegis_budget_explain(const aegis_budget_refusal *refusal, char *buffer,
                             size_t buffer_bytes) {
@@ -80,8 +93,10 @@ size_t aegis_budget_explain(const aegis_budget_refusal *refusal, char *buffer,
                      refusal->needed_bytes);
     if (refusal->needed_bytes != refusal->requested_bytes)
         aegis_i_text_add(&text, " for a request of %zu bytes", refusal->requested_bytes);
-    aegis_i_text_add(&text, ": limit %zu bytes, %zu bytes in use", refusal->budget.limit_bytes,
-                     refusal->budget.used_bytes);
+    uint32_t reason = refusal->reason <= AEGIS_REFUSED_GUARANTEE ? refusal->reason : 0;
+    aegis_i_text_add(&text, ": %s %zu bytes, %zu bytes in use%s", reasons[reason].limit,
+                     refusal->budget.limit_bytes, refusal->budget.used_bytes,
+                     reasons[reason].behind);
     for (size_t i = 0; i < refusal->consumer_count; i++)
         aegis_i_text_add(&text, "%s'%s' %zu bytes", i == 0 ? "; largest: " : ", ",
                          refusal->consumers[i].name, refusal->consumers[i].used_bytes);

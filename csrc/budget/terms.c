@@ -42,9 +42,12 @@ void aegis_budget_set_limit(aegis_budget *budget, size_t limit_bytes) {
 /* Why the ancestors do not accept that the claim of a budget grows; NULL: they do. */
 static aegis_budget *find_refusing(aegis_budget *budget, size_t guaranteed_bytes,
                                    aegis_i_refusal *why) {
-    size_t old_bytes = aegis_i_gate_claim(budget);
+    /* What aegis_i_gate_claim says, also of a budget that is not gated. */
     size_t own_bytes =
         aegis_i_budget_used(budget) + aegis_i_load(&budget->reserved_bytes, memory_order_relaxed);
+    size_t old_bytes = aegis_i_min(aegis_i_load(&budget->guaranteed_bytes, memory_order_relaxed),
+                                   aegis_i_load(&budget->limit_bytes, memory_order_relaxed));
+    old_bytes = aegis_i_max(old_bytes, own_bytes);
     size_t more_bytes = aegis_i_max(guaranteed_bytes, own_bytes);
     more_bytes = more_bytes > old_bytes ? more_bytes - old_bytes : 0;
     aegis_budget *parent = budget->parent;
@@ -55,8 +58,11 @@ static aegis_budget *find_refusing(aegis_budget *budget, size_t guaranteed_bytes
         why->status = AEGIS_E_LIMIT_EXCEEDED;
         why->budget = node;
         why->limit_bytes = aegis_i_load(&node->limit_bytes, memory_order_relaxed);
-        why->in_use_bytes =
-            aegis_i_budget_used(node) + aegis_i_load(&node->reserved_bytes, memory_order_relaxed);
+        size_t used_bytes = aegis_i_budget_used(node);
+        why->in_use_bytes = used_bytes + node->promised_bytes +
+                            aegis_i_load(&node->reserved_bytes, memory_order_relaxed);
+        if (used_bytes != why->in_use_bytes)
+            why->reason = AEGIS_REFUSED_GUARANTEE;
         why->needed_bytes = more_bytes;
         return node;
     }
@@ -120,6 +126,24 @@ aegis_status aegis_budget_set_policy(aegis_budget *budget, uint32_t policy, aegi
     aegis_i_gate_thaw(budget);
     aegis_i_gate_leave(budget);
     if (status != AEGIS_OK)
-        return aegis_i_error_refuse(error, status, AEGIS_WHAT_POLICY, policy, 0);
+        return aegis_i_error_refuse(error, status, AEGIS_WHAT_USED_BUDGET, policy, 0);
     return AEGIS_OK;
+}
+
+void aegis_budget_get_terms(aegis_budget *budget, aegis_budget_terms *terms) {
+    bool is_share, has_gate = aegis_i_gate_enter(budget);
+    memset(terms, 0, sizeof *terms);
+    terms->guaranteed_bytes = aegis_i_load(&budget->guaranteed_bytes, memory_order_relaxed);
+    terms->share_bytes = has_gate ? aegis_i_gate_cap(budget, &is_share)
+                                  : aegis_i_load(&budget->limit_bytes, memory_order_relaxed);
+    terms->weight = aegis_i_load(&budget->weight, memory_order_relaxed);
+    terms->policy = aegis_i_load(&budget->policy, memory_order_relaxed);
+    if (!has_gate)
+        return;
+    /* The threads that waited in a parent process are not in this one. */
+    if (budget->generation == budget->root->gate.generation)
+        terms->waiting_count = aegis_i_load(&budget->waiting_count, memory_order_relaxed);
+    for (const aegis_budget *node = budget; node != NULL; node = node->parent)
+        terms->closed |= node->closed ? 1 : 0;
+    aegis_i_gate_leave(budget);
 }

@@ -189,12 +189,15 @@ struct aegis_budget;
 #define AEGIS_REFUSED_LIMIT 0u
 /** aegis_error.refusal: the budget's fair share of its parent, which is less than its limit. */
 #define AEGIS_REFUSED_SHARE 1u
-/** aegis_error.refusal: requests that came earlier wait at the budget. What they ask for counts
- *  in in_use_bytes. */
+/** aegis_error.refusal: requests that came earlier wait at the budget, or wait further up and
+ *  have been promised the bytes. What they ask for counts in in_use_bytes. */
 #define AEGIS_REFUSED_QUEUE 2u
 /** aegis_error.refusal: the limit, and nothing was reclaimed, because the thread that asked is
  *  running a reclaimer or a pressure function of the same tree of budgets. */
 #define AEGIS_REFUSED_NESTED 3u
+/** aegis_error.refusal: the limit, because of the bytes that budgets beneath are guaranteed and
+ *  do not use. They count in in_use_bytes. */
+#define AEGIS_REFUSED_GUARANTEE 4u
 
 /** A wait without an end, in place of a number of nanoseconds. */
 #define AEGIS_WAIT_FOREVER UINT64_MAX
@@ -250,6 +253,9 @@ struct aegis_budget;
  *  is not above 0 or not a number. A share above 0 and up to `allowed` can be asked for, if the
  *  system says how much memory it has. */
 #define AEGIS_WHAT_SHARE 20u
+/** aegis_error.what: a budget that has children or bytes in use; `asked` is the policy that was
+ *  to be set. */
+#define AEGIS_WHAT_USED_BUDGET 23u
 
 /** Why a request failed, in numbers: what was asked, and what was allowed. aegis_error_explain
  *  writes any record as a sentence. */
@@ -260,12 +266,13 @@ typedef struct aegis_error {
     size_t requested_bytes;
     /** Alignment asked for, in bytes. */
     size_t align_bytes;
-    /** The limit that refused, in bytes that the object may hold; 0 when no limit was
-     *  involved. */
+    /** The limit that refused, or the fair share (`refusal`), in bytes that the object may hold;
+     *  0 when no limit was involved. */
     size_t limit_bytes;
     /** Bytes in use when the request failed, counted in the same way as the limit: of an arena
      *  with memory of a fixed size, with the guards. If a budget refused, what the charge found,
-     *  without what the same call had charged before and gave back. */
+     *  without what the same call had charged before and gave back, and with what is guaranteed
+     *  to budgets beneath or was asked for earlier. */
     size_t in_use_bytes;
     /** What the request would have added to in_use_bytes: with AEGIS_E_EXHAUSTED the bytes with
      *  their padding and guard; if a budget refused, the bytes that were to be charged, with

@@ -102,6 +102,8 @@ typedef struct aegis_budget_refusal {
     /** The largest consumers below that budget, at any depth, the largest first. Their
      *  `used_bytes` is what is charged to them directly, not through a child. */
     aegis_budget_figures consumers[AEGIS_BUDGET_CONSUMERS];
+    /** AEGIS_REFUSED_*: what of that budget refused. */
+    uint32_t reason;
 } aegis_budget_refusal;
 
 /** Runs when use has risen to a threshold, or when the budget refuses a charge. For a refused
@@ -145,11 +147,12 @@ AEGIS_API aegis_budget *aegis_budget_retain(aegis_budget *budget);
 AEGIS_API void aegis_budget_destroy(aegis_budget *budget);
 
 /** Charges bytes to a budget and its ancestors, then runs the pressure functions that are due.
+ *  Before it fails, it asks reclaimers: see budget_arbitration.h.
  *  @param budget      NULL is accepted and has no limit.
  *  @param size_bytes  how many; 0 is accepted.
  *  @param error       overwritten on failure: it names the budget that refused. NULL if the
  *                     reason is not wanted.
- *  @return            AEGIS_OK or AEGIS_E_LIMIT_EXCEEDED.
+ *  @return            AEGIS_OK, AEGIS_E_LIMIT_EXCEEDED, AEGIS_E_CLOSED.
  *  On failure:        every counter is as before.
  *  Threads:           any thread.
  *  Cost:              one compare-and-swap for each ancestor, repeated when threads collide.
@@ -193,10 +196,12 @@ AEGIS_API aegis_status aegis_budget_uncharge(aegis_budget *budget, size_t size_b
 AEGIS_API aegis_status aegis_budget_move(aegis_budget *from, aegis_budget *to, size_t size_bytes,
                                          aegis_error *error);
 
-/** Changes the limit. A limit below the present use refuses charges until use has fallen.
+/** Changes the limit. If more is in use, the reclaimers of the budget and of the budgets beneath
+ *  it are asked for the excess (see budget_arbitration.h). What they do not give back stays in
+ *  use, and the budget refuses charges until use has fallen.
  *  @param limit_bytes  AEGIS_BUDGET_UNLIMITED for no limit.
  *  Threads:            any thread.
- *  Cost:               O(pressure functions).
+ *  Cost:               one lock, the reclaimers that are asked, O(pressure functions).
  */
 AEGIS_API void aegis_budget_set_limit(aegis_budget *budget, size_t limit_bytes);
 

@@ -61,6 +61,24 @@ extern "C" {
  *  others. Without this flag it is not. */
 #define AEGIS_RECLAIM_OWN_LAST 1u
 
+/** What a budget may have, and how it stands towards others. */
+typedef struct aegis_budget_terms {
+    /** What aegis_budget_set_guarantee has set. */
+    size_t guaranteed_bytes;
+    /** The most that the budget may have in use at this moment: its fair share of its parent's
+     *  room, but at most its limit. If the parent does not share, or the budget has no weight:
+     *  the limit. */
+    size_t share_bytes;
+    /** How many requests wait at this budget. */
+    size_t waiting_count;
+    /** What aegis_budget_set_weight has set. */
+    uint32_t weight;
+    /** AEGIS_BUDGET_GREEDY or AEGIS_BUDGET_FAIR. */
+    uint32_t policy;
+    /** Whether the budget or an ancestor was closed: 1 or 0. */
+    uint32_t closed;
+} aegis_budget_terms;
+
 /** A function that gives memory back: it frees memory that is charged to its budget or beneath,
  *  so that `wanted_bytes` are uncharged, or as many of them as it can spare. It may free more.
  *  No lock is held: it may charge, uncharge and allocate. A charge by the same thread that is
@@ -80,8 +98,9 @@ typedef struct aegis_budget_reclaimer aegis_budget_reclaimer;
  *                    the reclaimer was removed or the budget freed, and the last call of
  *                    `function` has returned. It may run on any thread. May be NULL.
  *  @param context    passed to `function` and `destroy`.
- *  @param reclaimer  set to a handle for aegis_budget_reclaimer_remove, which keeps the budget
- *                    alive. NULL: the reclaimer stays as long as the budget lives.
+ *  @param reclaimer  set to a handle, which keeps the budget alive. It is given up with
+ *                    aegis_budget_reclaimer_remove or aegis_budget_reclaimer_keep. NULL:
+ *                    the reclaimer stays as long as the budget lives.
  *  @return           AEGIS_OK, AEGIS_E_INVALID (function or flags), AEGIS_E_OUT_OF_MEMORY,
  *                    AEGIS_E_FORKED.
  *  On failure:       nothing is registered; `destroy` is not called.
@@ -101,6 +120,14 @@ AEGIS_API aegis_status aegis_budget_on_reclaim(aegis_budget *budget, int32_t pri
  *  Cost:             O(reclaimers of the tree) under one lock.
  */
 AEGIS_API void aegis_budget_reclaimer_remove(aegis_budget_reclaimer *reclaimer);
+
+/** Leaves a reclaimer registered for as long as the budget lives.
+ *  @param reclaimer  NULL is accepted.
+ *  Ownership:        the handle is used up, and no longer keeps the budget alive.
+ *  Threads:          any thread.
+ *  Cost:             O(1); if the budget is freed, as aegis_budget_destroy.
+ */
+AEGIS_API void aegis_budget_reclaimer_keep(aegis_budget_reclaimer *reclaimer);
 
 /** Charges bytes to a budget and its ancestors, and waits for room if that is necessary.
  *  Requests that wait at a budget get room in the order in which they came there. A request for
@@ -205,13 +232,20 @@ AEGIS_API aegis_status aegis_budget_set_weight(aegis_budget *budget, uint32_t we
  *  @param policy  AEGIS_BUDGET_GREEDY or AEGIS_BUDGET_FAIR.
  *  @param error   overwritten on failure. NULL if the reason is not wanted.
  *  @return        AEGIS_OK; AEGIS_E_INVALID for another policy; AEGIS_E_BUSY if the budget has
- *                 children or bytes in use; AEGIS_E_FORKED.
+ *                 children or bytes in use (AEGIS_WHAT_USED_BUDGET); AEGIS_E_FORKED.
  *  On failure:    nothing has changed.
  *  Threads:       any thread.
  *  Cost:          O(1), under one lock.
  */
 AEGIS_API aegis_status aegis_budget_set_policy(aegis_budget *budget, uint32_t policy,
                                                aegis_error *error);
+
+/** Reports the terms of a budget.
+ *  @param terms  overwritten.
+ *  Threads:      any thread.
+ *  Cost:         O(levels), under one lock.
+ */
+AEGIS_API void aegis_budget_get_terms(aegis_budget *budget, aegis_budget_terms *terms);
 
 #ifdef __cplusplus
 }

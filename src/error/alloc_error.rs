@@ -35,9 +35,10 @@ pub enum AllocError {
         /// Bytes that were to be charged: with block headers, side arrays and all else that goes
         /// with the bytes asked for. Together with `in_use` they are more than `limit`.
         needed: usize,
-        /// The limit of the budget that refused.
+        /// The limit of the budget that refused, or its fair share.
         limit: usize,
-        /// Bytes that the charge found in use there.
+        /// Bytes that the charge found in use there. What is guaranteed to budgets beneath, or was
+        /// asked for earlier, counts too.
         in_use: usize,
         /// The budget, and the largest consumers beneath it. `None` when there was no memory for
         /// this record.

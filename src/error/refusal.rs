@@ -13,6 +13,35 @@ use crate::short_list::ShortList;
 /// The largest number of consumers that a refusal names.
 const CONSUMERS: usize = 3;
 
+/// What of a budget refused a charge.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+#[repr(u8)]
+pub enum RefusalReason {
+    /// The limit of the budget.
+    #[default]
+    Limit = ffi::AEGIS_REFUSED_LIMIT as u8,
+    /// Its fair share of its parent's room, which is less than its limit. In the error the share
+    /// stands in the place of the limit.
+    Share = ffi::AEGIS_REFUSED_SHARE as u8,
+    /// Requests that came earlier wait at the budget, or wait further up and have been promised the
+    /// bytes. What they ask for counts as in use.
+    Queue = ffi::AEGIS_REFUSED_QUEUE as u8,
+    /// The limit, and nothing was reclaimed, because the thread that asked is running a reclaimer
+    /// or a pressure callback of the same tree.
+    Nested = ffi::AEGIS_REFUSED_NESTED as u8,
+    /// The limit, because of the bytes that budgets beneath are guaranteed and do not use. They
+    /// count as in use.
+    Guarantee = ffi::AEGIS_REFUSED_GUARANTEE as u8,
+}
+
+impl RefusalReason {
+    fn from_raw(raw: u32) -> Self {
+        let all = [Self::Share, Self::Queue, Self::Nested, Self::Guarantee];
+        all.into_iter().find(|&reason| reason as u32 == raw).unwrap_or_default()
+    }
+}
+
 /// Why a budget refused a charge.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -25,6 +54,8 @@ pub struct BudgetRefusal {
     /// The largest budgets beneath it at any depth, at most three, the largest first. Their
     /// `used_bytes` are the bytes charged to them directly and not through a child.
     pub consumers: ShortList<BudgetStats, CONSUMERS>,
+    /// What of that budget refused.
+    pub reason: RefusalReason,
     pub(super) requested_bytes: usize,
     needed_bytes: usize,
 }
@@ -47,6 +78,7 @@ impl BudgetRefusal {
             budget: BudgetStats::from_raw(&raw.budget),
             direct_bytes: raw.direct_bytes,
             consumers: ShortList::of(consumers.iter().map(BudgetStats::from_raw)),
+            reason: RefusalReason::from_raw(raw.reason),
             requested_bytes: raw.requested_bytes,
             needed_bytes: raw.needed_bytes,
         }
@@ -80,6 +112,7 @@ impl fmt::Display for BudgetRefusal {
             direct_bytes: self.direct_bytes,
             consumer_count: self.consumers.len(),
             consumers: [figures_of(&BudgetStats::default()); CONSUMERS],
+            reason: self.reason as u32,
         };
         for (to, from) in raw.consumers.iter_mut().zip(&self.consumers) {
             *to = figures_of(from);

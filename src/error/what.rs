@@ -32,7 +32,7 @@ pub enum What {
     Memory = ffi::AEGIS_WHAT_MEMORY as u8,
     /// Flags, as bits.
     Flags = ffi::AEGIS_WHAT_FLAGS as u8,
-    /// What a buffer pool is to do when it is empty.
+    /// What a buffer pool is to do when it is empty, or how a budget divides its room.
     Policy = ffi::AEGIS_WHAT_POLICY as u8,
     /// Options that are null.
     Options = ffi::AEGIS_WHAT_OPTIONS as u8,
@@ -49,16 +49,17 @@ pub enum What {
     /// A share of the system's memory, in percent, rounded up. 0 for a share that is not above 0 or
     /// not a number.
     Share = ffi::AEGIS_WHAT_SHARE as u8,
-    /// Bytes that a budget is guaranteed.
+    /// Bytes that a budget is guaranteed. Its limit is the largest guarantee.
     Guarantee = ffi::AEGIS_WHAT_GUARANTEE as u8,
     /// The weight of a budget.
     Weight = ffi::AEGIS_WHAT_WEIGHT as u8,
+    /// A budget that has children or bytes in use, so that its policy cannot change.
+    UsedBudget = ffi::AEGIS_WHAT_USED_BUDGET as u8,
 }
 
 impl What {
-    /// All values, in the order of the core's numbers. The numbers begin with 1, because 0 stands
-    /// for bytes.
-    const ALL: [Self; ffi::AEGIS_WHAT_WEIGHT as usize] = [
+    /// All values. None has the core's number 0, which stands for bytes.
+    const ALL: &'static [Self] = &[
         Self::Align,
         Self::Blocks,
         Self::MaxBlocks,
@@ -81,9 +82,10 @@ impl What {
         Self::Share,
         Self::Guarantee,
         Self::Weight,
+        Self::UsedBudget,
     ];
 
     pub(super) fn from_raw(raw: u32) -> Option<Self> {
-        Self::ALL.get((raw as usize).wrapping_sub(1)).copied()
+        Self::ALL.iter().copied().find(|&what| what as u32 == raw)
     }
 }

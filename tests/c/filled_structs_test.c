@@ -246,9 +246,19 @@ static void budget_snapshot(void *out, bool fails) {
 static void budget_refusal(void *out, bool fails) {
     budgets made = budgets_begin();
     aegis_error error;
-    CHECK(!fails && aegis_budget_charge(made.root, 2000, &error) == AEGIS_E_LIMIT_EXCEEDED);
+    CHECK(aegis_budget_set_guarantee(made.child, 700, NULL) == AEGIS_OK);
+    CHECK(!fails && aegis_budget_charge(made.root, 150, &error) == AEGIS_E_LIMIT_EXCEEDED);
     aegis_budget_get_refusal(&error, (aegis_budget_refusal *)out);
     budgets_end(&made);
+}
+
+static void budget_terms(void *out, bool fails) {
+    aegis_budget *budget = aegis_budget_new("closed", 100, NULL);
+    CHECK(!fails && aegis_budget_set_guarantee(budget, 10, NULL) == AEGIS_OK);
+    CHECK(aegis_budget_set_policy(budget, AEGIS_BUDGET_FAIR, NULL) == AEGIS_OK);
+    aegis_budget_close(budget);
+    aegis_budget_get_terms(budget, (aegis_budget_terms *)out);
+    aegis_budget_destroy(budget);
 }
 
 static void budget_consumer(void *out, bool fails) {
@@ -297,6 +307,7 @@ static const filled_row rows[] = {
     FILLS_ALL_BUT(aegis_budget_snapshot, figures, aegis_budget_figures, budget_snapshot,
                   NOT_COUNTED),
     FILLS_ALL_BUT(aegis_budget_get_refusal, refusal, aegis_budget_refusal, budget_refusal, ""),
+    FILLS_ALL_BUT(aegis_budget_get_terms, terms, aegis_budget_terms, budget_terms, "waiting_count"),
     FILLS_ALL_BUT(aegis_budget_get_refusal, refusal.consumers, aegis_budget_figures,
                   budget_consumer, NOT_COUNTED),
 };
