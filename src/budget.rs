@@ -22,13 +22,18 @@
 //! ```
 
 mod moving;
+mod reclaim;
 mod reservation;
 mod reserve_async;
 mod system;
+mod terms;
 mod tree;
+mod wait;
 
 pub use crate::error::{BudgetName, BudgetRefusal, BudgetStats, RefusalReason};
 pub(crate) use moving::{move_methods, move_object};
+pub use reclaim::Reclaimer;
 pub use reservation::Reservation;
 pub use reserve_async::ReserveAsync;
+pub use terms::BudgetPolicy;
 pub use tree::{MemoryBudget, Pressure};

@@ -34,6 +34,8 @@ extern "C" {
     pub(crate) fn aegis_i_budget_bytes() -> usize;
     /// The bytes of the C heap that the entry of a pressure callback takes.
     pub(crate) fn aegis_i_budget_watcher_bytes() -> usize;
+    /// The bytes of the C heap that the entry of a reclaimer takes.
+    pub(crate) fn aegis_i_budget_reclaimer_bytes() -> usize;
     /// Allocates memory that replaces a smaller allocation, with room behind it for growth.
     pub(crate) fn aegis_i_arena_alloc_regrown(
         arena: *mut aegis_arena,

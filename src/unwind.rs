@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Keeps panics of user code out of the C core. Each panic continues from the call that led to it.
 //!
-//! The core calls finalizers, block sources and owners that are written in Rust. A panic in one of
+//! The core calls finalizers, block sources, owners and reclaimers that are written in Rust. A panic in one of
 //! them must not unwind through C. So [`contain`] catches it at the border, and the core finishes
 //! its work in a consistent state. Then the panic continues from the call of the core that led to
 //! it. Without `std` a panic cannot be caught, so it aborts the process.

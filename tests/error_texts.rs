@@ -7,7 +7,7 @@
 mod support;
 
 use aegis_memory::arena::{Arena, ArenaRecycler, FixedArena, LockFreeArena, LockedArena};
-use aegis_memory::budget::MemoryBudget;
+use aegis_memory::budget::{BudgetPolicy, MemoryBudget};
 use aegis_memory::buffer::{Buffer, BufferMut, BufferPool, WhenEmpty};
 use aegis_memory::pool::{LockFreePool, LockedPool, Pool, TypedPool};
 use aegis_memory::source::{BlockSource, SourceBlock};
@@ -16,7 +16,9 @@ use std::alloc::Layout;
 use std::ffi::CStr;
 use std::mem::{size_of, MaybeUninit};
 use std::ptr::NonNull;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::Duration;
 use support::panic_of;
 
 const MAX: usize = isize::MAX as usize;
@@ -319,8 +321,50 @@ fn budgets_say_what_was_asked_and_what_was_allowed() {
         text(MemoryBudget::of_system(1.5)) => ["invalid argument: a share of 150 percent requested, above 0 and at most 100 percent allowed"];
         text(MemoryBudget::of_system(-1.0)) => ["invalid argument: a share that is not above 0 requested, above 0 and at most 100 percent allowed"];
         panic_of(|| deepest.child("n", 1)) => ["invalid argument: 17 levels of budgets requested, at most 16 allowed"];
+        text(root.try_set_guaranteed(1001)) => ["invalid argument: a guarantee of 1001 bytes requested, at most 1000 allowed"];
+        panic_of(|| root.set_guaranteed(1001)) => ["invalid argument: a guarantee of 1001 bytes requested, at most 1000 allowed"];
+        text(root.try_set_weight(10_001)) => ["invalid argument: a weight of 10001 requested, at most 10000 allowed"];
+        panic_of(|| root.set_weight(10_001)) => ["invalid argument: a weight of 10001 requested, at most 10000 allowed"];
+        text(root.try_set_policy(BudgetPolicy::Fair)) => ["still in use: the budget has children or bytes in use"];
+        panic_of(|| root.set_policy(BudgetPolicy::Fair)) => ["still in use: the budget has children or bytes in use"];
         panic_of(|| root.on_pressure(101, |_| {})) => ["a pressure threshold of 101 % is not in 1..=100"];
     }
+}
+
+#[test]
+fn refused_charges_say_what_was_in_the_way() {
+    let pool = MemoryBudget::new("pool", 100);
+    pool.set_policy(BudgetPolicy::Fair);
+    let [a, b, free] = ["a", "b", "free"].map(|name| pool.child(name, 200));
+    free.set_weight(0);
+    a.set_guaranteed(20);
+    let inside = Arc::new(Mutex::new(String::new()));
+    let (says, own) = (Arc::clone(&inside), b.clone());
+    let _reclaimer = b.on_reclaim(0, move |wanted| {
+        *says.lock().unwrap() = text(own.try_reserve(wanted + 40));
+        0
+    });
+    let _held = b.reserve(40);
+    table! {
+        text(a.try_reserve(61)) => ["memory limit exceeded: budget 'a' refused 61 bytes: its fair share is 60 bytes, 0 bytes in use"];
+        text(free.try_reserve(41)) => ["memory limit exceeded: budget 'pool' refused 41 bytes: limit 100 bytes, 60 bytes in use or guaranteed; largest: 'b' 40 bytes"];
+        inside.lock().unwrap().clone() => ["memory limit exceeded: budget 'b' refused 41 bytes: limit 40 bytes, 40 bytes in use, asked from inside a reclaimer or pressure function"];
+        text(free.try_reserve(201)) => ["memory limit exceeded: budget 'free' refused 201 bytes: limit 200 bytes, 0 bytes in use"];
+    }
+    thread::scope(|scope| {
+        let waits = scope.spawn(|| text(free.reserve_timeout(50, Duration::MAX)));
+        while pool.waiting() == 0 {
+            thread::yield_now();
+        }
+        table! {
+            text(pool.try_reserve(1)) => ["memory limit exceeded: budget 'pool' refused 1 bytes: limit 100 bytes, 110 bytes in use or asked for by requests that came earlier; largest: 'b' 40 bytes"];
+            text(free.try_reserve(151)) => ["memory limit exceeded: budget 'free' refused 151 bytes: limit 200 bytes, 50 bytes in use or asked for by requests that came earlier"];
+        }
+        free.close();
+        table! {
+            waits.join().unwrap() => ["the budget is closed: 50 bytes requested"];
+        }
+    });
 }
 
 #[test]

@@ -21,7 +21,7 @@ mod out_of_memory_pools;
 use aegis_memory::arena::{
     Arena, ArenaBuilder, ArenaKind, ArenaRecycler, FixedArena, LockFreeArena, LockedArena,
 };
-use aegis_memory::budget::{MemoryBudget, Reservation};
+use aegis_memory::budget::{BudgetPolicy, MemoryBudget, Reservation};
 use aegis_memory::pool::{LockFreePool, LockedPool, TypedPool};
 use aegis_memory::source::{BlockSource, Global, Heap, Pages, SourceBlock};
 use aegis_memory::AllocError;
@@ -33,6 +33,7 @@ use std::mem::{size_of, MaybeUninit};
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// A value that counts its drops. As a source it gives memory of Rust's heap.
 pub(crate) struct Counted(Arc<AtomicUsize>, [u8; 24]);
@@ -294,6 +295,34 @@ fn budgets_and_sources() -> Vec<Row> {
             assert!(probe.fails(|| some.try_move_to(&full)).is_err());
             let (some, _) = probe.fails(|| none.try_merge(some)).expect_err("it is full");
             assert_eq!((some.bytes(), other.used(), held.bytes()), (5, 5, full.used()));
+        }),
+        row!("budget/wait.rs reserve_timeout"; |probe| {
+            let (full, _root, held) = full();
+            assert!(probe.fails(|| full.reserve_timeout(1, Duration::from_nanos(9))).is_err());
+            drop(held);
+            drop(probe.quiet(|| full.reserve_timeout(1, Duration::ZERO)).expect("there is room"));
+        }),
+        row!("budget/terms.rs try_set_guaranteed", "budget/terms.rs try_set_weight",
+             "budget/terms.rs try_set_policy"; |probe| {
+            let (full, root, _held) = full();
+            assert!(probe.fails(|| full.try_set_guaranteed(101)).is_err());
+            assert!(probe.quiet(|| full.try_set_guaranteed(9)).is_ok());
+            assert!(probe.quiet(|| root.try_set_guaranteed(101)).is_err());
+            assert!(probe.quiet(|| root.try_set_weight(u32::MAX)).is_err());
+            assert!(probe.quiet(|| root.try_set_policy(BudgetPolicy::Fair)).is_err());
+        }),
+        row!("budget/reclaim.rs try_on_reclaim",
+             "budget/reclaim.rs try_on_reclaim_own_last"; |probe| {
+            let (counted, drops) = Counted::new();
+            let (root, budget) = (MemoryBudget::new("root", 10), MemoryBudget::new("budget", 10));
+            let reclaim = move |_| counted.0.load(SeqCst);
+            let last = match probe.fails(|| budget.try_on_reclaim(0, reclaim)) {
+                Ok(registered) => Ok(registered),
+                Err((reclaim, _)) => probe.fails(|| root.try_on_reclaim_own_last(0, reclaim)),
+            };
+            assert_eq!(drops.load(SeqCst), 0, "it is the budget's, or given back");
+            drop(last.map_err(|(reclaim, _)| reclaim));
+            assert_eq!(drops.load(SeqCst), 1);
         }),
         row!("budget/tree.rs try_on_pressure"; |probe| {
             let (counted, drops) = Counted::new();

@@ -192,7 +192,7 @@ struct aegis_budget;
 /** aegis_error.refusal: requests that came earlier wait at the budget, or wait further up and
  *  have been promised the bytes. What they ask for counts in in_use_bytes. */
 #define AEGIS_REFUSED_QUEUE 2u
-/** aegis_error.refusal: the limit, and nothing was reclaimed, because the thread that asked is
+/** aegis_error.refusal: the limit or the share, and nothing was reclaimed, because the thread is
  *  running a reclaimer or a pressure function of the same tree of budgets. */
 #define AEGIS_REFUSED_NESTED 3u
 /** aegis_error.refusal: the limit, because of the bytes that budgets beneath are guaranteed and

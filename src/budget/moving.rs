@@ -6,7 +6,7 @@ use core::ptr;
 
 use super::tree::MemoryBudget;
 use crate::error::AllocError;
-use crate::ffi;
+use crate::{ffi, unwind};
 
 /// Calls the C function that moves an object to `budget`, or to none.
 ///
@@ -20,7 +20,8 @@ pub(crate) unsafe fn move_object(
 ) -> Result<(), AllocError> {
     let mut error = MaybeUninit::uninit();
     let raw = budget.map_or(ptr::null_mut(), MemoryBudget::as_raw);
-    if ffi::is_ok(&function(raw, error.as_mut_ptr())) {
+    // A reclaimer may panic.
+    if ffi::is_ok(&unwind::call_keeping(ffi::is_ok, || function(raw, error.as_mut_ptr()))) {
         return Ok(());
     }
     // SAFETY: the failing call has written the record, and `budget` keeps the budget that refused.

@@ -13,7 +13,7 @@ use core::mem::{self, MaybeUninit};
 use super::moving::move_object;
 use super::tree::MemoryBudget;
 use crate::error::{expect, AllocError};
-use crate::ffi;
+use crate::{ffi, unwind};
 
 /// Bytes charged to a budget for memory that does not come from this crate. When the reservation is
 /// dropped, the bytes are uncharged.
@@ -236,8 +236,10 @@ impl Reservation {
 /// Charges a budget for a reservation.
 fn charge(budget: &MemoryBudget, bytes: usize) -> Result<(), AllocError> {
     let mut error = MaybeUninit::uninit();
-    // SAFETY: the budget is alive.
-    let status = unsafe { ffi::aegis_budget_charge(budget.as_raw(), bytes, error.as_mut_ptr()) };
+    let status = unwind::call_keeping(ffi::is_ok, || {
+        // SAFETY: the budget is alive.
+        unsafe { ffi::aegis_budget_charge(budget.as_raw(), bytes, error.as_mut_ptr()) }
+    });
     if !ffi::is_ok(&status) {
         // SAFETY: the failing call has written the record. The budget that refused is this one or an
         // ancestor of it, so it is alive.

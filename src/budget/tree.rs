@@ -179,21 +179,14 @@ impl MemoryBudget {
         self.figures().limit_bytes
     }
 
-    /// Changes the limit. With a limit below the present use, the budget refuses charges until the
-    /// use has fallen.
-    pub fn set_limit(&self, limit: usize) {
-        // SAFETY: the budget is alive.
-        unsafe { ffi::aegis_budget_set_limit(self.as_raw(), limit) }
-    }
-
     /// Calls `callback` when the use rises to `percent` of the limit. It is called once for each
     /// rise, and again only after the use has been below the threshold. The callback stays for the
     /// life of the budget. If it owned a handle to this budget or to one beneath it, both would
     /// stay alive for ever.
     ///
-    /// The callback runs on the thread that crossed the threshold by a charge or by
-    /// [`set_limit`](Self::set_limit). No lock is held, so the callback may charge, uncharge and
-    /// allocate. A panic in it is caught and ends there, after the panic hook has reported it.
+    /// It also runs for each charge that this budget would refuse, which is then tried once more.
+    /// The callback runs on the thread that charges or that calls [`set_limit`](Self::set_limit).
+    /// No lock is held, so it may charge, uncharge and allocate. A panic in it is caught and ends there, after the panic hook has reported it.
     /// Without feature `std` the panic aborts the process.
     ///
     /// # Panics
@@ -272,7 +265,7 @@ impl MemoryBudget {
 }
 
 /// The alignment of memory from the C heap.
-const HEAP_ALIGN: usize = 2 * core::mem::size_of::<usize>();
+pub(super) const HEAP_ALIGN: usize = 2 * core::mem::size_of::<usize>();
 
 unsafe extern "C" fn tell<F: Fn(Pressure)>(context: *mut c_void, used: usize, limit: usize) {
     // SAFETY: the context is the box of the callback, which lives as long as the budget.
@@ -339,6 +332,6 @@ impl Clone for MemoryBudget {
 impl Drop for MemoryBudget {
     fn drop(&mut self) {
         // SAFETY: gives up the reference that this handle holds.
-        unsafe { ffi::aegis_budget_destroy(self.as_raw()) }
+        unwind::call(|| unsafe { ffi::aegis_budget_destroy(self.as_raw()) });
     }
 }

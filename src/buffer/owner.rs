@@ -106,8 +106,9 @@ unsafe fn free(owner: *mut Owner) {
     // SAFETY: no other code frees the header.
     let (release, flags) = unsafe { ((*owner).release, (*owner).flags) };
     match release {
-        // Writable memory that the library has allocated. Freeing it calls no user code, with one
-        // exception: the last buffer of a pool releases the pool's memory to the source.
+        // Writable memory that the library has allocated. Freeing it calls no user code, with two
+        // exceptions: the last buffer of a pool releases the pool's memory to the source, and the
+        // last reference to a budget drops the closures that were registered with it.
         Some(release) if flags == ffi::AEGIS_BUFFER_WRITABLE => {
             // SAFETY: it is called once, when no handle is left (buffer.h).
             unwind::call(|| unsafe { release(owner) });

@@ -27,7 +27,7 @@ pub enum RefusalReason {
     /// Requests that came earlier wait at the budget, or wait further up and have been promised the
     /// bytes. What they ask for counts as in use.
     Queue = ffi::AEGIS_REFUSED_QUEUE as u8,
-    /// The limit, and nothing was reclaimed, because the thread that asked is running a reclaimer
+    /// The limit or the share, and nothing was reclaimed, because the thread is running a reclaimer
     /// or a pressure callback of the same tree.
     Nested = ffi::AEGIS_REFUSED_NESTED as u8,
     /// The limit, because of the bytes that budgets beneath are guaranteed and do not use. They
