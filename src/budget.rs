@@ -2,7 +2,8 @@
 //! Memory budgets: a tree of named limits, such as process, database, query, operator.
 //!
 //! A charge to a budget counts in that budget and in every ancestor. If one of them would exceed
-//! its limit, the charge fails. The error names the budget that refused and its largest consumers.
+//! its limit, it first asks reclaimers for memory, and the request may wait. Otherwise the charge
+//! fails, and the error names the budget that refused, the reason, and its largest consumers.
 //! Arenas charge whole blocks, so an allocation that needs no new block costs nothing extra.
 //! `aegis_memory/budget.h` describes the algorithm.
 //!

@@ -312,6 +312,10 @@ fn lowered_limit_asks_the_reclaimers_for_the_excess_and_a_raised_one_serves_who_
     root.set_limit(15);
     assert_eq!((cache.wanted(), pages.used(), root.used()), (vec![20], 0, 40));
     assert_eq!(reason(root.try_reserve(1)), (RefusalReason::Limit, 15, 40));
+    // No wait helps a request for more than the limit.
+    let refused = root.reserve_timeout(20, Duration::MAX);
+    assert_eq!(reason(refused), (RefusalReason::Limit, 15, 40));
+    root.set_limit(20);
     thread::scope(|scope| {
         let waits = scope.spawn(|| root.reserve_timeout(20, Duration::MAX));
         until_waiting(&root, 1);
