@@ -17,6 +17,9 @@ assert_not_impl_any!(Reclaimer: Clone, Copy);
 assert_impl_all!(BudgetPolicy: Send, Sync, Copy, Default);
 assert_impl_all!(RefusalReason: Send, Sync, Copy);
 
+/// Longer than any wait of a test that passes. A test that fails ends after it.
+const LONG: Duration = Duration::from_secs(60);
+
 /// A cache of reservations, which frees the last one first. With its reclaimer it is what the
 /// documentation of `on_reclaim` shows.
 struct Cache {
@@ -317,7 +320,7 @@ fn lowered_limit_asks_the_reclaimers_for_the_excess_and_a_raised_one_serves_who_
     assert_eq!(reason(refused), (RefusalReason::Limit, 15, 40));
     root.set_limit(20);
     thread::scope(|scope| {
-        let waits = scope.spawn(|| root.reserve_timeout(20, Duration::MAX));
+        let waits = scope.spawn(|| root.reserve_timeout(20, LONG));
         until_waiting(&root, 1);
         root.set_limit(59);
         assert_eq!((root.waiting(), root.used()), (1, 40));
@@ -337,9 +340,9 @@ fn requests_get_room_in_the_order_in_which_they_came() {
     let (first, second) = (root.child("first", 100), root.child("second", 100));
     let (a, b) = (root.reserve(50), root.reserve(40));
     thread::scope(|scope| {
-        let large = scope.spawn(|| first.reserve_timeout(60, Duration::MAX));
+        let large = scope.spawn(|| first.reserve_timeout(60, LONG));
         until_waiting(&root, 1);
-        let small = scope.spawn(|| second.reserve_timeout(10, Duration::MAX));
+        let small = scope.spawn(|| second.reserve_timeout(10, LONG));
         until_waiting(&root, 2);
         // There are 10 bytes, which the second request and this one would fit into.
         assert_eq!(reason(root.try_reserve(1)), (RefusalReason::Queue, 100, 160));
@@ -368,7 +371,7 @@ fn time_that_is_up_changes_nothing_and_lets_those_behind_have_their_turn() {
         let early = scope.spawn(|| root.reserve_timeout(90, Duration::from_millis(30)));
         let late = scope.spawn(|| {
             thread::sleep(Duration::from_millis(3));
-            root.reserve_timeout(20, Duration::MAX)
+            root.reserve_timeout(20, LONG)
         });
         assert_eq!(reason(early.join().unwrap()).1, 100);
         assert_eq!(late.join().unwrap().expect("nobody is before it").bytes(), 20);
@@ -393,11 +396,11 @@ fn closing_a_budget_ends_all_waiting_beneath_it_and_nothing_else() {
     let (operator, other) = (query.child("operator", 20), root.child("other", 100));
     let (held, own) = (root.reserve(80), operator.reserve(20));
     thread::scope(|scope| {
-        let up = scope.spawn(|| query.reserve_timeout(50, Duration::MAX));
+        let up = scope.spawn(|| query.reserve_timeout(50, LONG));
         until_waiting(&root, 1);
-        let down = scope.spawn(|| operator.reserve_timeout(1, Duration::MAX));
+        let down = scope.spawn(|| operator.reserve_timeout(1, LONG));
         until_waiting(&operator, 1);
-        let else_where = scope.spawn(|| other.reserve_timeout(10, Duration::MAX));
+        let else_where = scope.spawn(|| other.reserve_timeout(10, LONG));
         until_waiting(&root, 2);
         query.close();
         assert_closed(up.join().unwrap());
@@ -414,7 +417,7 @@ fn closing_a_budget_ends_all_waiting_beneath_it_and_nothing_else() {
     let closed = operator.try_reserve(1).expect_err("it is closed");
     assert_eq!(closed.to_string(), "the budget is closed: 1 bytes requested");
     assert_closed(Err::<(), _>(closed));
-    assert_closed(query.reserve_timeout(1, Duration::MAX));
+    assert_closed(query.reserve_timeout(1, LONG));
     assert_closed(query.child("late", 10).try_reserve(1));
     assert_eq!(root.reserve(20).bytes(), 20);
     drop(held);
@@ -516,14 +519,14 @@ fn share_that_grows_serves_who_waits_for_it() {
     root.set_policy(BudgetPolicy::Fair);
     let (a, b) = (root.child("a", 100), root.child("b", 100));
     thread::scope(|scope| {
-        let waits = scope.spawn(|| a.reserve_timeout(75, Duration::MAX));
+        let waits = scope.spawn(|| a.reserve_timeout(75, LONG));
         until_waiting(&a, 1);
         a.set_weight(200);
         assert_eq!((a.share(), a.waiting()), (66, 1));
         a.set_weight(300);
         let served = waits.join().unwrap().expect("its share is 75 bytes now");
         assert_eq!((served.bytes(), a.share(), a.waiting()), (75, 75, 0));
-        let waits = scope.spawn(|| a.reserve_timeout(25, Duration::MAX));
+        let waits = scope.spawn(|| a.reserve_timeout(25, LONG));
         until_waiting(&a, 1);
         drop(b);
         assert_eq!(waits.join().unwrap().expect("it has all").bytes(), 25);

@@ -352,7 +352,7 @@ fn refused_charges_say_what_was_in_the_way() {
         text(free.try_reserve(201)) => ["memory limit exceeded: budget 'free' refused 201 bytes: limit 200 bytes, 0 bytes in use"];
     }
     thread::scope(|scope| {
-        let waits = scope.spawn(|| text(free.reserve_timeout(50, Duration::MAX)));
+        let waits = scope.spawn(|| text(free.reserve_timeout(50, Duration::from_secs(60))));
         while pool.waiting() == 0 {
             thread::yield_now();
         }
