@@ -65,14 +65,20 @@ c_tests! {
     arena_test
     bad_source_test
     base_test
+    budget_fork_test
+    budget_guarantee_test
     budget_move_test
     budget_pressure_test
     budget_reason_test
+    budget_reclaim_test
+    budget_reclaim_threads_test
+    budget_share_test
     budget_sum_test
     budget_system_test
     budget_test
     budget_text_test
     budget_threads_test
+    budget_wait_test
     buffer_map_test
     buffer_memory_test
     buffer_model_test

@@ -83,14 +83,23 @@ static AEGIS_I_COLD void uncharge_gated(aegis_budget *budget, aegis_budget *chil
     aegis_i_gate_leave(budget);
 }
 
-/* Takes bytes off the ancestors of `child`, whose counter has less already. */
-static void uncharge_above(aegis_budget *child, const aegis_budget *stop, size_t size_bytes) {
+/* Takes bytes off `node` and the budgets above it, after those from `budget` up to it. */
+static AEGIS_I_COLD aegis_status uncharge_rest(aegis_budget *budget, aegis_budget *node,
+                                               const aegis_budget *stop, size_t size_bytes) {
+    while (budget->parent != node)
+        budget = budget->parent;
+    uncharge_gated(node, budget, stop, size_bytes);
+    return AEGIS_OK;
+}
+
+/* Takes bytes off the ancestors of a budget, whose counter has less already. */
+static inline aegis_status uncharge_above(aegis_budget *budget, const aegis_budget *stop,
+                                          size_t size_bytes) {
     size_t left_bytes;
-    for (aegis_budget *node = child->parent; node != stop; child = node, node = node->parent)
-        if (AEGIS_UNLIKELY(!aegis_i_counter_subtract(node, size_bytes, &left_bytes))) {
-            uncharge_gated(node, child, stop, size_bytes);
-            return;
-        }
+    for (aegis_budget *node = budget->parent; node != stop; node = node->parent)
+        if (AEGIS_UNLIKELY(!aegis_i_counter_subtract(node, size_bytes, &left_bytes)))
+            return uncharge_rest(budget, node, stop, size_bytes);
+    return AEGIS_OK;
 }
 
 /* Takes a charge back from number `first` of the way up. */
@@ -205,13 +214,15 @@ static AEGIS_I_COLD aegis_status charge_slow(aegis_budget *budget, const aegis_b
             break;
         told = true;
     }
-    if (status != AEGIS_E_LIMIT_EXCEEDED || wait_ns == 0 || wait_ns == AEGIS_I_OPTIONAL ||
-        why->reason == AEGIS_REFUSED_NESTED)
-        return status;
-    aegis_i_path path;
-    status = aegis_i_budget_wait(budget, size_bytes, wait_ns, &path, why);
-    if (status == AEGIS_OK)
-        aegis_i_tell_path(&path, size_bytes);
+    if (status == AEGIS_E_LIMIT_EXCEEDED && wait_ns != 0 && wait_ns != AEGIS_I_OPTIONAL &&
+        why->reason != AEGIS_REFUSED_NESTED) {
+        aegis_i_path path;
+        status = aegis_i_budget_wait(budget, size_bytes, wait_ns, &path, why);
+        if (status == AEGIS_OK)
+            aegis_i_tell_path(&path, size_bytes);
+    }
+    if (status == AEGIS_E_LIMIT_EXCEEDED)
+        aegis_i_count_refusal(why);
     return status;
 }
 
@@ -224,8 +235,6 @@ aegis_status aegis_i_budget_charge_below(aegis_budget *budget, const aegis_budge
     aegis_status status = charge_slow(budget, stop, size_bytes, wait_ns, &refusal);
     if (status != AEGIS_OK)
         *why = refusal;
-    if (status == AEGIS_E_LIMIT_EXCEEDED)
-        aegis_i_count_refusal(&refusal);
     return status;
 }
 
@@ -233,22 +242,27 @@ aegis_status aegis_i_budget_charge(aegis_budget *budget, size_t size_bytes, aegi
     return aegis_i_budget_charge_below(budget, NULL, size_bytes, 0, why);
 }
 
-/* Charges a budget for its user, and says in `error` why not. */
-static aegis_status charge_for(aegis_budget *budget, size_t size_bytes, uint64_t wait_ns,
-                               aegis_error *error) {
+/* Charges a budget for its user after the counters have not accepted it, and says in `error` why
+ * not. */
+static AEGIS_I_COLD aegis_status charge_for(aegis_budget *budget, size_t size_bytes,
+                                            uint64_t wait_ns, aegis_error *error) {
     aegis_i_refusal why;
-    aegis_status status = aegis_i_budget_charge_below(budget, NULL, size_bytes, wait_ns, &why);
+    aegis_status status = charge_slow(budget, NULL, size_bytes, wait_ns, &why);
     if (status != AEGIS_OK)
         aegis_i_explain_charge(&why, size_bytes, error);
     return status;
 }
 
 aegis_status aegis_budget_charge(aegis_budget *budget, size_t size_bytes, aegis_error *error) {
+    if (charge_open(budget, NULL, size_bytes))
+        return AEGIS_OK;
     return charge_for(budget, size_bytes, 0, error);
 }
 
 aegis_status aegis_budget_charge_timeout(aegis_budget *budget, size_t size_bytes,
                                          uint64_t timeout_ns, aegis_error *error) {
+    if (charge_open(budget, NULL, size_bytes))
+        return AEGIS_OK;
     return charge_for(budget, size_bytes,
                       timeout_ns != AEGIS_I_OPTIONAL ? timeout_ns : AEGIS_WAIT_FOREVER, error);
 }
@@ -262,10 +276,8 @@ static AEGIS_I_COLD aegis_status uncharge_slow(aegis_budget *budget, const aegis
            AEGIS_I_COUNTER_MAX) {
         if (used_bytes < size_bytes)
             return AEGIS_E_INVALID;
-        if (aegis_i_counter_subtract(budget, size_bytes, &used_bytes)) {
-            uncharge_above(budget, stop, size_bytes);
-            return AEGIS_OK;
-        }
+        if (aegis_i_counter_subtract(budget, size_bytes, &used_bytes))
+            return uncharge_above(budget, stop, size_bytes);
     }
     if (!aegis_i_gate_enter(budget)) {
         aegis_i_gate_give_up(budget, stop);
@@ -280,20 +292,24 @@ static AEGIS_I_COLD aegis_status uncharge_slow(aegis_budget *budget, const aegis
     return status;
 }
 
-aegis_status aegis_i_budget_uncharge_below(aegis_budget *budget, const aegis_budget *stop,
-                                           size_t size_bytes) {
+static inline aegis_status uncharge_below(aegis_budget *budget, const aegis_budget *stop,
+                                          size_t size_bytes) {
     size_t left_bytes;
     if (budget == stop)
         return AEGIS_OK;
     if (AEGIS_UNLIKELY(size_bytes > AEGIS_I_COUNTER_MAX ||
                        !aegis_i_counter_subtract(budget, size_bytes, &left_bytes)))
         return uncharge_slow(budget, stop, size_bytes);
-    uncharge_above(budget, stop, size_bytes);
-    return AEGIS_OK;
+    return uncharge_above(budget, stop, size_bytes);
+}
+
+aegis_status aegis_i_budget_uncharge_below(aegis_budget *budget, const aegis_budget *stop,
+                                           size_t size_bytes) {
+    return uncharge_below(budget, stop, size_bytes);
 }
 
 aegis_status aegis_budget_uncharge(aegis_budget *budget, size_t size_bytes) {
-    return aegis_i_budget_uncharge_below(budget, NULL, size_bytes);
+    return uncharge_below(budget, NULL, size_bytes);
 }
 
 size_t aegis_i_room(const aegis_budget *budget) {

@@ -62,24 +62,7 @@
 #include "gate.h"
 #include "../base/arithmetic.h"
 #include "counter.h"
-
-#include <assert.h>
-
-static size_t load(const _Atomic size_t *counter) {
-    return aegis_i_load(counter, memory_order_relaxed);
-}
-
-static void store(_Atomic size_t *counter, size_t value) {
-    aegis_i_store(counter, value, memory_order_relaxed);
-}
-
-static size_t sum_of(size_t a, size_t b) {
-    return a > SIZE_MAX - b ? SIZE_MAX : a + b;
-}
-
-static size_t difference_of(size_t a, size_t b) {
-    return a > b ? a - b : 0;
-}
+#include "gated.h"
 
 bool aegis_i_gate_enter(aegis_budget *budget) {
     aegis_i_gate *gate = &budget->root->gate;
@@ -90,6 +73,8 @@ bool aegis_i_gate_enter(aegis_budget *budget) {
         gate->generation++;
         gate->sessions = NULL;
         gate->first_due = gate->last_due = NULL;
+        gate->session_marks = 0;
+        (void)aegis_i_condition_init(&gate->session_ended);
     }
     return true;
 }
@@ -121,29 +106,8 @@ void aegis_i_gate_give_up(aegis_budget *budget, const aegis_budget *stop) {
         /* Of several threads one succeeds. Relaxed: `held_bytes` does not change any more. */
         (void)aegis_i_cas(&budget->used_bytes, &gated, used_bytes, memory_order_relaxed,
                           memory_order_relaxed);
+        store(&budget->reserved_bytes, 0);
     }
-}
-
-/* Forgets the waiters of a parent process. Returns the budget. */
-static aegis_budget *renew(aegis_budget *budget) {
-    uint64_t generation = budget->root->gate.generation;
-    if (AEGIS_UNLIKELY(budget->generation != generation)) {
-        budget->generation = generation;
-        budget->first_waiter = budget->last_waiter = NULL;
-        budget->promised_bytes = budget->waiting_bytes = 0;
-        budget->waiting_beneath_count = 0;
-        store(&budget->waiting_count, 0);
-    }
-    return budget;
-}
-
-static bool is_gated(const aegis_budget *budget) {
-    return load(&budget->used_bytes) == AEGIS_I_COUNTER_GATED;
-}
-
-static bool is_fair(const aegis_budget *budget) {
-    return budget != NULL &&
-           aegis_i_load(&budget->policy, memory_order_relaxed) == AEGIS_BUDGET_FAIR;
 }
 
 static bool has_share(const aegis_budget *budget) {
@@ -168,6 +132,16 @@ void aegis_i_gate_freeze(aegis_budget *budget) {
     }
 }
 
+bool aegis_i_gate_freeze_way(aegis_budget *budget, const aegis_budget *last) {
+    bool any = false;
+    for (; budget != NULL; budget = budget != last ? budget->parent : NULL)
+        if (!is_gated(renew(budget))) {
+            aegis_i_gate_freeze(budget);
+            any = true;
+        }
+    return any;
+}
+
 void aegis_i_gate_thaw(aegis_budget *budget) {
     for (; budget != NULL; budget = budget->parent)
         if (is_gated(budget) && !must_be_gated(renew(budget)))
@@ -180,9 +154,7 @@ static size_t total_of(const aegis_budget *budget) {
 
 /* What the budget would claim of its parent with that total. */
 static size_t claim_of(const aegis_budget *budget, size_t total_bytes) {
-    size_t guaranteed_bytes =
-        aegis_i_min(load(&budget->guaranteed_bytes), load(&budget->limit_bytes));
-    return aegis_i_max(guaranteed_bytes, total_bytes);
+    return aegis_i_max(load(&budget->guaranteed_bytes), total_bytes);
 }
 
 size_t aegis_i_gate_claim(const aegis_budget *budget) {
@@ -220,15 +192,17 @@ static bool has_room(size_t limit_bytes, size_t kept_bytes, size_t take_bytes) {
     return take_bytes <= limit_bytes && kept_bytes <= limit_bytes - take_bytes;
 }
 
-/* Whether a gated budget accepts a charge of `take_bytes` to its total. If not, `why` says why. */
+/* Whether a gated budget accepts a charge of `take_bytes` to its total, by the request `self`, to
+ * which it may have promised the bytes. If not, `why` says why. */
 static bool fits(aegis_budget *budget, size_t take_bytes, const aegis_i_budget_waiter *self,
-                 aegis_i_refusal *why) {
+                 bool promised, aegis_i_refusal *why) {
     bool is_share;
     size_t cap_bytes = aegis_i_gate_cap(budget, &is_share);
-    size_t kept_bytes = sum_of(total_of(budget), budget->promised_bytes);
+    size_t kept_bytes = sum_of(total_of(budget), promised ? 0 : budget->promised_bytes);
     why->status = budget->closed ? AEGIS_E_CLOSED : AEGIS_E_LIMIT_EXCEEDED;
     why->reason = is_share ? AEGIS_REFUSED_SHARE : AEGIS_REFUSED_LIMIT;
-    if (!budget->closed && budget->first_waiter != NULL && budget->first_waiter != self) {
+    if (!budget->closed && !promised && budget->first_waiter != NULL &&
+        budget->first_waiter != self) {
         why->reason = AEGIS_REFUSED_QUEUE;
         kept_bytes = sum_of(kept_bytes, budget->waiting_bytes);
     }
@@ -261,29 +235,41 @@ static bool fits_open(aegis_budget *budget, size_t size_bytes, aegis_i_refusal *
     return true;
 }
 
+/* What the total of a gated budget grows by when `size_bytes` are charged to a child whose claim
+ * grows by `claim_bytes`: the rest was reserved. Less than that is reserved only after an uncharge
+ * that named the wrong budget. */
+static size_t growth_of(const aegis_budget *budget, size_t size_bytes, size_t claim_bytes) {
+    return size_bytes - aegis_i_min(load(&budget->reserved_bytes), size_bytes - claim_bytes);
+}
+
+/* What the claim of a gated budget grows by when its total grows by `more_bytes`. */
+static size_t claim_growth(const aegis_budget *budget, size_t more_bytes) {
+    size_t total_bytes = total_of(budget);
+    return claim_of(budget, sum_of(total_bytes, more_bytes)) - claim_of(budget, total_bytes);
+}
+
 /* Looks at each budget from `budget` up. Returns the first that refuses, or NULL. */
 static aegis_budget *look(aegis_i_path *path, aegis_budget *budget, const aegis_budget *stop,
                           size_t size_bytes, const aegis_i_budget_waiter *self,
                           aegis_i_refusal *why) {
-    size_t take_bytes = size_bytes;
+    size_t claim_bytes = size_bytes;
     size_t i = 0;
     for (; budget != stop; budget = budget->parent, i++) {
         bool promised = self != NULL && i < self->promised_count;
         (void)renew(budget);
-        if (!is_gated(budget) && !fits_open(budget, take_bytes, why))
+        if (!is_gated(budget) && !fits_open(budget, size_bytes, why))
             break;
         path->budgets[i] = budget;
-        path->take_bytes[i] = take_bytes;
+        path->claim_bytes[i] = claim_bytes;
         if (!is_gated(budget))
             continue;
-        if (!promised && (take_bytes != 0 || budget->closed) &&
-            !fits(budget, take_bytes, self, why))
+        size_t take_bytes = growth_of(budget, size_bytes, claim_bytes);
+        if ((take_bytes != 0 || budget->closed) && !fits(budget, take_bytes, self, promised, why))
             break;
-        size_t total_bytes = total_of(budget);
-        take_bytes = claim_of(budget, total_bytes + take_bytes) - claim_of(budget, total_bytes);
+        claim_bytes = claim_growth(budget, take_bytes);
     }
     path->count = i;
-    path->top_take_bytes = take_bytes;
+    path->top_claim_bytes = claim_bytes;
     return budget != stop ? budget : NULL;
 }
 
@@ -299,96 +285,25 @@ static void count_share(aegis_budget *budget, const aegis_budget *child, size_t 
 static bool add(aegis_i_path *path, size_t i, size_t size_bytes,
                 const aegis_i_budget_waiter *self) {
     aegis_budget *budget = path->budgets[i];
-    size_t take_bytes = path->take_bytes[i];
+    size_t claim_bytes = path->claim_bytes[i];
     if (!is_gated(budget)) {
         size_t most_bytes = load(&budget->counter_limit_bytes);
         path->used_bytes[i] = load(&budget->used_bytes);
         return size_bytes <= most_bytes && aegis_i_counter_add(budget, &path->used_bytes[i],
                                                                size_bytes, most_bytes - size_bytes);
     }
+    size_t take_bytes = growth_of(budget, size_bytes, claim_bytes);
     path->used_bytes[i] = load(&budget->held_bytes);
     store(&budget->held_bytes, path->used_bytes[i] + size_bytes);
     store(&budget->reserved_bytes, load(&budget->reserved_bytes) - (size_bytes - take_bytes));
-    count_share(budget, i != 0 ? path->budgets[i - 1] : NULL, take_bytes, 0);
+    count_share(budget, i != 0 ? path->budgets[i - 1] : NULL, claim_bytes, 0);
     if (self != NULL && i < self->promised_count)
         budget->promised_bytes = difference_of(budget->promised_bytes, size_bytes);
     return true;
 }
 
-/* Counts in the ancestor where a way ends that a child's claim has changed, while what is in use
- * there has not: the child has `more_bytes` or `less_bytes` in use, and claims `more_claim_bytes`
- * or `less_claim_bytes`. */
-static void settle_above(aegis_budget *stop, const aegis_budget *child, size_t more_bytes,
-                         size_t less_bytes, size_t more_claim_bytes, size_t less_claim_bytes) {
-    if (stop == NULL || !is_gated(renew(stop)))
-        return;
-    size_t claim_bytes = aegis_i_gate_claim(stop);
-    size_t reserved_bytes = load(&stop->reserved_bytes);
-    reserved_bytes = reserved_bytes + more_claim_bytes + less_bytes;
-    store(&stop->reserved_bytes, difference_of(reserved_bytes, less_claim_bytes + more_bytes));
-    count_share(stop, child, more_claim_bytes, less_claim_bytes);
-    aegis_i_gate_shift_claim(stop, claim_bytes);
-}
-
-aegis_budget *aegis_i_gate_charge(aegis_i_path *path, aegis_budget *budget,
-                                  const aegis_budget *stop, size_t size_bytes,
-                                  const aegis_i_budget_waiter *self, aegis_i_refusal *why) {
-    for (;;) {
-        aegis_budget *refusing = look(path, budget, stop, size_bytes, self, why);
-        if (refusing != NULL) {
-            why->budget = refusing;
-            why->needed_bytes = size_bytes;
-            return refusing;
-        }
-        size_t i = path->count;
-        while (i != 0 && add(path, i - 1, size_bytes, self))
-            i--;
-        if (i == 0)
-            break;
-        /* An open budget has become too full since the look. All budgets with promises are gated,
-         * and lie below it, so none of them was added to. */
-        if (i < path->count)
-            aegis_i_gate_uncharge(path->budgets[i], path->budgets[i - 1], stop, size_bytes);
-    }
-    if (path->count != 0)
-        settle_above((aegis_budget *)(uintptr_t)stop, path->budgets[path->count - 1], size_bytes, 0,
-                     path->top_take_bytes, 0);
-    for (size_t i = 0; i < path->count; i++)
-        aegis_i_raise_peak(path->budgets[i], path->used_bytes[i] + size_bytes);
-    return NULL;
-}
-
-void aegis_i_gate_subtract_open(aegis_budget *budget, size_t size_bytes) {
-    size_t used_bytes = load(&budget->used_bytes);
-    while (!aegis_i_cas_weak(&budget->used_bytes, &used_bytes,
-                             difference_of(used_bytes, size_bytes), memory_order_relaxed,
-                             memory_order_relaxed))
-        continue;
-}
-
-void aegis_i_gate_uncharge(aegis_budget *budget, const aegis_budget *child,
-                           const aegis_budget *stop, size_t size_bytes) {
-    /* What the total of the budget falls by. */
-    size_t give_bytes = size_bytes;
-    for (; budget != stop; child = budget, budget = budget->parent) {
-        if (!is_gated(renew(budget))) {
-            aegis_i_gate_subtract_open(budget, size_bytes);
-            continue;
-        }
-        size_t used_bytes = load(&budget->held_bytes);
-        size_t taken_bytes = aegis_i_min(used_bytes, size_bytes);
-        size_t claim_bytes = aegis_i_gate_claim(budget);
-        give_bytes = aegis_i_min(give_bytes, taken_bytes);
-        store(&budget->held_bytes, used_bytes - taken_bytes);
-        store(&budget->reserved_bytes, load(&budget->reserved_bytes) + (taken_bytes - give_bytes));
-        count_share(budget, child, 0, give_bytes);
-        give_bytes = claim_bytes - aegis_i_gate_claim(budget);
-    }
-    if (child != NULL)
-        settle_above((aegis_budget *)(uintptr_t)stop, child, 0, size_bytes, 0, give_bytes);
-}
-
-/* As aegis_i_gate_shift_claim. `counted`: the parent's shares have the new claim already. */
+/* Tells the budgets above that the claim of a budget was `old_bytes` and has changed, although no
+ * bytes were charged. `counted`: the shares of its parent have the new claim already. */
 static void shift_claim(aegis_budget *budget, size_t old_bytes, bool counted) {
     size_t new_bytes = aegis_i_gate_claim(budget);
     for (aegis_budget *node = budget->parent; node != NULL && new_bytes != old_bytes;
@@ -404,8 +319,82 @@ static void shift_claim(aegis_budget *budget, size_t old_bytes, bool counted) {
     }
 }
 
-void aegis_i_gate_shift_claim(aegis_budget *budget, size_t old_bytes) {
-    shift_claim(budget, old_bytes, false);
+/* Counts in the ancestor where a way ends that a child's claim has changed, while what is in use
+ * there has not: the child has `more_bytes` or `less_bytes` in use, and claims `more_claim_bytes`
+ * or `less_claim_bytes`. */
+static void settle_above(aegis_budget *stop, const aegis_budget *child, size_t more_bytes,
+                         size_t less_bytes, size_t more_claim_bytes, size_t less_claim_bytes) {
+    if (stop == NULL || !is_gated(renew(stop)))
+        return;
+    size_t claim_bytes = aegis_i_gate_claim(stop);
+    size_t reserved_bytes = load(&stop->reserved_bytes);
+    reserved_bytes = reserved_bytes + more_claim_bytes + less_bytes;
+    store(&stop->reserved_bytes, difference_of(reserved_bytes, less_claim_bytes + more_bytes));
+    count_share(stop, child, more_claim_bytes, less_claim_bytes);
+    shift_claim(stop, claim_bytes, false);
+}
+
+/* Adds from the root down. False: an open budget has become too full, and all are as before. All
+ * budgets with promises are gated and beneath it, so none of them was added to. */
+static bool add_all(aegis_i_path *path, const aegis_budget *stop, size_t size_bytes,
+                    const aegis_i_budget_waiter *self) {
+    size_t i = path->count;
+    while (i != 0 && add(path, i - 1, size_bytes, self))
+        i--;
+    if (i != 0 && i < path->count)
+        aegis_i_gate_uncharge(path->budgets[i], path->budgets[i - 1], stop, size_bytes);
+    return i == 0;
+}
+
+aegis_budget *aegis_i_gate_charge(aegis_i_path *path, aegis_budget *budget,
+                                  const aegis_budget *stop, size_t size_bytes,
+                                  const aegis_i_budget_waiter *self, aegis_i_refusal *why) {
+    aegis_budget *refusing;
+    /* It is repeated only when a charge without the gate has taken the room in between. */
+    do {
+        refusing = look(path, budget, stop, size_bytes, self, why);
+    } while (refusing == NULL && !add_all(path, stop, size_bytes, self));
+    if (refusing != NULL) {
+        why->budget = refusing;
+        why->needed_bytes = size_bytes;
+        return refusing;
+    }
+    if (path->count != 0)
+        settle_above((aegis_budget *)(uintptr_t)stop, path->budgets[path->count - 1], size_bytes, 0,
+                     path->top_claim_bytes, 0);
+    for (size_t i = 0; i < path->count; i++)
+        aegis_i_raise_peak(path->budgets[i], path->used_bytes[i] + size_bytes);
+    return NULL;
+}
+
+void aegis_i_gate_subtract_open(aegis_budget *budget, size_t size_bytes) {
+    size_t used_bytes = load(&budget->used_bytes);
+    while (!aegis_i_cas_weak(&budget->used_bytes, &used_bytes,
+                             difference_of(used_bytes, size_bytes), memory_order_relaxed,
+                             memory_order_relaxed))
+        continue;
+}
+
+void aegis_i_gate_uncharge(aegis_budget *budget, const aegis_budget *child,
+                           const aegis_budget *stop, size_t size_bytes) {
+    /* What the child's claim falls by. */
+    size_t claim_bytes = size_bytes;
+    for (; budget != stop; child = budget, budget = budget->parent) {
+        if (!is_gated(renew(budget))) {
+            aegis_i_gate_subtract_open(budget, size_bytes);
+            continue;
+        }
+        size_t used_bytes = load(&budget->held_bytes);
+        size_t taken_bytes = aegis_i_min(used_bytes, size_bytes);
+        size_t old_bytes = aegis_i_gate_claim(budget);
+        size_t give_bytes = aegis_i_min(claim_bytes, taken_bytes);
+        store(&budget->held_bytes, used_bytes - taken_bytes);
+        store(&budget->reserved_bytes, load(&budget->reserved_bytes) + (taken_bytes - give_bytes));
+        count_share(budget, child, 0, claim_bytes);
+        claim_bytes = old_bytes - aegis_i_gate_claim(budget);
+    }
+    if (child != NULL)
+        settle_above((aegis_budget *)(uintptr_t)stop, child, 0, size_bytes, 0, claim_bytes);
 }
 
 /* Adds what a budget counts for its parent's shares, or takes it away. */
@@ -418,7 +407,8 @@ static void count_terms(aegis_budget *budget, bool counted) {
     size_t claim_bytes = aegis_i_gate_claim(budget);
     parent->weight_sum += counted ? weight : 0 - (uint64_t)weight;
     parent->guarantee_sum_bytes += counted ? guaranteed_bytes : 0 - guaranteed_bytes;
-    parent->shared_bytes += counted ? claim_bytes : 0 - claim_bytes;
+    parent->shared_bytes = counted ? parent->shared_bytes + claim_bytes
+                                   : difference_of(parent->shared_bytes, claim_bytes);
 }
 
 void aegis_i_gate_join(aegis_budget *budget) {
@@ -457,129 +447,46 @@ void aegis_i_gate_part(aegis_budget *budget) {
 }
 
 size_t aegis_i_gate_lacking(aegis_budget *charged, const aegis_budget *budget, size_t size_bytes) {
-    size_t take_bytes = size_bytes;
+    size_t claim_bytes = size_bytes;
     for (aegis_budget *node = charged; node != NULL; node = node->parent) {
         bool gated = is_gated(renew(node)), is_share = false;
-        size_t total_bytes = gated ? total_of(node) : load(&node->used_bytes);
+        size_t take_bytes = gated ? growth_of(node, size_bytes, claim_bytes) : size_bytes;
         if (node == budget) {
             size_t cap_bytes = gated ? aegis_i_gate_cap(node, &is_share) : load(&node->limit_bytes);
+            size_t total_bytes = gated ? total_of(node) : load(&node->used_bytes);
             size_t kept_bytes = sum_of(total_bytes, node->promised_bytes);
-            return difference_of(sum_of(kept_bytes, take_bytes), cap_bytes);
+            /* A charge that a guarantee covers is not refused, even above the limit. */
+            if (take_bytes == 0 && size_bytes != 0)
+                return 0;
+            return take_bytes <= cap_bytes ? difference_of(kept_bytes, cap_bytes - take_bytes)
+                                           : sum_of(kept_bytes, take_bytes - cap_bytes);
         }
         if (gated)
-            take_bytes =
-                claim_of(node, sum_of(total_bytes, take_bytes)) - claim_of(node, total_bytes);
+            claim_bytes = claim_growth(node, take_bytes);
     }
     return 0;
 }
 
-static void enqueue(aegis_i_budget_waiter *waiter, aegis_budget *budget) {
-    aegis_i_gate_freeze(budget);
-    waiter->at = budget;
-    waiter->next = NULL;
-    waiter->previous = budget->last_waiter;
-    if (budget->last_waiter != NULL)
-        budget->last_waiter->next = waiter;
-    else
-        budget->first_waiter = waiter;
-    budget->last_waiter = waiter;
-    budget->waiting_bytes = sum_of(budget->waiting_bytes, waiter->size_bytes);
-    store(&budget->waiting_count, load(&budget->waiting_count) + 1);
-    if (budget->parent != NULL)
-        renew(budget->parent)->waiting_beneath_count++;
-}
-
-static void dequeue(aegis_i_budget_waiter *waiter) {
-    aegis_budget *budget = waiter->at;
-    if (waiter->next != NULL)
-        waiter->next->previous = waiter->previous;
-    else
-        budget->last_waiter = waiter->previous;
-    if (waiter->previous != NULL)
-        waiter->previous->next = waiter->next;
-    else
-        budget->first_waiter = waiter->next;
-    waiter->at = NULL;
-    budget->waiting_bytes = difference_of(budget->waiting_bytes, waiter->size_bytes);
-    store(&budget->waiting_count, load(&budget->waiting_count) - 1);
-    if (budget->parent != NULL)
-        budget->parent->waiting_beneath_count--;
-}
-
-void aegis_i_gate_wait_at(aegis_i_budget_waiter *waiter, aegis_budget *refusing) {
-    size_t i = 0;
-    for (aegis_budget *node = waiter->budget; node != refusing; node = node->parent, i++)
-        if (i >= waiter->promised_count) {
-            aegis_i_gate_freeze(node);
-            node->promised_bytes += waiter->size_bytes;
+aegis_budget *aegis_i_gate_refuses_claim(aegis_budget *budget, size_t more_bytes,
+                                         aegis_i_refusal *why) {
+    for (; budget != NULL && more_bytes != 0; budget = budget->parent) {
+        bool is_share;
+        size_t cap_bytes = aegis_i_gate_cap(budget, &is_share);
+        size_t kept_bytes = sum_of(total_of(budget), budget->promised_bytes);
+        if (!has_room(cap_bytes, kept_bytes, more_bytes)) {
+            aegis_i_refusal refusal = {AEGIS_E_LIMIT_EXCEEDED,
+                                       is_share ? AEGIS_REFUSED_SHARE
+                                       : has_room(cap_bytes, load(&budget->held_bytes), more_bytes)
+                                           ? AEGIS_REFUSED_GUARANTEE
+                                           : AEGIS_REFUSED_LIMIT,
+                                       budget,
+                                       cap_bytes,
+                                       kept_bytes,
+                                       more_bytes};
+            *why = refusal;
+            return budget;
         }
-    waiter->promised_count = i;
-    (void)aegis_i_add(&refusing->wait_count, 1, memory_order_relaxed);
-    enqueue(waiter, refusing);
-}
-
-void aegis_i_gate_forget(aegis_i_budget_waiter *waiter) {
-    if (waiter->generation != waiter->budget->root->gate.generation)
-        return;
-    if (waiter->at != NULL)
-        dequeue(waiter);
-    aegis_budget *node = waiter->budget;
-    for (size_t i = 0; i < waiter->promised_count; i++, node = node->parent)
-        node->promised_bytes = difference_of(node->promised_bytes, waiter->size_bytes);
-    waiter->promised_count = 0;
-}
-
-bool aegis_i_gate_may_ever_fit(const aegis_budget *budget, size_t size_bytes) {
-    while (budget != NULL && size_bytes <= load(&budget->limit_bytes))
-        budget = budget->parent;
-    return budget == NULL;
-}
-
-/* Tries the first request of a queue. False: it stays where it is. */
-static bool advance(aegis_i_budget_waiter *waiter) {
-    aegis_i_refusal why;
-    aegis_budget *at = waiter->at;
-    aegis_budget *refusing =
-        aegis_i_gate_charge(&waiter->path, waiter->budget, NULL, waiter->size_bytes, waiter, &why);
-    if (refusing == at && waiter->size_bytes > load(&at->limit_bytes)) {
-        /* The limit was lowered so much that it would be of no use to wait. */
-        aegis_i_gate_forget(waiter);
-        waiter->status = AEGIS_E_LIMIT_EXCEEDED;
-        waiter->settle(waiter);
-        return true;
+        more_bytes = claim_growth(budget, more_bytes);
     }
-    if (refusing == at)
-        return false;
-    dequeue(waiter);
-    if (refusing != NULL) {
-        aegis_i_gate_wait_at(waiter, refusing);
-        return true;
-    }
-    waiter->promised_count = 0;
-    waiter->status = AEGIS_OK;
-    waiter->settle(waiter);
-    return true;
-}
-
-static void serve_queue(aegis_budget *budget) {
-    while (renew(budget)->first_waiter != NULL && advance(budget->first_waiter))
-        continue;
-}
-
-/* Serves the children of a budget that divides its room among them. */
-static void serve_shares(aegis_budget *budget) {
-    if (!is_fair(budget) || budget->waiting_beneath_count == 0 ||
-        !aegis_i_mutex_lock(&budget->lock))
-        return;
-    for (aegis_budget *child = budget->first_child; child != NULL; child = child->next_sibling)
-        serve_queue(child);
-    aegis_i_mutex_unlock(&budget->lock);
-}
-
-void aegis_i_gate_serve(aegis_budget *budget) {
-    for (aegis_budget *node = budget; node != NULL; node = node->parent) {
-        serve_queue(node);
-        serve_shares(node);
-    }
-    aegis_i_gate_thaw(budget);
+    return NULL;
 }

@@ -24,6 +24,9 @@ AEGIS_I_HIDDEN void aegis_i_gate_subtract_open(aegis_budget *budget, size_t size
 
 /* Counts the bytes in use of a budget under the gate. */
 AEGIS_I_HIDDEN void aegis_i_gate_freeze(aegis_budget *budget);
+/* The same for the budgets from `budget` up to, and with, `last`. False: they were gated already.
+ */
+AEGIS_I_HIDDEN bool aegis_i_gate_freeze_way(aegis_budget *budget, const aegis_budget *last);
 /* Lets each budget from `budget` up to the root be counted without the gate if it can be. */
 AEGIS_I_HIDDEN void aegis_i_gate_thaw(aegis_budget *budget);
 
@@ -39,6 +42,10 @@ AEGIS_I_HIDDEN aegis_budget *aegis_i_gate_charge(aegis_i_path *path, aegis_budge
  */
 AEGIS_I_HIDDEN void aegis_i_gate_uncharge(aegis_budget *budget, const aegis_budget *child,
                                           const aegis_budget *stop, size_t size_bytes);
+/* Whether the budgets from `budget` up accept that the claim of a child grows. All of them are
+ * gated. Returns the one that refuses, or NULL. */
+AEGIS_I_HIDDEN aegis_budget *aegis_i_gate_refuses_claim(aegis_budget *budget, size_t more_bytes,
+                                                        aegis_i_refusal *why);
 /* What must be free at `budget` so that the request is not refused there; 0 when it is not. */
 AEGIS_I_HIDDEN size_t aegis_i_gate_lacking(aegis_budget *charged, const aegis_budget *budget,
                                            size_t size_bytes);
@@ -47,9 +54,6 @@ AEGIS_I_HIDDEN size_t aegis_i_gate_lacking(aegis_budget *charged, const aegis_bu
  * guarantee.
  */
 AEGIS_I_HIDDEN size_t aegis_i_gate_claim(const aegis_budget *budget);
-/* Tells the budgets above that the claim of a budget was `old_bytes` and has changed, although no
- * bytes were charged. */
-AEGIS_I_HIDDEN void aegis_i_gate_shift_claim(aegis_budget *budget, size_t old_bytes);
 /* The most that a budget may have in total now: its limit, or its fair share if that is less. */
 AEGIS_I_HIDDEN size_t aegis_i_gate_cap(const aegis_budget *budget, bool *is_share);
 
@@ -64,9 +68,11 @@ AEGIS_I_HIDDEN void aegis_i_gate_set_terms(aegis_budget *budget, size_t guarante
 /* Whether the limits on the way would allow the charge if nothing else was in use. If not, it is of
  * no use to wait. */
 AEGIS_I_HIDDEN bool aegis_i_gate_may_ever_fit(const aegis_budget *budget, size_t size_bytes);
-/* Puts a request at the end of the queue of the budget that has refused it. */
+/* Puts a request into the queue of the budget that has refused it. That budget, and those below
+ * that the request is to charge, are gated. The request goes to the end, or to the front if it had
+ * passed this budget before its limit or share was lowered. */
 AEGIS_I_HIDDEN void aegis_i_gate_wait_at(aegis_i_budget_waiter *waiter, aegis_budget *refusing);
-/* Takes a request out of its queue, and its promises back. */
+/* Takes a request out of its queue, and its promises back. The caller then serves the queues. */
 AEGIS_I_HIDDEN void aegis_i_gate_forget(aegis_i_budget_waiter *waiter);
 /* Makes the charges of the requests that wait at the budgets from `budget` up, as far as there is
  * room now, then lets the budgets be counted without the gate where they can be. */

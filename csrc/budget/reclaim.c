@@ -10,17 +10,20 @@
  * 2. A reclaimer lives as long as it is in the list, its owner has the handle, or a thread runs its
  *    function: each has a reference. The thread that gives up the last one destroys it without the
  *    gate (drop_reclaimer).
- * 3. A session asks each reclaimer at most once: it notes its own number in those that it has asked
- *    (ask_next).
+ * 3. A session asks each reclaimer at most once: it leaves its mark, a bit that no other session
+ * has at that time, in those that it has asked (ask_next). It does not ask those that are
+ * registered while it runs (aegis_budget_on_reclaim).
  * 4. For one budget one session runs at a time. The other threads that the same budget has refused
  *    wait for its end, and try their charge again before they ask for memory themselves
- *    (begin_session). So two requests do not empty a cache for one need. They do not wait longer
- *    than PATIENCE_NS, because a reclaimer may itself wait for one of them.
+ *    (begin_session). So two requests do not empty a cache for one need. A charge does not wait
+ *    longer than PATIENCE_NS for others, because a reclaimer may itself wait for it.
  * 5. A thread that runs a session begins no other one in the tree (find_own). So a reclaimer that
- *    asks for memory is not called from inside itself, and the recursion ends.
+ *    asks for memory is not called from inside itself, and the recursion ends. Nor is the thread
+ *    cancelled meanwhile, because its session lies on its stack.
  *
  * A charge runs at most MOST_ROUNDS sessions. It needs a second one if another thread takes what
- * was reclaimed for it, or if a second budget refuses it.
+ * was reclaimed for it, or if a second budget refuses it. For a request that is larger than the
+ * limit nothing is reclaimed, because that cannot help.
  */
 #if !defined(_WIN32) && !defined(_GNU_SOURCE)
 #define _GNU_SOURCE /* clock_gettime, pthread_condattr_setclock */
@@ -49,7 +52,7 @@ void aegis_i_reclaimer_drop(aegis_budget_reclaimer *reclaimer) {
 
 void aegis_i_forget_reclaimers(aegis_budget *budget) {
     /* Relaxed: whoever registered one had a reference to the budget, and gave it up before this. */
-    if (aegis_i_load(&budget->root->gate.has_reclaimers, memory_order_relaxed) == 0 ||
+    if (aegis_i_load(&budget->root->gate.has_callees, memory_order_relaxed) == 0 ||
         !aegis_i_gate_enter(budget))
         return;
     aegis_budget_reclaimer *forgotten = NULL;
@@ -89,16 +92,22 @@ static aegis_i_session *find_other(const aegis_i_gate *gate, const aegis_budget 
     return session;
 }
 
-/* What can be reclaimed from a budget for a request that `refusing` has refused: all it has in use,
- * but nothing that a guarantee on the way up to `refusing` covers. */
-static size_t reclaimable_bytes(const aegis_budget *budget, const aegis_budget *refusing) {
+/* What can be reclaimed from a budget for a request to `requester` that `refusing` has refused: all
+ * it has in use, but nothing that is guaranteed to it or to a budget above it that the requester
+ * does not belong to. */
+static size_t reclaimable_bytes(const aegis_budget *budget, const aegis_budget *requester,
+                                const aegis_budget *refusing) {
     size_t most_bytes = aegis_i_budget_used(budget);
-    for (; budget != NULL && budget != refusing; budget = budget->parent) {
+    for (; budget != NULL && budget->level >= refusing->level; budget = budget->parent) {
+        while (requester->level > budget->level)
+            requester = requester->parent;
+        if (budget == requester)
+            return most_bytes;
         size_t kept_bytes = aegis_i_load(&budget->guaranteed_bytes, memory_order_relaxed);
         size_t used_bytes = aegis_i_budget_used(budget);
         most_bytes = aegis_i_min(most_bytes, used_bytes > kept_bytes ? used_bytes - kept_bytes : 0);
     }
-    return budget != NULL ? most_bytes : 0;
+    return 0;
 }
 
 /* Whether `a` is asked before `b`, of which it is known whether they belong to the requester and
@@ -119,17 +128,18 @@ static bool comes_before(const candidate *a, const candidate *b) {
 }
 
 /* The reclaimer that is to be asked next; its `reclaimer` is NULL when there is none. */
-static candidate choose(const aegis_i_gate *gate, uint64_t number, const aegis_budget *requester,
-                        const aegis_budget *refusing) {
+static candidate choose(const aegis_i_gate *gate, const aegis_i_session *session) {
+    const aegis_budget *refusing = session->budget;
+    const aegis_budget *requester = session->requester != NULL ? session->requester : refusing;
     candidate best = {NULL, false, 0, 0};
     for (aegis_budget_reclaimer *reclaimer = gate->reclaimers; reclaimer != NULL;
          reclaimer = reclaimer->next) {
-        bool is_own = reclaimer->budget == requester;
-        if (reclaimer->asked_by == number ||
+        bool is_own = reclaimer->budget == session->requester;
+        if ((reclaimer->asked_by & session->mark) != 0 ||
             (is_own && (reclaimer->flags & AEGIS_RECLAIM_OWN_LAST) == 0))
             continue;
         candidate next = {reclaimer, is_own, aegis_i_budget_used(reclaimer->budget),
-                          reclaimable_bytes(reclaimer->budget, refusing)};
+                          reclaimable_bytes(reclaimer->budget, requester, refusing)};
         if (next.most_bytes != 0 && comes_before(&next, &best))
             best = next;
     }
@@ -137,43 +147,66 @@ static candidate choose(const aegis_i_gate *gate, uint64_t number, const aegis_b
 }
 
 /* Asks the next reclaimer for up to `wanted_bytes`. False: there is none. The caller has the gate,
- * which is given up meanwhile; `*lost` is set if it cannot be had again. */
-static bool ask_next(aegis_budget *refusing, const aegis_budget *requester, uint64_t number,
-                     size_t wanted_bytes, bool *lost) {
-    aegis_i_gate *gate = &refusing->root->gate;
-    candidate next = choose(gate, number, requester, refusing);
+ * which is given up meanwhile; `*lost` is set if it cannot be had again. `*freed_bytes` grows by
+ * what the reclaimer says that it has freed. */
+static bool ask_next(aegis_budget *refusing, const aegis_i_session *session, size_t wanted_bytes,
+                     size_t *freed_bytes, bool *lost) {
+    candidate next = choose(&refusing->root->gate, session);
     if (next.reclaimer == NULL)
         return false;
-    next.reclaimer->asked_by = number;
+    next.reclaimer->asked_by |= session->mark;
     (void)aegis_i_add(&refusing->reclaim_count, 1, memory_order_relaxed);
     (void)aegis_i_add(&next.reclaimer->reference_count, 1, memory_order_relaxed);
     aegis_i_gate_leave(refusing);
     int state = aegis_i_uncancelled_begin();
-    size_t freed_bytes = next.reclaimer->function(next.reclaimer->context,
-                                                  aegis_i_min(wanted_bytes, next.most_bytes));
+    size_t said_bytes = next.reclaimer->function(next.reclaimer->context,
+                                                 aegis_i_min(wanted_bytes, next.most_bytes));
+    *freed_bytes += aegis_i_min(said_bytes, SIZE_MAX - *freed_bytes);
     aegis_i_reclaimer_drop(next.reclaimer);
     aegis_i_uncancelled_end(state);
-    (void)aegis_i_add(&refusing->reclaimed_bytes, freed_bytes, memory_order_relaxed);
+    (void)aegis_i_add(&refusing->reclaimed_bytes, said_bytes, memory_order_relaxed);
     *lost = !aegis_i_gate_enter(refusing);
     return true;
 }
 
-/* Begins a session for a budget that has refused a charge. False: this thread does not begin one;
- * `*again` says whether the charge should be tried again. The caller has the gate. */
-static bool begin_session(aegis_i_session *session, aegis_budget *refusing, bool *again) {
-    aegis_i_gate *gate = &refusing->root->gate;
-    aegis_i_session *other = find_other(gate, refusing);
-    uint64_t now_ns = aegis_i_now_ns();
-    if (other != NULL && now_ns < other->overdue_ns) {
-        aegis_i_condition_wait(&gate->session_ended, &gate->mutex, other->overdue_ns, NULL, NULL);
-        *again = true;
-        return false;
-    }
+/* Puts a session into the list of those that run. */
+static void list_session(aegis_i_gate *gate, aegis_i_session *session,
+                         const aegis_budget *refusing) {
     session->thread = aegis_i_thread_self();
     session->budget = refusing;
-    session->overdue_ns = now_ns + PATIENCE_NS;
     session->next = gate->sessions;
     gate->sessions = session;
+}
+
+/* Begins a session for a budget that has refused a charge. False: this thread does not begin one,
+ * because it has waited for the session of another thread. The caller has the gate. */
+static bool begin_session(aegis_i_session *session, const aegis_budget *refusing) {
+    aegis_i_gate *gate = &refusing->root->gate;
+    const aegis_i_session *other = find_other(gate, refusing);
+    uint64_t now_ns = aegis_i_now_ns();
+    if (session->patient_ns == 0)
+        session->patient_ns = now_ns + PATIENCE_NS;
+    bool crowded = gate->session_marks == UINT64_MAX;
+    if (other != NULL || crowded) {
+        uint64_t until_ns = session->patient_ns;
+        if (other != NULL && other->overdue_ns < until_ns)
+            until_ns = other->overdue_ns;
+        if (now_ns < until_ns) {
+            aegis_i_condition_wait(&gate->session_ended, &gate->mutex, until_ns, NULL, NULL);
+            return false;
+        }
+        if (crowded) {
+            session->exhausted = refusing;
+            return false;
+        }
+    }
+    session->mark = ~gate->session_marks & (gate->session_marks + 1);
+    gate->session_marks |= session->mark;
+    for (aegis_budget_reclaimer *each = gate->reclaimers; each != NULL; each = each->next)
+        each->asked_by &= ~session->mark;
+    session->overdue_ns = now_ns + PATIENCE_NS;
+    session->round++;
+    list_session(gate, session, refusing);
     return true;
 }
 
@@ -181,9 +214,20 @@ static void end_session(aegis_i_gate *gate, aegis_i_session *session) {
     aegis_i_session **link = &gate->sessions;
     while (*link != NULL && *link != session)
         link = &(*link)->next;
-    if (*link != NULL)
+    /* In a child process that was forked meanwhile it is not in the list. */
+    if (*link != NULL) {
         *link = session->next;
+        gate->session_marks &= ~session->mark;
+    }
+    session->mark = 0;
     aegis_i_condition_broadcast(&gate->session_ended);
+}
+
+/* Whether reclaiming may help against the refusal. */
+static bool may_help(const aegis_i_session *session, const aegis_i_refusal *why) {
+    return session->exhausted != why->budget && session->round != MOST_ROUNDS &&
+           why->reason != AEGIS_REFUSED_QUEUE &&
+           (why->reason != AEGIS_REFUSED_LIMIT || why->needed_bytes <= why->limit_bytes);
 }
 
 bool aegis_i_reclaim(aegis_i_session *session, aegis_budget *budget, size_t size_bytes,
@@ -191,34 +235,38 @@ bool aegis_i_reclaim(aegis_i_session *session, aegis_budget *budget, size_t size
     aegis_budget *refusing = (aegis_budget *)(uintptr_t)why->budget;
     aegis_i_gate *gate = &budget->root->gate;
     /* Relaxed: see aegis_budget_on_reclaim. */
-    if (aegis_i_load(&gate->has_reclaimers, memory_order_relaxed) == 0 || session->exhausted ||
-        session->round == MOST_ROUNDS || !aegis_i_gate_enter(budget))
+    if (aegis_i_load(&gate->has_callees, memory_order_relaxed) == 0 || !aegis_i_gate_enter(budget))
         return false;
     bool nested = find_own(gate) != NULL;
-    if (nested || why->reason == AEGIS_REFUSED_QUEUE) {
-        if (nested)
-            why->reason = AEGIS_REFUSED_NESTED;
+    if (nested)
+        why->reason = AEGIS_REFUSED_NESTED;
+    if (nested || !may_help(session, why)) {
         aegis_i_gate_leave(budget);
         return false;
     }
-    bool again = false, lost = false;
-    session->round++;
-    if (begin_session(session, refusing, &again)) {
-        uint64_t number = ++gate->session_count;
-        size_t lacking_bytes;
-        bool asked = true;
-        while (!lost && asked &&
-               (lacking_bytes = aegis_i_gate_lacking(budget, refusing, size_bytes)) != 0) {
-            asked = ask_next(refusing, session->requester, number, lacking_bytes, &lost);
-            again = again || asked;
+    bool again = true, lost = false;
+    if (begin_session(session, refusing)) {
+        size_t first_bytes = aegis_i_gate_lacking(budget, refusing, size_bytes);
+        size_t lacking_bytes = first_bytes;
+        size_t asked_count = 0, freed_bytes = 0;
+        while (lacking_bytes != 0 &&
+               ask_next(refusing, session, lacking_bytes, &freed_bytes, &lost)) {
+            if (lost)
+                return true;
+            asked_count++;
+            lacking_bytes = aegis_i_gate_lacking(budget, refusing, size_bytes);
         }
-        session->exhausted = !asked;
-        if (lost)
-            return true;
+        /* The counters say whether there is room. If enough was freed and there is none, another
+         * thread has taken it, and a second session may get more. */
+        if (lacking_bytes != 0 && freed_bytes < first_bytes)
+            session->exhausted = refusing;
+        again = lacking_bytes == 0 || asked_count != 0;
         end_session(gate, session);
+    } else {
+        again = session->exhausted != refusing;
     }
     aegis_i_gate_leave(budget);
-    return again || !session->exhausted;
+    return again;
 }
 
 bool aegis_i_tell_refused(aegis_i_session *session, const aegis_i_refusal *why) {
@@ -228,17 +276,18 @@ bool aegis_i_tell_refused(aegis_i_session *session, const aegis_i_refusal *why) 
     aegis_i_gate *gate = &budget->root->gate;
     bool nested = find_own(gate) != NULL;
     if (!nested) {
-        session->thread = aegis_i_thread_self();
-        session->budget = NULL;
-        session->next = gate->sessions;
-        gate->sessions = session;
+        list_session(gate, session, NULL);
+        /* Relaxed: only this thread has to find it. */
+        aegis_i_store(&gate->has_callees, 1, memory_order_relaxed);
     }
     aegis_i_gate_leave(budget);
     if (nested)
         return false;
+    int state = aegis_i_uncancelled_begin();
     aegis_i_tell_all(
         budget, why->in_use_bytes + aegis_i_min(why->needed_bytes, SIZE_MAX - why->in_use_bytes),
         why->limit_bytes);
+    aegis_i_uncancelled_end(state);
     if (aegis_i_gate_enter(budget)) {
         end_session(gate, session);
         aegis_i_gate_leave(budget);
@@ -249,6 +298,7 @@ bool aegis_i_tell_refused(aegis_i_session *session, const aegis_i_refusal *why) 
 void aegis_i_reclaim_excess(aegis_budget *budget) {
     aegis_i_session session = {0};
     aegis_i_refusal why = {AEGIS_E_LIMIT_EXCEEDED, AEGIS_REFUSED_LIMIT, budget, 0, 0, 0};
-    while (aegis_i_reclaim(&session, budget, 0, &why) && !session.exhausted)
+    while (aegis_i_budget_used(budget) > aegis_i_load(&budget->limit_bytes, memory_order_relaxed) &&
+           aegis_i_reclaim(&session, budget, 0, &why))
         continue;
 }

@@ -31,10 +31,11 @@ aegis_status aegis_budget_on_reclaim(aegis_budget *budget, int32_t priority, uin
         return AEGIS_E_FORKED;
     }
     aegis_i_gate *gate = &budget->root->gate;
+    made->asked_by = gate->session_marks;
     made->next = gate->reclaimers;
     gate->reclaimers = made;
     /* Relaxed: a charge that does not see it yet began before this call returned. */
-    aegis_i_store(&gate->has_reclaimers, 1, memory_order_relaxed);
+    aegis_i_store(&gate->has_callees, 1, memory_order_relaxed);
     aegis_i_gate_leave(budget);
     if (reclaimer != NULL) {
         (void)aegis_budget_retain(budget);

@@ -32,13 +32,14 @@ typedef struct aegis_i_budget_waiter aegis_i_budget_waiter;
 typedef struct aegis_i_session aegis_i_session;
 
 /* The way of a charge, from the budget that is charged (number 0) up. For each budget: what the
- * charge adds to its total (see gate.c), and what was in use before the charge. */
+ * charge adds to what its child claims of it (see gate.c), and what was in use before the charge.
+ */
 typedef struct aegis_i_path {
     size_t count;
     aegis_budget *budgets[AEGIS_BUDGET_MAX_DEPTH];
-    size_t take_bytes[AEGIS_BUDGET_MAX_DEPTH];
+    size_t claim_bytes[AEGIS_BUDGET_MAX_DEPTH];
     /* What the last budget of the way claims more of its parent than before. */
-    size_t top_take_bytes;
+    size_t top_claim_bytes;
     size_t used_bytes[AEGIS_BUDGET_MAX_DEPTH];
 } aegis_i_path;
 
@@ -75,6 +76,7 @@ struct aegis_budget_reclaimer {
     void *context;
     int32_t priority;
     uint32_t flags;
+    /* A bit for each session that runs now: it has asked this one. */
     uint64_t asked_by;
     _Atomic size_t reference_count;
 };
@@ -90,10 +92,14 @@ struct aegis_i_session {
     const aegis_budget *budget;
     /* Other threads do not wait longer than this for the session. */
     uint64_t overdue_ns;
+    /* How long this charge waits for the sessions of other threads; 0: it has not waited yet. */
+    uint64_t patient_ns;
+    /* The bit of this session in `asked_by`. */
+    uint64_t mark;
     /* How many sessions were run for this charge. */
     uint32_t round;
-    /* All reclaimers were asked. */
-    bool exhausted;
+    /* The budget for which all reclaimers were asked. */
+    const aegis_budget *exhausted;
 };
 
 /* A request that is polled (poll.c). */
@@ -116,13 +122,17 @@ typedef struct aegis_i_gate {
     /* All reclaimers of the tree, and the sessions that run now (reclaim.c). */
     aegis_budget_reclaimer *reclaimers;
     aegis_i_session *sessions;
-    uint64_t session_count;
+    /* The bits that the sessions have. */
+    uint64_t session_marks;
     aegis_i_condition session_ended;
     /* The requests whose wakers are to be called when the gate is given up, in this order. */
     aegis_budget_request *first_due;
     aegis_budget_request *last_due;
-    /* Whether a reclaimer was ever registered in the tree. */
-    _Atomic uint32_t has_reclaimers;
+    /* The budgets from which on queues have to be served before the gate is given up (queue.c). */
+    aegis_budget *to_be_served;
+    /* Whether a reclaimer was ever registered in the tree, or a thread has run pressure functions
+     * for a refused charge. */
+    _Atomic uint32_t has_callees;
 } aegis_i_gate;
 
 struct aegis_budget {
@@ -166,7 +176,7 @@ struct aegis_budget {
     _Atomic size_t guaranteed_bytes;
     _Atomic uint32_t weight;
     _Atomic uint32_t policy;
-    /* How many children have a guarantee, or such a child. */
+    /* How many budgets beneath have a guarantee. */
     size_t guarded_count;
     /* Of a budget that shares fairly: the sums over its children that have a weight, of their
      * weights, of their guarantees, and of what they claim. */
@@ -180,6 +190,9 @@ struct aegis_budget {
     /* How many requests wait in the queues of children. */
     size_t waiting_beneath_count;
     uint64_t generation;
+    /* In the gate's list of the budgets whose queues have to be served. */
+    aegis_budget *next_served;
+    bool to_be_served;
     bool closed;
 };
 

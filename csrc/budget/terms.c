@@ -24,49 +24,39 @@ static void store_limit(aegis_budget *budget, size_t limit_bytes) {
 void aegis_budget_set_limit(aegis_budget *budget, size_t limit_bytes) {
     bool has_gate = aegis_i_gate_enter(budget);
     size_t old_bytes = aegis_i_load(&budget->limit_bytes, memory_order_relaxed);
+    store_limit(budget, limit_bytes);
     if (has_gate) {
-        size_t claim_bytes = aegis_i_gate_claim(budget);
-        store_limit(budget, limit_bytes);
-        /* A limit below the guarantee bounds it. */
-        aegis_i_gate_shift_claim(budget, claim_bytes);
+        /* If the limit is raised again, the ancestors may have no room for the old guarantee. So it
+         * is lowered for good. */
+        if (aegis_i_load(&budget->guaranteed_bytes, memory_order_relaxed) > limit_bytes)
+            aegis_i_gate_set_terms(budget, limit_bytes,
+                                   aegis_i_load(&budget->weight, memory_order_relaxed));
         aegis_i_gate_serve(budget);
         aegis_i_gate_leave(budget);
-    } else {
-        store_limit(budget, limit_bytes);
     }
     if (aegis_i_budget_used(budget) > limit_bytes)
         aegis_i_reclaim_excess(budget);
     aegis_i_tell_limit(budget, old_bytes);
 }
 
-/* Why the ancestors do not accept that the claim of a budget grows; NULL: they do. */
-static aegis_budget *find_refusing(aegis_budget *budget, size_t guaranteed_bytes,
-                                   aegis_i_refusal *why) {
-    /* What aegis_i_gate_claim says, also of a budget that is not gated. */
+/* Sets the guarantee if the ancestors have room for it. The caller has the gate. */
+static aegis_status set_guarantee(aegis_budget *budget, size_t guaranteed_bytes,
+                                  aegis_i_refusal *why) {
+    /* Otherwise charges without the gate could take the room in between. */
+    (void)aegis_i_gate_freeze_way(budget, NULL);
+    size_t old_bytes = aegis_i_gate_claim(budget);
     size_t own_bytes =
         aegis_i_budget_used(budget) + aegis_i_load(&budget->reserved_bytes, memory_order_relaxed);
-    size_t old_bytes = aegis_i_min(aegis_i_load(&budget->guaranteed_bytes, memory_order_relaxed),
-                                   aegis_i_load(&budget->limit_bytes, memory_order_relaxed));
-    old_bytes = aegis_i_max(old_bytes, own_bytes);
-    size_t more_bytes = aegis_i_max(guaranteed_bytes, own_bytes);
-    more_bytes = more_bytes > old_bytes ? more_bytes - old_bytes : 0;
-    aegis_budget *parent = budget->parent;
-    for (aegis_budget *node = parent; node != NULL; node = node->parent) {
-        if (aegis_i_gate_lacking(parent, node, more_bytes) == 0)
-            continue;
-        memset(why, 0, sizeof *why);
-        why->status = AEGIS_E_LIMIT_EXCEEDED;
-        why->budget = node;
-        why->limit_bytes = aegis_i_load(&node->limit_bytes, memory_order_relaxed);
-        size_t used_bytes = aegis_i_budget_used(node);
-        why->in_use_bytes = used_bytes + node->promised_bytes +
-                            aegis_i_load(&node->reserved_bytes, memory_order_relaxed);
-        if (used_bytes != why->in_use_bytes)
-            why->reason = AEGIS_REFUSED_GUARANTEE;
-        why->needed_bytes = more_bytes;
-        return node;
-    }
-    return NULL;
+    size_t new_bytes = aegis_i_max(guaranteed_bytes, own_bytes);
+    size_t more_bytes = new_bytes > old_bytes ? new_bytes - old_bytes : 0;
+    aegis_status status = AEGIS_OK;
+    if (aegis_i_gate_refuses_claim(budget->parent, more_bytes, why) != NULL)
+        status = why->status;
+    else
+        aegis_i_gate_set_terms(budget, guaranteed_bytes,
+                               aegis_i_load(&budget->weight, memory_order_relaxed));
+    aegis_i_gate_serve(budget);
+    return status;
 }
 
 aegis_status aegis_budget_set_guarantee(aegis_budget *budget, size_t guaranteed_bytes,
@@ -74,22 +64,21 @@ aegis_status aegis_budget_set_guarantee(aegis_budget *budget, size_t guaranteed_
     aegis_error unwanted;
     error = record(error, &unwanted);
     aegis_i_refusal why = {AEGIS_E_FORKED, AEGIS_REFUSED_LIMIT, NULL, 0, 0, 0};
-    size_t limit_bytes = aegis_i_load(&budget->limit_bytes, memory_order_relaxed);
-    if (guaranteed_bytes > aegis_i_min(limit_bytes, PTRDIFF_MAX)) {
-        return aegis_i_error_refuse(error, AEGIS_E_INVALID, AEGIS_WHAT_GUARANTEE, guaranteed_bytes,
-                                    aegis_i_min(limit_bytes, PTRDIFF_MAX));
-    }
+    aegis_status status = AEGIS_E_FORKED;
     if (aegis_i_gate_enter(budget)) {
-        why.status = AEGIS_OK;
-        if (find_refusing(budget, guaranteed_bytes, &why) == NULL)
-            aegis_i_gate_set_terms(budget, guaranteed_bytes,
-                                   aegis_i_load(&budget->weight, memory_order_relaxed));
-        aegis_i_gate_serve(budget);
+        size_t most_bytes =
+            aegis_i_min(aegis_i_load(&budget->limit_bytes, memory_order_relaxed), PTRDIFF_MAX);
+        if (guaranteed_bytes > most_bytes) {
+            aegis_i_gate_leave(budget);
+            return aegis_i_error_refuse(error, AEGIS_E_INVALID, AEGIS_WHAT_GUARANTEE,
+                                        guaranteed_bytes, most_bytes);
+        }
+        status = set_guarantee(budget, guaranteed_bytes, &why);
         aegis_i_gate_leave(budget);
     }
-    if (why.status != AEGIS_OK)
+    if (status != AEGIS_OK)
         aegis_i_explain_charge(&why, guaranteed_bytes, error);
-    return why.status;
+    return status;
 }
 
 aegis_status aegis_budget_set_weight(aegis_budget *budget, uint32_t weight, aegis_error *error) {

@@ -40,9 +40,16 @@ static bool init(aegis_budget *budget, const char *name, size_t limit_bytes) {
 }
 
 static void fini(aegis_budget *budget) {
+    /* A child process first makes the condition variable anew, because threads of its parent may
+     * have waited. If the gate is broken, it is left as it is. */
+    if (budget->root != budget) {
+        aegis_i_condition_fini(&budget->gate.session_ended);
+    } else if (aegis_i_gate_enter(budget)) {
+        aegis_i_gate_leave(budget);
+        aegis_i_condition_fini(&budget->gate.session_ended);
+    }
     aegis_i_mutex_fini(&budget->gate.mutex);
     aegis_i_mutex_fini(&budget->lock);
-    aegis_i_condition_fini(&budget->gate.session_ended);
     free(budget);
 }
 

@@ -3,8 +3,9 @@
  * gate.c.
  *
  * Invariants:
- * 1. A request is looked at and put into a queue in one step under the gate (aegis_i_waiter_start).
- *    So no room becomes free in between.
+ * 1. A request is looked at and put into a queue in one step under the gate, with all budgets up to
+ *    that queue gated before the last look (aegis_i_waiter_start). So no room becomes free in
+ *    between, and no other charge takes what the budgets below promise.
  * 2. Only a thread with the gate changes `status` of a request, once, and then wakes its thread
  *    before it gives the gate up. A thread that finds AEGIS_PENDING with the gate is in a queue.
  * 3. The thread takes its request out of the queue with the gate before it returns or ends
@@ -34,16 +35,21 @@ void aegis_i_waiter_init(aegis_i_budget_waiter *waiter, aegis_budget *budget, si
 
 aegis_status aegis_i_waiter_start(aegis_i_budget_waiter *waiter, aegis_i_refusal *why) {
     aegis_budget *budget = waiter->budget;
-    aegis_budget *refusing =
-        aegis_i_gate_charge(&waiter->path, budget, NULL, waiter->size_bytes, NULL, why);
-    if (refusing == NULL)
-        waiter->status = AEGIS_OK;
-    else if (why->status == AEGIS_E_CLOSED ||
-             !aegis_i_gate_may_ever_fit(budget, waiter->size_bytes))
-        waiter->status = why->status;
-    else
+    aegis_budget *refusing;
+    /* Only when all budgets up to the one that refuses are gated, no room becomes free at it, and
+     * none below loses what it is about to promise. */
+    do {
+        refusing = aegis_i_gate_charge(&waiter->path, budget, NULL, waiter->size_bytes, NULL, why);
+        if (refusing == NULL)
+            waiter->status = AEGIS_OK;
+        else if (why->status == AEGIS_E_CLOSED ||
+                 !aegis_i_gate_may_ever_fit(budget, waiter->size_bytes))
+            waiter->status = why->status;
+    } while (waiter->status == AEGIS_PENDING && aegis_i_gate_freeze_way(budget, refusing));
+    if (waiter->status == AEGIS_PENDING)
         aegis_i_gate_wait_at(waiter, refusing);
-    aegis_i_gate_thaw(budget);
+    else
+        aegis_i_gate_thaw(budget);
     return waiter->status;
 }
 

@@ -12,7 +12,7 @@
  *  3. Wait, if the caller gave a time. The request stands in the queue of the budget that
  *     refuses it. The budgets below have promised it the bytes. As soon as there is room, the
  *     thread that made the room makes the charge for the first request in the queue, and wakes
- *     only that.
+ *     only that. A limit or a share that was lowered in the meantime holds for it too.
  *  4. Refuse.
  *
  *  While a request waits at a budget, that budget refuses the requests that come later
@@ -36,7 +36,7 @@
  *
  *  After a fork the child process forgets the threads that waited, and what was promised to
  *  them. If another thread was inside the lock at that moment, the budgets of the tree have no
- *  guarantees, shares and queues in the child, and the functions here fail with
+ *  guarantees, shares and queues in the child, none is closed, and the functions here fail with
  *  AEGIS_E_FORKED. Charges and uncharges still work.
  */
 #ifndef AEGIS_MEMORY_BUDGET_ARBITRATION_H
@@ -81,9 +81,12 @@ typedef struct aegis_budget_terms {
 
 /** A function that gives memory back: it frees memory that is charged to its budget or beneath,
  *  so that `wanted_bytes` are uncharged, or as many of them as it can spare. It may free more.
- *  No lock is held: it may charge, uncharge and allocate. A charge by the same thread that is
- *  refused in the meantime fails at once, with AEGIS_REFUSED_NESTED: it neither asks reclaimers
- *  nor waits. Several threads may call the function at the same time.
+ *  No lock is held: it may charge, uncharge and allocate. A charge by the same thread to a
+ *  budget of the same tree that is refused in the meantime fails at once, with
+ *  AEGIS_REFUSED_NESTED: it neither asks reclaimers nor waits. Several threads may call the
+ *  function at the same time. A charge asks a reclaimer at most once while it reclaims. A charge
+ *  that is larger than the limit asks none. A thread that is cancelled in the function acts on
+ *  that after it.
  *  @return  the bytes that it has freed; 0 if none. */
 typedef size_t (*aegis_budget_reclaim_fn)(void *context, size_t wanted_bytes);
 
@@ -112,8 +115,8 @@ AEGIS_API aegis_status aegis_budget_on_reclaim(aegis_budget *budget, int32_t pri
                                                void (*destroy)(void *context), void *context,
                                                aegis_budget_reclaimer **reclaimer);
 
-/** Removes a reclaimer. No call of its function begins afterwards. A call that another thread has
- *  begun may still run: `destroy` comes after it.
+/** Removes a reclaimer. No call of its function begins afterwards. A call that another thread
+ *  has begun may still run: `destroy` comes after it.
  *  @param reclaimer  NULL is accepted.
  *  Ownership:        the handle is used up.
  *  Threads:          any thread; also from inside the function.
@@ -202,8 +205,9 @@ AEGIS_API void aegis_budget_close(aegis_budget *budget);
 
 /** Guarantees bytes to a budget: see above. Charges to the budget and to its ancestors then take
  *  the lock of the tree.
- *  @param guaranteed_bytes  at most the limit of the budget; 0 for no guarantee. A limit that is
- *                           lowered later also bounds the guarantee.
+ *  @param guaranteed_bytes  at most the limit of the budget and PTRDIFF_MAX; 0 for no
+ *                           guarantee. A limit that is lowered below it later lowers the
+ *                           guarantee for good.
  *  @param error             overwritten on failure. NULL if the reason is not wanted.
  *  @return                  AEGIS_OK; AEGIS_E_INVALID for more than the limit;
  *                           AEGIS_E_LIMIT_EXCEEDED if an ancestor has no room for it;
