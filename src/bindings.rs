@@ -1542,6 +1542,11 @@ pub struct aegis_buffer_pool {
     pub shared: *mut aegis_buffer_pool_shared,
 }
 #[repr(C)]
+#[derive(Debug)]
+pub struct aegis_buffer_pool_request {
+    _unused: [u8; 0],
+}
+#[repr(C)]
 #[derive(Debug, Copy, Clone)]
 pub struct aegis_buffer_class_stats {
     pub buffer_bytes: usize,
@@ -1593,6 +1598,27 @@ extern "C" {
         timeout_ns: u64,
         error: *mut aegis_error,
     ) -> aegis_status;
+}
+extern "C" {
+    pub fn aegis_buffer_pool_poll(
+        pool: *const aegis_buffer_pool,
+        request: *mut *mut aegis_buffer_pool_request,
+        writer: *mut aegis_buffer_mut,
+        min_capacity_bytes: usize,
+        wake: aegis_wake_fn,
+        context: *mut ::core::ffi::c_void,
+        error: *mut aegis_error,
+    ) -> aegis_status;
+}
+extern "C" {
+    pub fn aegis_buffer_pool_request_disarm(
+        request: *mut aegis_buffer_pool_request,
+    ) -> bool;
+}
+extern "C" {
+    pub fn aegis_buffer_pool_request_cancel(
+        request: *mut aegis_buffer_pool_request,
+    ) -> bool;
 }
 extern "C" {
     pub fn aegis_buffer_pool_id_of(

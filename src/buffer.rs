@@ -66,6 +66,7 @@ mod pool;
 mod file;
 #[cfg(feature = "bytes")]
 mod interop;
+mod pool_async;
 
 pub use chain::BufferChain;
 #[cfg(feature = "std")]
@@ -73,6 +74,7 @@ pub use io::read_vectored;
 #[cfg(all(feature = "std", any(unix, windows)))]
 pub use map_error::MapError;
 pub use pool::{BufferPool, IoBlock};
+pub use pool_async::GetBuffer;
 pub use pool_builder::{BufferPoolBuilder, WhenEmpty};
 pub use stats::{BufferClassStats, BufferPoolStats};
 pub use view::Buffer;

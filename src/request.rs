@@ -9,13 +9,15 @@
 //! 2. Before the next poll, and at the end, `disarm` or `cancel` settles whose it is. True: the core
 //!    never uses it again, so it is the request's. False: it is, or was, that of [`wake`], and the
 //!    request forgets it.
-//! 3. A poll that does not leave a request behind has not kept the waker: then it is the request's.
+//! 3. A poll that does not leave a request behind has not kept the waker: then it is still the
+//!    request's (`lent` counts only while `raw` is not null).
 //!
 //! So a waker is never used after its drop, and each is dropped once. A poll that gives the result
 //! allocates nothing: without a box at hand, the core is first polled without a waker.
 
 use alloc::boxed::Box;
 use core::ffi::c_void;
+use core::mem;
 use core::ptr::{self, NonNull};
 use core::task::{Context, Waker};
 
@@ -65,7 +67,11 @@ impl<R: RawRequest> Request<R> {
         context: &Context<'_>,
         mut core: impl FnMut(*mut *mut R, ffi::aegis_wake_fn, *mut c_void) -> ffi::aegis_status,
     ) -> Result<ffi::aegis_status, AllocError> {
-        self.take_back(R::disarm);
+        if !self.raw.is_null() {
+            let raw = self.raw;
+            // SAFETY: the request waits, and this is its owner.
+            self.take_back(|| unsafe { R::disarm(raw) });
+        }
         if self.waker.is_none() {
             let status = core(&mut self.raw, None, ptr::null_mut());
             if self.raw.is_null() {
@@ -78,19 +84,19 @@ impl<R: RawRequest> Request<R> {
         };
         // Also if a panic of the source leaves this function now.
         self.lent = true;
-        Ok(core(&mut self.raw, Some(wake), waker.as_ptr().cast()))
+        let status = core(&mut self.raw, Some(wake), waker.as_ptr().cast());
+        self.lent = !self.raw.is_null();
+        Ok(status)
     }
 
-    /// Takes the waker back from the core, or forgets it if the core has called it.
-    fn take_back(&mut self, settle: unsafe fn(*mut R) -> bool) {
-        if !self.raw.is_null() {
-            // SAFETY: the request waits, and this is its owner.
-            let is_ours = unsafe { settle(self.raw) };
-            if self.lent && !is_ours {
-                self.waker = None;
-            }
-        }
+    /// Takes the waker back from the core, or forgets it if the core has called it. If `settle`
+    /// panics, the waker leaks.
+    fn take_back(&mut self, settle: impl FnOnce() -> bool) {
+        let lent = if self.lent { self.waker.take() } else { None };
         self.lent = false;
+        if settle() && lent.is_some() {
+            self.waker = lent;
+        }
     }
 
     /// Makes the kept waker the task's. The waker is not lent.
@@ -109,8 +115,11 @@ impl<R: RawRequest> Request<R> {
 
     /// Ends the request, if it has not ended.
     fn end(&mut self) {
-        self.take_back(R::cancel);
-        self.raw = ptr::null_mut();
+        let raw = mem::replace(&mut self.raw, ptr::null_mut());
+        if !raw.is_null() {
+            // SAFETY: the request waits, this is its owner, and nothing uses it again.
+            self.take_back(|| unsafe { R::cancel(raw) });
+        }
     }
 }
 

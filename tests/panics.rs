@@ -269,6 +269,10 @@ fn every_call_of_buffers_and_their_pools() {
     });
     check(ACQUIRE, pool, |pool| {
         let _first = pool.get(1).unwrap();
+        _ = poll_once(&mut pool.get_async(1), &Calls::new().1);
+    });
+    check(ACQUIRE, pool, |pool| {
+        let _first = pool.get(1).unwrap();
         _ = pool.get_timeout(1, Duration::ZERO);
     });
     check_drop(RELEASE, pool);

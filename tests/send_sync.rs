@@ -8,8 +8,8 @@ use aegis_memory::arena::{
 };
 use aegis_memory::budget;
 use aegis_memory::buffer::{
-    Buffer, BufferChain, BufferMut, BufferPool, BufferPoolBuilder, BufferPoolStats, IoBlock,
-    WhenEmpty,
+    Buffer, BufferChain, BufferMut, BufferPool, BufferPoolBuilder, BufferPoolStats, GetBuffer,
+    IoBlock, WhenEmpty,
 };
 use aegis_memory::pool::{
     AllocBlock, Block, LockFreePool, LockedPool, OwnedPoolBlock, Pool, PoolBlock, PoolBox,
@@ -107,6 +107,8 @@ assert_impl_all!(BufferMut: Send, Sync, std::ops::DerefMut);
 assert_not_impl_any!(BufferMut: Clone);
 assert_impl_all!(BufferChain: Send, Sync, Clone);
 assert_impl_all!(BufferPool: Send, Sync, Clone);
+assert_impl_all!(GetBuffer<'static>: Send, Sync, Unpin);
+assert_not_impl_any!(GetBuffer<'static>: Clone);
 assert_impl_all!(BufferPoolStats: Send, Sync, Clone);
 assert_impl_all!(WhenEmpty: Send, Sync, Copy);
 

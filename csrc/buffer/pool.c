@@ -67,32 +67,8 @@ void aegis_buffer_pool_release(aegis_buffer_pool *pool) {
     aegis_i_buffer_pool_drop(shared);
 }
 
-static aegis_status hand_out(aegis_i_buffer_class *home, uint32_t index, aegis_buffer_mut *writer) {
-    aegis_buffer_owner *owner = &home->slots[index].owner;
-    aegis_i_set_references(owner, 1);
-    AEGIS_I_SHOW(owner->base, owner->capacity_bytes);
-    writer->data = owner->base;
-    writer->length = 0;
-    writer->capacity = owner->capacity_bytes;
-    writer->owner = owner;
-    writer->initialized = 0;
-    return AEGIS_OK;
-}
-
-/* The smallest class that is large enough; NULL if there is none. */
-static aegis_i_buffer_class *class_for(aegis_buffer_pool_shared *shared, size_t capacity_bytes) {
-    aegis_i_buffer_class *home = shared->classes;
-    while (home->buffer_bytes < capacity_bytes)
-        if (++home == shared->classes_end)
-            return NULL;
-    return home;
-}
-
-/* Takes a block of class `*home` or of a larger class, and stores its class in `*home`.
- * AEGIS_I_NO_INDEX: `error` says why. If memory was refused to one of the classes, it says that,
- * even if the blocks of another class are all out. */
-static uint32_t take_any(aegis_buffer_pool_shared *shared, aegis_i_buffer_class **home,
-                         aegis_error *error) {
+uint32_t aegis_i_buffer_pool_take_any(aegis_buffer_pool_shared *shared, aegis_i_buffer_class **home,
+                                      aegis_error *error) {
     const aegis_i_buffer_class *end = shared->classes_end;
     error->status = AEGIS_OK;
     for (aegis_i_buffer_class *from = *home; from != end; from++) {
@@ -109,8 +85,8 @@ static uint32_t take_any(aegis_buffer_pool_shared *shared, aegis_i_buffer_class 
     return AEGIS_I_NO_INDEX;
 }
 
-/* As take_any, but no class grows and no error is told. */
-static uint32_t search_any(aegis_buffer_pool_shared *shared, aegis_i_buffer_class **home) {
+uint32_t aegis_i_buffer_pool_search_any(aegis_buffer_pool_shared *shared,
+                                        aegis_i_buffer_class **home) {
     const aegis_i_buffer_class *end = shared->classes_end;
     for (aegis_i_buffer_class *from = *home; from != end; from++) {
         uint32_t index = aegis_i_buffer_class_search(from);
@@ -147,12 +123,9 @@ static uint32_t sleep_for_block(aegis_buffer_pool_shared *shared, aegis_i_buffer
                                 uint64_t deadline_ns) {
     uint64_t slice_ns = aegis_i_deadline_ns(SLICE_NS);
     uint32_t index;
-    /* Acquire and release pair with the addition in aegis_i_buffer_pool_wake (invariants 21 to 24
-     * of pool_state.h). */
-    (void)aegis_i_add(&shared->waiters, 1, memory_order_acq_rel);
-    (void)aegis_i_mutex_lock(&shared->mutex);
+    aegis_i_buffer_pool_begin_wait(shared);
     for (;;) {
-        index = search_any(shared, home);
+        index = aegis_i_buffer_pool_search_any(shared, home);
         bool polled = slice_ns < deadline_ns && is_to_be_polled(shared, *home);
         uint64_t until_ns = polled ? slice_ns : deadline_ns;
         if (index != AEGIS_I_NO_INDEX || (until_ns != UINT64_MAX && aegis_i_now_ns() >= until_ns))
@@ -183,7 +156,7 @@ static uint32_t wait_any(aegis_buffer_pool_shared *shared, aegis_i_buffer_class 
         index = sleep_for_block(shared, home, deadline_ns);
         late = deadline_ns != UINT64_MAX && aegis_i_now_ns() >= deadline_ns;
         if (index == AEGIS_I_NO_INDEX)
-            index = take_any(shared, home, error);
+            index = aegis_i_buffer_pool_take_any(shared, home, error);
     } while (index == AEGIS_I_NO_INDEX && !late);
     if (index == AEGIS_I_NO_INDEX)
         (void)aegis_i_add(&shared->timeout_count, 1, memory_order_relaxed);
@@ -242,18 +215,29 @@ static aegis_status make_heap_buffer(aegis_buffer_pool_shared *shared, aegis_buf
     return AEGIS_OK;
 }
 
-/* Says that no class is large enough. */
-static void too_large(const aegis_buffer_pool_shared *shared, size_t capacity_bytes,
-                      aegis_error *error) {
+void aegis_i_buffer_pool_too_large(const aegis_buffer_pool_shared *shared, size_t capacity_bytes,
+                                   aegis_error *error) {
     (void)aegis_i_error_bytes(error, AEGIS_E_LIMIT_EXCEEDED, capacity_bytes, shared->align_bytes);
     error->limit_bytes = error->allowed = (shared->classes_end - 1)->buffer_bytes;
     error->what = AEGIS_WHAT_BUFFER_BYTES;
 }
 
-/* Refuses a request on a handle that was released. */
-static aegis_status no_pool(aegis_buffer_mut *writer, size_t capacity_bytes, aegis_error *error) {
+aegis_status aegis_i_buffer_pool_no_pool(aegis_buffer_mut *writer, size_t capacity_bytes,
+                                         aegis_error *error) {
     memset(writer, 0, sizeof *writer);
     return aegis_i_buffer_refuse(error, AEGIS_E_INVALID, AEGIS_WHAT_HANDLE, capacity_bytes);
+}
+
+aegis_status aegis_i_buffer_pool_refuse(aegis_buffer_pool_shared *shared, aegis_buffer_mut *writer,
+                                        size_t capacity_bytes, aegis_error *failed,
+                                        aegis_error *error) {
+    (void)aegis_i_add(&shared->refused_count, 1, memory_order_relaxed);
+    memset(writer, 0, sizeof *writer);
+    /* A budget refused a slab, or a buffer of the C heap. */
+    aegis_i_error_whole(failed, capacity_bytes, 0);
+    if (error != NULL)
+        *error = *failed;
+    return failed->status;
 }
 
 /* Serves a request by every means that there is. */
@@ -262,28 +246,22 @@ static aegis_status get(aegis_buffer_pool_shared *shared, aegis_buffer_mut *writ
                         aegis_error *error) {
     assert(aegis_i_buffer_pool_is_valid(shared));
     aegis_error failed;
-    aegis_i_buffer_class *home = class_for(shared, capacity_bytes);
+    aegis_i_buffer_class *home = aegis_i_buffer_class_for(shared, capacity_bytes);
     size_t heap_bytes = capacity_bytes;
     if (home != NULL) {
         heap_bytes = home->buffer_bytes;
-        uint32_t index = take_any(shared, &home, &failed);
+        uint32_t index = aegis_i_buffer_pool_take_any(shared, &home, &failed);
         if (index == AEGIS_I_NO_INDEX && when_empty == AEGIS_BUFFER_WAIT && timeout_ns != 0)
             index = wait_any(shared, &home, timeout_ns, &failed);
         if (index != AEGIS_I_NO_INDEX)
-            return hand_out(home, index, writer);
+            return aegis_i_buffer_hand_out(home, index, writer);
     } else {
-        too_large(shared, capacity_bytes, &failed);
+        aegis_i_buffer_pool_too_large(shared, capacity_bytes, &failed);
     }
     if (when_empty == AEGIS_BUFFER_HEAP &&
         make_heap_buffer(shared, writer, heap_bytes, &failed) == AEGIS_OK)
         return AEGIS_OK;
-    (void)aegis_i_add(&shared->refused_count, 1, memory_order_relaxed);
-    memset(writer, 0, sizeof *writer);
-    /* A budget refused a slab, or a buffer of the C heap. */
-    aegis_i_error_whole(&failed, capacity_bytes, 0);
-    if (error != NULL)
-        *error = failed;
-    return failed.status;
+    return aegis_i_buffer_pool_refuse(shared, writer, capacity_bytes, &failed, error);
 }
 
 /* Serves a request that found no block in a private stripe. */
@@ -291,21 +269,22 @@ static AEGIS_I_COLD aegis_status get_slow(const aegis_buffer_pool *pool, aegis_b
                                           size_t capacity_bytes, aegis_error *error) {
     aegis_buffer_pool_shared *shared = pool->shared;
     if (shared == NULL)
-        return no_pool(writer, capacity_bytes, error);
+        return aegis_i_buffer_pool_no_pool(writer, capacity_bytes, error);
     return get(shared, writer, capacity_bytes, shared->when_empty, shared->timeout_ns, error);
 }
 
 aegis_status aegis_buffer_pool_get(const aegis_buffer_pool *pool, aegis_buffer_mut *writer,
                                    size_t min_capacity_bytes, aegis_error *error) {
     aegis_buffer_pool_shared *shared = pool->shared;
-    aegis_i_buffer_class *home = shared != NULL ? class_for(shared, min_capacity_bytes) : NULL;
+    aegis_i_buffer_class *home =
+        shared != NULL ? aegis_i_buffer_class_for(shared, min_capacity_bytes) : NULL;
     if (home != NULL) {
         aegis_i_stripe *stripe = aegis_i_stripe_enter_private(home, AEGIS_I_THREAD_ID_KEPT());
         if (stripe != NULL) {
             uint32_t index = aegis_i_stripe_pop(stripe);
             aegis_i_stripe_leave_private(stripe);
             if (index != AEGIS_I_NO_INDEX)
-                return hand_out(home, index, writer);
+                return aegis_i_buffer_hand_out(home, index, writer);
         }
     }
     return get_slow(pool, writer, min_capacity_bytes, error);
@@ -315,7 +294,7 @@ aegis_status aegis_buffer_pool_get_timeout(const aegis_buffer_pool *pool, aegis_
                                            size_t min_capacity_bytes, uint64_t timeout_ns,
                                            aegis_error *error) {
     if (pool->shared == NULL)
-        return no_pool(writer, min_capacity_bytes, error);
+        return aegis_i_buffer_pool_no_pool(writer, min_capacity_bytes, error);
     return get(pool->shared, writer, min_capacity_bytes, AEGIS_BUFFER_WAIT, timeout_ns, error);
 }
 

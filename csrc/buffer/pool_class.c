@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* One size class of a buffer pool: stripes of free blocks in front of a lock-free pool. Also how
- * the pool is freed, and how a released block wakes the threads that wait.
+ * the pool is freed.
  *
  * The argument is at the start of pool_state.h, as a list of numbered invariants. A comment below
  * that says "invariant" with a number means this list. */
@@ -157,14 +157,15 @@ static void open_private(aegis_i_buffer_class *home) {
 static AEGIS_I_COLD void empty_own(aegis_i_buffer_class *home, aegis_i_stripe *stripe) {
     aegis_i_stripe_begin(stripe);
     bool left = aegis_i_load(&stripe->taken, memory_order_relaxed) == AEGIS_I_STRIPE_LEFT;
+    uint32_t count = aegis_i_load(&stripe->count, memory_order_relaxed);
     if (left) {
-        move_home(home, stripe, aegis_i_load(&stripe->count, memory_order_relaxed));
+        move_home(home, stripe, count);
         /* Release pairs with the acquire in close_private. */
         aegis_i_store(&stripe->taken, AEGIS_I_STRIPE_CLOSED, memory_order_release);
     }
     aegis_i_stripe_leave_private(stripe);
     if (left)
-        aegis_i_buffer_pool_wake(home->shared);
+        aegis_i_buffer_pool_wake(home, count);
 }
 
 /* Enters this thread's private stripe if it can, and its shared stripe otherwise. NULL: another
@@ -285,10 +286,10 @@ static uint32_t take_growing(aegis_i_buffer_class *home, aegis_error *error) {
     if (got_count != 0)
         count_live(home, &index, 1);
     /* A new slab may have more blocks than the one taken here, and other threads may have cached
-     * some of them. So the threads that wait search again. Relaxed: a thread sees the slab that it
-     * has added itself. */
+     * some of them. So those that wait search again. Relaxed: a thread sees the slab that it has
+     * added itself. */
     if (aegis_i_load(slab_count, memory_order_relaxed) != old_count)
-        aegis_i_buffer_pool_wake(home->shared);
+        aegis_i_buffer_pool_wake(home, home->pool.shared->slabs.step_count);
     return got_count != 0 ? index : AEGIS_I_NO_INDEX;
 }
 
@@ -333,7 +334,7 @@ static AEGIS_I_COLD void give_back_slow(aegis_i_buffer_class *home, uint32_t ind
         leave(home, stripe);
     }
     aegis_i_lock_free_put(home->pool.shared, &index, 1);
-    aegis_i_buffer_pool_wake(shared);
+    aegis_i_buffer_pool_wake(home, 1);
     aegis_i_buffer_pool_drop(shared);
 }
 
@@ -368,29 +369,6 @@ bool aegis_i_buffer_pool_is_valid(const aegis_buffer_pool_shared *shared) {
            aegis_i_is_power_of_two((size_t)first->stripe_mask + 1) && first->move_count != 0 &&
            first->park_count == 2 * first->move_count &&
            first->park_count <= AEGIS_I_STRIPE_ITEMS && shared->when_empty <= AEGIS_BUFFER_WAIT;
-}
-
-bool aegis_i_buffer_pool_adopt(aegis_buffer_pool_shared *shared) {
-    uint32_t whose = aegis_i_process_claim(&shared->process);
-    if (whose != AEGIS_I_PROCESS_CLAIM)
-        return whose == AEGIS_I_PROCESS_THIS;
-    /* The mutex guards nothing that can be half changed (invariant 15). Relaxed: the release in
-     * aegis_i_process_settle follows. */
-    aegis_i_store(&shared->waiters, 0, memory_order_relaxed);
-    aegis_i_mutex_init(&shared->mutex);
-    bool made = aegis_i_condition_init(&shared->came_home);
-    aegis_i_process_settle(&shared->process, made);
-    return made;
-}
-
-void aegis_i_buffer_pool_wake(aegis_buffer_pool_shared *shared) {
-    /* Acquire and release pair with the waiter's addition in sleep_for_block (invariant 23). */
-    if (aegis_i_add(&shared->waiters, 0, memory_order_acq_rel) == 0 ||
-        !aegis_i_buffer_pool_adopt(shared))
-        return;
-    (void)aegis_i_mutex_lock(&shared->mutex);
-    aegis_i_condition_broadcast(&shared->came_home);
-    aegis_i_mutex_unlock(&shared->mutex);
 }
 
 void aegis_i_buffer_class_bring_home(aegis_i_buffer_class *home) {

@@ -71,9 +71,10 @@
  * 13. If no thread was inside a private stripe, it is whole, and is emptied like any other.
  * 14. No thread of the child gets the number of a thread that does not exist here (begin_process in
  *     threads.c). It would store its own `inside` over the old one without a look at that (2).
- * 15. The mutex guards nothing that can be half changed. So the first thread of the child that is
- *     about to wait, or to wake others, makes the mutex and the condition anew and sets `waiters`
- *     to 0 (aegis_i_buffer_pool_adopt).
+ * 15. What the mutex guards can be forgotten. So the first thread of the child that is about to
+ *     wait, or to wake others, makes the mutex and the condition anew, empties the queues and sets
+ *     `waiters` to 0 (aegis_i_buffer_pool_adopt). A request knows by its generation that it is in
+ *     no queue.
  *
  * Spinning:
  * A thread spins for a flag (take_flag) or for a thread inside a private stripe (wait_for_thread).
@@ -110,26 +111,53 @@
  * the stripe acquires (try_flag, wait_for_thread).
  *
  * Waiting:
- * 21. A thread that waits first adds itself to `waiters`, then searches (sleep_for_block, pool.c).
+ * A waiter is a thread that waits, or a request in a queue.
+ * 21. A waiter is first added to `waiters`, then it searches (aegis_i_buffer_pool_begin_wait).
  * 22. A thread that releases a block caches it only if it has read inside the stripe that `waiters`
  *     is 0 (give_back, give_back_slow).
  * 23. Otherwise it moves the block home, and then executes a read-modify-write of `waiters`, which
  *     tells it whether to wake others (aegis_i_buffer_pool_wake).
- * 24. A waiter searches and falls asleep under the mutex. The thread that wakes it locks the mutex
- *     too, so no wake-up falls between search and sleep.
- * So a waiter misses no block. If the block was cached, the search enters that stripe later and
- * finds it, because a thread that enters after the search sees the waiter. If the block went home
- * and the read-modify-write came before the waiter's addition, the search finds the block at home.
- * If the read-modify-write came later, it saw the waiter, which is woken.
+ * 24. A waiter searches and falls asleep, or enters the queue, under the mutex. The thread that
+ * wakes it locks the mutex too, so no wake-up falls between search and sleep. So a waiter misses no
+ * block. If the block was cached, the search enters that stripe later and finds it, because a
+ * thread that enters after the search sees the waiter. If the block went home and the
+ * read-modify-write came before the waiter's addition, the search finds the block at home. If the
+ * read-modify-write came later, it saw the waiter, which is woken.
+ *
+ * Waking requests:
+ * A block wakes all threads that wait, because each of them searches under the mutex and sleeps
+ * again. Of the requests it wakes one, because each wake-up is a task that is polled.
+ * 25. A block that becomes free while requests wait is promised to the oldest of those for which it
+ *     is large enough. The promise takes the request out of the queue and names the block's class
+ *     (wake_one in pool_queue.c).
+ * 26. A request that is polled or cancelled gives up its promise. If it has taken a block of
+ * another class, or was cancelled, it passes the promise on to the next request (pass_on in
+ *     pool_poll.c). If it has taken no block, its search has found all blocks of that class out.
+ * 27. A request keeps its number, so it comes back before the requests that came after it.
+ * So while a request waits, the free blocks of a class that would do are never more than the
+ * promises of this class that are open. A block that becomes free adds one to both (25). A taken
+ * block takes one from the former. A promise is closed by a block of its class, by another promise,
+ * or at a moment at which no block of the class was free (26). And at the moment at which a request
+ * enters the queue no block that would do was free (21, 24). So a request waits for a block in vain
+ * only as long as the task that it is promised to is not polled.
+ * 28. No function of the user's runs under the mutex or inside of a stripe: a waker is called after
+ *     both were left (wake_one, and the callers of aegis_i_buffer_pool_wake).
+ * 29. A request is counted in `live`, so the pool lives until the request has ended.
+ * 30. Only its own calls free a request. Others touch it only under the mutex and while it is in a
+ *     queue. A waker is taken out of the request under the mutex before it is called, so it is
+ *     called at most once, and a call that withdraws it knows whether it was taken.
+ *
  * No thread wakes a waiter when a budget has room again, or when a thread ends that has cached
- * blocks in a marked stripe. So if a class may grow, or is AEGIS_I_PRIVATE_LOST, the waiter sleeps
+ * blocks in a marked stripe. So if a class may grow, or is AEGIS_I_PRIVATE_LOST, a thread sleeps
  * for short times only. In between it asks for memory again, without the mutex (is_to_be_polled and
- * wait_any in pool.c). */
+ * wait_any in pool.c). A request waits only while a block is out that wakes it when it comes home
+ * (can_come_home in pool_poll.c). */
 #ifndef AEGIS_MEMORY_I_BUFFER_POOL_STATE_H
 #define AEGIS_MEMORY_I_BUFFER_POOL_STATE_H
 
 #include "aegis_memory/buffer_pool.h"
 #include "../base/condition.h"
+#include "../base/harden.h"
 #include "../pool/lock_free_state.h"
 #include "../base/threads.h"
 
@@ -211,11 +239,38 @@ struct aegis_i_buffer_class {
     /* AEGIS_I_PRIVATE_*. A thread that holds one flag may set it to _OPEN, and one that holds all
      * flags to the other states. */
     _Atomic uint32_t private_state;
+    /* The requests that wait for a block of this class or a larger one, the oldest first. The mutex
+     * guards them. */
+    aegis_buffer_pool_request *first_request;
+    aegis_buffer_pool_request *last_request;
     aegis_lock_free_pool pool;
 };
 
+/* A request that is polled. It lies on the C heap, and is counted in `live`. The mutex guards all
+ * fields except `shared` and `number`. */
+struct aegis_buffer_pool_request {
+    aegis_buffer_pool_shared *shared;
+    /* The place in the queue of class `home`, the smallest that is large enough, if `is_queued`. */
+    aegis_buffer_pool_request *next;
+    aegis_buffer_pool_request *previous;
+    aegis_i_buffer_class *home;
+    bool is_queued;
+    /* The class that had a free block when the request was woken, until the request is polled or
+     * cancelled; otherwise NULL. */
+    aegis_i_buffer_class *promised;
+    /* The `generation` of the pool when the request entered the queue. In a child process it is
+     * another one: then the request is in no queue, and nothing is promised to it. */
+    uint64_t generation;
+    /* A request that was made later has a higher number. */
+    uint64_t number;
+    /* The waker; `wake` is NULL if there is none, and after it was taken for its call. */
+    aegis_wake_fn wake;
+    void *context;
+};
+
 struct aegis_buffer_pool_shared {
-    /* How many threads wait. Every release reads this, and few calls write it. */
+    /* How many threads wait and how many requests are in the queues. Every release reads this, and
+     * few calls write it. */
     _Alignas(AEGIS_I_META_ALIGN) _Atomic uint32_t waiters;
     uint32_t when_empty;
     uint64_t timeout_ns;
@@ -245,6 +300,10 @@ struct aegis_buffer_pool_shared {
     /* The process that `waiters`, the mutex and the condition belong to: a word for
      * aegis_i_process_claim. */
     _Atomic uint32_t process;
+    /* Guarded by the mutex: how often the pool came to another process, and the number of the next
+     * request. */
+    uint64_t generation;
+    uint64_t next_number;
     aegis_i_mutex mutex;
     aegis_i_condition came_home;
 };
@@ -274,11 +333,39 @@ AEGIS_I_HIDDEN size_t aegis_i_buffer_pool_give_back(aegis_buffer_pool_shared *sh
 /* Keeps all threads out of the stripes for good, and moves the cached blocks home. Returns how many
  * blocks stay in stripes whose own threads may be inside (see 8 above). */
 AEGIS_I_HIDDEN size_t aegis_i_buffer_class_close(aegis_i_buffer_class *home);
-/* Makes the mutex and the condition anew if they belong to a parent process. False: the system
- * could not make them. */
+/* Makes the mutex and the condition anew, and forgets the queues, if they belong to a parent
+ * process. False: the system could not make them. */
 AEGIS_I_HIDDEN bool aegis_i_buffer_pool_adopt(aegis_buffer_pool_shared *shared);
-/* Wakes the threads that wait, if there are any. */
-AEGIS_I_HIDDEN void aegis_i_buffer_pool_wake(aegis_buffer_pool_shared *shared);
+/* `count` blocks of a class have become free. Wakes all threads that wait, and as many requests for
+ * which such blocks are large enough. The caller has locked nothing, is in no stripe, and holds a
+ * block or a handle, or has a request. */
+AEGIS_I_HIDDEN void aegis_i_buffer_pool_wake(aegis_i_buffer_class *home, size_t count);
+/* Puts a request, which is counted in `waiters`, into the queue of a class. The caller holds the
+ * mutex. */
+AEGIS_I_HIDDEN void aegis_i_buffer_pool_enqueue(aegis_buffer_pool_request *request,
+                                                aegis_i_buffer_class *home);
+/* Takes a request out of its queue and out of `waiters`. The caller holds the mutex. */
+AEGIS_I_HIDDEN void aegis_i_buffer_pool_dequeue(aegis_buffer_pool_request *request);
+/* What pool.c has for polled requests. Takes a block of class `*home` or of a larger class, which
+ * may grow, and stores its class in `*home`. AEGIS_I_NO_INDEX: `error` says why. If memory was
+ * refused to one of the classes, it says that, even if the blocks of another class are all out. */
+AEGIS_I_HIDDEN uint32_t aegis_i_buffer_pool_take_any(aegis_buffer_pool_shared *shared,
+                                                     aegis_i_buffer_class **home,
+                                                     aegis_error *error);
+/* As aegis_i_buffer_pool_take_any, but no class grows and no error is told. */
+AEGIS_I_HIDDEN uint32_t aegis_i_buffer_pool_search_any(aegis_buffer_pool_shared *shared,
+                                                       aegis_i_buffer_class **home);
+/* Says that no class is large enough. */
+AEGIS_I_HIDDEN void aegis_i_buffer_pool_too_large(const aegis_buffer_pool_shared *shared,
+                                                  size_t capacity_bytes, aegis_error *error);
+/* Refuses a request on a handle that was released. */
+AEGIS_I_HIDDEN aegis_status aegis_i_buffer_pool_no_pool(aegis_buffer_mut *writer,
+                                                        size_t capacity_bytes, aegis_error *error);
+/* Ends a request that has failed. */
+AEGIS_I_HIDDEN aegis_status aegis_i_buffer_pool_refuse(aegis_buffer_pool_shared *shared,
+                                                       aegis_buffer_mut *writer,
+                                                       size_t capacity_bytes, aegis_error *failed,
+                                                       aegis_error *error);
 /* Subtracts 1 from `live`, and frees the pool if that was the last. The caller does not touch the
  * pool after this. */
 AEGIS_I_HIDDEN void aegis_i_buffer_pool_drop(aegis_buffer_pool_shared *shared);
@@ -335,6 +422,38 @@ static inline void aegis_i_stripe_push(aegis_i_stripe *stripe, uint32_t index) {
 static inline void aegis_i_set_references(aegis_buffer_owner *owner, size_t count) {
     /* Relaxed: only this thread and the statistics can see the owner now. */
     aegis_i_store((_Atomic size_t *)&owner->references, count, memory_order_relaxed);
+}
+
+/* Makes a block the caller's. */
+static inline aegis_status aegis_i_buffer_hand_out(aegis_i_buffer_class *home, uint32_t index,
+                                                   aegis_buffer_mut *writer) {
+    aegis_buffer_owner *owner = &home->slots[index].owner;
+    aegis_i_set_references(owner, 1);
+    AEGIS_I_SHOW(owner->base, owner->capacity_bytes);
+    writer->data = owner->base;
+    writer->length = 0;
+    writer->capacity = owner->capacity_bytes;
+    writer->owner = owner;
+    writer->initialized = 0;
+    return AEGIS_OK;
+}
+
+/* The smallest class that is large enough; NULL if there is none. */
+static inline aegis_i_buffer_class *aegis_i_buffer_class_for(aegis_buffer_pool_shared *shared,
+                                                             size_t capacity_bytes) {
+    aegis_i_buffer_class *home = shared->classes;
+    while (home->buffer_bytes < capacity_bytes)
+        if (++home == shared->classes_end)
+            return NULL;
+    return home;
+}
+
+/* Counts a waiter and locks the mutex. The waiter searches under the mutex. */
+static inline void aegis_i_buffer_pool_begin_wait(aegis_buffer_pool_shared *shared) {
+    /* Acquire and release pair with the addition in aegis_i_buffer_pool_wake (invariants 21 to 24).
+     */
+    (void)aegis_i_add(&shared->waiters, 1, memory_order_acq_rel);
+    (void)aegis_i_mutex_lock(&shared->mutex);
 }
 
 #endif

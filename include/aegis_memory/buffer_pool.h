@@ -47,9 +47,24 @@
  *  class that would do may still grow, a waiting thread asks source and budget again every 10
  *  ms, and once more when its time is up.
  *
+ *  A request can also wait without a thread (aegis_buffer_pool_poll): a waker tells its owner when
+ *  to ask again. So futures and event loops can be built on it.
+ *  - A buffer that becomes free while requests wait wakes the oldest of those for which it is
+ *    large enough, and no other request. It is not kept for that request: a thread may take it
+ *    in between. Then the request keeps its place among those that wait.
+ *  - A request that was woken, and is cancelled or has got another buffer, wakes the next one.
+ *  - A waker is called with no lock held, by the thread that released the buffer, or made a class
+ *    grow, inside of that call. It may use the pool.
+ *  - A poll tries to make a class grow, as a get does. Nothing wakes a request when source or
+ *    budget have memory again: it then waits for a buffer that is released.
+ *  - A request keeps the pool, as a buffer that is out does. After the last handle was given up it
+ *    can only be cancelled.
+ *  - In the child process of a fork the requests of the parent have left the queue, and are not
+ *    woken. They may be polled there, and then enter the queue of the child, or be cancelled.
+ *
  *  Bounds, beside what lock_free_pool.h says: 64 bytes for each of `max_buffer_count` buffers,
- *  whose pages are touched at the first use; and 256 bytes for each pair of stripes, of which
- *  each class has 4 to 64.
+ *  whose pages are touched at the first use; 256 bytes for each pair of stripes, of which each
+ *  class has 4 to 64; and less than 256 bytes of the C heap for each request that waits.
  *
  *  The struct is a handle: all shared state lies elsewhere, so the handle may be moved with
  *  memcpy. An all-zero struct is not ready for use, but aegis_buffer_pool_release accepts it.
@@ -123,6 +138,9 @@ typedef struct aegis_buffer_pool {
     aegis_buffer_pool_shared *shared;
 } aegis_buffer_pool;
 
+/** A request that waits for a buffer. One thread at a time uses it. */
+typedef struct aegis_buffer_pool_request aegis_buffer_pool_request;
+
 /** The statistics of one size class. */
 typedef struct aegis_buffer_class_stats {
     size_t buffer_bytes;
@@ -143,7 +161,8 @@ typedef struct aegis_buffer_pool_stats {
      *  as they are charged. */
     uint64_t heap_count;
     size_t heap_bytes;
-    /** Requests that waited, and those of them whose time was up without a buffer. */
+    /** Requests that waited, in a thread or polled, and those of them whose time was up without a
+     *  buffer. */
     uint64_t wait_count;
     uint64_t timeout_count;
     /** Requests that were refused for any reason, at once or after waiting. */
@@ -229,6 +248,64 @@ AEGIS_API aegis_status aegis_buffer_pool_get_timeout(const aegis_buffer_pool *po
                                                      aegis_buffer_mut *writer,
                                                      size_t min_capacity_bytes, uint64_t timeout_ns,
                                                      aegis_error *error);
+
+/** Takes an empty writer from the pool, or enters a request for one into the queue, without
+ *  waiting in either case and whatever the policy of the pool is. The writer never comes from the
+ *  C heap.
+ *  @param request             in and out. NULL in it makes a new request, and a request of this
+ *                             pool asks for its result. Afterwards it is NULL, except after
+ *                             AEGIS_PENDING.
+ *  @param writer              overwritten; all-zero unless the result is AEGIS_OK.
+ *  @param min_capacity_bytes  as for aegis_buffer_pool_get.
+ *  @param wake                called once, with `context`, when the request should be polled
+ *                             again. It replaces the waker of the poll before. NULL: nothing is
+ *                             called.
+ *  @param error               overwritten when the result is an error; aegis_error_explain writes
+ *                             it as a sentence. NULL if the reason is not wanted.
+ *  @return                    AEGIS_OK: the writer is there. AEGIS_PENDING: the request waits. It
+ *                             is polled again when its waker was called, or at any other time,
+ *                             and may be PENDING again. Errors: AEGIS_E_INVALID (a handle that
+ *                             was released; the request is cancelled); AEGIS_E_LIMIT_EXCEEDED (a
+ *                             request larger than every class); AEGIS_E_OUT_OF_MEMORY, when the
+ *                             C heap has no memory for the request; AEGIS_E_FORKED. Other errors
+ *                             of aegis_buffer_pool_get only if no buffer is known to be out that
+ *                             would wake the request when it comes home.
+ *  Ownership:                 the writer as that of aegis_buffer_pool_get. The request is the
+ *                             caller's until a poll makes it NULL or it is cancelled. A context
+ *                             may be released when its waker has run. It may be released before
+ *                             only if aegis_buffer_pool_request_disarm or _cancel has returned
+ *                             true. So whoever counts references to contexts calls _disarm
+ *                             before each poll of a request.
+ *  Threads:                   any thread; one at a time for a request.
+ *  Cost:                      as aegis_buffer_pool_get. If no buffer is free: two searches, the
+ *                             pool's mutex, and at the first poll an allocation on the C heap.
+ *                             While a request waits, each release takes the way through the
+ *                             mutex. No cancellation point.
+ */
+AEGIS_API aegis_status aegis_buffer_pool_poll(const aegis_buffer_pool *pool,
+                                              aegis_buffer_pool_request **request,
+                                              aegis_buffer_mut *writer, size_t min_capacity_bytes,
+                                              aegis_wake_fn wake, void *context,
+                                              aegis_error *error);
+
+/** Withdraws the waker of a request, which stays in the queue.
+ *  @param request  not NULL.
+ *  @return         true: the waker was not called and will not be, and its context is not used
+ *                  any more. False: the waker was called, or is being called by another thread at
+ *                  this moment, this once; or the request has no waker.
+ *  Threads:        any thread; one at a time for a request. The waker itself may call it.
+ *  Cost:           O(1) under the pool's mutex.
+ */
+AEGIS_API bool aegis_buffer_pool_request_disarm(aegis_buffer_pool_request *request);
+
+/** Gives a request up: its place in the queue and its waker. If it was woken, the next request is
+ *  woken.
+ *  @param request  NULL is accepted. Freed, and with it the pool if nothing else keeps that.
+ *  @return         as for aegis_buffer_pool_request_disarm; false for NULL.
+ *  Threads:        any thread; no other one uses the request.
+ *  Cost:           O(1) under the pool's mutex, and the waker of another. No cancellation point.
+ */
+AEGIS_API bool aegis_buffer_pool_request_cancel(aegis_buffer_pool_request *request);
 
 /** Tells which block of a pool a buffer lies in, to name a registered buffer to the kernel.
  *  @param owner  the `owner` of a view or a writer; any pointer.

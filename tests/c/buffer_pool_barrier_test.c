@@ -181,6 +181,57 @@ static void the_last_buffer_of_a_thread_ends_the_pool(void) {
     pthread_join(thread, NULL);
 }
 
+static void *release_two_and_come_back(void *unused) {
+    (void)unused;
+    aegis_buffer_mut writer;
+    release_writers(writers, 2);
+    pthread_barrier_wait(&meeting);
+    pthread_barrier_wait(&meeting);
+    CHECK(aegis_buffer_pool_get(&pool, &writer, 1, NULL) == AEGIS_OK);
+    pthread_barrier_wait(&meeting);
+    pthread_barrier_wait(&meeting);
+    release_writers(&writer, 1);
+    return NULL;
+}
+
+static void count_wake(void *context) {
+    ++*(int *)context;
+}
+
+/* A request waits only if a block is out that wakes it when it comes home. The blocks that another
+ * thread has cached are out of reach, and do not. */
+static void request_waits_only_for_blocks_that_are_out(void) {
+    pthread_t thread;
+    aegis_buffer_pool_request *request = NULL;
+    aegis_buffer_mut writer;
+    int wake_count = 0;
+    make(2);
+    CHECK_SIZE(get_writers(&pool, writers, 2, 1, NULL), 2);
+    CHECK(pthread_create(&thread, NULL, release_two_and_come_back, NULL) == 0);
+    pthread_barrier_wait(&meeting);
+    CHECK_SIZE(buffer_pool_stats(&pool).classes[0].parked, 2);
+    refuse_barrier();
+    aegis_error error;
+    CHECK(aegis_buffer_pool_poll(&pool, &request, &writer, 1, count_wake, &wake_count, &error) ==
+          AEGIS_E_EXHAUSTED);
+    CHECK(request == NULL && error.status == AEGIS_E_EXHAUSTED);
+    pthread_barrier_wait(&meeting); /* the other thread takes one of them */
+    pthread_barrier_wait(&meeting);
+    CHECK(aegis_buffer_pool_poll(&pool, &request, &writers[0], 1, count_wake, &wake_count, NULL) ==
+          AEGIS_OK);
+    CHECK(aegis_buffer_pool_poll(&pool, &request, &writer, 1, count_wake, &wake_count, NULL) ==
+          AEGIS_PENDING);
+    pthread_barrier_wait(&meeting); /* and releases it */
+    pthread_join(thread, NULL);
+    CHECK(wake_count == 1);
+    CHECK(aegis_buffer_pool_poll(&pool, &request, &writer, 1, count_wake, &wake_count, NULL) ==
+          AEGIS_OK);
+    release_writers(&writers[0], 1);
+    release_writers(&writer, 1);
+    aegis_buffer_pool_release(&pool);
+    test_source_check_done(&state);
+}
+
 static void *park_and_stay(void *unused) {
     park_all(unused);
     pthread_barrier_wait(&meeting);
@@ -310,6 +361,10 @@ static void without_the_barrier_a_waiter_finds_blocks_of_a_thread_that_ends(void
     in_child(a_waiter_finds_blocks_of_a_thread_that_ends);
 }
 
+static void without_the_barrier_a_request_waits_only_for_blocks_that_are_out(void) {
+    in_child(request_waits_only_for_blocks_that_are_out);
+}
+
 static void without_the_barrier_a_child_process_finds_all_blocks(void) {
     in_child(blocks_of_a_thread_that_a_fork_left_behind_are_found);
 }
@@ -333,6 +388,7 @@ int main(void) {
     RUN(without_the_barrier_the_last_buffer_ends_the_pool);
     RUN(without_the_barrier_a_pool_stays_rather_than_going_early);
     RUN(without_the_barrier_a_waiter_finds_blocks_of_a_thread_that_ends);
+    RUN(without_the_barrier_a_request_waits_only_for_blocks_that_are_out);
     RUN(without_the_barrier_a_child_process_finds_all_blocks);
     RUN(without_the_barrier_no_block_is_lost_or_had_twice);
     return check_finish();

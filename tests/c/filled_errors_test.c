@@ -516,6 +516,24 @@ static void buffer_pool_get_timeout(void *out, bool fails) {
     buffer_pool_ask(out, fails, true);
 }
 
+/* A poll of a request that could be served later is no error. */
+static void buffer_pool_poll(void *out, bool fails) {
+    static const aegis_buffer_class one_class = {4096, 1, 0};
+    aegis_buffer_pool pool;
+    aegis_buffer_pool_options options;
+    aegis_buffer_pool_request *request = NULL;
+    aegis_buffer_mut none;
+    memset(&options, 0, sizeof options);
+    options.classes = &one_class;
+    options.class_count = 1;
+    CHECK(fails && aegis_buffer_pool_init(&pool, &options) == AEGIS_OK);
+    CHECK(aegis_buffer_pool_poll(&pool, &request, &none, 5000, NULL, NULL, (aegis_error *)out) ==
+          AEGIS_E_LIMIT_EXCEEDED);
+    aegis_buffer_pool_release(&pool);
+    CHECK(aegis_buffer_pool_poll(&pool, &request, &none, 1, NULL, NULL, (aegis_error *)out) ==
+          AEGIS_E_INVALID);
+}
+
 #define BOTH(function, parameter, call)                                                            \
     FILLS(function, parameter, aegis_error, call),                                                 \
         FILLS_ON_FAILURE(function, parameter, aegis_error, call)
@@ -589,6 +607,7 @@ static const filled_row rows[] = {
     BOTH(aegis_buffer_pool_init, options.error, buffer_pool_made),
     BOTH(aegis_buffer_pool_get, error, buffer_pool_get),
     BOTH(aegis_buffer_pool_get_timeout, error, buffer_pool_get_timeout),
+    FILLS_ON_FAILURE(aegis_buffer_pool_poll, error, aegis_error, buffer_pool_poll),
 };
 
 static void every_field_of_an_error_is_filled(void) {

@@ -294,6 +294,29 @@ static void writer_waited_for(void *out, bool fails) {
     writer_taken(out, fails, true);
 }
 
+/* On failure the request has to wait, or is for too many bytes. */
+static void writer_polled(void *out, bool fails) {
+    aegis_buffer_pool pool;
+    aegis_buffer_mut held, *writer = (aegis_buffer_mut *)out;
+    aegis_buffer_pool_request *request = NULL;
+    CHECK(make_buffer_pool(&pool, 1) == AEGIS_OK);
+    if (fails) {
+        CHECK(aegis_buffer_pool_get(&pool, &held, 1, NULL) == AEGIS_OK);
+        CHECK(aegis_buffer_pool_poll(&pool, &request, writer, 1, NULL, NULL, NULL) ==
+              AEGIS_PENDING);
+        CHECK(writer->data == NULL && writer->owner == NULL);
+        memset(writer, 0x5A, sizeof *writer);
+        CHECK(aegis_buffer_pool_poll(&pool, &request, writer, 5000, NULL, NULL, NULL) ==
+              AEGIS_E_LIMIT_EXCEEDED);
+        CHECK(aegis_buffer_mut_release(&held) == AEGIS_OK);
+    } else {
+        CHECK(aegis_buffer_pool_poll(&pool, &request, writer, 1, NULL, NULL, NULL) == AEGIS_OK);
+    }
+    CHECK(request == NULL);
+    finish_writer(out);
+    aegis_buffer_pool_release(&pool);
+}
+
 #define BOTH(function, parameter, type, call)                                                      \
     FILLS(function, parameter, type, call), FILLS_ON_FAILURE(function, parameter, type, call)
 
@@ -328,6 +351,7 @@ static const filled_row rows[] = {
     BOTH(aegis_buffer_pool_retain, copy, aegis_buffer_pool, buffer_pool_retained),
     BOTH(aegis_buffer_pool_get, writer, aegis_buffer_mut, writer_got),
     BOTH(aegis_buffer_pool_get_timeout, writer, aegis_buffer_mut, writer_waited_for),
+    BOTH(aegis_buffer_pool_poll, writer, aegis_buffer_mut, writer_polled),
 };
 
 static void every_field_of_an_object_is_filled(void) {

@@ -103,14 +103,13 @@ static inline void count_close(void *context) {
     close_count++;
 }
 
-/* Makes a pool, and a handle of it for each thread. */
-static inline void make(size_t count, size_t max_count) {
+/* Makes a pool of these classes, and a handle of it for each thread. */
+static inline void make_of(const aegis_buffer_class *classes, size_t class_count) {
     static const aegis_source source = {acquire, release, count_close, NULL};
-    aegis_buffer_class only = {BLOCK_BYTES, count, max_count};
     aegis_buffer_pool_options options;
     memset(&options, 0, sizeof options);
-    options.classes = &only;
-    options.class_count = 1;
+    options.classes = classes;
+    options.class_count = class_count;
     options.align_bytes = BLOCK_BYTES;
     options.source = &source;
     used_bytes = live_bytes = 0;
@@ -131,6 +130,17 @@ static inline void make(size_t count, size_t max_count) {
     MODEL_CHECK(pools[0].shared->classes[0].private_count == 2);
     MODEL_CHECK(aegis_buffer_pool_retain(&pools[0], &pools[1]) == AEGIS_OK);
     MODEL_CHECK(aegis_buffer_pool_retain(&pools[0], &pools[2]) == AEGIS_OK);
+}
+
+static inline void make(size_t count, size_t max_count) {
+    aegis_buffer_class only = {BLOCK_BYTES, count, max_count};
+    make_of(&only, 1);
+}
+
+/* Two classes of one block each, one of them twice as large. */
+static inline void make_classes(void) {
+    static const aegis_buffer_class classes[] = {{BLOCK_BYTES, 1, 0}, {2 * BLOCK_BYTES, 1, 0}};
+    make_of(classes, 2);
 }
 
 /* The number of a block. A block gets its number when it is first seen. */

@@ -7,8 +7,10 @@ use aegis_memory::buffer::{Buffer, BufferChain, BufferMut, BufferPool, WhenEmpty
 use aegis_memory::source::Global;
 use std::fmt::Write;
 use std::sync::atomic::Ordering::SeqCst;
+use std::task::Poll;
 use std::time::Duration;
 
+use crate::executor::{poll_once, Calls};
 use crate::failing_heap::{Row, Text};
 use crate::{full, Counted};
 
@@ -125,6 +127,24 @@ pub fn rows() -> Vec<Row> {
                 let held = held.freeze();
                 assert_eq!(probe.quiet(|| pool.id_of(&held)), Some(0));
             }
+        }),
+        row!("buffer/pool_async.rs poll", "buffer/pool_async.rs fmt"; |probe| {
+            let pool = BufferPool::new(64, 1);
+            let (_calls, waker) = Calls::new();
+            let mut held = probe.quiet(|| poll_once(&mut pool.get_async(1), &waker));
+            assert!(matches!(&held, Poll::Ready(Ok(_))));
+            let mut future = pool.get_async(1);
+            let result = probe.fails(|| match poll_once(&mut future, &waker) {
+                Poll::Pending => Ok(()),
+                Poll::Ready(result) => result.map(|_| panic!("no buffer is free")),
+            });
+            probe.quiet(|| Text::of(format_args!("{future:?}")));
+            if result.is_ok() {
+                assert!(probe.quiet(|| poll_once(&mut future, &waker)).is_pending());
+                probe.quiet(|| held = Poll::Pending);
+                assert!(matches!(probe.quiet(|| poll_once(&mut future, &waker)), Poll::Ready(Ok(_))));
+            }
+            assert!(probe.quiet(|| poll_once(&mut pool.get_async(65), &waker)).is_ready());
         }),
         row!("buffer/writer.rs try_with_capacity", "buffer/writer.rs try_with_capacity_aligned",
              "buffer/writer.rs try_reserve", "buffer/writer.rs try_extend_from_slice",
