@@ -329,6 +329,7 @@ pub struct aegis_arena_options {
     pub budget: *mut aegis_budget,
     pub name: *const ::core::ffi::c_char,
     pub flags: u32,
+    pub wait_ns: u64,
 }
 #[repr(C)]
 #[derive(Debug, Copy, Clone)]
@@ -386,6 +387,7 @@ pub struct aegis_arena {
     pub name: [::core::ffi::c_char; 24usize],
     pub shared_generation: u64,
     pub failed_what: u32,
+    pub wait_ns: u64,
 }
 #[repr(C)]
 #[derive(Debug, Copy, Clone)]
@@ -629,6 +631,7 @@ pub struct aegis_lock_free_arena_options {
     pub source: *const aegis_source,
     pub budget: *mut aegis_budget,
     pub name: *const ::core::ffi::c_char,
+    pub wait_ns: u64,
 }
 #[repr(C)]
 #[derive(Debug)]

@@ -29,6 +29,11 @@ pub(crate) fn is_some(memory: &*mut core::ffi::c_void) -> bool {
     !memory.is_null()
 }
 
+/// A time as C expects it. The largest value is AEGIS_WAIT_FOREVER.
+pub(crate) fn nanoseconds(timeout: core::time::Duration) -> u64 {
+    u64::try_from(timeout.as_nanos()).unwrap_or(u64::MAX)
+}
+
 extern "C" {
     /// The bytes of the C heap that a budget takes.
     pub(crate) fn aegis_i_budget_bytes() -> usize;

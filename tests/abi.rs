@@ -92,14 +92,14 @@ rust_table! {
     aegis_budget_terms { guaranteed_bytes, share_bytes, waiting_count, weight, policy, closed }
     aegis_source { acquire, release, close, context }
     aegis_region { base, size_bytes, used_bytes }
-    aegis_arena_options { capacity_bytes, max_block_bytes, source, memory, memory_bytes, budget, name, flags }
+    aegis_arena_options { capacity_bytes, max_block_bytes, source, memory, memory_bytes, budget, name, flags, wait_ns }
     aegis_arena_stale_span { after, last }
-    aegis_arena { ptr, limit, dirty_end, block, first, last, scope, deferred, closed_bytes, wasted_bytes, peak_used_bytes, capacity_bytes, reserved_bytes, block_count, next_block_bytes, max_block_bytes, acquired_count, released_count, reset_count, generation, stamp_count, stamps, stale_count, stale, stale_nodes, source, budget, guards, guards_bytes, guard_count, failed_bytes, failed_align_bytes, failed_limit_bytes, failed_in_use_bytes, failed_needed_bytes, failed_budget, failed_status, flags, guard_bytes, name, shared_generation, failed_what }
+    aegis_arena { ptr, limit, dirty_end, block, first, last, scope, deferred, closed_bytes, wasted_bytes, peak_used_bytes, capacity_bytes, reserved_bytes, block_count, next_block_bytes, max_block_bytes, acquired_count, released_count, reset_count, generation, stamp_count, stamps, stale_count, stale, stale_nodes, source, budget, guards, guards_bytes, guard_count, failed_bytes, failed_align_bytes, failed_limit_bytes, failed_in_use_bytes, failed_needed_bytes, failed_budget, failed_status, flags, guard_bytes, name, shared_generation, failed_what, wait_ns }
     aegis_arena_mark { block, last, ptr, deferred, closed_bytes, wasted_bytes, guards_bytes, guard_count, generation, stamp }
     aegis_arena_scope { arena, mark, stamp_count }
     aegis_arena_stats { capacity_bytes, reserved_bytes, used_bytes, peak_used_bytes, remaining_bytes, wasted_bytes, block_count, acquired_count, released_count, reset_count }
     aegis_arena_block_info { capacity_bytes, used_bytes, state }
-    aegis_lock_free_arena_options { capacity_bytes, max_block_bytes, source, budget, name }
+    aegis_lock_free_arena_options { capacity_bytes, max_block_bytes, source, budget, name, wait_ns }
     aegis_lock_free_arena { shared }
     aegis_arena_local { arena }
     aegis_locked_arena { shared }

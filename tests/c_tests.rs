@@ -63,6 +63,7 @@ c_tests! {
     arena_scope_reset_test
     arena_scope_test
     arena_test
+    arena_wait_test
     bad_source_test
     base_test
     budget_fork_test

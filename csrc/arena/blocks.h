@@ -34,13 +34,14 @@ static inline void aegis_i_arena_link(aegis_arena *arena, aegis_arena_block *blo
 }
 
 /* Asks the source for memory. Sets `*zeroed` if all of the memory is zero. On failure returns NULL,
- * and `why` says why. `optional`: the arena asks for a smaller block then. The function reads only
+ * and `why` says why. `optional`: the arena asks for a smaller block then, so this does not wait
+ * for room in the budget. The function reads only
  * fields of the arena that do not change between init and fini, so the arena may be in use
  * meanwhile. */
 static inline void *aegis_i_arena_acquire(const aegis_arena *arena, size_t total_bytes,
                                           bool optional, bool *zeroed, aegis_i_refusal *why) {
     return aegis_i_acquire(&arena->source, arena->budget, total_bytes, AEGIS_I_BLOCK_ALIGN,
-                           optional ? AEGIS_I_OPTIONAL : 0, zeroed, why);
+                           optional ? AEGIS_I_OPTIONAL : arena->wait_ns, zeroed, why);
 }
 
 /* Sets the growth step that follows a step of `step_bytes`. */

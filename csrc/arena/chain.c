@@ -379,6 +379,7 @@ static void *serve(aegis_arena *arena, aegis_i_request *request) {
         aegis_i_refusal why;
         void *block = (arena->flags & AEGIS_I_ARENA_LENT) != 0
                           ? aegis_i_arena_lender(arena)->lend(arena, request->block_bytes,
+                                                              aegis_i_wants_more(request),
                                                               &block_zeroed, &why)
                           : aegis_i_arena_acquire(arena, request->block_bytes,
                                                   aegis_i_wants_more(request), &block_zeroed, &why);

@@ -14,7 +14,8 @@ typedef struct aegis_i_lender {
     /* Whether the arena may still use what it was lent. A debug build reports it if not. */
     bool (*is_current)(const aegis_arena *arena);
     /* Lends a block. It does what aegis_i_arena_acquire does for other arenas. */
-    void *(*lend)(aegis_arena *arena, size_t total_bytes, bool *zeroed, aegis_i_refusal *why);
+    void *(*lend)(aegis_arena *arena, size_t total_bytes, bool optional, bool *zeroed,
+                  aegis_i_refusal *why);
     /* Makes room for a request in the current block by moving the end of the block, if what follows
      * the block is free. False: there is no such room. */
     bool (*extend)(aegis_arena *arena, size_t size_bytes, size_t align_bytes);

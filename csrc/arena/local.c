@@ -117,14 +117,15 @@ static void set_step(aegis_arena *arena, size_t carved_bytes) {
 }
 
 /* Carves a shard out of the shared arena, or takes it from a remembered end. */
-static void *lend(aegis_arena *arena, size_t total_bytes, bool *zeroed, aegis_i_refusal *why) {
+static void *lend(aegis_arena *arena, size_t total_bytes, bool optional, bool *zeroed,
+                  aegis_i_refusal *why) {
     *zeroed = false;
     aegis_lock_free_arena_shared *shared = shared_of(arena);
     unsigned char *p = take_tail(shared, total_bytes);
     if (p == NULL) {
         size_t dirty_bytes = 0;
         aegis_error error;
-        p = aegis_i_shared_take(shared, total_bytes, SHARD_ALIGN, &dirty_bytes, &error);
+        p = aegis_i_shared_take(shared, total_bytes, SHARD_ALIGN, optional, &dirty_bytes, &error);
         if (p == NULL) {
             why->status = error.status;
             why->budget = error.refused;
@@ -187,7 +188,7 @@ static void release_shard(void *context, void *memory, size_t size_bytes, size_t
 aegis_status aegis_arena_local_init(aegis_arena_local *local, const aegis_lock_free_arena *shared,
                                     uint32_t flags) {
     aegis_source source = {NULL, release_shard, NULL, shared->shared};
-    aegis_arena_options options = {0, 0, &source, NULL, 0, NULL, shared->shared->name, flags};
+    aegis_arena_options options = {0, 0, &source, NULL, 0, NULL, shared->shared->name, flags, 0};
     const uint32_t known = AEGIS_ARENA_FILL | AEGIS_ARENA_GUARD | AEGIS_ARENA_NO_DEBUG;
     if ((flags & ~known) != 0) {
         memset(local, 0, sizeof *local);

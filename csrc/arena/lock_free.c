@@ -124,8 +124,8 @@ static unsigned char *take_from(const aegis_lock_free_arena_shared *shared,
 
 /* The whole allocation when the fast path does not serve it. */
 static unsigned char *take_slow(aegis_lock_free_arena_shared *shared, size_t size_bytes,
-                                size_t align_bytes, bool regrows, size_t *dirty_bytes,
-                                aegis_error *error) {
+                                size_t align_bytes, bool regrows, bool optional,
+                                size_t *dirty_bytes, aegis_error *error) {
     assert(aegis_i_shared_is_valid(shared));
     size_t excess_bytes = align_bytes > AEGIS_ARENA_ALIGN ? align_bytes - 1 : 0;
     aegis_i_refusal why = {AEGIS_E_INVALID_LAYOUT, AEGIS_REFUSED_LIMIT, NULL, 0, 0, 0};
@@ -142,7 +142,7 @@ static unsigned char *take_slow(aegis_lock_free_arena_shared *shared, size_t siz
     why.status = AEGIS_E_OUT_OF_MEMORY;
     if (need_bytes > PTRDIFF_MAX - AEGIS_I_SHARED_HEADER)
         return aegis_i_shared_fail(shared, &why, size_bytes, asked_align_bytes, error);
-    aegis_i_take request = {need_bytes, regrows && need_bytes <= PTRDIFF_MAX / 4};
+    aegis_i_take request = {need_bytes, regrows && need_bytes <= PTRDIFF_MAX / 4, optional};
     for (;;) {
         /* Acquire pairs with the release at the end of this loop: the block header is written. */
         aegis_i_shared_block *block = aegis_i_load(&shared->current, memory_order_acquire);
@@ -179,8 +179,9 @@ static unsigned char *take_slow(aegis_lock_free_arena_shared *shared, size_t siz
 }
 
 unsigned char *aegis_i_shared_take(aegis_lock_free_arena_shared *shared, size_t size_bytes,
-                                   size_t align_bytes, size_t *dirty_bytes, aegis_error *error) {
-    return take_slow(shared, size_bytes, align_bytes, false, dirty_bytes, error);
+                                   size_t align_bytes, bool optional, size_t *dirty_bytes,
+                                   aegis_error *error) {
+    return take_slow(shared, size_bytes, align_bytes, false, optional, dirty_bytes, error);
 }
 
 bool aegis_i_shared_give_back(aegis_lock_free_arena_shared *shared, unsigned char *from,
@@ -212,7 +213,7 @@ static inline unsigned char *take(const aegis_lock_free_arena *arena, size_t siz
             return hand_out(block, offset_bytes, size_bytes, dirty_bytes);
     }
     aegis_error unwanted;
-    return aegis_i_shared_take(shared, size_bytes, AEGIS_ARENA_ALIGN, dirty_bytes,
+    return aegis_i_shared_take(shared, size_bytes, AEGIS_ARENA_ALIGN, false, dirty_bytes,
                                error != NULL ? error : &unwanted);
 }
 
@@ -241,7 +242,7 @@ void *aegis_lock_free_arena_alloc_zeroed(const aegis_lock_free_arena *arena, siz
 void *aegis_lock_free_arena_alloc_aligned(const aegis_lock_free_arena *arena, size_t size_bytes,
                                           size_t align_bytes, aegis_error *error) {
     aegis_error unwanted;
-    return aegis_i_shared_take(arena->shared, size_bytes, align_bytes, NULL,
+    return aegis_i_shared_take(arena->shared, size_bytes, align_bytes, false, NULL,
                                error != NULL ? error : &unwanted);
 }
 
@@ -250,8 +251,8 @@ void *aegis_lock_free_arena_alloc_aligned_zeroed(const aegis_lock_free_arena *ar
                                                  aegis_error *error) {
     size_t dirty_bytes = 0;
     aegis_error unwanted;
-    unsigned char *p = aegis_i_shared_take(arena->shared, size_bytes, align_bytes, &dirty_bytes,
-                                           error != NULL ? error : &unwanted);
+    unsigned char *p = aegis_i_shared_take(arena->shared, size_bytes, align_bytes, false,
+                                           &dirty_bytes, error != NULL ? error : &unwanted);
     return cleared(p, size_bytes, dirty_bytes);
 }
 
@@ -313,7 +314,7 @@ AEGIS_I_HIDDEN void *aegis_i_lock_free_alloc_regrown(const aegis_lock_free_arena
 void *aegis_i_lock_free_alloc_regrown(const aegis_lock_free_arena *arena, size_t size_bytes,
                                       size_t align_bytes, aegis_error *error) {
     aegis_error unwanted;
-    return take_slow(arena->shared, size_bytes, align_bytes, true, NULL,
+    return take_slow(arena->shared, size_bytes, align_bytes, true, false, NULL,
                      error != NULL ? error : &unwanted);
 }
 

@@ -40,7 +40,7 @@ aegis_i_shared_block *aegis_i_shared_acquire(aegis_lock_free_arena_shared *share
     bool zeroed;
     void *memory =
         aegis_i_acquire(&shared->source, shared->budget, total_bytes, AEGIS_I_BLOCK_ALIGN,
-                        optional ? AEGIS_I_OPTIONAL : 0, &zeroed, why);
+                        optional ? AEGIS_I_OPTIONAL : shared->wait_ns, &zeroed, why);
     if (memory == NULL)
         return NULL;
     aegis_i_shared_block *block = lay(memory, total_bytes, zeroed);

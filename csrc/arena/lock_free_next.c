@@ -94,8 +94,8 @@ static aegis_i_shared_block *grow(aegis_lock_free_arena_shared *shared,
         block_bytes = aegis_i_max(step_bytes, 2 * exact_bytes);
     /* Other threads may have changed the step since aegis_i_shared_may_follow looked at it. */
     block_bytes = aegis_i_max(block_bytes, exact_bytes);
-    aegis_i_shared_block *fresh =
-        aegis_i_shared_acquire(shared, block_bytes, block_bytes > exact_bytes, why);
+    aegis_i_shared_block *fresh = aegis_i_shared_acquire(
+        shared, block_bytes, request->optional || block_bytes > exact_bytes, why);
     if (fresh != NULL) {
         if (block_bytes >= step_bytes)
             move_step(shared, step_bytes);
@@ -107,7 +107,7 @@ static aegis_i_shared_block *grow(aegis_lock_free_arena_shared *shared,
     if (rest_bytes != 0 && may_try_again(block, why))
         fresh = aegis_i_shared_acquire(shared, rest_bytes, true, why);
     if (fresh == NULL && may_try_again(block, why))
-        fresh = aegis_i_shared_acquire(shared, exact_bytes, false, why);
+        fresh = aegis_i_shared_acquire(shared, exact_bytes, request->optional, why);
     return fresh;
 }
 
@@ -200,16 +200,17 @@ static size_t own_capacity(size_t need_bytes) {
 
 /* Acquires an own block for a request. If the source or a budget refuses the rounded size, this
  * acquires a block of exactly the request's size. */
-static aegis_i_shared_block *acquire_own(aegis_lock_free_arena_shared *shared, size_t need_bytes,
-                                         aegis_i_refusal *why) {
+static aegis_i_shared_block *acquire_own(aegis_lock_free_arena_shared *shared,
+                                         const aegis_i_take *request, aegis_i_refusal *why) {
+    size_t need_bytes = request->need_bytes;
     size_t exact_bytes = AEGIS_I_SHARED_HEADER + need_bytes;
     size_t own_bytes = AEGIS_I_SHARED_HEADER + own_capacity(need_bytes);
     size_t reserved_bytes = aegis_i_load(&shared->reserved_bytes, memory_order_relaxed);
     size_t step_bytes = aegis_i_load(&shared->next_block_bytes, memory_order_relaxed);
-    aegis_i_shared_block *block =
-        aegis_i_shared_acquire(shared, own_bytes, own_bytes > exact_bytes, why);
+    aegis_i_shared_block *block = aegis_i_shared_acquire(
+        shared, own_bytes, request->optional || own_bytes > exact_bytes, why);
     if (block == NULL && own_bytes > exact_bytes && why->status != AEGIS_E_SOURCE)
-        block = aegis_i_shared_acquire(shared, exact_bytes, false, why);
+        block = aegis_i_shared_acquire(shared, exact_bytes, request->optional, why);
     if (block == NULL)
         return NULL;
     if (aegis_i_moves_step(step_bytes, exact_bytes, reserved_bytes))
@@ -235,5 +236,5 @@ aegis_i_shared_block *aegis_i_shared_own(aegis_lock_free_arena_shared *shared,
                    : aegis_i_shared_take_idle(shared, need_bytes, own_capacity(need_bytes));
     aegis_i_shared_block *own =
         aegis_i_shared_take_idle(shared, need_bytes, aegis_i_min(need_bytes, PTRDIFF_MAX / 4) * 4);
-    return own != NULL ? own : acquire_own(shared, need_bytes, why);
+    return own != NULL ? own : acquire_own(shared, request, why);
 }

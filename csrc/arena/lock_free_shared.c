@@ -57,7 +57,7 @@ _Static_assert(_Alignof(aegis_lock_free_arena_shared) <= AEGIS_I_HEAP_ALIGN, "ca
 aegis_status aegis_lock_free_arena_init(aegis_lock_free_arena *arena,
                                         const aegis_lock_free_arena_options *options,
                                         aegis_error *error) {
-    static const aegis_lock_free_arena_options defaults = {0, 0, NULL, NULL, NULL};
+    static const aegis_lock_free_arena_options defaults = {0, 0, NULL, NULL, NULL, 0};
     aegis_error unwanted;
     error = error != NULL ? error : &unwanted;
     options = options != NULL ? options : &defaults;
@@ -72,6 +72,7 @@ aegis_status aegis_lock_free_arena_init(aegis_lock_free_arena *arena,
     shared->lender = &aegis_i_local_lender;
     shared->source = options->source != NULL ? *options->source : aegis_source_heap();
     shared->budget = options->budget;
+    shared->wait_ns = aegis_i_wait_ns(options->wait_ns);
     if (options->name != NULL)
         aegis_i_copy_name(shared->name, options->name, AEGIS_ARENA_NAME_BYTES);
     size_t capacity_bytes = options->capacity_bytes;

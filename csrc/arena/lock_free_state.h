@@ -51,6 +51,7 @@ struct aegis_lock_free_arena_shared {
     size_t shard_max_bytes;
     aegis_source source;
     aegis_budget *budget;
+    uint64_t wait_ns;
     char name[AEGIS_ARENA_NAME_BYTES];
     /* Counts the resets. It has 64 bits on every platform: after 2^32 resets a counter of 32 bits
      * would take an old handle for a fresh one. */
@@ -102,20 +103,23 @@ AEGIS_I_HIDDEN unsigned char *aegis_i_shared_fail(const aegis_lock_free_arena_sh
                                                   size_t align_bytes, aegis_error *error);
 /* Allocates. Sets `*dirty_bytes`, unless it is NULL, to the number of bytes, counted from the
  * first, that may be other than zero; it may be more than size_bytes. On failure returns NULL, and
- * `error`, which must not be NULL, says why. */
+ * `error`, which must not be NULL, says why. `optional`: the caller asks for less then. */
 AEGIS_I_HIDDEN unsigned char *aegis_i_shared_take(aegis_lock_free_arena_shared *shared,
                                                   size_t size_bytes, size_t align_bytes,
-                                                  size_t *dirty_bytes, aegis_error *error);
+                                                  bool optional, size_t *dirty_bytes,
+                                                  aegis_error *error);
 /* Acquires a block of `total_bytes`, a multiple of 16. The block is in no list yet. `optional`: if
  * it is refused, the caller asks for a smaller one. NULL: it is refused, and `why` says why. */
 AEGIS_I_HIDDEN aegis_i_shared_block *aegis_i_shared_acquire(aegis_lock_free_arena_shared *shared,
                                                             size_t total_bytes, bool optional,
                                                             aegis_i_refusal *why);
-/* A request: the most bytes that it takes of a new block, without the block header, and whether it
- * takes the place of a smaller allocation, which will probably grow again. */
+/* A request: the most bytes that it takes of a new block, without the block header; whether it
+ * takes the place of a smaller allocation, which will probably grow again; and whether a smaller
+ * request follows if it is refused. */
 typedef struct aegis_i_take {
     size_t need_bytes;
     bool regrows;
+    bool optional;
 } aegis_i_take;
 
 /* Whether a request that finds no room in `block` goes on along the chain. It goes to a block that

@@ -88,7 +88,7 @@ static aegis_status fail_init(aegis_arena *arena, const aegis_i_refusal *why, si
 }
 
 aegis_status aegis_arena_init(aegis_arena *arena, const aegis_arena_options *options) {
-    static const aegis_arena_options defaults = {0, 0, NULL, NULL, 0, NULL, NULL, 0};
+    static const aegis_arena_options defaults = {0, 0, NULL, NULL, 0, NULL, NULL, 0, 0};
     if (options == NULL)
         options = &defaults;
     memset(arena, 0, sizeof *arena);
@@ -109,6 +109,7 @@ aegis_status aegis_arena_init(aegis_arena *arena, const aegis_arena_options *opt
     if (options->name != NULL)
         aegis_i_copy_name(arena->name, options->name, AEGIS_ARENA_NAME_BYTES);
     arena->budget = options->budget;
+    arena->wait_ns = aegis_i_wait_ns(options->wait_ns);
     aegis_i_arena_forget_blocks(arena);
     if (options->memory != NULL)
         adopt_memory(arena, (unsigned char *)options->memory, options->memory_bytes);

@@ -263,8 +263,7 @@ aegis_status aegis_budget_charge_timeout(aegis_budget *budget, size_t size_bytes
                                          uint64_t timeout_ns, aegis_error *error) {
     if (charge_open(budget, NULL, size_bytes))
         return AEGIS_OK;
-    return charge_for(budget, size_bytes,
-                      timeout_ns != AEGIS_I_OPTIONAL ? timeout_ns : AEGIS_WAIT_FOREVER, error);
+    return charge_for(budget, size_bytes, aegis_i_wait_ns(timeout_ns), error);
 }
 
 /* As aegis_i_budget_uncharge_below, for a budget that is gated or has less than that. */

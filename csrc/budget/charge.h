@@ -20,6 +20,10 @@ AEGIS_I_HIDDEN aegis_status aegis_i_budget_charge(aegis_budget *budget, size_t s
 /* In place of a time to wait: the caller asks for less if it is refused. So nothing is reclaimed
  * for the charge, and no function is told. */
 #define AEGIS_I_OPTIONAL (UINT64_MAX - 1)
+/* The same time to wait, but never AEGIS_I_OPTIONAL, which only the library itself asks for. */
+static inline uint64_t aegis_i_wait_ns(uint64_t wait_ns) {
+    return wait_ns != AEGIS_I_OPTIONAL ? wait_ns : AEGIS_WAIT_FOREVER;
+}
 /* The same, waits up to `wait_ns`, and charges only the budgets below `stop`, which is an ancestor
  * of `budget`, or NULL. Such a part of the way cannot wait. */
 AEGIS_I_HIDDEN aegis_status aegis_i_budget_charge_below(aegis_budget *budget,

@@ -116,6 +116,11 @@ typedef struct aegis_arena_options {
     const char *name;
     /** AEGIS_ARENA_* or 0. */
     uint32_t flags;
+    /** The longest wait of an acquire for room in the budget. 0 does not wait; AEGIS_WAIT_FOREVER
+     *  has no end. Only a block of the exact size that a request needs is waited for: a larger
+     *  one is given up at once. Requests get room in the order of their arrival at the budget
+     *  (budget_arbitration.h). A thread that waits so is not cancelled. */
+    uint64_t wait_ns;
 } aegis_arena_options;
 
 /** How many runs of stale marks an arena keeps in its struct: see aegis_arena_rewind. */
@@ -181,6 +186,7 @@ typedef struct aegis_arena {
     /** AEGIS_WHAT_*: the unit of failed_bytes and failed_limit_bytes, if they are `asked` and
      *  `allowed` of the error record. */
     uint32_t failed_what;
+    uint64_t wait_ns;
 } aegis_arena;
 
 /** A mark. It is good until the arena is reset, cleared, trimmed while nothing is allocated, or

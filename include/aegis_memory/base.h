@@ -48,10 +48,12 @@
  *    may have held.
  *
  *  Cancelling a thread:
- *  - A call that waits for a block or a buffer is a cancellation point while it waits. A thread
- *    that is cancelled there leaves the queue. If it has just received a block, the next thread
- *    in the queue gets the block. The cancelled thread holds no lock when it ends.
+ *  - A call that waits for a block or a buffer is a cancellation point while it waits. So is
+ *    aegis_budget_charge_timeout. A thread that is cancelled there leaves the queue. If it has
+ *    just received a block, the next thread in the queue gets the block. The cancelled thread
+ *    holds no lock when it ends.
  *  - No other call is a cancellation point: the thread acts on the cancellation after the call.
+ *    This holds for an object that acquires memory and waits for room in its budget (`wait_ns`).
  *  - This holds for deferred cancellation, which is the default of every thread. With
  *    PTHREAD_CANCEL_ASYNCHRONOUS the thread must not call the library.
  *  - A function of the user's that the library calls, such as a source's, must not end its

@@ -75,6 +75,11 @@ typedef struct aegis_lock_free_arena_options {
     aegis_budget *budget;
     /** For reports; copied, and cut to AEGIS_ARENA_NAME_BYTES. NULL: no name. */
     const char *name;
+    /** The longest wait of an acquire for room in the budget, as in aegis_arena_options. A thread
+     *  that waits holds up no other thread of the arena. It does not look meanwhile whether
+     *  other threads have brought a block or freed memory: it does so when the wait ends. Local
+     *  handles wait in the same way. */
+    uint64_t wait_ns;
 } aegis_lock_free_arena_options;
 
 typedef struct aegis_lock_free_arena_shared aegis_lock_free_arena_shared;

@@ -4,6 +4,7 @@
 use core::ffi::c_char;
 use core::marker::PhantomData;
 use core::ptr;
+use core::time::Duration;
 
 use super::one_owner::Arena;
 use crate::budget::MemoryBudget;
@@ -56,6 +57,7 @@ pub struct ArenaBuilder<A = Arena> {
     budget: Option<MemoryBudget>,
     name: Option<[c_char; ffi::AEGIS_BUDGET_NAME_BYTES as usize]>,
     flags: u32,
+    wait_ns: u64,
     pub(super) stock: Stock,
     makes: PhantomData<fn() -> A>,
 }
@@ -69,6 +71,7 @@ impl<A: ArenaKind> Default for ArenaBuilder<A> {
             budget: None,
             name: None,
             flags: 0,
+            wait_ns: 0,
             stock: Stock { max_idle: 0, keep_bytes: 0 },
             makes: PhantomData,
         }
@@ -108,6 +111,19 @@ impl<A: ArenaKind> ArenaBuilder<A> {
         Self { budget: Some(budget.clone()), ..self }
     }
 
+    /// The longest wait of an allocation for room in the budget. The default does not wait;
+    /// [`Duration::MAX`] has no end.
+    ///
+    /// An allocation that needs a new block first tries a block for several allocations. If a
+    /// budget refuses that, the allocation waits for a block of its own size. Requests get room in
+    /// the order of their arrival at the budget. [`build`](Self::build) waits for its first block
+    /// too.
+    ///
+    /// A thread that waits in a shared arena holds up no other thread of it.
+    pub fn wait(self, longest: Duration) -> Self {
+        Self { wait_ns: ffi::nanoseconds(longest), ..self }
+    }
+
     /// A name for reports, cut to 23 bytes.
     pub fn name(self, name: &str) -> Self {
         Self { name: Some(c_name(name)), ..self }
@@ -131,6 +147,7 @@ impl<A: ArenaKind> ArenaBuilder<A> {
             budget: self.budget.as_ref().map_or(ptr::null_mut(), MemoryBudget::as_raw),
             name: self.name.as_ref().map_or(ptr::null(), |name| name.as_ptr()),
             flags: self.flags,
+            wait_ns: self.wait_ns,
         };
         // SAFETY: the core copies the source, if there is one, and the context lives until the
         // source is closed.

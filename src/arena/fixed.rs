@@ -51,6 +51,7 @@ impl<'m> FixedArena<'m> {
             budget: ptr::null_mut(),
             name: ptr::null(),
             flags: 0,
+            wait_ns: 0,
         };
         // SAFETY: the memory is borrowed for 'm, which the arena does not outlive. A slice is no
         // larger than `isize::MAX`, so this cannot fail.

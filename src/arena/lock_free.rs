@@ -124,6 +124,7 @@ impl Make for LockFreeArena {
             source: options.source,
             budget: options.budget,
             name: options.name,
+            wait_ns: options.wait_ns,
         };
         let mut raw = ffi::aegis_lock_free_arena { shared: ptr::null_mut() };
         let mut error = MaybeUninit::<ffi::aegis_error>::uninit();

@@ -10,7 +10,7 @@ use core::time::Duration;
 
 use super::ask::NO_WRITER;
 use super::owner::Owner;
-use super::pool_builder::{nanoseconds, BufferPoolBuilder};
+use super::pool_builder::BufferPoolBuilder;
 use super::stats::BufferPoolStats;
 use super::view::Buffer;
 use super::writer::BufferMut;
@@ -128,7 +128,7 @@ impl BufferPool {
         min_capacity: usize,
         timeout: Duration,
     ) -> Result<BufferMut, AllocError> {
-        let timeout_ns = nanoseconds(timeout);
+        let timeout_ns = ffi::nanoseconds(timeout);
         // SAFETY: any thread may call it.
         self.take(|writer, error| unsafe {
             ffi::aegis_buffer_pool_get_timeout(&self.raw, writer, min_capacity, timeout_ns, error)

@@ -123,7 +123,7 @@ impl BufferPoolBuilder {
         let (when_empty, timeout_ns) = match self.when_empty {
             WhenEmpty::Fail => (ffi::AEGIS_BUFFER_FAIL, 0),
             WhenEmpty::Heap => (ffi::AEGIS_BUFFER_HEAP, 0),
-            WhenEmpty::Wait(timeout) => (ffi::AEGIS_BUFFER_WAIT, nanoseconds(timeout)),
+            WhenEmpty::Wait(timeout) => (ffi::AEGIS_BUFFER_WAIT, ffi::nanoseconds(timeout)),
         };
         let source = self.source?;
         let mut error = MaybeUninit::<ffi::aegis_error>::uninit();
@@ -152,9 +152,4 @@ impl BufferPoolBuilder {
         mem::forget(source);
         Ok(raw)
     }
-}
-
-/// A time as C expects it. The largest value is AEGIS_WAIT_FOREVER.
-pub(super) fn nanoseconds(timeout: Duration) -> u64 {
-    u64::try_from(timeout.as_nanos()).unwrap_or(u64::MAX)
 }

@@ -171,8 +171,7 @@ fn wait<H>(pool: H, timeout: Duration) -> Result<Block<H, MaybeUninit<u8>>, Allo
 where
     H: Deref<Target = LockedPool>,
 {
-    // The largest value is AEGIS_WAIT_FOREVER.
-    let timeout_ns = u64::try_from(timeout.as_nanos()).unwrap_or(u64::MAX);
+    let timeout_ns = ffi::nanoseconds(timeout);
     // SAFETY: any thread may call it. It writes the record on failure, and the pool keeps the
     // budget alive.
     let memory = unsafe {

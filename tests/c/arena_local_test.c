@@ -256,7 +256,7 @@ static void handle_used_after_a_reset_is_refused(void) {
 
 static void refusals_reach_the_handle(void) {
     aegis_budget *budget = aegis_budget_new("table", 6000, NULL);
-    aegis_lock_free_arena_options options = {1000, 0, NULL, budget, NULL};
+    aegis_lock_free_arena_options options = {1000, 0, NULL, budget, NULL, 0};
     aegis_lock_free_arena arena;
     CHECK(aegis_lock_free_arena_init(&arena, &options, NULL) == AEGIS_OK);
     aegis_arena_local local = handle_of(&arena);

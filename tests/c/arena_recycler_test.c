@@ -11,7 +11,7 @@
 static aegis_arena_recycler recycler_of(size_t max_idle_count, size_t keep_bytes,
                                         const aegis_source *source, aegis_budget *budget) {
     aegis_arena_recycler_options options = {
-        {1024, 0, source, NULL, 0, budget, "request", AEGIS_ARENA_NO_DEBUG},
+        {1024, 0, source, NULL, 0, budget, "request", AEGIS_ARENA_NO_DEBUG, 0},
         max_idle_count,
         keep_bytes,
         NULL};
@@ -122,7 +122,7 @@ static void refusal_says_why_and_counts_nothing(void) {
 
 static void impossible_options_are_refused(void) {
     aegis_arena_recycler_options options = {
-        {0, 0, NULL, NULL, 0, NULL, NULL, 0}, SIZE_MAX, 0, NULL};
+        {0, 0, NULL, NULL, 0, NULL, NULL, 0, 0}, SIZE_MAX, 0, NULL};
     aegis_arena_recycler recycler;
     CHECK(aegis_arena_recycler_init(&recycler, NULL) == AEGIS_E_INVALID);
     CHECK(aegis_arena_recycler_init(&recycler, &options) == AEGIS_E_INVALID_LAYOUT);

@@ -52,7 +52,7 @@ static void counted_release(void *context, void *memory, size_t size_bytes, size
 static const aegis_source counted = {counted_acquire, counted_release, NULL, NULL};
 
 static void plain_init(void) {
-    aegis_arena_options options = {0, 0, &counted, NULL, 0, NULL, "plain", 0};
+    aegis_arena_options options = {0, 0, &counted, NULL, 0, NULL, "plain", 0, 0};
     CHECK(aegis_arena_init(&plain, &options) == AEGIS_OK);
 }
 
@@ -99,7 +99,7 @@ static void scoped_fini(void) {
 }
 
 static void locked_init(void) {
-    aegis_arena_options options = {0, 0, &counted, NULL, 0, NULL, "locked", 0};
+    aegis_arena_options options = {0, 0, &counted, NULL, 0, NULL, "locked", 0, 0};
     CHECK(aegis_locked_arena_init(&locked, &options, NULL) == AEGIS_OK);
 }
 

@@ -49,7 +49,7 @@ static void begin(int kind, uint32_t flags) {
     if (kind == 2) {
         options = test_options(0, 0, NULL, it.memory, sizeof it.memory);
     } else if (kind == 3) {
-        aegis_lock_free_arena_options shared = {0, 0, &source, NULL, NULL};
+        aegis_lock_free_arena_options shared = {0, 0, &source, NULL, NULL, 0};
         CHECK(aegis_lock_free_arena_init(&it.shared, &shared, NULL) == AEGIS_OK);
         CHECK(aegis_arena_local_init(&it.local, &it.shared,
                                      AEGIS_ARENA_NO_DEBUG | (flags & AEGIS_ARENA_FILL)) ==

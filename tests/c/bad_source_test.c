@@ -148,7 +148,7 @@ static void every_alignment_is_kept_or_refused(void) {
 static void lock_free_arena_refuses_a_misaligned_block(void) {
     for (size_t i = 0; i < OFFS; i++) {
         aegis_source source = get_source(offs[i], 2);
-        aegis_lock_free_arena_options options = {100, 2048, &source, budget, NULL};
+        aegis_lock_free_arena_options options = {100, 2048, &source, budget, NULL, 0};
         aegis_lock_free_arena arena;
         aegis_error error;
         CHECK(aegis_lock_free_arena_init(&arena, &options, NULL) == AEGIS_OK);

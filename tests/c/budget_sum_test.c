@@ -168,13 +168,13 @@ static aegis_status use_piece(size_t number, aegis_error *error) {
             (void)aegis_buffer_mut_release(&writer);
     } else if (number == 1) {
         aegis_arena arena;
-        aegis_arena_options options = {PIECE_BYTES, 0, &heap, NULL, 0, shared_budget, NULL, 0};
+        aegis_arena_options options = {PIECE_BYTES, 0, &heap, NULL, 0, shared_budget, NULL, 0, 0};
         status = aegis_arena_init(&arena, &options);
         aegis_arena_last_error(&arena, error);
         aegis_arena_fini(&arena);
     } else if (number == 2) {
         aegis_lock_free_arena arena;
-        aegis_lock_free_arena_options options = {PIECE_BYTES, 0, &heap, shared_budget, NULL};
+        aegis_lock_free_arena_options options = {PIECE_BYTES, 0, &heap, shared_budget, NULL, 0};
         status = aegis_lock_free_arena_init(&arena, &options, error);
         aegis_lock_free_arena_fini(&arena);
     } else {

@@ -54,7 +54,7 @@ static void object_lost_at_a_fork_says_only_what_is_known(void) {
 
 static void refusal_of_bytes_that_would_fit_says_how_many_were_needed(void) {
     aegis_budget *budget = aegis_budget_new("query", 100, NULL);
-    aegis_arena_options options = {0, 0, NULL, NULL, 0, budget, NULL, 0};
+    aegis_arena_options options = {0, 0, NULL, NULL, 0, budget, NULL, 0, 0};
     aegis_arena arena;
     aegis_error error;
     char text[TEXT_BYTES], wanted[TEXT_BYTES];

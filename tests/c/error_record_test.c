@@ -28,7 +28,7 @@ static void record_is_whole_after_later_successes(void) {
         aegis_arena plain = new_arena(budget);
         aegis_lock_free_arena shared;
         aegis_arena_local local;
-        aegis_lock_free_arena_options options = {0, 0, NULL, budget, NULL};
+        aegis_lock_free_arena_options options = {0, 0, NULL, budget, NULL, 0};
         CHECK(aegis_lock_free_arena_init(&shared, &options, NULL) == AEGIS_OK);
         CHECK(aegis_arena_local_init(&local, &shared, AEGIS_ARENA_NO_DEBUG) == AEGIS_OK);
         aegis_arena_scope scope;

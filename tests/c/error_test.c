@@ -325,9 +325,9 @@ static void arenas_name_what_was_asked_and_allowed(void) {
     state.fail_at = 1;
     state.fail_on = true;
     aegis_arena arena;
-    aegis_arena_options options = {100, 0, NULL, memory, sizeof memory, NULL, NULL, 0};
+    aegis_arena_options options = {100, 0, NULL, memory, sizeof memory, NULL, NULL, 0, 0};
     expect_arena(&rows[0], &arena, aegis_arena_init(&arena, &options));
-    aegis_arena_options flags = {0, 0, &source, NULL, 0, NULL, NULL, 0x80};
+    aegis_arena_options flags = {0, 0, &source, NULL, 0, NULL, NULL, 0x80, 0};
     expect_arena(&rows[1], &arena, aegis_arena_init(&arena, &flags));
     flags.flags = 0;
     CHECK(aegis_arena_init(&arena, &flags) == AEGIS_OK);

@@ -31,8 +31,8 @@ static void last_error_of_arena(void *out, bool fails) {
 #define LOCK_FREE_ARENA(name, failed)                                                              \
     static void lock_free_##name(void *out, bool fails) {                                          \
         aegis_error *error = (aegis_error *)out;                                                   \
-        aegis_lock_free_arena_options options = {0, 0, source_if(fails), budget_unless(fails),     \
-                                                 NULL};                                            \
+        aegis_lock_free_arena_options options = {0,    0, source_if(fails), budget_unless(fails),  \
+                                                 NULL, 0};                                         \
         aegis_lock_free_arena arena;                                                               \
         CHECK(aegis_lock_free_arena_init(&arena, &options, NULL) == AEGIS_OK);                     \
         CHECK(failed);                                                                             \
@@ -65,8 +65,8 @@ LOCK_FREE_ARENA(defer, aegis_lock_free_arena_defer(&arena, fails ? NULL : nothin
                            AEGIS_OK)
 
 static void lock_free_arena_made(void *out, bool fails) {
-    aegis_lock_free_arena_options options = {fails ? SIZE_MAX : 100, 0, NULL, budget_unless(fails),
-                                             NULL};
+    aegis_lock_free_arena_options options = {fails ? SIZE_MAX : 100, 0,    NULL,
+                                             budget_unless(fails),   NULL, 0};
     aegis_lock_free_arena arena;
     CHECK(aegis_lock_free_arena_init(&arena, &options, (aegis_error *)out) != AEGIS_OK);
 }

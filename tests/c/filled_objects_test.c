@@ -30,7 +30,7 @@ static void scope_begun(void *out, bool fails) {
 
 static void lock_free_arena_made(void *out, bool fails) {
     aegis_lock_free_arena arena;
-    aegis_lock_free_arena_options options = {fails ? SIZE_MAX : 100, 0, NULL, NULL, NULL};
+    aegis_lock_free_arena_options options = {fails ? SIZE_MAX : 100, 0, NULL, NULL, NULL, 0};
     CHECK((aegis_lock_free_arena_init((aegis_lock_free_arena *)out, &options, NULL) != AEGIS_OK) ==
           fails);
     memcpy(&arena, out, sizeof arena);

@@ -100,7 +100,7 @@ static void defer_that_fails_says_why_and_registers_nothing(void) {
     aegis_lock_free_arena_fini(&deferring);
 
     aegis_budget *budget = aegis_budget_new("query", 0, NULL);
-    aegis_lock_free_arena_options options = {0, 0, NULL, budget, NULL};
+    aegis_lock_free_arena_options options = {0, 0, NULL, budget, NULL, 0};
     CHECK(aegis_lock_free_arena_init(&deferring, &options, NULL) == AEGIS_OK);
     CHECK(aegis_lock_free_arena_defer(&deferring, log_number, &numbers[0], &error) ==
           AEGIS_E_LIMIT_EXCEEDED);

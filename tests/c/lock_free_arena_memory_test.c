@@ -154,7 +154,7 @@ static void trim_keeps_what_fits_and_what_is_in_use(void) {
 static void budget_is_charged_by_block_and_named_when_it_refuses(void) {
     aegis_budget *process = aegis_budget_new("process", 10000, NULL);
     aegis_budget *query = aegis_budget_new("query", AEGIS_BUDGET_UNLIMITED, process);
-    aegis_lock_free_arena_options options = {4096, 0, NULL, query, NULL};
+    aegis_lock_free_arena_options options = {4096, 0, NULL, query, NULL, 0};
     aegis_lock_free_arena arena;
     aegis_budget_figures figures;
     CHECK(aegis_lock_free_arena_init(&arena, &options, NULL) == AEGIS_OK);
@@ -184,7 +184,7 @@ static void source_failing_at_every_step_changes_nothing(void) {
         shared_source state;
         aegis_source source = shared_source_get(&state, true);
         atomic_store(&state.fail_from, fail_at);
-        aegis_lock_free_arena_options options = {100, 2048, &source, NULL, NULL};
+        aegis_lock_free_arena_options options = {100, 2048, &source, NULL, NULL, 0};
         aegis_lock_free_arena arena;
         aegis_error error = {0};
         size_t failed_count = 0;

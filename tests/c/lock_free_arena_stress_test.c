@@ -238,7 +238,7 @@ static void source_that_dries_up_at_any_step_leaves_the_rest_usable(void) {
 
 static void budget_is_never_exceeded_and_wholly_released(void) {
     aegis_budget *budget = aegis_budget_new("table", 100000, NULL);
-    aegis_lock_free_arena_options options = {0, 4096, NULL, budget, NULL};
+    aegis_lock_free_arena_options options = {0, 4096, NULL, budget, NULL, 0};
     aegis_budget_figures figures;
     CHECK(aegis_lock_free_arena_init(&arena, &options, NULL) == AEGIS_OK);
     for (uint64_t round = 0; round < 5; round++) {

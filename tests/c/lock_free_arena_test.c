@@ -88,7 +88,7 @@ static void impossible_layouts_are_refused_and_change_nothing(void) {
     CHECK(aegis_lock_free_arena_alloc(&arena, 100 - 16, NULL) != NULL);
     aegis_lock_free_arena_fini(&arena);
 
-    aegis_lock_free_arena_options options = {SIZE_MAX - 8, 0, NULL, NULL, NULL};
+    aegis_lock_free_arena_options options = {SIZE_MAX - 8, 0, NULL, NULL, NULL, 0};
     CHECK(aegis_lock_free_arena_init(&arena, &options, &error) == AEGIS_E_INVALID_LAYOUT);
     CHECK(arena.shared == NULL && error.requested_bytes == SIZE_MAX - 8);
 }

@@ -9,8 +9,8 @@
 #define ROUNDS 3000
 
 static aegis_locked_arena locked_arena(size_t capacity_bytes, const aegis_source *source) {
-    aegis_arena_options options = {capacity_bytes,      0, source, NULL, 0, NULL, NULL,
-                                   AEGIS_ARENA_NO_DEBUG};
+    aegis_arena_options options = {capacity_bytes,       0, source, NULL, 0, NULL, NULL,
+                                   AEGIS_ARENA_NO_DEBUG, 0};
     aegis_locked_arena arena;
     CHECK(aegis_locked_arena_init(&arena, &options, NULL) == AEGIS_OK);
     return arena;
@@ -80,7 +80,7 @@ static void failures_say_why_and_change_nothing(void) {
     aegis_locked_arena_fini(&arena);
     shared_source_check_done(&state);
 
-    aegis_arena_options options = {64, 0, &source, NULL, 0, NULL, NULL, 0};
+    aegis_arena_options options = {64, 0, &source, NULL, 0, NULL, NULL, 0, 0};
     CHECK(aegis_locked_arena_init(&arena, &options, &error) == AEGIS_E_OUT_OF_MEMORY);
     CHECK(arena.shared == NULL && error.requested_bytes == 64);
     options.flags = 1u << 30;

@@ -198,7 +198,7 @@ static void shared_arenas_under_budgets_add_up(void) {
         tree made = make_tree(random_size() * 4);
         aegis_error error;
         size_t capacity_bytes = round % 2 == 0 ? 0 : random_size();
-        aegis_lock_free_arena_options options = {capacity_bytes, 0, NULL, made.budget, NULL};
+        aegis_lock_free_arena_options options = {capacity_bytes, 0, NULL, made.budget, NULL, 0};
         aegis_lock_free_arena arena;
         if (aegis_lock_free_arena_init(&arena, &options, &error) == AEGIS_OK) {
             aegis_arena_local local;
@@ -462,7 +462,7 @@ static void *race(void *context) {
 static void refusals_of_a_race_add_up(void) {
     aegis_budget *budget = aegis_budget_new("b", 30000, NULL);
     aegis_lock_free_arena arena;
-    aegis_lock_free_arena_options arena_options = {0, 2000, NULL, budget, NULL};
+    aegis_lock_free_arena_options arena_options = {0, 2000, NULL, budget, NULL, 0};
     aegis_lock_free_pool pool;
     aegis_lock_free_pool_options options = {{0}, 0, 0};
     options.blocks.block_bytes = 500;

@@ -83,7 +83,8 @@ static inline void shared_source_check_done(shared_source *source) {
 
 static inline aegis_lock_free_arena shared_arena(size_t capacity_bytes, size_t max_block_bytes,
                                                  const aegis_source *source) {
-    aegis_lock_free_arena_options options = {capacity_bytes, max_block_bytes, source, NULL, "test"};
+    aegis_lock_free_arena_options options = {capacity_bytes, max_block_bytes, source,
+                                             NULL,           "test",          0};
     aegis_lock_free_arena arena;
     CHECK(aegis_lock_free_arena_init(&arena, &options, NULL) == AEGIS_OK);
     return arena;

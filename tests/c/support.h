@@ -10,7 +10,7 @@
  * tests/c/arena_guard_test.c tests that part. */
 static inline aegis_status plain_arena_init(aegis_arena *arena,
                                             const aegis_arena_options *options) {
-    aegis_arena_options plain = {0, 0, NULL, NULL, 0, NULL, NULL, 0};
+    aegis_arena_options plain = {0, 0, NULL, NULL, 0, NULL, NULL, 0, 0};
     if (options != NULL)
         plain = *options;
     plain.flags |= AEGIS_ARENA_NO_DEBUG;

@@ -61,7 +61,7 @@ static void *acquire(void *context, size_t size_bytes, size_t align_bytes, bool 
 
 static void make(size_t capacity_bytes, size_t largest, size_t count, bool zeroes) {
     aegis_source source = {acquire, NULL, NULL, NULL};
-    aegis_lock_free_arena_options options = {capacity_bytes, 1024, &source, NULL, NULL};
+    aegis_lock_free_arena_options options = {capacity_bytes, 1024, &source, NULL, NULL, 0};
     used_bytes = piece_count = 0;
     largest_bytes = largest;
     left_count = count;
