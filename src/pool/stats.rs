@@ -27,7 +27,7 @@ pub struct PoolStats {
     /// Blocks that can be taken without growth.
     pub available: usize,
     /// The largest value that `in_use` has had. In a pool with caches it includes the blocks in
-    /// caches.
+    /// caches. In a `LockFreePool` it may include free blocks that a trim was sorting.
     pub peak_in_use: usize,
     /// Free blocks that lie in caches.
     pub parked: usize,

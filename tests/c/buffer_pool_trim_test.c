@@ -70,6 +70,14 @@ static void cached_buffers_go_and_those_that_are_out_stay(void) {
         CHECK_SIZE(capacity_of(&pool), STEP);
         CHECK_SIZE(used_of(budget), first_bytes);
     }
+    /* The slabs held need not be the first ones. */
+    CHECK_SIZE(get_writers(&pool, writers, 40 * STEP, BUFFER_BYTES, NULL), 40 * STEP);
+    kept = writers[40 * STEP - 1];
+    release_writers(writers, 40 * STEP - 1);
+    aegis_buffer_pool_trim(&pool, 0);
+    CHECK_SIZE(capacity_of(&pool), 2 * STEP);
+    CHECK_SIZE(buffer_pool_stats(&pool).classes[0].in_use, 1);
+    release_writers(&kept, 1);
     /* A pool whose handles are given up ends with its last buffer, as without a trim. */
     use_buffers(&pool, writers, 8 * STEP, 1);
     aegis_buffer_pool_trim(&pool, 0);

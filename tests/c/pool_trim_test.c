@@ -174,6 +174,76 @@ static void a_block_that_was_out_in_between_keeps_its_slab(void) {
     test_source_check_done(&state);
 }
 
+static void a_slab_in_use_is_used_up_before_an_idle_one(void) {
+    aegis_lock_free_pool pool;
+    aegis_source source = test_source_get(&state, true);
+    aegis_lock_free_pool_options options = lock_free_options(64, STEP, 4 * STEP, 0, &source);
+    CHECK(aegis_lock_free_pool_init(&pool, &options) == AEGIS_OK);
+    void *blocks[4 * STEP];
+    (void)use_blocks(&pool, blocks, 4 * STEP, 0);
+    aegis_lock_free_pool_trim_idle(&pool);
+    /* A block of the last slab goes out. The other blocks of that slab were set aside. */
+    CHECK_SIZE(aegis_lock_free_pool_alloc_n(&pool, blocks, 3 * STEP + 1, NULL), 3 * STEP + 1);
+    void *kept = blocks[3 * STEP];
+    CHECK_SIZE(in_slab(&pool, kept), 3);
+    CHECK(aegis_lock_free_pool_free_n(&pool, blocks, 3 * STEP) == AEGIS_OK);
+    aegis_lock_free_pool_trim_idle(&pool);
+    CHECK_SIZE(slabs_of(&pool), 4);
+    CHECK_SIZE(aegis_lock_free_pool_alloc_n(&pool, blocks, 2 * STEP - 1, NULL), 2 * STEP - 1);
+    for (size_t i = 0; i < 2 * STEP - 1; i++)
+        CHECK(in_slab(&pool, blocks[i]) == 0 || in_slab(&pool, blocks[i]) == 3);
+    aegis_lock_free_pool_trim_idle(&pool);
+    CHECK_SIZE(slabs_of(&pool), 2);
+    CHECK(aegis_lock_free_pool_free_n(&pool, blocks, 2 * STEP - 1) == AEGIS_OK);
+    CHECK(aegis_lock_free_pool_free(&pool, kept) == AEGIS_OK);
+    CHECK(aegis_lock_free_pool_fini(&pool) == AEGIS_OK);
+    test_source_check_done(&state);
+}
+
+/* A source that gives no address twice. */
+#define ROUNDS ((size_t)300)
+#define PLACE_BYTES ((size_t)8192)
+static unsigned char *places;
+static size_t place_count;
+
+static void *place_acquire(void *context, size_t size_bytes, size_t align_bytes, bool *zeroed) {
+    (void)context;
+    if (align_bytes != AEGIS_POOL_SLAB_ALIGN)
+        return aegis_source_heap().acquire(NULL, size_bytes, align_bytes, zeroed);
+    CHECK(size_bytes <= PLACE_BYTES && place_count <= 2 * ROUNDS);
+    return places + place_count++ * PLACE_BYTES;
+}
+
+static void place_release(void *context, void *memory, size_t size_bytes, size_t align_bytes) {
+    (void)context;
+    if (align_bytes != AEGIS_POOL_SLAB_ALIGN)
+        aegis_source_heap().release(NULL, memory, size_bytes, align_bytes);
+}
+
+static void slabs_are_found_however_often_they_come_and_go(void) {
+    aegis_source source = {place_acquire, place_release, NULL, NULL};
+    unsigned char *raw = (unsigned char *)malloc((2 * ROUNDS + 2) * PLACE_BYTES);
+    places = raw + ((size_t)(0 - (uintptr_t)raw) & (AEGIS_POOL_SLAB_ALIGN - 1));
+    aegis_lock_free_pool pool;
+    aegis_lock_free_pool_options options = lock_free_options(64, STEP, 3 * STEP, 0, &source);
+    CHECK(aegis_lock_free_pool_init(&pool, &options) == AEGIS_OK);
+    for (size_t round = 0; round < ROUNDS; round++) {
+        void *blocks[3 * STEP];
+        CHECK_SIZE(aegis_lock_free_pool_alloc_n(&pool, blocks, 3 * STEP, NULL), 3 * STEP);
+        for (size_t i = 0; i < 3 * STEP; i++) {
+            size_t index = SIZE_MAX;
+            CHECK(aegis_lock_free_pool_index_of(&pool, blocks[i], &index) == AEGIS_OK);
+            CHECK(aegis_lock_free_pool_address_of(&pool, index) == blocks[i]);
+        }
+        CHECK(aegis_lock_free_pool_free_n(&pool, blocks, 3 * STEP) == AEGIS_OK);
+        aegis_lock_free_pool_trim(&pool, 0);
+        for (size_t i = 1; i < place_count; i++)
+            CHECK(!aegis_lock_free_pool_owns(&pool, places + i * PLACE_BYTES));
+    }
+    CHECK(aegis_lock_free_pool_fini(&pool) == AEGIS_OK);
+    free(raw);
+}
+
 static void blocks_in_a_cache_keep_their_slabs(void) {
     aegis_lock_free_pool pool;
     aegis_pool_cache cache;
@@ -363,6 +433,8 @@ int main(void) {
     RUN(fresh_blocks_of_an_empty_slab_go_with_it);
     RUN(slabs_that_are_not_used_between_two_calls_go);
     RUN(a_block_that_was_out_in_between_keeps_its_slab);
+    RUN(a_slab_in_use_is_used_up_before_an_idle_one);
+    RUN(slabs_are_found_however_often_they_come_and_go);
     RUN(blocks_in_a_cache_keep_their_slabs);
     RUN(threads_lose_nothing_to_trims);
     RUN(several_trims_at_a_time_lose_nothing);
