@@ -201,17 +201,22 @@ static void a_slab_in_use_is_used_up_before_an_idle_one(void) {
 }
 
 /* A source that gives no address twice. */
-#define ROUNDS ((size_t)300)
-#define PLACE_BYTES ((size_t)8192)
+#define ROUNDS ((size_t)100)
+#define MANY ((size_t)12)
+#define PLACE_BYTES ((size_t)4096)
+#define MAX_GAP ((size_t)8)
 static unsigned char *places;
 static size_t place_count;
+static uint64_t place_seed = 3;
 
 static void *place_acquire(void *context, size_t size_bytes, size_t align_bytes, bool *zeroed) {
     (void)context;
     if (align_bytes != AEGIS_POOL_SLAB_ALIGN)
         return aegis_source_heap().acquire(NULL, size_bytes, align_bytes, zeroed);
-    CHECK(size_bytes <= PLACE_BYTES && place_count <= 2 * ROUNDS);
-    return places + place_count++ * PLACE_BYTES;
+    CHECK(size_bytes <= PLACE_BYTES && place_count < ROUNDS * MANY * MAX_GAP);
+    /* At random distances, so that slabs meet in the table by which they are found. */
+    place_count += 1 + random_below(&place_seed, MAX_GAP);
+    return places + place_count * PLACE_BYTES;
 }
 
 static void place_release(void *context, void *memory, size_t size_bytes, size_t align_bytes) {
@@ -220,24 +225,37 @@ static void place_release(void *context, void *memory, size_t size_bytes, size_t
         aegis_source_heap().release(NULL, memory, size_bytes, align_bytes);
 }
 
+/* One block of each second slab stays out during the trim, so the slabs that stay and those that go
+ * share the table by which slabs are found. */
 static void slabs_are_found_however_often_they_come_and_go(void) {
     aegis_source source = {place_acquire, place_release, NULL, NULL};
-    unsigned char *raw = (unsigned char *)malloc((2 * ROUNDS + 2) * PLACE_BYTES);
+    unsigned char *raw = (unsigned char *)malloc((ROUNDS * MANY + 2) * MAX_GAP * PLACE_BYTES);
     places = raw + ((size_t)(0 - (uintptr_t)raw) & (AEGIS_POOL_SLAB_ALIGN - 1));
     aegis_lock_free_pool pool;
-    aegis_lock_free_pool_options options = lock_free_options(64, STEP, 3 * STEP, 0, &source);
+    aegis_lock_free_pool_options options = lock_free_options(64, STEP, MANY * STEP, 0, &source);
     CHECK(aegis_lock_free_pool_init(&pool, &options) == AEGIS_OK);
+    void *blocks[MANY * STEP];
     for (size_t round = 0; round < ROUNDS; round++) {
-        void *blocks[3 * STEP];
-        CHECK_SIZE(aegis_lock_free_pool_alloc_n(&pool, blocks, 3 * STEP, NULL), 3 * STEP);
-        for (size_t i = 0; i < 3 * STEP; i++) {
-            size_t index = SIZE_MAX;
-            CHECK(aegis_lock_free_pool_index_of(&pool, blocks[i], &index) == AEGIS_OK);
-            CHECK(aegis_lock_free_pool_address_of(&pool, index) == blocks[i]);
+        void *kept[MANY] = {NULL};
+        size_t count = aegis_lock_free_pool_alloc_n(&pool, blocks, MANY * STEP, NULL);
+        CHECK_SIZE(count, MANY * STEP);
+        for (size_t i = 0; i < count; i++) {
+            size_t slab = in_slab(&pool, blocks[i]);
+            if ((slab + round) % 2 == 0 && kept[slab] == NULL)
+                kept[slab] = blocks[i];
+            else
+                CHECK(aegis_lock_free_pool_free(&pool, blocks[i]) == AEGIS_OK);
         }
-        CHECK(aegis_lock_free_pool_free_n(&pool, blocks, 3 * STEP) == AEGIS_OK);
         aegis_lock_free_pool_trim(&pool, 0);
-        for (size_t i = 1; i < place_count; i++)
+        CHECK_SIZE(slabs_of(&pool), MANY / 2 + round % 2);
+        for (size_t slab = 0; slab < MANY; slab++) {
+            if (kept[slab] == NULL)
+                continue;
+            CHECK_SIZE(in_slab(&pool, kept[slab]), slab);
+            CHECK(aegis_lock_free_pool_free(&pool, kept[slab]) == AEGIS_OK);
+        }
+        aegis_lock_free_pool_trim(&pool, 0);
+        for (size_t i = MAX_GAP + 1; i <= place_count; i++)
             CHECK(!aegis_lock_free_pool_owns(&pool, places + i * PLACE_BYTES));
     }
     CHECK(aegis_lock_free_pool_fini(&pool) == AEGIS_OK);
