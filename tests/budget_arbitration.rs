@@ -325,6 +325,7 @@ fn lowered_limit_asks_the_reclaimers_for_the_excess_and_a_raised_one_serves_who_
         root.set_limit(59);
         assert_eq!((root.waiting(), root.used()), (1, 40));
         root.set_limit(60);
+        assert_eq!((root.waiting(), root.used()), (0, 60));
         let served = waits.join().unwrap().expect("there is room now");
         assert_eq!((served.bytes(), root.waiting(), root.used()), (20, 0, 60));
     });
@@ -347,10 +348,11 @@ fn requests_get_room_in_the_order_in_which_they_came() {
         // There are 10 bytes, which the second request and this one would fit into.
         assert_eq!(reason(root.try_reserve(1)), (RefusalReason::Queue, 100, 160));
         assert_eq!(root.reserve(0).bytes(), 0);
+        // The thread that frees makes the charge of the one that waits, before the call returns.
         drop(a);
-        let large = large.join().unwrap().expect("60 bytes are free");
         assert_eq!((root.waiting(), root.used(), first.used(), second.used()), (1, 100, 60, 0));
-        drop(large);
+        drop(large.join().unwrap().expect("60 bytes are free"));
+        assert_eq!((root.waiting(), root.used(), second.used()), (0, 50, 10));
         let small = small.join().unwrap().expect("room again");
         assert_eq!((root.waiting(), root.used(), second.used()), (0, 50, 10));
         drop((small, b));
@@ -374,6 +376,8 @@ fn time_that_is_up_changes_nothing_and_lets_those_behind_have_their_turn() {
             root.reserve_timeout(20, LONG)
         });
         assert_eq!(reason(early.join().unwrap()).1, 100);
+        // Nobody waits that fits, whether the late request has come yet or not.
+        assert_eq!(root.waiting(), 0);
         assert_eq!(late.join().unwrap().expect("nobody is before it").bytes(), 20);
     });
     drop(held);
@@ -412,6 +416,7 @@ fn closing_a_budget_ends_all_waiting_beneath_it_and_nothing_else() {
         );
         // What is charged can be freed, and makes room for others.
         drop(own);
+        assert_eq!((root.waiting(), other.used()), (0, 10));
         assert_eq!(else_where.join().unwrap().expect("20 bytes are free").bytes(), 10);
     });
     let closed = operator.try_reserve(1).expect_err("it is closed");
@@ -524,11 +529,13 @@ fn share_that_grows_serves_who_waits_for_it() {
         a.set_weight(200);
         assert_eq!((a.share(), a.waiting()), (66, 1));
         a.set_weight(300);
+        assert_eq!((a.waiting(), a.used()), (0, 75));
         let served = waits.join().unwrap().expect("its share is 75 bytes now");
         assert_eq!((served.bytes(), a.share(), a.waiting()), (75, 75, 0));
         let waits = scope.spawn(|| a.reserve_timeout(25, LONG));
         until_waiting(&a, 1);
         drop(b);
+        assert_eq!((a.waiting(), a.share()), (0, 100));
         assert_eq!(waits.join().unwrap().expect("it has all").bytes(), 25);
     });
 }
