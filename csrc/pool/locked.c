@@ -50,6 +50,7 @@
 #endif
 
 #include "aegis_memory/locked_pool.h"
+#include "../base/cancel.h"
 #include "../base/threads.h"
 #include "locked_state.h"
 
