@@ -178,3 +178,34 @@ fn threads_that_lend_and_return_always_find_their_own_memory() {
         }
     });
 }
+
+/// Two ranges of bytes have the same list of the table, and their entries are written again and
+/// again for one or the other. A range that is read half before and half after such a change would
+/// have a number of the other one.
+#[test]
+fn entry_that_changes_while_it_is_read_is_not_used() {
+    const ROUNDS: usize = 100_000;
+    #[repr(align(64))]
+    struct Line([u8; 64]);
+    static LINE: Line = Line([7; 64]);
+    struct Half(usize);
+    impl AsRef<[u8]> for Half {
+        fn as_ref(&self) -> &[u8] {
+            &LINE.0[32 * self.0..][..32]
+        }
+    }
+    thread::scope(|scope| {
+        for t in 0..4 {
+            scope.spawn(move || {
+                for round in 0..ROUNDS {
+                    let half = (round + t) % 2;
+                    let number = 1000 * (half + 1) + round % 100;
+                    let bytes = Bytes::from(Buffer::from_owner_sized(Half(half), number));
+                    // The entry of another thread with the same bytes may be found.
+                    let retained = Buffer::from(bytes.slice(5..9)).retained_bytes();
+                    assert_eq!(retained / 1000, half + 1, "{retained}");
+                }
+            });
+        }
+    });
+}

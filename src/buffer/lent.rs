@@ -10,7 +10,7 @@
 //! address inside of the range has that number or the next one ([`memory_of`]).
 //!
 //! 1. Entries are only added to a list, at its front, and are never freed ([`Entry::new_in`]). So a
-//!    thread may read any entry at any time. A list has as many entries as it once needed at a time.
+//!    thread may read any entry at any time. A list has as many entries as it once needed.
 //! 2. `users` is the number of [`Lent`] values of an entry, or `CLAIMED`. A thread that changes it
 //!    from 0 to `CLAIMED` has the entry alone until it stores 1 ([`Entry::claim`],
 //!    [`Entry::fill`]).
@@ -28,12 +28,12 @@
 //! writing, so the loads of the range see at least that version (3, 4). A shared entry keeps its
 //! range, because no thread claims an entry that has users (2, 5).
 //!
-//! A caller of [`memory_of`] has a `Bytes`. If it is ours, its owner is a `Lent`, so its entry has a
-//! user during the call, and the caller finds this entry, or another one whose range overlaps it.
+//! A caller of [`memory_of`] has a `Bytes`. If it is ours, its owner is a `Lent`, so its entry has
+//! a user during the call, and the caller finds this entry, or another one whose range overlaps it.
 //! That is the same memory, because both are alive.
 //!
-//! The method is that of sequence locks: H. Boehm, "Can seqlocks get along with programming language
-//! memory models?", MSPC 2012.
+//! The method is that of sequence locks: H. Boehm, "Can seqlocks get along with programming
+//! language memory models?", MSPC 2012.
 
 use alloc::boxed::Box;
 use core::ptr;

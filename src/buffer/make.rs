@@ -123,8 +123,8 @@ impl Buffer {
         owned::of_value(owner, 0)
     }
 
-    /// A view of the bytes that `owner` has, as [`from_owner`](Self::from_owner) makes it. The owner
-    /// says how many bytes of memory it keeps in all, for an owner whose bytes are a part of more
+    /// A view of the bytes that `owner` has, as [`from_owner`](Self::from_owner) makes it. The
+    /// owner says how many bytes of memory it keeps in all, because its bytes are a part of more
     /// memory. [`retained_bytes`](Self::retained_bytes) returns that number, and
     /// [`compact`](Self::compact) goes by it. A number below the owner's bytes counts as those.
     ///
@@ -318,9 +318,9 @@ impl Buffer {
 
     /// Replaces a view of less than half of the bytes that it keeps
     /// ([`retained_bytes`](Self::retained_bytes)) by a copy on the C heap, so that a small view no
-    /// longer keeps a large piece of memory. A view of all of its memory stays as it is, and so does
-    /// a copy that this call made before, although the headers of both count as kept. A view of
-    /// static bytes stays too.
+    /// longer keeps a large piece of memory. A view of all of its memory stays as it is, and so
+    /// does a copy that this call made before, although its header counts as kept. A view of static
+    /// bytes stays too.
     ///
     /// # Panics
     ///
@@ -347,9 +347,9 @@ impl Buffer {
 
     /// Replaces a view of less than half of the bytes that it keeps
     /// ([`retained_bytes`](Self::retained_bytes)) by a copy on the C heap, so that a small view no
-    /// longer keeps a large piece of memory. A view of all of its memory stays as it is, and so does
-    /// a copy that this call made before, although the headers of both count as kept. A view of
-    /// static bytes stays too.
+    /// longer keeps a large piece of memory. A view of all of its memory stays as it is, and so
+    /// does a copy that this call made before, although its header counts as kept. A view of static
+    /// bytes stays too.
     ///
     /// # Errors
     ///

@@ -91,8 +91,8 @@ impl<T: AsRef<[u8]>> AsRef<[u8]> for Marked<T> {
     }
 }
 
-/// A view of a `Bytes`, which has bytes. [`bytes_of`] gets the `Bytes` back. If the `Bytes` was made
-/// of a buffer, the owner describes the memory of that buffer.
+/// A view of a `Bytes`, which has bytes. [`bytes_of`] gets the `Bytes` back. If the `Bytes` was
+/// made of a buffer, the owner describes the memory of that buffer.
 #[cfg(feature = "bytes")]
 #[track_caller]
 pub(super) fn of_bytes(value: ::bytes::Bytes) -> Buffer {

@@ -108,7 +108,7 @@ impl BufferChain {
     /// use aegis_memory::buffer::{Buffer, BufferChain};
     ///
     /// let frame = Buffer::from(vec![7; 1000]);
-    /// let chain = BufferChain::from([frame.slice(..10), Buffer::from("static"), frame.slice(90..)]);
+    /// let chain = BufferChain::from([frame.slice(..10), Buffer::from("x"), frame.slice(90..)]);
     /// assert_eq!(chain.retained_bytes(), 1000);
     /// ```
     pub fn retained_bytes(&self) -> usize {
