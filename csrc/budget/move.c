@@ -108,19 +108,22 @@ static aegis_budget *keep(aegis_budget *budget) {
     return budget != NULL ? aegis_budget_retain(budget) : NULL;
 }
 
-/* Gives the object its new budget, if it still has the old one and the same bytes. */
+/* If the object still has the old budget and the same bytes, gives it the new one, or, if it is not
+ * `charged`, says that the old budget has less than the object: AEGIS_E_INVALID. Otherwise the
+ * object has changed, and the move begins again. */
 static aegis_status exchange(const aegis_i_movable *movable, aegis_budget *from, aegis_budget *to,
-                             size_t size_bytes, bool *moved) {
+                             size_t size_bytes, bool charged, bool *moved) {
     aegis_budget **place;
     size_t held_bytes;
     aegis_status status = movable->look(movable->object, &place, &held_bytes);
     if (status != AEGIS_OK)
         return status;
-    *moved = *place == from && held_bytes == size_bytes;
+    bool same = *place == from && held_bytes == size_bytes;
+    *moved = same && charged;
     if (*moved)
         *place = to;
     movable->leave(movable->object, *moved);
-    return AEGIS_OK;
+    return same && !charged ? AEGIS_E_INVALID : AEGIS_OK;
 }
 
 aegis_status aegis_i_move_object(const aegis_i_movable *movable, aegis_budget *to,
@@ -135,14 +138,18 @@ aegis_status aegis_i_move_object(const aegis_i_movable *movable, aegis_budget *t
             break;
         aegis_budget *from = keep(*place);
         movable->leave(movable->object, false);
-        if (aegis_i_move_begin(from, to, size_bytes, &why) == AEGIS_OK) {
+        aegis_status status = aegis_i_move_begin(from, to, size_bytes, &why);
+        if (status == AEGIS_OK) {
             (void)keep(to); /* the reference of the object */
-            why.status = exchange(movable, from, to, size_bytes, &moved);
+            why.status = exchange(movable, from, to, size_bytes, true, &moved);
             if (moved)
                 (void)aegis_i_move_end(from, to, size_bytes);
             else
                 aegis_i_move_cancel(from, to, size_bytes);
             aegis_budget_destroy(moved ? from : to);
+        } else if (status == AEGIS_E_INVALID) {
+            /* Perhaps the object has given bytes back since the look. */
+            why.status = exchange(movable, from, to, size_bytes, false, &moved);
         }
         aegis_budget_destroy(from);
     } while (!moved && why.status == AEGIS_OK);

@@ -1,15 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Tests moves of charges from one budget to another. An oracle knows who holds what, so after each
  * move the counter of every budget is known, and so is whether the move must be refused. What is
- * above both budgets must not change, not even for a moment. TEST_CHARGES scales the long runs. */
+ * above both budgets must not change, not even for a moment. AEGIS_TEST_SCALE scales the long runs.
+ */
 #include "budget_tree_support.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
 
-#ifndef TEST_CHARGES
-#define TEST_CHARGES 200000
-#endif
+#define TEST_CHARGES scaled(200000)
 
 static void move(tree *t, size_t from, size_t to, size_t size_bytes) {
     size_t full = refuser(t, from, to, size_bytes);
