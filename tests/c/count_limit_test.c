@@ -13,11 +13,8 @@
 #define aegis_arena_recycler_get counted_recycler_get
 #define aegis_arena_recycler_put counted_recycler_put
 #define aegis_arena_recycler_trim counted_recycler_trim
-<<<<<<< ours
 #define aegis_arena_recycler_trim_idle counted_recycler_trim_idle
-=======
 #define aegis_arena_recycler_move_budget counted_recycler_move_budget
->>>>>>> theirs
 #define aegis_arena_recycler_get_stats counted_recycler_get_stats
 #include "../../csrc/arena/recycler.c"
 

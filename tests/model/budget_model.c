@@ -397,6 +397,8 @@ static void end_taken(void) {
     MODEL_CHECK(figures.peak_bytes <= most_used_since_bytes || charging_at_begin != 0);
     MODEL_CHECK(taken_bytes >= most_bytes || figures.peak_bytes >= most_bytes);
     take_apart();
+}
+
 /* Moves bytes that the thread holds. A refused move leaves them where they were. */
 static aegis_status move(int from, int to, size_t size_bytes) {
     held_bytes[from] -= size_bytes;
