@@ -74,6 +74,7 @@ c_tests! {
     budget_reclaim_test
     budget_reclaim_threads_test
     budget_share_test
+    budget_stress_test
     budget_sum_test
     budget_system_test
     budget_test
