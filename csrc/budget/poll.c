@@ -70,6 +70,17 @@ static aegis_status fail(const aegis_i_refusal *why, size_t size_bytes, aegis_er
     return why->status;
 }
 
+/* Ends a request in a child process that was forked by a reclaimer, and that cannot have the gate.
+ */
+static aegis_status lose(aegis_budget_request **request, size_t size_bytes, aegis_error *error) {
+    aegis_i_refusal why;
+    aegis_budget_request *mine = *request;
+    *request = NULL;
+    (void)aegis_i_refuse_ended(mine->waiter.budget, size_bytes, AEGIS_E_FORKED, &why);
+    free_request(mine);
+    return fail(&why, size_bytes, error);
+}
+
 /* Makes a request after a plain charge was refused. */
 static aegis_status begin(aegis_budget *budget, size_t size_bytes, aegis_budget_request **request,
                           aegis_i_refusal *why) {
@@ -105,8 +116,13 @@ aegis_status aegis_budget_poll_charge(aegis_budget *budget, size_t size_bytes,
         if (is_new || (is_lost && waiter->status == AEGIS_PENDING)) {
             aegis_i_waiter_init(waiter, budget, size_bytes, settle);
             status = aegis_i_waiter_start(waiter, &why);
-        } else if (waiter->status != AEGIS_PENDING) {
-            status = aegis_i_waiter_end(waiter, &why);
+        } else {
+            bool has_gate =
+                waiter->status != AEGIS_PENDING || !waiter->moved || aegis_i_waiter_reclaim(waiter);
+            if (!has_gate)
+                return lose(request, size_bytes, error);
+            if (waiter->status != AEGIS_PENDING)
+                status = aegis_i_waiter_end(waiter, &why);
         }
         if (status == AEGIS_PENDING) {
             mine->wake = wake;

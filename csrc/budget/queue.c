@@ -134,6 +134,8 @@ static bool advance(aegis_i_budget_waiter *waiter) {
     dequeue(waiter);
     if (refusing != NULL) {
         aegis_i_gate_wait_at(waiter, refusing);
+        waiter->moved = true;
+        waiter->settle(waiter);
         return true;
     }
     /* The promises have become a charge. That takes less if a guarantee covers a part. */

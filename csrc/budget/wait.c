@@ -17,7 +17,7 @@
 #endif
 
 #include "wait.h"
-#include "../base/arithmetic.h"
+#include "reclaim.h"
 
 static void wake(aegis_i_budget_waiter *waiter) {
     aegis_i_condition_signal(&waiter->arrived);
@@ -94,6 +94,38 @@ static void give_up(void *context) {
     aegis_i_gate_leave(waiter->budget);
 }
 
+bool aegis_i_waiter_reclaim(aegis_i_budget_waiter *waiter) {
+    aegis_i_session session = {0};
+    aegis_budget *at = waiter->at;
+    bool is_share;
+    waiter->moved = false;
+    if (at->first_waiter != waiter)
+        return true;
+    aegis_i_refusal why = {AEGIS_E_LIMIT_EXCEEDED, AEGIS_REFUSED_LIMIT, at, 0, 0, 0};
+    why.needed_bytes = waiter->size_bytes;
+    why.limit_bytes = aegis_i_gate_cap(at, &is_share);
+    why.reason = is_share ? AEGIS_REFUSED_SHARE : AEGIS_REFUSED_LIMIT;
+    session.requester = waiter->budget;
+    aegis_i_gate_leave(at);
+    /* The room that this makes goes to the request at once. */
+    (void)aegis_i_reclaim(&session, waiter->budget, waiter->size_bytes, &why);
+    return aegis_i_gate_enter(at);
+}
+
+/* Waits until the request is settled or the time is up. The caller has the gate. False: it has been
+ * lost, in a child process that was forked by a reclaimer. */
+static bool wait_for(aegis_i_budget_waiter *waiter, uint64_t deadline_ns) {
+    aegis_i_gate *gate = &waiter->budget->root->gate;
+    while (waiter->status == AEGIS_PENDING && waiter->generation == gate->generation &&
+           (deadline_ns == UINT64_MAX || aegis_i_now_ns() < deadline_ns)) {
+        if (!waiter->moved)
+            aegis_i_condition_wait(&waiter->arrived, &gate->mutex, deadline_ns, give_up, waiter);
+        else if (!aegis_i_waiter_reclaim(waiter))
+            return false;
+    }
+    return true;
+}
+
 aegis_status aegis_i_budget_wait(aegis_budget *budget, size_t size_bytes, uint64_t wait_ns,
                                  aegis_i_path *path, aegis_i_refusal *why) {
     aegis_i_budget_waiter waiter;
@@ -107,10 +139,8 @@ aegis_status aegis_i_budget_wait(aegis_budget *budget, size_t size_bytes, uint64
     }
     aegis_status status = aegis_i_waiter_start(&waiter, why);
     if (status == AEGIS_PENDING) {
-        while (waiter.status == AEGIS_PENDING &&
-               (deadline_ns == UINT64_MAX || aegis_i_now_ns() < deadline_ns))
-            aegis_i_condition_wait(&waiter.arrived, &budget->root->gate.mutex, deadline_ns, give_up,
-                                   &waiter);
+        if (!wait_for(&waiter, deadline_ns))
+            return aegis_i_refuse_ended(budget, size_bytes, AEGIS_E_FORKED, why);
         status = aegis_i_waiter_end(&waiter, why);
     }
     *path = waiter.path;

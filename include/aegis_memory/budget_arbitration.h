@@ -12,7 +12,9 @@
  *  3. Wait, if the caller gave a time. The request stands in the queue of the budget that
  *     refuses it. The budgets below have promised it the bytes. As soon as there is room, the
  *     thread that made the room makes the charge for the first request in the queue, and wakes
- *     only that. A limit or a share that was lowered in the meantime holds for it too.
+ *     only that. If a budget further up refuses it then, it waits there, and the reclaimers of
+ *     that budget are asked. A limit or a share that was lowered in the meantime holds for it
+ *     too.
  *  4. Refuse.
  *
  *  While a request waits at a budget, that budget refuses the requests that come later

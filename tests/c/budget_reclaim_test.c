@@ -310,6 +310,27 @@ static void second_budget_that_refuses_reclaims_too(void) {
     take_apart(1);
 }
 
+/* A request that has waited at one budget is then refused by another. */
+static void request_that_comes_to_another_queue_reclaims_there(void) {
+    waiting request;
+    make_caches(100, 0);
+    aegis_budget *narrow = aegis_budget_new("narrow", 20, root);
+    cache_make(&caches[0], root, AEGIS_BUDGET_UNLIMITED, 80, 0, 0);
+    CHECK(aegis_budget_charge(root, 10, NULL) == AEGIS_OK);
+    CHECK(aegis_budget_charge(narrow, 10, NULL) == AEGIS_OK);
+    waiting_start(&request, narrow, 20, LONG_NS, narrow);
+    CHECK_SIZE(log_count, 0);
+    CHECK(aegis_budget_uncharge(narrow, 10) == AEGIS_OK);
+    CHECK(waiting_join(&request) == AEGIS_OK);
+    CHECK_SIZE(log_count, 1);
+    CHECK_SIZE(log_of[0].wanted_bytes, 10);
+    CHECK_SIZE(used(root), 100);
+    CHECK(aegis_budget_uncharge(narrow, 20) == AEGIS_OK);
+    check_open(narrow);
+    aegis_budget_destroy(narrow);
+    take_apart(1);
+}
+
 static aegis_error inner_error;
 static size_t pressure_count;
 
@@ -357,6 +378,7 @@ int main(void) {
     RUN(wrong_arguments_register_nothing);
     RUN(lowered_limit_asks_the_reclaimers);
     RUN(second_budget_that_refuses_reclaims_too);
+    RUN(request_that_comes_to_another_queue_reclaims_there);
     RUN(pressure_function_runs_after_the_reclaimers_and_never_waits);
     return check_finish();
 }
