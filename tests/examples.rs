@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Runs two examples. `cargo test` builds the examples beside the tests.
+//! Runs three examples. `cargo test` builds the examples beside the tests.
 //!
 //! The quickstart gets good and bad input. Its output must be exact for good input, and bad input
 //! must give one line of error and exit code 1. What the example `metrics` serves must be what
-//! Prometheus' text format allows.
+//! Prometheus' text format allows. The example `arbitration` checks its results itself; here its
+//! bars and its drawing are checked.
 #![cfg(feature = "std")]
 
 #[path = "support/cargo.rs"]
@@ -247,4 +248,80 @@ fn metrics_are_served_until_the_program_is_stopped() {
         // A client that asks nothing and goes.
         drop(TcpStream::connect(address).expect("the server listens"));
     }
+}
+
+/// The bars that the example `arbitration` has printed: for each event, how many MiB the cache, the
+/// sort, the aggregation and the query held.
+#[track_caller]
+fn bars_of(text: &str) -> Vec<(&str, [usize; 4])> {
+    let bars = text.lines().filter_map(|line| {
+        let (event, bar) = line.strip_prefix("  ")?.strip_suffix('|')?.split_once('|')?;
+        assert_eq!(bar.len(), 64, "{line}");
+        assert!(bar.trim_end().bytes().all(|letter| b"CSAQ".contains(&letter)), "{line}");
+        Some((event.trim_end(), ["C", "S", "A", "Q"].map(|letter| bar.matches(letter).count())))
+    });
+    bars.collect()
+}
+
+#[test]
+fn operators_that_share_memory_get_what_they_need_in_turn() {
+    let output = command_for(&example("arbitration")).output().expect("the example starts");
+    let text = output_of(output);
+    for line in [
+        "sort: 851968 rows in order\n",
+        "query: 1310720 words counted after it has waited\n",
+        "aggregation: 190089 groups of 600000 rows, ",
+        " 2 waiting, 2 waited, ",
+        "nothing was refused, at most ",
+    ] {
+        assert!(text.contains(line), "{line}: {text}");
+    }
+    let bars = bars_of(&text);
+    let at = |event: &str| {
+        let found = bars.iter().find(|bar| bar.0 == event);
+        found.unwrap_or_else(|| panic!("{event}: {text}")).1
+    };
+    assert_eq!(at("the cache is full"), [64, 0, 0, 0]);
+    // The cache gives back first, and only down to what is guaranteed.
+    let runs = [8, 16, 24].map(|runs| at(&format!("the sort has {runs} runs")));
+    assert_eq!(runs, [[36, 16, 12, 0], [20, 32, 12, 0], [4, 48, 12, 0]]);
+    assert_eq!(at("the aggregation has spilled"), [4, 50, 0, 0]);
+    assert_eq!(at("two requests wait"), [4, 52, 0, 0]);
+    let [_, sort, _, query] = at("the query has its turn");
+    assert_eq!((sort, query), (0, 24));
+    assert_eq!(at("the cache is full again"), [64, 0, 0, 0]);
+    assert_eq!(bars.last(), Some(&("the end", [0; 4])));
+}
+
+#[test]
+fn timeline_of_the_operators_is_drawn_as_svg() {
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join("arbitration.svg");
+    // The file of an earlier run, if there is one.
+    _ = std::fs::remove_file(&path);
+    let mut command = command_for(&example("arbitration"));
+    output_of(command.arg("--plot").arg(&path).output().expect("the example starts"));
+    let svg = std::fs::read_to_string(&path).expect("the drawing is there");
+    assert!(svg.starts_with("<svg ") && svg.trim_end().ends_with("</svg>"), "{svg}");
+    // An area for each consumer.
+    assert_eq!(svg.matches("<polygon ").count(), 4, "{svg}");
+    for text in ["cache", "sort", "aggregation", "query", "two requests wait", "the end"] {
+        assert!(svg.contains(&format!("\n{text}\n</text>")), "{text}: {svg}");
+    }
+    let output = command_for(&example("arbitration")).arg("--plot").output();
+    let output = output.expect("the example starts");
+    assert_eq!(output.status.code(), Some(2));
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "usage: arbitration [--plot FILE]\n");
+}
+
+#[test]
+fn drawing_that_cannot_be_written_is_named() {
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join("no such folder").join("x.svg");
+    let output = command_for(&example("arbitration")).arg("--plot").arg(&path).output();
+    let output = output.expect("the example starts");
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{errors}");
+    assert!(
+        errors.starts_with(&format!("arbitration: cannot create '{}'", path.display())),
+        "{errors}"
+    );
 }
