@@ -221,7 +221,7 @@ static AEGIS_I_COLD aegis_status charge_slow(aegis_budget *budget, const aegis_b
         if (status == AEGIS_OK)
             aegis_i_tell_path(&path, size_bytes);
     }
-    if (status == AEGIS_E_LIMIT_EXCEEDED)
+    if (status == AEGIS_E_LIMIT_EXCEEDED && wait_ns != AEGIS_I_OPTIONAL)
         aegis_i_count_refusal(why);
     return status;
 }
