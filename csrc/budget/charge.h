@@ -35,7 +35,8 @@ AEGIS_I_HIDDEN aegis_status aegis_i_budget_uncharge_below(aegis_budget *budget,
                                                           size_t size_bytes);
 
 /* The most bytes that the budget, which may be NULL, and its ancestors would accept now as one
- * charge. Another thread may take them before the caller does. */
+ * charge. Another thread may take them before the caller does. Shares, queues and what a guarantee
+ * covers are left out, so a charge of so many bytes may be refused, or more may be accepted. */
 AEGIS_I_HIDDEN size_t aegis_i_room(const aegis_budget *budget);
 
 #endif

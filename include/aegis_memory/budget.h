@@ -124,7 +124,7 @@ typedef void (*aegis_budget_print_fn)(void *context, const char *line);
  *                      above).
  *  Ownership:          the caller's; give it up with aegis_budget_destroy.
  *  Threads:            any thread.
- *  Cost:               one allocation on the C heap, one lock.
+ *  Cost:               one allocation on the C heap; two locks if there is a parent.
  */
 AEGIS_API aegis_budget *aegis_budget_new(const char *name, size_t limit_bytes,
                                          aegis_budget *parent);
@@ -141,8 +141,9 @@ AEGIS_API aegis_budget *aegis_budget_retain(aegis_budget *budget);
  *  @param budget  NULL is accepted. If the last reference is given up while something is
  *                 charged, a debug build reports the name of the budget.
  *  Threads:       any thread.
- *  Cost:          O(1); the last reference takes one lock, and calls the `destroy` functions of
- *                 the budget. If the parent is freed with it, the same again.
+ *  Cost:          O(1); the last reference takes up to three locks, and calls the `destroy`
+ *                 functions of the budget. If requests wait, they get its room. If the parent is
+ *                 freed with it, the same again.
  */
 AEGIS_API void aegis_budget_destroy(aegis_budget *budget);
 
@@ -198,7 +199,8 @@ AEGIS_API aegis_status aegis_budget_move(aegis_budget *from, aegis_budget *to, s
 
 /** Changes the limit. If more is in use, the reclaimers of the budget and of the budgets beneath
  *  it are asked for the excess (see budget_arbitration.h). What they do not give back stays in
- *  use, and the budget refuses charges until use has fallen.
+ *  use, and the budget refuses charges until use has fallen. A higher limit serves the requests
+ *  that wait.
  *  @param limit_bytes  AEGIS_BUDGET_UNLIMITED for no limit.
  *  Threads:            any thread.
  *  Cost:               one lock, the reclaimers that are asked, O(pressure functions).
