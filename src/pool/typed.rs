@@ -147,7 +147,7 @@ impl<T, P: PoolKind> TypedPool<T, P> {
 
 impl<T> TypedPool<T, super::LockFreePool> {
     /// Releases slabs that have had no value since the latest call, as
-    /// [`LockFreePool::trim_idle`] does.
+    /// [`trim_idle`](super::LockFreePool::trim_idle) does.
     pub fn trim_idle(&self) {
         self.pool.trim_idle();
     }
