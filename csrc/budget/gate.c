@@ -22,26 +22,32 @@
  * 4. `reserved_bytes` of a budget is the sum, over its children, of what they claim beyond what
  * they have in use. It can differ from 0 only if a child has a guarantee, or has such a child. Then
  *    the budget is gated, and so is that child (must_be_gated, guarded_count).
- * 5. A charge adds to a budget what its child's claim grows by (look, add_gated), so nothing if
- *    the child's guarantee covers it. It is refused if the total would be above the limit.
+ * 5. A charge adds to a budget what its child's claim grows by (look, add), so nothing if the
+ *    guarantee of the child covers it. It is refused if the total would be above the limit. A
+ *    guarantee is given only if all totals above have room for it, with these budgets gated
+ *    (terms.c).
  * So the bytes that a guarantee keeps free are in the totals of all budgets above, and no other
- * charge can take them.
+ * charge can take them. An uncharge that names an ancestor of the budget that was charged makes
+ * totals too small, but no number wraps (growth_of, aegis_i_gate_uncharge).
  *
  * Shares. A budget with the policy AEGIS_BUDGET_FAIR divides among its children that have a weight
  * what its limit leaves, by these weights (share_of).
  * 6. `shared_bytes` is the sum of the claims of the children that have a weight. All children of
  *    such a budget are gated from the beginning, because the policy is chosen before there are any.
  *
- * Waiting:
+ * Waiting (queue.c):
  * 7. A request that a budget refuses stands in the queue of this budget. The budgets below, which
  *    have accepted it, have promised it the bytes (aegis_i_gate_wait_at): they are kept for it but
- *    not counted as in use. The budgets above have not been asked.
+ *    not counted as in use. All budgets up to the queue were gated before the last look at them
+ *    (aegis_i_gate_freeze_way). The budgets above have not been asked.
  * 8. A budget whose queue is not empty refuses all other requests (fits). So no request that comes
  *    later takes what the first one is waiting for.
  * 9. Each change that makes room serves the queues where it makes room, before the gate is given up
  *    (aegis_i_gate_serve after an uncharge, a raised limit, a withdrawn request, a lowered
- *    guarantee). It makes the charge of the first request, or moves that request to the queue of a
- *    budget further up that refuses it.
+ *    guarantee). It makes the charge of the first request, or moves that request to the queue of
+ *    another budget that refuses it: one further up, or one below whose limit or share is less than
+ *    when it promised the bytes. A grant or a move that gives promises back notes that there is
+ *    room beneath too (note_room), and these queues are served before the gate is given up.
  * So a request that waits is the first that gets what becomes free in front of it (8, 9), and none
  * sleeps while there is room for it (9): a budget with a queue is gated, so each uncharge comes
  * here (1). Requests cannot wait for each other in a circle: a request holds promises only below
