@@ -166,7 +166,8 @@ static void charge_inside_a_reclaimer_is_refused_as_nested(void) {
 static void charge_inside_a_reclaimer_does_not_wait_in_a_queue(void) {
     waiting request;
     make_caches(100, 4);
-    aegis_budget *queued = aegis_budget_new("queued", 10, root);
+    aegis_budget *queued = aegis_budget_new("queued", 20, root);
+    CHECK(aegis_budget_charge(queued, 10, NULL) == AEGIS_OK);
     waiting_start(&request, queued, 11, LONG_NS, queued);
     caches[3].does = CHARGES;
     caches[3].charged = queued;
@@ -175,6 +176,7 @@ static void charge_inside_a_reclaimer_does_not_wait_in_a_queue(void) {
     CHECK(caches[3].inner.refusal == AEGIS_REFUSED_NESTED);
     aegis_budget_close(queued);
     CHECK(waiting_join(&request) == AEGIS_E_CLOSED);
+    CHECK(aegis_budget_uncharge(queued, 10) == AEGIS_OK);
     aegis_budget_destroy(queued);
     take_apart(4);
 }

@@ -152,15 +152,35 @@ static void request_goes_from_queue_to_queue_up_the_tree(void) {
 
 static void raised_limit_serves_the_queue(void) {
     waiting request;
-    make_levels(10, 200, 20);
+    make_levels(100, 200, 40);
+    CHECK(aegis_budget_charge(levels[2], 20, NULL) == AEGIS_OK);
+    CHECK(aegis_budget_charge(levels[0], 60, NULL) == AEGIS_OK);
     waiting_start(&request, levels[2], 30, LONG_NS, levels[2]);
-    aegis_budget_set_limit(levels[2], 30);
+    aegis_budget_set_limit(levels[2], 50);
     await_waiting(levels[0], 1);
     CHECK_SIZE(waiting_at(levels[2]), 0);
     aegis_budget_set_limit(levels[0], AEGIS_BUDGET_UNLIMITED);
     CHECK(waiting_join(&request) == AEGIS_OK);
-    CHECK_SIZE(used(levels[0]), 30);
+    CHECK_SIZE(used(levels[0]), 110);
     check_open(levels[2]);
+    CHECK(aegis_budget_uncharge(levels[2], 50) == AEGIS_OK);
+    take_apart();
+}
+
+/* No uncharge makes room for more than a limit. */
+static void request_for_more_than_a_limit_does_not_wait(void) {
+    waiting request;
+    aegis_error error;
+    make_levels(100, 80, 200);
+    CHECK(aegis_budget_charge_timeout(levels[2], 81, AEGIS_WAIT_FOREVER, &error) ==
+          AEGIS_E_LIMIT_EXCEEDED);
+    CHECK(error.refused == levels[1]);
+    CHECK(aegis_budget_charge(levels[0], 100, NULL) == AEGIS_OK);
+    waiting_start(&request, levels[2], 70, LONG_NS, levels[0]);
+    aegis_budget_set_limit(levels[0], 69);
+    CHECK(waiting_join(&request) == AEGIS_E_LIMIT_EXCEEDED);
+    check_open(levels[2]);
+    CHECK(aegis_budget_uncharge(levels[0], 100) == AEGIS_OK);
     take_apart();
 }
 
@@ -169,21 +189,23 @@ static void raised_limit_serves_the_queue(void) {
 static void lowered_limit_holds_for_requests_that_wait_further_up(void) {
     waiting first, second;
     make_levels(100, 80, 200);
-    CHECK(aegis_budget_charge(levels[0], 100, NULL) == AEGIS_OK);
+    CHECK(aegis_budget_charge(levels[1], 10, NULL) == AEGIS_OK);
+    CHECK(aegis_budget_charge(levels[0], 90, NULL) == AEGIS_OK);
     waiting_start(&first, levels[2], 50, LONG_NS, levels[0]);
     waiting_start(&second, levels[1], 40, LONG_NS, levels[1]);
-    aegis_budget_set_limit(levels[1], 49);
-    CHECK(aegis_budget_uncharge(levels[0], 100) == AEGIS_OK);
-    CHECK_SIZE(used(levels[0]), 0);
+    aegis_budget_set_limit(levels[1], 59);
+    CHECK(aegis_budget_uncharge(levels[0], 90) == AEGIS_OK);
+    CHECK_SIZE(used(levels[0]), 10);
     CHECK_SIZE(waiting_at(levels[1]), 2);
     CHECK_SIZE(levels[1]->promised_bytes, 0);
-    aegis_budget_set_limit(levels[1], 50);
+    aegis_budget_set_limit(levels[1], 60);
     CHECK(waiting_join(&first) == AEGIS_OK);
     CHECK_SIZE(waiting_at(levels[1]), 1);
     CHECK_SIZE(used(levels[2]), 50);
     CHECK(aegis_budget_uncharge(levels[2], 50) == AEGIS_OK);
     CHECK(waiting_join(&second) == AEGIS_OK);
     check_open(levels[2]);
+    CHECK(aegis_budget_uncharge(levels[1], 50) == AEGIS_OK);
     take_apart();
 }
 
@@ -306,6 +328,7 @@ int main(void) {
     RUN(request_behind_one_whose_time_is_up_gets_the_room);
     RUN(request_goes_from_queue_to_queue_up_the_tree);
     RUN(raised_limit_serves_the_queue);
+    RUN(request_for_more_than_a_limit_does_not_wait);
     RUN(lowered_limit_holds_for_requests_that_wait_further_up);
     RUN(bytes_of_a_budget_that_is_freed_go_to_the_request_that_waits);
     RUN(closed_budget_ends_all_waiting_beneath_it);
