@@ -123,8 +123,8 @@ c_tests! {
     pool_fit_test
     pool_nested_test
     pool_stress_test
-    pool_trim_test
     pool_test
+    pool_trim_test
     refusal_test
     source_test
     statistics_forms_test

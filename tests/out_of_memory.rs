@@ -25,6 +25,7 @@ use aegis_memory::budget::{BudgetPolicy, MemoryBudget, Reservation};
 use aegis_memory::pool::{LockFreePool, LockedPool, TypedPool};
 use aegis_memory::source::{BlockSource, Global, Heap, Pages, SourceBlock};
 use aegis_memory::AllocError;
+use executor::{poll_once, Calls};
 use failing_heap::{Probe, Row, Text};
 use std::alloc::Layout;
 use std::collections::BTreeSet;
@@ -33,6 +34,7 @@ use std::mem::{size_of, MaybeUninit};
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 /// A value that counts its drops. As a source it gives memory of Rust's heap.
@@ -301,6 +303,25 @@ fn budgets_and_sources() -> Vec<Row> {
             assert!(probe.fails(|| full.reserve_timeout(1, Duration::from_nanos(9))).is_err());
             drop(held);
             drop(probe.quiet(|| full.reserve_timeout(1, Duration::ZERO)).expect("there is room"));
+        }),
+        row!("budget/reserve_async.rs poll", "budget/reserve_async.rs fmt"; |probe| {
+            let budget = MemoryBudget::new("b", 100);
+            let (_calls, waker) = Calls::new();
+            let mut held = probe.quiet(|| poll_once(&mut budget.reserve_async(90), &waker));
+            assert!(matches!(&held, Poll::Ready(Ok(_))));
+            let mut future = budget.reserve_async(50);
+            let result = probe.fails(|| match poll_once(&mut future, &waker) {
+                Poll::Pending => Ok(()),
+                Poll::Ready(result) => result.map(|_| panic!("there is no room")),
+            });
+            assert_eq!(budget.stats().waiting_count, usize::from(result.is_ok()));
+            probe.quiet(|| Text::of(format_args!("{future:?}")));
+            if result.is_ok() {
+                assert!(probe.quiet(|| poll_once(&mut future, &waker)).is_pending());
+                probe.quiet(|| held = Poll::Pending);
+                assert!(matches!(probe.quiet(|| poll_once(&mut future, &waker)), Poll::Ready(Ok(_))));
+            }
+            drop(held);
         }),
         row!("budget/terms.rs try_set_guaranteed", "budget/terms.rs try_set_weight",
              "budget/terms.rs try_set_policy"; |probe| {
