@@ -120,6 +120,7 @@ fn trims_take_nothing_from_other_threads() {
     assert_eq!(budget.used(), 0);
 }
 
+#[cfg(feature = "std")]
 #[test]
 fn a_panic_of_the_source_comes_out_of_the_trim_and_all_slabs_are_given_back() {
     let (source, log) = TestSource::new();
