@@ -9,6 +9,7 @@ use aegis_memory::buffer::{BufferPool, WhenEmpty};
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::thread;
 use std::time::Duration;
+#[cfg(feature = "std")]
 use support::{panic_of, Act, TestSource};
 
 fn capacity(pool: &BufferPool) -> usize {
