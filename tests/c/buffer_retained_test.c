@@ -143,7 +143,7 @@ static void memory_of_a_pool_is_its_block_and_then_of_the_heap(void) {
 
 static void memory_of_an_arena_is_all_of_its_blocks(void) {
     aegis_budget *budget = aegis_budget_new("arena", AEGIS_BUDGET_UNLIMITED, NULL);
-    aegis_arena_options options = {0, 0, NULL, NULL, 0, budget, NULL, 0};
+    aegis_arena_options options = {0, 0, NULL, NULL, 0, budget, NULL, 0, 0};
     aegis_arena arena;
     CHECK(aegis_arena_init(&arena, &options) == AEGIS_OK);
     for (size_t i = 0; i < 10; i++)
@@ -288,7 +288,7 @@ static void compact_goes_by_what_the_view_keeps(void) {
 
 static void small_view_of_an_arena_is_compacted(void) {
     aegis_budget *budget = aegis_budget_new("arena", AEGIS_BUDGET_UNLIMITED, NULL);
-    aegis_arena_options options = {0, 0, NULL, NULL, 0, budget, NULL, 0};
+    aegis_arena_options options = {0, 0, NULL, NULL, 0, budget, NULL, 0, 0};
     aegis_arena arena;
     aegis_buffer view;
     CHECK(aegis_arena_init(&arena, &options) == AEGIS_OK);

@@ -182,7 +182,7 @@ static void arena_moved(void *out, bool fails) {
 }
 
 static void lock_free_arena_moved(void *out, bool fails) {
-    aegis_lock_free_arena_options options = {100, 0, NULL, NULL, NULL};
+    aegis_lock_free_arena_options options = {100, 0, NULL, NULL, NULL, 0};
     aegis_lock_free_arena arena;
     CHECK(aegis_lock_free_arena_init(&arena, &options, NULL) == AEGIS_OK);
     CHECK(!fails &&
