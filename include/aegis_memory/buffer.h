@@ -370,10 +370,11 @@ AEGIS_API size_t aegis_buffer_retained_bytes(const aegis_buffer *buffer);
  *  while the other is there. This is so if they have the same owner, or if the memory of their
  *  owners overlaps. The latter is the case when aegis_buffer_wrap made a view of another view's
  *  bytes.
- *  @param a, b  may be all-zero.
- *  @return      false if one of them holds no reference. Also false for two owners that have
- *               separate parts of one piece of memory, because the library does not know that.
- *  Threads:     any thread.
+ *  @param a  a view; may be all-zero.
+ *  @param b  the same.
+ *  @return    false if one of them holds no reference. Also false for two owners that have
+ *             separate parts of one piece of memory, because the library does not know that.
+ *  Threads:   any thread.
  *  Cost:        O(1).
  */
 AEGIS_API bool aegis_buffer_same_memory(const aegis_buffer *a, const aegis_buffer *b);
@@ -467,8 +468,9 @@ AEGIS_API size_t aegis_buffer_mut_retained_bytes(const aegis_buffer_mut *writer)
 
 /** Tells whether two writers keep the same memory: as aegis_buffer_same_memory does for views.
  *  Writers that were split from one another do.
- *  @param a, b  may be all-zero.
- *  @return      false if one of them is no buffer.
+ *  @param a  a writer; may be all-zero.
+ *  @param b  the same.
+ *  @return   false if one of them is no buffer.
  *  Threads:     one owner.
  *  Cost:        O(1).
  */
