@@ -372,10 +372,10 @@ AEGIS_API size_t aegis_buffer_retained_bytes(const aegis_buffer *buffer);
  *  bytes.
  *  @param a  a view; may be all-zero.
  *  @param b  the same.
- *  @return    false if one of them holds no reference. Also false for two owners that have
- *             separate parts of one piece of memory, because the library does not know that.
- *  Threads:   any thread.
- *  Cost:        O(1).
+ *  @return   false if one of them holds no reference. Also false for two owners that have separate
+ *            parts of one piece of memory, because the library does not know that.
+ *  Threads:  any thread.
+ *  Cost:     O(1).
  */
 AEGIS_API bool aegis_buffer_same_memory(const aegis_buffer *a, const aegis_buffer *b);
 
@@ -471,8 +471,8 @@ AEGIS_API size_t aegis_buffer_mut_retained_bytes(const aegis_buffer_mut *writer)
  *  @param a  a writer; may be all-zero.
  *  @param b  the same.
  *  @return   false if one of them is no buffer.
- *  Threads:     one owner.
- *  Cost:        O(1).
+ *  Threads:  one owner.
+ *  Cost:     O(1).
  */
 AEGIS_API bool aegis_buffer_mut_same_memory(const aegis_buffer_mut *a, const aegis_buffer_mut *b);
 
