@@ -23,6 +23,10 @@ typedef struct heap_memory {
 } heap_memory;
 
 #define HEAP_HEADER ((sizeof(heap_memory) + DEFAULT_ALIGN - 1) & ~(DEFAULT_ALIGN - 1))
+/* What a copy takes beside its bytes: the header, and on some machines room for the alignment. */
+#define COPY_OVERHEAD                                                                              \
+    (HEAP_HEADER + DEFAULT_ALIGN -                                                                 \
+     (AEGIS_I_HEAP_ALIGN < DEFAULT_ALIGN ? AEGIS_I_HEAP_ALIGN : DEFAULT_ALIGN))
 
 static void heap_release(aegis_buffer_owner *owner) {
     heap_memory *memory = (heap_memory *)(void *)owner;
@@ -155,7 +159,7 @@ aegis_status aegis_buffer_into_mut(aegis_buffer *buffer, aegis_buffer_mut *write
 static bool is_small_part(const aegis_buffer_owner *owner, size_t length) {
     size_t retained_bytes = aegis_i_buffer_owner_retained(owner);
     size_t kept_bytes = aegis_i_max(owner->capacity_bytes,
-                                    retained_bytes - aegis_i_min(retained_bytes, HEAP_HEADER));
+                                    retained_bytes - aegis_i_min(retained_bytes, COPY_OVERHEAD));
     return length < kept_bytes - length;
 }
 
