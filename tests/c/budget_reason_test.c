@@ -95,7 +95,7 @@ typedef struct nest {
 /* Asks for more than there is, and would wait for ever. */
 static size_t ask_again(void *context, size_t wanted_bytes) {
     nest *n = (nest *)context;
-    aegis_error error;
+    aegis_error error = {0};
     n->count++;
     n->status = aegis_budget_charge_timeout(n->budget, wanted_bytes, AEGIS_WAIT_FOREVER, &error);
     n->refusal = error.refusal;
