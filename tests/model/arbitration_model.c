@@ -271,9 +271,11 @@ static void thread_promise(int number) {
         pass(2, &middle, 4);
 }
 
-/* A limit that is lowered and raised below a request that waits. */
+/* A limit that is lowered below what a request that waits would bring the use to, and raised again.
+ * One byte of the leaf is in use throughout. */
 static void begin_limit(void) {
     make(AEGIS_BUDGET_UNLIMITED, 5);
+    MODEL_CHECK(aegis_budget_charge(leaf, 1, NULL) == AEGIS_OK);
     limit_falls = true;
 }
 
@@ -283,9 +285,14 @@ static void thread_limit(int number) {
     } else if (number == 1) {
         release(NO_THREAD);
     } else {
-        aegis_budget_set_limit(leaf, 5);
         aegis_budget_set_limit(leaf, 6);
+        aegis_budget_set_limit(leaf, 7);
     }
+}
+
+static void end_limit(void) {
+    MODEL_CHECK(aegis_budget_uncharge(leaf, 1) == AEGIS_OK);
+    end();
 }
 
 /* A guarantee that is set beside charges. */
@@ -383,7 +390,7 @@ int main(void) {
         {"a closed budget", begin_close, thread_close, end, 3, 2, observe},
         {"a closed budget or a grant", begin_close, thread_close_or_grant, end, 3, 2, observe},
         {"a promise", begin_promise, thread_promise, end, 3, 2, observe},
-        {"a lowered limit", begin_limit, thread_limit, end, 3, 2, observe},
+        {"a lowered limit", begin_limit, thread_limit, end_limit, 3, 2, observe},
         {"a guarantee", begin_guarantee, thread_guarantee, end, 3, 2, observe},
         {"one need of two", begin_reclaim, thread_reclaim, end_reclaim, 2, 3, observe},
         {"a reclaimer that goes", begin_reclaim, thread_remove, end_remove, 2, 3, observe},
