@@ -97,12 +97,6 @@ aegis_status aegis_i_explain_move(const aegis_i_refusal *why, size_t size_bytes,
     return why->status;
 }
 
-bool aegis_i_is_at_or_above(const aegis_budget *which, const aegis_budget *budget) {
-    while (budget != NULL && budget != which)
-        budget = budget->parent;
-    return budget != NULL;
-}
-
 /* A reference, if there is a budget. */
 static aegis_budget *keep(aegis_budget *budget) {
     return budget != NULL ? aegis_budget_retain(budget) : NULL;

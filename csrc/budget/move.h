@@ -60,9 +60,6 @@ AEGIS_I_HIDDEN aegis_status aegis_i_move_shared(const aegis_i_movable *movable, 
 /* Gives up the budgets of the list, which no thread uses any more. */
 AEGIS_I_HIDDEN void aegis_i_forget_former(_Atomic(aegis_i_former *) *list);
 
-/* Whether `which` is `budget` or above it. Reads nothing of `which`, which may be freed. */
-AEGIS_I_HIDDEN bool aegis_i_is_at_or_above(const aegis_budget *which, const aegis_budget *budget);
-
 /* Writes the record of a move that failed, if the caller wants it. Returns the status. */
 AEGIS_I_HIDDEN aegis_status aegis_i_explain_move(const aegis_i_refusal *why, size_t size_bytes,
                                                  aegis_error *error);

@@ -70,8 +70,7 @@ static aegis_status fail(const aegis_i_refusal *why, size_t size_bytes, aegis_er
     return why->status;
 }
 
-/* Ends a request in a child process that was forked by a reclaimer, and that cannot have the gate.
- */
+/* Ends a request in a child process that cannot have the gate. */
 static aegis_status lose(aegis_budget_request **request, size_t size_bytes, aegis_error *error) {
     aegis_i_refusal why;
     aegis_budget_request *mine = *request;
@@ -108,28 +107,24 @@ aegis_status aegis_budget_poll_charge(aegis_budget *budget, size_t size_bytes,
         return status == AEGIS_OK ? AEGIS_OK : fail(&why, size_bytes, error);
     aegis_budget_request *mine = *request;
     aegis_i_budget_waiter *waiter = &mine->waiter;
-    if (!aegis_i_gate_enter(budget)) {
-        status = aegis_i_refuse_ended(budget, size_bytes, AEGIS_E_FORKED, &why);
+    if (!aegis_i_gate_enter(budget))
+        return lose(request, size_bytes, error);
+    (void)disarm(mine);
+    bool is_lost = waiter->generation != budget->root->gate.generation;
+    if (is_new || (is_lost && waiter->status == AEGIS_PENDING)) {
+        aegis_i_waiter_init(waiter, budget, size_bytes, settle);
+        status = aegis_i_waiter_start(waiter, &why);
     } else {
-        (void)disarm(mine);
-        bool is_lost = waiter->generation != budget->root->gate.generation;
-        if (is_new || (is_lost && waiter->status == AEGIS_PENDING)) {
-            aegis_i_waiter_init(waiter, budget, size_bytes, settle);
-            status = aegis_i_waiter_start(waiter, &why);
-        } else {
-            bool has_gate =
-                waiter->status != AEGIS_PENDING || !waiter->moved || aegis_i_waiter_reclaim(waiter);
-            if (!has_gate)
-                return lose(request, size_bytes, error);
-            if (waiter->status != AEGIS_PENDING)
-                status = aegis_i_waiter_end(waiter, &why);
-        }
-        if (status == AEGIS_PENDING) {
-            mine->wake = wake;
-            mine->context = context;
-        }
-        aegis_i_gate_leave(budget);
+        if (waiter->status == AEGIS_PENDING && waiter->moved && !aegis_i_waiter_reclaim(waiter))
+            return lose(request, size_bytes, error);
+        if (waiter->status != AEGIS_PENDING)
+            status = aegis_i_waiter_end(waiter, &why);
     }
+    if (status == AEGIS_PENDING) {
+        mine->wake = wake;
+        mine->context = context;
+    }
+    aegis_i_gate_leave(budget);
     if (status == AEGIS_PENDING)
         return status;
     *request = NULL;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The queues of requests that wait at a budget, and who is served when there is room. The
+/* The queues of requests that wait at a budget, and which request is served when there is room. The
  * invariants are in gate.c. */
 #if !defined(_WIN32) && !defined(_GNU_SOURCE)
 #define _GNU_SOURCE /* clock_gettime, pthread_condattr_setclock */

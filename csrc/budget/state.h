@@ -209,4 +209,11 @@ static inline size_t aegis_i_budget_used(const aegis_budget *budget) {
                : aegis_i_load(&budget->held_bytes, memory_order_relaxed);
 }
 
+/* Whether `which` is `budget` or above it. Reads nothing of `which`, which may be freed. */
+static inline bool aegis_i_is_at_or_above(const aegis_budget *which, const aegis_budget *budget) {
+    while (budget != NULL && budget != which)
+        budget = budget->parent;
+    return budget != NULL;
+}
+
 #endif

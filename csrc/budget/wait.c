@@ -10,7 +10,7 @@
  *    before it gives the gate up. A thread that finds AEGIS_PENDING with the gate is in a queue.
  * 3. The thread takes its request out of the queue with the gate before it returns or ends
  *    (aegis_i_budget_wait, give_up), unless another thread has settled it. So no queue has a
- * request whose thread is gone. What was promised to it or charged for it goes to those behind it.
+ *    request whose thread is gone. What was promised to it or charged for it goes to those behind.
  */
 #if !defined(_WIN32) && !defined(_GNU_SOURCE)
 #define _GNU_SOURCE /* clock_gettime, pthread_condattr_setclock */
@@ -149,12 +149,6 @@ aegis_status aegis_i_budget_wait(aegis_budget *budget, size_t size_bytes, uint64
     return status;
 }
 
-static bool is_beneath(const aegis_budget *budget, const aegis_budget *top) {
-    while (budget != NULL && budget != top)
-        budget = budget->parent;
-    return budget != NULL;
-}
-
 /* Ends the waiting in a queue of all requests that are to charge `closed` or a budget beneath it.
  */
 static void close_queue(aegis_budget *budget, const aegis_budget *closed) {
@@ -163,7 +157,7 @@ static void close_queue(aegis_budget *budget, const aegis_budget *closed) {
         return;
     for (aegis_i_budget_waiter *waiter = budget->first_waiter; waiter != NULL; waiter = next) {
         next = waiter->next;
-        if (!is_beneath(waiter->budget, closed))
+        if (!aegis_i_is_at_or_above(closed, waiter->budget))
             continue;
         aegis_i_gate_forget(waiter);
         waiter->status = AEGIS_E_CLOSED;

@@ -16,8 +16,12 @@
  * (1, 2, 4). The others, at least `capacity`, are out or can be allocated.
  *
  * Source: J. Bonwick, J. Adams, Magazines and Vmem (USENIX 2001). */
+#if !defined(_WIN32) && !defined(_GNU_SOURCE)
+#define _GNU_SOURCE /* for condition.h */
+#endif
+
 #include "../base/harden.h"
-#include "../budget/move.h"
+#include "../budget/state.h"
 #include "lock_free_state.h"
 
 #define MAGAZINE ((size_t)AEGIS_POOL_CACHE_BLOCKS)

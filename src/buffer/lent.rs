@@ -231,7 +231,7 @@ impl Lent {
         let (start, len) = (buffer.raw().data as usize, buffer.len());
         let range = Range { start, len, memory: Memory { base, capacity, retained } };
         let class = class_of(len);
-        // Relaxed: whoever has the `Bytes` got it after this.
+        // Relaxed: a thread that has the `Bytes` got it after this.
         CLASSES.fetch_or(1 << class, Ordering::Relaxed);
         let list = list_of(number(start, class), class);
         let shared = entries(list).find(|entry| entry.share(&range));
