@@ -114,8 +114,9 @@ aegis_status aegis_budget_poll_charge(aegis_budget *budget, size_t size_bytes,
     if (is_new || (is_lost && waiter->status == AEGIS_PENDING)) {
         aegis_i_waiter_init(waiter, budget, size_bytes, settle);
         status = aegis_i_waiter_start(waiter, &why);
-    } else {
-        if (waiter->status == AEGIS_PENDING && waiter->moved && !aegis_i_waiter_reclaim(waiter))
+    }
+    if (status == AEGIS_PENDING) {
+        if (!aegis_i_waiter_reclaim(waiter))
             return lose(request, size_bytes, error);
         if (waiter->status != AEGIS_PENDING)
             status = aegis_i_waiter_end(waiter, &why);

@@ -13,7 +13,6 @@
 /* Puts a request at the end of a queue. */
 static void enqueue(aegis_i_budget_waiter *waiter, aegis_budget *budget) {
     assert(is_gated(budget));
-    waiter->at = budget;
     waiter->next = NULL;
     waiter->previous = budget->last_waiter;
     if (budget->last_waiter != NULL)
@@ -26,7 +25,6 @@ static void enqueue(aegis_i_budget_waiter *waiter, aegis_budget *budget) {
 /* Puts a request before all others. */
 static void enqueue_first(aegis_i_budget_waiter *waiter, aegis_budget *budget) {
     assert(is_gated(budget));
-    waiter->at = budget;
     waiter->previous = NULL;
     waiter->next = budget->first_waiter;
     if (budget->first_waiter != NULL)
@@ -96,6 +94,8 @@ void aegis_i_gate_wait_at(aegis_i_budget_waiter *waiter, aegis_budget *refusing)
         waiter->promised_count = i;
         enqueue(waiter, refusing);
     }
+    waiter->at = refusing;
+    waiter->asked = false;
     count_in(waiter);
     (void)aegis_i_add(&refusing->wait_count, 1, memory_order_relaxed);
 }
@@ -134,8 +134,6 @@ static bool advance(aegis_i_budget_waiter *waiter) {
     dequeue(waiter);
     if (refusing != NULL) {
         aegis_i_gate_wait_at(waiter, refusing);
-        waiter->moved = true;
-        waiter->settle(waiter);
         return true;
     }
     /* The promises have become a charge. That takes less if a guarantee covers a part. */
@@ -147,9 +145,16 @@ static bool advance(aegis_i_budget_waiter *waiter) {
     return true;
 }
 
+/* Serves a queue. If there are reclaimers, the thread of the request that is then the first is to
+ * ask them: see wait.c. */
 static void serve_queue(aegis_budget *budget) {
-    while (renew(budget)->first_waiter != NULL && advance(budget->first_waiter))
+    aegis_i_budget_waiter *first;
+    while ((first = renew(budget)->first_waiter) != NULL && advance(first))
         continue;
+    /* Relaxed: the gate orders the flag. */
+    if (first != NULL && !first->asked &&
+        aegis_i_load(&budget->root->gate.has_callees, memory_order_relaxed) != 0)
+        first->settle(first);
 }
 
 /* Serves the children of a budget that divides its room among them. */

@@ -57,14 +57,14 @@ struct aegis_i_budget_waiter {
     size_t promised_count;
     /* AEGIS_PENDING, AEGIS_OK when the charge was made, or why it will not be made. */
     aegis_status status;
-    /* It has come to the queue of another budget, whose reclaimers were not asked for it. */
-    bool moved;
+    /* Since it came to this queue, all reclaimers were asked for it while it was the first. */
+    bool asked;
     /* The generation of the gate at which the request came. */
     uint64_t generation;
     /* The way of the charge that was made. */
     aegis_i_path path;
-    /* Tells the thread, or the poller, that `status` or `moved` has changed. Called under the gate.
-     */
+    /* Tells the thread, or the poller, that `status` has changed, or that it should ask the
+     * reclaimers. Called under the gate. */
     void (*settle)(aegis_i_budget_waiter *waiter);
     aegis_i_condition arrived;
 };

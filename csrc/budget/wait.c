@@ -11,6 +11,9 @@
  * 3. The thread takes its request out of the queue with the gate before it returns or ends
  *    (aegis_i_budget_wait, give_up), unless another thread has settled it. So no queue has a
  *    request whose thread is gone. What was promised to it or charged for it goes to those behind.
+ * 4. The reclaimers are asked for a request after it has become the first in a queue, because then
+ *    no later charge takes what they free, and no cache grows there any more (is_to_ask,
+ *    serve_queue). What they had freed for it before may have gone to others.
  */
 #if !defined(_WIN32) && !defined(_GNU_SOURCE)
 #define _GNU_SOURCE /* clock_gettime, pthread_condattr_setclock */
@@ -94,22 +97,43 @@ static void give_up(void *context) {
     aegis_i_gate_leave(waiter->budget);
 }
 
-bool aegis_i_waiter_reclaim(aegis_i_budget_waiter *waiter) {
-    aegis_i_session session = {0};
+/* Whether the reclaimers are to be asked for a request now. Relaxed: the gate orders the flag. */
+static bool is_to_ask(const aegis_i_budget_waiter *waiter) {
+    const aegis_i_gate *gate = &waiter->budget->root->gate;
+    return waiter->status == AEGIS_PENDING && waiter->generation == gate->generation &&
+           waiter->at->first_waiter == waiter && !waiter->asked &&
+           aegis_i_load(&gate->has_callees, memory_order_relaxed) != 0;
+}
+
+/* Runs one session for the request. False: the gate cannot be had again. */
+static bool run_session(aegis_i_budget_waiter *waiter, aegis_i_session *session) {
     aegis_budget *at = waiter->at;
     bool is_share;
-    waiter->moved = false;
-    if (at->first_waiter != waiter)
-        return true;
     aegis_i_refusal why = {AEGIS_E_LIMIT_EXCEEDED, AEGIS_REFUSED_LIMIT, at, 0, 0, 0};
     why.needed_bytes = waiter->size_bytes;
     why.limit_bytes = aegis_i_gate_cap(at, &is_share);
     why.reason = is_share ? AEGIS_REFUSED_SHARE : AEGIS_REFUSED_LIMIT;
-    session.requester = waiter->budget;
+    waiter->asked = true;
     aegis_i_gate_leave(at);
     /* The room that this makes goes to the request at once. */
-    (void)aegis_i_reclaim(&session, waiter->budget, waiter->size_bytes, &why);
-    return aegis_i_gate_enter(at);
+    bool again = aegis_i_reclaim(session, waiter->budget, waiter->size_bytes, &why);
+    if (!aegis_i_gate_enter(at))
+        return false;
+    if (again)
+        waiter->asked = false;
+    return true;
+}
+
+bool aegis_i_waiter_reclaim(aegis_i_budget_waiter *waiter) {
+    while (is_to_ask(waiter)) {
+        aegis_i_session session = {0};
+        const aegis_budget *at = waiter->at;
+        session.requester = waiter->budget;
+        while (is_to_ask(waiter) && waiter->at == at)
+            if (!run_session(waiter, &session))
+                return false;
+    }
+    return true;
 }
 
 /* Waits until the request is settled or the time is up. The caller has the gate. False: it has been
@@ -118,10 +142,12 @@ static bool wait_for(aegis_i_budget_waiter *waiter, uint64_t deadline_ns) {
     aegis_i_gate *gate = &waiter->budget->root->gate;
     while (waiter->status == AEGIS_PENDING && waiter->generation == gate->generation &&
            (deadline_ns == UINT64_MAX || aegis_i_now_ns() < deadline_ns)) {
-        if (!waiter->moved)
+        if (is_to_ask(waiter)) {
+            if (!aegis_i_waiter_reclaim(waiter))
+                return false;
+        } else {
             aegis_i_condition_wait(&waiter->arrived, &gate->mutex, deadline_ns, give_up, waiter);
-        else if (!aegis_i_waiter_reclaim(waiter))
-            return false;
+        }
     }
     return true;
 }

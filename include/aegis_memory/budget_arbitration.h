@@ -10,11 +10,13 @@
  *  2. Pressure. The pressure functions of that budget run (see budget.h), and the charge is
  *     tried again.
  *  3. Wait, if the caller gave a time. The request stands in the queue of the budget that
- *     refuses it. The budgets below have promised it the bytes. As soon as there is room, the
- *     thread that made the room makes the charge for the first request in the queue, and wakes
- *     only that. If a budget further up refuses it then, it waits there, and the reclaimers of
- *     that budget are asked. A limit or a share that was lowered in the meantime holds for it
- *     too.
+ *     refuses it. The budgets below have promised it the bytes. Once it is the first in the
+ *     queue, the reclaimers are asked for it again, because what they free now goes to no other
+ *     charge. As soon as there is room, the thread that made the room makes the charge for the
+ *     first request, and wakes only that; if there are reclaimers, also the one that is the
+ *     first then. If a budget further up refuses the request, it waits there, and asks the
+ *     reclaimers of that budget. A limit or a share that was lowered in the meantime holds for
+ *     it too.
  *  4. Refuse.
  *
  *  While a request waits at a budget, that budget refuses the requests that come later
@@ -86,9 +88,9 @@ typedef struct aegis_budget_terms {
  *  No lock is held: it may charge, uncharge and allocate. A charge by the same thread to a
  *  budget of the same tree that is refused in the meantime fails at once, with
  *  AEGIS_REFUSED_NESTED: it neither asks reclaimers nor waits. Several threads may call the
- *  function at the same time. A charge asks a reclaimer at most once while it reclaims. A charge
- *  that is larger than the limit asks none. A thread that is cancelled in the function acts on
- *  that after it.
+ *  function at the same time. A charge asks a reclaimer at most once while it reclaims, and
+ *  reclaims again in each queue in which it is the first. A charge that is larger than the limit
+ *  asks none. A thread that is cancelled in the function acts on that after it.
  *  @return  the bytes that it has freed; 0 if none. */
 typedef size_t (*aegis_budget_reclaim_fn)(void *context, size_t wanted_bytes);
 

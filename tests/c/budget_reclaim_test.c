@@ -6,6 +6,12 @@
 
 static aegis_budget *root;
 static cache caches[4];
+static size_t wake_count;
+
+static void count_wake(void *unused) {
+    (void)unused;
+    wake_count++;
+}
 
 /* A root with a cache in each of `count` children, of 10, 20, ... bytes. */
 static void make_caches(size_t root_limit, size_t count) {
@@ -193,7 +199,8 @@ static void charge_inside_a_reclaimer_that_fits_succeeds(void) {
     take_apart(4);
 }
 
-/* Two trees whose reclaimers charge each other: the recursion ends at the third charge. */
+/* Two trees whose reclaimers charge each other: the recursion ends at the third charge. The one
+ * that waits asks twice. */
 static void reclaimers_of_two_trees_that_charge_each_other_come_to_an_end(void) {
     make_caches(100, 0);
     aegis_budget *second = aegis_budget_new("second", 100, NULL);
@@ -205,7 +212,7 @@ static void reclaimers_of_two_trees_that_charge_each_other_come_to_an_end(void) 
     caches[0].timeout_ns = NS_PER_MS;
     caches[1].charged = root;
     CHECK(aegis_budget_charge(root, 5, NULL) == AEGIS_E_LIMIT_EXCEEDED);
-    CHECK_SIZE(log_count, 2);
+    CHECK_SIZE(log_count, 3);
     CHECK(caches[1].inner.refusal == AEGIS_REFUSED_NESTED);
     CHECK(caches[0].inner.refusal == AEGIS_REFUSED_LIMIT && caches[0].inner.refused == second);
     cache_end(&caches[1]);
@@ -333,6 +340,44 @@ static void request_that_comes_to_another_queue_reclaims_there(void) {
     take_apart(1);
 }
 
+/* What it asked for before it waited may have gone to other charges, and the cache may have grown
+ * again. From now on it is the next, so it asks once more. */
+static void request_asks_again_once_it_is_the_first_that_waits(void) {
+    make_caches(100, 0);
+    cache_make(&caches[0], root, AEGIS_BUDGET_UNLIMITED, 100, 0, 0);
+    caches[0].does = FREES_NEXT_TIME;
+    CHECK(aegis_budget_charge_timeout(root, 60, LONG_NS, NULL) == AEGIS_OK);
+    CHECK_SIZE(log_count, 2);
+    aegis_budget_request *polled = NULL;
+    caches[0].does = FREES_NEXT_TIME;
+    CHECK(aegis_budget_poll_charge(root, 30, &polled, count_wake, NULL, NULL) == AEGIS_OK);
+    CHECK(polled == NULL);
+    CHECK_SIZE(log_count, 4);
+    check_open(root);
+    take_apart(1);
+}
+
+static void request_that_becomes_the_first_asks(void) {
+    waiting request;
+    aegis_budget_request *first = NULL, *second = NULL;
+    make_caches(100, 0);
+    cache_make(&caches[0], root, AEGIS_BUDGET_UNLIMITED, 100, 0, 0);
+    caches[0].does = FREES_NOTHING;
+    wake_count = 0;
+    CHECK(aegis_budget_poll_charge(root, 50, &first, count_wake, NULL, NULL) == AEGIS_PENDING);
+    CHECK(aegis_budget_poll_charge(root, 40, &second, count_wake, NULL, NULL) == AEGIS_PENDING);
+    waiting_start(&request, root, 30, LONG_NS, root);
+    caches[0].does = FREES;
+    /* The second of them is polled as soon as its waker is called. */
+    CHECK(aegis_budget_request_cancel(first));
+    CHECK_SIZE(wake_count, 1);
+    CHECK(aegis_budget_poll_charge(root, 40, &second, count_wake, NULL, NULL) == AEGIS_OK);
+    CHECK(waiting_join(&request) == AEGIS_OK);
+    CHECK_SIZE(atomic_load(&caches[0].held_bytes), 30);
+    check_open(root);
+    take_apart(1);
+}
+
 static aegis_error inner_error;
 static size_t pressure_count;
 
@@ -381,6 +426,8 @@ int main(void) {
     RUN(lowered_limit_asks_the_reclaimers);
     RUN(second_budget_that_refuses_reclaims_too);
     RUN(request_that_comes_to_another_queue_reclaims_there);
+    RUN(request_asks_again_once_it_is_the_first_that_waits);
+    RUN(request_that_becomes_the_first_asks);
     RUN(pressure_function_runs_after_the_reclaimers_and_never_waits);
     return check_finish();
 }

@@ -21,6 +21,8 @@
 /* Charges the whole room of `other`, and then frees what is wanted. */
 #define MAKES_ROOM_LATE 8
 #define CHARGED_INSIDE 50
+/* Frees nothing now, and what is wanted when it is asked again. */
+#define FREES_NEXT_TIME 9
 
 typedef struct cache {
     aegis_budget *budget;
@@ -71,6 +73,9 @@ static inline size_t cache_reclaim(void *context, size_t wanted_bytes) {
         freed_bytes = atomic_load(&self->held_bytes);
         break;
     case FREES_NOTHING:
+        break;
+    case FREES_NEXT_TIME:
+        self->does = FREES;
         break;
     case REMOVES_ITSELF:
         freed_bytes = cache_free(self, wanted_bytes);

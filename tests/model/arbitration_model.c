@@ -364,6 +364,26 @@ static void end_reclaim(void) {
     end();
 }
 
+/* Two threads wait for what the cache has, and the cache grows by parts. What the reclaimer cannot
+ * free, because the cache does not know of a part yet, leaves enough room for each. */
+#define PART_BYTES 4
+
+static void thread_refill(int number) {
+    if (number != 2) {
+        pass(number, &root, LIMIT_BYTES - PART_BYTES);
+        return;
+    }
+    for (int i = 0; i < 2; i++)
+        if (aegis_budget_charge(middle, PART_BYTES, NULL) == AEGIS_OK)
+            cached_bytes += PART_BYTES;
+}
+
+static void end_refill(void) {
+    MODEL_CHECK(aegis_budget_uncharge(middle, cached_bytes) == AEGIS_OK);
+    aegis_budget_reclaimer_remove(reclaimer);
+    end();
+}
+
 static void thread_remove(int number) {
     if (number == 0)
         (void)charge(0, &root, 3, 0);
@@ -393,6 +413,7 @@ int main(void) {
         {"a lowered limit", begin_limit, thread_limit, end_limit, 3, 2, observe},
         {"a guarantee", begin_guarantee, thread_guarantee, end, 3, 2, observe},
         {"one need of two", begin_reclaim, thread_reclaim, end_reclaim, 2, 3, observe},
+        {"a cache that grows again", begin_reclaim, thread_refill, end_refill, 3, 2, observe},
         {"a reclaimer that goes", begin_reclaim, thread_remove, end_remove, 2, 3, observe},
     };
     return model_explore_all(scenarios, sizeof scenarios / sizeof *scenarios);
