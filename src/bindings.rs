@@ -881,6 +881,9 @@ extern "C" {
     pub fn aegis_budget_reclaimer_keep(reclaimer: *mut aegis_budget_reclaimer);
 }
 extern "C" {
+    pub fn aegis_budget_reclaimer_notify(reclaimer: *mut aegis_budget_reclaimer);
+}
+extern "C" {
     pub fn aegis_budget_charge_timeout(
         budget: *mut aegis_budget,
         size_bytes: usize,

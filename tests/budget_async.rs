@@ -8,11 +8,11 @@ mod executor;
 use std::cell::{Cell, RefCell};
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::task::Poll;
 use std::thread;
 
-use aegis_memory::budget::MemoryBudget;
+use aegis_memory::budget::{MemoryBudget, Reservation};
 use aegis_memory::AllocError;
 use executor::{block_on, poll_once, run_tasks, yield_once, Calls};
 
@@ -73,6 +73,31 @@ fn dropped_future_leaves_its_place_or_its_bytes_to_the_next() {
     assert_eq!(budget.used(), 0);
     // Every clone of a waker that the futures made is dropped.
     assert_eq!((Arc::strong_count(&calls), Arc::strong_count(&next_calls)), (2, 2));
+}
+
+#[test]
+fn cache_that_can_free_more_than_when_it_was_asked_notifies_the_future() {
+    let root = MemoryBudget::new("root", 100);
+    let pages = root.child("pages", 100);
+    // A cache of one page, which is pinned first.
+    let page = Arc::new(Mutex::new(None));
+    let evicted = Arc::clone(&page);
+    let reclaimer = pages.on_reclaim(0, move |_| {
+        let page: Option<Reservation> = evicted.lock().unwrap().take();
+        page.map_or(0, |page| page.bytes())
+    });
+    let pinned = pages.reserve(100);
+    let (calls, waker) = Calls::new();
+    let mut waiting = root.reserve_async(60);
+    assert!(poll_once(&mut waiting, &waker).is_pending());
+    reclaimer.notify();
+    assert_eq!(calls.count(), 1);
+    assert!(poll_once(&mut waiting, &waker).is_pending());
+    *page.lock().unwrap() = Some(pinned);
+    reclaimer.notify();
+    assert_eq!(calls.count(), 2);
+    assert!(poll_once(&mut waiting, &waker).is_ready());
+    assert!(page.lock().unwrap().is_none());
 }
 
 #[test]

@@ -77,5 +77,7 @@ AEGIS_I_HIDDEN void aegis_i_gate_forget(aegis_i_budget_waiter *waiter);
 /* Makes the charges of the requests that wait at the budgets from `budget` up, as far as there is
  * room now, then lets the budgets be counted without the gate where they can be. */
 AEGIS_I_HIDDEN void aegis_i_gate_serve(aegis_budget *budget);
+/* The same, and the requests that are still the first then ask the reclaimers again. */
+AEGIS_I_HIDDEN void aegis_i_gate_ask_again(aegis_budget *budget);
 
 #endif

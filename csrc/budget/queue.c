@@ -38,7 +38,9 @@ static void enqueue_first(aegis_i_budget_waiter *waiter, aegis_budget *budget) {
 static void count_in(const aegis_i_budget_waiter *waiter) {
     aegis_budget *budget = waiter->at;
     budget->waiting_bytes = sum_of(budget->waiting_bytes, waiter->size_bytes);
-    store(&budget->waiting_count, load(&budget->waiting_count) + 1);
+    /* Acquire pairs with the release in aegis_budget_reclaimer_notify. Every change is a
+     * read-modify-write, so that none comes between the two. */
+    (void)aegis_i_add(&budget->waiting_count, 1, memory_order_acq_rel);
     if (budget->parent != NULL)
         renew(budget->parent)->waiting_beneath_count++;
 }
@@ -55,7 +57,7 @@ static void dequeue(aegis_i_budget_waiter *waiter) {
         budget->first_waiter = waiter->next;
     waiter->at = NULL;
     budget->waiting_bytes = difference_of(budget->waiting_bytes, waiter->size_bytes);
-    store(&budget->waiting_count, load(&budget->waiting_count) - 1);
+    (void)aegis_i_sub(&budget->waiting_count, 1, memory_order_acq_rel);
     if (budget->parent != NULL)
         budget->parent->waiting_beneath_count--;
 }
@@ -179,4 +181,11 @@ void aegis_i_gate_serve(aegis_budget *budget) {
         }
         aegis_i_gate_thaw(budget);
     }
+}
+
+void aegis_i_gate_ask_again(aegis_budget *budget) {
+    for (aegis_budget *node = budget; node != NULL; node = node->parent)
+        if (renew(node)->first_waiter != NULL)
+            node->first_waiter->asked = false;
+    aegis_i_gate_serve(budget);
 }

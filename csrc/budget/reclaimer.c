@@ -69,6 +69,21 @@ void aegis_budget_reclaimer_keep(aegis_budget_reclaimer *reclaimer) {
     aegis_budget_destroy(budget);
 }
 
+void aegis_budget_reclaimer_notify(aegis_budget_reclaimer *reclaimer) {
+    size_t waiting_count = 0;
+    if (reclaimer == NULL)
+        return;
+    /* Release pairs with the acquire in count_in (queue.c): a request that this addition does not
+     * see comes to its queue after it. So when the function is asked for that request, it sees
+     * what this thread did before. */
+    for (aegis_budget *node = reclaimer->budget; node != NULL; node = node->parent)
+        waiting_count |= aegis_i_add(&node->waiting_count, 0, memory_order_acq_rel);
+    if (waiting_count == 0 || !aegis_i_gate_enter(reclaimer->budget))
+        return;
+    aegis_i_gate_ask_again(reclaimer->budget);
+    aegis_i_gate_leave(reclaimer->budget);
+}
+
 size_t aegis_i_budget_reclaimer_bytes(void) {
     return sizeof(aegis_budget_reclaimer);
 }

@@ -13,7 +13,8 @@
  *    request whose thread is gone. What was promised to it or charged for it goes to those behind.
  * 4. The reclaimers are asked for a request after it has become the first in a queue, because then
  *    no later charge takes what they free, and no cache grows there any more (is_to_ask,
- *    serve_queue). What they had freed for it before may have gone to others.
+ *    serve_queue). What they had freed for it before may have gone to others. A reclaimer that can
+ *    free more later says so (aegis_budget_reclaimer_notify).
  */
 #if !defined(_WIN32) && !defined(_GNU_SOURCE)
 #define _GNU_SOURCE /* clock_gettime, pthread_condattr_setclock */
@@ -97,42 +98,47 @@ static void give_up(void *context) {
     aegis_i_gate_leave(waiter->budget);
 }
 
-/* Whether the reclaimers are to be asked for a request now. Relaxed: the gate orders the flag. */
-static bool is_to_ask(const aegis_i_budget_waiter *waiter) {
-    const aegis_i_gate *gate = &waiter->budget->root->gate;
-    return waiter->status == AEGIS_PENDING && waiter->generation == gate->generation &&
-           waiter->at->first_waiter == waiter && !waiter->asked &&
-           aegis_i_load(&gate->has_callees, memory_order_relaxed) != 0;
+/* Whether a request waits and is the first in its queue. */
+static bool is_first(const aegis_i_budget_waiter *waiter) {
+    return waiter->status == AEGIS_PENDING &&
+           waiter->generation == waiter->budget->root->gate.generation &&
+           waiter->at->first_waiter == waiter;
 }
 
-/* Runs one session for the request. False: the gate cannot be had again. */
-static bool run_session(aegis_i_budget_waiter *waiter, aegis_i_session *session) {
+/* Whether the reclaimers are to be asked for a request now. Relaxed: the gate orders the flag. */
+static bool is_to_ask(const aegis_i_budget_waiter *waiter) {
+    return is_first(waiter) && !waiter->asked &&
+           aegis_i_load(&waiter->budget->root->gate.has_callees, memory_order_relaxed) != 0;
+}
+
+/* Asks the reclaimers until none can free more, or until the request is at an end, in another
+ * queue, or to ask anew. False: the gate cannot be had again. */
+static bool ask_all(aegis_i_budget_waiter *waiter) {
+    aegis_i_session session = {0};
     aegis_budget *at = waiter->at;
-    bool is_share;
-    aegis_i_refusal why = {AEGIS_E_LIMIT_EXCEEDED, AEGIS_REFUSED_LIMIT, at, 0, 0, 0};
-    why.needed_bytes = waiter->size_bytes;
-    why.limit_bytes = aegis_i_gate_cap(at, &is_share);
-    why.reason = is_share ? AEGIS_REFUSED_SHARE : AEGIS_REFUSED_LIMIT;
+    bool again, is_share;
+    session.requester = waiter->budget;
     waiter->asked = true;
-    aegis_i_gate_leave(at);
-    /* The room that this makes goes to the request at once. */
-    bool again = aegis_i_reclaim(session, waiter->budget, waiter->size_bytes, &why);
-    if (!aegis_i_gate_enter(at))
-        return false;
+    do {
+        aegis_i_refusal why = {AEGIS_E_LIMIT_EXCEEDED, AEGIS_REFUSED_LIMIT, at, 0, 0, 0};
+        why.needed_bytes = waiter->size_bytes;
+        why.limit_bytes = aegis_i_gate_cap(at, &is_share);
+        why.reason = is_share ? AEGIS_REFUSED_SHARE : AEGIS_REFUSED_LIMIT;
+        aegis_i_gate_leave(at);
+        /* The room that this makes goes to the request at once. */
+        again = aegis_i_reclaim(&session, waiter->budget, waiter->size_bytes, &why);
+        if (!aegis_i_gate_enter(at))
+            return false;
+    } while (again && is_first(waiter) && waiter->at == at && waiter->asked);
     if (again)
         waiter->asked = false;
     return true;
 }
 
 bool aegis_i_waiter_reclaim(aegis_i_budget_waiter *waiter) {
-    while (is_to_ask(waiter)) {
-        aegis_i_session session = {0};
-        const aegis_budget *at = waiter->at;
-        session.requester = waiter->budget;
-        while (is_to_ask(waiter) && waiter->at == at)
-            if (!run_session(waiter, &session))
-                return false;
-    }
+    while (is_to_ask(waiter))
+        if (!ask_all(waiter))
+            return false;
     return true;
 }
 

@@ -136,6 +136,17 @@ AEGIS_API void aegis_budget_reclaimer_remove(aegis_budget_reclaimer *reclaimer);
  */
 AEGIS_API void aegis_budget_reclaimer_keep(aegis_budget_reclaimer *reclaimer);
 
+/** Says that a reclaimer can free more than when it was last asked, for example because pages are
+ *  no longer pinned. The request that is first in the queue of the budget, or of one above it,
+ *  then asks the reclaimers again. Without this it waits until bytes are uncharged.
+ *  @param reclaimer  NULL is accepted.
+ *  Threads:          any thread. What the thread did before is seen by the function when it is
+ *                    asked.
+ *  Cost:             an atomic addition a level. If a request waits, one lock, and its thread is
+ *                    woken or its waker called.
+ */
+AEGIS_API void aegis_budget_reclaimer_notify(aegis_budget_reclaimer *reclaimer);
+
 /** Charges bytes to a budget and its ancestors, and waits for room if that is necessary.
  *  Requests that wait at a budget get room in the order in which they came there. A request for
  *  more than a limit on its way does not wait, because no uncharge makes room for it. If a limit

@@ -30,10 +30,20 @@ pub struct Reclaimer {
 
 // SAFETY: any thread may give the handle up, and the closure is `Send` and `Sync`.
 unsafe impl Send for Reclaimer {}
-// SAFETY: nothing can be done with a shared reference.
+// SAFETY: any thread may notify, also several at once.
 unsafe impl Sync for Reclaimer {}
 
 impl Reclaimer {
+    /// Says that the closure can free more than when it was last asked, for example because pages are
+    /// no longer pinned. The request that is first in the queue of the budget, or of one above it,
+    /// then asks the reclaimers again. Without this it waits until bytes are freed.
+    ///
+    /// It is cheap when no request waits: an atomic addition for each level of the tree.
+    pub fn notify(&self) {
+        // SAFETY: the handle is alive.
+        unwind::call(|| unsafe { ffi::aegis_budget_reclaimer_notify(self.raw.as_ptr()) });
+    }
+
     /// Leaves the closure registered for as long as the budget lives. The budget is then no longer
     /// kept alive by this reclaimer.
     ///

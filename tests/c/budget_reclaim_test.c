@@ -357,6 +357,29 @@ static void request_asks_again_once_it_is_the_first_that_waits(void) {
     take_apart(1);
 }
 
+/* Its pages were pinned when it was asked. */
+static void cache_that_can_free_more_is_asked_again(void) {
+    waiting request;
+    aegis_budget_request *polled = NULL;
+    make_caches(100, 0);
+    cache_make(&caches[0], root, AEGIS_BUDGET_UNLIMITED, 100, 0, 0);
+    caches[0].does = FREES_NOTHING;
+    aegis_budget_reclaimer_notify(caches[0].handle);
+    CHECK_SIZE(log_count, 0);
+    wake_count = 0;
+    CHECK(aegis_budget_poll_charge(root, 40, &polled, count_wake, NULL, NULL) == AEGIS_PENDING);
+    waiting_start(&request, root, 30, LONG_NS, root);
+    caches[0].does = FREES;
+    aegis_budget_reclaimer_notify(caches[0].handle);
+    CHECK_SIZE(wake_count, 1);
+    CHECK(aegis_budget_poll_charge(root, 40, &polled, count_wake, NULL, NULL) == AEGIS_OK);
+    CHECK(waiting_join(&request) == AEGIS_OK);
+    CHECK_SIZE(atomic_load(&caches[0].held_bytes), 30);
+    aegis_budget_reclaimer_notify(NULL);
+    check_open(root);
+    take_apart(1);
+}
+
 static void request_that_becomes_the_first_asks(void) {
     waiting request;
     aegis_budget_request *first = NULL, *second = NULL;
@@ -428,6 +451,7 @@ int main(void) {
     RUN(request_that_comes_to_another_queue_reclaims_there);
     RUN(request_asks_again_once_it_is_the_first_that_waits);
     RUN(request_that_becomes_the_first_asks);
+    RUN(cache_that_can_free_more_is_asked_again);
     RUN(pressure_function_runs_after_the_reclaimers_and_never_waits);
     return check_finish();
 }

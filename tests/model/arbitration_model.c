@@ -384,6 +384,22 @@ static void end_refill(void) {
     end();
 }
 
+/* A cache that grows by so much at once that a request which does not find it there has no room. */
+static void thread_notify(int number) {
+    if (number == 0) {
+        pass(0, &leaf, PAGE_BYTES);
+    } else if (aegis_budget_charge(middle, PAGE_BYTES, NULL) == AEGIS_OK) {
+        cached_bytes += PAGE_BYTES;
+        aegis_budget_reclaimer_notify(reclaimer);
+    }
+}
+
+static void begin_notify(void) {
+    begin_reclaim();
+    cached_bytes = 0;
+    MODEL_CHECK(aegis_budget_uncharge(middle, LIMIT_BYTES) == AEGIS_OK);
+}
+
 static void thread_remove(int number) {
     if (number == 0)
         (void)charge(0, &root, 3, 0);
@@ -414,6 +430,7 @@ int main(void) {
         {"a guarantee", begin_guarantee, thread_guarantee, end, 3, 2, observe},
         {"one need of two", begin_reclaim, thread_reclaim, end_reclaim, 2, 3, observe},
         {"a cache that grows again", begin_reclaim, thread_refill, end_refill, 3, 2, observe},
+        {"a cache that can free more", begin_notify, thread_notify, end_refill, 2, 3, observe},
         {"a reclaimer that goes", begin_reclaim, thread_remove, end_remove, 2, 3, observe},
     };
     return model_explore_all(scenarios, sizeof scenarios / sizeof *scenarios);
