@@ -129,6 +129,9 @@ static void explain_argument(aegis_i_text *text, const aegis_error *error) {
     case AEGIS_WHAT_USED_BUDGET:
         aegis_i_text_add(text, "still in use: the budget has children or bytes in use");
         break;
+    case AEGIS_WHAT_MOVE:
+        aegis_i_text_add(text, "still in use: another call moves the memory to another budget");
+        break;
     case AEGIS_WHAT_SHARE:
         explain_share(text, error);
         break;

@@ -46,6 +46,7 @@ pub const AEGIS_WHAT_GUARANTEE: u32 = 21;
 pub const AEGIS_WHAT_WEIGHT: u32 = 22;
 pub const AEGIS_WHAT_SHARE: u32 = 20;
 pub const AEGIS_WHAT_USED_BUDGET: u32 = 23;
+pub const AEGIS_WHAT_MOVE: u32 = 24;
 pub const AEGIS_BUILD_DEBUG: u32 = 1;
 pub const AEGIS_BUILD_ASAN: u32 = 2;
 pub const AEGIS_BUILD_VALGRIND: u32 = 4;
@@ -1127,6 +1128,13 @@ extern "C" {
     ) -> aegis_status;
 }
 extern "C" {
+    pub fn aegis_buffer_move_budget(
+        buffer: *const aegis_buffer,
+        budget: *mut aegis_budget,
+        error: *mut aegis_error,
+    ) -> aegis_status;
+}
+extern "C" {
     pub fn aegis_buffer_iovecs(
         buffers: *const aegis_buffer,
         count: usize,
@@ -1165,6 +1173,13 @@ extern "C" {
     pub fn aegis_buffer_mut_reserve(
         writer: *mut aegis_buffer_mut,
         additional_bytes: usize,
+        budget: *mut aegis_budget,
+        error: *mut aegis_error,
+    ) -> aegis_status;
+}
+extern "C" {
+    pub fn aegis_buffer_mut_move_budget(
+        writer: *const aegis_buffer_mut,
         budget: *mut aegis_budget,
         error: *mut aegis_error,
     ) -> aegis_status;

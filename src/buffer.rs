@@ -45,6 +45,7 @@ mod view;
 #[cfg(feature = "bytes")]
 mod lent;
 
+mod moving;
 mod owned;
 mod writer;
 

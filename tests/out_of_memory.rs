@@ -22,6 +22,7 @@ use aegis_memory::arena::{
     Arena, ArenaBuilder, ArenaKind, ArenaRecycler, FixedArena, LockFreeArena, LockedArena,
 };
 use aegis_memory::budget::{BudgetPolicy, MemoryBudget, Reservation};
+use aegis_memory::buffer::{Buffer, BufferMut};
 use aegis_memory::pool::{LockFreePool, LockedPool, TypedPool};
 use aegis_memory::source::{BlockSource, Global, Heap, Pages, SourceBlock};
 use aegis_memory::AllocError;
@@ -228,6 +229,9 @@ fn arenas() -> Vec<Row> {
             assert!(probe.fails(|| out.try_move_to(&full)).is_err());
             drop(out);
             assert!(probe.fails(|| recycler.try_move_to(&full)).is_err());
+            let writer = BufferMut::with_capacity(1000);
+            assert!(probe.fails(|| writer.try_move_to(&full)).is_err());
+            assert!(probe.fails(|| Buffer::copy_from_slice(&[1]).try_move_to(&full)).is_err());
             assert_eq!((full.used(), recycler.stats().idle_count), (held.bytes(), 1));
         }),
         row!("arena/boxed.rs fmt", "arena/fixed.rs fmt", "arena/layout.rs fmt", "arena/local.rs fmt",

@@ -8,7 +8,7 @@
  * 1. A counter changes only by a compare-and-swap from a value that allows the change. An addition
  *    starts from a value that leaves room below the limit (aegis_i_counter_add), and a subtraction
  *    from a value that is not smaller than what is subtracted (aegis_i_counter_subtract), or it
- *    ends at 0 (under the gate).
+ *    ends at 0 (under the gate). Only aegis_i_budget_charge_back does not ask for the limit.
  * 2. A charge adds its bytes from the root down (charge_open). What takes bytes away begins at the
  *    lowest budget that has them and goes up (aegis_i_budget_uncharge_below, take_back).
  * 3. A peak is raised only when the whole charge has succeeded (charge_open).
@@ -309,6 +309,62 @@ aegis_status aegis_i_budget_uncharge_below(aegis_budget *budget, const aegis_bud
 
 aegis_status aegis_budget_uncharge(aegis_budget *budget, size_t size_bytes) {
     return uncharge_below(budget, NULL, size_bytes);
+}
+
+/* As aegis_i_budget_charge_back, without the gate. False: a budget is gated, or is to have more
+ * than its counter can say, and all are as before. */
+static bool charge_back_open(aegis_budget *budget, const aegis_budget *stop, size_t size_bytes) {
+    way up;
+    size_t most_bytes = AEGIS_I_COUNTER_MAX - aegis_i_min(size_bytes, AEGIS_I_COUNTER_MAX);
+    size_t i = 0;
+    for (aegis_budget *node = budget; node != stop; node = node->parent, i++) {
+        up.budgets[i] = node;
+        up.used_bytes[i] = aegis_i_load(&node->used_bytes, memory_order_relaxed);
+        if (up.used_bytes[i] > most_bytes || size_bytes > AEGIS_I_COUNTER_MAX)
+            return false;
+    }
+    up.count = i;
+    while (i != 0 &&
+           aegis_i_counter_add(up.budgets[i - 1], &up.used_bytes[i - 1], size_bytes, most_bytes))
+        i--;
+    if (i != 0 && i != up.count)
+        (void)uncharge_below(up.budgets[i], stop, size_bytes);
+    if (i != 0)
+        return false;
+    for (; i < up.count; i++)
+        aegis_i_raise_peak(up.budgets[i], up.used_bytes[i] + size_bytes);
+    return true;
+}
+
+/* The same without the gate of the tree, which cannot be had in this process. The counters of the
+ * way are open, and end at the most that they can say. */
+static AEGIS_I_COLD void charge_back_lost(aegis_budget *budget, const aegis_budget *stop,
+                                          size_t size_bytes) {
+    for (; budget != stop; budget = budget->parent) {
+        size_t used_bytes = aegis_i_load(&budget->used_bytes, memory_order_relaxed), sum_bytes;
+        do {
+            sum_bytes = used_bytes + aegis_i_min(size_bytes, AEGIS_I_COUNTER_MAX - used_bytes);
+        } while (!aegis_i_cas_weak(&budget->used_bytes, &used_bytes, sum_bytes,
+                                   memory_order_acquire, memory_order_relaxed));
+        aegis_i_raise_peak(budget, sum_bytes);
+    }
+}
+
+void aegis_i_budget_charge_back(aegis_budget *budget, const aegis_budget *stop, size_t size_bytes) {
+    aegis_i_path path;
+    aegis_i_refusal why;
+    if (charge_back_open(budget, stop, size_bytes))
+        return;
+    if (!aegis_i_gate_enter(budget)) {
+        aegis_i_gate_give_up(budget, stop);
+        charge_back_lost(budget, stop, size_bytes);
+        return;
+    }
+    for (aegis_budget *node = budget; node != stop; node = node->parent)
+        aegis_i_gate_freeze(node);
+    (void)aegis_i_gate_charge(&path, budget, stop, size_bytes, &aegis_i_gate_back, &why);
+    aegis_i_gate_thaw(budget);
+    aegis_i_gate_leave(budget);
 }
 
 size_t aegis_i_room(const aegis_budget *budget) {

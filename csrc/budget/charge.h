@@ -29,6 +29,11 @@ static inline uint64_t aegis_i_wait_ns(uint64_t wait_ns) {
 AEGIS_I_HIDDEN aegis_status aegis_i_budget_charge_below(aegis_budget *budget,
                                                         const aegis_budget *stop, size_t size_bytes,
                                                         uint64_t wait_ns, aegis_i_refusal *why);
+/* Charges the same budgets whatever their limits are, also when they are closed. Asks no reclaimer
+ * and tells no pressure function. For memory that comes back to a pool, whose budget was charged
+ * for it before. */
+AEGIS_I_HIDDEN void aegis_i_budget_charge_back(aegis_budget *budget, const aegis_budget *stop,
+                                               size_t size_bytes);
 /* As aegis_budget_uncharge, for the budgets below `stop`. */
 AEGIS_I_HIDDEN aegis_status aegis_i_budget_uncharge_below(aegis_budget *budget,
                                                           const aegis_budget *stop,

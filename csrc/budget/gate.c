@@ -23,9 +23,9 @@
  * they have in use. It can differ from 0 only if a child has a guarantee, or has such a child. Then
  *    the budget is gated, and so is that child (must_be_gated, guarded_count).
  * 5. A charge adds to a budget what its child's claim grows by (look, add), so nothing if the
- *    guarantee of the child covers it. It is refused if the total would be above the limit. A
- *    guarantee is given only if all totals above have room for it, with these budgets gated
- *    (terms.c).
+ *    guarantee of the child covers it. It is refused if the total would be above the limit, except
+ *    of bytes that come back to a pool (aegis_i_gate_back). A guarantee is given only if all totals
+ *    above have room for it, with these budgets gated (terms.c).
  * So the bytes that a guarantee keeps free are in the totals of all budgets above, and no other
  * charge can take them. An uncharge that names an ancestor of the budget that was charged makes
  * totals too small, but no number wraps (growth_of, aegis_i_gate_uncharge).
@@ -69,6 +69,8 @@
 #include "../base/arithmetic.h"
 #include "counter.h"
 #include "gated.h"
+
+const aegis_i_budget_waiter aegis_i_gate_back;
 
 bool aegis_i_gate_enter(aegis_budget *budget) {
     aegis_i_gate *gate = &budget->root->gate;
@@ -270,7 +272,8 @@ static aegis_budget *look(aegis_i_path *path, aegis_budget *budget, const aegis_
         if (!is_gated(budget))
             continue;
         size_t take_bytes = growth_of(budget, size_bytes, claim_bytes);
-        if ((take_bytes != 0 || budget->closed) && !fits(budget, take_bytes, self, promised, why))
+        if ((take_bytes != 0 || budget->closed) && self != &aegis_i_gate_back &&
+            !fits(budget, take_bytes, self, promised, why))
             break;
         claim_bytes = claim_growth(budget, take_bytes);
     }
@@ -300,7 +303,7 @@ static bool add(aegis_i_path *path, size_t i, size_t size_bytes,
     }
     size_t take_bytes = growth_of(budget, size_bytes, claim_bytes);
     path->used_bytes[i] = load(&budget->held_bytes);
-    store(&budget->held_bytes, path->used_bytes[i] + size_bytes);
+    store(&budget->held_bytes, sum_of(path->used_bytes[i], size_bytes));
     store(&budget->reserved_bytes, load(&budget->reserved_bytes) - (size_bytes - take_bytes));
     count_share(budget, i != 0 ? path->budgets[i - 1] : NULL, claim_bytes, 0);
     if (self != NULL && i < self->promised_count)
@@ -369,7 +372,7 @@ aegis_budget *aegis_i_gate_charge(aegis_i_path *path, aegis_budget *budget,
         settle_above((aegis_budget *)(uintptr_t)stop, path->budgets[path->count - 1], size_bytes, 0,
                      path->top_claim_bytes, 0);
     for (size_t i = 0; i < path->count; i++)
-        aegis_i_raise_peak(path->budgets[i], path->used_bytes[i] + size_bytes);
+        aegis_i_raise_peak(path->budgets[i], sum_of(path->used_bytes[i], size_bytes));
     return NULL;
 }
 
@@ -424,8 +427,7 @@ void aegis_i_gate_join(aegis_budget *budget) {
     count_terms(budget, true);
 }
 
-/* Tells the ancestors that a budget, or one beneath it, has a guarantee now, or has none any more.
- */
+/* Tells the ancestors that a budget, or one beneath it, begins or ceases to have a guarantee. */
 static void guard(aegis_budget *budget, bool guarded) {
     for (aegis_budget *node = budget->parent; node != NULL; node = node->parent) {
         aegis_i_gate_freeze(node);

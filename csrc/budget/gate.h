@@ -31,12 +31,15 @@ AEGIS_I_HIDDEN bool aegis_i_gate_freeze_way(aegis_budget *budget, const aegis_bu
 AEGIS_I_HIDDEN void aegis_i_gate_thaw(aegis_budget *budget);
 
 /* Makes a charge, to the budgets from `budget` up to, and without, `stop`. `self` is the request
- * that waits, or NULL. NULL: it was made, and `path` says what was in use before. Otherwise the
+ * that waits, or NULL, or &aegis_i_gate_back: then all budgets of the way are gated, and none of
+ * them refuses. NULL: it was made, and `path` says what was in use before. Otherwise the
  * budget that refuses, and `why`; nothing has changed. */
 AEGIS_I_HIDDEN aegis_budget *aegis_i_gate_charge(aegis_i_path *path, aegis_budget *budget,
                                                  const aegis_budget *stop, size_t size_bytes,
                                                  const aegis_i_budget_waiter *self,
                                                  aegis_i_refusal *why);
+/* Stands for bytes that come back to the budget that was charged for them before. */
+extern AEGIS_I_HIDDEN const aegis_i_budget_waiter aegis_i_gate_back;
 /* Takes bytes off the budgets from `budget` up to, and without, `stop`. They were charged to
  * `child`, whose counter is not gated and has less already, or to `budget` itself if that is NULL.
  */

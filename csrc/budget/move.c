@@ -9,8 +9,8 @@
  *    budget (NULL), have no common ancestor: then the paths go up to the roots.
  * 2. A move charges first, from the top down, and uncharges afterwards, from the bottom up. Each
  *    path is a charge or an uncharge of its own, so the invariants of charge.c hold on it.
- * 3. A move that fails takes back what it has charged, and has uncharged nothing.
- *
+ * 3. A move that fails takes back what it has charged, and has uncharged nothing. A move home
+ *    cannot fail (aegis_i_move_home).
  * 4. An object changes its budget in one step, between a look and a leave, and only if it has the
  *    budget and the bytes for which the new side was charged (aegis_i_move_object). The charge runs
  *    functions of the user's, which may use the object, even move it. Then the charge is taken back
@@ -83,6 +83,11 @@ aegis_status aegis_i_budget_move(aegis_budget *from, aegis_budget *to, size_t si
         why->status = status;
     }
     return status;
+}
+
+void aegis_i_move_home(aegis_budget *from, aegis_budget *home, size_t size_bytes) {
+    aegis_i_budget_charge_back(home, common_ancestor(from, home), size_bytes);
+    (void)aegis_i_move_end(from, home, size_bytes);
 }
 
 aegis_status aegis_i_explain_move(const aegis_i_refusal *why, size_t size_bytes,

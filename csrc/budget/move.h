@@ -26,6 +26,10 @@ AEGIS_I_HIDDEN void aegis_i_move_cancel(aegis_budget *from, aegis_budget *to, si
 AEGIS_I_HIDDEN aegis_status aegis_i_budget_move(aegis_budget *from, aegis_budget *to,
                                                 size_t size_bytes, aegis_i_refusal *why);
 
+/* Moves bytes back to the budget of the pool that they come from, which cannot refuse them: its use
+ * may be above its limit afterwards. Runs no pressure function and no reclaimer. */
+AEGIS_I_HIDDEN void aegis_i_move_home(aegis_budget *from, aegis_budget *home, size_t size_bytes);
+
 /* An object that is moved with all that it has charged. */
 typedef struct aegis_i_movable {
     void *object;

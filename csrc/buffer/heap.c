@@ -6,6 +6,7 @@
  * malloc promises, the allocation is larger by as much as it takes to align the bytes. */
 #include "../acquire.h"
 #include "../base/arithmetic.h"
+#include "move.h"
 #include "owner.h"
 #include "writer.h"
 #include <stdlib.h>
@@ -16,26 +17,28 @@
  * of, but at most this much for that reason. */
 #define INHERITED_BYTES ((size_t)64 << 10)
 
-typedef struct heap_memory {
-    aegis_buffer_owner owner;
-    /* It was charged with `owner.retained_bytes`, the size of the whole allocation. */
-    aegis_budget *budget;
-} heap_memory;
-
-#define HEAP_HEADER ((sizeof(heap_memory) + DEFAULT_ALIGN - 1) & ~(DEFAULT_ALIGN - 1))
+#define HEAP_HEADER ((sizeof(aegis_i_charged_owner) + DEFAULT_ALIGN - 1) & ~(DEFAULT_ALIGN - 1))
 /* What a copy takes beside its bytes: the header, and on some machines room for the alignment. */
 #define COPY_OVERHEAD                                                                              \
     (HEAP_HEADER + DEFAULT_ALIGN -                                                                 \
      (AEGIS_I_HEAP_ALIGN < DEFAULT_ALIGN ? AEGIS_I_HEAP_ALIGN : DEFAULT_ALIGN))
 
 static void heap_release(aegis_buffer_owner *owner) {
-    heap_memory *memory = (heap_memory *)(void *)owner;
-    aegis_budget *budget = memory->budget;
+    aegis_i_charged_owner *memory = (aegis_i_charged_owner *)(void *)owner;
+    aegis_budget *budget = aegis_i_charged_budget(memory);
+    /* The size of the whole allocation. */
     size_t total_bytes = memory->owner.retained_bytes;
     free(memory);
     (void)aegis_budget_uncharge(budget, total_bytes);
     aegis_budget_destroy(budget);
 }
+
+static aegis_status heap_move(aegis_buffer_owner *owner, aegis_budget *budget, aegis_error *error) {
+    aegis_i_charged_owner *memory = (aegis_i_charged_owner *)(void *)owner;
+    return aegis_i_buffer_exchange(memory, NULL, NULL, budget, error);
+}
+
+static const aegis_i_owner_kind heap_kind = {heap_move};
 
 /* Charges the budget. On failure `error` says which budget refused. */
 static aegis_status charge(aegis_budget *budget, size_t total_bytes, size_t size_bytes,
@@ -81,7 +84,7 @@ aegis_status aegis_buffer_mut_alloc(aegis_buffer_mut *writer, size_t capacity_by
     aegis_status status = charge(budget, total_bytes, capacity_bytes, align, error);
     if (status != AEGIS_OK)
         return status;
-    heap_memory *memory = (heap_memory *)malloc(total_bytes);
+    aegis_i_charged_owner *memory = (aegis_i_charged_owner *)malloc(total_bytes);
     if (memory == NULL) {
         (void)aegis_budget_uncharge(budget, total_bytes);
         return aegis_i_buffer_fail(error, AEGIS_E_OUT_OF_MEMORY, capacity_bytes, align);
@@ -89,9 +92,10 @@ aegis_status aegis_buffer_mut_alloc(aegis_buffer_mut *writer, size_t capacity_by
     unsigned char *base = (unsigned char *)memory + HEAP_HEADER;
     base += aegis_i_padding(base, align);
     aegis_buffer_owner owner = {
-        1, heap_release, base, capacity_bytes, AEGIS_BUFFER_WRITABLE, total_bytes};
+        1, heap_release, base, capacity_bytes, AEGIS_I_BUFFER_PLAIN, total_bytes};
     memory->owner = owner;
-    memory->budget = budget != NULL ? aegis_budget_retain(budget) : NULL;
+    memory->kind = &heap_kind;
+    atomic_init(&memory->charged, aegis_i_charged_to(budget));
     aegis_buffer_mut made = {base, 0, capacity_bytes, &memory->owner, 0};
     *writer = made;
     return AEGIS_OK;

@@ -2,6 +2,7 @@
 /* Views of the caller's memory, and of memory in an arena. Each kind of owner is a struct that
  * begins with the public header. Its release function knows what follows the header. */
 #include "../arena/state.h"
+#include "move.h"
 #include "owner.h"
 
 #include <stdlib.h>
@@ -49,7 +50,8 @@ aegis_status aegis_buffer_wrap_sized(aegis_buffer *buffer, const void *data, siz
 
 /* The owner of memory in an arena. It lies in that arena, and finishes it in the end. */
 typedef struct arena_memory {
-    aegis_buffer_owner owner;
+    /* Its word has only the flag AEGIS_I_CHARGED_MOVING: the arena has the budget. */
+    aegis_i_charged_owner head;
     aegis_arena arena;
 } arena_memory;
 
@@ -60,6 +62,20 @@ static void arena_release(aegis_buffer_owner *owner) {
     aegis_arena arena = ((arena_memory *)(void *)owner)->arena;
     aegis_arena_fini(&arena);
 }
+
+/* Only this function uses the arena while the buffer lives, and only one call at a time. */
+static aegis_status arena_move(aegis_buffer_owner *owner, aegis_budget *budget,
+                               aegis_error *error) {
+    arena_memory *memory = (arena_memory *)(void *)owner;
+    uintptr_t word;
+    if (!aegis_i_buffer_begin_move(&memory->head, &word, error))
+        return AEGIS_E_BUSY;
+    aegis_status status = aegis_arena_move_budget(&memory->arena, budget, error);
+    aegis_i_buffer_end_move(&memory->head, word);
+    return status;
+}
+
+static const aegis_i_owner_kind arena_kind = {arena_move};
 
 /* Whether a scope is open on the arena, or the arena itself belongs to a scope. */
 static bool is_in_scope(const aegis_arena *arena) {
@@ -92,9 +108,12 @@ aegis_status aegis_buffer_from_arena(aegis_buffer *buffer, aegis_arena *arena, c
     }
     aegis_buffer_owner owner = {1, arena_release,        (unsigned char *)(uintptr_t)data, length,
                                 0, arena->reserved_bytes};
-    memory->owner = owner;
+    memory->head.owner = owner;
+    memory->head.kind = &arena_kind;
+    atomic_init(&memory->head.charged, 0);
     memory->arena = *arena;
     memset(arena, 0, sizeof *arena);
-    *buffer = aegis_buffer_adopt(&memory->owner);
+    *buffer = aegis_buffer_adopt(&memory->head.owner);
+    memory->head.owner.flags |= AEGIS_I_BUFFER_CHARGED;
     return AEGIS_OK;
 }

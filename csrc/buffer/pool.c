@@ -23,10 +23,10 @@
 /* How long a waiting thread sleeps before it asks again for memory for a class to grow. */
 #define SLICE_NS (UINT64_C(10) * 1000 * 1000)
 
-/* The header of a buffer on the C heap, at the start of its memory. The budget was charged with
- * `owner.retained_bytes`. */
+/* The header of a buffer on the C heap, at the start of its memory. It has a budget of its own,
+ * which is the pool's at first. */
 typedef struct heap_buffer {
-    aegis_buffer_owner owner;
+    aegis_i_charged_owner head;
     aegis_buffer_pool_shared *shared;
 } heap_buffer;
 
@@ -167,15 +167,24 @@ static uint32_t wait_any(aegis_buffer_pool_shared *shared, aegis_i_buffer_class 
 static void free_heap_buffer(aegis_buffer_owner *owner) {
     heap_buffer *buffer = (heap_buffer *)(void *)owner;
     aegis_buffer_pool_shared *shared = buffer->shared;
-    size_t charged_bytes = buffer->owner.retained_bytes;
+    size_t charged_bytes = buffer->head.owner.retained_bytes;
+    aegis_budget *budget = aegis_i_charged_budget(&buffer->head);
     /* Before `free`, so that `heap_bytes` never exceeds what the heap can give at one time. */
     (void)aegis_i_sub(&shared->heap_bytes, charged_bytes, memory_order_relaxed);
     free(buffer);
-    (void)aegis_budget_uncharge(shared->budget, charged_bytes);
+    (void)aegis_budget_uncharge(budget, charged_bytes);
+    aegis_budget_destroy(budget);
     aegis_i_buffer_pool_drop(shared);
 }
 
+static aegis_status move_heap_buffer(aegis_buffer_owner *owner, aegis_budget *budget,
+                                     aegis_error *error) {
+    heap_buffer *buffer = (heap_buffer *)(void *)owner;
+    return aegis_i_buffer_exchange(&buffer->head, NULL, NULL, budget, error);
+}
+
 void (*const aegis_i_buffer_free_heap)(aegis_buffer_owner *owner) = free_heap_buffer;
+const aegis_i_owner_kind aegis_i_buffer_heap_kind = {move_heap_buffer};
 
 /* Makes a buffer on the C heap. It keeps the pool alive, as a block that is out does. */
 static aegis_status make_heap_buffer(aegis_buffer_pool_shared *shared, aegis_buffer_mut *writer,
@@ -203,14 +212,16 @@ static aegis_status make_heap_buffer(aegis_buffer_pool_shared *shared, aegis_buf
     unsigned char *base = (unsigned char *)(buffer + 1);
     base += aegis_i_padding(base, shared->align_bytes);
     aegis_buffer_owner owner = {
-        1, shared->free_heap_buffer, base, capacity_bytes, AEGIS_BUFFER_WRITABLE, total_bytes};
-    buffer->owner = owner;
+        1, shared->free_heap_buffer, base, capacity_bytes, AEGIS_I_BUFFER_PLAIN, total_bytes};
+    buffer->head.owner = owner;
+    buffer->head.kind = shared->heap_kind;
+    atomic_init(&buffer->head.charged, aegis_i_charged_to(shared->budget));
     buffer->shared = shared;
     /* All relaxed: the caller's handle keeps the pool, and no other thread has the buffer yet. */
     (void)aegis_i_add(&shared->live, 1, memory_order_relaxed);
     (void)aegis_i_add(&shared->heap_count, 1, memory_order_relaxed);
     (void)aegis_i_add(&shared->heap_bytes, total_bytes, memory_order_relaxed);
-    aegis_buffer_mut made = {base, 0, capacity_bytes, &buffer->owner, 0};
+    aegis_buffer_mut made = {base, 0, capacity_bytes, &buffer->head.owner, 0};
     *writer = made;
     return AEGIS_OK;
 }
@@ -340,7 +351,7 @@ static void get_class_stats(const aegis_i_buffer_class *home, aegis_buffer_class
     /* The slabs held need not be the first ones. */
     size_t end = aegis_i_lock_free_index_end(home->pool.shared);
     for (size_t i = 0; i < end; i++) {
-        const size_t *references = &home->slots[i].owner.references;
+        const size_t *references = &home->slots[i].head.owner.references;
         stats->in_use +=
             aegis_i_load((const _Atomic size_t *)references, memory_order_relaxed) != 0;
     }

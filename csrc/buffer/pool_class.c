@@ -8,6 +8,7 @@
 #define _GNU_SOURCE /* condition.h */
 #endif
 
+#include "../budget/move.h"
 #include "pool_state.h"
 #include "../base/harden.h"
 
@@ -200,14 +201,15 @@ static void count_live(aegis_i_buffer_class *home, const uint32_t *indices, size
     (void)aegis_i_add(&home->shared->live, count, memory_order_relaxed);
     for (size_t i = 0; i < count; i++) {
         aegis_i_buffer_slot *slot = &home->slots[indices[i]];
-        if (slot->home != NULL)
+        aegis_buffer_owner *owner = &slot->head.owner;
+        if (slot->head.kind != NULL)
             continue;
-        slot->home = home;
-        slot->owner.release = home->give_back;
-        slot->owner.base = aegis_i_slabs_address(&home->pool.shared->slabs, indices[i]);
-        slot->owner.capacity_bytes = home->buffer_bytes;
-        slot->owner.flags = AEGIS_BUFFER_WRITABLE;
-        slot->owner.retained_bytes = home->pool.shared->slabs.grid.stride_bytes;
+        slot->head.kind = &home->kind;
+        owner->release = home->give_back;
+        owner->base = aegis_i_slabs_address(&home->pool.shared->slabs, indices[i]);
+        owner->capacity_bytes = home->buffer_bytes;
+        owner->flags = AEGIS_I_BUFFER_PLAIN;
+        owner->retained_bytes = home->pool.shared->slabs.grid.stride_bytes;
     }
 }
 
@@ -342,7 +344,7 @@ static AEGIS_I_COLD void give_back_slow(aegis_i_buffer_class *home, uint32_t ind
  * room and no thread waits. */
 static void give_back(aegis_buffer_owner *owner) {
     aegis_i_buffer_slot *slot = (aegis_i_buffer_slot *)(void *)owner;
-    aegis_i_buffer_class *home = slot->home;
+    aegis_i_buffer_class *home = aegis_i_slot_home(slot);
     uint32_t index = (uint32_t)(slot - home->slots);
     AEGIS_I_HIDE(owner->base, owner->capacity_bytes);
     aegis_i_set_references(owner, 0);
@@ -361,6 +363,27 @@ static void give_back(aegis_buffer_owner *owner) {
 }
 
 void (*const aegis_i_buffer_give_back)(aegis_buffer_owner *owner) = give_back;
+
+/* The release function of a block that is charged to another budget. The pool's budget takes the
+ * bytes back, whatever its limit is now. */
+static void come_home(aegis_buffer_owner *owner) {
+    aegis_i_charged_owner *block = &((aegis_i_buffer_slot *)(void *)owner)->head;
+    aegis_i_buffer_class *home = aegis_i_slot_home((aegis_i_buffer_slot *)(void *)owner);
+    aegis_budget *budget = aegis_i_charged_budget(block);
+    aegis_i_move_home(budget, home->shared->budget, owner->retained_bytes);
+    aegis_i_store(&block->charged, 0, memory_order_relaxed);
+    owner->release = home->give_back;
+    aegis_budget_destroy(budget);
+    owner->release(owner);
+}
+
+static aegis_status move_slot(aegis_buffer_owner *owner, aegis_budget *budget, aegis_error *error) {
+    aegis_i_buffer_slot *slot = (aegis_i_buffer_slot *)(void *)owner;
+    return aegis_i_buffer_exchange(&slot->head, aegis_i_slot_home(slot)->shared->budget, come_home,
+                                   budget, error);
+}
+
+const aegis_i_owner_kind aegis_i_buffer_slot_kind = {move_slot};
 
 bool aegis_i_buffer_pool_is_valid(const aegis_buffer_pool_shared *shared) {
     const aegis_i_buffer_class *first = &shared->classes[0];

@@ -152,6 +152,7 @@ static void lay_class(aegis_buffer_pool_shared *shared, size_t i, const unfinish
     /* A quarter of the class, divided among the shared stripes. Filling each of them once leaves
      * three quarters of a small class at home, and more of a large one. */
     size_t share_count = made->max_count / ((size_t)stripe_count * 4);
+    home->kind = aegis_i_buffer_slot_kind;
     home->buffer_bytes = made->pool.block_bytes;
     home->stripes = (aegis_i_stripe *)(void *)(shared + 1) + i * (private_count + stripe_count);
     home->threads = &aegis_i_threads;
@@ -226,6 +227,7 @@ static aegis_buffer_pool_shared *make_shared(const aegis_buffer_pool_options *op
     shared->align_bytes = slabs->align_bytes;
     shared->budget = options->budget;
     shared->free_heap_buffer = aegis_i_buffer_free_heap;
+    shared->heap_kind = &aegis_i_buffer_heap_kind;
     aegis_buffer_owner end = {0, release_pool, NULL, 0, 0, 0};
     shared->end = end;
     shared->close = source->close;

@@ -64,7 +64,7 @@ static void free_request(aegis_buffer_pool_request *request) {
 static bool is_any_out(const aegis_i_buffer_class *home) {
     size_t capacity = aegis_lock_free_pool_capacity(&home->pool);
     for (size_t i = 0; i < capacity; i++) {
-        const size_t *references = &home->slots[i].owner.references;
+        const size_t *references = &home->slots[i].head.owner.references;
         if (aegis_i_load((const _Atomic size_t *)references, memory_order_relaxed) != 0)
             return true;
     }

@@ -160,6 +160,7 @@
 #include "../base/harden.h"
 #include "../pool/lock_free_state.h"
 #include "../base/threads.h"
+#include "move.h"
 
 /* The most blocks that a stripe caches. With 28 a stripe fills AEGIS_I_META_ALIGN bytes. */
 #ifndef AEGIS_I_STRIPE_ITEMS
@@ -204,12 +205,12 @@ typedef struct aegis_i_stripe {
 
 typedef struct aegis_i_buffer_class aegis_i_buffer_class;
 
-/* The header of a block. All fields except `references` are set when the block leaves its home for
- * the first time since its slab was acquired (count_live). */
+/* The header of a block. All fields except `references` and `charged` are set when the block leaves
+ * its home for the first time since its slab was acquired (count_live). `kind` is the block's
+ * class, or NULL while these fields are not set. While the block is charged to another budget than
+ * the pool's, it has another release function (come_home). */
 typedef struct aegis_i_buffer_slot {
-    _Alignas(AEGIS_I_SLOT_BYTES) aegis_buffer_owner owner;
-    /* NULL: the fields that are set when the block leaves its home are not set. */
-    aegis_i_buffer_class *home;
+    _Alignas(AEGIS_I_SLOT_BYTES) aegis_i_charged_owner head;
 } aegis_i_buffer_slot;
 
 _Static_assert(sizeof(aegis_i_buffer_slot) == AEGIS_I_SLOT_BYTES, "what the header promises");
@@ -217,6 +218,9 @@ _Static_assert(sizeof(aegis_i_stripe) <= AEGIS_I_META_ALIGN, "what the header pr
 
 /* After the init only `private_state`, the stripes, the slots and the lock-free pool change. */
 struct aegis_i_buffer_class {
+    /* How blocks move to another budget, of the same copy as `give_back`. It is first: see
+     * aegis_i_slot_home. */
+    aegis_i_owner_kind kind;
     size_t buffer_bytes;
     /* `private_count` private stripes, then `stripe_mask` + 1 shared ones. */
     aegis_i_stripe *stripes;
@@ -281,6 +285,8 @@ struct aegis_buffer_pool_shared {
     aegis_budget *budget;
     /* The release function of buffers on the C heap, of the same copy as give_back of a class. */
     void (*free_heap_buffer)(aegis_buffer_owner *owner);
+    /* How these buffers move to another budget, of the same copy. */
+    const aegis_i_owner_kind *heap_kind;
     void (*close)(void *context);
     void *close_context;
     size_t memory_bytes;
@@ -311,6 +317,9 @@ struct aegis_buffer_pool_shared {
 /* The release functions of this copy of the library. */
 extern AEGIS_I_HIDDEN void (*const aegis_i_buffer_give_back)(aegis_buffer_owner *owner);
 extern AEGIS_I_HIDDEN void (*const aegis_i_buffer_free_heap)(aegis_buffer_owner *owner);
+/* How blocks, and buffers on the C heap, move to another budget. */
+extern AEGIS_I_HIDDEN const aegis_i_owner_kind aegis_i_buffer_slot_kind;
+extern AEGIS_I_HIDDEN const aegis_i_owner_kind aegis_i_buffer_heap_kind;
 /* Takes a block from wherever one is free, or from a new slab. AEGIS_I_NO_INDEX: `error` says why
  * there is none. */
 AEGIS_I_HIDDEN uint32_t aegis_i_buffer_class_take(aegis_i_buffer_class *home, aegis_error *error);
@@ -419,6 +428,11 @@ static inline void aegis_i_stripe_push(aegis_i_stripe *stripe, uint32_t index) {
     aegis_i_store(&stripe->count, count + 1, memory_order_relaxed);
 }
 
+/* The class of a block. */
+static inline aegis_i_buffer_class *aegis_i_slot_home(const aegis_i_buffer_slot *slot) {
+    return (aegis_i_buffer_class *)(uintptr_t)slot->head.kind;
+}
+
 static inline void aegis_i_set_references(aegis_buffer_owner *owner, size_t count) {
     /* Relaxed: only this thread and the statistics can see the owner now. */
     aegis_i_store((_Atomic size_t *)&owner->references, count, memory_order_relaxed);
@@ -427,7 +441,7 @@ static inline void aegis_i_set_references(aegis_buffer_owner *owner, size_t coun
 /* Makes a block the caller's. */
 static inline aegis_status aegis_i_buffer_hand_out(aegis_i_buffer_class *home, uint32_t index,
                                                    aegis_buffer_mut *writer) {
-    aegis_buffer_owner *owner = &home->slots[index].owner;
+    aegis_buffer_owner *owner = &home->slots[index].head.owner;
     aegis_i_set_references(owner, 1);
     AEGIS_I_SHOW(owner->base, owner->capacity_bytes);
     writer->data = owner->base;

@@ -18,8 +18,8 @@
 static void forget_blocks(void *context, uint32_t first_index, uint32_t block_count) {
     aegis_i_buffer_slot *slots = ((aegis_i_buffer_class *)context)->slots + first_index;
     for (uint32_t i = 0; i < block_count; i++)
-        if (slots[i].home != NULL)
-            slots[i].home = NULL;
+        if (slots[i].head.kind != NULL)
+            slots[i].head.kind = NULL;
 }
 
 static size_t trim_class(aegis_i_buffer_class *home, size_t keep_count, size_t want_bytes,

@@ -22,10 +22,15 @@
 #include "../base/port.h"
 #include "aegis_memory/buffer.h"
 
-/* Whether the release function calls only the library's own code. This is so for memory that the
- * library itself has allocated for writers. */
+/* aegis_buffer_owner.flags: the owner is an aegis_i_charged_owner (move.h). */
+#define AEGIS_I_BUFFER_CHARGED (UINT32_C(1) << 28)
+/* The flags of memory that the library itself has allocated for writers. (The Rust wrapper has the
+ * same number in src/buffer/owner.rs.) */
+#define AEGIS_I_BUFFER_PLAIN (AEGIS_BUFFER_WRITABLE | AEGIS_I_BUFFER_CHARGED)
+
+/* Whether the release function calls only the library's own code. */
 static inline bool aegis_i_buffer_owner_is_plain(const aegis_buffer_owner *owner) {
-    return owner->flags == AEGIS_BUFFER_WRITABLE;
+    return owner->flags == AEGIS_I_BUFFER_PLAIN;
 }
 
 static inline _Atomic size_t *aegis_i_references(aegis_buffer_owner *owner) {

@@ -258,6 +258,8 @@ struct aegis_budget;
 /** aegis_error.what: a budget that has children or bytes in use; `asked` is the policy that was
  *  to be set. */
 #define AEGIS_WHAT_USED_BUDGET 23u
+/** aegis_error.what: memory that another call is moving to another budget. */
+#define AEGIS_WHAT_MOVE 24u
 
 /** Why a request failed, in numbers: what was asked, and what was allowed. aegis_error_explain
  *  writes any record as a sentence. */

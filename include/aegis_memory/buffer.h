@@ -425,6 +425,30 @@ AEGIS_API aegis_status aegis_buffer_into_mut(aegis_buffer *buffer, aegis_buffer_
 AEGIS_API aegis_status aegis_buffer_compact(aegis_buffer *buffer, aegis_budget *budget,
                                             aegis_error *error);
 
+/** Charges the memory of a view to another budget instead of the present one, with all handles
+ *  that share it. What moves is the whole memory, aegis_buffer_retained_bytes of the view:
+ *  - memory on the C heap, with its header; its budget may be NULL too;
+ *  - the arena behind a view of aegis_buffer_from_arena, with all its blocks;
+ *  - a buffer of a pool (buffer_pool.h). While the buffer is out, the pool's budget does not count
+ *    it. When the last handle is released, the pool's budget takes it back, even above its limit
+ *    or after it was closed. No reclaimer and no pressure function runs for that.
+ *  Other memory is charged to no budget by the library: then the call changes nothing.
+ *  @param budget  the new budget; NULL for none. The memory holds a reference to it until it is
+ *                 freed or moves again.
+ *  @param error   overwritten on failure: it names the budget that refused. NULL if the reason
+ *                 is not wanted.
+ *  @return        AEGIS_OK; AEGIS_E_LIMIT_EXCEEDED and AEGIS_E_CLOSED as of aegis_budget_move;
+ *                 AEGIS_E_BUSY (AEGIS_WHAT_MOVE) while another call moves the same memory, and
+ *                 from a function that the move runs; AEGIS_E_INVALID for no buffer.
+ *  On failure:    nothing changed.
+ *  Threads:       any thread that has a handle, while others use, move and release theirs. If
+ *                 another thread was moving the memory when the process forked, the child gets
+ *                 AEGIS_E_BUSY.
+ *  Cost:          as aegis_budget_move.
+ */
+AEGIS_API aegis_status aegis_buffer_move_budget(const aegis_buffer *buffer, aegis_budget *budget,
+                                                aegis_error *error);
+
 /** Fills in a table for vectored writing, with one entry for each buffer.
  *  @param iovecs  room for `count` entries. They are good as long as the buffers.
  *  @return        the bytes of all buffers together; SIZE_MAX if a size_t cannot hold that
@@ -518,6 +542,13 @@ AEGIS_API aegis_status aegis_buffer_mut_append(aegis_buffer_mut *writer, const v
  */
 AEGIS_API aegis_status aegis_buffer_mut_reserve(aegis_buffer_mut *writer, size_t additional_bytes,
                                                 aegis_budget *budget, aegis_error *error);
+
+/** Charges the memory of a writer to another budget, as aegis_buffer_move_budget does. A later
+ *  aegis_buffer_mut_reserve charges the budget that it is given.
+ *  Parameters, @return, On failure, Threads, Cost: as for aegis_buffer_move_budget.
+ */
+AEGIS_API aegis_status aegis_buffer_mut_move_budget(const aegis_buffer_mut *writer,
+                                                    aegis_budget *budget, aegis_error *error);
 
 /** Turns a writer into a view of the bytes written.
  *  @param writer  all-zero afterwards. If no bytes were written, its reference is given up.

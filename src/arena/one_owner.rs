@@ -219,7 +219,11 @@ impl Arena {
         self.stats().used_bytes
     }
 
-    move_methods!(aegis_arena_move_budget, (&mut) self => self.raw.get(), "all blocks of the arena");
+    move_methods!(
+        aegis_arena_move_budget,
+        (&mut) self => self.raw.get(),
+        "all blocks of the arena, and later ones,"
+    );
 
     /// Bytes left in the current block. They can be allocated without another block.
     pub fn remaining(&self) -> usize {

@@ -79,7 +79,11 @@ macro_rules! shared_methods {
                 unwind::call(|| unsafe { ffi::$clear(&mut self.raw) });
             }
 
-            move_methods!($move_budget, (&mut) self => &mut self.raw, "all blocks of the arena");
+            move_methods!(
+                $move_budget,
+                (&mut) self => &mut self.raw,
+                "all blocks of the arena, and later ones,"
+            );
 
             /// Moves a value into the arena. The arena drops the value at its reset, clear or drop,
             /// on the thread that does this. The newest values are dropped first.

@@ -37,10 +37,10 @@ macro_rules! move_methods {
         $(, $more:literal)*
     ) => {
         #[doc = concat!("Charges ", $what, " to another budget instead of the present one, or with \
-            `None` to no budget. Later growth is charged there too.")]
+            `None` to no budget.")]
         ///
         /// The budgets above both count the bytes once at every moment, so it does not matter how
-        /// full those are. The object keeps the new budget alive, and no longer the old one.
+        /// full those are. The object keeps the new budget alive.
         ///
         /// # Panics
         ///
@@ -58,8 +58,8 @@ macro_rules! move_methods {
         ///
         /// # Errors
         ///
-        /// [`AllocError::LimitExceeded`] when the new budget refuses, or an ancestor of it that is
-        /// not above the present one.
+        /// [`AllocError::LimitExceeded`](crate::AllocError::LimitExceeded) when the new budget
+        /// refuses, or an ancestor of it that is not above the present one.
         $(#[doc = $more])*
         pub fn try_move_to<'b>(
             $($access)* $this,

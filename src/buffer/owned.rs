@@ -12,7 +12,7 @@ use core::sync::atomic::AtomicUsize;
 
 #[cfg(feature = "bytes")]
 use super::lent;
-use super::owner::Owner;
+use super::owner::{Owner, PlainOwner, PLAIN};
 use super::view::{Buffer, EMPTY};
 #[cfg(feature = "bytes")]
 use crate::error::expect;
@@ -27,18 +27,18 @@ pub(super) fn of_vec(vec: Vec<u8>) -> Result<Buffer, (Vec<u8>, AllocError)> {
     }
     let mut vec = ManuallyDrop::new(vec);
     let length = vec.len();
-    let header = heap::try_box(Owner {
+    let header = heap::try_box(PlainOwner::new(Owner {
         references: 1,
         release: Some(release_vec),
         base: vec.as_mut_ptr(),
         capacity_bytes: vec.capacity(),
-        flags: ffi::AEGIS_BUFFER_WRITABLE,
+        flags: PLAIN,
         retained_bytes: 0,
-    });
-    let owner = match header {
-        Ok(header) => Box::into_raw(header),
+    }));
+    let owner: *mut Owner = match header {
+        Ok(header) => Box::into_raw(header).cast(),
         Err(_) => {
-            return Err((ManuallyDrop::into_inner(vec), AllocError::no_memory_for::<Owner>()))
+            return Err((ManuallyDrop::into_inner(vec), AllocError::no_memory_for::<PlainOwner>()))
         }
     };
     // SAFETY: the header is ours.
@@ -49,7 +49,7 @@ pub(super) fn of_vec(vec: Vec<u8>) -> Result<Buffer, (Vec<u8>, AllocError)> {
 
 unsafe extern "C" fn release_vec(owner: *mut Owner) {
     // SAFETY: it is the box of `of_vec`, and an owner is released once.
-    let head = unsafe { Box::from_raw(owner) };
+    let head = unsafe { Box::from_raw(owner.cast::<PlainOwner>()) }.head;
     // SAFETY: pointer and capacity are those of the vector, which was not dropped.
     drop(unsafe { Vec::from_raw_parts(head.base, 0, head.capacity_bytes) });
 }

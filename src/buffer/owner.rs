@@ -12,13 +12,33 @@
 //!    no other thread can make one. So the caller may write, and `release_writer` may free the
 //!    memory without a read-modify-write.
 
-use core::ptr::addr_of_mut;
+use core::ffi::c_void;
+use core::ptr::{self, addr_of_mut};
 use core::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::{ffi, unwind};
 
 /// The header of a piece of memory, as in C.
 pub(super) type Owner = ffi::aegis_buffer_owner;
+
+/// A flag of an owner: behind the header lies the address of what moves the memory's charge to
+/// another budget, or null. (The core has the same number in `references.h`.)
+const CHARGED: u32 = 1 << 28;
+/// The flags of writable memory whose release calls no user code.
+pub(super) const PLAIN: u32 = ffi::AEGIS_BUFFER_WRITABLE | CHARGED;
+
+/// The header of memory that is [`PLAIN`] and charged to no budget.
+#[repr(C)]
+pub(super) struct PlainOwner {
+    pub(super) head: Owner,
+    kind: *const c_void,
+}
+
+impl PlainOwner {
+    pub(super) fn new(head: Owner) -> Self {
+        Self { head, kind: ptr::null() }
+    }
+}
 
 /// The owner's count.
 ///
@@ -109,7 +129,7 @@ unsafe fn free(owner: *mut Owner) {
         // Writable memory that the library has allocated. Freeing it calls no user code, with two
         // exceptions: the last buffer of a pool releases the pool's memory to the source, and the
         // last reference to a budget drops the closures that were registered with it.
-        Some(release) if flags == ffi::AEGIS_BUFFER_WRITABLE => {
+        Some(release) if flags == PLAIN => {
             // SAFETY: it is called once, when no handle is left (buffer.h).
             unwind::call(|| unsafe { release(owner) });
         }

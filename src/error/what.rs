@@ -55,6 +55,8 @@ pub enum What {
     Weight = ffi::AEGIS_WHAT_WEIGHT as u8,
     /// A budget that has children or bytes in use, so that its policy cannot change.
     UsedBudget = ffi::AEGIS_WHAT_USED_BUDGET as u8,
+    /// Memory that another call is moving to another budget.
+    Moving = ffi::AEGIS_WHAT_MOVE as u8,
 }
 
 impl What {
@@ -83,6 +85,7 @@ impl What {
         Self::Guarantee,
         Self::Weight,
         Self::UsedBudget,
+        Self::Moving,
     ];
 
     pub(super) fn from_raw(raw: u32) -> Option<Self> {

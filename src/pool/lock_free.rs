@@ -114,7 +114,7 @@ impl LockFreePool {
     move_methods!(
         aegis_lock_free_pool_move_budget,
         (&mut) self => &self.raw,
-        "all memory of the pool"
+        "all memory of the pool, and later slabs,"
     );
     /// Releases slabs of which no block has been out or in a cache since the latest call, as
     /// [`trim`](Self::trim) does. A server that calls it every minute decays to what it needs. The

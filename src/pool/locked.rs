@@ -129,7 +129,7 @@ impl LockedPool {
     move_methods!(
         aegis_locked_pool_move_budget,
         (&mut) self => &self.raw,
-        "all memory of the pool"
+        "all memory of the pool, and later slabs,"
     );
 
     /// The C struct, so that C code can take blocks from the pool, on any thread. The pointer is

@@ -112,7 +112,11 @@ impl Pool {
         unwind::call(|| unsafe { ffi::aegis_pool_trim(self.as_raw(), keep_blocks) });
     }
 
-    move_methods!(aegis_pool_move_budget, (&) self => self.as_raw(), "all memory of the pool");
+    move_methods!(
+        aegis_pool_move_budget,
+        (&) self => self.as_raw(),
+        "all memory of the pool, and later slabs,"
+    );
 
     /// The C struct, so that C code can take blocks from the pool. The pointer is valid until the
     /// pool is moved or dropped.

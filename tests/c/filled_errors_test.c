@@ -374,6 +374,24 @@ static void locked_pool_made(void *out, bool fails) {
     CHECK(aegis_locked_pool_init(&pool, &options) != AEGIS_OK);
 }
 
+static void view_moved(void *out, bool fails) {
+    aegis_buffer buffer;
+    aegis_buffer none = {NULL, 0, NULL};
+    CHECK(aegis_buffer_copy(&buffer, "byte", 4, NULL, NULL) == AEGIS_OK);
+    CHECK(aegis_buffer_move_budget(fails ? &none : &buffer, full_budget, (aegis_error *)out) !=
+          AEGIS_OK);
+    CHECK(aegis_buffer_release(&buffer) == AEGIS_OK);
+}
+
+static void writer_moved(void *out, bool fails) {
+    aegis_buffer_mut writer;
+    aegis_buffer_mut none = {NULL, 0, 0, NULL, 0};
+    CHECK(aegis_buffer_mut_alloc(&writer, 100, 0, NULL, NULL) == AEGIS_OK);
+    CHECK(aegis_buffer_mut_move_budget(fails ? &none : &writer, full_budget, (aegis_error *)out) !=
+          AEGIS_OK);
+    CHECK(aegis_buffer_mut_release(&writer) == AEGIS_OK);
+}
+
 /* -- buffers: the budget refuses the heap, or an argument is wrong -- */
 
 static void copied(void *out, bool fails) {
@@ -593,6 +611,8 @@ static const filled_row rows[] = {
     BOTH(aegis_pool_init, options.error, pool_made),
     BOTH(aegis_lock_free_pool_init, options.error, lock_free_pool_made),
     BOTH(aegis_locked_pool_init, options.error, locked_pool_made),
+    BOTH(aegis_buffer_move_budget, error, view_moved),
+    BOTH(aegis_buffer_mut_move_budget, error, writer_moved),
     BOTH(aegis_buffer_copy, error, copied),
     BOTH(aegis_buffer_wrap, error, wrapped),
     BOTH(aegis_buffer_wrap_sized, error, wrapped_sized),
