@@ -28,6 +28,18 @@ const COLUMNS: [(&str, &str); 5] = [
     ("copy 16 bytes", COPY_16),
 ];
 
+/// The columns of the page's table of budgets: the levels of the tree.
+const LEVELS: [&str; CHARGED_LEVELS.len()] = ["one level", "two levels", "three levels"];
+/// The rows of the page's table of budgets: the numbers of registered reclaimers.
+const RECLAIMERS: [&str; CHARGED_RECLAIMERS.len()] =
+    ["**no reclaimer**", "**a reclaimer that is not asked**"];
+/// The numbers of levels for which a charge is counted.
+pub const CHARGED_LEVELS: [usize; 3] = [1, 2, 3];
+/// The numbers of reclaimers for which a charge is counted.
+pub const CHARGED_RECLAIMERS: [usize; 2] = [0, 1];
+/// The instructions of a charge and its uncharge, by reclaimers and levels.
+pub type Charges = [[f64; CHARGED_LEVELS.len()]; CHARGED_RECLAIMERS.len()];
+
 /// A number of a page beside the one that was counted. They may be texts, to name a missing one.
 pub struct Difference {
     /// The page, the row and the column.
@@ -77,21 +89,26 @@ fn written(count: f64) -> String {
 }
 
 /// How many numbers are compared: those of [`ROWS`], of which C has no run-time layout; that of a
-/// reset; the range on two pages.
-pub const COMPARED: usize = 5 + 4 + 4 + 1 + 2;
+/// reset; those of charges; the range on two pages.
+pub const COMPARED: usize = 5 + 4 + 4 + 1 + CHARGED_LEVELS.len() * CHARGED_RECLAIMERS.len() + 2;
+
+/// The cells of the row that begins with this name, without the name.
+fn row<'a>(lines: &'a [Vec<&'a str>], name: &str) -> &'a [&'a str] {
+    let row = lines.iter().find(|cells| cells[0] == name);
+    &row.unwrap_or_else(|| panic!("{PAGE} has no row {name}"))[1..]
+}
 
 /// Where the pages differ from what was counted: `count` is asked for the row of a rival and an
-/// operation, and `reset` is the count of `aegis_arena_reset`.
+/// operation, `reset` is the count of `aegis_arena_reset`, and `charges` are those of budgets.
 pub fn differences(
     count: impl Fn(&'static str, &'static str) -> Option<f64>,
     reset: f64,
+    charges: &Charges,
 ) -> Vec<Difference> {
     let text = read(PAGE);
     let lines: Vec<_> = text.lines().map(cells).collect();
-    let header = lines.iter().find(|cells| cells[0] == "instructions per operation");
-    let header = header.unwrap_or_else(|| panic!("{PAGE} has no table of instructions"));
-    let named: Vec<_> = COLUMNS.iter().map(|column| column.0).collect();
-    assert_eq!(header[1..], named, "the columns of the table in {PAGE}");
+    assert_eq!(row(&lines, "instructions per operation"), COLUMNS.map(|column| column.0));
+    assert_eq!(row(&lines, "instructions per charge and uncharge"), LEVELS);
 
     let mut found = Vec::new();
     let mut check = |place: String, claimed: &str, counted: String| {
@@ -100,14 +117,18 @@ pub fn differences(
         }
     };
     let mut ours = Vec::new();
-    for (row, rival) in ROWS {
-        let claimed = lines.iter().find(|cells| cells[0] == row);
-        let claimed = claimed.unwrap_or_else(|| panic!("{PAGE} has no row {row}"));
-        for ((column, operation), cell) in COLUMNS.iter().zip(&claimed[1..]) {
+    for (name, rival) in ROWS {
+        for ((column, operation), cell) in COLUMNS.iter().zip(row(&lines, name)) {
             let counted = count(rival, operation);
-            let place = format!("{PAGE}, row {row}, column {column}");
+            let place = format!("{PAGE}, row {name}, column {column}");
             check(place, cell.trim_matches('*'), counted.map_or(String::new(), written));
-            ours.extend(counted.filter(|_| row.starts_with("**")));
+            ours.extend(counted.filter(|_| name.starts_with("**")));
+        }
+    }
+    for (name, counts) in RECLAIMERS.into_iter().zip(charges) {
+        for ((column, cell), &counted) in LEVELS.iter().zip(row(&lines, name)).zip(counts) {
+            let place = format!("{PAGE}, row {name}, column {column}");
+            check(place, cell.trim_matches('*'), written(counted));
         }
     }
     let claimed = one_line(&text);

@@ -2,10 +2,14 @@
 //! The program that runs under Callgrind. `count RIVAL OPERATION ROUNDS COUNT` runs ROUNDS rounds
 //! of COUNT operations. `count reset ALLOCATIONS BLOCKS` makes an arena with that many allocations
 //! and blocks and resets it in [`measured_reset`]; only one of the two may be above 1.
+//! `count charge LEVELS RECLAIMERS PAIRS` charges and uncharges the leaf of a tree of budgets.
 
 use std::env;
+use std::ptr;
 
 use aegis_memory::arena::Arena;
+use aegis_memory::budget::MemoryBudget;
+use aegis_memory::ffi;
 
 /// The usable bytes of a block, and of an allocation that fills it.
 const BLOCK: usize = 512;
@@ -41,11 +45,33 @@ fn reset(allocations: usize, blocks: usize) {
     assert_eq!(arena.used(), 0);
 }
 
+/// Makes a chain of this many budgets, and charges and uncharges the lowest this many times. The
+/// reclaimers are registered with a budget beside the lowest, and none is asked.
+fn charge(levels: usize, reclaimers: usize, pairs: usize) {
+    let root = MemoryBudget::new("root", 1 << 30);
+    let leaf = (1..levels).fold(root.clone(), |parent, _| parent.child("node", 1 << 30));
+    let cache = root.child("cache", 1 << 30);
+    for _ in 0..reclaimers {
+        cache.on_reclaim(0, |_| panic!("there is room")).keep();
+    }
+    for _ in 0..pairs {
+        // SAFETY: the budget is alive, and no error is asked for.
+        let status = unsafe { ffi::aegis_budget_charge(leaf.as_raw(), 4096, ptr::null_mut()) };
+        assert_eq!(status, 0, "there is room");
+        // SAFETY: the budget is alive, and has been charged as much.
+        let status = unsafe { ffi::aegis_budget_uncharge(leaf.as_raw(), 4096) };
+        assert_eq!(status, 0, "there is a charge");
+    }
+}
+
 fn main() {
     let arguments: Vec<String> = env::args().skip(1).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match arguments[..] {
         ["reset", allocations, blocks] => reset(number(allocations), number(blocks)),
+        ["charge", levels, reclaimers, pairs] => {
+            charge(number(levels), number(reclaimers), number(pairs));
+        }
         [rival, operation, rounds, count] => {
             let case = compare::cases()
                 .into_iter()
@@ -56,6 +82,9 @@ fn main() {
                 round(number(count));
             }
         }
-        _ => panic!("usage: count RIVAL OPERATION ROUNDS COUNT | count reset ALLOCATIONS BLOCKS"),
+        _ => panic!(
+            "usage: count RIVAL OPERATION ROUNDS COUNT | count reset ALLOCATIONS BLOCKS | \
+             count charge LEVELS RECLAIMERS PAIRS"
+        ),
     }
 }

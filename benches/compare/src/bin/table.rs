@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 use std::process::{exit, Command};
 
 use compare::operations::{timed_count, ALL, COPY_16, LAYOUT, RECORD, SIZE, VALUE};
+use compare::page::{Charges, CHARGED_LEVELS, CHARGED_RECLAIMERS};
 use compare::rivals::GATED;
 use compare::{c, page, rivals};
 
@@ -120,12 +121,12 @@ const TIMED: [Timed; 4] = [
 ];
 
 /// Runs `count` under Callgrind. Returns the instructions that it collected: all of them, or those
-/// of one function and of what it calls.
-fn collect(function: Option<&str>, arguments: &[&str]) -> u64 {
+/// of some functions and of what they call.
+fn collect(functions: &[&str], arguments: &[&str]) -> u64 {
     let count = env::current_exe().expect("a path").with_file_name("count");
     let mut command = Command::new("valgrind");
     command.args(["--tool=callgrind", "--callgrind-out-file=/dev/null"]);
-    command.args(function.map(|name| format!("--toggle-collect={name}")));
+    command.args(functions.iter().map(|name| format!("--toggle-collect={name}")));
     let output = command.arg(count).args(arguments).output().expect("valgrind runs");
     let report = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "count {arguments:?} failed:\n{report}");
@@ -136,7 +137,7 @@ fn collect(function: Option<&str>, arguments: &[&str]) -> u64 {
 
 /// The instructions of this many rounds of this many operations.
 fn run(rival: &str, operation: &str, rounds: u64, count: u64) -> f64 {
-    collect(None, &[rival, operation, &rounds.to_string(), &count.to_string()]) as f64
+    collect(&[], &[rival, operation, &rounds.to_string(), &count.to_string()]) as f64
 }
 
 /// The row of the empty loop that is subtracted from a rival's row.
@@ -261,7 +262,7 @@ fn count_resets() -> Vec<[u64; 2]> {
     let cases = [("1", "1"), ("1000", "1"), ("1000000", "1"), ("1", "1000")];
     let counts = cases.map(|(allocations, blocks)| {
         let counts = ["measured_reset", "aegis_arena_reset"]
-            .map(|function| collect(Some(function), &["reset", allocations, blocks]));
+            .map(|function| collect(&[function], &["reset", allocations, blocks]));
         let case = if blocks == "1" {
             format!("after {allocations} allocations")
         } else {
@@ -274,16 +275,46 @@ fn count_resets() -> Vec<[u64; 2]> {
     counts.to_vec()
 }
 
+/// Counts the instructions of a charge and its uncharge in trees of budgets, and prints them. They
+/// are the difference between two runs that differ in the number of charges, so the first charge,
+/// which raises the peak, does not count.
+fn count_charges() -> Charges {
+    const PAIRS: u64 = 10;
+    let functions = ["aegis_budget_charge", "aegis_budget_uncharge"];
+    print!("{:<29}", "Charge and uncharge, levels");
+    CHARGED_LEVELS.iter().for_each(|levels| print!("{levels:>10}"));
+    println!();
+    let charges = CHARGED_RECLAIMERS.map(|reclaimers| {
+        print!("{:<29}", format!("reclaimers: {reclaimers}"));
+        let counts = CHARGED_LEVELS.map(|levels| {
+            let [short, long] = [PAIRS, 2 * PAIRS].map(|pairs| {
+                let [levels, reclaimers] = [levels, reclaimers].map(|number| number.to_string());
+                collect(&functions, &["charge", &levels, &reclaimers, &pairs.to_string()])
+            });
+            let count = (long - short) as f64 / PAIRS as f64;
+            print!("{count:>10.2}");
+            count
+        });
+        println!();
+        counts
+    });
+    println!();
+    charges
+}
+
 /// Compares the pages of the library with what was counted, and prints each difference. Returns
 /// whether the pages are wrong: the counts of other compilers than the pages name may differ.
-fn are_pages_wrong(instructions: &Figures, resets: &[[u64; 2]]) -> bool {
+fn are_pages_wrong(instructions: &Figures, resets: &[[u64; 2]], charges: &Charges) -> bool {
     let count = |rival, operation| instructions.get(&(rival, operation)).copied();
     let reset = resets[0][1] as f64;
     // The negative control: no page has half an instruction, so each number must differ.
-    let wrong =
-        page::differences(|rival, operation| Some(count(rival, operation)? + 0.5), reset + 0.5);
+    let wrong = page::differences(
+        |rival, operation| Some(count(rival, operation)? + 0.5),
+        reset + 0.5,
+        &charges.map(|counts| counts.map(|count| count + 0.5)),
+    );
     assert_eq!(wrong.len(), page::COMPARED, "the numbers that were compared");
-    let differences = page::differences(count, reset);
+    let differences = page::differences(count, reset, charges);
     let is_same = page::is_of_these_compilers();
     let word = if is_same { "WRONG" } else { "different" };
     for page::Difference { place, claimed, counted } in &differences {
@@ -304,9 +335,14 @@ fn are_pages_wrong(instructions: &Figures, resets: &[[u64; 2]]) -> bool {
 }
 
 /// The promises of the library that these numbers break. The library promises fewer instructions
-/// than the best bump crate, and a reset whose count is the same whatever was allocated. It
-/// promises no times, because they vary from run to run.
-fn broken_promises(instructions: &Figures, resets: &[[u64; 2]]) -> Vec<String> {
+/// than the best bump crate, a reset whose count is the same whatever was allocated, and a charge
+/// whose count is the same whether there are reclaimers. It promises no times, because they vary
+/// from run to run.
+fn broken_promises(
+    instructions: &Figures,
+    resets: &[[u64; 2]],
+    [without, with]: &Charges,
+) -> Vec<String> {
     let mut broken = Vec::new();
     for operation in PROMISED {
         let ours = instructions[&(rivals::OURS, operation)];
@@ -317,6 +353,9 @@ fn broken_promises(instructions: &Figures, resets: &[[u64; 2]]) -> Vec<String> {
     }
     if resets.iter().any(|counts| counts.contains(&0) || *counts != resets[0]) {
         broken.push(String::from("reset: the counts above are not the same"));
+    }
+    if without.contains(&0.0) || with != without {
+        broken.push(String::from("charge: a reclaimer that is not asked changes the counts above"));
     }
     broken
 }
@@ -360,12 +399,15 @@ fn main() {
     print("Instructions per operation", &instructions, &names, &columns);
     print_ratios("Ratios of instructions", &instructions, &columns);
     let resets = count_resets();
-    let broken = broken_promises(&instructions, &resets);
+    let charges = count_charges();
+    let broken = broken_promises(&instructions, &resets, &charges);
     for promise in &broken {
         println!("BROKEN {promise}");
     }
-    if are_pages_wrong(&instructions, &resets) || !broken.is_empty() {
+    if are_pages_wrong(&instructions, &resets, &charges) || !broken.is_empty() {
         exit(1);
     }
-    println!("Fewer instructions than the best bump crate, and a reset that is always the same.");
+    println!(
+        "Fewer instructions than the best bump crate; a reset and a charge that stay the same."
+    );
 }
