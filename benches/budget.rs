@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Measures what a budget costs. Charging and releasing one block is compared with the same number
 //! of plain atomic additions. An arena with a budget, where only blocks are charged, is compared
-//! with an arena without one.
+//! with an arena without one. A charge for which a reclaimer makes room is compared with the same
+//! charges and uncharges made by hand. Moving a reservation is compared with a new reservation and
+//! the end of the old one. `budget_threads` measures what several threads do to each other.
 //!
 //! `cargo bench --bench budget`
 
@@ -104,9 +106,92 @@ fn arenas(c: &mut Criterion) {
     c.bench_function("arena/new and drop/budget", |b| b.iter(|| fresh(Some(&budget))));
 }
 
+fn charge(budget: &MemoryBudget) -> ffi::aegis_status {
+    // SAFETY: the budget is alive, and no error is asked for.
+    unsafe { ffi::aegis_budget_charge(budget.as_raw(), BLOCK, ptr::null_mut()) }
+}
+
+fn uncharge(budget: &MemoryBudget) {
+    // SAFETY: the budget is alive, and has been charged as much.
+    let status = unsafe { ffi::aegis_budget_uncharge(budget.as_raw(), BLOCK) };
+    assert_eq!(status, 0);
+}
+
+/// A root that a cache has filled, the cache, and an operator that has nothing.
+fn full_root() -> [MemoryBudget; 3] {
+    let root = MemoryBudget::new("root", 64 * BLOCK);
+    let [cache, operator] = ["cache", "operator"].map(|name| root.child(name, 64 * BLOCK));
+    for _ in 0..64 {
+        assert_eq!(charge(&cache), 0);
+    }
+    [root, cache, operator]
+}
+
+/// Gives the operator's block back to the cache.
+fn give_back(cache: &MemoryBudget, operator: &MemoryBudget) {
+    uncharge(operator);
+    assert_eq!(charge(cache), 0);
+}
+
+fn refused_charges(c: &mut Criterion) {
+    let [root, cache, operator] = full_root();
+    c.bench_function("full/refused/no reclaimer", |b| {
+        b.iter(|| assert_ne!(charge(&operator), 0));
+    });
+    c.bench_function("full/charged/by hand", |b| {
+        b.iter(|| {
+            uncharge(&cache);
+            assert_eq!(charge(&operator), 0);
+            give_back(&cache, &operator);
+        });
+    });
+    let reclaimer = cache.on_reclaim(0, |_| 0);
+    c.bench_function("full/refused/a reclaimer has nothing", |b| {
+        b.iter(|| assert_ne!(charge(&operator), 0));
+    });
+    drop(reclaimer);
+    let own = cache.clone();
+    let reclaimer = cache.on_reclaim(0, move |_| {
+        uncharge(&own);
+        BLOCK
+    });
+    c.bench_function("full/charged/a reclaimer makes room", |b| {
+        b.iter(|| {
+            assert_eq!(charge(&operator), 0);
+            give_back(&cache, &operator);
+        });
+    });
+    drop(reclaimer);
+    assert_eq!(root.used(), 64 * BLOCK);
+    (0..64).for_each(|_| uncharge(&cache));
+}
+
+fn moves(c: &mut Criterion) {
+    let root = MemoryBudget::new("root", 64 * BLOCK);
+    let [query, cache] = ["query", "cache"].map(|name| root.child(name, 64 * BLOCK));
+    let other = MemoryBudget::new("other", 64 * BLOCK);
+    for (where_to, budget) in [("sibling", &cache), ("another tree", &other)] {
+        let mut held = query.reserve(BLOCK);
+        c.bench_function(&format!("there and back/{where_to}/moved"), |b| {
+            b.iter(|| {
+                held.move_to(budget);
+                held.move_to(&query);
+            });
+        });
+        c.bench_function(&format!("there and back/{where_to}/reserved anew"), |b| {
+            b.iter(|| {
+                held = budget.reserve(BLOCK);
+                held = query.reserve(BLOCK);
+            });
+        });
+        drop(held);
+        assert_eq!((root.used(), other.used()), (0, 0));
+    }
+}
+
 criterion_group! {
     name = benches;
     config = short(200, 500, 20);
-    targets = charges, arenas
+    targets = charges, arenas, refused_charges, moves
 }
 criterion_main!(benches);
