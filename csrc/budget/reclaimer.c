@@ -55,8 +55,10 @@ void aegis_budget_reclaimer_remove(aegis_budget_reclaimer *reclaimer) {
             link = &(*link)->next;
         *link = reclaimer->next;
         aegis_i_gate_leave(budget);
-        aegis_i_reclaimer_drop(reclaimer);
     }
+    /* Without the gate no thread of this process looks into the list, so the list's reference ends
+     * in either case. */
+    aegis_i_reclaimer_drop(reclaimer);
     aegis_i_reclaimer_drop(reclaimer);
     aegis_budget_destroy(budget);
 }

@@ -113,21 +113,44 @@ static void use_without_the_gate(void) {
     take_apart();
 }
 
-static void child_without_the_gate_charges_and_uncharges(void) {
+/* Runs a function in a child that was forked while another thread was inside the gate. */
+static void run_without_the_gate(void (*in_child)(void)) {
     pthread_t thread;
-    make();
-    CHECK(aegis_budget_set_guarantee(leaf, 50, NULL) == AEGIS_OK);
-    CHECK(aegis_budget_charge(leaf, 30, NULL) == AEGIS_OK);
     atomic_store(&may_leave, false);
     atomic_store(&is_inside, false);
     CHECK(pthread_create(&thread, NULL, stay_inside, NULL) == 0);
     while (!atomic_load(&is_inside))
         sched_yield();
-    run_in_child(use_without_the_gate);
-    run_in_child(destroy_at_once);
+    run_in_child(in_child);
     atomic_store(&may_leave, true);
     CHECK(pthread_join(thread, NULL) == 0);
+}
+
+static void child_without_the_gate_charges_and_uncharges(void) {
+    make();
+    CHECK(aegis_budget_set_guarantee(leaf, 50, NULL) == AEGIS_OK);
+    CHECK(aegis_budget_charge(leaf, 30, NULL) == AEGIS_OK);
+    run_without_the_gate(use_without_the_gate);
+    run_without_the_gate(destroy_at_once);
     CHECK(aegis_budget_charge(root, 51, NULL) == AEGIS_E_LIMIT_EXCEEDED);
+    take_apart();
+}
+
+/* The list of reclaimers cannot be changed there, and is not used either. */
+static void remove_without_the_gate(void) {
+    CHECK(aegis_budget_charge(root, 20, NULL) == AEGIS_E_LIMIT_EXCEEDED);
+    CHECK_SIZE(log_count, 0);
+    cache_end(&stock);
+    CHECK_SIZE(stock.destroy_count, 1);
+    take_apart();
+}
+
+static void child_without_the_gate_destroys_a_reclaimer_that_is_removed(void) {
+    make();
+    log_count = 0;
+    cache_make(&stock, root, AEGIS_BUDGET_UNLIMITED, 100, 0, 0);
+    run_without_the_gate(remove_without_the_gate);
+    cache_end(&stock);
     take_apart();
 }
 
@@ -242,6 +265,7 @@ int main(void) {
     RUN(child_forgets_the_requests_that_wait_in_the_parent);
     RUN(guarantee_holds_in_the_child);
     RUN(child_without_the_gate_charges_and_uncharges);
+    RUN(child_without_the_gate_destroys_a_reclaimer_that_is_removed);
     RUN(reclaimers_work_in_the_child);
     RUN(child_does_not_wait_for_a_session_of_the_parent);
     RUN(reclaimer_may_fork);
