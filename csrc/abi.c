@@ -288,6 +288,8 @@ static const aegis_i_abi_entry table[] = {
     FIELD(aegis_buffer_pool_options, source),
     FIELD(aegis_buffer_pool_options, budget),
     FIELD(aegis_buffer_pool_options, when_empty),
+    FIELD(aegis_buffer_pool_options, flags),
+    FIELD(aegis_buffer_pool_options, reclaim_priority),
     FIELD(aegis_buffer_pool_options, timeout_ns),
     FIELD(aegis_buffer_pool_options, error),
     STRUCT(aegis_buffer_pool),

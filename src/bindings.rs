@@ -84,6 +84,7 @@ pub const AEGIS_BUFFER_MAX_CLASSES: u32 = 8;
 pub const AEGIS_BUFFER_FAIL: u32 = 0;
 pub const AEGIS_BUFFER_HEAP: u32 = 1;
 pub const AEGIS_BUFFER_WAIT: u32 = 2;
+pub const AEGIS_BUFFER_RECLAIMABLE: u32 = 1;
 pub const AEGIS_POOL_CACHE_BLOCKS: u32 = 64;
 pub const AEGIS_POOL_MAX_CACHES: u32 = 65536;
 pub const AEGIS_POOL_NO_RACING_FREES: u32 = 1;
@@ -1549,6 +1550,8 @@ pub struct aegis_buffer_pool_options {
     pub source: *const aegis_source,
     pub budget: *mut aegis_budget,
     pub when_empty: u32,
+    pub flags: u32,
+    pub reclaim_priority: i32,
     pub timeout_ns: u64,
     pub error: *mut aegis_error,
 }

@@ -120,7 +120,7 @@ rust_table! {
     aegis_lock_free_pool { shared, block_bytes }
     aegis_pool_cache { grid, links, count, flags, slot, block_bytes, shared, failed, items }
     aegis_buffer_class { buffer_bytes, buffer_count, max_buffer_count }
-    aegis_buffer_pool_options { classes, class_count, align_bytes, source, budget, when_empty, timeout_ns, error }
+    aegis_buffer_pool_options { classes, class_count, align_bytes, source, budget, when_empty, flags, reclaim_priority, timeout_ns, error }
     aegis_buffer_pool { shared }
     aegis_buffer_class_stats { buffer_bytes, capacity, max_capacity, in_use, parked }
     aegis_buffer_pool_stats { class_count, classes, heap_count, heap_bytes, wait_count, timeout_count, refused_count, reserved_bytes }

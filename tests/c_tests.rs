@@ -89,6 +89,7 @@ c_tests! {
     buffer_pool_barrier_test
     buffer_pool_fork_test
     buffer_pool_poll_test
+    buffer_pool_reclaim_test
     buffer_pool_stress_test
     buffer_pool_test
     buffer_pool_trim_test

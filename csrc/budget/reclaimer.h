@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the Rust wrapper needs to know of reclaimers. Not installed. */
+/* What the Rust wrapper and buffer pools need to know of reclaimers. Not installed. */
 #ifndef AEGIS_MEMORY_I_BUDGET_RECLAIMER_H
 #define AEGIS_MEMORY_I_BUDGET_RECLAIMER_H
 

@@ -57,6 +57,8 @@ void aegis_buffer_pool_release(aegis_buffer_pool *pool) {
      * the last handle sees what calls on the other handles did. */
     if (aegis_i_sub(&shared->handles, 1, memory_order_acq_rel) != 1)
         return;
+    bool reclaimable = shared->reclaimer != NULL;
+    aegis_budget_reclaimer_remove(shared->reclaimer);
     size_t left_count = 0;
     for (size_t i = 0; i < shared->class_count; i++)
         left_count += aegis_i_buffer_class_close(&shared->classes[i]);
@@ -64,6 +66,10 @@ void aegis_buffer_pool_release(aegis_buffer_pool *pool) {
         aegis_i_report("a buffer pool stays: the system refuses membarrier, and %zu free buffers "
                        "are parked by threads that use the pool no more",
                        left_count);
+    /* The budget cannot ask for them any more. Relaxed: if this was the last part of `live`, all
+     * goes now. */
+    if (reclaimable && aegis_i_load(&shared->live, memory_order_relaxed) != 1)
+        aegis_i_buffer_pool_give_rest_back(shared);
     aegis_i_buffer_pool_drop(shared);
 }
 

@@ -5,7 +5,7 @@
  * shared state and the stripes of all classes are one piece of memory, which is acquired beside the
  * slabs of the first class. So each byte is charged and counted by one of the lock-free pools. Each
  * lock-free pool has a copy of the source without its `close` function. The buffer pool itself
- * calls `close` once, after everything has been released (free_pool). */
+ * calls `close` once, after everything has been released (release_pool). */
 #if !defined(_WIN32) && !defined(_GNU_SOURCE)
 #define _GNU_SOURCE /* condition.h */
 #endif
@@ -66,6 +66,9 @@ static aegis_status check_options(const aegis_buffer_pool_options *options, aegi
     if (options->when_empty > AEGIS_BUFFER_WAIT)
         return aegis_i_error_refuse(error, AEGIS_E_INVALID, AEGIS_WHAT_POLICY, options->when_empty,
                                     AEGIS_BUFFER_WAIT);
+    if ((options->flags & ~AEGIS_BUFFER_RECLAIMABLE) != 0)
+        return aegis_i_error_refuse(error, AEGIS_E_INVALID, AEGIS_WHAT_FLAGS, options->flags,
+                                    AEGIS_BUFFER_RECLAIMABLE);
     aegis_status status = AEGIS_OK;
     size_t last_bytes = 0;
     for (size_t i = 0; status == AEGIS_OK && i < class_count; i++) {
@@ -169,13 +172,11 @@ static void lay_class(aegis_buffer_pool_shared *shared, size_t i, const unfinish
                 private_count != 0 ? AEGIS_I_PRIVATE_OPEN : AEGIS_I_PRIVATE_CLOSED);
 }
 
-/* Frees everything. */
+/* Frees everything, and leaves the source open. */
 static void free_pool(aegis_buffer_pool_shared *shared) {
     unfinished_class made[AEGIS_BUFFER_MAX_CLASSES];
     size_t class_count = shared->class_count;
     size_t memory_bytes = shared->memory_bytes;
-    void (*close)(void *context) = shared->close;
-    void *close_context = shared->close_context;
     for (size_t i = 0; i < class_count; i++) {
         made[i].pool = shared->classes[i].pool;
         made[i].slots = shared->classes[i].slots;
@@ -190,14 +191,17 @@ static void free_pool(aegis_buffer_pool_shared *shared) {
                                  AEGIS_I_META_ALIGN);
     while (class_count > 0)
         unmake_class(&made[--class_count]);
-    if (close != NULL)
-        close(close_context);
 }
 
 /* The release function of `end`. */
 static void release_pool(aegis_buffer_owner *end) {
-    void *shared = (unsigned char *)(void *)end - offsetof(aegis_buffer_pool_shared, end);
-    free_pool((aegis_buffer_pool_shared *)shared);
+    void *start = (unsigned char *)(void *)end - offsetof(aegis_buffer_pool_shared, end);
+    aegis_buffer_pool_shared *shared = (aegis_buffer_pool_shared *)start;
+    void (*close)(void *context) = shared->close;
+    void *close_context = shared->close_context;
+    free_pool(shared);
+    if (close != NULL)
+        close(close_context);
 }
 
 /* Acquires the shared state and lays it out. NULL: `error` says why. */
@@ -226,6 +230,8 @@ static aegis_buffer_pool_shared *make_shared(const aegis_buffer_pool_options *op
     shared->classes_end = shared->classes + options->class_count;
     shared->align_bytes = slabs->align_bytes;
     shared->budget = options->budget;
+    shared->flags = options->flags;
+    shared->reclaim_priority = options->reclaim_priority;
     shared->free_heap_buffer = aegis_i_buffer_free_heap;
     shared->heap_kind = &aegis_i_buffer_heap_kind;
     aegis_buffer_owner end = {0, release_pool, NULL, 0, 0, 0};
@@ -238,6 +244,22 @@ static aegis_buffer_pool_shared *make_shared(const aegis_buffer_pool_options *op
     atomic_init(&shared->live, 1);
     atomic_init(&shared->handles, 1);
     return shared;
+}
+
+/* Registers a pool that is made, if its options say so. If it cannot be registered, frees it. */
+static aegis_status enlist(aegis_buffer_pool *pool, const aegis_buffer_pool_options *options) {
+    aegis_buffer_pool_shared *shared = pool->shared;
+    aegis_error error;
+    assert(aegis_i_buffer_pool_is_valid(shared));
+    aegis_status status =
+        aegis_i_buffer_pool_enlist(shared, shared->budget, &shared->reclaimer, &error);
+    if (status == AEGIS_OK)
+        return AEGIS_OK;
+    pool->shared = NULL;
+    free_pool(shared);
+    if (options->error != NULL)
+        *options->error = error;
+    return status;
 }
 
 aegis_status aegis_buffer_pool_init(aegis_buffer_pool *pool,
@@ -260,10 +282,8 @@ aegis_status aegis_buffer_pool_init(aegis_buffer_pool *pool,
     }
     if (status == AEGIS_OK) {
         pool->shared = make_shared(options, &source, made, &error);
-        if (pool->shared != NULL) {
-            assert(aegis_i_buffer_pool_is_valid(pool->shared));
-            return AEGIS_OK;
-        }
+        if (pool->shared != NULL)
+            return enlist(pool, options);
         /* The caller asked for the buffers of the classes, which are added below. */
         aegis_i_error_whole(&error, 0, 0);
         status = error.status;

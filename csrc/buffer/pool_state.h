@@ -85,9 +85,9 @@
  * (aegis_i_spin_pause).
  *
  * How long the pool lives:
- * `live` counts the blocks that are not at home (out or cached), the buffers on the C heap, and 1
- * for all handles together. The thread that brings it to 0 frees the pool
- * (aegis_i_buffer_pool_drop).
+ * `live` counts the blocks that are not at home (out or cached), the buffers on the C heap, the
+ * requests (29), the registrations as a reclaimer (pool_reclaim.c), and 1 for all handles together.
+ * The thread that brings it to 0 frees the pool (aegis_i_buffer_pool_drop).
  * 16. A block leaves its home only in a call on a handle, and the handles' 1 is in `live`. The
  *     block is counted before it is cached or handed out (count_live), so before any thread can
  *     release it.
@@ -156,6 +156,7 @@
 #define AEGIS_MEMORY_I_BUFFER_POOL_STATE_H
 
 #include "aegis_memory/buffer_pool.h"
+#include "aegis_memory/budget_arbitration.h"
 #include "../base/condition.h"
 #include "../base/harden.h"
 #include "../pool/lock_free_state.h"
@@ -283,6 +284,13 @@ struct aegis_buffer_pool_shared {
     aegis_i_buffer_class classes[AEGIS_BUFFER_MAX_CLASSES];
     size_t align_bytes;
     aegis_budget *budget;
+    /* AEGIS_BUFFER_RECLAIMABLE or 0. */
+    uint32_t flags;
+    int32_t reclaim_priority;
+    /* The registration with `budget`, or NULL. A call that moves the pool to another budget first
+     * enlists it there, and removes this one when it has moved. Otherwise only the thread that
+     * gives up the last handle uses it. */
+    aegis_budget_reclaimer *reclaimer;
     /* The release function of buffers on the C heap, of the same copy as give_back of a class. */
     void (*free_heap_buffer)(aegis_buffer_owner *owner);
     /* How these buffers move to another budget, of the same copy. */
@@ -294,8 +302,10 @@ struct aegis_buffer_pool_shared {
      * this library that made the pool. */
     aegis_buffer_owner end;
 
-    /* What keeps the pool: the number of blocks that are not at home, plus the number of buffers on
-     * the C heap, plus 1 for all handles together. */
+    /* What keeps the pool: the number of blocks that are not at home, plus the numbers of buffers
+     * on the C heap, of requests, and of registrations with budgets, plus 1 for all handles
+     * together.
+     */
     _Alignas(AEGIS_I_META_ALIGN) _Atomic size_t live;
     _Atomic size_t handles;
     _Atomic size_t heap_bytes;
@@ -336,9 +346,19 @@ AEGIS_I_HIDDEN void aegis_i_buffer_class_bring_home(aegis_i_buffer_class *home);
  * makes `want_bytes` or more, or no more slab can go. The first slab of each class stays. Returns
  * how many bytes went back. The budget is credited before it returns. It may be called on any
  * thread that is not inside a stripe, also while the source or the budget is being asked for a
- * slab. The caller holds a handle. This is what a budget's reclaimer calls. */
+ * slab. The caller holds a handle. A class that has no idle slab is left alone. */
 AEGIS_I_HIDDEN size_t aegis_i_buffer_pool_give_back(aegis_buffer_pool_shared *shared,
                                                     size_t want_bytes);
+/* Gives all slabs without a block out back, when the last handle was given up and the classes are
+ * closed. The caller still has the handles' 1 of `live`. */
+AEGIS_I_HIDDEN void aegis_i_buffer_pool_give_rest_back(aegis_buffer_pool_shared *shared);
+/* Registers the pool as a reclaimer of a budget, if it is reclaimable and `budget` is not NULL, and
+ * stores what aegis_budget_reclaimer_remove takes, otherwise NULL. The caller has a handle. On
+ * failure nothing is registered, and `error` says why. */
+AEGIS_I_HIDDEN aegis_status aegis_i_buffer_pool_enlist(aegis_buffer_pool_shared *shared,
+                                                       aegis_budget *budget,
+                                                       aegis_budget_reclaimer **reclaimer,
+                                                       aegis_error *error);
 /* Keeps all threads out of the stripes for good, and moves the cached blocks home. Returns how many
  * blocks stay in stripes whose own threads may be inside (see 8 above). */
 AEGIS_I_HIDDEN size_t aegis_i_buffer_class_close(aegis_i_buffer_class *home);

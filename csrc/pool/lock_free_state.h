@@ -153,15 +153,19 @@ AEGIS_I_HIDDEN bool aegis_i_lock_free_trimmed_since(const aegis_lock_free_pool_s
 AEGIS_I_HIDDEN bool aegis_i_lock_free_begin_trim(aegis_lock_free_pool_shared *shared);
 AEGIS_I_HIDDEN void aegis_i_lock_free_end_trim(aegis_lock_free_pool_shared *shared);
 
+/* Flags of a trim. IDLE: only slabs all of whose blocks lie on the second stack go. The blocks of
+ * the other slabs of which no block is out or in a cache are set aside. PATIENT: a trim that finds
+ * another one waits for its end, and then does its work. */
+#define AEGIS_I_TRIM_IDLE 1u
+#define AEGIS_I_TRIM_PATIENT 2u
+
 /* What a trim gives back. */
 typedef struct aegis_i_trim {
     /* A slab stays if the pool would have fewer blocks than this without it. */
     size_t keep_block_count;
     /* The trim stops when it gives back this many bytes or more. */
     size_t want_bytes;
-    /* Only slabs all of whose blocks lie on the second stack go. The blocks of the other slabs of
-     * which no block is out or in a cache are set aside. */
-    bool idle;
+    uint32_t flags;
     /* Told of the blocks of each slab that goes, before the slab does. No other thread has any of
      * them. NULL: not told. */
     void (*forget)(void *context, uint32_t first_index, uint32_t block_count);

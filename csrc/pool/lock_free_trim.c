@@ -124,6 +124,7 @@ static void condemn(aegis_lock_free_pool_shared *shared, const aegis_i_trim *wan
 /* Decides about each slab except the first one, from the last one on. */
 static void sort(aegis_lock_free_pool_shared *shared, const aegis_i_trim *wanted) {
     const aegis_pool_slabs *slabs = &shared->slabs;
+    bool idle = (wanted->flags & AEGIS_I_TRIM_IDLE) != 0;
     size_t gone_bytes = 0;
     for (uint32_t slab = aegis_i_load(&shared->slab_end, memory_order_relaxed); slab-- > 1;) {
         share has;
@@ -133,14 +134,13 @@ static void sort(aegis_lock_free_pool_shared *shared, const aegis_i_trim *wanted
         size_t block_count = aegis_i_slab_blocks(slabs, slab);
         size_t left_count = aegis_i_load(&shared->block_count, memory_order_relaxed) - block_count;
         bool goes = whole && left_count >= wanted->keep_block_count &&
-                    gone_bytes < wanted->want_bytes &&
-                    (!wanted->idle || has.aside_count == block_count);
+                    gone_bytes < wanted->want_bytes && (!idle || has.aside_count == block_count);
         if (goes && take_range(shared, &has)) {
             condemn(shared, wanted, slab);
             gone_bytes += aegis_i_slab_bytes(slabs, slab);
-        } else if (wanted->idle && whole && take_range(shared, &has)) {
+        } else if (idle && whole && take_range(shared, &has)) {
             mark_all(shared, slab, AEGIS_I_LINK_HELD_ASIDE);
-        } else if (wanted->idle) {
+        } else if (idle) {
             uint32_t start = aegis_i_slab_start(slabs, slab);
             for (uint32_t i = 0; i < block_count; i++)
                 if (link_of(shared, start + i) == AEGIS_I_LINK_HELD_ASIDE)
@@ -208,8 +208,13 @@ static size_t release_condemned(aegis_lock_free_pool_shared *shared) {
 size_t aegis_i_lock_free_trim(aegis_lock_free_pool_shared *shared, const aegis_i_trim *wanted) {
     assert(aegis_i_lock_free_is_valid(shared));
     /* A pool of one slab keeps it, and so does one that is being finished. */
-    if (shared->slabs.slab_limit <= 1 || !aegis_i_lock_free_begin_trim(shared))
+    if (shared->slabs.slab_limit <= 1)
         return 0;
+    while (!aegis_i_lock_free_begin_trim(shared)) {
+        if ((wanted->flags & AEGIS_I_TRIM_PATIENT) == 0)
+            return 0;
+        (void)aegis_i_lock_free_watch(shared);
+    }
     aegis_i_store(&shared->old_peak, (uint32_t)aegis_i_lock_free_peak(shared),
                   memory_order_relaxed);
     (void)seize(shared, &shared->head, AEGIS_I_LINK_HELD);
@@ -222,11 +227,11 @@ size_t aegis_i_lock_free_trim(aegis_lock_free_pool_shared *shared, const aegis_i
 }
 
 void aegis_lock_free_pool_trim(const aegis_lock_free_pool *pool, size_t keep_block_count) {
-    aegis_i_trim wanted = {keep_block_count, SIZE_MAX, false, NULL, NULL};
+    aegis_i_trim wanted = {keep_block_count, SIZE_MAX, 0, NULL, NULL};
     (void)aegis_i_lock_free_trim(pool->shared, &wanted);
 }
 
 void aegis_lock_free_pool_trim_idle(const aegis_lock_free_pool *pool) {
-    aegis_i_trim wanted = {0, SIZE_MAX, true, NULL, NULL};
+    aegis_i_trim wanted = {0, SIZE_MAX, AEGIS_I_TRIM_IDLE, NULL, NULL};
     (void)aegis_i_lock_free_trim(pool->shared, &wanted);
 }

@@ -41,6 +41,22 @@
  *  (aegis_buffer_pool_trim, aegis_buffer_pool_trim_idle). No slab goes while one of its buffers
  *  is out. The first slab of each class stays as long as the pool.
  *
+ *  A reclaimable pool (AEGIS_BUFFER_RECLAIMABLE) registers itself with its budget, so that others
+ *  need not be refused while it has idle slabs:
+ *  - Before the budget or one above it refuses a charge, it asks the pool for the bytes that are
+ *    wanted. The pool gives back slabs of which no buffer is out, those of its largest class
+ *    first, until that is enough. The budget is credited at once, and the budget that would have
+ *    refused counts the bytes as reclaimed.
+ *  - A growth of the pool itself asks the pool after all others. So a class can grow by what
+ *    another class does not use.
+ *  - The pool works on the thread that charges. Its source is called there, and so is its `close`
+ *    function if the last handle is given up meanwhile. So the source must not take a lock that a
+ *    thread may hold while it charges a budget of the same tree.
+ *  - When the last handle is given up, the pool can no longer be asked. If buffers are out then,
+ *    the slabs of which no buffer is out go back at once, and the others at the end of the pool.
+ *  - If all slabs are in use, a refused charge costs O(buffers made), and leaves the stripes
+ *    alone.
+ *
  *  The policy of a pool says what a get does when all buffers are out. It fails, takes a buffer
  *  from the C heap (charged to the same budget), or waits for a time. A thread that waits is
  *  woken when a buffer becomes free. Waiting threads are served in no particular order. While a
@@ -94,6 +110,10 @@ extern "C" {
 /** aegis_buffer_pool_options.when_empty: the request waits until a buffer is free. */
 #define AEGIS_BUFFER_WAIT 2u
 
+/** aegis_buffer_pool_options.flags: the pool is a reclaimer of its budget
+ *  (budget_arbitration.h). */
+#define AEGIS_BUFFER_RECLAIMABLE 1u
+
 /** One size class of a pool. */
 typedef struct aegis_buffer_class {
     /** Capacity of each buffer: at least 1, and more than in the class before. */
@@ -121,6 +141,10 @@ typedef struct aegis_buffer_pool_options {
     aegis_budget *budget;
     /** AEGIS_BUFFER_FAIL, _HEAP or _WAIT. */
     uint32_t when_empty;
+    /** AEGIS_BUFFER_RECLAIMABLE or 0. Without a budget the flag has no effect. */
+    uint32_t flags;
+    /** Reclaimers with a low number are asked first. Only used with AEGIS_BUFFER_RECLAIMABLE. */
+    int32_t reclaim_priority;
     /** The longest wait, with AEGIS_BUFFER_WAIT. 0 does not wait; AEGIS_WAIT_FOREVER has no end.
      *  A thread may be cancelled while it waits. */
     uint64_t timeout_ns;
@@ -177,15 +201,18 @@ typedef struct aegis_buffer_pool_stats {
  *  @param pool     overwritten.
  *  @param options  not NULL; see there.
  *  @return         AEGIS_OK; AEGIS_E_INVALID (no options or classes, classes out of order, a
- *                  class of 0 bytes or buffers, a maximum below the count, an unknown policy);
- *                  AEGIS_E_INVALID_LAYOUT (an alignment that is not a power of two, too many
- *                  buffers or bytes); AEGIS_E_OUT_OF_MEMORY; AEGIS_E_LIMIT_EXCEEDED.
+ *                  class of 0 bytes or buffers, a maximum below the count, an unknown policy or
+ *                  flag); AEGIS_E_INVALID_LAYOUT (an alignment that is not a power of two, too
+ *                  many buffers or bytes); AEGIS_E_OUT_OF_MEMORY; AEGIS_E_LIMIT_EXCEEDED;
+ *                  AEGIS_E_FORKED (a reclaimable pool in a child process, if another thread was
+ *                  inside the lock of the budget's tree at the fork).
  *  On failure:     `pool` is all-zero; the source is not closed.
  *  Ownership:      the caller's first handle; give it up with aegis_buffer_pool_release. The
  *                  source is closed at the end of the pool.
  *  Threads:        any thread.
  *  Cost:           O(classes), one acquire and three for each class; O(buffers) if the source
- *                  does not zero its memory.
+ *                  does not zero its memory. A reclaimable pool: also one allocation on the C
+ *                  heap.
  */
 AEGIS_API aegis_status aegis_buffer_pool_init(aegis_buffer_pool *pool,
                                               const aegis_buffer_pool_options *options);
@@ -206,8 +233,8 @@ AEGIS_API aegis_status aegis_buffer_pool_retain(const aegis_buffer_pool *pool,
  *  where it waits as an owner does (buffer.h).
  *  @param pool  NULL and all-zero are accepted. All-zero afterwards.
  *  Threads:     any thread.
- *  Cost:        O(1). The last handle: O(stripes) and a system call, and O(slabs) when the pool
- *               ends.
+ *  Cost:        O(1). The last handle: O(stripes) and a system call, O(slabs) when the pool
+ *               ends, and O(buffers made) for a reclaimable pool with buffers out.
  */
 AEGIS_API void aegis_buffer_pool_release(aegis_buffer_pool *pool);
 

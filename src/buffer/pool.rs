@@ -292,8 +292,11 @@ impl BufferPoolBuilder {
     ///   buffers than a class can have.
     /// - [`AllocError::InvalidLayout`] for an alignment that is no power of two, and for more bytes
     ///   than a buffer can have.
-    /// - [`AllocError::OutOfMemory`] when the source refuses.
+    /// - [`AllocError::OutOfMemory`] when the source refuses, or when there is no memory to register
+    ///   a [reclaimable](Self::reclaimable) pool.
     /// - [`AllocError::LimitExceeded`] when the budget refuses.
+    /// - [`AllocError::Forked`] for a reclaimable pool in a child process, if another thread was
+    ///   changing the tree of budgets while the process forked.
     pub fn build(self) -> Result<BufferPool, AllocError> {
         // SAFETY: the core has made the pool, and this is its first handle.
         Ok(unsafe { BufferPool::from_raw(self.make()?) })

@@ -40,6 +40,7 @@ pub struct BufferPoolBuilder {
     source: ChosenSource,
     budget: Option<MemoryBudget>,
     when_empty: WhenEmpty,
+    reclaim_priority: Option<i32>,
 }
 
 impl BufferPoolBuilder {
@@ -53,6 +54,7 @@ impl BufferPoolBuilder {
             source: Ok(None),
             budget: None,
             when_empty: WhenEmpty::Fail,
+            reclaim_priority: None,
         }
     }
 
@@ -118,6 +120,38 @@ impl BufferPoolBuilder {
         Self { when_empty: policy, ..self }
     }
 
+    /// Registers the pool as a reclaimer of its budget. Before the budget or one above it refuses a
+    /// charge, it asks the pool to give back slabs of which no buffer is out. It asks reclaimers
+    /// with a low `priority` first: see [`MemoryBudget::on_reclaim`]. A growth of the pool itself
+    /// asks the pool too, after all others. So a class can grow by what another class does not use.
+    /// Without a budget this has no effect.
+    ///
+    /// The pool works on the thread that charges, and calls its source there. So the source must not
+    /// take a lock that a thread may hold while it charges a budget of the same tree. If the last
+    /// handle is dropped meanwhile, the pool, and its source, may be dropped on that thread too.
+    ///
+    /// The registration does not keep the pool alive, and ends with the last handle. If buffers are
+    /// out at that time, the slabs of which no buffer is out go back at once.
+    ///
+    /// ```
+    /// use aegis_memory::budget::MemoryBudget;
+    /// use aegis_memory::buffer::BufferPool;
+    ///
+    /// let server = MemoryBudget::new("server", 4 << 20);
+    /// let buffers = server.child("buffers", MemoryBudget::UNLIMITED);
+    /// let builder = BufferPool::builder().class_growing(64 << 10, 1, 1000).budget(&buffers);
+    /// let pool = builder.reclaimable(0).build()?;
+    /// drop((0..40).map(|_| pool.get(64 << 10)).collect::<Result<Vec<_>, _>>()?);
+    /// assert!(buffers.used() > 2 << 20);
+    /// // The pool gives back what it does not use.
+    /// let query = server.try_reserve(3 << 20)?;
+    /// assert!(buffers.used() < 1 << 20);
+    /// # Ok::<(), aegis_memory::AllocError>(())
+    /// ```
+    pub fn reclaimable(self, priority: i32) -> Self {
+        Self { reclaim_priority: Some(priority), ..self }
+    }
+
     /// Makes the pool for [`build`](Self::build), and returns its first handle.
     pub(super) fn make(self) -> Result<ffi::aegis_buffer_pool, AllocError> {
         let (when_empty, timeout_ns) = match self.when_empty {
@@ -134,6 +168,8 @@ impl BufferPoolBuilder {
             source: raw_source(&source),
             budget: raw_budget(self.budget.as_ref()),
             when_empty,
+            flags: if self.reclaim_priority.is_some() { ffi::AEGIS_BUFFER_RECLAIMABLE } else { 0 },
+            reclaim_priority: self.reclaim_priority.unwrap_or(0),
             timeout_ns,
             error: error.as_mut_ptr(),
         };

@@ -154,6 +154,55 @@ static void child_without_the_gate_destroys_a_reclaimer_that_is_removed(void) {
     take_apart();
 }
 
+static aegis_buffer_pool buffers;
+static test_source store;
+
+static aegis_status make_buffers(aegis_error *error) {
+    static const aegis_buffer_class only = {64, 4, 64};
+    aegis_source source = test_source_get(&store, true);
+    aegis_buffer_pool_options options;
+    memset(&options, 0, sizeof options);
+    options.classes = &only;
+    options.class_count = 1;
+    options.align_bytes = 64;
+    options.source = &source;
+    options.budget = leaf;
+    options.flags = AEGIS_BUFFER_RECLAIMABLE;
+    options.error = error;
+    return aegis_buffer_pool_init(&buffers, &options);
+}
+
+static void end_buffers(void) {
+    aegis_buffer_pool_release(&buffers);
+    CHECK_SIZE(store.close_count, 1);
+    test_source_check_done(&store);
+    CHECK_SIZE(used(leaf), 0);
+}
+
+/* A pool that cannot be registered is not made, and loses nothing. One of the parent ends. */
+static void use_pools_without_the_gate(void) {
+    aegis_error error;
+    memset(&error, 0, sizeof error);
+    end_buffers();
+    CHECK(make_buffers(&error) == AEGIS_E_FORKED);
+    CHECK(error.status == AEGIS_E_FORKED && error.requested_bytes != 0);
+    CHECK(buffers.shared == NULL);
+    CHECK_SIZE(store.close_count, 0);
+    CHECK(store.acquired_count != 0);
+    test_source_check_done(&store);
+    CHECK_SIZE(used(leaf), 0);
+    take_apart();
+}
+
+static void child_without_the_gate_ends_pools_and_registers_none(void) {
+    make();
+    aegis_budget_set_limit(root, AEGIS_BUDGET_UNLIMITED);
+    CHECK(make_buffers(NULL) == AEGIS_OK);
+    run_without_the_gate(use_pools_without_the_gate);
+    end_buffers();
+    take_apart();
+}
+
 static void reclaim_in_the_child(void) {
     CHECK(aegis_budget_charge(root, 20, NULL) == AEGIS_OK);
     CHECK_SIZE(log_count, 1);
@@ -266,6 +315,7 @@ int main(void) {
     RUN(guarantee_holds_in_the_child);
     RUN(child_without_the_gate_charges_and_uncharges);
     RUN(child_without_the_gate_destroys_a_reclaimer_that_is_removed);
+    RUN(child_without_the_gate_ends_pools_and_registers_none);
     RUN(reclaimers_work_in_the_child);
     RUN(child_does_not_wait_for_a_session_of_the_parent);
     RUN(reclaimer_may_fork);

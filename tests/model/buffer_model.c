@@ -4,8 +4,12 @@
  *  - No request is refused while a block is free.
  *  - No wake-up is lost.
  *  - The last reference releases its owner, once.
- *  - The pool is freed with the last handle or buffer, and not touched afterwards. */
+ *  - The pool is freed with the last handle or buffer, and not touched afterwards. So is a pool
+ * that is a reclaimer, while a thread reclaims.
+ *  - A reclaimable pool gives an idle slab back while another trim runs. */
 #include "buffer_model.h"
+
+#include "budget/state.h"
 
 static aegis_buffer views[MODEL_MAX_THREADS];
 static int late_count;
@@ -90,6 +94,74 @@ static void end_trim(void) {
     MODEL_CHECK(stats.classes[0].capacity == 1 && stats.classes[0].in_use == 0);
     MODEL_CHECK(stats.reserved_bytes == live_bytes);
     drain(2);
+}
+
+/* A pool of two blocks that is a reclaimer. The root of its budget is full. */
+static aegis_budget *root;
+
+static void begin_reclaim(void) {
+    root = aegis_budget_new("root", AEGIS_BUDGET_UNLIMITED, NULL);
+    charged = aegis_budget_new("pool", AEGIS_BUDGET_UNLIMITED, root);
+    begin_trim();
+    aegis_budget_figures figures;
+    aegis_budget_get_figures(root, &figures);
+    aegis_budget_set_limit(root, figures.used_bytes);
+    /* The pool keeps it. */
+    aegis_budget_destroy(charged);
+    charged = NULL;
+}
+
+/* Demands that nothing but what thread 1 may have charged was left, and that nothing is registered.
+ */
+static void end_budget(void) {
+    aegis_budget_figures figures;
+    if (success)
+        MODEL_CHECK(aegis_budget_uncharge(root, 1) == AEGIS_OK);
+    aegis_budget_get_figures(root, &figures);
+    MODEL_CHECK(figures.used_bytes == 0 && root->gate.reclaimers == NULL);
+    aegis_budget_destroy(root);
+}
+
+/* One thread reclaims, and another one trims, but gives nothing back. */
+static void thread_reclaim(int number) {
+    if (number == 0)
+        aegis_buffer_pool_trim(&pools[0], 2);
+    else
+        success = aegis_budget_charge(root, 1, NULL) == AEGIS_OK;
+}
+
+static void end_reclaim(void) {
+    MODEL_CHECK(success);
+    aegis_budget_set_limit(root, AEGIS_BUDGET_UNLIMITED);
+    drain(2);
+    end_budget();
+}
+
+/* One thread reclaims, while the others give up the last handles and the last block, which lies in
+ * the first slab. */
+static void begin_reclaimed_end(void) {
+    begin_reclaim();
+    writers[0] = get(0);
+    writers[1] = get(0);
+    bool first = id_of(writers[0].owner) == 0;
+    put(&writers[first ? 1 : 0]);
+    if (!first)
+        writers[0] = writers[1];
+    aegis_buffer_pool_release(&pools[1]);
+}
+
+static void thread_reclaimed_end(int number) {
+    if (number == 1)
+        success = aegis_budget_charge(root, 1, NULL) == AEGIS_OK;
+    else
+        aegis_buffer_pool_release(&pools[number]);
+    if (number == 2)
+        put(&writers[0]);
+}
+
+static void end_reclaimed_end(void) {
+    check_gone();
+    end_budget();
 }
 
 /* Hand-over: each thread releases a block that another thread has taken, and takes one again. */
@@ -253,6 +325,8 @@ int main(void) {
         {"growth", begin_growth, thread_growth, end_three, 3, 2},
         {"trim", begin_trim, thread_trim, end_trim, 3, 2},
         {"trim and wait", begin_trim_wait, thread_trim_wait, end_trim, 3, 2},
+        {"reclaim", begin_reclaim, thread_reclaim, end_reclaim, 2, 2},
+        {"reclaim at the end", begin_reclaimed_end, thread_reclaimed_end, end_reclaimed_end, 3, 2},
         {"hand-over", begin_hand_over, thread_hand_over, end_three, 3, 2},
         {"end", begin_end, thread_end, check_gone, 3, 2},
         {"full end", begin_full_end, thread_full_end, check_gone, 3, 2},

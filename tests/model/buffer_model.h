@@ -20,6 +20,8 @@ uint64_t model_now_ns;
 int model_short_waits;
 
 static aegis_buffer_pool pools[MODEL_MAX_THREADS];
+/* If this is not NULL, the pool is a reclaimer of this budget. */
+static aegis_budget *charged;
 /* These fields are plain, because a thread writes them only between two atomic operations of the
  * pool, where no other thread runs. */
 static int owners[MAX_BLOCKS];
@@ -112,6 +114,8 @@ static inline void make_of(const aegis_buffer_class *classes, size_t class_count
     options.class_count = class_count;
     options.align_bytes = BLOCK_BYTES;
     options.source = &source;
+    options.budget = charged;
+    options.flags = charged != NULL ? AEGIS_BUFFER_RECLAIMABLE : 0;
     used_bytes = live_bytes = 0;
     dry = false;
     close_count = 0;

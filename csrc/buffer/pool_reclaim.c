@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A buffer pool as a reclaimer of its budget: another consumer that the budget would refuse gets
+ * the bytes of slabs that are idle.
+ *
+ * Invariants:
+ * 1. Each registration is counted in `live` until the budget destroys it (forget). So the shared
+ *    state exists whenever a thread calls the reclaimer (give_back).
+ * 2. The reclaimer works on the pool only with a handle of its own. It gets one only as long as
+ *    there is another (retain_unless_ended). So it never works beside or after the end of the
+ *    classes (20 in pool_state.h), and is a call on a handle like any other (16 and 18 there).
+ * 3. The registration is no handle. The thread that gives up the last handle removes it
+ *    (aegis_buffer_pool_release). This may be the thread that runs the reclaimer.
+ * 4. No thread is in a stripe, in the gate of a lock-free pool, or has the mutex, while it calls
+ *    the source or the budget. So a growth of this pool that is refused may ask this pool itself.
+ * 5. Giving back waits only for threads that are in a stripe or in the gate of a lock-free pool,
+ *    and for another trim until it has put back what it holds. None of these calls a function of
+ *    the user or waits for a budget (4, ../pool/lock_free_trim.c). So threads whose pools ask each
+ *    other do not wait in a circle.
+ *
+ * So a pool ends as it would without a registration: with its last handle and its last buffer, and
+ * at the latest when a reclaimer returns that was running then. By 2 that reclaimer has found that
+ * the pool has ended, or it held the last handle itself. */
+#if !defined(_WIN32) && !defined(_GNU_SOURCE)
+#define _GNU_SOURCE /* condition.h */
+#endif
+
+#include "../base/harden.h"
+#include "../budget/reclaimer.h"
+#include "pool_state.h"
+
+#include <stddef.h>
+
+/* Makes a handle, unless the last one was given up. */
+static bool retain_unless_ended(aegis_buffer_pool_shared *shared, aegis_buffer_pool *own) {
+    size_t seen = aegis_i_load(&shared->handles, memory_order_relaxed);
+    own->shared = NULL;
+    do {
+        if (seen == 0 || seen >= AEGIS_I_MAX_REFERENCES)
+            return false;
+        /* Relaxed: the registration keeps the shared state. What other threads do with the pool is
+         * ordered by the words that they do it with, as for a handle that was copied. */
+    } while (!aegis_i_cas_weak(&shared->handles, &seen, seen + 1, memory_order_relaxed,
+                               memory_order_relaxed));
+    own->shared = shared;
+    return true;
+}
+
+/* The reclaimer. */
+static size_t give_back(void *context, size_t want_bytes) {
+    aegis_buffer_pool own;
+    if (!retain_unless_ended((aegis_buffer_pool_shared *)context, &own))
+        return 0;
+    size_t gone_bytes = aegis_i_buffer_pool_give_back(own.shared, want_bytes);
+    aegis_buffer_pool_release(&own);
+    return gone_bytes;
+}
+
+/* No thread will call the reclaimer any more. */
+static void forget(void *context) {
+    aegis_i_buffer_pool_drop((aegis_buffer_pool_shared *)context);
+}
+
+aegis_status aegis_i_buffer_pool_enlist(aegis_buffer_pool_shared *shared, aegis_budget *budget,
+                                        aegis_budget_reclaimer **reclaimer, aegis_error *error) {
+    *reclaimer = NULL;
+    if ((shared->flags & AEGIS_BUFFER_RECLAIMABLE) == 0 || budget == NULL)
+        return AEGIS_OK;
+    /* Relaxed: the caller has a handle. */
+    (void)aegis_i_add(&shared->live, 1, memory_order_relaxed);
+    aegis_status status =
+        aegis_budget_on_reclaim(budget, shared->reclaim_priority, AEGIS_RECLAIM_OWN_LAST, give_back,
+                                forget, shared, reclaimer);
+    if (status == AEGIS_OK)
+        return AEGIS_OK;
+    (void)aegis_i_sub(&shared->live, 1, memory_order_relaxed);
+    aegis_i_slabs_fail(&shared->classes[0].pool.shared->slabs, aegis_i_budget_reclaimer_bytes(),
+                       _Alignof(max_align_t), NULL, error);
+    return error->status = status;
+}
