@@ -71,6 +71,18 @@ fn exposition(budget: &MemoryBudget) -> String {
             _ = writeln!(text, "{name}{{budget=\"{label}\"}} {value}");
         }
     }
+    // Who held the memory at the peak. A rank keeps consumers of the same name apart.
+    let name = "aegis_memory_budget_peak_consumer_bytes";
+    let peak = budget.peak_report();
+    if !peak.consumers.is_empty() {
+        let help = "Bytes that the largest consumers held at the peak, within a sixteenth of it.";
+        _ = write!(text, "# HELP {name} {help}\n# TYPE {name} gauge\n");
+    }
+    for (i, consumer) in peak.consumers.iter().enumerate() {
+        let (of, who) = (&labels[0], escape(consumer.name.as_str()));
+        let (rank, bytes) = (i + 1, consumer.direct_bytes);
+        _ = writeln!(text, "{name}{{budget=\"{of}\",rank=\"{rank}\",consumer=\"{who}\"}} {bytes}");
+    }
     text
 }
 

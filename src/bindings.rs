@@ -165,6 +165,24 @@ pub struct aegis_budget_refusal {
     pub consumers: [aegis_budget_figures; 3usize],
     pub reason: u32,
 }
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct aegis_budget_consumer {
+    pub name: [::core::ffi::c_char; 48usize],
+    pub direct_bytes: usize,
+    pub depth: u32,
+    pub level: u32,
+}
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct aegis_budget_peak {
+    pub name: [::core::ffi::c_char; 48usize],
+    pub peak_bytes: usize,
+    pub used_bytes: usize,
+    pub direct_bytes: usize,
+    pub consumer_count: usize,
+    pub consumers: [aegis_budget_consumer; 3usize],
+}
 pub type aegis_budget_pressure_fn = ::core::option::Option<
     unsafe extern "C" fn(
         context: *mut ::core::ffi::c_void,
@@ -230,6 +248,19 @@ extern "C" {
 }
 extern "C" {
     pub fn aegis_budget_take_peak(budget: *mut aegis_budget) -> usize;
+}
+extern "C" {
+    pub fn aegis_budget_get_peak(
+        budget: *mut aegis_budget,
+        peak: *mut aegis_budget_peak,
+    );
+}
+extern "C" {
+    pub fn aegis_budget_explain_peak(
+        peak: *const aegis_budget_peak,
+        buffer: *mut ::core::ffi::c_char,
+        buffer_bytes: usize,
+    ) -> usize;
 }
 extern "C" {
     pub fn aegis_budget_get_refusal(

@@ -23,6 +23,7 @@
 //! ```
 
 mod moving;
+mod peak;
 mod reclaim;
 mod reservation;
 mod reserve_async;
@@ -33,6 +34,7 @@ mod wait;
 
 pub use crate::error::{BudgetName, BudgetRefusal, BudgetStats, RefusalReason};
 pub(crate) use moving::{move_methods, move_object};
+pub use peak::{BudgetConsumer, BudgetPeak};
 pub use reclaim::Reclaimer;
 pub use reservation::Reservation;
 pub use reserve_async::ReserveAsync;

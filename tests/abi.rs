@@ -90,6 +90,8 @@ rust_table! {
     aegis_budget_figures { name, used_bytes, peak_bytes, limit_bytes, depth, level, waiting_count, refused_count, wait_count, timeout_count, reclaim_count, reclaimed_bytes }
     aegis_budget_refusal { budget, requested_bytes, needed_bytes, direct_bytes, consumer_count, consumers, reason }
     aegis_budget_terms { guaranteed_bytes, share_bytes, waiting_count, weight, policy, closed }
+    aegis_budget_consumer { name, direct_bytes, depth, level }
+    aegis_budget_peak { name, peak_bytes, used_bytes, direct_bytes, consumer_count, consumers }
     aegis_source { acquire, release, close, context }
     aegis_region { base, size_bytes, used_bytes }
     aegis_arena_options { capacity_bytes, max_block_bytes, source, memory, memory_bytes, budget, name, flags, wait_ns }

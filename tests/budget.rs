@@ -166,20 +166,6 @@ fn display_draws_the_tree() {
 }
 
 #[test]
-fn taken_peak_starts_again_at_the_present_use() {
-    let root = MemoryBudget::new("root", 1000);
-    let child = root.child("child", 1000);
-    let held = child.reserve(300);
-    drop(child.reserve(400));
-    assert_eq!((root.take_peak(), root.peak(), child.peak()), (700, 300, 700));
-    child.try_reserve(701).expect_err("more than the root has left");
-    assert_eq!(root.peak(), 300);
-    drop((held, child.reserve(10)));
-    assert_eq!((root.take_peak(), root.take_peak(), root.peak()), (310, 0, 0));
-    assert_eq!((child.take_peak(), child.stats().peak_bytes), (700, 0));
-}
-
-#[test]
 fn refusals_are_counted_by_the_budget_that_refused_and_drawn() {
     let root = MemoryBudget::new("root", 100);
     let child = root.child("child", 50);
@@ -243,6 +229,10 @@ fn snapshot_and_arena_stats_serialize() {
     let child = root.child("child", 100);
     let _held = child.reserve(7);
     child.try_reserve(94).expect_err("more than the limit");
+    let json = serde_json::to_value(root.peak_report()).unwrap();
+    assert_eq!((&json["name"], &json["peak_bytes"]), (&"root".into(), &7.into()));
+    let consumer = serde_json::json!({"name": "child", "direct_bytes": 7, "depth": 1, "level": 1});
+    assert_eq!(json["consumers"], serde_json::json!([consumer]));
     let json = serde_json::to_value(root.snapshot()).unwrap();
     let expected = serde_json::json!([
         {"name": "root", "used_bytes": 7, "peak_bytes": 7, "limit_bytes": 1000,

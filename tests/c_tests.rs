@@ -69,6 +69,7 @@ c_tests! {
     budget_fork_test
     budget_guarantee_test
     budget_move_test
+    budget_peak_test
     budget_pressure_test
     budget_reason_test
     budget_reclaim_test

@@ -155,7 +155,14 @@ fn samples_of(text: &str) -> BTreeMap<(String, String), f64> {
         assert_eq!(name, family, "the sample is in another place");
         let (label, value) = rest.rsplit_once("\"} ").expect("a value");
         let value = value.parse().unwrap_or_else(|_| panic!("{line}"));
-        let earlier = samples.insert((name.to_string(), unescaped(label)), value);
+        // Further labels follow that of the budget. No value has a quotation mark that is bare.
+        let mut labels = label.split("\",");
+        let mut path = unescaped(labels.next().expect("a label"));
+        for further in labels {
+            path += " | ";
+            path += &unescaped(further.split_once("=\"").expect("a label").1);
+        }
+        let earlier = samples.insert((name.to_string(), path), value);
         assert_eq!(earlier, None, "{line} is there twice");
     }
     samples
@@ -194,6 +201,15 @@ fn assert_metrics(text: &str) {
     assert_eq!(value("used", "process/db/page cache"), f64::from(3 << 20));
     assert!(value("peak", "process/db/query") > 900_000.0);
     assert!(value("used", "process") >= f64::from(3 << 20) + 3000.0);
+    let held = |rank_and_name: &str| {
+        let label = format!("process | {rank_and_name}");
+        samples[&("aegis_memory_budget_peak_consumer_bytes".to_string(), label)]
+    };
+    assert_eq!(held("1 | page cache"), f64::from(3 << 20));
+    assert!(held("2 | query") > 700_000.0);
+    assert_eq!(held(r#"3 | report "C:\now""#), 2000.0);
+    let samples: BTreeMap<_, _> =
+        samples.iter().filter(|((name, _), _)| !name.contains("consumer")).collect();
     let paths: BTreeSet<_> = samples.keys().map(|(_, path)| path).collect();
     let names: BTreeSet<_> = samples.keys().map(|(name, _)| name).collect();
     assert_eq!((paths.len(), names.len() * paths.len()), (6, samples.len()), "{text}");

@@ -376,6 +376,13 @@ fn budgets_and_sources() -> Vec<Row> {
             probe.quiet(|| Text::of(format_args!("{refusal}{refusal:?}{name}{name:?}{error:?}")));
             probe.quiet(|| Text::of(format_args!("{root:?}{:?}", refusal.consumers)));
         }),
+        row!("budget/peak.rs fmt"; |probe| {
+            let (_full, root, _held) = full();
+            let peak = probe.quiet(|| root.peak_report());
+            let says = probe.quiet(|| Text::of(format_args!("{peak}")));
+            assert!(says.as_str().contains("budget 'root' peaked at"));
+            probe.quiet(|| Text::of(format_args!("{peak:?}")));
+        }),
         row!("budget/tree.rs fmt"; |probe| {
             // A picture says so when there is no memory for it.
             let (_full, root, _held) = full();

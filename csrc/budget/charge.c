@@ -36,6 +36,7 @@
 #include "../base/arithmetic.h"
 #include "counter.h"
 #include "gate.h"
+#include "peak_record.h"
 #include "pressure.h"
 #include "reclaim.h"
 #include "wait.h"
@@ -137,14 +138,17 @@ static inline bool charge_open(aegis_budget *budget, const aegis_budget *stop, s
         take_back(&up, i, stop, size_bytes);
         return false;
     }
-    /* Peaks are raised only now, because a refused charge must leave none. All are raised before a
-     * watcher is told. */
-    bool watched = false;
-    for (i = 0; i < up.count; i++) {
-        aegis_i_raise_peak(up.budgets[i], up.used_bytes[i] + size_bytes);
-        watched = watched || aegis_i_watchers_of(up.budgets[i]) != NULL;
-    }
-    for (i = 0; watched && i < up.count; i++)
+    /* Peaks are raised only now, because a refused charge must leave none. All are raised and
+     * recorded before a watcher is told. */
+    bool noted = false;
+    for (i = 0; i < up.count; i++)
+        if (aegis_i_raise_peak(up.budgets[i], up.used_bytes[i] + size_bytes) ||
+            aegis_i_watchers_of(up.budgets[i]) != NULL)
+            noted = true;
+    for (i = 0; noted && i < up.count; i++)
+        if (aegis_i_record_is_due(up.budgets[i], up.used_bytes[i] + size_bytes))
+            aegis_i_record_peak(up.budgets[i]);
+    for (i = 0; noted && i < up.count; i++)
         aegis_i_tell_rise(up.budgets[i], up.used_bytes[i], up.used_bytes[i] + size_bytes);
     return true;
 }
@@ -332,7 +336,8 @@ static bool charge_back_open(aegis_budget *budget, const aegis_budget *stop, siz
     if (i != 0)
         return false;
     for (; i < up.count; i++)
-        aegis_i_raise_peak(up.budgets[i], up.used_bytes[i] + size_bytes);
+        if (aegis_i_raise_peak(up.budgets[i], up.used_bytes[i] + size_bytes))
+            aegis_i_record_peak(up.budgets[i]);
     return true;
 }
 
@@ -346,7 +351,8 @@ static AEGIS_I_COLD void charge_back_lost(aegis_budget *budget, const aegis_budg
             sum_bytes = used_bytes + aegis_i_min(size_bytes, AEGIS_I_COUNTER_MAX - used_bytes);
         } while (!aegis_i_cas_weak(&budget->used_bytes, &used_bytes, sum_bytes,
                                    memory_order_acquire, memory_order_relaxed));
-        aegis_i_raise_peak(budget, sum_bytes);
+        if (aegis_i_raise_peak(budget, sum_bytes))
+            aegis_i_record_peak(budget);
     }
 }
 

@@ -33,13 +33,4 @@ static inline bool aegis_i_counter_subtract(aegis_budget *budget, size_t size_by
     return true;
 }
 
-/* Raises the peak to the use that an addition has made, if it is lower. */
-static inline void aegis_i_raise_peak(aegis_budget *budget, size_t used_bytes) {
-    size_t peak_bytes = aegis_i_load(&budget->peak_bytes, memory_order_relaxed);
-    while (peak_bytes < used_bytes &&
-           !aegis_i_cas_weak(&budget->peak_bytes, &peak_bytes, used_bytes, memory_order_relaxed,
-                             memory_order_relaxed))
-        continue;
-}
-
 #endif

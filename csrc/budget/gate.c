@@ -69,6 +69,7 @@
 #include "../base/arithmetic.h"
 #include "counter.h"
 #include "gated.h"
+#include "peak_record.h"
 
 const aegis_i_budget_waiter aegis_i_gate_back;
 
@@ -90,6 +91,7 @@ bool aegis_i_gate_enter(aegis_budget *budget) {
 void aegis_i_gate_leave(aegis_budget *budget) {
     aegis_i_gate *gate = &budget->root->gate;
     aegis_budget_request *due;
+    aegis_i_record_peaks(gate);
     while ((due = gate->first_due) != NULL) {
         aegis_wake_fn wake = due->wake;
         void *context = due->context;
@@ -371,8 +373,7 @@ aegis_budget *aegis_i_gate_charge(aegis_i_path *path, aegis_budget *budget,
     if (path->count != 0)
         settle_above((aegis_budget *)(uintptr_t)stop, path->budgets[path->count - 1], size_bytes, 0,
                      path->top_claim_bytes, 0);
-    for (size_t i = 0; i < path->count; i++)
-        aegis_i_raise_peak(path->budgets[i], sum_of(path->used_bytes[i], size_bytes));
+    aegis_i_raise_peaks(path, size_bytes);
     return NULL;
 }
 
@@ -482,16 +483,15 @@ aegis_budget *aegis_i_gate_refuses_claim(aegis_budget *budget, size_t more_bytes
         size_t cap_bytes = aegis_i_gate_cap(budget, &is_share);
         size_t kept_bytes = sum_of(total_of(budget), budget->promised_bytes);
         if (!has_room(cap_bytes, kept_bytes, more_bytes)) {
-            aegis_i_refusal refusal = {AEGIS_E_LIMIT_EXCEEDED,
-                                       is_share ? AEGIS_REFUSED_SHARE
-                                       : has_room(cap_bytes, load(&budget->held_bytes), more_bytes)
-                                           ? AEGIS_REFUSED_GUARANTEE
-                                           : AEGIS_REFUSED_LIMIT,
-                                       budget,
-                                       cap_bytes,
-                                       kept_bytes,
-                                       more_bytes};
-            *why = refusal;
+            bool in_use = !has_room(cap_bytes, load(&budget->held_bytes), more_bytes);
+            why->status = AEGIS_E_LIMIT_EXCEEDED;
+            why->reason = is_share ? AEGIS_REFUSED_SHARE
+                          : in_use ? AEGIS_REFUSED_LIMIT
+                                   : AEGIS_REFUSED_GUARANTEE;
+            why->budget = budget;
+            why->limit_bytes = cap_bytes;
+            why->in_use_bytes = kept_bytes;
+            why->needed_bytes = more_bytes;
             return budget;
         }
         more_bytes = claim_growth(budget, more_bytes);

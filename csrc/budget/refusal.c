@@ -8,54 +8,11 @@
 #define _GNU_SOURCE /* for condition.h */
 #endif
 
-#include "../base/arithmetic.h"
 #include "../base/text.h"
+#include "consumers.h"
 #include "refusal.h"
 #include "state.h"
 #include "../base/threads.h"
-
-/* Inserts a consumer into the list, which is sorted by use, if it is one of the largest. */
-static void note_consumer(aegis_budget_refusal *refusal, const aegis_budget_figures *consumer) {
-    size_t place = refusal->consumer_count;
-    while (place > 0 && refusal->consumers[place - 1].used_bytes < consumer->used_bytes)
-        place--;
-    if (place == AEGIS_BUDGET_CONSUMERS)
-        return;
-    if (refusal->consumer_count < AEGIS_BUDGET_CONSUMERS)
-        refusal->consumer_count++;
-    memmove(&refusal->consumers[place + 1], &refusal->consumers[place],
-            (refusal->consumer_count - 1 - place) * sizeof refusal->consumers[0]);
-    refusal->consumers[place] = *consumer;
-}
-
-/* Notes what is charged directly to a budget, and to each budget beneath it. AEGIS_BUDGET_MAX_DEPTH
- * bounds the recursion. */
-static void note_direct(aegis_budget *budget, uint32_t depth, aegis_budget_refusal *refusal) {
-    aegis_budget_figures figures;
-    size_t beneath_bytes = 0;
-    bool locked = aegis_i_mutex_lock(&budget->lock);
-    aegis_budget_get_figures(budget, &figures);
-    for (aegis_budget *child = locked ? budget->first_child : NULL; child != NULL;
-         child = child->next_sibling) {
-        size_t used_bytes = aegis_i_budget_used(child);
-        beneath_bytes += aegis_i_min(used_bytes, SIZE_MAX - beneath_bytes);
-        note_direct(child, depth + 1, refusal);
-    }
-    if (locked)
-        aegis_i_mutex_unlock(&budget->lock);
-    /* The counters are read one after the other, so the children may seem to have more than the
-     * budget. */
-    size_t direct_bytes =
-        figures.used_bytes > beneath_bytes ? figures.used_bytes - beneath_bytes : 0;
-    if (depth == 0) {
-        refusal->budget = figures;
-        refusal->direct_bytes = direct_bytes;
-    } else if (direct_bytes != 0) {
-        figures.used_bytes = direct_bytes;
-        figures.depth = depth;
-        note_consumer(refusal, &figures);
-    }
-}
 
 void aegis_i_count_refusal(const aegis_i_refusal *why) {
     aegis_budget *budget = (aegis_budget *)(uintptr_t)why->budget;
@@ -66,7 +23,18 @@ void aegis_budget_get_refusal(const aegis_error *error, aegis_budget_refusal *re
     memset(refusal, 0, sizeof *refusal);
     if (error->refused == NULL)
         return;
-    note_direct((aegis_budget *)(uintptr_t)error->refused, 0, refusal);
+    aegis_budget *budget = (aegis_budget *)(uintptr_t)error->refused;
+    aegis_i_consumers consumers = {0};
+    bool locked = aegis_i_mutex_lock(&budget->lock);
+    aegis_budget_get_figures(budget, &refusal->budget);
+    refusal->direct_bytes = refusal->budget.used_bytes;
+    if (locked) {
+        refusal->direct_bytes =
+            aegis_i_note_consumers(budget, refusal->budget.used_bytes, 0, &consumers);
+        aegis_i_mutex_unlock(&budget->lock);
+    }
+    refusal->consumer_count = consumers.count;
+    memcpy(refusal->consumers, consumers.largest, sizeof refusal->consumers);
     refusal->budget.limit_bytes = error->limit_bytes;
     refusal->budget.used_bytes = error->in_use_bytes;
     refusal->requested_bytes = error->requested_bytes;

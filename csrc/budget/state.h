@@ -3,9 +3,10 @@
  * Not installed. A file that includes this header defines _GNU_SOURCE first, except on Windows.
  *
  * Invariants of the tree:
- * 1. A budget's lock guards its list of children, with their links to each other. Locks are taken
- *    from parent to child (snapshot in report.c and note_direct in refusal.c), so threads cannot
- *    wait in a circle. The gate of the tree, if it is taken too, is taken before them.
+ * 1. A budget's lock guards its list of children, with their links to each other, and the record
+ *    of its peak. Locks are taken from parent to child (snapshot in report.c and
+ *    aegis_i_note_consumers in consumers.c), so threads cannot wait in a circle. The gate of the
+ *    tree, if it is taken too, is taken before them.
  * 2. A child holds a reference to its parent (aegis_budget_new, aegis_budget_destroy), and leaves
  *    the parent's list under the parent's lock before it is freed (unlink_from_parent).
  * 3. Whatever reads the list or its links takes the lock first.
@@ -30,6 +31,19 @@
 typedef struct aegis_i_watcher aegis_i_watcher;
 typedef struct aegis_i_budget_waiter aegis_i_budget_waiter;
 typedef struct aegis_i_session aegis_i_session;
+
+/* What was in use when a peak was recorded, and by whom: see peak_record.c. */
+typedef struct aegis_i_peak_record {
+    /* `used_bytes`, but no more than the peak that the record was made for. */
+    size_t reached_bytes;
+    size_t used_bytes;
+    size_t direct_bytes;
+    size_t consumer_count;
+    aegis_budget_consumer consumers[AEGIS_BUDGET_CONSUMERS];
+} aegis_i_peak_record;
+
+/* For `record_due_bytes`: no peak is recorded. */
+#define AEGIS_I_RECORD_NEVER SIZE_MAX
 
 /* The way of a charge, from the budget that is charged (number 0) up. For each budget: what the
  * charge adds to what its child claims of it (see gate.c), and what was in use before the charge.
@@ -133,6 +147,9 @@ typedef struct aegis_i_gate {
     aegis_budget_request *last_due;
     /* The budgets from which on queues have to be served before the gate is given up (queue.c). */
     aegis_budget *to_be_served;
+    /* The budgets whose peaks have to be recorded before the gate is given up
+     * (peak_record.c). */
+    aegis_budget *to_be_recorded;
     /* Whether a reclaimer was ever registered in the tree, or a thread has run pressure functions
      * for a refused charge. */
     _Atomic uint32_t has_callees;
@@ -159,6 +176,12 @@ struct aegis_budget {
     aegis_budget *previous_sibling;
     aegis_budget *next_sibling;
     uint32_t level;
+    /* The budget has had a child, so its peak is recorded. Guarded by the lock, as the record is.
+     */
+    bool recorded;
+    /* A peak is recorded when a charge raises it to this or more. */
+    _Atomic size_t record_due_bytes;
+    aegis_i_peak_record record;
     /* What the statistics count. Only a charge that finds no room changes these. */
     _Atomic size_t waiting_count;
     AEGIS_I_ATOMIC_U64 refused_count;
@@ -196,6 +219,9 @@ struct aegis_budget {
     /* In the gate's list of the budgets whose queues have to be served. */
     aegis_budget *next_served;
     bool to_be_served;
+    /* In the gate's list of the budgets whose peaks have to be recorded. */
+    bool to_be_recorded;
+    aegis_budget *next_recorded;
     bool closed;
 };
 

@@ -7,6 +7,7 @@
 #include "charge.h"
 #include "../base/arithmetic.h"
 #include "gate.h"
+#include "peak_record.h"
 #include "pressure.h"
 #include "reclaim.h"
 #include "state.h"
@@ -19,6 +20,7 @@
 static bool init(aegis_budget *budget, const char *name, size_t limit_bytes) {
     atomic_init(&budget->used_bytes, 0);
     atomic_init(&budget->peak_bytes, 0);
+    atomic_init(&budget->record_due_bytes, AEGIS_I_RECORD_NEVER);
     atomic_init(&budget->limit_bytes, limit_bytes);
     atomic_init(&budget->counter_limit_bytes, aegis_i_min(limit_bytes, AEGIS_I_COUNTER_MAX));
     atomic_init(&budget->watchers, NULL);
@@ -58,6 +60,8 @@ static void fini(aegis_budget *budget) {
 static bool link_to(aegis_budget *budget, aegis_budget *parent) {
     if (!aegis_i_mutex_lock(&parent->lock))
         return false;
+    if (!parent->recorded)
+        aegis_i_peak_first_child(parent);
     (void)aegis_budget_retain(parent);
     budget->parent = parent;
     budget->root = parent->root;

@@ -52,7 +52,7 @@ extern "C" {
 #define AEGIS_BUDGET_NAME_BYTES 48
 /** The most levels of a tree of budgets, its root included. */
 #define AEGIS_BUDGET_MAX_DEPTH 16
-/** The most consumers that a refusal names. */
+/** The most consumers that a refusal, or the record of a peak, names. */
 #define AEGIS_BUDGET_CONSUMERS 3
 
 typedef struct aegis_budget aegis_budget;
@@ -106,6 +106,34 @@ typedef struct aegis_budget_refusal {
     uint32_t reason;
 } aegis_budget_refusal;
 
+/** A consumer in a record of a peak. */
+typedef struct aegis_budget_consumer {
+    char name[AEGIS_BUDGET_NAME_BYTES];
+    /** What was charged to it directly, not through a child. */
+    size_t direct_bytes;
+    /** 1 for a child of the budget that the record is about, 2 for its children, and so on. */
+    uint32_t depth;
+    /** The distance of the consumer from the root, which has 0. */
+    uint32_t level;
+} aegis_budget_consumer;
+
+/** The peak of a budget, and what the largest consumers below it held then: see
+ *  aegis_budget_get_peak. */
+typedef struct aegis_budget_peak {
+    /** The name of the budget. */
+    char name[AEGIS_BUDGET_NAME_BYTES];
+    /** As in the statistics. */
+    size_t peak_bytes;
+    /** What was in use when the consumers were recorded. */
+    size_t used_bytes;
+    /** What was then charged to the budget directly, not through a child. */
+    size_t direct_bytes;
+    /** How many of `consumers` are set. */
+    size_t consumer_count;
+    /** The largest consumers below the budget, at any depth, the largest first. */
+    aegis_budget_consumer consumers[AEGIS_BUDGET_CONSUMERS];
+} aegis_budget_peak;
+
 /** Runs when use has risen to a threshold, or when the budget refuses a charge. For a refused
  *  charge `used_bytes` is what would have been in use, which is above `limit_bytes`. No lock is
  *  held: the function may charge, uncharge and allocate, even from the arena whose growth made
@@ -154,9 +182,10 @@ AEGIS_API void aegis_budget_destroy(aegis_budget *budget);
  *  @param error       overwritten on failure: it names the budget that refused. NULL if the
  *                     reason is not wanted.
  *  @return            AEGIS_OK, AEGIS_E_LIMIT_EXCEEDED, AEGIS_E_CLOSED.
- *  On failure:        every counter is as before.
+ *  On failure:        every counter is as before, except the count of refusals.
  *  Threads:           any thread.
- *  Cost:              one compare-and-swap for each ancestor, repeated when threads collide.
+ *  Cost:              one compare-and-swap for each ancestor, repeated when threads collide. A
+ *                     charge that raises a peak may record it: see aegis_budget_get_peak.
  */
 AEGIS_API aegis_status aegis_budget_charge(aegis_budget *budget, size_t size_bytes,
                                            aegis_error *error);
@@ -224,14 +253,47 @@ AEGIS_API void aegis_budget_get_figures(const aegis_budget *budget, aegis_budget
 AEGIS_API size_t aegis_budget_snapshot(aegis_budget *budget, aegis_budget_figures *figures,
                                        size_t capacity);
 
-/** Reads the peak of a budget and begins a new one, which starts at the present use. Peaks of its
- *  ancestors and descendants stay as they are.
+/** Reads the peak of a budget and begins a new one, which starts at the present use. In the same
+ *  step what its consumers held at the peak (aegis_budget_get_peak) is replaced by what they hold
+ *  now. Peaks of its ancestors and descendants stay as they are.
  *  @return   the largest use since the budget was made, or since the call before.
  *  Threads:  any thread. A charge that is under way counts in the peak that is returned, or in the
  *            new one. What is in use when the call returns is in the new one.
- *  Cost:     O(1), one lock.
+ *  Cost:     O(budgets below), under their locks and that of the tree, to record the present
+ *            consumers.
  */
 AEGIS_API size_t aegis_budget_take_peak(aegis_budget *budget);
+
+/** Reports the peak of a budget, and what the largest consumers below it held at that time.
+ *
+ *  Consumers are recorded by the thread whose charge raises the peak, but not at each rise: only
+ *  if the peak comes to at least 17/16 of the peak recorded before, and at least 1 byte above it.
+ *  The record is of the last of these rises, so the peak is less than 1/16, or 1 byte, above the
+ *  use of the record. No time is spent on a budget that has had no children: all of its peak was
+ *  charged to it directly.
+ *
+ *  If other threads charge or uncharge while a record is made, its numbers are of slightly
+ *  different moments, and bytes of a charge that is under way may count as charged directly.
+ *  `used_bytes` is what the record found. That may be lower than said above if others uncharged
+ *  between the rise and the record, and higher than the peak by charges that were under way.
+ *
+ *  @param peak  overwritten. If the children of the budget are lost in this process (see above),
+ *               it has the name and the peak only.
+ *  Threads:     any thread.
+ *  Cost:        O(1), one lock. A record costs the charge that makes it O(budgets below), under
+ *               their locks.
+ */
+AEGIS_API void aegis_budget_get_peak(aegis_budget *budget, aegis_budget_peak *peak);
+
+/** Writes a peak and its consumers as an English sentence.
+ *  @param buffer  where the text goes, ended with a zero byte unless buffer_bytes is 0. The text
+ *                 is cut if the buffer is too small.
+ *  @return        the bytes of the whole text, without the zero byte.
+ *  Threads:       any thread.
+ *  Cost:          O(text).
+ */
+AEGIS_API size_t aegis_budget_explain_peak(const aegis_budget_peak *peak, char *buffer,
+                                           size_t buffer_bytes);
 
 /** Says why a budget refused a charge.
  *  @param error    the record of a call that a budget refused: `error->refused` is not NULL.
@@ -277,7 +339,9 @@ AEGIS_API aegis_status aegis_budget_on_pressure(aegis_budget *budget, uint32_t p
                                                 void (*destroy)(void *context), void *context);
 
 /** Draws a budget and its descendants, one line for each: the name, the use as a bar and in
- *  numbers, the limit, the peak, and those counts of the statistics that are not 0.
+ *  numbers, the limit, the peak, and those counts of the statistics that are not 0. If more was
+ *  in use when the peak of `budget` was recorded than is now, a last line says what the largest
+ *  consumers held then (aegis_budget_get_peak).
  *  @param print    called once for each line, with no lock held.
  *  @param context  passed to `print`.
  *  @return         AEGIS_OK, AEGIS_E_INVALID (no function), AEGIS_E_OUT_OF_MEMORY.

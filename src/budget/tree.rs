@@ -10,6 +10,7 @@ use core::fmt::{self, Write};
 use core::mem::MaybeUninit;
 use core::ptr::{self, NonNull};
 
+use super::peak::BudgetPeak;
 use crate::error::{c_name, expect, write_lossy, AllocError, BudgetStats, What};
 use crate::{ffi, heap, unwind};
 
@@ -174,6 +175,27 @@ impl MemoryBudget {
         unsafe { ffi::aegis_budget_take_peak(self.as_raw()) }
     }
 
+    /// The peak, and what the largest consumers beneath the budget held at that time.
+    /// [`BudgetPeak`] says how exact this is. [`take_peak`](Self::take_peak) begins a new record of
+    /// what is held then.
+    ///
+    /// ```
+    /// # use aegis_memory::budget::MemoryBudget;
+    /// let server = MemoryBudget::new("server", 1 << 20);
+    /// let (sort, cache) = (server.child("sort", 1 << 20), server.child("cache", 1 << 20));
+    /// let held = (cache.reserve(2000), sort.reserve(6000));
+    /// drop(held);
+    /// assert_eq!(
+    ///     server.peak_report().to_string(),
+    ///     "budget 'server' peaked at 8000 bytes; \
+    ///      largest at 8000 bytes: 'sort' 6000 bytes, 'cache' 2000 bytes"
+    /// );
+    /// ```
+    pub fn peak_report(&self) -> BudgetPeak {
+        // SAFETY: the budget is alive.
+        unsafe { BudgetPeak::read(self.as_raw()) }
+    }
+
     /// The limit in bytes.
     pub fn limit(&self) -> usize {
         self.figures().limit_bytes
@@ -280,7 +302,9 @@ unsafe extern "C" fn forget<F>(context: *mut c_void) {
 
 impl fmt::Display for MemoryBudget {
     /// Draws the tree from this budget down. The line of a budget has its name, its use as a bar
-    /// and in bytes, its peak and its limit.
+    /// and in bytes, its peak and its limit. If more was in use when the peak of this budget
+    /// was recorded than now, a last line says what the largest consumers held then: see
+    /// [`peak_report`](MemoryBudget::peak_report).
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         /// The text so far, or `None` when there was no memory for it.
         struct Lines(Option<String>);

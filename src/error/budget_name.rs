@@ -11,7 +11,7 @@ use core::str;
 use crate::ffi;
 
 /// A name as C stores it, with the zero byte behind it.
-pub(super) type RawName = [c_char; ffi::AEGIS_BUDGET_NAME_BYTES as usize];
+pub(crate) type RawName = [c_char; ffi::AEGIS_BUDGET_NAME_BYTES as usize];
 
 /// The largest length of a name, in bytes.
 const MOST: usize = ffi::AEGIS_BUDGET_NAME_BYTES as usize - 1;
@@ -30,7 +30,7 @@ impl BudgetName {
 
     /// Reads a name that C holds. C may have made it of bytes that are not UTF-8, which are
     /// replaced.
-    pub(super) fn from_raw(raw: &RawName) -> Self {
+    pub(crate) fn from_raw(raw: &RawName) -> Self {
         struct Filled(BudgetName);
         impl Write for Filled {
             fn write_str(&mut self, text: &str) -> fmt::Result {

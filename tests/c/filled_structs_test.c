@@ -272,6 +272,31 @@ static void budget_consumer(void *out, bool fails) {
     budgets_end(&made);
 }
 
+/* The peak is higher than the use. */
+static budgets budgets_peak(void) {
+    budgets made = budgets_begin();
+    CHECK(aegis_budget_charge(made.child, 100, NULL) == AEGIS_OK);
+    CHECK(aegis_budget_uncharge(made.child, 100) == AEGIS_OK);
+    return made;
+}
+
+static void budget_peak(void *out, bool fails) {
+    budgets made = budgets_peak();
+    CHECK(!fails);
+    aegis_budget_get_peak(made.root, (aegis_budget_peak *)out);
+    budgets_end(&made);
+}
+
+static void budget_peak_consumer(void *out, bool fails) {
+    budgets made = budgets_peak();
+    aegis_budget_peak peak;
+    memset(&peak, *(unsigned char *)out, sizeof peak);
+    CHECK(!fails);
+    aegis_budget_get_peak(made.root, &peak);
+    memcpy(out, &peak.consumers[0], sizeof peak.consumers[0]);
+    budgets_end(&made);
+}
+
 /* What no request has done to these budgets. */
 #define NOT_COUNTED "waiting_count wait_count timeout_count reclaim_count reclaimed_bytes"
 
@@ -310,6 +335,9 @@ static const filled_row rows[] = {
     FILLS_ALL_BUT(aegis_budget_get_terms, terms, aegis_budget_terms, budget_terms, "waiting_count"),
     FILLS_ALL_BUT(aegis_budget_get_refusal, refusal.consumers, aegis_budget_figures,
                   budget_consumer, NOT_COUNTED),
+    FILLS_ALL_BUT(aegis_budget_get_peak, peak, aegis_budget_peak, budget_peak, ""),
+    FILLS_ALL_BUT(aegis_budget_get_peak, peak.consumers, aegis_budget_consumer,
+                  budget_peak_consumer, ""),
 };
 
 static void every_field_of_a_report_is_filled(void) {
@@ -318,7 +346,8 @@ static void every_field_of_a_report_is_filled(void) {
 
 /* The fields of structs in structs are checked as bytes, so these have no padding. */
 static void nested_structs_have_no_padding(void) {
-    static const char *const nested[] = {"aegis_budget_figures", "aegis_buffer_class_stats"};
+    static const char *const nested[] = {"aegis_budget_figures", "aegis_budget_consumer",
+                                         "aegis_buffer_class_stats"};
     size_t line_count;
     const aegis_i_abi_entry *lines = aegis_i_abi_table(&line_count);
     for (size_t n = 0; n < sizeof nested / sizeof nested[0]; n++) {

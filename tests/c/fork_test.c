@@ -110,6 +110,7 @@ static void *hammer(void *argument) {
         aegis_budget_destroy(child);
         aegis_budget_figures figures[4];
         (void)aegis_budget_snapshot(budget, figures, 4);
+        (void)aegis_budget_take_peak(budget);
         block = aegis_pool_cache_alloc(&cache);
         if (block != NULL)
             (void)aegis_pool_cache_free(&cache, block);
@@ -266,6 +267,13 @@ static void use_budget(void) {
     aegis_budget_get_refusal(&error, &refusal);
     CHECK(aegis_budget_explain(&refusal, text, sizeof text) != 0);
     CHECK(aegis_budget_print(budget, print_nowhere, NULL) == AEGIS_OK);
+    aegis_budget_peak peak;
+    CHECK(aegis_budget_take_peak(budget) >= 4096);
+    CHECK(aegis_budget_charge(kept_child, 4096, NULL) == AEGIS_OK);
+    aegis_budget_get_peak(budget, &peak);
+    CHECK(peak.peak_bytes >= 4096 && peak.consumer_count <= AEGIS_BUDGET_CONSUMERS);
+    CHECK(aegis_budget_explain_peak(&peak, text, sizeof text) != 0);
+    CHECK(aegis_budget_uncharge(kept_child, 4096) == AEGIS_OK);
     for (size_t i = 0; i < 3; i++) {
         aegis_budget *child = aegis_budget_new("of the child", 4096, budget);
         if (child != NULL)

@@ -7,7 +7,8 @@
  *  - Nothing is lost when a budget is counted under the gate and without it by turns.
  *  - A time-out, a closing and a grant exclude each other.
  *  - Two threads that are refused at once do not reclaim more than they need.
- *  - A reclaimer is destroyed once, and not while it runs. */
+ *  - A reclaimer is destroyed once, and not while it runs.
+ *  - Once no charge is under way, no record of a peak is overdue. */
 #include "budget/state.h"
 
 #include <string.h>
@@ -82,6 +83,16 @@ static void observe(void) {
         check_order();
 }
 
+/* Whether peaks are recorded. They are not where they would only add schedules. */
+static void record(bool recorded) {
+    aegis_budget *const all[] = {root, middle};
+    for (size_t i = 0; i < 2; i++) {
+        all[i]->recorded = recorded;
+        all[i]->record.reached_bytes = all[i]->record.used_bytes = 0;
+        all[i]->record_due_bytes = recorded ? plain(&all[i]->peak_bytes) + 1 : AEGIS_I_RECORD_NEVER;
+    }
+}
+
 static void make(size_t middle_limit, size_t held) {
     model_now_ns = 1;
     model_short_waits = 0;
@@ -92,6 +103,7 @@ static void make(size_t middle_limit, size_t held) {
     root = aegis_budget_new("root", LIMIT_BYTES, NULL);
     middle = aegis_budget_new("middle", middle_limit, root);
     leaf = aegis_budget_new("leaf", AEGIS_BUDGET_UNLIMITED, middle);
+    record(false);
     budget_of[NO_THREAD] = &root;
     held_bytes[NO_THREAD] = held;
     MODEL_CHECK(aegis_budget_charge(root, held, NULL) == AEGIS_OK);
@@ -135,6 +147,8 @@ static void end(void) {
         MODEL_CHECK(used(all[k]) == sums[k]);
         MODEL_CHECK(all[k]->promised_bytes == 0 && all[k]->first_waiter == NULL);
         MODEL_CHECK(plain(&all[k]->waiting_count) == 0 && all[k]->waiting_beneath_count == 0);
+        MODEL_CHECK(plain(&all[k]->peak_bytes) < plain(&all[k]->record_due_bytes));
+        MODEL_CHECK(!all[k]->to_be_recorded);
     }
     for (int i = 0; i <= NO_THREAD; i++)
         if (held_bytes[i] != 0)
@@ -185,6 +199,7 @@ static void thread_large(int number) {
 /* Charges and uncharges without the gate, while a request comes and goes. */
 static void begin_freeze(void) {
     make(AEGIS_BUDGET_UNLIMITED, 2);
+    record(true);
 }
 
 static void thread_freeze(int number) {
@@ -204,6 +219,7 @@ static void thread_freeze_held(int number) {
 
 static void begin_freeze_held(void) {
     make(AEGIS_BUDGET_UNLIMITED, 2);
+    record(true);
     model_short_waits = 1;
 }
 

@@ -8,6 +8,8 @@
  *  - Peak and pressure are right for the bytes that were in use over time.
  *  - A charge that overlaps the taking of a peak is in the peak that is taken or in the next one.
  *    What is held when the call returns is in the next one.
+ *  - Once no charge is under way, no record of a peak is overdue. In one period only a record of a
+ *    higher use replaces a record.
  *  - The last reference frees the budget, once. If the count of references has reached its end, no
  *    reference frees it. */
 #include "budget/state.h"
@@ -93,6 +95,13 @@ static void note_freed(void *context) {
     freed_count++;
 }
 
+/* Whether peaks of the root are recorded. They are not where they would only add schedules. */
+static void record(bool recorded) {
+    root->recorded = recorded;
+    root->record.reached_bytes = root->record.used_bytes = 0;
+    root->record_due_bytes = recorded ? 1 : AEGIS_I_RECORD_NEVER;
+}
+
 /* Makes a root and its leaves. The first leaf has a limit of its own. */
 static void make(size_t limit, size_t leaf_limit) {
     limit_bytes = limit;
@@ -104,6 +113,7 @@ static void make(size_t limit, size_t leaf_limit) {
     root = aegis_budget_new("root", limit, NULL);
     leaves[0] = aegis_budget_new("first", leaf_limit, root);
     leaves[1] = aegis_budget_new("second", AEGIS_BUDGET_UNLIMITED, root);
+    record(false);
     MODEL_CHECK(aegis_budget_on_pressure(root, THRESHOLD_PERCENT, tell, note_freed, NULL) ==
                 AEGIS_OK);
 }
@@ -477,6 +487,99 @@ static void end_same_move(void) {
     end();
 }
 
+/* Records of the peak, while two threads charge, and one of them releases. */
+static size_t recorded_bytes;
+
+static void begin_record(void) {
+    make(100, AEGIS_BUDGET_UNLIMITED);
+    record(true);
+    recorded_bytes = 0;
+}
+
+/* A thread replaces the record between two of its atomic operations, so each record is seen. */
+static void observe_record(void) {
+    observe();
+    MODEL_CHECK(root->record.reached_bytes >= recorded_bytes);
+    recorded_bytes = root->record.reached_bytes;
+}
+
+static void thread_record(int number) {
+    MODEL_CHECK(charge(1 + number, number == 0 ? 3 : 20));
+    if (number == 0)
+        MODEL_CHECK(charge(1, 5));
+    else
+        release(2, 20);
+}
+
+/* What is held to the end, so that each record finds at least the use that it is made for. */
+static void thread_record_held(int number) {
+    if (number == 2)
+        (void)aegis_budget_take_peak(root);
+    else
+        MODEL_CHECK(charge(1 + number, number == 0 ? 3 : 20));
+}
+
+static void end_record(void) {
+    aegis_budget_peak peak;
+    aegis_budget_get_peak(root, &peak);
+    MODEL_CHECK(peak.peak_bytes < root->record_due_bytes && peak.used_bytes <= most_used_bytes);
+    end();
+}
+
+static void end_record_held(void) {
+    aegis_budget_peak peak;
+    aegis_budget_get_peak(root, &peak);
+    size_t step_bytes = peak.used_bytes < 16 ? 1 : peak.used_bytes / 16;
+    MODEL_CHECK(peak.used_bytes <= peak.peak_bytes && peak.peak_bytes < root->record_due_bytes);
+    MODEL_CHECK(peak.peak_bytes < peak.used_bytes + step_bytes);
+    size_t sum_bytes = peak.direct_bytes;
+    for (size_t i = 0; i < peak.consumer_count; i++)
+        sum_bytes += peak.consumers[i].direct_bytes;
+    MODEL_CHECK(sum_bytes >= peak.used_bytes && sum_bytes <= used(root));
+    end();
+}
+
+/* One thread charges, releases and holds, while another one takes the peak. */
+static void thread_record_taken(int number) {
+    if (number == 1) {
+        (void)aegis_budget_take_peak(root);
+        return;
+    }
+    MODEL_CHECK(charge(1, 40));
+    release(1, 40);
+    MODEL_CHECK(charge(1, 20));
+    release(1, 20);
+}
+
+/* The peak may be that of the period before. */
+static void end_record_taken(void) {
+    MODEL_CHECK(root->peak_bytes < root->record_due_bytes);
+    take_apart();
+}
+
+/* The first child is made while another thread charges. */
+static aegis_budget *first_child;
+
+static void begin_first_child(void) {
+    make(100, AEGIS_BUDGET_UNLIMITED);
+}
+
+static void thread_first_child(int number) {
+    if (number == 1) {
+        first_child = aegis_budget_new("child", 10, root);
+        return;
+    }
+    MODEL_CHECK(charge(0, 5));
+    MODEL_CHECK(charge(0, 20));
+}
+
+static void end_first_child(void) {
+    MODEL_CHECK(root->recorded && root->peak_bytes < root->record_due_bytes);
+    MODEL_CHECK(root->record.used_bytes == 25 && root->record.direct_bytes == 25);
+    aegis_budget_destroy(first_child);
+    take_apart();
+}
+
 /* References: each thread has one, takes another and gives both up. One thread also makes a child
  * and destroys it. */
 static void begin_references(void) {
@@ -546,6 +649,13 @@ int main(void) {
         {"moves to a full leaf", begin_full_move, thread_full_move, end, 3, 3, observe},
         {"two moves of the same", begin_same_move, thread_same_move, end_same_move, 2, 4,
          observe_root_only},
+        {"a record", begin_record, thread_record, end_record, 2, 3, observe_record},
+        {"a record, held", begin_record, thread_record_held, end_record_held, 2, 3, observe},
+        {"a record, held, and a taken peak", begin_record, thread_record_held, end_record_held, 3,
+         2, observe},
+        {"a record and a taken peak", begin_record, thread_record_taken, end_record_taken, 2, 3,
+         observe},
+        {"a first child", begin_first_child, thread_first_child, end_first_child, 2, 4, NULL},
         {"references", begin_references, thread_references, end_references, 3, 3, NULL},
         {"an ended count", begin_ended, thread_ended, end_ended, 3, 3, NULL},
     };
