@@ -141,6 +141,9 @@ fn what_can_never_fit_is_refused_at_once_and_when_the_limit_falls() {
     assert!(matches!(poll_once(&mut large, &waker), Poll::Ready(Err(_))));
     root.set_limit(100);
     assert!(matches!(poll_once(&mut small, &waker), Poll::Ready(Ok(_))));
+    // The one that waited and got its bytes was not refused.
+    let stats = root.stats();
+    assert_eq!((stats.refused_count, stats.wait_count), (2, 2));
 }
 
 /// Many tasks on one thread, each polled only when it was woken, share the bytes of a budget.

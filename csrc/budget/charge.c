@@ -25,7 +25,9 @@
  * 2. If a budget refuses it, the reclaimers beneath that budget are asked (reclaim.c), and it is
  *    tried again.
  * 3. If it is still refused, the pressure functions of that budget run, and it is tried again.
- * 4. If it is still refused, it waits if the caller wants that (wait.c).
+ * 4. If it is still refused, it waits if the caller wants that (wait.c, poll.c).
+ * 5. If it ends refused, the budget that refused counts a refusal. A request that waits counts only
+ *    then.
  * An optional charge is refused after step 1.
  */
 #if !defined(_WIN32) && !defined(_GNU_SOURCE)
@@ -202,10 +204,9 @@ static aegis_status attempt(aegis_budget *budget, const aegis_budget *stop, size
     return AEGIS_OK;
 }
 
-/* Makes a charge that the counters have not accepted, or refuses it. */
-static AEGIS_I_COLD aegis_status charge_slow(aegis_budget *budget, const aegis_budget *stop,
-                                             size_t size_bytes, uint64_t wait_ns,
-                                             aegis_i_refusal *why) {
+/* Makes a charge that the counters have not accepted, as far as that goes without waiting. */
+static aegis_status press(aegis_budget *budget, const aegis_budget *stop, size_t size_bytes,
+                          uint64_t wait_ns, aegis_i_refusal *why) {
     aegis_i_session session = {0};
     session.requester = budget;
     bool told = false;
@@ -218,6 +219,14 @@ static AEGIS_I_COLD aegis_status charge_slow(aegis_budget *budget, const aegis_b
             break;
         told = true;
     }
+    return status;
+}
+
+/* Makes a charge that the counters have not accepted, or refuses it. */
+static AEGIS_I_COLD aegis_status charge_slow(aegis_budget *budget, const aegis_budget *stop,
+                                             size_t size_bytes, uint64_t wait_ns,
+                                             aegis_i_refusal *why) {
+    aegis_status status = press(budget, stop, size_bytes, wait_ns, why);
     if (status == AEGIS_E_LIMIT_EXCEEDED && wait_ns != 0 && wait_ns != AEGIS_I_OPTIONAL &&
         why->reason != AEGIS_REFUSED_NESTED) {
         aegis_i_path path;
@@ -244,6 +253,12 @@ aegis_status aegis_i_budget_charge_below(aegis_budget *budget, const aegis_budge
 
 aegis_status aegis_i_budget_charge(aegis_budget *budget, size_t size_bytes, aegis_i_refusal *why) {
     return aegis_i_budget_charge_below(budget, NULL, size_bytes, 0, why);
+}
+
+aegis_status aegis_i_budget_charge_uncounted(aegis_budget *budget, size_t size_bytes,
+                                             aegis_i_refusal *why) {
+    return charge_open(budget, NULL, size_bytes) ? AEGIS_OK
+                                                 : press(budget, NULL, size_bytes, 0, why);
 }
 
 /* Charges a budget for its user after the counters have not accepted it, and says in `error` why

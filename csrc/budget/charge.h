@@ -17,6 +17,10 @@ AEGIS_I_HIDDEN bool aegis_i_budget_is_lost(aegis_budget *budget);
  * it is. */
 AEGIS_I_HIDDEN aegis_status aegis_i_budget_charge(aegis_budget *budget, size_t size_bytes,
                                                   aegis_i_refusal *why);
+/* The same, for a request that may wait: the caller counts it if it ends refused
+ * (aegis_i_count_refusal). */
+AEGIS_I_HIDDEN aegis_status aegis_i_budget_charge_uncounted(aegis_budget *budget, size_t size_bytes,
+                                                            aegis_i_refusal *why);
 /* In place of a time to wait: the caller asks for less if it is refused. So nothing is reclaimed
  * for the charge, and no function is told. */
 #define AEGIS_I_OPTIONAL (UINT64_MAX - 1)

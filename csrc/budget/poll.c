@@ -64,8 +64,10 @@ static void free_request(aegis_budget_request *request) {
     aegis_budget_destroy(budget);
 }
 
-/* Fills in `error`, and returns the status. */
+/* Counts a request that has ended refused, fills in `error`, and returns the status. */
 static aegis_status fail(const aegis_i_refusal *why, size_t size_bytes, aegis_error *error) {
+    if (why->status == AEGIS_E_LIMIT_EXCEEDED)
+        aegis_i_count_refusal(why);
     aegis_i_explain_charge(why, size_bytes, error);
     return why->status;
 }
@@ -83,7 +85,7 @@ static aegis_status lose(aegis_budget_request **request, size_t size_bytes, aegi
 /* Makes a request after a plain charge was refused. */
 static aegis_status begin(aegis_budget *budget, size_t size_bytes, aegis_budget_request **request,
                           aegis_i_refusal *why) {
-    aegis_status status = aegis_i_budget_charge(budget, size_bytes, why);
+    aegis_status status = aegis_i_budget_charge_uncounted(budget, size_bytes, why);
     if (status != AEGIS_E_LIMIT_EXCEEDED || why->reason == AEGIS_REFUSED_NESTED ||
         !aegis_i_gate_may_ever_fit(budget, size_bytes))
         return status;

@@ -73,8 +73,9 @@ typedef struct aegis_budget_figures {
     /** Requests that wait now until this budget has room. */
     size_t waiting_count;
     /** Charges that this budget refused since it was made. A charge that an ancestor refused
-     *  counts there. If an object is refused a larger block than it needs, and then asks for a
-     *  smaller one, only the last charge counts. */
+     *  counts there. A request that waits, in a thread or polled, counts only if it ends refused.
+     *  If an object is refused a larger block than it needs, and then asks for a smaller one,
+     *  only the last charge counts. */
     uint64_t refused_count;
     /** Requests that have waited because this budget had no room. */
     uint64_t wait_count;

@@ -155,7 +155,7 @@ AEGIS_API void aegis_budget_reclaimer_notify(aegis_budget_reclaimer *reclaimer);
  *  @param timeout_ns  the longest wait. 0 does not wait; AEGIS_WAIT_FOREVER has no end.
  *  @param error       as for aegis_budget_charge. It says how things are when the time is up.
  *  @return            AEGIS_OK, AEGIS_E_LIMIT_EXCEEDED, AEGIS_E_CLOSED, AEGIS_E_FORKED.
- *  On failure:        every counter is as before.
+ *  On failure:        every counter is as before, except the count of refusals.
  *  Threads:           any thread. A thread may be cancelled while it waits.
  *  Cost:              as aegis_budget_charge, and the wait.
  */
@@ -179,7 +179,7 @@ typedef struct aegis_budget_request aegis_budget_request;
  *                     the request waits. Errors: AEGIS_E_OUT_OF_MEMORY, when the C heap has no
  *                     memory for the request; otherwise as for aegis_budget_charge_timeout. A
  *                     new request asks reclaimers and runs pressure functions before it waits.
- *  On failure:        every counter is as before.
+ *  On failure:        every counter is as before, except the count of refusals.
  *  Ownership:         the request is the caller's until a poll makes it NULL or it is cancelled.
  *                     It keeps the budget alive. A context may be released when its waker has
  *                     run. It may be released before only if aegis_budget_request_disarm or

@@ -27,8 +27,9 @@ pub struct BudgetStats {
     /// Requests that wait now until this budget has room.
     pub waiting_count: usize,
     /// Charges that this budget refused since it was made. A charge that an ancestor refused counts
-    /// there. If an object is refused a larger block than it needs, and then asks for a smaller one,
-    /// only the last charge counts.
+    /// there. A request that waits, in a thread or as a future, counts only if it ends refused. If
+    /// an object is refused a larger block than it needs, and then asks for a smaller one, only the
+    /// last charge counts.
     pub refused_count: u64,
     /// Requests that have waited because this budget had no room.
     pub wait_count: u64,

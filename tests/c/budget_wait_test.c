@@ -278,6 +278,63 @@ static void room_that_a_promise_leaves_is_given_to_the_next(void) {
     take_apart();
 }
 
+/* Checks what the root has counted. A thread and a poll count alike. */
+static void check_counts(uint64_t refused_count, uint64_t wait_count, uint64_t timeout_count) {
+    aegis_budget_figures figures = figures_of(levels[0]);
+    CHECK(figures.refused_count == refused_count && figures.wait_count == wait_count &&
+          figures.timeout_count == timeout_count);
+}
+
+static void thread_that_waits_counts_as_refused_only_if_it_ends_so(void) {
+    waiting request;
+    make_levels(100, 200, 200);
+    CHECK(aegis_budget_charge(levels[0], 80, NULL) == AEGIS_OK);
+    waiting_start(&request, levels[2], 50, LONG_NS, levels[0]);
+    check_counts(0, 1, 0);
+    CHECK(aegis_budget_uncharge(levels[0], 30) == AEGIS_OK);
+    CHECK(waiting_join(&request) == AEGIS_OK);
+    check_counts(0, 1, 0);
+    waiting_start(&request, levels[2], 50, LONG_NS, levels[0]);
+    aegis_budget_set_limit(levels[0], 40);
+    CHECK(waiting_join(&request) == AEGIS_E_LIMIT_EXCEEDED);
+    check_counts(1, 2, 0);
+    CHECK(aegis_budget_charge_timeout(levels[2], 41, LONG_NS, NULL) == AEGIS_E_LIMIT_EXCEEDED);
+    check_counts(2, 2, 0);
+    CHECK(aegis_budget_charge_timeout(levels[2], 40, 1, NULL) == AEGIS_E_LIMIT_EXCEEDED);
+    check_counts(3, 3, 1);
+    take_apart();
+}
+
+static aegis_status poll_once(aegis_budget_request **request, size_t size_bytes) {
+    aegis_error error;
+    aegis_status status =
+        aegis_budget_poll_charge(levels[2], size_bytes, request, NULL, NULL, &error);
+    CHECK((status == AEGIS_PENDING) == (*request != NULL));
+    return status;
+}
+
+static void poll_that_waits_counts_as_refused_only_if_it_ends_so(void) {
+    aegis_budget_request *request = NULL;
+    make_levels(100, 200, 200);
+    CHECK(aegis_budget_charge(levels[0], 80, NULL) == AEGIS_OK);
+    CHECK(poll_once(&request, 50) == AEGIS_PENDING && poll_once(&request, 50) == AEGIS_PENDING);
+    check_counts(0, 1, 0);
+    CHECK(aegis_budget_uncharge(levels[0], 30) == AEGIS_OK);
+    CHECK(poll_once(&request, 50) == AEGIS_OK);
+    check_counts(0, 1, 0);
+    CHECK(poll_once(&request, 50) == AEGIS_PENDING);
+    aegis_budget_set_limit(levels[0], 40);
+    CHECK(poll_once(&request, 50) == AEGIS_E_LIMIT_EXCEEDED);
+    check_counts(1, 2, 0);
+    CHECK(poll_once(&request, 41) == AEGIS_E_LIMIT_EXCEEDED);
+    check_counts(2, 2, 0);
+    /* One that is cancelled has not ended refused. */
+    CHECK(poll_once(&request, 40) == AEGIS_PENDING);
+    (void)aegis_budget_request_cancel(request);
+    check_counts(2, 3, 0);
+    take_apart();
+}
+
 /* AddressSanitizer does not notice that the stack of a cancelled wait goes. */
 #if !defined(TEST_ASAN) && !defined(_WIN32)
 
@@ -333,6 +390,8 @@ int main(void) {
     RUN(bytes_of_a_budget_that_is_freed_go_to_the_request_that_waits);
     RUN(closed_budget_ends_all_waiting_beneath_it);
     RUN(room_that_a_promise_leaves_is_given_to_the_next);
+    RUN(thread_that_waits_counts_as_refused_only_if_it_ends_so);
+    RUN(poll_that_waits_counts_as_refused_only_if_it_ends_so);
 #if !defined(TEST_ASAN) && !defined(_WIN32)
     RUN(cancelled_thread_leaves_the_queue_and_gives_its_promises_back);
     RUN(cancellation_beside_a_grant_loses_nothing);
