@@ -8,6 +8,7 @@ use aegis_memory::budget::MemoryBudget;
 use aegis_memory::buffer::{Buffer, BufferPool};
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::thread;
+use std::time::Duration;
 use support::TestSource;
 #[cfg(feature = "std")]
 use support::{panic_of, Act};
@@ -80,6 +81,25 @@ fn two_pools_of_one_budget_ask_each_other() {
     assert_eq!(root.used(), at_first, "a limit that is lowered asks too");
     drop(pools);
     assert_eq!(root.used(), 0);
+}
+
+#[test]
+fn a_request_that_waits_gets_slabs_that_become_idle() {
+    let root = MemoryBudget::new("root", usize::MAX);
+    let pool = pool_in(&root.child("pages", usize::MAX));
+    let mut buffers = take(&pool, 80);
+    root.set_limit(root.used());
+    thread::scope(|threads| {
+        let query = threads.spawn(|| root.reserve_timeout(1, Duration::from_secs(60)).is_ok());
+        while root.stats().waiting_count == 0 {
+            thread::yield_now();
+        }
+        while buffers.len() > 4 {
+            buffers.pop();
+        }
+        assert!(query.join().unwrap());
+    });
+    buffers.iter().enumerate().for_each(|(number, buffer)| assert_whole(buffer, number));
 }
 
 #[test]

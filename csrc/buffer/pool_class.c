@@ -234,7 +234,10 @@ static uint32_t take_near(aegis_i_buffer_class *home) {
     if (stripe == NULL)
         return take_one_home(home);
     if (aegis_i_load(&stripe->count, memory_order_relaxed) == 0) {
-        size_t got_count = take_home(home, stripe->items, home->move_count);
+        /* While a waiter looks for free blocks, none is cached ahead of its use. Relaxed: entering
+         * the stripe orders it. */
+        bool calm = aegis_i_load(&home->shared->waiters, memory_order_relaxed) == 0;
+        size_t got_count = take_home(home, stripe->items, calm ? home->move_count : 1);
         aegis_i_store(&stripe->count, (uint32_t)got_count, memory_order_relaxed);
     }
     uint32_t index = aegis_i_stripe_pop(stripe);

@@ -15,6 +15,7 @@ bool aegis_i_buffer_pool_adopt(aegis_buffer_pool_shared *shared) {
     /* What the mutex guards may be half changed, and is forgotten (invariant 15). Relaxed: the
      * release in aegis_i_process_settle follows. */
     aegis_i_store(&shared->waiters, 0, memory_order_relaxed);
+    aegis_i_store(&shared->wanted, 0, memory_order_relaxed);
     for (size_t i = 0; i < shared->class_count; i++)
         shared->classes[i].first_request = shared->classes[i].last_request = NULL;
     shared->generation++;
@@ -101,9 +102,16 @@ static bool wake_one(aegis_i_buffer_class *home) {
 void aegis_i_buffer_pool_wake(aegis_i_buffer_class *home, size_t count) {
     aegis_buffer_pool_shared *shared = home->shared;
     /* Acquire and release pair with the addition in aegis_i_buffer_pool_begin_wait (invariant 23).
-     * A waker may fork, so each turn looks which process this is. */
-    for (size_t i = 0; i < count; i++)
+     * A waker may fork, so each turn looks which process this is, and again when the budget has
+     * called wakers. */
+    for (size_t i = 0; i < count; i++) {
         if (aegis_i_add(&shared->waiters, 0, memory_order_acq_rel) == 0 ||
-            !aegis_i_buffer_pool_adopt(shared) || !wake_one(home))
+            !aegis_i_buffer_pool_adopt(shared))
             return;
+        /* Relaxed: it was acquired with `waiters`. */
+        if (aegis_i_load(&shared->wanted, memory_order_relaxed) != 0)
+            shared->tell_budget(shared);
+        if (!aegis_i_buffer_pool_adopt(shared) || !wake_one(home))
+            return;
+    }
 }

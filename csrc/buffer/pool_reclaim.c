@@ -16,16 +16,32 @@
  *    and for another trim until it has put back what it holds. None of these calls a function of
  *    the user or waits for a budget (4, ../pool/lock_free_trim.c). So threads whose pools ask each
  *    other do not wait in a circle.
+ * 6. A request that waits at the budget asks the reclaimer when it is the first in its queue, and
+ *    again after aegis_budget_reclaimer_notify. If the reclaimer cannot give it enough, it adds 1
+ *    to `wanted` and to `waiters`. Then it looks again, also into all stripes (give_back).
+ * 7. While `waiters` is not 0, no released block is cached (22 in pool_state.h), and no stripe is
+ *    filled with blocks that are not taken at once (take_near in pool_class.c).
+ * 8. A thread that brings such a block home then executes a read-modify-write of `waiters` (23
+ *    there). If it sees that it is not 0, it reads `wanted`, and if that is not 0 either, it takes
+ *    back what was added to both and notifies (aegis_i_buffer_pool_wake, tell_budget).
  *
  * So a pool ends as it would without a registration: with its last handle and its last buffer, and
  * at the latest when a reclaimer returns that was running then. By 2 that reclaimer has found that
- * the pool has ended, or it held the last handle itself. */
+ * the pool has ended, or it held the last handle itself.
+ *
+ * And no request waits at the budget while the slabs that the pool could give back would be enough.
+ * Proof: Take the release after which a slab is idle. If its block was cached, or was at home
+ * before the addition to `waiters` in 6, the look that follows finds it, as a search does (24 in
+ * pool_state.h), and by 7 finds no other block of the slab in a stripe. Otherwise the thread that
+ * has released it sees the addition (8). It notifies, unless another thread has taken back what was
+ * added and notifies. Then the request asks again, and adds again before it looks. Blocks in
+ * stripes that are marked AEGIS_I_STRIPE_LEFT are not found, as in a search. */
 #if !defined(_WIN32) && !defined(_GNU_SOURCE)
 #define _GNU_SOURCE /* condition.h */
 #endif
 
-#include "../base/harden.h"
 #include "../budget/reclaimer.h"
+#include "../budget/state.h"
 #include "pool_state.h"
 
 #include <stddef.h>
@@ -45,14 +61,45 @@ static bool retain_unless_ended(aegis_buffer_pool_shared *shared, aegis_buffer_p
     return true;
 }
 
+/* Whether a request waits at a budget or above it. Relaxed: a request that asks the reclaimer is
+ * counted by its own thread. */
+static bool is_waited_for(const aegis_budget *budget) {
+    for (; budget != NULL; budget = budget->parent)
+        if (aegis_i_load(&budget->waiting_count, memory_order_relaxed) != 0)
+            return true;
+    return false;
+}
+
 /* The reclaimer. */
 static size_t give_back(void *context, size_t want_bytes) {
     aegis_buffer_pool own;
     if (!retain_unless_ended((aegis_buffer_pool_shared *)context, &own))
         return 0;
-    size_t gone_bytes = aegis_i_buffer_pool_give_back(own.shared, want_bytes);
+    size_t gone_bytes = aegis_i_buffer_pool_give_back(own.shared, want_bytes, false);
+    if (gone_bytes < want_bytes && is_waited_for(own.shared->budget) &&
+        aegis_i_buffer_pool_adopt(own.shared)) {
+        /* The first addition is released by the second, which pairs with the one in
+         * aegis_i_buffer_pool_wake. A thread that takes both back in between leaves `waiters` below
+         * 0 until the second: then it is not 0 either. */
+        (void)aegis_i_add(&own.shared->wanted, 1, memory_order_relaxed);
+        (void)aegis_i_add(&own.shared->waiters, 1, memory_order_acq_rel);
+        gone_bytes += aegis_i_buffer_pool_give_back(own.shared, want_bytes - gone_bytes, true);
+    }
     aegis_buffer_pool_release(&own);
     return gone_bytes;
+}
+
+/* Tells the budget that a block has come home, if the reclaimer has asked for that. The caller has
+ * acquired with `waiters`, and may call aegis_i_buffer_pool_wake. Runs functions of the user. */
+static void tell_budget(aegis_buffer_pool_shared *shared) {
+    aegis_buffer_pool own;
+    (void)aegis_i_sub(&shared->waiters, aegis_i_exchange(&shared->wanted, 0, memory_order_relaxed),
+                      memory_order_relaxed);
+    /* With a handle the registration stays. Without one, all idle slabs go anyway. */
+    if (!retain_unless_ended(shared, &own))
+        return;
+    aegis_budget_reclaimer_notify(shared->reclaimer);
+    aegis_buffer_pool_release(&own);
 }
 
 /* No thread will call the reclaimer any more. */
@@ -65,6 +112,7 @@ aegis_status aegis_i_buffer_pool_enlist(aegis_buffer_pool_shared *shared, aegis_
     *reclaimer = NULL;
     if ((shared->flags & AEGIS_BUFFER_RECLAIMABLE) == 0 || budget == NULL)
         return AEGIS_OK;
+    shared->tell_budget = tell_budget;
     /* Relaxed: the caller has a handle. */
     (void)aegis_i_add(&shared->live, 1, memory_order_relaxed);
     aegis_status status =

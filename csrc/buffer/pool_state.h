@@ -274,8 +274,8 @@ struct aegis_buffer_pool_request {
 };
 
 struct aegis_buffer_pool_shared {
-    /* How many threads wait and how many requests are in the queues. Every release reads this, and
-     * few calls write it. */
+    /* How many threads wait, how many requests are in the queues, and `wanted`. Every release reads
+     * this, and few calls write it. */
     _Alignas(AEGIS_I_META_ALIGN) _Atomic uint32_t waiters;
     uint32_t when_empty;
     uint64_t timeout_ns;
@@ -287,6 +287,10 @@ struct aegis_buffer_pool_shared {
     /* AEGIS_BUFFER_RECLAIMABLE or 0. */
     uint32_t flags;
     int32_t reclaim_priority;
+    /* How often the reclaimer has asked to be told of a block that comes home, and what tells the
+     * budget then: see pool_reclaim.c. The function is of the same copy as give_back of a class. */
+    _Atomic uint32_t wanted;
+    void (*tell_budget)(aegis_buffer_pool_shared *shared);
     /* The registration with `budget`, or NULL. A call that moves the pool to another budget first
      * enlists it there, and removes this one when it has moved. Otherwise only the thread that
      * gives up the last handle uses it. */
@@ -346,9 +350,10 @@ AEGIS_I_HIDDEN void aegis_i_buffer_class_bring_home(aegis_i_buffer_class *home);
  * makes `want_bytes` or more, or no more slab can go. The first slab of each class stays. Returns
  * how many bytes went back. The budget is credited before it returns. It may be called on any
  * thread that is not inside a stripe, also while the source or the budget is being asked for a
- * slab. The caller holds a handle. A class that has no idle slab is left alone. */
+ * slab. The caller holds a handle. A class that has no idle slab is left alone, unless `thorough`.
+ */
 AEGIS_I_HIDDEN size_t aegis_i_buffer_pool_give_back(aegis_buffer_pool_shared *shared,
-                                                    size_t want_bytes);
+                                                    size_t want_bytes, bool thorough);
 /* Gives all slabs without a block out back, when the last handle was given up and the classes are
  * closed. The caller still has the handles' 1 of `live`. */
 AEGIS_I_HIDDEN void aegis_i_buffer_pool_give_rest_back(aegis_buffer_pool_shared *shared);

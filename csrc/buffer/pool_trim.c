@@ -55,10 +55,11 @@ static bool has_idle_slab(const aegis_i_buffer_class *home) {
     return false;
 }
 
-size_t aegis_i_buffer_pool_give_back(aegis_buffer_pool_shared *shared, size_t want_bytes) {
+size_t aegis_i_buffer_pool_give_back(aegis_buffer_pool_shared *shared, size_t want_bytes,
+                                     bool thorough) {
     size_t gone_bytes = 0;
     for (size_t i = shared->class_count; i-- > 0 && gone_bytes < want_bytes;)
-        if (has_idle_slab(&shared->classes[i]))
+        if (thorough || has_idle_slab(&shared->classes[i]))
             gone_bytes +=
                 trim_class(&shared->classes[i], 0, want_bytes - gone_bytes, AEGIS_I_TRIM_PATIENT);
     return gone_bytes;

@@ -49,6 +49,9 @@
  *    refused counts the bytes as reclaimed.
  *  - A growth of the pool itself asks the pool after all others. So a class can grow by what
  *    another class does not use.
+ *  - A request that waits at the budget gets slabs that become idle later, too. Until then,
+ *    released buffers are not cached in stripes. The thread that releases one tells the budget,
+ *    which may call the waker of the request.
  *  - The pool works on the thread that charges. Its source is called there, and so is its `close`
  *    function if the last handle is given up meanwhile. So the source must not take a lock that a
  *    thread may hold while it charges a budget of the same tree.

@@ -2,20 +2,13 @@
 /* Tests buffer pools that are reclaimers of their budget: others get the bytes of idle slabs,
  * nothing in use is taken, the pool asks itself last, pools ask each other, and a pool ends as
  * without the registration, also while threads reclaim. AEGIS_TEST_SCALE sets the work. */
-#if !defined(_GNU_SOURCE)
-#define _GNU_SOURCE /* sched_yield */
-#endif
-#include "budget_support.h"
+#include "arbitration_support.h"
 #include "buffer_pool_support.h"
-
-#include <pthread.h>
-#include <sched.h>
 
 #define BUFFER_BYTES ((size_t)4096)
 #define STEP ((size_t)4)
 #define SLABS ((size_t)20)
 #define BUFFERS (SLABS * STEP)
-#define LONG_NS (UINT64_C(60) * 1000 * 1000 * 1000)
 
 /* A source that counts, for any thread. `on_release` is called once, at the next release. */
 typedef struct store {
@@ -275,6 +268,52 @@ static void a_pool_may_end_inside_its_reclaimer(void) {
     }
 }
 
+static atomic_size_t wake_count;
+
+static void count_wake(void *unused) {
+    (void)unused;
+    atomic_fetch_add(&wake_count, 1);
+}
+
+/* A request that waits when all buffers are out gets the bytes as soon as a slab is idle, although
+ * its buffers are released one by one. */
+static void a_request_that_waits_gets_slabs_that_become_idle(void) {
+    waiting thread;
+    aegis_budget_request *polled = NULL;
+    for (int round = 0; round < 2; round++) {
+        make();
+        take(&pool, BUFFERS, BUFFER_BYTES);
+        size_t full_bytes = used(buffers);
+        aegis_budget_set_limit(root, used(root));
+        atomic_store(&wake_count, 0);
+        if (round == 0)
+            waiting_start(&thread, other, 1, LONG_NS, root);
+        else
+            CHECK(aegis_budget_poll_charge(other, 1, &polled, count_wake, NULL, NULL) ==
+                  AEGIS_PENDING);
+        for (size_t i = BUFFERS; i > STEP; i--) {
+            release_writers(&writers[i - 1], 1);
+            if (round == 1 && polled != NULL && atomic_load(&wake_count) != 0) {
+                atomic_store(&wake_count, 0);
+                (void)aegis_budget_poll_charge(other, 1, &polled, count_wake, NULL, NULL);
+            }
+        }
+        if (round == 0)
+            CHECK(waiting_join(&thread) == AEGIS_OK);
+        CHECK(polled == NULL);
+        CHECK_SIZE(used(other), 1);
+        CHECK(used(buffers) < full_bytes);
+        for (size_t i = 0; i < STEP; i++)
+            CHECK(is_whole(i));
+        /* Buffers are cached again. */
+        release_writers(writers, STEP);
+        use(&pool, STEP, BUFFER_BYTES);
+        CHECK(buffer_pool_stats(&pool).classes[0].parked != 0);
+        aegis_buffer_pool_release(&pool);
+        take_apart();
+    }
+}
+
 static void options_are_checked_and_need_no_budget(void) {
     aegis_error error;
     aegis_buffer_class only = {BUFFER_BYTES, STEP, BUFFERS};
@@ -447,6 +486,7 @@ int main(void) {
     RUN(a_pool_ends_with_its_last_handle);
     RUN(buffers_outlive_the_last_handle_and_idle_slabs_do_not);
     RUN(a_pool_may_end_inside_its_reclaimer);
+    RUN(a_request_that_waits_gets_slabs_that_become_idle);
     RUN(options_are_checked_and_need_no_budget);
     RUN(two_pools_ask_each_other);
     RUN(a_pool_ends_while_threads_reclaim);

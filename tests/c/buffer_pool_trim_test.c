@@ -164,18 +164,18 @@ static void giving_back_stops_when_it_is_enough(void) {
     size_t first_bytes = used_of(budget);
     use_buffers(&pool, writers, 16 * STEP, 0);
     size_t all_bytes = used_of(budget);
-    CHECK_SIZE(aegis_i_buffer_pool_give_back(pool.shared, 0), 0);
+    CHECK_SIZE(aegis_i_buffer_pool_give_back(pool.shared, 0, false), 0);
     CHECK_SIZE(used_of(budget), all_bytes);
     /* One slab of the larger class is enough for one byte. */
-    size_t gone_bytes = aegis_i_buffer_pool_give_back(pool.shared, 1);
+    size_t gone_bytes = aegis_i_buffer_pool_give_back(pool.shared, 1, false);
     CHECK(gone_bytes >= STEP * 4 * BUFFER_BYTES && gone_bytes < 2 * STEP * 4 * BUFFER_BYTES);
     CHECK_SIZE(used_of(budget), all_bytes - gone_bytes);
     CHECK_SIZE(buffer_pool_stats(&pool).classes[1].capacity, 7 * STEP);
     /* As much as it can. */
-    gone_bytes += aegis_i_buffer_pool_give_back(pool.shared, SIZE_MAX);
+    gone_bytes += aegis_i_buffer_pool_give_back(pool.shared, SIZE_MAX, false);
     CHECK_SIZE(gone_bytes, all_bytes - first_bytes);
     CHECK_SIZE(used_of(budget), first_bytes);
-    CHECK_SIZE(aegis_i_buffer_pool_give_back(pool.shared, SIZE_MAX), 0);
+    CHECK_SIZE(aegis_i_buffer_pool_give_back(pool.shared, SIZE_MAX, false), 0);
     aegis_buffer_pool_release(&pool);
     aegis_budget_destroy(budget);
 }

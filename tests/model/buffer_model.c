@@ -6,7 +6,8 @@
  *  - The last reference releases its owner, once.
  *  - The pool is freed with the last handle or buffer, and not touched afterwards. So is a pool
  * that is a reclaimer, while a thread reclaims.
- *  - A reclaimable pool gives an idle slab back while another trim runs. */
+ *  - A reclaimable pool gives an idle slab back while another trim runs, and for a request that
+ *    waits when the slab becomes idle. */
 #include "buffer_model.h"
 
 #include "budget/state.h"
@@ -135,6 +136,26 @@ static void end_reclaim(void) {
     aegis_budget_set_limit(root, AEGIS_BUDGET_UNLIMITED);
     drain(2);
     end_budget();
+}
+
+/* A request waits at the budget until the second slab is idle. The other threads release its block
+ * and that of the first slab, and one takes a block in between. */
+static void begin_reclaim_for_waiter(void) {
+    begin_reclaim();
+    writers[0] = get(0);
+    writers[1] = get(0);
+    model_short_waits = 0;
+}
+
+static void thread_reclaim_for_waiter(int number) {
+    if (number == 0) {
+        put(&writers[0]);
+        put(&writers[1]);
+    } else if (number == 1) {
+        success = aegis_budget_charge_timeout(root, 1, AEGIS_WAIT_FOREVER, NULL) == AEGIS_OK;
+    } else if (try_get(number, 0, &writers[2]) == AEGIS_OK) {
+        put(&writers[2]);
+    }
 }
 
 /* One thread reclaims, while the others give up the last handles and the last block, which lies in
@@ -326,6 +347,8 @@ int main(void) {
         {"trim", begin_trim, thread_trim, end_trim, 3, 2},
         {"trim and wait", begin_trim_wait, thread_trim_wait, end_trim, 3, 2},
         {"reclaim", begin_reclaim, thread_reclaim, end_reclaim, 2, 2},
+        {"reclaim for a waiter", begin_reclaim_for_waiter, thread_reclaim_for_waiter, end_reclaim,
+         3, 1},
         {"reclaim at the end", begin_reclaimed_end, thread_reclaimed_end, end_reclaimed_end, 3, 2},
         {"hand-over", begin_hand_over, thread_hand_over, end_three, 3, 2},
         {"end", begin_end, thread_end, check_gone, 3, 2},
