@@ -101,6 +101,8 @@ static aegis_i_shared_block *grow(aegis_lock_free_arena_shared *shared,
             move_step(shared, step_bytes);
         return fresh;
     }
+    if (block_bytes == exact_bytes)
+        return NULL;
     size_t rest_bytes = why->status == AEGIS_E_LIMIT_EXCEEDED
                             ? aegis_i_rest_block(shared->budget, block_bytes, exact_bytes)
                             : 0;
