@@ -7,31 +7,27 @@
  *    (aegis_i_give_back).
  * 2. No object sees memory that is not aligned as it asked for, or that reaches into the headroom
  *    (see the invariants in arena.h): aegis_i_acquire gives such memory back at once.
- * 3. A thread is not cancelled while it waits for the budget (charge): the caller may have taken
- *    memory or a place in a queue already, which would be lost. */
+ * 3. A thread is not cancelled while it waits for the budget (aegis_i_budget_charge_patiently): the
+ *    caller may have taken memory or a place in a queue already, which would be lost. */
 #include "acquire.h"
 #include "base/arithmetic.h"
-#include "base/cancel.h"
-
-/* Charges the budget. A wait is no cancellation point. */
-static aegis_status charge(aegis_budget *budget, size_t size_bytes, uint64_t wait_ns,
-                           aegis_i_refusal *why) {
-    if (wait_ns == 0 || wait_ns == AEGIS_I_OPTIONAL || budget == NULL)
-        return aegis_i_budget_charge_below(budget, NULL, size_bytes, wait_ns, why);
-    int state = aegis_i_uncancelled_begin();
-    aegis_status status = aegis_i_budget_charge_below(budget, NULL, size_bytes, wait_ns, why);
-    aegis_i_uncancelled_end(state);
-    return status;
-}
 
 void *aegis_i_acquire(const aegis_source *source, aegis_budget *budget, size_t size_bytes,
                       size_t align_bytes, uint64_t wait_ns, bool *zeroed, aegis_i_refusal *why) {
+    aegis_i_patience patience = {wait_ns, NULL, NULL, NULL, NULL, false};
+    return aegis_i_acquire_patiently(source, budget, size_bytes, align_bytes, &patience, zeroed,
+                                     why);
+}
+
+void *aegis_i_acquire_patiently(const aegis_source *source, aegis_budget *budget, size_t size_bytes,
+                                size_t align_bytes, aegis_i_patience *patience, bool *zeroed,
+                                aegis_i_refusal *why) {
     why->status = AEGIS_E_OUT_OF_MEMORY;
     why->budget = NULL;
     *zeroed = false;
     if (source->acquire == NULL)
         return NULL;
-    if (charge(budget, size_bytes, wait_ns, why) != AEGIS_OK)
+    if (aegis_i_budget_charge_patiently(budget, size_bytes, patience, why) != AEGIS_OK)
         return NULL;
     void *memory = source->acquire(source->context, size_bytes, align_bytes, zeroed);
     if (memory == NULL) {

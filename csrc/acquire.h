@@ -26,6 +26,11 @@
 AEGIS_I_HIDDEN void *aegis_i_acquire(const aegis_source *source, aegis_budget *budget,
                                      size_t size_bytes, size_t align_bytes, uint64_t wait_ns,
                                      bool *zeroed, aegis_i_refusal *why);
+/* The same, and waits as `patience` says. */
+AEGIS_I_HIDDEN void *aegis_i_acquire_patiently(const aegis_source *source, aegis_budget *budget,
+                                               size_t size_bytes, size_t align_bytes,
+                                               aegis_i_patience *patience, bool *zeroed,
+                                               aegis_i_refusal *why);
 /* Releases memory that aegis_i_acquire gave, and uncharges the budget. */
 AEGIS_I_HIDDEN void aegis_i_give_back(const aegis_source *source, aegis_budget *budget,
                                       void *memory, size_t size_bytes, size_t align_bytes);

@@ -1249,6 +1249,7 @@ pub struct aegis_pool_options {
     pub source: *const aegis_source,
     pub budget: *mut aegis_budget,
     pub error: *mut aegis_error,
+    pub wait_ns: u64,
 }
 #[repr(C)]
 #[derive(Debug, Copy, Clone)]
@@ -1280,6 +1281,7 @@ pub struct aegis_pool_slabs {
     pub slab_limit: u32,
     pub source: aegis_source,
     pub budget: *mut aegis_budget,
+    pub wait_ns: u64,
 }
 #[repr(C)]
 #[derive(Debug, Copy, Clone)]
@@ -1585,6 +1587,7 @@ pub struct aegis_buffer_pool_options {
     pub reclaim_priority: i32,
     pub timeout_ns: u64,
     pub error: *mut aegis_error,
+    pub wait_ns: u64,
 }
 #[repr(C)]
 #[derive(Debug)]

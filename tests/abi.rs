@@ -112,9 +112,9 @@ rust_table! {
     aegis_buffer { data, length, owner }
     aegis_buffer_mut { data, length, capacity, owner, initialized }
     aegis_iovec { base, length }
-    aegis_pool_options { block_bytes, block_count, max_block_count, align_bytes, source, budget, error }
+    aegis_pool_options { block_bytes, block_count, max_block_count, align_bytes, source, budget, error, wait_ns }
     aegis_pool_grid { base, stride_bytes, inverse, count, rotate }
-    aegis_pool_slabs { grid, block_bytes, align_bytes, directory, windows, side, meta, meta_bytes, reserved_bytes, acquired_count, released_count, window_mask, window_shift, step_count, index_limit, slab_limit, source, budget }
+    aegis_pool_slabs { grid, block_bytes, align_bytes, directory, windows, side, meta, meta_bytes, reserved_bytes, acquired_count, released_count, window_mask, window_shift, step_count, index_limit, slab_limit, source, budget, wait_ns }
     aegis_pool { grid, free_indices, positions, free_count, touched_count, fresh_next, fresh_end, capacity, slab_count, peak_in_use, failed, slabs }
     aegis_pool_stats { block_bytes, stride_bytes, align_bytes, capacity, max_capacity, in_use, available, peak_in_use, parked, slab_count, reserved_bytes, acquired_count, released_count, cache_reserve_bytes, max_cache_count }
     aegis_pool_slab_info { base, size_bytes, first_index, block_count }
@@ -122,7 +122,7 @@ rust_table! {
     aegis_lock_free_pool { shared, block_bytes }
     aegis_pool_cache { grid, links, count, flags, slot, block_bytes, shared, failed, items }
     aegis_buffer_class { buffer_bytes, buffer_count, max_buffer_count }
-    aegis_buffer_pool_options { classes, class_count, align_bytes, source, budget, when_empty, flags, reclaim_priority, timeout_ns, error }
+    aegis_buffer_pool_options { classes, class_count, align_bytes, source, budget, when_empty, flags, reclaim_priority, timeout_ns, error, wait_ns }
     aegis_buffer_pool { shared }
     aegis_buffer_class_stats { buffer_bytes, capacity, max_capacity, in_use, parked }
     aegis_buffer_pool_stats { class_count, classes, heap_count, heap_bytes, wait_count, timeout_count, refused_count, reserved_bytes }

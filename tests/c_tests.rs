@@ -88,6 +88,7 @@ c_tests! {
     buffer_mut_test
     buffer_nesting_test
     buffer_pool_barrier_test
+    buffer_pool_budget_test
     buffer_pool_fork_test
     buffer_pool_poll_test
     buffer_pool_reclaim_test
@@ -125,9 +126,11 @@ c_tests! {
     pool_cache_test
     pool_fit_test
     pool_nested_test
+    pool_refusal_test
     pool_stress_test
     pool_test
     pool_trim_test
+    pool_wait_test
     refusal_test
     source_test
     statistics_forms_test

@@ -26,8 +26,8 @@
  *    tried again.
  * 3. If it is still refused, the pressure functions of that budget run, and it is tried again.
  * 4. If it is still refused, it waits if the caller wants that (wait.c, poll.c).
- * 5. If it ends refused, the budget that refused counts a refusal. A request that waits counts only
- *    then.
+ * 5. If it ends refused, the budget that refused counts one refusal. A request that waits counts
+ *    only then.
  * An optional charge is refused after step 1.
  */
 #if !defined(_WIN32) && !defined(_GNU_SOURCE)
@@ -36,6 +36,7 @@
 
 #include "charge.h"
 #include "../base/arithmetic.h"
+#include "../base/cancel.h"
 #include "counter.h"
 #include "gate.h"
 #include "peak_record.h"
@@ -204,15 +205,15 @@ static aegis_status attempt(aegis_budget *budget, const aegis_budget *stop, size
     return AEGIS_OK;
 }
 
-/* Makes a charge that the counters have not accepted, as far as that goes without waiting. */
-static aegis_status press(aegis_budget *budget, const aegis_budget *stop, size_t size_bytes,
-                          uint64_t wait_ns, aegis_i_refusal *why) {
+/* Makes a charge that the counters have not accepted, or refuses it, without waiting. */
+static aegis_status charge_now(aegis_budget *budget, const aegis_budget *stop, size_t size_bytes,
+                               bool optional, aegis_i_refusal *why) {
     aegis_i_session session = {0};
     session.requester = budget;
     bool told = false;
     aegis_status status;
     while ((status = attempt(budget, stop, size_bytes, why)) == AEGIS_E_LIMIT_EXCEEDED &&
-           wait_ns != AEGIS_I_OPTIONAL) {
+           !optional) {
         if (aegis_i_reclaim(&session, budget, size_bytes, why))
             continue;
         if (told || !aegis_i_tell_refused(&session, why))
@@ -222,19 +223,31 @@ static aegis_status press(aegis_budget *budget, const aegis_budget *stop, size_t
     return status;
 }
 
+/* Whether a charge that was refused waits. */
+static bool is_to_wait(uint64_t wait_ns, const aegis_i_refusal *why) {
+    return why->status == AEGIS_E_LIMIT_EXCEEDED && why->reason != AEGIS_REFUSED_NESTED &&
+           wait_ns != 0 && wait_ns != AEGIS_I_OPTIONAL;
+}
+
+static aegis_status wait_for_room(aegis_budget *budget, size_t size_bytes,
+                                  aegis_i_patience *patience, aegis_i_refusal *why) {
+    aegis_i_path path;
+    aegis_status status = aegis_i_budget_wait(budget, size_bytes, patience, &path, why);
+    if (status == AEGIS_OK)
+        aegis_i_tell_path(&path, size_bytes);
+    return status;
+}
+
 /* Makes a charge that the counters have not accepted, or refuses it. */
 static AEGIS_I_COLD aegis_status charge_slow(aegis_budget *budget, const aegis_budget *stop,
                                              size_t size_bytes, uint64_t wait_ns,
                                              aegis_i_refusal *why) {
-    aegis_status status = press(budget, stop, size_bytes, wait_ns, why);
-    if (status == AEGIS_E_LIMIT_EXCEEDED && wait_ns != 0 && wait_ns != AEGIS_I_OPTIONAL &&
-        why->reason != AEGIS_REFUSED_NESTED) {
-        aegis_i_path path;
-        status = aegis_i_budget_wait(budget, size_bytes, wait_ns, &path, why);
-        if (status == AEGIS_OK)
-            aegis_i_tell_path(&path, size_bytes);
-    }
-    if (status == AEGIS_E_LIMIT_EXCEEDED && wait_ns != AEGIS_I_OPTIONAL)
+    bool optional = wait_ns == AEGIS_I_OPTIONAL;
+    aegis_i_patience patience = {wait_ns, NULL, NULL, NULL, NULL, false};
+    aegis_status status = charge_now(budget, stop, size_bytes, optional, why);
+    if (status != AEGIS_OK && is_to_wait(wait_ns, why))
+        status = wait_for_room(budget, size_bytes, &patience, why);
+    if (status == AEGIS_E_LIMIT_EXCEEDED && !optional)
         aegis_i_count_refusal(why);
     return status;
 }
@@ -251,6 +264,42 @@ aegis_status aegis_i_budget_charge_below(aegis_budget *budget, const aegis_budge
     return status;
 }
 
+/* The same for an object, after the counters have not accepted the charge. */
+static AEGIS_I_COLD aegis_status charge_for_object(aegis_budget *budget, size_t size_bytes,
+                                                   aegis_i_patience *patience,
+                                                   aegis_i_refusal *why) {
+    bool optional = patience->wait_ns == AEGIS_I_OPTIONAL;
+    aegis_status status = charge_now(budget, NULL, size_bytes, optional, why);
+    if (status != AEGIS_OK && is_to_wait(patience->wait_ns, why)) {
+        aegis_i_refusal waited = *why;
+        int state = aegis_i_uncancelled_begin();
+        aegis_status end = wait_for_room(budget, size_bytes, patience, &waited);
+        aegis_i_uncancelled_end(state);
+        /* If no thread can wait in this process, the object is told of the refusal. Otherwise it
+         * would take the status for one of its own. */
+        if (end != AEGIS_E_FORKED) {
+            status = end;
+            *why = waited;
+        }
+    }
+    if (status == AEGIS_E_LIMIT_EXCEEDED && !optional && !patience->uncounted)
+        aegis_i_count_refusal(why);
+    if (status != AEGIS_OK && status != AEGIS_PENDING)
+        patience->wait_ns = AEGIS_I_OPTIONAL;
+    return status;
+}
+
+aegis_status aegis_i_budget_charge_patiently(aegis_budget *budget, size_t size_bytes,
+                                             aegis_i_patience *patience, aegis_i_refusal *why) {
+    aegis_i_refusal refusal;
+    if (charge_open(budget, NULL, size_bytes))
+        return AEGIS_OK;
+    aegis_status status = charge_for_object(budget, size_bytes, patience, &refusal);
+    if (status != AEGIS_OK)
+        *why = refusal;
+    return status;
+}
+
 aegis_status aegis_i_budget_charge(aegis_budget *budget, size_t size_bytes, aegis_i_refusal *why) {
     return aegis_i_budget_charge_below(budget, NULL, size_bytes, 0, why);
 }
@@ -258,7 +307,7 @@ aegis_status aegis_i_budget_charge(aegis_budget *budget, size_t size_bytes, aegi
 aegis_status aegis_i_budget_charge_uncounted(aegis_budget *budget, size_t size_bytes,
                                              aegis_i_refusal *why) {
     return charge_open(budget, NULL, size_bytes) ? AEGIS_OK
-                                                 : press(budget, NULL, size_bytes, 0, why);
+                                                 : charge_now(budget, NULL, size_bytes, false, why);
 }
 
 /* Charges a budget for its user after the counters have not accepted it, and says in `error` why

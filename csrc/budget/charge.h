@@ -6,6 +6,7 @@
 
 #include "aegis_memory/budget.h"
 #include "../base/port.h"
+#include "patience.h"
 #include "refusal.h"
 
 /* The bytes that a budget takes from the C heap, for the error when the heap has none. */
@@ -28,8 +29,14 @@ AEGIS_I_HIDDEN aegis_status aegis_i_budget_charge_uncounted(aegis_budget *budget
 static inline uint64_t aegis_i_wait_ns(uint64_t wait_ns) {
     return wait_ns != AEGIS_I_OPTIONAL ? wait_ns : AEGIS_WAIT_FOREVER;
 }
-/* The same, waits up to `wait_ns`, and charges only the budgets below `stop`, which is an ancestor
- * of `budget`, or NULL. Such a part of the way cannot wait. */
+/* The same for an object, which waits as `patience` says, and is not cancelled meanwhile.
+ * AEGIS_PENDING: the thread was called back to the object, or the object was moved. Then nothing is
+ * charged, and no refusal is counted. */
+AEGIS_I_HIDDEN aegis_status aegis_i_budget_charge_patiently(aegis_budget *budget, size_t size_bytes,
+                                                            aegis_i_patience *patience,
+                                                            aegis_i_refusal *why);
+/* The same, waits up to `wait_ns` and may be cancelled then, and charges only the budgets below
+ * `stop`, which is an ancestor of `budget`, or NULL. Such a part of the way cannot wait. */
 AEGIS_I_HIDDEN aegis_status aegis_i_budget_charge_below(aegis_budget *budget,
                                                         const aegis_budget *stop, size_t size_bytes,
                                                         uint64_t wait_ns, aegis_i_refusal *why);

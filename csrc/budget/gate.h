@@ -13,6 +13,11 @@
 AEGIS_I_HIDDEN bool aegis_i_gate_enter(aegis_budget *budget);
 /* Gives the gate up, and then calls the wakers that are due. */
 AEGIS_I_HIDDEN void aegis_i_gate_leave(aegis_budget *budget);
+/* Gives the gate up. The caller has settled no request since it took the gate. If wakers are due,
+ * the thread that calls one of them will take the gate again, and call the others. */
+static inline void aegis_i_gate_leave_quietly(aegis_budget *budget) {
+    aegis_i_mutex_unlock(&budget->root->gate.mutex);
+}
 /* Makes each gated counter up to `stop` an open one, because the gate cannot be had in this
  * process. The guarantees, weights and promises are void then. */
 AEGIS_I_HIDDEN void aegis_i_gate_give_up(aegis_budget *budget, const aegis_budget *stop);

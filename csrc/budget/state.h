@@ -22,6 +22,7 @@
 #include "aegis_memory/budget_arbitration.h"
 #include "../base/atomics.h"
 #include "../base/condition.h"
+#include "patience.h"
 
 /* The most bytes that a counter has. A budget that has more in use is counted under the gate. */
 #define AEGIS_I_COUNTER_MAX ((size_t)PTRDIFF_MAX)
@@ -73,6 +74,9 @@ struct aegis_i_budget_waiter {
     aegis_status status;
     /* Since it came to this queue, all reclaimers were asked for it while it was the first. */
     bool asked;
+    /* How its thread is called back to the object that it waits for, or NULL; and whether it is. */
+    aegis_i_patience *patience;
+    bool called;
     /* The generation of the gate at which the request came. */
     uint64_t generation;
     /* The way of the charge that was made. */

@@ -15,7 +15,12 @@
  *    no later charge takes what they free, and no cache grows there any more (is_to_ask,
  *    serve_queue). What they had freed for it before may have gone to others. A reclaimer that can
  *    free more later says so (aegis_budget_reclaimer_notify).
- */
+ * 5. A thread that waits for an object stays in its queue while it looks at the object
+ *    (heed_call). It looks after it has entered the queue. So a change of the object that comes
+ *    before the look is seen, and one that comes later finds the request in the queue
+ *    (aegis_i_budget_call_all): the gate orders the two.
+ * 6. A thread that waits for an object is not counted there while a function of the user's runs
+ *    (reclaim_patiently). Such a function may fork, and the object forgets its threads then. */
 #if !defined(_WIN32) && !defined(_GNU_SOURCE)
 #define _GNU_SOURCE /* clock_gettime, pthread_condattr_setclock */
 #endif
@@ -142,26 +147,98 @@ bool aegis_i_waiter_reclaim(aegis_i_budget_waiter *waiter) {
     return true;
 }
 
-/* Waits until the request is settled or the time is up. The caller has the gate. False: it has been
- * lost, in a child process that was forked by a reclaimer. */
-static bool wait_for(aegis_i_budget_waiter *waiter, uint64_t deadline_ns) {
-    aegis_i_gate *gate = &waiter->budget->root->gate;
-    while (waiter->status == AEGIS_PENDING && waiter->generation == gate->generation &&
-           (deadline_ns == UINT64_MAX || aegis_i_now_ns() < deadline_ns)) {
-        if (is_to_ask(waiter)) {
-            if (!aegis_i_waiter_reclaim(waiter))
-                return false;
-        } else {
-            aegis_i_condition_wait(&waiter->arrived, &gate->mutex, deadline_ns, give_up, waiter);
-        }
-    }
-    return true;
+static void begin_patience(aegis_i_budget_waiter *waiter, aegis_i_patience *patience) {
+    waiter->patience = patience;
+    waiter->called = patience->look != NULL;
+    /* Acquire and release: as in aegis_i_buffer_pool_begin_wait. */
+    if (patience->waiting_count != NULL)
+        (void)aegis_i_add(patience->waiting_count, 1, memory_order_acq_rel);
 }
 
-aegis_status aegis_i_budget_wait(aegis_budget *budget, size_t size_bytes, uint64_t wait_ns,
-                                 aegis_i_path *path, aegis_i_refusal *why) {
+static void end_patience(aegis_i_budget_waiter *waiter) {
+    const aegis_i_patience *patience = waiter->patience;
+    waiter->patience = NULL;
+    /* Relaxed: a thread that sees this late only makes a call in vain. */
+    if (patience->waiting_count != NULL)
+        (void)aegis_i_sub(patience->waiting_count, 1, memory_order_relaxed);
+}
+
+/* As aegis_i_waiter_reclaim, for a request that has begun its patience. */
+static bool reclaim_patiently(aegis_i_budget_waiter *waiter) {
+    aegis_i_patience *patience = waiter->patience;
+    end_patience(waiter);
+    bool has_gate = aegis_i_waiter_reclaim(waiter);
+    begin_patience(waiter, patience);
+    return has_gate;
+}
+
+/* Whether the wait is to end. If the thread was called back, lets it look at its object, without
+ * the gate. */
+static bool heed_call(aegis_i_budget_waiter *waiter) {
+    aegis_i_patience *patience = waiter->patience;
+    if (patience->place != NULL && *patience->place != waiter->budget)
+        return true;
+    if (!waiter->called)
+        return false;
+    waiter->called = false;
+    aegis_i_gate_leave_quietly(waiter->budget);
+    bool over = patience->look(patience);
+    /* No function of the user's ran, so this is the same process. */
+    (void)aegis_i_gate_enter(waiter->budget);
+    return over;
+}
+
+void aegis_i_budget_call_all(aegis_budget *budget, const void *key) {
+    if (budget == NULL || !aegis_i_gate_enter(budget))
+        return;
+    for (aegis_budget *node = budget; node != NULL; node = node->parent) {
+        if (node->generation != node->root->gate.generation)
+            continue;
+        for (aegis_i_budget_waiter *waiter = node->first_waiter; waiter != NULL;
+             waiter = waiter->next)
+            if (waiter->patience != NULL && waiter->patience->key == key) {
+                waiter->called = true;
+                wake(waiter);
+            }
+    }
+    aegis_i_gate_leave_quietly(budget);
+}
+
+/* Waits until the request is settled or the time is up (AEGIS_OK), or the thread is called back
+ * (AEGIS_PENDING). The caller has the gate. AEGIS_E_FORKED: it has been lost, in a child process
+ * that was forked by a reclaimer. */
+static aegis_status wait_for(aegis_i_budget_waiter *waiter, aegis_i_patience *patience,
+                             uint64_t deadline_ns) {
+    aegis_i_gate *gate = &waiter->budget->root->gate;
+    aegis_status status = AEGIS_OK;
+    begin_patience(waiter, patience);
+    while (status == AEGIS_OK && waiter->status == AEGIS_PENDING &&
+           waiter->generation == gate->generation &&
+           (deadline_ns == UINT64_MAX || aegis_i_now_ns() < deadline_ns)) {
+        if (heed_call(waiter))
+            status = AEGIS_PENDING;
+        else if (is_to_ask(waiter))
+            status = reclaim_patiently(waiter) ? AEGIS_OK : AEGIS_E_FORKED;
+        else if (!waiter->called && waiter->status == AEGIS_PENDING)
+            aegis_i_condition_wait(&waiter->arrived, &gate->mutex, deadline_ns, give_up, waiter);
+    }
+    end_patience(waiter);
+    return status;
+}
+
+/* What is left of a time to wait. */
+static uint64_t rest_ns(uint64_t deadline_ns) {
+    uint64_t now_ns = aegis_i_now_ns();
+    if (deadline_ns == UINT64_MAX)
+        return AEGIS_WAIT_FOREVER;
+    return deadline_ns > now_ns ? deadline_ns - now_ns : 0;
+}
+
+aegis_status aegis_i_budget_wait(aegis_budget *budget, size_t size_bytes,
+                                 aegis_i_patience *patience, aegis_i_path *path,
+                                 aegis_i_refusal *why) {
     aegis_i_budget_waiter waiter;
-    uint64_t deadline_ns = aegis_i_deadline_ns(wait_ns);
+    uint64_t deadline_ns = aegis_i_deadline_ns(patience->wait_ns);
     if (!aegis_i_gate_enter(budget))
         return aegis_i_refuse_ended(budget, size_bytes, AEGIS_E_FORKED, why);
     aegis_i_waiter_init(&waiter, budget, size_bytes, wake);
@@ -171,9 +248,16 @@ aegis_status aegis_i_budget_wait(aegis_budget *budget, size_t size_bytes, uint64
     }
     aegis_status status = aegis_i_waiter_start(&waiter, why);
     if (status == AEGIS_PENDING) {
-        if (!wait_for(&waiter, deadline_ns))
+        status = wait_for(&waiter, patience, deadline_ns);
+        if (status == AEGIS_E_FORKED)
             return aegis_i_refuse_ended(budget, size_bytes, AEGIS_E_FORKED, why);
-        status = aegis_i_waiter_end(&waiter, why);
+        if (status == AEGIS_PENDING) {
+            aegis_i_waiter_withdraw(&waiter);
+            (void)aegis_i_refuse_ended(budget, size_bytes, status, why);
+            patience->wait_ns = rest_ns(deadline_ns);
+        } else {
+            status = aegis_i_waiter_end(&waiter, why);
+        }
     }
     *path = waiter.path;
     aegis_i_condition_fini(&waiter.arrived);

@@ -5,10 +5,12 @@
 
 #include "gate.h"
 
-/* Charges a budget, and waits for room up to `wait_ns`. AEGIS_OK: `path` says what was in use
- * before the charge. Any other status: `why` says why not, as it is when the time is up. */
+/* Charges a budget, and waits for room as `patience` says. AEGIS_OK: `path` says what was in use
+ * before the charge. AEGIS_PENDING: the wait has ended because the thread was called back, or
+ * because the object was moved; nothing is charged. Any other status: `why` says why not, as it is
+ * when the time is up. */
 AEGIS_I_HIDDEN aegis_status aegis_i_budget_wait(aegis_budget *budget, size_t size_bytes,
-                                                uint64_t wait_ns, aegis_i_path *path,
+                                                aegis_i_patience *patience, aegis_i_path *path,
                                                 aegis_i_refusal *why);
 /* Makes a request that is in no queue yet. The caller has the gate. */
 AEGIS_I_HIDDEN void aegis_i_waiter_init(aegis_i_budget_waiter *waiter, aegis_budget *budget,

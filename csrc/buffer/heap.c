@@ -42,9 +42,10 @@ static const aegis_i_owner_kind heap_kind = {heap_move};
 
 /* Charges the budget. On failure `error` says which budget refused. */
 static aegis_status charge(aegis_budget *budget, size_t total_bytes, size_t size_bytes,
-                           size_t align_bytes, aegis_error *error) {
+                           size_t align_bytes, bool optional, aegis_error *error) {
     aegis_i_refusal why;
-    aegis_status status = aegis_i_budget_charge(budget, total_bytes, &why);
+    aegis_status status = aegis_i_budget_charge_below(budget, NULL, total_bytes,
+                                                      optional ? AEGIS_I_OPTIONAL : 0, &why);
     if (status == AEGIS_OK)
         return AEGIS_OK;
     (void)aegis_i_buffer_fail(error, status, size_bytes, align_bytes);
@@ -64,8 +65,9 @@ static aegis_status refuse_align(aegis_error *error, size_t capacity_bytes, size
     return AEGIS_E_INVALID_LAYOUT;
 }
 
-aegis_status aegis_buffer_mut_alloc(aegis_buffer_mut *writer, size_t capacity_bytes,
-                                    size_t align_bytes, aegis_budget *budget, aegis_error *error) {
+/* As aegis_buffer_mut_alloc. `optional`: the caller asks for less if a budget refuses. */
+static aegis_status alloc(aegis_buffer_mut *writer, size_t capacity_bytes, size_t align_bytes,
+                          aegis_budget *budget, bool optional, aegis_error *error) {
     memset(writer, 0, sizeof *writer);
     size_t align = aegis_i_max(align_bytes, DEFAULT_ALIGN);
     size_t slack_bytes = align - aegis_i_min(align, AEGIS_I_HEAP_ALIGN);
@@ -81,7 +83,7 @@ aegis_status aegis_buffer_mut_alloc(aegis_buffer_mut *writer, size_t capacity_by
         return AEGIS_E_INVALID_LAYOUT;
     }
     size_t total_bytes = HEAP_HEADER + slack_bytes + capacity_bytes;
-    aegis_status status = charge(budget, total_bytes, capacity_bytes, align, error);
+    aegis_status status = charge(budget, total_bytes, capacity_bytes, align, optional, error);
     if (status != AEGIS_OK)
         return status;
     aegis_i_charged_owner *memory = (aegis_i_charged_owner *)malloc(total_bytes);
@@ -99,6 +101,11 @@ aegis_status aegis_buffer_mut_alloc(aegis_buffer_mut *writer, size_t capacity_by
     aegis_buffer_mut made = {base, 0, capacity_bytes, &memory->owner, 0};
     *writer = made;
     return AEGIS_OK;
+}
+
+aegis_status aegis_buffer_mut_alloc(aegis_buffer_mut *writer, size_t capacity_bytes,
+                                    size_t align_bytes, aegis_budget *budget, aegis_error *error) {
+    return alloc(writer, capacity_bytes, align_bytes, budget, false, error);
 }
 
 aegis_status aegis_buffer_copy(aegis_buffer *buffer, const void *data, size_t length,
@@ -195,7 +202,7 @@ static aegis_status alloc_larger(const aegis_buffer_mut *writer, size_t needed_b
     size_t wanted_bytes = aegis_i_max(2 * writer->capacity,
                                       aegis_i_min(writer->owner->capacity_bytes, INHERITED_BYTES));
     if (wanted_bytes > needed_bytes &&
-        aegis_buffer_mut_alloc(larger, wanted_bytes, 0, budget, NULL) == AEGIS_OK)
+        alloc(larger, wanted_bytes, 0, budget, true, NULL) == AEGIS_OK)
         return AEGIS_OK;
     return aegis_buffer_mut_alloc(larger, needed_bytes, 0, budget, error);
 }

@@ -8,7 +8,17 @@
  *  2. any other place of that class, which grows if all its blocks are out (take_any);
  *  3. the next larger class, in the same way, and so on up to the largest one (take_any).
  * If there is none, the pool's policy decides: the request waits (wait_any), gets memory of the C
- * heap (make_heap_buffer), or is refused. */
+ * heap (make_heap_buffer), or is refused.
+ *
+ * How a request asks the budget (take_or_wait):
+ *  1. If it has other means, growth is optional at first: larger classes, or the C heap. But if the
+ *     pool is a reclaimer of its budget, the smallest class may grow by what another class does not
+ *     use. So then memory is reclaimed for it at once.
+ *  2. If a budget has refused, growth is tried once more, in the smallest class that may grow. This
+ *     reclaims memory, and waits as the options say, but no longer than the request waits for a
+ *     buffer. If the C heap is the means, the charge for that does so instead.
+ *  3. All later attempts are optional, because they are repeated.
+ * A thread that waits for the budget looks for a buffer whenever one has come home (look). */
 #if !defined(_WIN32) && !defined(_GNU_SOURCE)
 #define _GNU_SOURCE /* condition.h */
 #endif
@@ -73,24 +83,6 @@ void aegis_buffer_pool_release(aegis_buffer_pool *pool) {
     aegis_i_buffer_pool_drop(shared);
 }
 
-uint32_t aegis_i_buffer_pool_take_any(aegis_buffer_pool_shared *shared, aegis_i_buffer_class **home,
-                                      aegis_error *error) {
-    const aegis_i_buffer_class *end = shared->classes_end;
-    error->status = AEGIS_OK;
-    for (aegis_i_buffer_class *from = *home; from != end; from++) {
-        aegis_error failed;
-        uint32_t index = aegis_i_buffer_class_take(from, &failed);
-        if (index != AEGIS_I_NO_INDEX) {
-            *home = from;
-            return index;
-        }
-        if (error->status == AEGIS_OK ||
-            (error->status == AEGIS_E_EXHAUSTED && failed.status != AEGIS_E_EXHAUSTED))
-            *error = failed;
-    }
-    return AEGIS_I_NO_INDEX;
-}
-
 uint32_t aegis_i_buffer_pool_search_any(aegis_buffer_pool_shared *shared,
                                         aegis_i_buffer_class **home) {
     const aegis_i_buffer_class *end = shared->classes_end;
@@ -102,6 +94,79 @@ uint32_t aegis_i_buffer_pool_search_any(aegis_buffer_pool_shared *shared,
         }
     }
     return AEGIS_I_NO_INDEX;
+}
+
+/* Looks for a block that has come home, on behalf of a thread that waits for the budget. True:
+ * there is one, or the class for which the thread waits has all its slabs. */
+static bool look(aegis_i_patience *patience) {
+    aegis_i_buffer_taker *self = (aegis_i_buffer_taker *)(void *)patience;
+    self->found_in = self->smallest;
+    if (self->smallest != NULL)
+        self->found = aegis_i_buffer_pool_search_any(self->shared, &self->found_in);
+    return self->found != AEGIS_I_NO_INDEX ||
+           (self->asked != NULL && aegis_i_buffer_class_is_full_grown(self->asked));
+}
+
+void aegis_i_buffer_taker_begin(aegis_i_buffer_taker *taker, aegis_buffer_pool_shared *shared,
+                                aegis_i_buffer_class *smallest) {
+    memset(taker, 0, sizeof *taker);
+    taker->patience.place = &shared->budget;
+    taker->patience.look = look;
+    taker->patience.waiting_count = &shared->waiters;
+    taker->patience.key = shared;
+    taker->shared = shared;
+    taker->smallest = smallest;
+    taker->found = AEGIS_I_NO_INDEX;
+}
+
+/* Sets how the next charge waits. */
+static void set_wait(aegis_i_buffer_taker *self, uint64_t wait_ns) {
+    bool waits = wait_ns != 0 && wait_ns != AEGIS_I_OPTIONAL;
+    self->patience.wait_ns = waits && !aegis_i_buffer_pool_adopt(self->shared) ? 0 : wait_ns;
+}
+
+uint32_t aegis_i_buffer_pool_take_any(aegis_i_buffer_taker *taker, uint64_t wait_ns,
+                                      aegis_i_buffer_class **home, aegis_error *error) {
+    aegis_i_buffer_class *from = taker->smallest;
+    error->status = AEGIS_OK;
+    set_wait(taker, wait_ns);
+    while (from != taker->shared->classes_end) {
+        aegis_error failed;
+        *home = from;
+        taker->asked = from;
+        uint32_t index = aegis_i_buffer_class_take(from, &taker->patience, &failed);
+        if (index != AEGIS_I_NO_INDEX)
+            return index;
+        if (taker->found != AEGIS_I_NO_INDEX)
+            break;
+        /* The thread was called back because this class has grown. */
+        if (failed.status == AEGIS_PENDING)
+            continue;
+        taker->was_refused = taker->was_refused || failed.refused != NULL;
+        if (error->status == AEGIS_OK ||
+            (error->status == AEGIS_E_EXHAUSTED && failed.status != AEGIS_E_EXHAUSTED))
+            *error = failed;
+        from++;
+    }
+    taker->asked = NULL;
+    *home = taker->found != AEGIS_I_NO_INDEX ? taker->found_in : taker->smallest;
+    return taker->found;
+}
+
+/* The time to wait of the first attempt of a request that has other means than growth. */
+static uint64_t first_wait(const aegis_buffer_pool_shared *shared) {
+    return (shared->flags & AEGIS_BUFFER_RECLAIMABLE) != 0 ? 0 : AEGIS_I_OPTIONAL;
+}
+
+uint32_t aegis_i_buffer_pool_take_now(aegis_i_buffer_taker *taker, bool repeated,
+                                      aegis_i_buffer_class **home, aegis_error *error) {
+    bool has_larger = taker->smallest + 1 != taker->shared->classes_end;
+    uint64_t wait_ns = has_larger ? first_wait(taker->shared) : 0;
+    uint32_t index =
+        aegis_i_buffer_pool_take_any(taker, repeated ? AEGIS_I_OPTIONAL : wait_ns, home, error);
+    if (index == AEGIS_I_NO_INDEX && !repeated && wait_ns != 0 && taker->was_refused)
+        index = aegis_i_buffer_pool_take_any(taker, 0, home, error);
+    return index;
 }
 
 /* Whether a block of a class that is large enough may become free without a wake-up: the class may
@@ -147,13 +212,14 @@ static uint32_t sleep_for_block(aegis_buffer_pool_shared *shared, aegis_i_buffer
 /* Waits for a block. Each time it has slept without success it calls take_any, which may grow a
  * class. So source and budget are called neither under the mutex nor by a thread that is counted in
  * `waiters`. `error` is that of the last such call. */
-static uint32_t wait_any(aegis_buffer_pool_shared *shared, aegis_i_buffer_class **home,
-                         uint64_t timeout_ns, aegis_error *error) {
-    uint64_t deadline_ns = aegis_i_deadline_ns(timeout_ns);
+static uint32_t wait_any(aegis_i_buffer_taker *self, aegis_i_buffer_class **home,
+                         uint64_t deadline_ns, aegis_error *error) {
+    aegis_buffer_pool_shared *shared = self->shared;
     uint32_t index;
     bool late;
     (void)aegis_i_add(&shared->wait_count, 1, memory_order_relaxed);
     do {
+        *home = self->smallest;
         if (!aegis_i_buffer_pool_adopt(shared)) {
             (void)aegis_i_error_bytes(error, AEGIS_E_FORKED, (*home)->buffer_bytes,
                                       shared->align_bytes);
@@ -162,10 +228,34 @@ static uint32_t wait_any(aegis_buffer_pool_shared *shared, aegis_i_buffer_class 
         index = sleep_for_block(shared, home, deadline_ns);
         late = deadline_ns != UINT64_MAX && aegis_i_now_ns() >= deadline_ns;
         if (index == AEGIS_I_NO_INDEX)
-            index = aegis_i_buffer_pool_take_any(shared, home, error);
+            index = aegis_i_buffer_pool_take_any(self, AEGIS_I_OPTIONAL, home, error);
     } while (index == AEGIS_I_NO_INDEX && !late);
     if (index == AEGIS_I_NO_INDEX)
         (void)aegis_i_add(&shared->timeout_count, 1, memory_order_relaxed);
+    return index;
+}
+
+/* Takes a block by every means except the C heap: see the start of the file. */
+static uint32_t take_or_wait(aegis_i_buffer_taker *self, aegis_i_buffer_class **home,
+                             uint32_t when_empty, uint64_t timeout_ns, aegis_error *error) {
+    bool waits = when_empty == AEGIS_BUFFER_WAIT;
+    bool heap = when_empty == AEGIS_BUFFER_HEAP;
+    uint64_t deadline_ns = waits && timeout_ns != 0 ? aegis_i_deadline_ns(timeout_ns) : 0;
+    uint64_t budget_ns = self->shared->wait_ns;
+    if (waits && timeout_ns < budget_ns)
+        budget_ns = aegis_i_wait_ns(timeout_ns);
+    uint64_t first_ns = budget_ns;
+    if (heap || self->smallest + 1 != self->shared->classes_end)
+        first_ns = first_wait(self->shared);
+    self->patience.uncounted = heap || first_ns != budget_ns;
+    uint32_t index = aegis_i_buffer_pool_take_any(self, first_ns, home, error);
+    self->patience.uncounted = false;
+    if (index != AEGIS_I_NO_INDEX || heap)
+        return index;
+    if (first_ns != budget_ns && self->was_refused)
+        index = aegis_i_buffer_pool_take_any(self, budget_ns, home, error);
+    if (index == AEGIS_I_NO_INDEX && waits && timeout_ns != 0)
+        index = wait_any(self, home, deadline_ns, error);
     return index;
 }
 
@@ -192,9 +282,11 @@ static aegis_status move_heap_buffer(aegis_buffer_owner *owner, aegis_budget *bu
 void (*const aegis_i_buffer_free_heap)(aegis_buffer_owner *owner) = free_heap_buffer;
 const aegis_i_owner_kind aegis_i_buffer_heap_kind = {move_heap_buffer};
 
-/* Makes a buffer on the C heap. It keeps the pool alive, as a block that is out does. */
-static aegis_status make_heap_buffer(aegis_buffer_pool_shared *shared, aegis_buffer_mut *writer,
+/* Makes a buffer on the C heap. It keeps the pool alive, as a block that is out does. If a block
+ * came home while the thread waited for the budget, hands that out. */
+static aegis_status make_heap_buffer(aegis_i_buffer_taker *self, aegis_buffer_mut *writer,
                                      size_t capacity_bytes, aegis_error *error) {
+    aegis_buffer_pool_shared *shared = self->shared;
     const aegis_pool_slabs *slabs = &shared->classes[0].pool.shared->slabs;
     size_t beside_bytes = sizeof(heap_buffer) + shared->align_bytes;
     if (capacity_bytes > PTRDIFF_MAX - beside_bytes) {
@@ -206,11 +298,15 @@ static aegis_status make_heap_buffer(aegis_buffer_pool_shared *shared, aegis_buf
     size_t total_bytes = beside_bytes + capacity_bytes;
     aegis_i_refusal why = {AEGIS_E_OUT_OF_MEMORY, AEGIS_REFUSED_LIMIT, NULL, 0, 0, 0};
     heap_buffer *buffer = NULL;
-    if (aegis_i_budget_charge(shared->budget, total_bytes, &why) == AEGIS_OK) {
+    set_wait(self, shared->wait_ns);
+    if (aegis_i_budget_charge_patiently(shared->budget, total_bytes, &self->patience, &why) ==
+        AEGIS_OK) {
         buffer = (heap_buffer *)malloc(total_bytes);
         if (buffer == NULL)
             (void)aegis_budget_uncharge(shared->budget, total_bytes);
     }
+    if (self->found != AEGIS_I_NO_INDEX)
+        return aegis_i_buffer_hand_out(self->found_in, self->found, writer);
     if (buffer == NULL) {
         aegis_i_slabs_fail(slabs, total_bytes, shared->align_bytes, &why, error);
         return error->status;
@@ -263,20 +359,20 @@ static aegis_status get(aegis_buffer_pool_shared *shared, aegis_buffer_mut *writ
                         aegis_error *error) {
     assert(aegis_i_buffer_pool_is_valid(shared));
     aegis_error failed;
+    aegis_i_buffer_taker self;
     aegis_i_buffer_class *home = aegis_i_buffer_class_for(shared, capacity_bytes);
     size_t heap_bytes = capacity_bytes;
+    aegis_i_buffer_taker_begin(&self, shared, home);
     if (home != NULL) {
         heap_bytes = home->buffer_bytes;
-        uint32_t index = aegis_i_buffer_pool_take_any(shared, &home, &failed);
-        if (index == AEGIS_I_NO_INDEX && when_empty == AEGIS_BUFFER_WAIT && timeout_ns != 0)
-            index = wait_any(shared, &home, timeout_ns, &failed);
+        uint32_t index = take_or_wait(&self, &home, when_empty, timeout_ns, &failed);
         if (index != AEGIS_I_NO_INDEX)
             return aegis_i_buffer_hand_out(home, index, writer);
     } else {
         aegis_i_buffer_pool_too_large(shared, capacity_bytes, &failed);
     }
     if (when_empty == AEGIS_BUFFER_HEAP &&
-        make_heap_buffer(shared, writer, heap_bytes, &failed) == AEGIS_OK)
+        make_heap_buffer(&self, writer, heap_bytes, &failed) == AEGIS_OK)
         return AEGIS_OK;
     return aegis_i_buffer_pool_refuse(shared, writer, capacity_bytes, &failed, error);
 }

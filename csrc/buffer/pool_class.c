@@ -267,8 +267,7 @@ uint32_t aegis_i_buffer_class_search(aegis_i_buffer_class *home) {
     return index;
 }
 
-/* Whether the class has all its slabs. */
-static bool is_full_grown(const aegis_i_buffer_class *home) {
+bool aegis_i_buffer_class_is_full_grown(const aegis_i_buffer_class *home) {
     const aegis_lock_free_pool_shared *blocks = home->pool.shared;
     /* Acquire pairs with the release of the thread that added the last slab (advance in
      * ../pool/lock_free_grow.c): a search after this sees that slab. */
@@ -277,17 +276,19 @@ static bool is_full_grown(const aegis_i_buffer_class *home) {
 
 bool aegis_i_buffer_class_wakes(const aegis_i_buffer_class *home) {
     /* Relaxed: the caller has searched before this, so it sees the state that its search found. */
-    return is_full_grown(home) &&
+    return aegis_i_buffer_class_is_full_grown(home) &&
            aegis_i_load(&home->private_state, memory_order_relaxed) != AEGIS_I_PRIVATE_LOST;
 }
 
 /* Takes a block from home, which grows if it has none. */
-static uint32_t take_growing(aegis_i_buffer_class *home, aegis_error *error) {
+static uint32_t take_growing(aegis_i_buffer_class *home, aegis_i_patience *patience,
+                             aegis_error *error) {
     uint32_t index;
     bool clean;
     _Atomic uint32_t *slab_count = &home->pool.shared->slab_count;
     uint32_t old_count = aegis_i_load(slab_count, memory_order_relaxed);
-    size_t got_count = aegis_i_lock_free_take(home->pool.shared, &index, 1, &clean, error);
+    size_t got_count =
+        aegis_i_lock_free_take(home->pool.shared, &index, 1, &clean, patience, error);
     if (got_count != 0)
         count_live(home, &index, 1);
     /* A new slab may have more blocks than the one taken here, and other threads may have cached
@@ -298,7 +299,8 @@ static uint32_t take_growing(aegis_i_buffer_class *home, aegis_error *error) {
     return got_count != 0 ? index : AEGIS_I_NO_INDEX;
 }
 
-uint32_t aegis_i_buffer_class_take(aegis_i_buffer_class *home, aegis_error *error) {
+uint32_t aegis_i_buffer_class_take(aegis_i_buffer_class *home, aegis_i_patience *patience,
+                                   aegis_error *error) {
     aegis_lock_free_pool_shared *blocks = home->pool.shared;
     uint32_t index = take_near(home);
     if (index != AEGIS_I_NO_INDEX)
@@ -306,14 +308,14 @@ uint32_t aegis_i_buffer_class_take(aegis_i_buffer_class *home, aegis_error *erro
     /* Since `watch` no slab has gone, unless there was a trim. So a class that had all its slabs
      * after that still has them after the search. */
     uint32_t watch = aegis_i_lock_free_watch(blocks);
-    bool full_grown = is_full_grown(home);
+    bool full_grown = aegis_i_buffer_class_is_full_grown(home);
     while ((index = aegis_i_buffer_class_search(home)) == AEGIS_I_NO_INDEX) {
         if (full_grown && !aegis_i_lock_free_trimmed_since(blocks, watch)) {
             aegis_i_slabs_exhausted(&blocks->slabs, error, home->max_count, home->max_count);
             break;
         }
         watch = aegis_i_lock_free_watch(blocks);
-        index = take_growing(home, error);
+        index = take_growing(home, patience, error);
         if (index != AEGIS_I_NO_INDEX || error->status != AEGIS_E_EXHAUSTED)
             break;
         full_grown = true;

@@ -100,6 +100,7 @@ static aegis_status make_class(unfinished_class *made, const aegis_buffer_pool_o
     inner.blocks.source = source;
     inner.blocks.budget = options->budget;
     inner.blocks.error = error;
+    inner.blocks.wait_ns = options->wait_ns;
     aegis_status status = aegis_lock_free_pool_init(&made->pool, &inner);
     if (status != AEGIS_OK)
         return status;
@@ -232,6 +233,7 @@ static aegis_buffer_pool_shared *make_shared(const aegis_buffer_pool_options *op
     shared->budget = options->budget;
     shared->flags = options->flags;
     shared->reclaim_priority = options->reclaim_priority;
+    shared->wait_ns = aegis_i_wait_ns(options->wait_ns);
     shared->free_heap_buffer = aegis_i_buffer_free_heap;
     shared->heap_kind = &aegis_i_buffer_heap_kind;
     aegis_buffer_owner end = {0, release_pool, NULL, 0, 0, 0};

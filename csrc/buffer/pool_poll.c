@@ -168,7 +168,9 @@ aegis_status aegis_buffer_pool_poll(const aegis_buffer_pool *pool,
         aegis_i_buffer_pool_too_large(shared, min_capacity_bytes, &failed);
         status = failed.status;
     } else {
-        index = aegis_i_buffer_pool_take_any(shared, &home, &failed);
+        aegis_i_buffer_taker taker;
+        aegis_i_buffer_taker_begin(&taker, shared, home);
+        index = aegis_i_buffer_pool_take_now(&taker, mine != NULL, &home, &failed);
         if (index == AEGIS_I_NO_INDEX)
             status = pursue(shared, &mine, &home, &index, wake, context, &failed);
     }

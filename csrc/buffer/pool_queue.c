@@ -111,6 +111,8 @@ void aegis_i_buffer_pool_wake(aegis_i_buffer_class *home, size_t count) {
         /* Relaxed: it was acquired with `waiters`. */
         if (aegis_i_load(&shared->wanted, memory_order_relaxed) != 0)
             shared->tell_budget(shared);
+        if (i == 0 && shared->wait_ns != 0)
+            aegis_i_budget_call_all(shared->budget, shared);
         if (!aegis_i_buffer_pool_adopt(shared) || !wake_one(home))
             return;
     }

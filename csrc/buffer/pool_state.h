@@ -112,17 +112,20 @@
  *
  * Waiting:
  * A waiter is a thread that waits, or a request in a queue.
- * 21. A waiter is first added to `waiters`, then it searches (aegis_i_buffer_pool_begin_wait).
+ * 21. A waiter is first added to `waiters`, then it searches (aegis_i_buffer_pool_begin_wait). So
+ *     does a thread that waits for the budget (begin_patience in ../budget/wait.c, look in pool.c).
  * 22. A thread that releases a block caches it only if it has read inside the stripe that `waiters`
  *     is 0 (give_back, give_back_slow).
  * 23. Otherwise it moves the block home, and then executes a read-modify-write of `waiters`, which
  *     tells it whether to wake others (aegis_i_buffer_pool_wake).
  * 24. A waiter searches and falls asleep, or enters the queue, under the mutex. The thread that
- * wakes it locks the mutex too, so no wake-up falls between search and sleep. So a waiter misses no
- * block. If the block was cached, the search enters that stripe later and finds it, because a
- * thread that enters after the search sees the waiter. If the block went home and the
- * read-modify-write came before the waiter's addition, the search finds the block at home. If the
- * read-modify-write came later, it saw the waiter, which is woken.
+ *     wakes it locks the mutex too, so no wake-up falls between search and sleep. A thread that
+ *     waits for the budget is in the queue of the budget when it searches, and is called back if it
+ *     is there (aegis_i_budget_call_all).
+ * So a waiter misses no block. If the block was cached, the search enters that stripe later and
+ * finds it, because a thread that enters after the search sees the waiter. If the block went home
+ * and the read-modify-write came before the waiter's addition, the search finds the block at home.
+ * If the read-modify-write came later, it saw the waiter, which is woken.
  *
  * Waking requests:
  * A block wakes all threads that wait, because each of them searches under the mutex and sleeps
@@ -284,6 +287,8 @@ struct aegis_buffer_pool_shared {
     aegis_i_buffer_class classes[AEGIS_BUFFER_MAX_CLASSES];
     size_t align_bytes;
     aegis_budget *budget;
+    /* The longest wait for the budget. */
+    uint64_t wait_ns;
     /* AEGIS_BUFFER_RECLAIMABLE or 0. */
     uint32_t flags;
     int32_t reclaim_priority;
@@ -334,13 +339,17 @@ extern AEGIS_I_HIDDEN void (*const aegis_i_buffer_free_heap)(aegis_buffer_owner 
 /* How blocks, and buffers on the C heap, move to another budget. */
 extern AEGIS_I_HIDDEN const aegis_i_owner_kind aegis_i_buffer_slot_kind;
 extern AEGIS_I_HIDDEN const aegis_i_owner_kind aegis_i_buffer_heap_kind;
-/* Takes a block from wherever one is free, or from a new slab. AEGIS_I_NO_INDEX: `error` says why
- * there is none. */
-AEGIS_I_HIDDEN uint32_t aegis_i_buffer_class_take(aegis_i_buffer_class *home, aegis_error *error);
+/* Takes a block from wherever one is free, or from a new slab, which waits for the budget as
+ * `patience` says. AEGIS_I_NO_INDEX: `error` says why there is none; with AEGIS_PENDING the thread
+ * was called back while it waited. */
+AEGIS_I_HIDDEN uint32_t aegis_i_buffer_class_take(aegis_i_buffer_class *home,
+                                                  aegis_i_patience *patience, aegis_error *error);
 /* Looks for a free block in all stripes and at home. AEGIS_I_NO_INDEX: at one moment each block
  * made so far was out, or was cached in a private stripe that is marked AEGIS_I_STRIPE_LEFT. Calls
  * neither the source nor the budget. */
 AEGIS_I_HIDDEN uint32_t aegis_i_buffer_class_search(aegis_i_buffer_class *home);
+/* Whether the class has all its slabs. */
+AEGIS_I_HIDDEN bool aegis_i_buffer_class_is_full_grown(const aegis_i_buffer_class *home);
 /* Whether the threads that wait are woken whenever a block becomes free that a search can find. */
 AEGIS_I_HIDDEN bool aegis_i_buffer_class_wakes(const aegis_i_buffer_class *home);
 /* Moves all cached blocks home, except those in marked stripes. Threads may cache others meanwhile.
@@ -380,13 +389,38 @@ AEGIS_I_HIDDEN void aegis_i_buffer_pool_enqueue(aegis_buffer_pool_request *reque
                                                 aegis_i_buffer_class *home);
 /* Takes a request out of its queue and out of `waiters`. The caller holds the mutex. */
 AEGIS_I_HIDDEN void aegis_i_buffer_pool_dequeue(aegis_buffer_pool_request *request);
-/* What pool.c has for polled requests. Takes a block of class `*home` or of a larger class, which
- * may grow, and stores its class in `*home`. AEGIS_I_NO_INDEX: `error` says why. If memory was
- * refused to one of the classes, it says that, even if the blocks of another class are all out. */
-AEGIS_I_HIDDEN uint32_t aegis_i_buffer_pool_take_any(aegis_buffer_pool_shared *shared,
+/* A request that found no block in a private stripe, as pool.c and pool_poll.c have it. */
+typedef struct aegis_i_buffer_taker {
+    aegis_i_patience patience;
+    aegis_buffer_pool_shared *shared;
+    /* The smallest class that is large enough; NULL if there is none. */
+    aegis_i_buffer_class *smallest;
+    /* The class that is being asked for a block. */
+    const aegis_i_buffer_class *asked;
+    /* The block that was found while the thread waited for the budget, and its class. */
+    uint32_t found;
+    aegis_i_buffer_class *found_in;
+    /* Whether a budget has refused a slab. */
+    bool was_refused;
+} aegis_i_buffer_taker;
+
+AEGIS_I_HIDDEN void aegis_i_buffer_taker_begin(aegis_i_buffer_taker *taker,
+                                               aegis_buffer_pool_shared *shared,
+                                               aegis_i_buffer_class *smallest);
+/* Takes a block of the smallest class that is large enough, or of a larger class, and stores its
+ * class in `*home`. Growth waits for the budget up to `wait_ns`, or is optional. AEGIS_I_NO_INDEX:
+ * `error` says why. If memory was refused to one of the classes, it says that, even if the blocks
+ * of another class are all out. */
+AEGIS_I_HIDDEN uint32_t aegis_i_buffer_pool_take_any(aegis_i_buffer_taker *taker, uint64_t wait_ns,
                                                      aegis_i_buffer_class **home,
                                                      aegis_error *error);
-/* As aegis_i_buffer_pool_take_any, but no class grows and no error is told. */
+/* The same without waiting. The request asks as a get does that does not wait. If it is `repeated`,
+ * it only asks optionally. */
+AEGIS_I_HIDDEN uint32_t aegis_i_buffer_pool_take_now(aegis_i_buffer_taker *taker, bool repeated,
+                                                     aegis_i_buffer_class **home,
+                                                     aegis_error *error);
+/* Takes a block of class `*home` or of a larger class, and stores its class in `*home`. No class
+ * grows. */
 AEGIS_I_HIDDEN uint32_t aegis_i_buffer_pool_search_any(aegis_buffer_pool_shared *shared,
                                                        aegis_i_buffer_class **home);
 /* Says that no class is large enough. */

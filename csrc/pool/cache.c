@@ -128,7 +128,8 @@ void *aegis_pool_cache_alloc_slow(aegis_pool_cache *cache, bool zeroed) {
     if (cache->count == 0) {
         uint32_t indices[HALF];
         bool clean;
-        size_t got_count = aegis_i_lock_free_take(shared, indices, HALF, &clean, &cache->failed);
+        size_t got_count =
+            aegis_i_lock_free_take(shared, indices, HALF, &clean, NULL, &cache->failed);
         if (got_count == 0)
             return NULL;
         fill(cache, indices, got_count, clean);

@@ -170,29 +170,80 @@ static bool found_nothing(aegis_lock_free_pool_shared *shared, uint32_t *indices
            !aegis_i_lock_free_trimmed_since(shared, watch);
 }
 
+/* A thread that waits for the budget so that the pool can grow. */
+typedef struct grower {
+    aegis_i_patience patience;
+    aegis_lock_free_pool_shared *shared;
+    uint32_t *indices;
+    size_t want_count;
+    /* The blocks that the thread took while it waited. */
+    size_t got_count;
+    bool clean;
+} grower;
+
+/* Takes blocks of a slab that another thread has added. True: there were some, or the pool can have
+ * no further slab. */
+static bool look(aegis_i_patience *patience) {
+    grower *self = (grower *)(void *)patience;
+    const aegis_lock_free_pool_shared *shared = self->shared;
+    self->got_count = take_free(self->shared, self->indices, self->want_count, &self->clean);
+    /* Relaxed: a thread that adds the last slab later than this load calls this one back. */
+    return self->got_count != 0 ||
+           aegis_i_load(&shared->slab_count, memory_order_relaxed) == shared->slabs.slab_limit;
+}
+
+/* Grows the pool and takes blocks. It waits for the budget as `patience` says; NULL: as the options
+ * say. True: no block was taken, and `error` says why. */
+static bool grow(grower *self, aegis_i_patience *patience, aegis_error *error) {
+    aegis_lock_free_pool_shared *shared = self->shared;
+    bool own = patience == NULL;
+    uint32_t watch = aegis_i_lock_free_watch(shared);
+    aegis_status status = aegis_i_lock_free_grow(shared, own ? &self->patience : patience, error);
+    if (!own && status == AEGIS_PENDING)
+        return true;
+    bool nothing = self->got_count == 0 && found_nothing(shared, self->indices, self->want_count,
+                                                         &self->clean, watch, &self->got_count);
+    /* If there is a new slab, the other threads that wait for the budget are called back. This
+     * thread has taken its own blocks before. So it does not lose the blocks for which it has
+     * waited, and with them its place in the queue. */
+    if (own && status == AEGIS_OK && shared->slabs.wait_ns != 0)
+        aegis_i_budget_call_all(shared->slabs.budget, &shared->slabs);
+    return nothing && status != AEGIS_OK && status != AEGIS_PENDING;
+}
+
+/* Takes blocks when none was free. */
+static AEGIS_I_COLD size_t take_growing(aegis_lock_free_pool_shared *shared, uint32_t *indices,
+                                        size_t want_count, bool *clean, aegis_i_patience *patience,
+                                        aegis_error *error) {
+    grower self = {aegis_i_slabs_patience(&shared->slabs), shared, indices, want_count, 0, false};
+    aegis_error failed;
+    bool over = false;
+    self.patience.look = look;
+    self.patience.key = &shared->slabs;
+    while (self.got_count == 0 && !over)
+        over = grow(&self, patience, &failed);
+    if (self.got_count == 0 && error != NULL)
+        *error = failed;
+    *clean = self.clean;
+    return self.got_count;
+}
+
 /* Takes blocks when the stack was empty. */
 static AEGIS_I_COLD size_t take_slow(aegis_lock_free_pool_shared *shared, uint32_t *indices,
-                                     size_t want_count, bool *clean, aegis_error *error) {
+                                     size_t want_count, bool *clean, aegis_i_patience *patience,
+                                     aegis_error *error) {
     size_t got_count = take_free(shared, indices, want_count, clean);
-    while (got_count == 0) {
-        aegis_error failed;
-        uint32_t watch = aegis_i_lock_free_watch(shared);
-        aegis_status status = aegis_i_lock_free_grow(shared, &failed);
-        if (found_nothing(shared, indices, want_count, clean, watch, &got_count) &&
-            status != AEGIS_OK) {
-            if (error != NULL)
-                *error = failed;
-            break;
-        }
-    }
-    return got_count;
+    return got_count != 0 ? got_count
+                          : take_growing(shared, indices, want_count, clean, patience, error);
 }
 
 size_t aegis_i_lock_free_take(aegis_lock_free_pool_shared *shared, uint32_t *indices,
-                              size_t want_count, bool *clean, aegis_error *error) {
+                              size_t want_count, bool *clean, aegis_i_patience *patience,
+                              aegis_error *error) {
     size_t got_count = pop(shared, &shared->head, indices, want_count);
     *clean = false;
-    return got_count != 0 ? got_count : take_slow(shared, indices, want_count, clean, error);
+    return got_count != 0 ? got_count
+                          : take_slow(shared, indices, want_count, clean, patience, error);
 }
 
 size_t aegis_i_lock_free_take_held(aegis_lock_free_pool_shared *shared, uint32_t *indices,
@@ -276,7 +327,7 @@ static void *take_block(const aegis_lock_free_pool *pool, bool zeroed, aegis_err
     aegis_lock_free_pool_shared *shared = pool->shared;
     uint32_t index;
     bool clean;
-    if (aegis_i_lock_free_take(shared, &index, 1, &clean, error) == 0)
+    if (aegis_i_lock_free_take(shared, &index, 1, &clean, NULL, error) == 0)
         return NULL;
     aegis_i_store(&shared->links[index], AEGIS_POOL_LINK_OUT, memory_order_relaxed);
     void *block = aegis_i_slabs_address(&shared->slabs, index);
@@ -300,7 +351,7 @@ size_t aegis_lock_free_pool_alloc_n(const aegis_lock_free_pool *pool, void **blo
         uint32_t indices[BATCH];
         bool clean;
         size_t got_count = aegis_i_lock_free_take(
-            shared, indices, aegis_i_min(count - done_count, BATCH), &clean, error);
+            shared, indices, aegis_i_min(count - done_count, BATCH), &clean, NULL, error);
         if (got_count == 0)
             break;
         for (size_t i = 0; i < got_count; i++) {

@@ -23,9 +23,10 @@
  *    (aegis_i_lock_free_begin_trim).
  *
  * Several threads that find the pool empty may each acquire a slab for the same target. By 2 one of
- * them installs it, and the others release theirs. Any thread can do the steps that follow
- * (advance). So a thread that is stopped in the gate keeps no other thread from growing the pool.
- * It only keeps trims waiting.
+ * them installs it, and the others release theirs. But a pool whose growth waits for the budget
+ * keeps them for the next target, if there is one of the same size (keep): else a thread would have
+ * waited for its room in vain. Any thread can do the steps that follow (advance). So a thread that
+ * is stopped in the gate keeps no other thread from growing the pool. It only keeps trims waiting.
  *
  * A slab that is condemned and not released yet counts as a target like one that is not held. It is
  * taken back into use without a call of the source (aegis_i_slabs_revive).
@@ -169,10 +170,19 @@ static progress advance(aegis_lock_free_pool_shared *shared, uint64_t *word) {
             continue;
         (void)aegis_i_add(&shared->block_count, aegis_i_slab_blocks(slabs, slab),
                           memory_order_relaxed);
-        /* Release pairs with the acquire in is_full_grown (../buffer/pool_class.c). */
+        /* Release pairs with the acquire in aegis_i_buffer_class_is_full_grown
+         * (../buffer/pool_class.c). */
         (void)aegis_i_add(&shared->slab_count, 1, memory_order_release);
         return READY;
     }
+}
+
+/* The same as advance, for a caller that is not in the gate. */
+static progress advance_outside(aegis_lock_free_pool_shared *shared, uint64_t *word) {
+    enter(shared);
+    progress found = advance(shared, word);
+    leave(shared);
+    return found;
 }
 
 /* Installs memory for the target of `word`, if that is still the target and has none. False: the
@@ -189,13 +199,28 @@ static bool install(aegis_lock_free_pool_shared *shared, uint64_t word, uintptr_
     return installed;
 }
 
-aegis_status aegis_i_lock_free_grow(aegis_lock_free_pool_shared *shared, aegis_error *error) {
+/* Uses memory of the size of slab number `slab` for the target of `word` or, if that has memory
+ * and growth waits for the budget, for the next target. Releases it if no target needs it. */
+static void keep(aegis_lock_free_pool_shared *shared, uint64_t word, uint32_t slab,
+                 uintptr_t entry) {
+    aegis_pool_slabs *slabs = &shared->slabs;
+    bool waits = slabs->wait_ns != 0;
+    while (!install(shared, word, entry)) {
+        if (waits && advance_outside(shared, &word) == WANTED &&
+            aegis_i_slab_bytes(slabs, aegis_i_fresh_number(shared, word)) ==
+                aegis_i_slab_bytes(slabs, slab))
+            continue;
+        aegis_i_slabs_release(slabs, slab, entry);
+        return;
+    }
+}
+
+aegis_status aegis_i_lock_free_grow(aegis_lock_free_pool_shared *shared, aegis_i_patience *patience,
+                                    aegis_error *error) {
     aegis_pool_slabs *slabs = &shared->slabs;
     uint64_t word;
     adopt(shared);
-    enter(shared);
-    progress found = advance(shared, &word);
-    leave(shared);
+    progress found = advance_outside(shared, &word);
     if (found == READY)
         return AEGIS_OK;
     if (found == FULL) {
@@ -205,11 +230,12 @@ aegis_status aegis_i_lock_free_grow(aegis_lock_free_pool_shared *shared, aegis_e
     }
     uint32_t slab = aegis_i_fresh_number(shared, word);
     /* The source may use the pool, and the pool may be finished by it. */
-    uintptr_t entry = aegis_i_slabs_acquire(slabs, slab, error);
+    uintptr_t entry = aegis_i_slabs_acquire(slabs, slab, patience, error);
     if (entry == 0)
-        return aegis_i_load(&shared->fresh, memory_order_acquire) != word ? AEGIS_OK
-                                                                          : error->status;
-    if (!install(shared, word, entry))
-        aegis_i_slabs_release(slabs, slab, entry);
+        return error->status != AEGIS_PENDING &&
+                       aegis_i_load(&shared->fresh, memory_order_acquire) != word
+                   ? AEGIS_OK
+                   : error->status;
+    keep(shared, word, slab, entry);
     return AEGIS_OK;
 }

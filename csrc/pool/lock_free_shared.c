@@ -91,14 +91,14 @@ static size_t fit_caches(const aegis_lock_free_pool_options *options) {
 }
 
 static aegis_status init_slabs(aegis_pool_slabs *slabs, const aegis_pool_options *blocks,
-                               size_t cache_count, aegis_error *error) {
+                               size_t cache_count, bool optional, aegis_error *error) {
     return aegis_i_slabs_init(slabs, blocks, cache_count * AEGIS_POOL_CACHE_BLOCKS,
-                              head_bytes(cache_count), sizeof(uint32_t), error);
+                              head_bytes(cache_count), sizeof(uint32_t), optional, error);
 }
 
 /* Acquires the side memory and the first slab. With AEGIS_POOL_FIT_CACHES it first sets the number
- * of caches, and halves it as long as the memory is refused. On failure `error` and the record of
- * the options say why. */
+ * of caches, and halves it as long as the memory is refused. It waits only for what a pool without
+ * caches needs. On failure `error` and the record of the options say why. */
 static aegis_status acquire_slabs(aegis_pool_slabs *slabs,
                                   const aegis_lock_free_pool_options *options, size_t *cache_count,
                                   aegis_error *error) {
@@ -109,10 +109,10 @@ static aegis_status acquire_slabs(aegis_pool_slabs *slabs,
         blocks.error = NULL;
         *cache_count = fit_caches(options);
         for (; *cache_count != 0; *cache_count /= 2)
-            if (init_slabs(slabs, &blocks, *cache_count, error) == AEGIS_OK)
+            if (init_slabs(slabs, &blocks, *cache_count, true, error) == AEGIS_OK)
                 return AEGIS_OK;
     }
-    return init_slabs(slabs, &options->blocks, *cache_count, error);
+    return init_slabs(slabs, &options->blocks, *cache_count, false, error);
 }
 
 aegis_status aegis_lock_free_pool_init(aegis_lock_free_pool *pool,

@@ -128,9 +128,12 @@ static inline uint32_t aegis_i_fresh_left(const aegis_lock_free_pool_shared *sha
 AEGIS_I_HIDDEN bool aegis_i_lock_free_is_valid(const aegis_lock_free_pool_shared *shared);
 /* Takes up to `want_count` blocks and returns how many; 0: `error`, which may be NULL, says why.
  * The blocks belong to the caller, which sets their links. `*clean` tells whether all their bytes
- * are zero. */
+ * are zero. Growth waits for the budget as `patience` says; if its wait ends because the thread is
+ * called back, the status in `error` is AEGIS_PENDING. NULL: growth waits as the options say, or
+ * until another thread has added a slab. */
 AEGIS_I_HIDDEN size_t aegis_i_lock_free_take(aegis_lock_free_pool_shared *shared, uint32_t *indices,
-                                             size_t want_count, bool *clean, aegis_error *error);
+                                             size_t want_count, bool *clean,
+                                             aegis_i_patience *patience, aegis_error *error);
 /* The same without growth: it does not call the source or the budget. 0: at one moment no block of
  * the slabs held was free outside of caches. */
 AEGIS_I_HIDDEN size_t aegis_i_lock_free_take_held(aegis_lock_free_pool_shared *shared,
@@ -139,9 +142,10 @@ AEGIS_I_HIDDEN size_t aegis_i_lock_free_take_held(aegis_lock_free_pool_shared *s
 AEGIS_I_HIDDEN void aegis_i_lock_free_push(aegis_lock_free_pool_shared *shared,
                                            _Atomic uint64_t *stack, uint32_t first, uint32_t last);
 /* Adds a slab, or completes the addition that another thread has begun. AEGIS_OK: the caller tries
- * again to take a block. Any other status: `error` says why there is no slab. */
+ * again to take a block. AEGIS_PENDING: the thread was called back while it waited for the budget.
+ * Any other status: `error` says why there is no slab. */
 AEGIS_I_HIDDEN aegis_status aegis_i_lock_free_grow(aegis_lock_free_pool_shared *shared,
-                                                   aegis_error *error);
+                                                   aegis_i_patience *patience, aegis_error *error);
 /* Waits until no trim holds blocks. Returns a number that changes before the next trim holds any.
  */
 AEGIS_I_HIDDEN uint32_t aegis_i_lock_free_watch(aegis_lock_free_pool_shared *shared);

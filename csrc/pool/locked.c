@@ -17,7 +17,10 @@
  *    not done it (obtain, give_up, end_request). So is a request out of the list of 7.
  * 5. A waiter is woken when it has a block (aegis_i_locked_pool_serve), when it becomes the first
  *    of the queue, or the first thread in it, and the pool can grow (aegis_i_locked_pool_dequeue),
- *    and when a growth that it waits for has ended (end_growth).
+ *    and when a growth that it waits for has ended (end_growth). If a thread waits for the budget
+ *    when it gets a block, it is called back (aegis_i_locked_pool_serve), and gives up its request
+ *    to the budget. It looks for a block when it has entered the queue of the budget (look), so it
+ *    misses no call.
  * 6. A child process begins with an empty queue and a new generation (aegis_i_locked_pool_adopt). A
  *    thread that comes back from the source in a child process sees that the generation is not that
  *    of its node, and enters the new queue (obtain). So does a request that is polled there.
@@ -43,7 +46,11 @@
  *    the next thread tries as well. A thread that has waited for 10 * PATIENCE_NS does not wait for
  *    the growths of other threads any more. A thread that the source calls back does not wait for
  *    itself.
- * 4. If the pool can have no further slab, no thread tries and all sleep. This stays so while one
+ * 4. Only the first attempt of a waiter that a budget refuses reclaims memory, tells the pressure
+ *    functions, is counted as a refusal and, of a thread, waits for the budget. It waits no longer
+ *    than the thread waits for a block (limit_wait). The attempts after that are optional, because
+ *    they are repeated (`wait_ns` of aegis_i_patience).
+ * 5. If the pool can have no further slab, no thread tries and all sleep. This stays so while one
  *    waits: by 2 above all blocks are out then, so no trim can release a slab. */
 #if !defined(_WIN32) && !defined(_GNU_SOURCE)
 #define _GNU_SOURCE /* clock_gettime, pthread_condattr_setclock */
@@ -83,7 +90,40 @@ static void end_growth(aegis_locked_pool_shared *shared, const aegis_i_growth *e
     aegis_i_locked_pool_tell_followers(shared);
 }
 
-aegis_status aegis_i_locked_pool_grow(aegis_locked_pool_shared *shared, aegis_error *error) {
+/* A thread that waits for the budget so that the pool can grow. */
+typedef struct grower {
+    aegis_i_patience patience;
+    aegis_locked_pool_shared *shared;
+    const aegis_i_waiter *node;
+} grower;
+
+/* Whether the waiter has a block. */
+static bool look(aegis_i_patience *patience) {
+    const grower *self = (const grower *)(const void *)patience;
+    /* No function of the user's has run since this process had the lock. */
+    if (!aegis_i_locked_pool_lock(self->shared))
+        return true;
+    bool has_block = self->node->block != NULL;
+    aegis_i_locked_pool_leave(self->shared);
+    return has_block;
+}
+
+/* Acquires a slab for a waiter, without the lock. 0: `error` says why not. */
+static uintptr_t acquire_slab(aegis_locked_pool_shared *shared, aegis_i_waiter *node, uint32_t slab,
+                              aegis_error *error) {
+    grower self = {aegis_i_slabs_patience(&shared->pool.slabs), shared, node};
+    self.patience.wait_ns = node->wait_ns;
+    self.patience.look = look;
+    self.patience.key = node;
+    int state = aegis_i_uncancelled_begin();
+    uintptr_t entry = aegis_i_slabs_acquire(&shared->pool.slabs, slab, &self.patience, error);
+    aegis_i_uncancelled_end(state);
+    node->wait_ns = self.patience.wait_ns;
+    return entry;
+}
+
+aegis_status aegis_i_locked_pool_grow(aegis_locked_pool_shared *shared, aegis_i_waiter *node,
+                                      aegis_error *error) {
     if (aegis_i_pool_revive(&shared->pool)) {
         aegis_i_locked_pool_serve(shared);
         return AEGIS_OK;
@@ -91,20 +131,20 @@ aegis_status aegis_i_locked_pool_grow(aegis_locked_pool_shared *shared, aegis_er
     aegis_i_growth own = {shared->growths, aegis_i_thread_self(), aegis_i_now_ns() + PATIENCE_NS};
     uint32_t slab = aegis_i_pool_next_slab(&shared->pool);
     shared->growths = &own;
+    node->waits_for_budget = node->wait_ns != 0 && node->wait_ns != AEGIS_I_OPTIONAL;
     aegis_i_locked_pool_leave(shared);
-    int state = aegis_i_uncancelled_begin();
-    uintptr_t entry = aegis_i_slabs_acquire(&shared->pool.slabs, slab, error);
-    aegis_i_uncancelled_end(state);
+    uintptr_t entry = acquire_slab(shared, node, slab, error);
     if (!aegis_i_locked_pool_lock(shared)) {
         if (entry != 0)
             aegis_i_slabs_release(&shared->pool.slabs, slab, entry);
         return AEGIS_E_FORKED;
     }
+    node->waits_for_budget = false;
     end_growth(shared, &own);
     bool added = entry != 0 && aegis_i_pool_add_slab(&shared->pool, slab, entry);
     aegis_i_locked_pool_serve(shared);
     if (entry == 0)
-        return error->status;
+        return error->status != AEGIS_PENDING ? error->status : AEGIS_OK;
     return added || aegis_i_locked_pool_release_slab(shared, slab, entry) ? AEGIS_OK
                                                                           : AEGIS_E_FORKED;
 }
@@ -117,6 +157,12 @@ bool aegis_i_locked_pool_is_growing(const aegis_locked_pool_shared *shared,
 
 static uint64_t earlier(uint64_t a, uint64_t b) {
     return a < b ? a : b;
+}
+
+/* A thread waits no longer for the budget than for a block. */
+static void limit_wait(aegis_i_waiter *node, uint64_t deadline_ns, uint64_t now_ns) {
+    if (node->wait_ns != AEGIS_I_OPTIONAL && deadline_ns != 0 && deadline_ns != UINT64_MAX)
+        node->wait_ns = earlier(node->wait_ns, deadline_ns > now_ns ? deadline_ns - now_ns : 0);
 }
 
 void aegis_i_locked_pool_exhausted(const aegis_locked_pool_shared *shared, aegis_error *error) {
@@ -169,7 +215,8 @@ static aegis_status pursue(aegis_locked_pool_shared *shared, aegis_i_waiter *nod
             earlier(deadline_ns != 0 ? deadline_ns : UINT64_MAX, shared->growths->overdue_ns);
     } else if (late || *next_try_ns == 0 ||
                (now_ns >= *next_try_ns && aegis_i_locked_pool_is_foremost(shared, node))) {
-        aegis_status status = aegis_i_locked_pool_grow(shared, error);
+        limit_wait(node, deadline_ns, now_ns);
+        aegis_status status = aegis_i_locked_pool_grow(shared, node, error);
         if (status == AEGIS_E_FORKED || (status != AEGIS_OK && late))
             return status;
         if (status != AEGIS_OK)
@@ -188,9 +235,11 @@ static aegis_status pursue(aegis_locked_pool_shared *shared, aegis_i_waiter *nod
     return AEGIS_OK;
 }
 
-void aegis_i_locked_pool_init_waiter(aegis_i_waiter *node, aegis_locked_pool_request *request) {
+void aegis_i_locked_pool_init_waiter(aegis_i_waiter *node, aegis_locked_pool_request *request,
+                                     uint64_t wait_ns) {
     memset(node, 0, sizeof *node);
     node->request = request;
+    node->wait_ns = wait_ns;
     node->impatient_ns = aegis_i_now_ns() + 10 * PATIENCE_NS;
 }
 
@@ -198,11 +247,12 @@ void aegis_i_locked_pool_init_waiter(aegis_i_waiter *node, aegis_locked_pool_req
  * other status: `error` says why there is none; but after AEGIS_E_FORKED, which means that the lock
  * could not be taken again, the caller fills in the error. */
 static aegis_status obtain(aegis_locked_pool_shared *shared, aegis_i_waiter *node,
-                           uint64_t timeout_ns, aegis_error *error) {
+                           uint64_t timeout_ns, uint64_t most_wait_ns, aegis_error *error) {
     uint64_t deadline_ns = timeout_ns != 0 ? aegis_i_deadline_ns(timeout_ns) : 0;
     uint64_t next_try_ns = 0;
     aegis_status status = AEGIS_OK;
-    aegis_i_locked_pool_init_waiter(node, NULL);
+    aegis_i_locked_pool_init_waiter(
+        node, NULL, aegis_i_wait_ns(earlier(shared->pool.slabs.wait_ns, most_wait_ns)));
     if (!aegis_i_condition_init(&node->arrived)) {
         aegis_i_slabs_fail(&shared->pool.slabs, shared->pool.slabs.block_bytes,
                            shared->pool.slabs.align_bytes, NULL, error);
@@ -226,10 +276,11 @@ static aegis_status obtain(aegis_locked_pool_shared *shared, aegis_i_waiter *nod
     return status;
 }
 
-/* Takes a block for a request that has found none free. NULL: `error` says why; with AEGIS_E_FORKED
- * the lock could not be taken again. */
+/* Takes a block for a request that has found none free. It waits for the budget as the options say,
+ * but no longer than `most_wait_ns`. NULL: `error` says why; with AEGIS_E_FORKED the lock could not
+ * be taken again. */
 static AEGIS_I_COLD void *take_slow(aegis_locked_pool_shared *shared, uint64_t timeout_ns,
-                                    bool *clean, aegis_error *error) {
+                                    uint64_t most_wait_ns, bool *clean, aegis_error *error) {
     aegis_i_waiter node;
     /* A pool that is being finished never has a block again, so waiting is useless. */
     if ((timeout_ns == 0 || shared->pool.slabs.meta == NULL) &&
@@ -237,7 +288,7 @@ static AEGIS_I_COLD void *take_slow(aegis_locked_pool_shared *shared, uint64_t t
         aegis_i_locked_pool_exhausted(shared, error);
         return NULL;
     }
-    error->status = obtain(shared, &node, timeout_ns, error);
+    error->status = obtain(shared, &node, timeout_ns, most_wait_ns, error);
     *clean = node.clean;
     return error->status == AEGIS_OK ? node.block : NULL;
 }
@@ -250,7 +301,7 @@ void *aegis_i_locked_pool_forked(const aegis_locked_pool *pool, aegis_error *err
 }
 
 static void *alloc(const aegis_locked_pool *pool, bool zeroed, uint64_t timeout_ns,
-                   aegis_error *error) {
+                   uint64_t most_wait_ns, aegis_error *error) {
     aegis_locked_pool_shared *shared = aegis_i_locked_pool_enter(pool);
     aegis_error failed;
     bool clean;
@@ -258,7 +309,7 @@ static void *alloc(const aegis_locked_pool *pool, bool zeroed, uint64_t timeout_
         return aegis_i_locked_pool_forked(pool, error);
     void *block = aegis_i_pool_take_held(&shared->pool, &clean);
     if (AEGIS_UNLIKELY(block == NULL)) {
-        block = take_slow(shared, timeout_ns, &clean, &failed);
+        block = take_slow(shared, timeout_ns, most_wait_ns, &clean, &failed);
         if (block == NULL && failed.status == AEGIS_E_FORKED)
             return aegis_i_locked_pool_forked(pool, error);
         aegis_i_locked_pool_leave_waking(shared);
@@ -276,16 +327,16 @@ static void *alloc(const aegis_locked_pool *pool, bool zeroed, uint64_t timeout_
 }
 
 void *aegis_locked_pool_alloc(const aegis_locked_pool *pool, aegis_error *error) {
-    return alloc(pool, false, 0, error);
+    return alloc(pool, false, 0, UINT64_MAX, error);
 }
 
 void *aegis_locked_pool_alloc_zeroed(const aegis_locked_pool *pool, aegis_error *error) {
-    return alloc(pool, true, 0, error);
+    return alloc(pool, true, 0, UINT64_MAX, error);
 }
 
 void *aegis_locked_pool_alloc_timeout(const aegis_locked_pool *pool, uint64_t timeout_ns,
                                       aegis_error *error) {
-    return alloc(pool, false, timeout_ns, error);
+    return alloc(pool, false, timeout_ns, timeout_ns, error);
 }
 
 size_t aegis_locked_pool_alloc_n(const aegis_locked_pool *pool, void **blocks, size_t count,
@@ -298,7 +349,7 @@ size_t aegis_locked_pool_alloc_n(const aegis_locked_pool *pool, void **blocks, s
         bool clean;
         void *block = aegis_i_pool_take_held(&shared->pool, &clean);
         if (block == NULL)
-            block = take_slow(shared, 0, &clean, &failed);
+            block = take_slow(shared, 0, UINT64_MAX, &clean, &failed);
         if (block == NULL)
             break;
         aegis_i_slabs_show(&shared->pool.slabs, block, false, clean);

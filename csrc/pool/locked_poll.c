@@ -61,7 +61,7 @@ static aegis_status pursue_once(aegis_locked_pool_shared *shared,
     if (request->next_try_ns != 0 &&
         (now_ns < request->next_try_ns || !aegis_i_locked_pool_is_foremost(shared, node)))
         return AEGIS_PENDING;
-    aegis_status status = aegis_i_locked_pool_grow(shared, error);
+    aegis_status status = aegis_i_locked_pool_grow(shared, node, error);
     if (status == AEGIS_OK || status == AEGIS_E_FORKED)
         return status;
     request->next_try_ns = aegis_i_now_ns() + AEGIS_I_LOCKED_POOL_SLICE_NS;
@@ -106,7 +106,7 @@ static aegis_status make_request(aegis_locked_pool_shared *shared, aegis_locked_
                            error);
         return error->status;
     }
-    aegis_i_locked_pool_init_waiter(&request->node, request);
+    aegis_i_locked_pool_init_waiter(&request->node, request, 0);
     request->shared = shared;
     enter_queue(shared, request);
     *made = request;

@@ -101,6 +101,8 @@ void aegis_i_locked_pool_serve(aegis_locked_pool_shared *shared) {
         aegis_i_locked_pool_dequeue(shared, node);
         node->block = aegis_i_pool_take_held(&shared->pool, &node->clean);
         /* Under the lock: once the thread has the lock, it may return, and its node is gone. */
+        if (node->waits_for_budget)
+            aegis_i_budget_call_all(shared->pool.slabs.budget, node);
         tell(shared, node);
     }
 }

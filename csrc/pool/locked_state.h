@@ -27,6 +27,10 @@ typedef struct aegis_i_waiter {
     uint64_t generation;
     /* From this time on the waiter does not wait for the growths of other threads any more. */
     uint64_t impatient_ns;
+    /* The longest wait of the next growth for the budget, or AEGIS_I_OPTIONAL. */
+    uint64_t wait_ns;
+    /* Whether the thread may be waiting for the budget. */
+    bool waits_for_budget;
     /* Only this thread waits for it. A request has none. */
     aegis_i_condition arrived;
 } aegis_i_waiter;
@@ -146,18 +150,20 @@ AEGIS_I_HIDDEN void aegis_i_locked_pool_leave_waking(aegis_locked_pool_shared *s
 
 /* What locked.c has for polled requests. The caller holds the lock. */
 
-/* Adds a slab to a pool that can have one, and serves the queue, in which the caller is. The lock
- * is given up meanwhile. AEGIS_OK: the source gave a slab, or a condemned one was taken back into
- * use. AEGIS_E_FORKED: the lock could not be taken again. Any other status: `error` says why there
- * is no slab. */
+/* Adds a slab to a pool that can have one, and serves the queue, in which the caller is with
+ * `node`. It waits for the budget as the node says. The lock is given up meanwhile. AEGIS_OK: the
+ * source gave a slab, a condemned one was taken back into use, or the wait has ended because the
+ * node has a block. AEGIS_E_FORKED: the lock could not be taken again. Any other status: `error`
+ * says why there is no slab. */
 AEGIS_I_HIDDEN aegis_status aegis_i_locked_pool_grow(aegis_locked_pool_shared *shared,
-                                                     aegis_error *error);
+                                                     aegis_i_waiter *node, aegis_error *error);
 /* Whether another thread is acquiring a slab, and this waiter should wait for the result. */
 AEGIS_I_HIDDEN bool aegis_i_locked_pool_is_growing(const aegis_locked_pool_shared *shared,
                                                    const aegis_i_waiter *node, uint64_t now_ns);
-/* Sets up a node that is not in the queue. */
+/* Sets up a node that is not in the queue. Its growth waits up to `wait_ns` for the budget. */
 AEGIS_I_HIDDEN void aegis_i_locked_pool_init_waiter(aegis_i_waiter *node,
-                                                    aegis_locked_pool_request *request);
+                                                    aegis_locked_pool_request *request,
+                                                    uint64_t wait_ns);
 /* Fills in the error of a request that finds all blocks out and cannot wait. */
 AEGIS_I_HIDDEN void aegis_i_locked_pool_exhausted(const aegis_locked_pool_shared *shared,
                                                   aegis_error *error);

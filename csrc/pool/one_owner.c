@@ -46,7 +46,7 @@ aegis_status aegis_i_pool_init(aegis_pool *pool, const aegis_pool_options *optio
         return aegis_i_slabs_refuse(options, &pool->failed, AEGIS_E_INVALID, AEGIS_WHAT_OPTIONS, 0,
                                     0);
     aegis_status status =
-        aegis_i_slabs_init(&pool->slabs, options, 0, head_bytes, SIDE_BYTES, &pool->failed);
+        aegis_i_slabs_init(&pool->slabs, options, 0, head_bytes, SIDE_BYTES, false, &pool->failed);
     if (status != AEGIS_OK)
         return status;
     pool->free_indices = (uint32_t *)(void *)pool->slabs.side;
@@ -147,7 +147,7 @@ static bool grow(aegis_pool *pool) {
         return true;
     uint32_t slab = aegis_i_pool_next_slab(pool);
     aegis_error error;
-    uintptr_t entry = aegis_i_slabs_acquire(slabs, slab, &error);
+    uintptr_t entry = aegis_i_slabs_acquire(slabs, slab, NULL, &error);
     if (entry == 0) {
         if (aegis_i_pool_has_free(pool))
             return true;

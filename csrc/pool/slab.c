@@ -61,14 +61,20 @@ static aegis_budget *keep_budget(const aegis_pool_slabs *slabs) {
 /* The one place that acquires memory. NULL: `error` says why; if a budget refused, as for a request
  * for one block. If the pool was moved meanwhile, the memory is charged to the wrong budget: it
  * goes back, and is acquired anew. */
-static void *acquire(aegis_pool_slabs *slabs, size_t size_bytes, size_t align_bytes, bool *zeroed,
-                     aegis_error *error) {
+static void *acquire(aegis_pool_slabs *slabs, size_t size_bytes, size_t align_bytes,
+                     aegis_i_patience *patience, bool *zeroed, aegis_error *error) {
     aegis_i_refusal why;
+    aegis_i_patience plain = aegis_i_slabs_patience(slabs);
     void *memory;
     bool moved;
+    if (patience == NULL)
+        patience = &plain;
+    uint64_t wait_ns = patience->wait_ns;
     do {
         aegis_budget *budget = keep_budget(slabs);
-        memory = aegis_i_acquire(&slabs->source, budget, size_bytes, align_bytes, 0, zeroed, &why);
+        patience->wait_ns = wait_ns;
+        memory = aegis_i_acquire_patiently(&slabs->source, budget, size_bytes, align_bytes,
+                                           patience, zeroed, &why);
         moved = slabs->budget != budget;
         if (moved && memory != NULL)
             aegis_i_give_back(&slabs->source, budget, memory, size_bytes, align_bytes);
@@ -99,7 +105,7 @@ static void give_back(aegis_pool_slabs *slabs, void *memory, size_t size_bytes,
 void *aegis_i_slabs_acquire_beside(aegis_pool_slabs *slabs, size_t size_bytes, size_t align_bytes,
                                    aegis_error *error) {
     bool zeroed;
-    void *memory = acquire(slabs, size_bytes, align_bytes, &zeroed, error);
+    void *memory = acquire(slabs, size_bytes, align_bytes, NULL, &zeroed, error);
     if (memory != NULL && !zeroed)
         memset(memory, 0, size_bytes);
     return memory;
@@ -280,7 +286,7 @@ static aegis_status acquire_first(aegis_pool_slabs *slabs, size_t head_bytes, si
             error->needed_bytes += aegis_i_slab_bytes(slabs, 0);
         return status;
     }
-    uintptr_t entry = aegis_i_slabs_acquire(slabs, 0, error);
+    uintptr_t entry = aegis_i_slabs_acquire(slabs, 0, NULL, error);
     if (entry == 0) {
         aegis_i_error_whole(error, asked_bytes, slabs->meta_bytes);
         give_back(slabs, slabs->meta, slabs->meta_bytes, AEGIS_I_META_ALIGN);
@@ -306,13 +312,15 @@ aegis_status aegis_i_slabs_plan(aegis_pool_slabs *slabs, const aegis_pool_option
 
 aegis_status aegis_i_slabs_init(aegis_pool_slabs *slabs, const aegis_pool_options *options,
                                 size_t reserve_count, size_t head_bytes, size_t side_bytes,
-                                aegis_error *error) {
+                                bool optional, aegis_error *error) {
     aegis_status status =
         aegis_i_slabs_plan(slabs, options, reserve_count, head_bytes, side_bytes, error);
     slabs->source = options->source != NULL ? *options->source : aegis_source_pages(0);
     slabs->budget = options->budget;
+    slabs->wait_ns = optional ? AEGIS_I_OPTIONAL : aegis_i_wait_ns(options->wait_ns);
     if (status == AEGIS_OK)
         status = acquire_first(slabs, head_bytes, side_bytes, error);
+    slabs->wait_ns = aegis_i_wait_ns(options->wait_ns);
     if (status == AEGIS_OK) {
         if (slabs->budget != NULL)
             (void)aegis_budget_retain(slabs->budget);
@@ -418,10 +426,11 @@ unsigned char *aegis_i_slabs_address(const aegis_pool_slabs *slabs, size_t index
            (index - aegis_i_slab_start(slabs, slab)) * slabs->grid.stride_bytes;
 }
 
-uintptr_t aegis_i_slabs_acquire(aegis_pool_slabs *slabs, uint32_t slab, aegis_error *error) {
+uintptr_t aegis_i_slabs_acquire(aegis_pool_slabs *slabs, uint32_t slab, aegis_i_patience *patience,
+                                aegis_error *error) {
     bool zeroed;
     size_t size_bytes = aegis_i_slab_bytes(slabs, slab);
-    void *memory = acquire(slabs, size_bytes, slab_align(slabs), &zeroed, error);
+    void *memory = acquire(slabs, size_bytes, slab_align(slabs), patience, &zeroed, error);
     if (memory == NULL)
         return 0;
     AEGIS_I_HIDE(memory, size_bytes);

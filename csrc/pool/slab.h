@@ -56,11 +56,13 @@
  * - head_bytes: bytes that the caller wants at the start of `meta`, zeroed.
  * - side_bytes: bytes that the caller wants for each index, zeroed, at `side`, which is aligned to
  *   AEGIS_I_META_ALIGN.
+ * - optional: the caller asks for a smaller pool if this one is refused.
  * On failure `slabs` is all-zero, and `error` and options->error say why. */
 AEGIS_I_HIDDEN aegis_status aegis_i_slabs_init(aegis_pool_slabs *slabs,
                                                const aegis_pool_options *options,
                                                size_t reserve_count, size_t head_bytes,
-                                               size_t side_bytes, aegis_error *error);
+                                               size_t side_bytes, bool optional,
+                                               aegis_error *error);
 /* Sets what follows from the options alone: the grid without its base, the numbers of blocks and
  * slabs, the size of the side memory. It calls neither the source nor the budget. On failure
  * `error` says why. The parameters are as for aegis_i_slabs_init. */
@@ -84,10 +86,11 @@ AEGIS_I_HIDDEN uint32_t aegis_i_slabs_find(const aegis_pool_slabs *slabs, const 
 AEGIS_I_HIDDEN uintptr_t aegis_i_slabs_entry(const aegis_pool_slabs *slabs, uint32_t slab);
 /* The address of a block; NULL if its slab is not held or the index is beyond the limit. */
 AEGIS_I_HIDDEN unsigned char *aegis_i_slabs_address(const aegis_pool_slabs *slabs, size_t index);
-/* Acquires memory for a slab and returns the directory entry for it, but does not install it. 0:
- * the source or the budget refuses, and `error` says why. */
+/* Acquires memory for a slab and returns the directory entry for it, but does not install it. It
+ * waits for the budget as `patience` says; NULL: as the options say. 0: the source or the budget
+ * refuses, and `error` says why. */
 AEGIS_I_HIDDEN uintptr_t aegis_i_slabs_acquire(aegis_pool_slabs *slabs, uint32_t slab,
-                                               aegis_error *error);
+                                               aegis_i_patience *patience, aegis_error *error);
 /* Installs the entry if the slab is not held. Returns the entry that is in place afterwards.
  * Several threads may install at once, and one may complete what another has begun. */
 AEGIS_I_HIDDEN uintptr_t aegis_i_slabs_install(aegis_pool_slabs *slabs, uint32_t slab,
@@ -129,6 +132,12 @@ AEGIS_I_HIDDEN void aegis_i_slabs_fail(const aegis_pool_slabs *slabs, size_t siz
                                        aegis_error *error);
 /* Fills in the statistics that depend on the slabs alone, and sets the others to zero. */
 AEGIS_I_HIDDEN void aegis_i_slabs_get_stats(const aegis_pool_slabs *slabs, aegis_pool_stats *stats);
+
+/* How the pool waits for its budget if its options say it all. */
+static inline aegis_i_patience aegis_i_slabs_patience(const aegis_pool_slabs *slabs) {
+    aegis_i_patience patience = {slabs->wait_ns, &slabs->budget, NULL, NULL, NULL, false};
+    return patience;
+}
 
 /* The number of the slab that has the index, which is below the limit. */
 static inline uint32_t aegis_i_slab_of(const aegis_pool_slabs *slabs, uint32_t index) {

@@ -66,6 +66,12 @@
  *  class that would do may still grow, a waiting thread asks source and budget again every 10
  *  ms, and once more when its time is up.
  *
+ *  A get asks the budget for a slab of each class that would do. If the budget refuses, the get
+ *  asks once more for a slab of the smallest class that may grow. This time memory is reclaimed
+ *  for it, it waits in the queue of the budget if the options say so (`wait_ns`), and counts as
+ *  one refusal if it fails. What a waiting thread asks for every 10 ms is not reclaimed or waited
+ *  for.
+ *
  *  A request can also wait without a thread (aegis_buffer_pool_poll): a waker tells its owner when
  *  to ask again. So futures and event loops can be built on it.
  *  - A buffer that becomes free while requests wait wakes the oldest of those for which it is
@@ -156,6 +162,12 @@ typedef struct aegis_buffer_pool_options {
      *  to the one that found no room, and `needed_bytes` all that was to be taken for them. NULL:
      *  not wanted. */
     aegis_error *error;
+    /** The longest wait for room in the budget: of a get, and of each acquire when the pool is
+     *  made. 0 does not wait; AEGIS_WAIT_FOREVER has no end. A get that waits for a buffer waits
+     *  no longer than for that, both together. With AEGIS_BUFFER_HEAP it is the charge for the
+     *  buffer of the C heap that waits. A get that waits for the budget takes a buffer that
+     *  comes back meanwhile. It is not cancelled. */
+    uint64_t wait_ns;
 } aegis_buffer_pool_options;
 
 typedef struct aegis_buffer_pool_shared aegis_buffer_pool_shared;

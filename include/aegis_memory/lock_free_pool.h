@@ -17,6 +17,12 @@
  *  calls from all threads that use the pool. There is one more exception: a request that finds
  *  no block free waits for a trim that is sorting the free blocks. No free waits.
  *
+ *  If the options let growth wait for the budget (aegis_pool_options.wait_ns), a thread that finds
+ *  no block stands in the queue of the budget. When another thread has added a slab, it takes a
+ *  block of that, or keeps its place if none is left. It does not notice that a block is freed:
+ *  it looks for that when the wait ends. So give such a pool a time that is not too long, or use
+ *  a locked pool.
+ *
  *  A cache (aegis_pool_cache) is an explicit handle of one thread. It holds a magazine of up to
  *  AEGIS_POOL_CACHE_BLOCKS free blocks in front of the stack. A full cache moves the older half
  *  of its blocks to the stack, and an empty cache takes half a magazine from the stack, each
@@ -80,8 +86,8 @@ extern "C" {
  *    the pool may grow to, caches leave that room.
  *  - The source refuses them.
  *
- *  So the pool is not refused because of its caches. aegis_pool_stats.max_cache_count tells how
- *  many there are. */
+ *  So the pool is not refused because of its caches, and does not wait or reclaim for them.
+ *  aegis_pool_stats.max_cache_count tells how many there are. */
 #define AEGIS_POOL_FIT_CACHES 2u
 
 /** How a lock-free pool is made. */

@@ -14,7 +14,17 @@
  *  - If the time of a waiting thread is up at the moment when its block arrives, the thread
  *    returns that block.
  *  - While threads wait and the pool may still grow, the first thread in the queue tries to make
- *    it grow every 10 ms. Each waiting thread tries once more when its time is up.
+ *    it grow every 10 ms. Each waiting thread tries once more when its time is up. The first
+ *    attempt that a budget refuses reclaims memory, tells the pressure functions of the budget
+ *    and is counted as a refusal. The later attempts of the same call are refused at once.
+ *
+ *  Waiting for the budget (aegis_pool_options.wait_ns):
+ *  - A thread that finds no block and wants the pool to grow waits for the budget. It stands in
+ *    the queue of the pool too. If a block comes to it there, it leaves the queue of the budget.
+ *  - The lock is not held meanwhile. The other threads use the pool. Those that find no block ask
+ *    the budget themselves after 50 ms.
+ *  - A call with a time to wait for a block waits no longer than that, and for the budget once.
+ *    A poll never waits.
  *
  *  Waiting without a thread (aegis_locked_pool_poll): a request stands in the same queue, and its
  *  owner is told by a waker when to ask again. So futures and event loops can be built on it.
@@ -90,7 +100,7 @@ AEGIS_API aegis_status aegis_locked_pool_init(aegis_locked_pool *pool,
 /** Finishes a pool: releases all its memory.
  *  @param pool  NULL and all-zero are accepted. All-zero afterwards.
  *  @return      AEGIS_OK; AEGIS_E_BUSY when blocks are out, or when a thread or a request waits for
- *               a block, or a thread calls the source; AEGIS_E_FORKED.
+ *               a block, or a thread waits for the budget or calls the source; AEGIS_E_FORKED.
  *  On failure:  nothing changed.
  *  Threads:     one, after all others are done with the pool.
  *  Cost:        O(slabs).
@@ -106,7 +116,8 @@ AEGIS_API aegis_status aegis_locked_pool_fini(aegis_locked_pool *pool);
  */
 AEGIS_API void aegis_locked_pool_abandon(aegis_locked_pool *pool);
 
-/** Allocates a block without waiting for one. Its content is undefined.
+/** Allocates a block without waiting for one, except as aegis_pool_options.wait_ns says. Its
+ *  content is undefined.
  *  @param error  overwritten on failure; aegis_error_explain writes it as a sentence. NULL if
  *                the reason is not wanted.
  *  @return       the block, or NULL. AEGIS_E_EXHAUSTED: all blocks are out.
@@ -137,7 +148,8 @@ AEGIS_API void *aegis_locked_pool_alloc_zeroed(const aegis_locked_pool *pool, ae
  *                     is up.
  *  On failure:        nothing changed.
  *  Ownership:         as for aegis_locked_pool_alloc.
- *  Threads:           any thread. A thread may be cancelled while it waits.
+ *  Threads:           any thread. A thread may be cancelled while it waits, but not while it waits
+ *                     for the budget or is in the source.
  *  Cost:              as aegis_locked_pool_alloc, and the wait.
  */
 AEGIS_API void *aegis_locked_pool_alloc_timeout(const aegis_locked_pool *pool, uint64_t timeout_ns,

@@ -41,6 +41,7 @@ pub struct BufferPoolBuilder {
     budget: Option<MemoryBudget>,
     when_empty: WhenEmpty,
     reclaim_priority: Option<i32>,
+    wait_ns: u64,
 }
 
 impl BufferPoolBuilder {
@@ -55,6 +56,7 @@ impl BufferPoolBuilder {
             budget: None,
             when_empty: WhenEmpty::Fail,
             reclaim_priority: None,
+            wait_ns: 0,
         }
     }
 
@@ -152,6 +154,18 @@ impl BufferPoolBuilder {
         Self { reclaim_priority: Some(priority), ..self }
     }
 
+    /// The longest wait of a request for room in the budget. The default does not wait;
+    /// [`Duration::MAX`] has no end. Requests get room in the order of their arrival at the budget.
+    /// [`build`](Self::build) waits too.
+    ///
+    /// A request that waits for the budget takes a buffer that comes back meanwhile. With
+    /// [`WhenEmpty::Wait`] it waits no longer than for a buffer, both together. With
+    /// [`WhenEmpty::Heap`] the pool does not wait to grow, but waits to charge the memory of the
+    /// heap.
+    pub fn wait(self, longest: Duration) -> Self {
+        Self { wait_ns: ffi::nanoseconds(longest), ..self }
+    }
+
     /// Makes the pool for [`build`](Self::build), and returns its first handle.
     pub(super) fn make(self) -> Result<ffi::aegis_buffer_pool, AllocError> {
         let (when_empty, timeout_ns) = match self.when_empty {
@@ -172,6 +186,7 @@ impl BufferPoolBuilder {
             reclaim_priority: self.reclaim_priority.unwrap_or(0),
             timeout_ns,
             error: error.as_mut_ptr(),
+            wait_ns: self.wait_ns,
         };
         let mut raw = ffi::aegis_buffer_pool { shared: ptr::null_mut() };
         let status = unwind::call_keeping(ffi::is_ok, || {

@@ -4,6 +4,7 @@
 use core::marker::PhantomData;
 use core::mem::{self, MaybeUninit};
 use core::ptr;
+use core::time::Duration;
 
 use super::block::Source;
 use super::stats::PoolStats;
@@ -70,6 +71,7 @@ pub struct PoolBuilder<P> {
     pub(super) caches: Option<usize>,
     source: ChosenSource,
     budget: Option<MemoryBudget>,
+    wait_ns: u64,
     makes: PhantomData<fn() -> P>,
 }
 
@@ -83,6 +85,7 @@ impl<P: PoolKind> PoolBuilder<P> {
             caches: None,
             source: Ok(None),
             budget: None,
+            wait_ns: 0,
             makes: PhantomData,
         }
     }
@@ -133,6 +136,19 @@ impl<P: PoolKind> PoolBuilder<P> {
         Self { budget: Some(budget.clone()), ..self }
     }
 
+    /// The longest wait for room in the budget when the pool grows. The default does not wait;
+    /// [`Duration::MAX`] has no end. Requests get room in the order of their arrival at the budget.
+    /// [`build`](Self::build) waits too.
+    ///
+    /// - A [`LockedPool`](super::LockedPool) stays usable for other threads. A thread that waits
+    ///   for the budget gets a block that is given back meanwhile. A call with a timeout waits no
+    ///   longer than that.
+    /// - In a [`LockFreePool`](super::LockFreePool) a thread that waits takes a block of a slab that
+    ///   another thread has added. It does not notice meanwhile that a block is given back.
+    pub fn wait(self, longest: Duration) -> Self {
+        Self { wait_ns: ffi::nanoseconds(longest), ..self }
+    }
+
     /// Makes the pool.
     ///
     /// # Errors
@@ -155,6 +171,7 @@ impl<P: PoolKind> PoolBuilder<P> {
             source: raw_source(&source),
             budget: self.budget.as_ref().map_or(ptr::null_mut(), MemoryBudget::as_raw),
             error: error.as_mut_ptr(),
+            wait_ns: self.wait_ns,
         };
         let made = unwind::call_keeping(Option::is_some, || {
             // SAFETY: the pool copies the source, if there is one, and the source's context lives

@@ -132,7 +132,7 @@ static void check_refusal(const subject *s, const aegis_budget *refusing, size_t
 static bool has_gaps(void) {
     aegis_pool_stats stats;
     aegis_pool pool;
-    aegis_pool_options options = {48, 1, 0, 0, NULL, NULL, NULL};
+    aegis_pool_options options = {48, 1, 0, 0, NULL, NULL, NULL, 0};
     CHECK(aegis_pool_init(&pool, &options) == AEGIS_OK);
     aegis_pool_get_stats(&pool, &stats);
     CHECK(aegis_pool_fini(&pool) == AEGIS_OK);

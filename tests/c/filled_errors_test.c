@@ -213,7 +213,7 @@ static void recycler_moved(void *out, bool fails) {
 }
 
 static void pool_moved(void *out, bool fails) {
-    aegis_pool_options options = {100, 1, 0, 0, NULL, NULL, NULL};
+    aegis_pool_options options = {100, 1, 0, 0, NULL, NULL, NULL, 0};
     aegis_pool pool;
     CHECK(aegis_pool_init(&pool, &options) == AEGIS_OK);
     CHECK(!fails && aegis_pool_move_budget(&pool, full_budget, (aegis_error *)out) != AEGIS_OK);

@@ -8,7 +8,7 @@
 /* The bytes that a checker keeps behind each allocation and block. */
 static size_t gap_bytes(void) {
     aegis_pool pool;
-    aegis_pool_options options = {48, 1, 0, 0, NULL, NULL, NULL};
+    aegis_pool_options options = {48, 1, 0, 0, NULL, NULL, NULL, 0};
     aegis_pool_stats stats;
     CHECK(aegis_pool_init(&pool, &options) == AEGIS_OK);
     aegis_pool_get_stats(&pool, &stats);
@@ -248,7 +248,7 @@ static void pools_of_each_form_count_the_same(void) {
         pools p;
         void *blocks[25];
         aegis_budget *budget = aegis_budget_new("pools", SIZE_MAX, NULL);
-        aegis_lock_free_pool_options options = {{48, 10, 25, 0, NULL, budget, NULL}, 0, 0};
+        aegis_lock_free_pool_options options = {{48, 10, 25, 0, NULL, budget, NULL, 0}, 0, 0};
         p.form = form;
         CHECK((form == 0   ? aegis_pool_init(&p.single, &options.blocks)
                : form == 1 ? aegis_locked_pool_init(&p.locked, &options.blocks)

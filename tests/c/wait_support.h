@@ -12,7 +12,9 @@
 #include <sched.h>
 #include <stdatomic.h>
 
+#if !defined(NS_PER_MS)
 #define NS_PER_MS UINT64_C(1000000)
+#endif
 #define LIMIT_BYTES ((size_t)1 << 20)
 
 /* The bytes of the requests that wait at the budget itself. A budget with such requests refuses

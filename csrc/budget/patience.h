@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* How a charge waits that an object makes, and how it is called back. Not installed. */
+#ifndef AEGIS_MEMORY_I_BUDGET_PATIENCE_H
+#define AEGIS_MEMORY_I_BUDGET_PATIENCE_H
+
+#include "aegis_memory/budget.h"
+#include "../base/atomics.h"
+#include "../base/port.h"
+
+#include <stdbool.h>
+
+/* How a charge that is refused waits on behalf of an object, and how other threads call the thread
+ * that waits back to the object. The thread that charges fills it in; what is not wanted is 0. */
+typedef struct aegis_i_patience aegis_i_patience;
+struct aegis_i_patience {
+    /* The longest wait, or AEGIS_I_OPTIONAL. A charge takes off this the time that it has waited.
+     * After a charge that fails it is AEGIS_I_OPTIONAL: so a request that tries again waits once,
+     * and is counted as one refusal. */
+    uint64_t wait_ns;
+    /* Where the object keeps its budget. A wait ends if that is not the one that is charged: a
+     * function of the user's has moved the object. May be NULL. */
+    aegis_budget *const *place;
+    /* Looks whether the object has now what the thread waits for, so that the wait is to end. The
+     * thread that waits calls this at the beginning of the wait and each time it is called back,
+     * without the gate. It may take a lock of the object. NULL: the thread is never called back. */
+    bool (*look)(aegis_i_patience *patience);
+    /* Counts the threads that wait; it is raised before `look` is called first. May be NULL. */
+    _Atomic uint32_t *waiting_count;
+    /* By this aegis_i_budget_call_all finds the thread. */
+    const void *key;
+    /* A refusal is not counted, because the request asks once more. */
+    bool uncounted;
+};
+
+/* Calls back all threads that wait for the budget or an ancestor and have this key. A thread that
+ * begins to wait later looks at its object after that. The caller may hold a lock of an object,
+ * because no thread takes such a lock under a gate. No function of the user's is called. */
+AEGIS_I_HIDDEN void aegis_i_budget_call_all(aegis_budget *budget, const void *key);
+
+#endif

@@ -1,0 +1,201 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Tests how often a budget hears of one request for a block: one refusal, one call of the pressure
+ * functions, one wait, whatever the pool asks for. Also a pool that moves while it asks. */
+#if !defined(_GNU_SOURCE)
+#define _GNU_SOURCE /* sched_yield */
+#endif
+#include "pool_wait_support.h"
+
+#include <time.h>
+
+static uint64_t refused(aegis_budget *budget) {
+    aegis_budget_figures figures;
+    aegis_budget_get_figures(budget, &figures);
+    return figures.refused_count;
+}
+
+/* Whatever a request asks the budget for, and how often, it is one refusal. */
+static void request_that_is_refused_counts_as_one_refusal(void) {
+    for (int form = 0; form < FORMS; form++) {
+        for (uint64_t wait_ns = 0; wait_ns <= NS_PER_MS; wait_ns += NS_PER_MS) {
+            aegis_budget *budget = aegis_budget_new("b", LIMIT_BYTES, NULL);
+            any_pool pool;
+            aegis_error error;
+            make(&pool, form, 1, budget, wait_ns);
+            size_t rest_bytes = fill(&pool, 1, budget);
+            uint64_t old_count = refused(budget);
+            if (form == LOCKED)
+                CHECK(aegis_locked_pool_alloc_timeout(&pool.locked, 45 * NS_PER_MS, &error) ==
+                      NULL);
+            else
+                CHECK(alloc(&pool, &error) == NULL);
+            CHECK(error.status == AEGIS_E_LIMIT_EXCEEDED);
+            CHECK(refused(budget) == old_count + 1);
+            finish(&pool);
+            CHECK(aegis_budget_uncharge(budget, rest_bytes) == AEGIS_OK);
+            aegis_budget_destroy(budget);
+        }
+    }
+}
+
+/* The same for a request that is polled again and again. */
+static void request_that_is_polled_counts_as_one_refusal(void) {
+    aegis_budget *budget = aegis_budget_new("b", LIMIT_BYTES, NULL);
+    any_pool pool;
+    aegis_error error;
+    aegis_locked_pool_request *polled = NULL;
+    void *block;
+    make(&pool, LOCKED, 1, budget, AEGIS_WAIT_FOREVER);
+    size_t rest_bytes = fill(&pool, 1, budget);
+    uint64_t old_count = refused(budget);
+    struct timespec pause = {0, 11 * 1000 * 1000};
+    for (int i = 0; i < 4; i++) {
+        CHECK(aegis_locked_pool_poll(&pool.locked, &polled, &block, NULL, NULL, &error) ==
+              AEGIS_PENDING);
+        CHECK(nanosleep(&pause, NULL) == 0);
+    }
+    CHECK(refused(budget) == old_count + 1);
+    (void)aegis_locked_pool_request_cancel(polled);
+    finish(&pool);
+    CHECK(aegis_budget_uncharge(budget, rest_bytes) == AEGIS_OK);
+    aegis_budget_destroy(budget);
+}
+
+/* A request that gets a block while it waits for the budget was not refused, and its time was not
+ * up. */
+static void wait_that_a_block_ends_is_no_refusal(void) {
+    aegis_budget *budget = aegis_budget_new("b", LIMIT_BYTES, NULL);
+    any_pool pool;
+    requester waiter;
+    aegis_budget_figures figures;
+    make(&pool, LOCKED, 1, budget, AEGIS_WAIT_FOREVER);
+    void *block = aegis_locked_pool_alloc(&pool.locked, NULL);
+    size_t rest_bytes = LIMIT_BYTES - used(budget);
+    CHECK(aegis_budget_charge(budget, rest_bytes, NULL) == AEGIS_OK);
+    start(&waiter, &pool, NO_TIMEOUT);
+    do {
+        sched_yield();
+        aegis_budget_get_figures(budget, &figures);
+    } while (figures.waiting_count == 0);
+    CHECK(aegis_locked_pool_free(&pool.locked, block) == AEGIS_OK);
+    join(&waiter);
+    aegis_budget_get_figures(budget, &figures);
+    CHECK(figures.refused_count == 0 && figures.timeout_count == 0 && figures.wait_count == 1);
+    CHECK_SIZE(figures.waiting_count, 0);
+    finish(&pool);
+    CHECK(aegis_budget_uncharge(budget, rest_bytes) == AEGIS_OK);
+    aegis_budget_destroy(budget);
+}
+
+static aegis_budget *old_budget, *new_budget;
+static any_pool *moving;
+
+/* Moves the pool, and takes the room that it leaves in the old budget. */
+static void move_away(void *context, size_t used_bytes, size_t limit_bytes) {
+    (void)context;
+    (void)used_bytes;
+    (void)limit_bytes;
+    any_pool *pool = moving;
+    moving = NULL;
+    if (pool == NULL)
+        return;
+    if (pool->form == SINGLE)
+        CHECK(aegis_pool_move_budget(&pool->single, new_budget, NULL) == AEGIS_OK);
+    else if (pool->form == LOCKED)
+        CHECK(aegis_locked_pool_move_budget(&pool->locked, new_budget, NULL) == AEGIS_OK);
+    else
+        CHECK(aegis_lock_free_pool_move_budget(&pool->lock_free, new_budget, NULL) == AEGIS_OK);
+    CHECK(aegis_budget_charge(old_budget, LIMIT_BYTES - used(old_budget), NULL) == AEGIS_OK);
+}
+
+/* If the request waited for the budget that the pool has left, it would not end. */
+static void pool_that_is_moved_by_the_refused_request_waits_for_its_new_budget(void) {
+    for (int form = 0; form < FORMS; form++) {
+        any_pool pool;
+        aegis_error error;
+        old_budget = aegis_budget_new("old", LIMIT_BYTES, NULL);
+        new_budget = aegis_budget_new("new", LIMIT_BYTES, NULL);
+        moving = NULL;
+        CHECK(aegis_budget_on_pressure(old_budget, 100, move_away, NULL, NULL) == AEGIS_OK);
+        make(&pool, form, 1, old_budget, AEGIS_WAIT_FOREVER);
+        (void)fill(&pool, 1, old_budget);
+        moving = &pool;
+        CHECK(alloc(&pool, &error) != NULL);
+        CHECK(used(new_budget) >= 2 * BLOCK_BYTES);
+        finish(&pool);
+        CHECK_SIZE(used(new_budget), 0);
+        CHECK_SIZE(used(old_budget), LIMIT_BYTES);
+        CHECK(aegis_budget_uncharge(old_budget, LIMIT_BYTES) == AEGIS_OK);
+        aegis_budget_destroy(old_budget);
+        aegis_budget_destroy(new_budget);
+    }
+}
+
+/* A thread that waits for a block asks the budget again and again. Only the first time the pressure
+ * functions hear of it. */
+static void repeated_attempts_do_not_tell_the_pressure_functions(void) {
+    aegis_budget *budget = aegis_budget_new("b", LIMIT_BYTES, NULL);
+    any_pool pool;
+    aegis_error error;
+    make(&pool, LOCKED, 1, budget, 0);
+    size_t rest_bytes = fill(&pool, 1, budget);
+    atomic_store(&told_count, 0);
+    CHECK(aegis_budget_on_pressure(budget, 100, count_pressure, NULL, NULL) == AEGIS_OK);
+    CHECK(aegis_locked_pool_alloc_timeout(&pool.locked, 60 * NS_PER_MS, &error) == NULL);
+    CHECK(error.status == AEGIS_E_LIMIT_EXCEEDED && error.refused == budget);
+    CHECK_SIZE(atomic_load(&told_count), 1);
+    finish(&pool);
+    CHECK(aegis_budget_uncharge(budget, rest_bytes) == AEGIS_OK);
+    aegis_budget_destroy(budget);
+}
+
+static bool has_taken;
+
+/* A source that takes the rest of the budget when it is called first. */
+static void *take_room(void *context, size_t size_bytes, size_t align_bytes, bool *zeroed) {
+    aegis_budget *budget = (aegis_budget *)context;
+    if (!has_taken)
+        CHECK(aegis_budget_charge(budget, LIMIT_BYTES - used(budget), NULL) == AEGIS_OK);
+    has_taken = true;
+    return aegis_source_heap().acquire(NULL, size_bytes, align_bytes, zeroed);
+}
+
+static void give_room(void *context, void *memory, size_t size_bytes, size_t align_bytes) {
+    (void)context;
+    aegis_source_heap().release(NULL, memory, size_bytes, align_bytes);
+}
+
+/* A pool that would have caches asks without a word for the memory of fewer. */
+static void fewer_caches_are_asked_for_without_a_word(void) {
+    aegis_budget *budget = aegis_budget_new("b", LIMIT_BYTES, NULL);
+    aegis_source source = {take_room, give_room, NULL, budget};
+    aegis_lock_free_pool_options options = {options_for(4096, budget, 0), 4, AEGIS_POOL_FIT_CACHES};
+    aegis_lock_free_pool pool;
+    options.blocks.source = &source;
+    options.blocks.block_bytes = 16;
+    options.blocks.max_block_count = 0;
+    has_taken = false;
+    CHECK(aegis_budget_on_pressure(budget, 100, count_pressure, NULL, NULL) == AEGIS_OK);
+    atomic_store(&told_count, 0);
+    CHECK(aegis_lock_free_pool_init(&pool, &options) == AEGIS_E_LIMIT_EXCEEDED);
+    /* When the source takes the rest, and when a pool without caches is refused. */
+    CHECK_SIZE(atomic_load(&told_count), 2);
+    CHECK(aegis_budget_uncharge(budget, used(budget)) == AEGIS_OK);
+    CHECK(aegis_lock_free_pool_init(&pool, &options) == AEGIS_OK);
+    aegis_pool_stats stats;
+    aegis_lock_free_pool_get_stats(&pool, &stats);
+    CHECK_SIZE(stats.max_cache_count, 4);
+    aegis_lock_free_pool_abandon(&pool);
+    aegis_budget_destroy(budget);
+}
+
+int main(void) {
+    check_alarm(120);
+    RUN(request_that_is_refused_counts_as_one_refusal);
+    RUN(request_that_is_polled_counts_as_one_refusal);
+    RUN(wait_that_a_block_ends_is_no_refusal);
+    RUN(pool_that_is_moved_by_the_refused_request_waits_for_its_new_budget);
+    RUN(repeated_attempts_do_not_tell_the_pressure_functions);
+    RUN(fewer_caches_are_asked_for_without_a_word);
+    return check_finish();
+}
