@@ -81,6 +81,8 @@ c_tests! {
     budget_test
     budget_text_test
     budget_threads_test
+    budget_wait_fork_test
+    budget_wait_stress_test
     budget_wait_test
     buffer_map_test
     buffer_memory_test

@@ -7,12 +7,11 @@
 #define _GNU_SOURCE /* sched_yield, alarm */
 #endif
 #include "pool_support.h"
+#include "wait_support.h"
 
 #include <pthread.h>
 #include <sched.h>
 #include <unistd.h>
-
-#define NS_PER_MS UINT64_C(1000000)
 
 static void cancel_self(void) {
     CHECK(pthread_cancel(pthread_self()) == 0);
@@ -59,6 +58,53 @@ static void request_that_does_not_wait_is_no_cancellation_point(void) {
     run_cancelled(alloc_three);
     CHECK(returned);
     CHECK(aegis_locked_pool_fini(&blocks) == AEGIS_OK);
+}
+
+static aegis_budget *full;
+static aegis_arena waiting_arena;
+
+static void alloc_when_there_is_room(void) {
+    cancel_self();
+    CHECK(aegis_arena_alloc(&waiting_arena, 100) != NULL);
+    void *block = aegis_locked_pool_alloc_timeout(&blocks, AEGIS_WAIT_FOREVER, NULL);
+    CHECK(aegis_locked_pool_free(&blocks, block) == AEGIS_OK);
+    returned = true;
+}
+
+/* Makes room in the budget as soon as the thread waits there. */
+static void *make_room(void *unused) {
+    (void)unused;
+    for (int i = 0; i < 2; i++) {
+        while (waiting_bytes(full) == 0)
+            sched_yield();
+        CHECK(aegis_budget_uncharge(full, LIMIT_BYTES / 4) == AEGIS_OK);
+    }
+    return NULL;
+}
+
+static void thread_cancelled_while_it_waits_for_a_budget_ends_after_the_call(void) {
+    aegis_arena_options arena_options = {0, 0, NULL, NULL, 0, NULL, NULL, 0, AEGIS_WAIT_FOREVER};
+    aegis_pool_options options = pool_options(LIMIT_BYTES / 4, 1, 2, NULL);
+    pthread_t thread;
+    full = aegis_budget_new("full", LIMIT_BYTES, NULL);
+    arena_options.budget = options.budget = full;
+    options.wait_ns = AEGIS_WAIT_FOREVER;
+    CHECK(aegis_arena_init(&waiting_arena, &arena_options) == AEGIS_OK);
+    CHECK(aegis_locked_pool_init(&blocks, &options) == AEGIS_OK);
+    void *block = aegis_locked_pool_alloc(&blocks, NULL);
+    size_t rest_bytes = LIMIT_BYTES - used(full);
+    CHECK(aegis_budget_charge(full, rest_bytes, NULL) == AEGIS_OK);
+    CHECK(pthread_create(&thread, NULL, make_room, NULL) == 0);
+    returned = false;
+    run_cancelled(alloc_when_there_is_room);
+    CHECK(returned);
+    CHECK(pthread_join(thread, NULL) == 0);
+    CHECK(aegis_locked_pool_free(&blocks, block) == AEGIS_OK);
+    CHECK(aegis_locked_pool_fini(&blocks) == AEGIS_OK);
+    aegis_arena_fini(&waiting_arena);
+    CHECK_SIZE(used(full), rest_bytes - LIMIT_BYTES / 2);
+    CHECK(aegis_budget_uncharge(full, rest_bytes - LIMIT_BYTES / 2) == AEGIS_OK);
+    aegis_budget_destroy(full);
 }
 
 #if !defined(TEST_ASAN) /* it does not notice that the stack of a cancelled wait goes */
@@ -243,6 +289,7 @@ int main(void) {
     RUN(thread_cancelled_while_it_waits_for_a_buffer_leaves_the_pool_whole);
 #endif
     RUN(request_that_does_not_wait_is_no_cancellation_point);
+    RUN(thread_cancelled_while_it_waits_for_a_budget_ends_after_the_call);
 #if !defined(TEST_ASAN) && !defined(AEGIS_VALGRIND)
     RUN(thread_cancelled_during_a_report_leaves_the_lock_free);
 #endif
