@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Polled requests of a locked pool under the systematic scheduler, beside threads that wait. What
- * is checked:
+/* Polled requests of a locked pool under the systematic scheduler, beside threads that wait, also
+ * threads that wait for the budget. What is checked:
  *  - No wake-up is lost: a task that sleeps until its waker is called gets its block.
  *  - No block has two owners, and none is lost, also if the request that was given it is cancelled.
  *  - Each waker is called at most once, and not after it was withdrawn. */
@@ -52,6 +52,9 @@ static size_t used_bytes;
 static bool dry;
 /* The thread that is refused memory; -2: none. */
 static int refused_thread;
+/* The budget of the next pool that is made, for which its growth waits without a time limit; or
+ * NULL. */
+static aegis_budget *budget;
 
 static void *acquire(void *unused, size_t size_bytes, size_t align_bytes, bool *zeroed) {
     (void)unused;
@@ -82,6 +85,8 @@ static void make(size_t count, size_t max_count) {
     options.block_count = count;
     options.max_block_count = max_count;
     options.source = &source;
+    options.budget = budget;
+    options.wait_ns = budget != NULL ? FOREVER : 0;
     used_bytes = 0;
     dry = false;
     refused_thread = -2;
@@ -325,6 +330,43 @@ static void thread_memory_comes(int number) {
     }
 }
 
+/* Threads want a block. The pool could grow, but the budget has no room, so they wait for that. The
+ * block that another thread frees must end the wait of each of them in turn. */
+static void begin_budget(void) {
+    aegis_budget_figures figures;
+    budget = aegis_budget_new("b", AEGIS_BUDGET_UNLIMITED, NULL);
+    make(1, 2);
+    aegis_budget_get_figures(budget, &figures);
+    aegis_budget_set_limit(budget, figures.used_bytes);
+}
+
+static void thread_budget(int number) {
+    if (number == 0) {
+        free_held();
+        return;
+    }
+    void *block = aegis_locked_pool_alloc(&pool, NULL);
+    MODEL_CHECK(block != NULL);
+    use_block(block);
+}
+
+/* The block is freed and the budget gets room at about the same time. Neither the block nor the new
+ * slab may be lost. */
+static void thread_room(int number) {
+    thread_budget(number);
+    if (number == 0)
+        aegis_budget_set_limit(budget, AEGIS_BUDGET_UNLIMITED);
+}
+
+static void end_budget(void) {
+    aegis_budget_figures figures;
+    end();
+    aegis_budget_get_figures(budget, &figures);
+    MODEL_CHECK(figures.used_bytes == 0 && figures.waiting_count == 0);
+    aegis_budget_destroy(budget);
+    budget = NULL;
+}
+
 int main(void) {
     static const model_scenario scenarios[] = {
         {"three tasks", begin_free, thread_three_tasks, end, 3, 2, NULL},
@@ -338,6 +380,8 @@ int main(void) {
         {"growth for a request", begin_growth_for_request, thread_growth_for_request, end, 2, 3,
          NULL},
         {"memory comes", begin_memory_comes, thread_memory_comes, end, 3, 2, NULL},
+        {"budget", begin_budget, thread_budget, end_budget, 3, 2, NULL},
+        {"budget with room", begin_budget, thread_room, end_budget, 2, 3, NULL},
     };
     return model_explore_all(scenarios, sizeof scenarios / sizeof *scenarios);
 }

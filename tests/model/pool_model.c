@@ -79,11 +79,17 @@ static int *out_beside(const void *block) {
     return &out_in_page[(size_t)((const unsigned char *)block - memory) / PAGE_BYTES];
 }
 
+/* The budget of the next pool that is made, for which its growth waits without a time limit; or
+ * NULL. */
+static aegis_budget *budget;
+
 static void make(size_t block_count, size_t max_block_count, size_t max_cache_count) {
     aegis_lock_free_pool_options options = {{64, 0, 0, 0, NULL}, 0, 0};
     options.blocks.block_count = block_count;
     options.blocks.max_block_count = max_block_count;
     options.blocks.source = &source;
+    options.blocks.budget = budget;
+    options.blocks.wait_ns = budget != NULL ? AEGIS_WAIT_FOREVER : 0;
     options.max_cache_count = max_cache_count;
     memset(page_used, 0, sizeof page_used);
     memset(out_in_page, 0, sizeof out_in_page);
@@ -454,6 +460,50 @@ static void end_trim_four(void) {
     end_trim(4);
 }
 
+/* Two threads wait for the budget because all blocks are out. The room that comes is enough for one
+ * slab, which has a block for each of them. */
+static void *out_blocks[2];
+
+static size_t used_by_pool(void) {
+    aegis_budget_figures figures;
+    aegis_budget_get_figures(budget, &figures);
+    MODEL_CHECK(figures.waiting_count == 0);
+    return figures.used_bytes;
+}
+
+static void begin_budget(void) {
+    budget = aegis_budget_new("b", AEGIS_BUDGET_UNLIMITED, NULL);
+    make(2, 6, 0);
+    for (size_t i = 0; i < 2; i++)
+        out_blocks[i] = take(MAX_BLOCKS);
+    aegis_budget_set_limit(budget, used_by_pool());
+}
+
+static void thread_budget(int number) {
+    if (number == 2) {
+        aegis_pool_slab_info first;
+        MODEL_CHECK(aegis_lock_free_pool_get_slab(&pool, 0, &first) == AEGIS_OK);
+        aegis_budget_figures figures;
+        aegis_budget_get_figures(budget, &figures);
+        aegis_budget_set_limit(budget, figures.limit_bytes + first.size_bytes);
+        return;
+    }
+    put(number, take(number));
+}
+
+static void end_budget(void) {
+    for (size_t i = 0; i < 2; i++)
+        put(MAX_BLOCKS, out_blocks[i]);
+    aegis_pool_stats stats;
+    aegis_lock_free_pool_get_stats(&pool, &stats);
+    MODEL_CHECK(stats.slab_count == 2 && stats.in_use == 0);
+    MODEL_CHECK(used_by_pool() == stats.reserved_bytes);
+    MODEL_CHECK(aegis_lock_free_pool_fini(&pool) == AEGIS_OK);
+    MODEL_CHECK(used_by_pool() == 0);
+    aegis_budget_destroy(budget);
+    budget = NULL;
+}
+
 int main(void) {
     static const model_scenario scenarios[] = {
         {"stack", begin_stack, thread_stack, end_stack, 3, 4},
@@ -471,6 +521,7 @@ int main(void) {
         {"two trims", begin_trim, thread_trims, end_trim_two, 3, 3},
         {"late", begin_late, thread_late, end_late, 2, 3},
         {"trims again", begin_trim, thread_trims_again, end_trim_two, 2, 5},
+        {"budget", begin_budget, thread_budget, end_budget, 3, 2},
     };
     return model_explore_all(scenarios, sizeof scenarios / sizeof *scenarios);
 }
