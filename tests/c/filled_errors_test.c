@@ -221,7 +221,7 @@ static void pool_moved(void *out, bool fails) {
 }
 
 static void lock_free_pool_moved(void *out, bool fails) {
-    aegis_lock_free_pool_options options = {{100, 1, 0, 0, NULL, NULL, NULL}, 0, 0};
+    aegis_lock_free_pool_options options = {{100, 1, 0, 0, NULL, NULL, NULL, 0}, 0, 0};
     aegis_lock_free_pool pool;
     CHECK(aegis_lock_free_pool_init(&pool, &options) == AEGIS_OK);
     CHECK(!fails &&
@@ -230,7 +230,7 @@ static void lock_free_pool_moved(void *out, bool fails) {
 }
 
 static void locked_pool_moved(void *out, bool fails) {
-    aegis_pool_options options = {100, 1, 0, 0, NULL, NULL, NULL};
+    aegis_pool_options options = {100, 1, 0, 0, NULL, NULL, NULL, 0};
     aegis_locked_pool pool;
     CHECK(aegis_locked_pool_init(&pool, &options) == AEGIS_OK);
     CHECK(!fails &&

@@ -314,19 +314,19 @@ static void end_growth_for_waiter(void) {
     drain(4);
 }
 
-/* Two threads want a block. The pool could grow, but the budget has no room, so they wait for that.
- * A block that the third thread releases must end the wait of each of them in turn. */
-static void begin_budget(void) {
-    budget = aegis_budget_new("b", AEGIS_BUDGET_UNLIMITED, NULL);
+/* Two threads want a block. The pool could grow, but the waited_for has no room, so they wait for
+ * that. A block that the third thread releases must end the wait of each of them in turn. */
+static void begin_wait_for_budget(void) {
+    waited_for = aegis_budget_new("b", AEGIS_BUDGET_UNLIMITED, NULL);
     make(1, 2);
     writers[0] = get(0);
     model_short_waits = 0;
     aegis_budget_figures figures;
-    aegis_budget_get_figures(budget, &figures);
-    aegis_budget_set_limit(budget, figures.used_bytes);
+    aegis_budget_get_figures(waited_for, &figures);
+    aegis_budget_set_limit(waited_for, figures.used_bytes);
 }
 
-static void thread_budget(int number) {
+static void thread_wait_for_budget(int number) {
     aegis_buffer_mut writer;
     if (number == 2) {
         put(&writers[0]);
@@ -337,22 +337,22 @@ static void thread_budget(int number) {
     put(&writer);
 }
 
-/* The block comes home and the budget gets room at about the same time. Neither the block nor the
- * new slab may be lost. */
+/* The block comes home and the budget gets room at about the same time. Neither the block nor
+ * the new slab may be lost. */
 static void thread_room(int number) {
-    thread_budget(number == 0 ? 0 : 2);
+    thread_wait_for_budget(number == 0 ? 0 : 2);
     if (number == 1)
-        aegis_budget_set_limit(budget, AEGIS_BUDGET_UNLIMITED);
+        aegis_budget_set_limit(waited_for, AEGIS_BUDGET_UNLIMITED);
 }
 
-static void end_budget(void) {
-    aegis_budget_set_limit(budget, AEGIS_BUDGET_UNLIMITED);
+static void end_wait_for_budget(void) {
+    aegis_budget_set_limit(waited_for, AEGIS_BUDGET_UNLIMITED);
     drain(2);
     aegis_budget_figures figures;
-    aegis_budget_get_figures(budget, &figures);
+    aegis_budget_get_figures(waited_for, &figures);
     MODEL_CHECK(figures.used_bytes == 0);
-    aegis_budget_destroy(budget);
-    budget = NULL;
+    aegis_budget_destroy(waited_for);
+    waited_for = NULL;
 }
 
 /* References: all threads copy and release views of one block. The release of the last view may
@@ -400,8 +400,8 @@ int main(void) {
         {"late", begin_wait, thread_late, end_late, 3, 2},
         {"growth for a waiter", begin_growth_for_waiter, thread_growth_for_waiter,
          end_growth_for_waiter, 2, 2},
-        {"budget", begin_budget, thread_budget, end_budget, 3, 1, NULL},
-        {"budget with room", begin_budget, thread_room, end_budget, 2, 2, NULL},
+        {"budget", begin_wait_for_budget, thread_wait_for_budget, end_wait_for_budget, 3, 1, NULL},
+        {"budget with room", begin_wait_for_budget, thread_room, end_wait_for_budget, 2, 2, NULL},
         {"references", begin_references, thread_references, check_gone, 3, 3},
     };
     return model_explore_all(scenarios, sizeof scenarios / sizeof *scenarios);

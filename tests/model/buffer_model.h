@@ -77,7 +77,7 @@ static int close_count;
 static bool dry;
 /* The budget of the next pool that is made, for which its gets wait without a time limit; or NULL.
  */
-static aegis_budget *budget;
+static aegis_budget *waited_for;
 
 static inline void *acquire(void *context, size_t size_bytes, size_t align_bytes, bool *zeroed) {
     (void)context;
@@ -117,9 +117,9 @@ static inline void make_of(const aegis_buffer_class *classes, size_t class_count
     options.class_count = class_count;
     options.align_bytes = BLOCK_BYTES;
     options.source = &source;
-    options.budget = charged != NULL ? charged : budget;
+    options.budget = charged != NULL ? charged : waited_for;
     options.flags = charged != NULL ? AEGIS_BUFFER_RECLAIMABLE : 0;
-    options.wait_ns = budget != NULL ? FOREVER : 0;
+    options.wait_ns = waited_for != NULL ? FOREVER : 0;
     used_bytes = live_bytes = 0;
     dry = false;
     close_count = 0;
