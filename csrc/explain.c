@@ -132,6 +132,9 @@ static void explain_argument(aegis_i_text *text, const aegis_error *error) {
     case AEGIS_WHAT_MOVE:
         aegis_i_text_add(text, "still in use: another call moves the memory to another budget");
         break;
+    case AEGIS_WHAT_OUT:
+        aegis_i_text_add(text, "still in use: the pool has other handles, or buffers that are out");
+        break;
     case AEGIS_WHAT_SHARE:
         explain_share(text, error);
         break;

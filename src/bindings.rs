@@ -47,6 +47,7 @@ pub const AEGIS_WHAT_WEIGHT: u32 = 22;
 pub const AEGIS_WHAT_SHARE: u32 = 20;
 pub const AEGIS_WHAT_USED_BUDGET: u32 = 23;
 pub const AEGIS_WHAT_MOVE: u32 = 24;
+pub const AEGIS_WHAT_OUT: u32 = 25;
 pub const AEGIS_BUILD_DEBUG: u32 = 1;
 pub const AEGIS_BUILD_ASAN: u32 = 2;
 pub const AEGIS_BUILD_VALGRIND: u32 = 4;
@@ -1691,6 +1692,13 @@ extern "C" {
         iovecs: *mut aegis_iovec,
         count: usize,
     ) -> usize;
+}
+extern "C" {
+    pub fn aegis_buffer_pool_move_budget(
+        pool: *mut aegis_buffer_pool,
+        budget: *mut aegis_budget,
+        error: *mut aegis_error,
+    ) -> aegis_status;
 }
 extern "C" {
     pub fn aegis_buffer_pool_trim(pool: *const aegis_buffer_pool, keep_count: usize);

@@ -77,6 +77,26 @@ fn buffer_of_a_pool_comes_home_to_the_budget_of_the_pool() {
 }
 
 #[test]
+fn pool_moves_when_it_has_one_handle_and_no_buffer_out() {
+    let [query, cache, root] = two_sides();
+    let mut pool = BufferPool::builder().class(4096, 2).budget(&query).build().unwrap();
+    let reserved = query.used();
+    let other = pool.clone();
+    let error = pool.try_move_to(&cache).unwrap_err();
+    assert!(matches!(error, AllocError::Invalid { what: What::Out, .. }));
+    let text = "still in use: the pool has other handles, or buffers that are out";
+    assert_eq!(error.to_string(), text);
+    drop(other);
+    let writer = pool.get(1).unwrap();
+    assert!(pool.try_move_to(&cache).is_err());
+    thread::spawn(move || drop(writer)).join().unwrap();
+    pool.move_to(&cache);
+    assert_eq!((query.used(), cache.used(), root.peak()), (0, reserved, reserved));
+    drop(pool);
+    assert_eq!(root.used(), 0);
+}
+
+#[test]
 fn arena_behind_a_buffer_moves_and_other_memory_is_not_charged() {
     let [query, cache, _root] = two_sides();
     let arena = Arena::builder().budget(&query).build().unwrap();

@@ -121,6 +121,7 @@ c_tests! {
     locked_pool_growth_test
     locked_pool_poll_test
     locked_pool_test
+    move_buffer_pool_test
     move_buffers_test
     move_objects_test
     move_recycler_test

@@ -22,7 +22,7 @@ use aegis_memory::arena::{
     Arena, ArenaBuilder, ArenaKind, ArenaRecycler, FixedArena, LockFreeArena, LockedArena,
 };
 use aegis_memory::budget::{BudgetPolicy, MemoryBudget, Reservation};
-use aegis_memory::buffer::{Buffer, BufferMut};
+use aegis_memory::buffer::{Buffer, BufferMut, BufferPool};
 use aegis_memory::pool::{LockFreePool, LockedPool, TypedPool};
 use aegis_memory::source::{BlockSource, Global, Heap, Pages, SourceBlock};
 use aegis_memory::AllocError;
@@ -229,6 +229,8 @@ fn arenas() -> Vec<Row> {
             assert!(probe.fails(|| out.try_move_to(&full)).is_err());
             drop(out);
             assert!(probe.fails(|| recycler.try_move_to(&full)).is_err());
+            let mut pages = BufferPool::builder().class(4096, 1).build().expect("memory");
+            assert!(probe.fails(|| pages.try_move_to(&full)).is_err());
             let writer = BufferMut::with_capacity(1000);
             assert!(probe.fails(|| writer.try_move_to(&full)).is_err());
             assert!(probe.fails(|| Buffer::copy_from_slice(&[1]).try_move_to(&full)).is_err());

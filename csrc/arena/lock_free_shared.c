@@ -304,7 +304,7 @@ static void leave(void *object, bool moved) {
 
 aegis_status aegis_lock_free_arena_move_budget(aegis_lock_free_arena *arena, aegis_budget *budget,
                                                aegis_error *error) {
-    const aegis_i_movable movable = {arena->shared, look, leave};
+    const aegis_i_movable movable = {arena->shared, look, leave, AEGIS_WHAT_BYTES};
     return aegis_i_move_object(&movable, budget, error);
 }
 

@@ -176,7 +176,7 @@ static void leave(void *object, bool moved) {
 }
 
 aegis_status aegis_arena_move_budget(aegis_arena *arena, aegis_budget *budget, aegis_error *error) {
-    const aegis_i_movable movable = {arena, look, leave};
+    const aegis_i_movable movable = {arena, look, leave, AEGIS_WHAT_SCOPE};
     return aegis_i_move_object(&movable, budget, error);
 }
 

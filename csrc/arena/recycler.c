@@ -269,7 +269,7 @@ static void leave(void *object, bool moved) {
 
 aegis_status aegis_arena_recycler_move_budget(const aegis_arena_recycler *recycler,
                                               aegis_budget *budget, aegis_error *error) {
-    const aegis_i_movable movable = {recycler->shared, look, leave};
+    const aegis_i_movable movable = {recycler->shared, look, leave, AEGIS_WHAT_BYTES};
     return aegis_i_move_shared(&movable, budget, &recycler->shared->former, error);
 }
 

@@ -92,9 +92,7 @@ void aegis_i_move_home(aegis_budget *from, aegis_budget *home, size_t size_bytes
 
 aegis_status aegis_i_explain_move(const aegis_i_refusal *why, size_t size_bytes,
                                   aegis_error *error) {
-    if (error != NULL && why->status == AEGIS_E_BUSY) {
-        (void)aegis_i_error_refuse(error, why->status, AEGIS_WHAT_SCOPE, 0, 0);
-    } else if (error != NULL) {
+    if (error != NULL) {
         (void)aegis_i_error_bytes(error, why->status, size_bytes, 0);
         error->in_use_bytes = why->in_use_bytes;
         aegis_i_explain_refusal(why, error);
@@ -152,6 +150,8 @@ aegis_status aegis_i_move_object(const aegis_i_movable *movable, aegis_budget *t
         }
         aegis_budget_destroy(from);
     } while (!moved && why.status == AEGIS_OK);
+    if (!moved && why.status == AEGIS_E_BUSY && error != NULL)
+        return aegis_i_error_refuse(error, why.status, movable->busy_what, 0, 0);
     return moved ? AEGIS_OK : aegis_i_explain_move(&why, size_bytes, error);
 }
 

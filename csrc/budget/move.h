@@ -35,12 +35,14 @@ typedef struct aegis_i_movable {
     void *object;
     /* Sets `*place` to where the object keeps its budget, and `*held_bytes` to what is charged
      * there for it. If the object has a lock, takes it. On failure the object cannot be moved:
-     * AEGIS_E_FORKED, AEGIS_E_INVALID, or AEGIS_E_BUSY if a scope is open on an arena. */
+     * AEGIS_E_FORKED, AEGIS_E_INVALID, or AEGIS_E_BUSY, which `busy_what` explains. */
     aegis_status (*look)(void *object, aegis_budget ***place, size_t *held_bytes);
     /* Follows each look that has succeeded: gives the lock back. If `moved`, the object has
      * its new budget, and its error record must not name a budget any more: the old one may be
      * freed soon. */
     void (*leave)(void *object, bool moved);
+    /* AEGIS_WHAT_*. */
+    uint32_t busy_what;
 } aegis_i_movable;
 
 /* Moves what an object has charged, and its reference, to `to`, which may be NULL. No function of

@@ -376,7 +376,8 @@ static void come_home(aegis_buffer_owner *owner) {
     aegis_i_buffer_class *home = aegis_i_slot_home((aegis_i_buffer_slot *)(void *)owner);
     aegis_budget *budget = aegis_i_charged_budget(block);
     aegis_i_move_home(budget, home->shared->budget, owner->retained_bytes);
-    aegis_i_store(&block->charged, 0, memory_order_relaxed);
+    /* Release pairs with the acquire in is_out: the pool's budget was read before this. */
+    aegis_i_store(&block->charged, 0, memory_order_release);
     owner->release = home->give_back;
     aegis_budget_destroy(budget);
     owner->release(owner);

@@ -24,7 +24,7 @@ static void leave(void *object, bool moved) {
 }
 
 static aegis_status move(aegis_pool_slabs *slabs, aegis_budget *budget, aegis_error *error) {
-    const aegis_i_movable movable = {slabs, look, leave};
+    const aegis_i_movable movable = {slabs, look, leave, AEGIS_WHAT_BYTES};
     return aegis_i_move_object(&movable, budget, error);
 }
 

@@ -260,6 +260,8 @@ struct aegis_budget;
 #define AEGIS_WHAT_USED_BUDGET 23u
 /** aegis_error.what: memory that another call is moving to another budget. */
 #define AEGIS_WHAT_MOVE 24u
+/** aegis_error.what: a buffer pool with other handles, or with buffers that are out. */
+#define AEGIS_WHAT_OUT 25u
 
 /** Why a request failed, in numbers: what was asked, and what was allowed. aegis_error_explain
  *  writes any record as a sentence. */

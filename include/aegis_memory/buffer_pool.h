@@ -374,6 +374,25 @@ AEGIS_API aegis_status aegis_buffer_pool_id_of(const aegis_buffer_pool *pool,
 AEGIS_API size_t aegis_buffer_pool_iovecs(const aegis_buffer_pool *pool, aegis_iovec *iovecs,
                                           size_t count);
 
+/** Charges the memory of a pool to another budget instead of the present one. Later growth is
+ *  charged there too. Buffers on the C heap that are out stay charged as they are; see
+ *  aegis_buffer_move_budget for these, and for buffers of the pool that are out.
+ *  @param pool    the only handle.
+ *  @param budget  the new budget; NULL for none. The pool holds a reference to it, and gives up
+ *                 that to the old budget.
+ *  @param error   overwritten on failure: it names the budget that refused. NULL if the reason
+ *                 is not wanted.
+ *  @return        AEGIS_OK; AEGIS_E_LIMIT_EXCEEDED and AEGIS_E_CLOSED as of aegis_budget_move;
+ *                 AEGIS_E_BUSY (AEGIS_WHAT_OUT) while there is another handle, or a buffer of the
+ *                 pool is out; AEGIS_E_INVALID for no pool.
+ *  On failure:    nothing changed.
+ *  Threads:       one, while no other uses this handle. Others may release buffers, and cancel
+ *                 requests.
+ *  Cost:          O(buffers), and aegis_budget_move.
+ */
+AEGIS_API aegis_status aegis_buffer_pool_move_budget(aegis_buffer_pool *pool, aegis_budget *budget,
+                                                     aegis_error *error);
+
 /** Gives slabs back to the source, of each class those of which no buffer is out, the last one
  *  first. Buffers that are cached in stripes are not out: they are brought home before. The
  *  first slab of each class stays. The budget is credited before the call returns.

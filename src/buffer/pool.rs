@@ -14,6 +14,7 @@ use super::pool_builder::BufferPoolBuilder;
 use super::stats::BufferPoolStats;
 use super::view::Buffer;
 use super::writer::BufferMut;
+use crate::budget::move_methods;
 use crate::error::{expect, AllocError};
 use crate::{ffi, unwind};
 
@@ -233,6 +234,15 @@ impl BufferPool {
         // SAFETY: as for `trim`.
         unwind::call(|| unsafe { ffi::aegis_buffer_pool_trim_idle(&self.raw) });
     }
+
+    move_methods!(
+        aegis_buffer_pool_move_budget,
+        (&mut) self => &mut self.raw,
+        "all memory of the pool, and later slabs,",
+        "[`AllocError::Invalid`] with [`What::Out`](crate::What::Out) while there is another handle \
+         of the pool, or a buffer of it is out. A buffer that is out moves by itself: see \
+         [`Buffer::move_to`]."
+    );
 
     /// The pool's statistics. They are exact while no other thread uses the pool. Else each buffer
     /// is counted as it was at some moment during the call. The call looks at every buffer.

@@ -57,6 +57,8 @@ pub enum What {
     UsedBudget = ffi::AEGIS_WHAT_USED_BUDGET as u8,
     /// Memory that another call is moving to another budget.
     Moving = ffi::AEGIS_WHAT_MOVE as u8,
+    /// A buffer pool with other handles, or with buffers that are out.
+    Out = ffi::AEGIS_WHAT_OUT as u8,
 }
 
 impl What {
@@ -86,6 +88,7 @@ impl What {
         Self::Weight,
         Self::UsedBudget,
         Self::Moving,
+        Self::Out,
     ];
 
     pub(super) fn from_raw(raw: u32) -> Option<Self> {

@@ -383,6 +383,20 @@ static void view_moved(void *out, bool fails) {
     CHECK(aegis_buffer_release(&buffer) == AEGIS_OK);
 }
 
+static void buffer_pool_moved(void *out, bool fails) {
+    aegis_buffer_class class_of = {100, 1, 1};
+    aegis_buffer_pool_options options = {0};
+    aegis_buffer_pool pool, other = {NULL};
+    options.classes = &class_of;
+    options.class_count = 1;
+    CHECK(aegis_buffer_pool_init(&pool, &options) == AEGIS_OK);
+    if (fails)
+        CHECK(aegis_buffer_pool_retain(&pool, &other) == AEGIS_OK);
+    CHECK(aegis_buffer_pool_move_budget(&pool, full_budget, (aegis_error *)out) != AEGIS_OK);
+    aegis_buffer_pool_release(&other);
+    aegis_buffer_pool_release(&pool);
+}
+
 static void writer_moved(void *out, bool fails) {
     aegis_buffer_mut writer;
     aegis_buffer_mut none = {NULL, 0, 0, NULL, 0};
@@ -613,6 +627,7 @@ static const filled_row rows[] = {
     BOTH(aegis_locked_pool_init, options.error, locked_pool_made),
     BOTH(aegis_buffer_move_budget, error, view_moved),
     BOTH(aegis_buffer_mut_move_budget, error, writer_moved),
+    BOTH(aegis_buffer_pool_move_budget, error, buffer_pool_moved),
     BOTH(aegis_buffer_copy, error, copied),
     BOTH(aegis_buffer_wrap, error, wrapped),
     BOTH(aegis_buffer_wrap_sized, error, wrapped_sized),

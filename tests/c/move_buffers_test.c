@@ -2,19 +2,15 @@
 /* Tests that buffers which are out can be charged to another budget, from any handle and any
  * thread. The oracle knows where the memory of each buffer is charged, and that a buffer of a pool
  * is charged to the pool's budget again when it comes home. */
-#include "budget_tree_support.h"
+#include "move_support.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
 
 #define ROUNDS 4000
 #define BUFFERS 12
-#define POOL_BYTES ((size_t)1000)
 #define POOL_HOME 1
 
-static aegis_buffer_pool pool;
-/* What a buffer of the pool takes out of its slab. */
-static size_t block_bytes;
 static aegis_buffer held[BUFFERS];
 /* Where each is charged, how much, and where its bytes go when it is released: the home of a buffer
  * of the pool, or NODES. */
@@ -24,28 +20,6 @@ static size_t homes[BUFFERS];
 /* What is charged to budget GATED beside the buffers. */
 #define GATED 5
 static size_t base_bytes;
-
-static void pool_make(aegis_budget *budget, uint32_t when_empty) {
-    aegis_buffer_class class_of = {POOL_BYTES, 3, 3};
-    aegis_buffer_pool_options options = {0};
-    options.classes = &class_of;
-    options.class_count = 1;
-    options.align_bytes = 16;
-    options.when_empty = when_empty;
-    options.budget = budget;
-    aegis_buffer_mut writer;
-    CHECK(aegis_buffer_pool_init(&pool, &options) == AEGIS_OK);
-    CHECK(aegis_buffer_pool_get(&pool, &writer, 1, NULL) == AEGIS_OK);
-    block_bytes = aegis_buffer_mut_retained_bytes(&writer);
-    CHECK(block_bytes >= POOL_BYTES);
-    CHECK(aegis_buffer_mut_release(&writer) == AEGIS_OK);
-}
-
-static size_t pool_reserved(void) {
-    aegis_buffer_pool_stats stats;
-    aegis_buffer_pool_get_stats(&pool, &stats);
-    return stats.reserved_bytes;
-}
 
 static aegis_buffer frozen(aegis_buffer_mut *writer) {
     CHECK(aegis_buffer_mut_append(writer, "bytes", 5) == AEGIS_OK);
@@ -174,123 +148,6 @@ static void random_moves_of_buffers_agree_with_the_oracle(void) {
 
 static void random_moves_beside_a_guarantee_agree_with_the_oracle(void) {
     random_moves_agree_with_the_oracle(true);
-}
-
-static void buffer_comes_home_above_the_limit_of_its_pool(void) {
-    aegis_budget *root = aegis_budget_new("root", AEGIS_BUDGET_UNLIMITED, NULL);
-    aegis_budget *home = aegis_budget_new("home", AEGIS_BUDGET_UNLIMITED, root);
-    aegis_budget *away = aegis_budget_new("away", AEGIS_BUDGET_UNLIMITED, root);
-    aegis_buffer_mut writer;
-    aegis_error error;
-    pool_make(home, AEGIS_BUFFER_FAIL);
-    size_t reserved_bytes = pool_reserved();
-    CHECK(aegis_buffer_pool_get(&pool, &writer, 1, NULL) == AEGIS_OK);
-    CHECK(aegis_buffer_mut_move_budget(&writer, away, NULL) == AEGIS_OK);
-    CHECK_SIZE(used(home), reserved_bytes - block_bytes);
-    CHECK_SIZE(used(away), block_bytes);
-    /* The room is taken by another charge, so a move back is refused, but the release is not. */
-    aegis_budget_set_limit(home, reserved_bytes);
-    CHECK(aegis_budget_charge(home, block_bytes, NULL) == AEGIS_OK);
-    CHECK(aegis_buffer_mut_move_budget(&writer, home, &error) == AEGIS_E_LIMIT_EXCEEDED);
-    CHECK(error.refused == home);
-    aegis_budget_destroy(away);
-    CHECK(aegis_buffer_mut_release(&writer) == AEGIS_OK);
-    CHECK_SIZE(aegis_budget_snapshot(root, NULL, 0), 2);
-    CHECK_SIZE(used(home), reserved_bytes + block_bytes);
-    CHECK_SIZE(used(root), reserved_bytes + block_bytes);
-    CHECK(aegis_budget_charge(home, 1, NULL) == AEGIS_E_LIMIT_EXCEEDED);
-    /* The buffer is as before: it can be had and moved again. */
-    CHECK(aegis_buffer_pool_get(&pool, &writer, 1, NULL) == AEGIS_OK);
-    CHECK(aegis_buffer_mut_move_budget(&writer, NULL, NULL) == AEGIS_OK);
-    CHECK_SIZE(used(root), reserved_bytes);
-    aegis_buffer_pool_release(&pool);
-    CHECK_SIZE(used(root), reserved_bytes);
-    CHECK(aegis_buffer_mut_release(&writer) == AEGIS_OK);
-    CHECK_SIZE(used(home), block_bytes);
-    CHECK(aegis_budget_uncharge(home, block_bytes) == AEGIS_OK);
-    CHECK_SIZE(used(root), 0);
-    aegis_budget_destroy(home);
-    aegis_budget_destroy(root);
-}
-
-static void buffer_comes_home_to_a_guarantee_that_covers_it(void) {
-    aegis_budget *root = aegis_budget_new("root", AEGIS_BUDGET_UNLIMITED, NULL);
-    aegis_budget *home = aegis_budget_new("home", AEGIS_BUDGET_UNLIMITED, root);
-    aegis_budget *away = aegis_budget_new("away", AEGIS_BUDGET_UNLIMITED, root);
-    aegis_buffer_mut writer;
-    pool_make(home, AEGIS_BUFFER_FAIL);
-    size_t reserved_bytes = pool_reserved(), limit_bytes = reserved_bytes + 4 * block_bytes;
-    aegis_budget_set_limit(root, limit_bytes);
-    CHECK(aegis_budget_set_guarantee(home, reserved_bytes + block_bytes, NULL) == AEGIS_OK);
-    for (int round = 0; round < 3; round++) {
-        CHECK(aegis_buffer_pool_get(&pool, &writer, 1, NULL) == AEGIS_OK);
-        CHECK(aegis_buffer_mut_move_budget(&writer, away, NULL) == AEGIS_OK);
-        CHECK_SIZE(used(home), reserved_bytes - block_bytes);
-        CHECK_SIZE(used(root), reserved_bytes);
-        /* What home is guaranteed stays free for it. */
-        CHECK(aegis_budget_charge(root, 2 * block_bytes + 1, NULL) == AEGIS_E_LIMIT_EXCEEDED);
-        CHECK(aegis_budget_charge(root, 2 * block_bytes, NULL) == AEGIS_OK);
-        CHECK(aegis_buffer_mut_release(&writer) == AEGIS_OK);
-        CHECK_SIZE(used(root), reserved_bytes + 2 * block_bytes);
-        CHECK_SIZE(used(home), reserved_bytes);
-        CHECK(aegis_budget_charge(root, block_bytes + 1, NULL) == AEGIS_E_LIMIT_EXCEEDED);
-        CHECK(aegis_budget_charge(root, block_bytes, NULL) == AEGIS_OK);
-        CHECK(aegis_budget_uncharge(root, 3 * block_bytes) == AEGIS_OK);
-    }
-    aegis_buffer_pool_release(&pool);
-    CHECK_SIZE(used(root), 0);
-    CHECK(aegis_budget_charge(root, limit_bytes - reserved_bytes - block_bytes, NULL) == AEGIS_OK);
-    CHECK(aegis_budget_charge(root, 1, NULL) == AEGIS_E_LIMIT_EXCEEDED);
-    CHECK(aegis_budget_uncharge(root, used(root)) == AEGIS_OK);
-    aegis_budget_destroy(away);
-    aegis_budget_destroy(home);
-    aegis_budget_destroy(root);
-}
-
-static void count_wake(void *context) {
-    ++*(size_t *)context;
-}
-
-/* The bytes that come home are the pool's, so they are not in the queue, and a closed budget takes
- * them too. */
-static void buffer_comes_home_past_a_queue_and_to_a_closed_budget(void) {
-    aegis_budget *root = aegis_budget_new("root", AEGIS_BUDGET_UNLIMITED, NULL);
-    aegis_budget *home = aegis_budget_new("home", AEGIS_BUDGET_UNLIMITED, root);
-    aegis_budget_request *request = NULL;
-    aegis_buffer_mut writers[2];
-    size_t woken_count = 0;
-    pool_make(home, AEGIS_BUFFER_FAIL);
-    size_t reserved_bytes = pool_reserved();
-    for (size_t i = 0; i < 2; i++) {
-        CHECK(aegis_buffer_pool_get(&pool, &writers[i], 1, NULL) == AEGIS_OK);
-        CHECK(aegis_buffer_mut_move_budget(&writers[i], NULL, NULL) == AEGIS_OK);
-    }
-    CHECK(aegis_budget_charge(home, 2 * block_bytes, NULL) == AEGIS_OK);
-    aegis_budget_set_limit(home, reserved_bytes);
-    CHECK(aegis_budget_poll_charge(home, block_bytes, &request, count_wake, &woken_count, NULL) ==
-          AEGIS_PENDING);
-    /* Only the budgets up to the queue are counted under the lock. The root is not. */
-    aegis_budget_set_limit(root, reserved_bytes);
-    CHECK(aegis_buffer_mut_release(&writers[0]) == AEGIS_OK);
-    CHECK_SIZE(used(home), reserved_bytes + block_bytes);
-    CHECK(aegis_budget_uncharge(home, block_bytes) == AEGIS_OK);
-    CHECK_SIZE(woken_count, 0);
-    CHECK(aegis_budget_uncharge(home, block_bytes) == AEGIS_OK);
-    CHECK_SIZE(woken_count, 1);
-    CHECK(aegis_budget_poll_charge(home, block_bytes, &request, count_wake, &woken_count, NULL) ==
-          AEGIS_OK);
-    CHECK_SIZE(used(home), reserved_bytes);
-    aegis_budget_close(home);
-    CHECK(aegis_buffer_mut_move_budget(&writers[1], home, NULL) == AEGIS_E_CLOSED);
-    CHECK(aegis_buffer_mut_release(&writers[1]) == AEGIS_OK);
-    CHECK_SIZE(used(home), reserved_bytes + block_bytes);
-    CHECK_SIZE(used(root), reserved_bytes + block_bytes);
-    aegis_buffer_pool_release(&pool);
-    CHECK_SIZE(used(home), block_bytes);
-    CHECK(aegis_budget_uncharge(home, block_bytes) == AEGIS_OK);
-    CHECK_SIZE(used(root), 0);
-    aegis_budget_destroy(home);
-    aegis_budget_destroy(root);
 }
 
 static void the_reference_of_the_memory_moves_with_it(void) {
@@ -457,9 +314,6 @@ static void threads_move_the_same_buffers_beside_a_guarantee(void) {
 int main(void) {
     RUN(random_moves_of_buffers_agree_with_the_oracle);
     RUN(random_moves_beside_a_guarantee_agree_with_the_oracle);
-    RUN(buffer_comes_home_above_the_limit_of_its_pool);
-    RUN(buffer_comes_home_to_a_guarantee_that_covers_it);
-    RUN(buffer_comes_home_past_a_queue_and_to_a_closed_budget);
     RUN(the_reference_of_the_memory_moves_with_it);
     RUN(wrong_handles_and_memory_without_a_charge);
     RUN(move_inside_a_move_is_refused);

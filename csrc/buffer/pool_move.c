@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Charging a buffer pool to another budget.
+ *
+ * 1. The caller has the only handle, and no other thread uses that (look). So no thread takes a
+ *    buffer or polls a request, and no class grows or is trimmed.
+ * 2. No buffer of a slab is out, and none is coming home to the old budget (is_out). A thread that
+ *    releases another buffer reads no budget.
+ * 3. Buffers on the C heap have a budget of their own (make_heap_buffer), and stay as they are.
+ * So nothing reads the pool's budget while it changes. All classes move at once, because what all
+ * of them have reserved is charged in one step. */
+#if !defined(_WIN32) && !defined(_GNU_SOURCE)
+#define _GNU_SOURCE /* condition.h */
+#endif
+
+#include "../budget/move.h"
+#include "owner.h"
+#include "pool_state.h"
+
+/* Whether a buffer is out, or comes home from another budget at this moment. */
+static bool is_out(const aegis_i_buffer_slot *slot) {
+    const _Atomic size_t *references = (const _Atomic size_t *)&slot->head.owner.references;
+    /* Acquire pairs with the release in come_home. */
+    return aegis_i_load(references, memory_order_relaxed) != 0 ||
+           aegis_i_load(&slot->head.charged, memory_order_acquire) != 0;
+}
+
+static bool has_buffers_out(const aegis_buffer_pool_shared *shared) {
+    for (size_t i = 0; i < shared->class_count; i++)
+        for (uint32_t index = 0; index < shared->classes[i].max_count; index++)
+            if (is_out(&shared->classes[i].slots[index]))
+                return true;
+    return false;
+}
+
+static aegis_status look(void *object, aegis_budget ***place, size_t *held_bytes) {
+    aegis_buffer_pool_shared *shared = (aegis_buffer_pool_shared *)object;
+    /* Acquire pairs with the subtraction in aegis_buffer_pool_release: what was done by way of
+     * other handles comes before. */
+    if (aegis_i_load(&shared->handles, memory_order_acquire) != 1 || has_buffers_out(shared))
+        return AEGIS_E_BUSY;
+    *place = &shared->budget;
+    *held_bytes = 0;
+    for (size_t i = 0; i < shared->class_count; i++) {
+        aegis_pool_stats stats;
+        aegis_i_slabs_get_stats(&shared->classes[i].pool.shared->slabs, &stats);
+        *held_bytes += stats.reserved_bytes;
+    }
+    return AEGIS_OK;
+}
+
+/* The slabs of each class have a reference. The move itself exchanges that of the first class. */
+static void leave(void *object, bool moved) {
+    aegis_buffer_pool_shared *shared = (aegis_buffer_pool_shared *)object;
+    for (size_t i = 0; moved && i < shared->class_count; i++) {
+        aegis_pool_slabs *slabs = &shared->classes[i].pool.shared->slabs;
+        if (i != 0) {
+            aegis_budget_destroy(slabs->budget);
+            if (shared->budget != NULL)
+                (void)aegis_budget_retain(shared->budget);
+        }
+        slabs->budget = shared->budget;
+    }
+}
+
+aegis_status aegis_buffer_pool_move_budget(aegis_buffer_pool *pool, aegis_budget *budget,
+                                           aegis_error *error) {
+    if (pool->shared == NULL)
+        return aegis_i_buffer_refuse(error, AEGIS_E_INVALID, AEGIS_WHAT_HANDLE, 0);
+    assert(aegis_i_buffer_pool_is_valid(pool->shared));
+    const aegis_i_movable movable = {pool->shared, look, leave, AEGIS_WHAT_OUT};
+    return aegis_i_move_object(&movable, budget, error);
+}
