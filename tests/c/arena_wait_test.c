@@ -55,6 +55,22 @@ static void finish(any_arena *arena) {
     aegis_lock_free_arena_fini(&arena->lock_free);
 }
 
+/* Makes an arena with a budget of its own, in which `charged_bytes` are in use. */
+static aegis_budget *begin(any_arena *arena, int form, uint64_t wait_ns, size_t charged_bytes) {
+    aegis_budget *budget = aegis_budget_new("b", LIMIT_BYTES, NULL);
+    make(arena, form, budget, wait_ns);
+    CHECK(aegis_budget_charge(budget, charged_bytes, NULL) == AEGIS_OK);
+    return budget;
+}
+
+/* Ends both. `charged_bytes` are still in use beside the arena. */
+static void end(any_arena *arena, aegis_budget *budget, size_t charged_bytes) {
+    finish(arena);
+    CHECK_SIZE(used(budget), charged_bytes);
+    CHECK(aegis_budget_uncharge(budget, charged_bytes) == AEGIS_OK);
+    aegis_budget_destroy(budget);
+}
+
 static void *alloc(any_arena *arena, size_t size_bytes, aegis_error *error) {
     if (arena->form == LOCKED)
         return aegis_locked_arena_alloc(&arena->locked, size_bytes, error);
@@ -93,11 +109,9 @@ static void start(requester *self, any_arena *arena, size_t size_bytes, aegis_bu
 
 static void arena_of_each_form_waits_until_another_thread_uncharges(void) {
     for (int form = 0; form < FORMS; form++) {
-        aegis_budget *budget = aegis_budget_new("b", LIMIT_BYTES, NULL);
         any_arena arena;
         requester waiter;
-        make(&arena, form, budget, AEGIS_WAIT_FOREVER);
-        CHECK(aegis_budget_charge(budget, LIMIT_BYTES, NULL) == AEGIS_OK);
+        aegis_budget *budget = begin(&arena, form, AEGIS_WAIT_FOREVER, LIMIT_BYTES);
         start(&waiter, &arena, SIZE_BYTES, budget);
         /* The request that waits is for a block of the exact size: a block of the growth step has
          * at least AEGIS_ARENA_MIN_BLOCK bytes. */
@@ -109,19 +123,15 @@ static void arena_of_each_form_waits_until_another_thread_uncharges(void) {
         CHECK(pthread_join(waiter.thread, NULL) == 0);
         CHECK(waiter.memory != NULL);
         CHECK_SIZE(used(budget), asked_bytes);
-        finish(&arena);
-        CHECK_SIZE(used(budget), 0);
-        aegis_budget_destroy(budget);
+        end(&arena, budget, 0);
     }
 }
 
 static void time_that_is_up_leaves_a_whole_error_and_nothing_else(void) {
     for (int form = 0; form < FORMS; form++) {
-        aegis_budget *budget = aegis_budget_new("b", LIMIT_BYTES, NULL);
         any_arena arena;
         aegis_error error;
-        make(&arena, form, budget, NS_PER_MS);
-        CHECK(aegis_budget_charge(budget, LIMIT_BYTES - 8, NULL) == AEGIS_OK);
+        aegis_budget *budget = begin(&arena, form, NS_PER_MS, LIMIT_BYTES - 8);
         memset(&error, 0, sizeof error);
         CHECK(alloc(&arena, SIZE_BYTES, &error) == NULL);
         CHECK(error.status == AEGIS_E_LIMIT_EXCEEDED && error.refused == budget);
@@ -133,26 +143,21 @@ static void time_that_is_up_leaves_a_whole_error_and_nothing_else(void) {
         CHECK_SIZE(used(budget), LIMIT_BYTES - 8);
         CHECK(aegis_budget_uncharge(budget, LIMIT_BYTES - 8) == AEGIS_OK);
         CHECK(alloc(&arena, SIZE_BYTES, &error) != NULL);
-        finish(&arena);
-        aegis_budget_destroy(budget);
+        end(&arena, budget, 0);
     }
 }
 
 static void closed_budget_ends_the_wait_of_each_form(void) {
     for (int form = 0; form < FORMS; form++) {
-        aegis_budget *budget = aegis_budget_new("b", LIMIT_BYTES, NULL);
         any_arena arena;
         requester waiter;
         /* The library has a meaning of its own for this time, which no caller may meet. */
-        make(&arena, form, budget, AEGIS_WAIT_FOREVER - 1);
-        CHECK(aegis_budget_charge(budget, LIMIT_BYTES, NULL) == AEGIS_OK);
+        aegis_budget *budget = begin(&arena, form, AEGIS_WAIT_FOREVER - 1, LIMIT_BYTES);
         start(&waiter, &arena, SIZE_BYTES, budget);
         aegis_budget_close(budget);
         CHECK(pthread_join(waiter.thread, NULL) == 0);
         CHECK(waiter.memory == NULL && waiter.error.status == AEGIS_E_CLOSED);
-        finish(&arena);
-        CHECK(aegis_budget_uncharge(budget, LIMIT_BYTES) == AEGIS_OK);
-        aegis_budget_destroy(budget);
+        end(&arena, budget, LIMIT_BYTES);
     }
 }
 
@@ -202,11 +207,10 @@ static void requests_of_all_forms_are_served_in_the_order_of_arrival(void) {
 
 static void thread_that_waits_holds_up_no_other_thread_of_its_arena(void) {
     for (int form = LOCKED; form <= LOCK_FREE; form++) {
-        aegis_budget *budget = aegis_budget_new("b", LIMIT_BYTES, NULL);
         any_arena arena;
         requester waiter;
         aegis_error error;
-        make(&arena, form, budget, AEGIS_WAIT_FOREVER);
+        aegis_budget *budget = begin(&arena, form, AEGIS_WAIT_FOREVER, 0);
         CHECK(alloc(&arena, 1, &error) != NULL);
         size_t rest_bytes = LIMIT_BYTES - used(budget);
         CHECK(aegis_budget_charge(budget, rest_bytes, NULL) == AEGIS_OK);
@@ -216,8 +220,7 @@ static void thread_that_waits_holds_up_no_other_thread_of_its_arena(void) {
         CHECK(aegis_budget_uncharge(budget, rest_bytes) == AEGIS_OK);
         CHECK(pthread_join(waiter.thread, NULL) == 0);
         CHECK(waiter.memory != NULL);
-        finish(&arena);
-        aegis_budget_destroy(budget);
+        end(&arena, budget, 0);
     }
 }
 
@@ -225,18 +228,14 @@ static void thread_that_waits_holds_up_no_other_thread_of_its_arena(void) {
  * first. */
 static void larger_blocks_are_given_up_without_a_word(void) {
     for (int form = 0; form < FORMS; form++) {
-        aegis_budget *budget = aegis_budget_new("b", LIMIT_BYTES, NULL);
         any_arena arena;
         aegis_error error;
-        make(&arena, form, budget, 0);
-        CHECK(aegis_budget_charge(budget, LIMIT_BYTES, NULL) == AEGIS_OK);
+        aegis_budget *budget = begin(&arena, form, 0, LIMIT_BYTES);
         told_count = 0;
         CHECK(aegis_budget_on_pressure(budget, 100, count_pressure, NULL, NULL) == AEGIS_OK);
         CHECK(alloc(&arena, SIZE_BYTES, &error) == NULL);
         CHECK_SIZE(atomic_load(&told_count), 1);
-        finish(&arena);
-        CHECK(aegis_budget_uncharge(budget, LIMIT_BYTES) == AEGIS_OK);
-        aegis_budget_destroy(budget);
+        end(&arena, budget, LIMIT_BYTES);
     }
 }
 

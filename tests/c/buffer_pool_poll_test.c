@@ -2,17 +2,10 @@
 /* Tests requests for a buffer of a pool that are polled: which of them a released buffer wakes,
  * that no wake-up is lost, and what becomes of them at the end of the pool and after a fork. One
  * test uses threads; the others see every step. */
-#if !defined(_GNU_SOURCE)
-#define _GNU_SOURCE /* sched_yield */
-#endif
-#include "buffer_pool_support.h"
+#include "fork_support.h" /* first, for _GNU_SOURCE */
+#include "poll_support.h"
 
-#include <pthread.h>
-#include <sched.h>
-#if defined(__unix__) || defined(__APPLE__)
-#include <sys/wait.h>
-#include <unistd.h>
-#endif
+#include "buffer_pool_support.h"
 
 static aegis_buffer_pool pool;
 static test_source state;
@@ -310,7 +303,7 @@ static void request_keeps_the_pool_after_its_last_handle(void) {
     CHECK_SIZE(state.live_count, 0);
 }
 
-#if defined(__unix__) || defined(__APPLE__)
+#if !defined(_WIN32)
 
 static task waiting, woken;
 static aegis_buffer_mut held[2];
@@ -340,20 +333,6 @@ static void cancel_requests_of_the_parent(void) {
     finish();
 }
 
-static void run_in_child(void (*work)(void)) {
-    int status = -1;
-    fflush(NULL);
-    pid_t child = fork();
-    if (child == 0) {
-        alarm(20);
-        check_failures = 0;
-        work();
-        _exit(check_failures == 0 ? 0 : 1);
-    }
-    CHECK(child > 0 && waitpid(child, &status, 0) == child);
-    CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0);
-}
-
 static void requests_of_a_parent_can_be_polled_and_cancelled_in_a_child(void) {
     memset(&waiting, 0, sizeof waiting);
     memset(&woken, 0, sizeof woken);
@@ -375,25 +354,9 @@ static void requests_of_a_parent_can_be_polled_and_cancelled_in_a_child(void) {
 #endif
 
 /* Tasks on several threads. Each thread polls a task of its own until it has a buffer, sleeping
- * until its waker says so, and now and then cancels. A context ends with its turn, so a waker that
- * came later would be seen by a checker. */
+ * until its waker says so, and now and then cancels. */
 #define THREADS 6
 #define TURNS scaled(3000)
-
-typedef struct turn {
-    atomic_bool called;
-} turn;
-
-static void call_turn(void *context) {
-    atomic_store(&((turn *)context)->called, true);
-}
-
-/* If the waker was called, or still is to be, waits for it. Then the context can go. */
-static void settle(turn *context, bool withdrawn) {
-    while (!withdrawn && !atomic_load(&context->called))
-        sched_yield();
-    free(context);
-}
 
 /* Waits as a thread does, so that both kinds of waiters meet. */
 static void wait_once(uint64_t *seed) {
@@ -411,20 +374,19 @@ static void poll_once(uint64_t *seed) {
     bool cancels = random_below(seed, 4) == 0;
     size_t wanted_bytes = 1 + random_below(seed, 200);
     for (;;) {
-        turn *next = (turn *)calloc(1, sizeof *next);
+        turn *next = turn_new();
         if (request != NULL)
-            settle(context, aegis_buffer_pool_request_disarm(request));
+            turn_end(context, aegis_buffer_pool_request_disarm(request));
         context = next;
         aegis_status status = aegis_buffer_pool_poll(&pool, &request, &writer, wanted_bytes,
-                                                     call_turn, context, NULL);
+                                                     turn_call, context, NULL);
         CHECK(status == AEGIS_OK || status == AEGIS_PENDING);
         if (status != AEGIS_PENDING || cancels)
             break;
-        while (!atomic_load(&context->called))
-            sched_yield();
+        turn_await(context);
     }
     if (request != NULL) {
-        settle(context, aegis_buffer_pool_request_cancel(request));
+        turn_end(context, aegis_buffer_pool_request_cancel(request));
         return;
     }
     free(context);
@@ -444,15 +406,11 @@ static void *take_turns(void *argument) {
 }
 
 static void many_threads_poll_wait_and_cancel_and_none_waits_in_vain(void) {
-    pthread_t threads[THREADS];
     aegis_buffer_class classes[2] = {{64, 1, 0}, {256, 2, 0}};
     aegis_source source = test_source_get(&state, true);
     aegis_buffer_pool_options options = buffer_pool_options(classes, 2, &source);
     CHECK(aegis_buffer_pool_init(&pool, &options) == AEGIS_OK);
-    for (size_t i = 0; i < THREADS; i++)
-        CHECK(pthread_create(&threads[i], NULL, take_turns, (void *)(uintptr_t)(i + 1)) == 0);
-    for (size_t i = 0; i < THREADS; i++)
-        CHECK(pthread_join(threads[i], NULL) == 0);
+    run_in_threads(THREADS, take_turns);
     CHECK_SIZE(buffer_pool_stats(&pool).classes[1].in_use, 0);
     finish();
 }
@@ -469,7 +427,7 @@ int main(void) {
     RUN(growth_wakes_as_many_requests_as_it_has_buffers);
     RUN(too_many_bytes_and_a_released_handle_are_errors);
     RUN(request_keeps_the_pool_after_its_last_handle);
-#if defined(__unix__) || defined(__APPLE__)
+#if !defined(_WIN32)
     RUN(requests_of_a_parent_can_be_polled_and_cancelled_in_a_child);
 #endif
     RUN(many_threads_poll_wait_and_cancel_and_none_waits_in_vain);

@@ -7,19 +7,12 @@
 #endif
 
 #include "buffer_pool_support.h"
-#include "../../csrc/buffer/pool_state.h"
+#include "trim_support.h"
 
-#include <pthread.h>
-#include <stdatomic.h>
+#include "../../csrc/buffer/pool_state.h"
 
 #define BUFFER_BYTES ((size_t)4096)
 #define STEP ((size_t)4)
-
-static size_t used_of(const aegis_budget *budget) {
-    aegis_budget_figures figures;
-    aegis_budget_get_figures(budget, &figures);
-    return figures.used_bytes;
-}
 
 static aegis_buffer_pool pool_with(const aegis_buffer_class *classes, size_t class_count,
                                    const aegis_source *source, aegis_budget *budget) {
@@ -49,7 +42,7 @@ static void cached_buffers_go_and_those_that_are_out_stay(void) {
     aegis_budget *budget = aegis_budget_new("buffers", SIZE_MAX, NULL);
     aegis_buffer_class only = {BUFFER_BYTES, STEP, 40 * STEP};
     aegis_buffer_pool pool = pool_with(&only, 1, &source, budget);
-    size_t first_bytes = used_of(budget);
+    size_t first_bytes = used(budget);
     aegis_buffer_mut writers[40 * STEP], kept;
     for (int round = 0; round < 3; round++) {
         use_buffers(&pool, writers, 40 * STEP, 2);
@@ -61,14 +54,14 @@ static void cached_buffers_go_and_those_that_are_out_stay(void) {
         CHECK(stats.classes[0].capacity <= 3 * STEP);
         CHECK_SIZE(stats.classes[0].in_use, 2);
         CHECK_SIZE(stats.classes[0].parked, 0);
-        CHECK_SIZE(used_of(budget), stats.reserved_bytes);
-        CHECK_SIZE(used_of(budget), state->live_bytes);
+        CHECK_SIZE(used(budget), stats.reserved_bytes);
+        CHECK_SIZE(used(budget), state->live_bytes);
         CHECK(is_filled(writers[0].data, 1, BUFFER_BYTES));
         CHECK(is_filled(writers[1].data, 2, BUFFER_BYTES));
         release_writers(writers, 2);
         aegis_buffer_pool_trim(&pool, 0);
         CHECK_SIZE(capacity_of(&pool), STEP);
-        CHECK_SIZE(used_of(budget), first_bytes);
+        CHECK_SIZE(used(budget), first_bytes);
     }
     /* The slabs held need not be the first ones. */
     CHECK_SIZE(get_writers(&pool, writers, 40 * STEP, BUFFER_BYTES, NULL), 40 * STEP);
@@ -86,7 +79,7 @@ static void cached_buffers_go_and_those_that_are_out_stay(void) {
     CHECK_SIZE(state->close_count, 0);
     release_writers(&kept, 1);
     CHECK_SIZE(state->close_count, 1);
-    CHECK_SIZE(used_of(budget), 0);
+    CHECK_SIZE(used(budget), 0);
     aegis_buffer_pool_trim(&pool, 0);
     aegis_buffer_pool_trim_idle(&pool);
     aegis_budget_destroy(budget);
@@ -130,7 +123,7 @@ static void a_pool_whose_load_shrinks_decays_to_what_it_needs(void) {
     aegis_buffer_class classes[2] = {{BUFFER_BYTES, STEP, 64 * STEP},
                                      {4 * BUFFER_BYTES, STEP, 16 * STEP}};
     aegis_buffer_pool pool = pool_with(classes, 2, NULL, budget);
-    size_t first_bytes = used_of(budget);
+    size_t first_bytes = used(budget);
     aegis_buffer_mut writers[80 * STEP];
     use_buffers(&pool, writers, 80 * STEP, 0);
     CHECK_SIZE(capacity_of(&pool), 64 * STEP);
@@ -146,11 +139,11 @@ static void a_pool_whose_load_shrinks_decays_to_what_it_needs(void) {
         CHECK(stats.classes[0].capacity >= loads[i] * STEP);
         CHECK(stats.classes[0].capacity <= loads[i] * STEP + 28 + STEP);
         CHECK_SIZE(stats.classes[1].capacity, STEP);
-        CHECK_SIZE(used_of(budget), stats.reserved_bytes);
+        CHECK_SIZE(used(budget), stats.reserved_bytes);
     }
     aegis_buffer_pool_trim_idle(&pool);
     aegis_buffer_pool_trim_idle(&pool);
-    CHECK_SIZE(used_of(budget), first_bytes);
+    CHECK_SIZE(used(budget), first_bytes);
     aegis_buffer_pool_release(&pool);
     aegis_budget_destroy(budget);
 }
@@ -161,57 +154,44 @@ static void giving_back_stops_when_it_is_enough(void) {
                                      {4 * BUFFER_BYTES, STEP, 8 * STEP}};
     aegis_buffer_pool pool = pool_with(classes, 2, NULL, budget);
     aegis_buffer_mut writers[16 * STEP];
-    size_t first_bytes = used_of(budget);
+    size_t first_bytes = used(budget);
     use_buffers(&pool, writers, 16 * STEP, 0);
-    size_t all_bytes = used_of(budget);
+    size_t all_bytes = used(budget);
     CHECK_SIZE(aegis_i_buffer_pool_give_back(pool.shared, 0, false), 0);
-    CHECK_SIZE(used_of(budget), all_bytes);
+    CHECK_SIZE(used(budget), all_bytes);
     /* One slab of the larger class is enough for one byte. */
     size_t gone_bytes = aegis_i_buffer_pool_give_back(pool.shared, 1, false);
     CHECK(gone_bytes >= STEP * 4 * BUFFER_BYTES && gone_bytes < 2 * STEP * 4 * BUFFER_BYTES);
-    CHECK_SIZE(used_of(budget), all_bytes - gone_bytes);
+    CHECK_SIZE(used(budget), all_bytes - gone_bytes);
     CHECK_SIZE(buffer_pool_stats(&pool).classes[1].capacity, 7 * STEP);
     /* As much as it can. */
     gone_bytes += aegis_i_buffer_pool_give_back(pool.shared, SIZE_MAX, false);
     CHECK_SIZE(gone_bytes, all_bytes - first_bytes);
-    CHECK_SIZE(used_of(budget), first_bytes);
+    CHECK_SIZE(used(budget), first_bytes);
     CHECK_SIZE(aegis_i_buffer_pool_give_back(pool.shared, SIZE_MAX, false), 0);
     aegis_buffer_pool_release(&pool);
     aegis_budget_destroy(budget);
 }
 
 /* The threads. */
-#define THREADS 4
 #define HELD ((size_t)20)
 #define MAX_BUFFERS (THREADS * HELD)
 
 static aegis_buffer_pool pool;
 static _Atomic uint32_t owners[MAX_BUFFERS];
-static atomic_size_t failure_count;
-static atomic_bool done;
-
-static void demand(bool condition) {
-    if (!condition)
-        atomic_fetch_add(&failure_count, 1);
-}
-
-typedef struct worker {
-    uint32_t number;
-    uint64_t seed;
-    bool waits;
-    pthread_t thread;
-} worker;
+/* Whether the workers wait for buffers. */
+static bool waits;
 
 static bool take(worker *self, aegis_buffer_mut *writer) {
     size_t id = 0;
     aegis_status status =
-        self->waits ? aegis_buffer_pool_get_timeout(&pool, writer, 1, AEGIS_WAIT_FOREVER, NULL)
-                    : aegis_buffer_pool_get(&pool, writer, 1, NULL);
+        waits ? aegis_buffer_pool_get_timeout(&pool, writer, 1, AEGIS_WAIT_FOREVER, NULL)
+              : aegis_buffer_pool_get(&pool, writer, 1, NULL);
     demand(status == AEGIS_OK);
     if (status != AEGIS_OK)
         return false;
     demand(aegis_buffer_pool_id_of(&pool, writer->owner, &id) == AEGIS_OK && id < MAX_BUFFERS);
-    demand(atomic_exchange(&owners[id], self->number) == 0);
+    own_block(&owners[id], self);
     memset(writer->data, (int)self->number, BUFFER_BYTES);
     return true;
 }
@@ -220,7 +200,7 @@ static void put(const worker *self, aegis_buffer_mut *writer) {
     size_t id = 0;
     demand(aegis_buffer_pool_id_of(&pool, writer->owner, &id) == AEGIS_OK);
     demand(is_filled(writer->data, (unsigned char)self->number, BUFFER_BYTES));
-    demand(atomic_exchange(&owners[id], 0) == self->number);
+    disown_block(&owners[id], self);
     demand(aegis_buffer_mut_release(writer) == AEGIS_OK);
 }
 
@@ -249,37 +229,22 @@ static void *trim_all_the_time(void *argument) {
             aegis_buffer_pool_trim_idle(&pool);
         else
             aegis_buffer_pool_trim(&pool, random_below(&self->seed, 2) * MAX_BUFFERS / 2);
-        for (size_t i = random_below(&self->seed, 20000); i > 0; i--)
-            (void)atomic_load(&done);
+        pause_trimmer(self, 20000);
     }
     return NULL;
 }
 
-static void run_threads(size_t step_count, size_t trimmer_count, bool waits) {
+static void run_threads(size_t step_count, size_t trimmer_count, bool wait) {
     aegis_budget *budget = aegis_budget_new("buffers", SIZE_MAX, NULL);
     aegis_buffer_class only = {BUFFER_BYTES, step_count, MAX_BUFFERS};
     pool = pool_with(&only, 1, NULL, budget);
-    size_t first_bytes = used_of(budget);
-    worker workers[THREADS + 2];
-    atomic_store(&done, false);
-    atomic_store(&failure_count, 0);
-    for (uint32_t i = 0; i < THREADS + trimmer_count; i++) {
-        workers[i].number = i + 1;
-        workers[i].seed = i + 5;
-        workers[i].waits = waits;
-        CHECK(pthread_create(&workers[i].thread, NULL, i < THREADS ? work : trim_all_the_time,
-                             &workers[i]) == 0);
-    }
-    for (size_t i = 0; i < THREADS; i++)
-        pthread_join(workers[i].thread, NULL);
-    atomic_store(&done, true);
-    for (size_t i = 0; i < trimmer_count; i++)
-        pthread_join(workers[THREADS + i].thread, NULL);
-    CHECK_SIZE(atomic_load(&failure_count), 0);
+    size_t first_bytes = used(budget);
+    waits = wait;
+    run_workers(work, trim_all_the_time, trimmer_count);
     CHECK_SIZE(buffer_pool_stats(&pool).refused_count, 0);
     aegis_buffer_pool_trim(&pool, 0);
     CHECK_SIZE(capacity_of(&pool), step_count);
-    CHECK_SIZE(used_of(budget), first_bytes);
+    CHECK_SIZE(used(budget), first_bytes);
     /* All buffers can still be had, each once. */
     aegis_buffer_mut all[MAX_BUFFERS + 1];
     CHECK_SIZE(get_writers(&pool, all, MAX_BUFFERS + 1, 1, NULL), MAX_BUFFERS);
@@ -288,7 +253,7 @@ static void run_threads(size_t step_count, size_t trimmer_count, bool waits) {
             CHECK(all[i].data != all[j].data && all[i].owner != all[j].owner);
     release_writers(all, MAX_BUFFERS);
     aegis_buffer_pool_release(&pool);
-    CHECK_SIZE(used_of(budget), 0);
+    CHECK_SIZE(used(budget), 0);
     aegis_budget_destroy(budget);
 }
 

@@ -1,15 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Tests requests for a block of a locked pool that are polled: the order in which they are served,
  * their wakers, growth, and their end. Two tests use threads; the others see every step. */
-#if !defined(_GNU_SOURCE)
-#define _GNU_SOURCE /* sched_yield */
-#endif
-#include "pool_support.h"
+#include "poll_support.h"
 
-#include <pthread.h>
-#include <sched.h>
-
-#define NS_PER_MS UINT64_C(1000000)
 #define BUDGET_BYTES ((size_t)1 << 20)
 
 static aegis_locked_pool pool;
@@ -363,25 +356,9 @@ static void thread_behind_a_request_makes_the_pool_grow_for_it(void) {
 }
 
 /* Tasks on several threads. Each thread polls a task of its own until it has a block, sleeping
- * until its waker says so, and now and then cancels. A context ends with its turn, so a waker that
- * came later would be seen by a checker. */
+ * until its waker says so, and now and then cancels. */
 #define THREADS 6
 #define TURNS scaled(3000)
-
-typedef struct turn {
-    atomic_bool called;
-} turn;
-
-static void call_turn(void *context) {
-    atomic_store(&((turn *)context)->called, true);
-}
-
-/* Whether the waker was called, or still is to be: then waits for it. So the context can go. */
-static void settle(turn *context, bool withdrawn) {
-    while (!withdrawn && !atomic_load(&context->called))
-        sched_yield();
-    free(context);
-}
 
 static void *take_turns(void *argument) {
     uint64_t seed = (uint64_t)(uintptr_t)argument;
@@ -391,20 +368,19 @@ static void *take_turns(void *argument) {
         turn *context = NULL;
         bool cancels = random_below(&seed, 4) == 0;
         for (;;) {
-            turn *next = (turn *)calloc(1, sizeof *next);
+            turn *next = turn_new();
             if (request != NULL)
-                settle(context, aegis_locked_pool_request_disarm(request));
+                turn_end(context, aegis_locked_pool_request_disarm(request));
             context = next;
-            if (aegis_locked_pool_poll(&pool, &request, &block, call_turn, context, NULL) !=
+            if (aegis_locked_pool_poll(&pool, &request, &block, turn_call, context, NULL) !=
                 AEGIS_PENDING)
                 break;
             if (cancels)
                 break;
-            while (!atomic_load(&context->called))
-                sched_yield();
+            turn_await(context);
         }
         if (request != NULL) {
-            settle(context, aegis_locked_pool_request_cancel(request));
+            turn_end(context, aegis_locked_pool_request_cancel(request));
         } else {
             free(context);
             CHECK(block != NULL);
@@ -416,12 +392,8 @@ static void *take_turns(void *argument) {
 }
 
 static void many_threads_poll_and_cancel_and_no_block_is_lost(void) {
-    pthread_t threads[THREADS];
     make(2, 0, NULL);
-    for (size_t i = 0; i < THREADS; i++)
-        CHECK(pthread_create(&threads[i], NULL, take_turns, (void *)(uintptr_t)(i + 1)) == 0);
-    for (size_t i = 0; i < THREADS; i++)
-        CHECK(pthread_join(threads[i], NULL) == 0);
+    run_in_threads(THREADS, take_turns);
     finish();
 }
 

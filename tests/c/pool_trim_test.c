@@ -3,71 +3,80 @@
  * that the pool decays to what it needs, and that trims take nothing from threads that use the pool
  * meanwhile. The slabs of the tests with threads are pages, which are unmapped when they go, so a
  * use of released memory ends the program. AEGIS_TEST_SCALE sets the work. */
-#include "pool_support.h"
-
-#include <pthread.h>
-#include <stdatomic.h>
+#include "trim_support.h"
 
 #define STEP ((size_t)8)
 
 static test_source state;
+static aegis_lock_free_pool pool;
+static aegis_budget *budget;
 
-static size_t budget_used(const aegis_budget *budget) {
-    aegis_budget_figures figures;
-    aegis_budget_get_figures(budget, &figures);
-    return figures.used_bytes;
+/* Makes the pool with a budget of its own. */
+static void make_from(const aegis_source *source, size_t block_bytes, size_t step_count,
+                      size_t max_count, size_t cache_count) {
+    aegis_lock_free_pool_options options =
+        lock_free_options(block_bytes, step_count, max_count, cache_count, source);
+    budget = aegis_budget_new("pools", SIZE_MAX, NULL);
+    options.blocks.budget = budget;
+    CHECK(aegis_lock_free_pool_init(&pool, &options) == AEGIS_OK);
 }
 
-static size_t slabs_of(const aegis_lock_free_pool *pool) {
-    return lock_free_stats(pool).slab_count;
+static void make(size_t max_slab_count, size_t cache_count) {
+    aegis_source source = test_source_get(&state, true);
+    make_from(&source, 64, STEP, max_slab_count * STEP, cache_count);
 }
 
-static size_t in_slab(const aegis_lock_free_pool *pool, const void *block) {
+static void finish(void) {
+    CHECK(aegis_lock_free_pool_fini(&pool) == AEGIS_OK);
+    CHECK_SIZE(used(budget), 0);
+    aegis_budget_destroy(budget);
+    test_source_check_done(&state);
+}
+
+static size_t slab_count(void) {
+    return lock_free_stats(&pool).slab_count;
+}
+
+static size_t in_slab(const void *block) {
     size_t index = 0;
-    CHECK(aegis_lock_free_pool_index_of(pool, block, &index) == AEGIS_OK);
+    CHECK(aegis_lock_free_pool_index_of(&pool, block, &index) == AEGIS_OK);
     return index / STEP;
 }
 
 /* Takes `count` blocks, writes them, and frees those for which `keep` is 0. Returns how many are
  * kept; they are the first of `blocks`. */
-static size_t use_blocks(const aegis_lock_free_pool *pool, void **blocks, size_t count,
-                         size_t keep_each) {
+static size_t use_blocks(void **blocks, size_t count, size_t keep_each) {
     size_t kept_count = 0;
-    CHECK_SIZE(aegis_lock_free_pool_alloc_n(pool, blocks, count, NULL), count);
+    CHECK_SIZE(aegis_lock_free_pool_alloc_n(&pool, blocks, count, NULL), count);
     for (size_t i = 0; i < count; i++) {
         memset(blocks[i], 0x5A, 64);
         if (keep_each != 0 && i % keep_each == 0)
             blocks[kept_count++] = blocks[i];
         else
-            CHECK(aegis_lock_free_pool_free(pool, blocks[i]) == AEGIS_OK);
+            CHECK(aegis_lock_free_pool_free(&pool, blocks[i]) == AEGIS_OK);
     }
     return kept_count;
 }
 
-static void check_budget(const aegis_lock_free_pool *pool, const aegis_budget *budget) {
-    CHECK_SIZE(budget_used(budget), lock_free_stats(pool).reserved_bytes);
-    CHECK_SIZE(budget_used(budget), state.live_bytes);
+static void check_budget(void) {
+    CHECK_SIZE(used(budget), lock_free_stats(&pool).reserved_bytes);
+    CHECK_SIZE(used(budget), state.live_bytes);
 }
 
 static void trim_releases_each_slab_without_a_block_out(void) {
-    aegis_lock_free_pool pool;
-    aegis_source source = test_source_get(&state, true);
-    aegis_budget *budget = aegis_budget_new("pools", SIZE_MAX, NULL);
-    aegis_lock_free_pool_options options = lock_free_options(64, STEP, 8 * STEP, 0, &source);
-    options.blocks.budget = budget;
-    CHECK(aegis_lock_free_pool_init(&pool, &options) == AEGIS_OK);
+    make(8, 0);
     void *blocks[8 * STEP], *again[8 * STEP];
     /* One block of every second slab stays out. */
-    size_t kept_count = use_blocks(&pool, blocks, 8 * STEP, 2 * STEP);
+    size_t kept_count = use_blocks(blocks, 8 * STEP, 2 * STEP);
     CHECK_SIZE(kept_count, 4);
-    check_budget(&pool, budget);
+    check_budget();
     aegis_lock_free_pool_trim(&pool, 5 * STEP);
-    CHECK_SIZE(slabs_of(&pool), 5);
-    check_budget(&pool, budget);
+    CHECK_SIZE(slab_count(), 5);
+    check_budget();
     aegis_lock_free_pool_trim(&pool, 0);
-    CHECK_SIZE(slabs_of(&pool), 4);
+    CHECK_SIZE(slab_count(), 4);
     CHECK_SIZE(aegis_lock_free_pool_capacity(&pool), 4 * STEP);
-    check_budget(&pool, budget);
+    check_budget();
     for (size_t slab = 0; slab < 8; slab++) {
         aegis_pool_slab_info info;
         CHECK(aegis_lock_free_pool_get_slab(&pool, slab, &info) ==
@@ -76,7 +85,7 @@ static void trim_releases_each_slab_without_a_block_out(void) {
     }
     /* The numbers of the slabs that went are used again, and all blocks can be had. */
     CHECK_SIZE(aegis_lock_free_pool_alloc_n(&pool, again, 8 * STEP, NULL), 8 * STEP - 4);
-    CHECK_SIZE(slabs_of(&pool), 8);
+    CHECK_SIZE(slab_count(), 8);
     for (size_t i = 0; i < 8 * STEP - 4; i++) {
         memset(again[i], 1, 64);
         CHECK(aegis_lock_free_pool_owns(&pool, again[i]));
@@ -88,23 +97,18 @@ static void trim_releases_each_slab_without_a_block_out(void) {
     CHECK(aegis_lock_free_pool_free_n(&pool, again, 8 * STEP - 4) == AEGIS_OK);
     CHECK(aegis_lock_free_pool_free_n(&pool, blocks, 4) == AEGIS_OK);
     CHECK_SIZE(lock_free_stats(&pool).peak_in_use, 8 * STEP);
-    CHECK(aegis_lock_free_pool_fini(&pool) == AEGIS_OK);
-    aegis_budget_destroy(budget);
-    test_source_check_done(&state);
+    finish();
 }
 
 static void fresh_blocks_of_an_empty_slab_go_with_it(void) {
-    aegis_lock_free_pool pool;
-    aegis_source source = test_source_get(&state, true);
-    aegis_lock_free_pool_options options = lock_free_options(64, STEP, 3 * STEP, 0, &source);
-    CHECK(aegis_lock_free_pool_init(&pool, &options) == AEGIS_OK);
+    make(3, 0);
     void *blocks[3 * STEP];
     for (int round = 0; round < 3; round++) {
         /* Three blocks of the second slab are used, and the others are not. */
-        (void)use_blocks(&pool, blocks, STEP + 3, 0);
-        CHECK_SIZE(slabs_of(&pool), 2);
+        (void)use_blocks(blocks, STEP + 3, 0);
+        CHECK_SIZE(slab_count(), 2);
         aegis_lock_free_pool_trim(&pool, 0);
-        CHECK_SIZE(slabs_of(&pool), 1);
+        CHECK_SIZE(slab_count(), 1);
         CHECK_SIZE(lock_free_stats(&pool).peak_in_use, STEP + 3);
     }
     /* A slab that comes anew is clean again. */
@@ -113,91 +117,75 @@ static void fresh_blocks_of_an_empty_slab_go_with_it(void) {
         CHECK(blocks[i] != NULL && is_filled(blocks[i], 0, 64));
     }
     CHECK(aegis_lock_free_pool_free_n(&pool, blocks, 2 * STEP) == AEGIS_OK);
-    CHECK(aegis_lock_free_pool_fini(&pool) == AEGIS_OK);
-    test_source_check_done(&state);
+    finish();
 }
 
 static void slabs_that_are_not_used_between_two_calls_go(void) {
-    aegis_lock_free_pool pool;
-    aegis_source source = test_source_get(&state, true);
-    aegis_budget *budget = aegis_budget_new("pools", SIZE_MAX, NULL);
-    aegis_lock_free_pool_options options = lock_free_options(64, STEP, 10 * STEP, 0, &source);
-    options.blocks.budget = budget;
-    CHECK(aegis_lock_free_pool_init(&pool, &options) == AEGIS_OK);
+    make(10, 0);
     void *blocks[10 * STEP];
-    (void)use_blocks(&pool, blocks, 10 * STEP, 0);
+    (void)use_blocks(blocks, 10 * STEP, 0);
     aegis_lock_free_pool_trim_idle(&pool);
-    CHECK_SIZE(slabs_of(&pool), 10);
+    CHECK_SIZE(slab_count(), 10);
     /* The load shrinks, and each time the pool keeps what was out at a time since the call before.
      */
     static const size_t loads[] = {10, 7, 7, 3, 1, 0};
     size_t needed = 10;
     for (size_t i = 0; i < sizeof loads / sizeof *loads; i++) {
         for (int round = 0; round < 5; round++)
-            (void)use_blocks(&pool, blocks, loads[i] * STEP, 0);
+            (void)use_blocks(blocks, loads[i] * STEP, 0);
         aegis_lock_free_pool_trim_idle(&pool);
         needed = loads[i] != 0 ? loads[i] : 1;
-        CHECK_SIZE(slabs_of(&pool), needed);
+        CHECK_SIZE(slab_count(), needed);
         CHECK_SIZE(lock_free_stats(&pool).available, needed * STEP);
-        check_budget(&pool, budget);
+        check_budget();
     }
     CHECK_SIZE(lock_free_stats(&pool).peak_in_use, 10 * STEP);
-    CHECK(aegis_lock_free_pool_fini(&pool) == AEGIS_OK);
-    aegis_budget_destroy(budget);
-    test_source_check_done(&state);
+    finish();
 }
 
 static void a_block_that_was_out_in_between_keeps_its_slab(void) {
-    aegis_lock_free_pool pool;
-    aegis_source source = test_source_get(&state, true);
-    aegis_lock_free_pool_options options = lock_free_options(64, STEP, 4 * STEP, 0, &source);
-    CHECK(aegis_lock_free_pool_init(&pool, &options) == AEGIS_OK);
+    make(4, 0);
     void *blocks[4 * STEP];
-    (void)use_blocks(&pool, blocks, 4 * STEP, 0);
+    (void)use_blocks(blocks, 4 * STEP, 0);
     aegis_lock_free_pool_trim_idle(&pool);
     /* The first slab is used up first, so one more block comes from one of the idle slabs. */
     CHECK_SIZE(aegis_lock_free_pool_alloc_n(&pool, blocks, STEP, NULL), STEP);
     void *more = aegis_lock_free_pool_alloc(&pool, NULL);
-    size_t slab = in_slab(&pool, more);
+    size_t slab = in_slab(more);
     CHECK(slab == 1);
     CHECK(aegis_lock_free_pool_free(&pool, more) == AEGIS_OK);
     CHECK(aegis_lock_free_pool_free_n(&pool, blocks, STEP) == AEGIS_OK);
     aegis_lock_free_pool_trim_idle(&pool);
-    CHECK_SIZE(slabs_of(&pool), 2);
+    CHECK_SIZE(slab_count(), 2);
     CHECK(aegis_lock_free_pool_address_of(&pool, slab * STEP) != NULL);
     /* A trim in between does not make the slab look used. */
     aegis_lock_free_pool_trim(&pool, 2 * STEP);
-    CHECK_SIZE(slabs_of(&pool), 2);
+    CHECK_SIZE(slab_count(), 2);
     aegis_lock_free_pool_trim_idle(&pool);
-    CHECK_SIZE(slabs_of(&pool), 1);
-    CHECK(aegis_lock_free_pool_fini(&pool) == AEGIS_OK);
-    test_source_check_done(&state);
+    CHECK_SIZE(slab_count(), 1);
+    finish();
 }
 
 static void a_slab_in_use_is_used_up_before_an_idle_one(void) {
-    aegis_lock_free_pool pool;
-    aegis_source source = test_source_get(&state, true);
-    aegis_lock_free_pool_options options = lock_free_options(64, STEP, 4 * STEP, 0, &source);
-    CHECK(aegis_lock_free_pool_init(&pool, &options) == AEGIS_OK);
+    make(4, 0);
     void *blocks[4 * STEP];
-    (void)use_blocks(&pool, blocks, 4 * STEP, 0);
+    (void)use_blocks(blocks, 4 * STEP, 0);
     aegis_lock_free_pool_trim_idle(&pool);
     /* A block of the last slab goes out. The other blocks of that slab were set aside. */
     CHECK_SIZE(aegis_lock_free_pool_alloc_n(&pool, blocks, 3 * STEP + 1, NULL), 3 * STEP + 1);
     void *kept = blocks[3 * STEP];
-    CHECK_SIZE(in_slab(&pool, kept), 3);
+    CHECK_SIZE(in_slab(kept), 3);
     CHECK(aegis_lock_free_pool_free_n(&pool, blocks, 3 * STEP) == AEGIS_OK);
     aegis_lock_free_pool_trim_idle(&pool);
-    CHECK_SIZE(slabs_of(&pool), 4);
+    CHECK_SIZE(slab_count(), 4);
     CHECK_SIZE(aegis_lock_free_pool_alloc_n(&pool, blocks, 2 * STEP - 1, NULL), 2 * STEP - 1);
     for (size_t i = 0; i < 2 * STEP - 1; i++)
-        CHECK(in_slab(&pool, blocks[i]) == 0 || in_slab(&pool, blocks[i]) == 3);
+        CHECK(in_slab(blocks[i]) == 0 || in_slab(blocks[i]) == 3);
     aegis_lock_free_pool_trim_idle(&pool);
-    CHECK_SIZE(slabs_of(&pool), 2);
+    CHECK_SIZE(slab_count(), 2);
     CHECK(aegis_lock_free_pool_free_n(&pool, blocks, 2 * STEP - 1) == AEGIS_OK);
     CHECK(aegis_lock_free_pool_free(&pool, kept) == AEGIS_OK);
-    CHECK(aegis_lock_free_pool_fini(&pool) == AEGIS_OK);
-    test_source_check_done(&state);
+    finish();
 }
 
 /* A source that gives no address twice. */
@@ -231,43 +219,38 @@ static void slabs_are_found_however_often_they_come_and_go(void) {
     aegis_source source = {place_acquire, place_release, NULL, NULL};
     unsigned char *raw = (unsigned char *)malloc((ROUNDS * MANY + 2) * MAX_GAP * PLACE_BYTES);
     places = raw + ((size_t)(0 - (uintptr_t)raw) & (AEGIS_POOL_SLAB_ALIGN - 1));
-    aegis_lock_free_pool pool;
-    aegis_lock_free_pool_options options = lock_free_options(64, STEP, MANY * STEP, 0, &source);
-    CHECK(aegis_lock_free_pool_init(&pool, &options) == AEGIS_OK);
+    make_from(&source, 64, STEP, MANY * STEP, 0);
     void *blocks[MANY * STEP];
     for (size_t round = 0; round < ROUNDS; round++) {
         void *kept[MANY] = {NULL};
         size_t count = aegis_lock_free_pool_alloc_n(&pool, blocks, MANY * STEP, NULL);
         CHECK_SIZE(count, MANY * STEP);
         for (size_t i = 0; i < count; i++) {
-            size_t slab = in_slab(&pool, blocks[i]);
+            size_t slab = in_slab(blocks[i]);
             if ((slab + round) % 2 == 0 && kept[slab] == NULL)
                 kept[slab] = blocks[i];
             else
                 CHECK(aegis_lock_free_pool_free(&pool, blocks[i]) == AEGIS_OK);
         }
         aegis_lock_free_pool_trim(&pool, 0);
-        CHECK_SIZE(slabs_of(&pool), MANY / 2 + round % 2);
+        CHECK_SIZE(slab_count(), MANY / 2 + round % 2);
         for (size_t slab = 0; slab < MANY; slab++) {
             if (kept[slab] == NULL)
                 continue;
-            CHECK_SIZE(in_slab(&pool, kept[slab]), slab);
+            CHECK_SIZE(in_slab(kept[slab]), slab);
             CHECK(aegis_lock_free_pool_free(&pool, kept[slab]) == AEGIS_OK);
         }
         aegis_lock_free_pool_trim(&pool, 0);
         for (size_t i = MAX_GAP + 1; i <= place_count; i++)
             CHECK(!aegis_lock_free_pool_owns(&pool, places + i * PLACE_BYTES));
     }
-    CHECK(aegis_lock_free_pool_fini(&pool) == AEGIS_OK);
+    finish();
     free(raw);
 }
 
 static void blocks_in_a_cache_keep_their_slabs(void) {
-    aegis_lock_free_pool pool;
     aegis_pool_cache cache;
-    aegis_source source = test_source_get(&state, true);
-    aegis_lock_free_pool_options options = lock_free_options(64, STEP, 40 * STEP, 1, &source);
-    CHECK(aegis_lock_free_pool_init(&pool, &options) == AEGIS_OK);
+    make(40, 1);
     CHECK(aegis_pool_cache_init(&cache, &pool) == AEGIS_OK);
     void *blocks[32 * STEP];
     CHECK_SIZE(aegis_pool_cache_alloc_n(&cache, blocks, 32 * STEP), 32 * STEP);
@@ -277,25 +260,22 @@ static void blocks_in_a_cache_keep_their_slabs(void) {
     for (int i = 0; i < 3; i++)
         aegis_lock_free_pool_trim_idle(&pool);
     aegis_lock_free_pool_trim(&pool, 0);
-    CHECK(slabs_of(&pool) > 1 && slabs_of(&pool) < 32);
+    CHECK(slab_count() > 1 && slab_count() < 32);
     while (cache.count != 0)
         CHECK(aegis_lock_free_pool_owns(&pool, aegis_pool_cache_alloc(&cache)));
     aegis_pool_cache_fini(&cache);
     aegis_lock_free_pool_abandon(&pool);
+    aegis_budget_destroy(budget);
     test_source_check_done(&state);
 }
 
 /* The threads. */
-#define THREADS 4
 #define HELD ((size_t)24)
 #define MAX_BLOCKS (THREADS * HELD)
 #define BLOCK_BYTES ((size_t)1024)
 
-static aegis_lock_free_pool pool;
-static aegis_budget *shared_budget;
 static _Atomic uint32_t owners[MAX_BLOCKS];
-static atomic_size_t live_bytes, release_count, failure_count;
-static atomic_bool done;
+static atomic_size_t live_bytes, release_count;
 
 static void *count_acquire(void *context, size_t size_bytes, size_t align_bytes, bool *zeroed) {
     aegis_source *pages = (aegis_source *)context;
@@ -318,22 +298,11 @@ static void count_release(void *context, void *memory, size_t size_bytes, size_t
     pages->release(pages->context, memory, size_bytes, align_bytes);
 }
 
-static void demand(bool condition) {
-    if (!condition)
-        atomic_fetch_add(&failure_count, 1);
-}
-
-typedef struct worker {
-    uint32_t number;
-    uint64_t seed;
-    pthread_t thread;
-} worker;
-
 static void own(const worker *self, void *block) {
     size_t index = 0;
     demand(aegis_lock_free_pool_index_of(&pool, block, &index) == AEGIS_OK);
     demand(aegis_lock_free_pool_address_of(&pool, index) == block);
-    demand(atomic_exchange(&owners[index], self->number) == 0);
+    own_block(&owners[index], self);
     memset(block, (int)self->number, BLOCK_BYTES);
 }
 
@@ -342,7 +311,7 @@ static void disown(const worker *self, void *block) {
     demand(aegis_lock_free_pool_index_of(&pool, block, &index) == AEGIS_OK);
     demand(is_filled(block, (unsigned char)self->number, BLOCK_BYTES));
     memset(block, 0, BLOCK_BYTES);
-    demand(atomic_exchange(&owners[index], 0) == self->number);
+    disown_block(&owners[index], self);
 }
 
 /* Takes and frees blocks in waves, so that there is something to trim. No request is refused,
@@ -384,8 +353,7 @@ static void *trim_all_the_time(void *argument) {
         /* Foreign pointers are never found. */
         demand(!aegis_lock_free_pool_owns(&pool, self));
         demand(aegis_lock_free_pool_free(&pool, self) == AEGIS_E_INVALID);
-        for (size_t i = random_below(&self->seed, 2000); i > 0; i--)
-            atomic_load(&done);
+        pause_trimmer(self, 2000);
     }
     return NULL;
 }
@@ -393,29 +361,9 @@ static void *trim_all_the_time(void *argument) {
 static void run_threads(size_t step_count, size_t trimmer_count) {
     aegis_source pages = aegis_source_pages(0);
     aegis_source source = {count_acquire, count_release, NULL, &pages};
-    aegis_lock_free_pool_options options =
-        lock_free_options(BLOCK_BYTES, step_count, MAX_BLOCKS, 0, &source);
-    shared_budget = aegis_budget_new("pools", SIZE_MAX, NULL);
-    options.blocks.budget = shared_budget;
-    atomic_store(&done, false);
+    make_from(&source, BLOCK_BYTES, step_count, MAX_BLOCKS, 0);
     atomic_store(&release_count, 0);
-    CHECK(aegis_lock_free_pool_init(&pool, &options) == AEGIS_OK);
-    worker workers[THREADS], trimmers[2];
-    for (uint32_t i = 0; i < THREADS; i++) {
-        workers[i].number = i + 1;
-        workers[i].seed = i + 77;
-        CHECK(pthread_create(&workers[i].thread, NULL, work, &workers[i]) == 0);
-    }
-    for (size_t i = 0; i < trimmer_count; i++) {
-        trimmers[i].seed = i + 177;
-        CHECK(pthread_create(&trimmers[i].thread, NULL, trim_all_the_time, &trimmers[i]) == 0);
-    }
-    for (size_t i = 0; i < THREADS; i++)
-        pthread_join(workers[i].thread, NULL);
-    atomic_store(&done, true);
-    for (size_t i = 0; i < trimmer_count; i++)
-        pthread_join(trimmers[i].thread, NULL);
-    CHECK_SIZE(atomic_load(&failure_count), 0);
+    run_workers(work, trim_all_the_time, trimmer_count);
     CHECK(atomic_load(&release_count) != 0);
     aegis_lock_free_pool_trim(&pool, 0);
     aegis_pool_stats stats = lock_free_stats(&pool);
@@ -423,8 +371,8 @@ static void run_threads(size_t step_count, size_t trimmer_count) {
     CHECK_SIZE(stats.slab_count, 1);
     CHECK_SIZE(stats.capacity, step_count);
     CHECK(stats.peak_in_use <= MAX_BLOCKS);
-    CHECK_SIZE(budget_used(shared_budget), stats.reserved_bytes);
-    CHECK_SIZE(budget_used(shared_budget), atomic_load(&live_bytes));
+    CHECK_SIZE(used(budget), stats.reserved_bytes);
+    CHECK_SIZE(used(budget), atomic_load(&live_bytes));
     /* All blocks can still be had, each once. */
     void *all[MAX_BLOCKS + 1];
     CHECK_SIZE(aegis_lock_free_pool_alloc_n(&pool, all, MAX_BLOCKS + 1, NULL), MAX_BLOCKS);
@@ -432,9 +380,8 @@ static void run_threads(size_t step_count, size_t trimmer_count) {
         for (size_t j = 0; j < i; j++)
             CHECK(all[i] != all[j]);
     CHECK(aegis_lock_free_pool_free_n(&pool, all, MAX_BLOCKS) == AEGIS_OK);
-    CHECK(aegis_lock_free_pool_fini(&pool) == AEGIS_OK);
+    finish();
     CHECK_SIZE(atomic_load(&live_bytes), 0);
-    aegis_budget_destroy(shared_budget);
 }
 
 static void threads_lose_nothing_to_trims(void) {
