@@ -108,6 +108,7 @@ c_tests! {
     error_test
     filled_errors_test
     filled_objects_test
+    filled_pool_errors_test
     filled_structs_test
     fork_test
     lock_free_arena_defer_test

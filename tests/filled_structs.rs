@@ -121,7 +121,7 @@ fn filled() -> BTreeSet<(String, String)> {
 fn rows() -> BTreeSet<(String, String)> {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/c");
     let mut rows = BTreeSet::new();
-    for name in ["structs", "errors", "objects"] {
+    for name in ["structs", "errors", "pool_errors", "objects"] {
         let path = dir.join(format!("filled_{name}_test.c"));
         let text = fs::read_to_string(&path).expect("the C test can be read");
         let table = text.split_once("filled_row rows[] = {").expect("the test has a table").1;
