@@ -320,7 +320,8 @@ static void *work(void *argument) {
     worker *self = (worker *)argument;
     void *held[HELD];
     size_t held_count = 0;
-    for (size_t i = 0; i < scaled(30000); i++) {
+    /* The trimmers may come late: without them the test would show nothing. */
+    for (size_t i = 0; i < scaled(30000) || atomic_load(&release_count) == 0; i++) {
         size_t most_count = (i / 512) % 3 == 0 ? HELD : 2;
         if (held_count < most_count && random_below(&self->seed, 3) != 0) {
             size_t want_count = 1 + random_below(&self->seed, most_count - held_count);
@@ -364,7 +365,6 @@ static void run_threads(size_t step_count, size_t trimmer_count) {
     make_from(&source, BLOCK_BYTES, step_count, MAX_BLOCKS, 0);
     atomic_store(&release_count, 0);
     run_workers(work, trim_all_the_time, trimmer_count);
-    CHECK(atomic_load(&release_count) != 0);
     aegis_lock_free_pool_trim(&pool, 0);
     aegis_pool_stats stats = lock_free_stats(&pool);
     CHECK_SIZE(stats.in_use, 0);
