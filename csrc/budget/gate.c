@@ -71,7 +71,7 @@
 #include "gated.h"
 #include "peak_record.h"
 
-const aegis_i_budget_waiter aegis_i_gate_back;
+const aegis_i_budget_waiter aegis_i_gate_back = {0};
 
 bool aegis_i_gate_enter(aegis_budget *budget) {
     aegis_i_gate *gate = &budget->root->gate;
