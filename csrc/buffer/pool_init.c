@@ -236,6 +236,7 @@ static aegis_buffer_pool_shared *make_shared(const aegis_buffer_pool_options *op
     shared->wait_ns = aegis_i_wait_ns(options->wait_ns);
     shared->free_heap_buffer = aegis_i_buffer_free_heap;
     shared->heap_kind = &aegis_i_buffer_heap_kind;
+    shared->enlist = aegis_i_buffer_pool_enlist;
     aegis_buffer_owner end = {0, release_pool, NULL, 0, 0, 0};
     shared->end = end;
     shared->close = source->close;

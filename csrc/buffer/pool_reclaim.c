@@ -6,8 +6,9 @@
  * 1. Each registration is counted in `live` until the budget destroys it (forget). So the shared
  *    state exists whenever a thread calls the reclaimer (give_back).
  * 2. The reclaimer works on the pool only with a handle of its own. It gets one only as long as
- *    there is another (retain_unless_ended). So it never works beside or after the end of the
- *    classes (20 in pool_state.h), and is a call on a handle like any other (16 and 18 there).
+ *    there is another, which no call moves to another budget (retain_unless_ended). So it never
+ * works beside or after the end of the classes (20 in pool_state.h), and is a call on a handle like
+ * any other (16 and 18 there).
  * 3. The registration is no handle. The thread that gives up the last handle removes it
  *    (aegis_buffer_pool_release). This may be the thread that runs the reclaimer.
  * 4. No thread is in a stripe, in the gate of a lock-free pool, or has the mutex, while it calls
@@ -53,9 +54,10 @@ static bool retain_unless_ended(aegis_buffer_pool_shared *shared, aegis_buffer_p
     do {
         if (seen == 0 || seen >= AEGIS_I_MAX_REFERENCES)
             return false;
-        /* Relaxed: the registration keeps the shared state. What other threads do with the pool is
+        /* Acquire pairs with the release in restore_handle (pool_move.c). Otherwise relaxed would
+         * do: the registration keeps the shared state. What other threads do with the pool is
          * ordered by the words that they do it with, as for a handle that was copied. */
-    } while (!aegis_i_cas_weak(&shared->handles, &seen, seen + 1, memory_order_relaxed,
+    } while (!aegis_i_cas_weak(&shared->handles, &seen, seen + 1, memory_order_acquire,
                                memory_order_relaxed));
     own->shared = shared;
     return true;
@@ -112,7 +114,9 @@ aegis_status aegis_i_buffer_pool_enlist(aegis_buffer_pool_shared *shared, aegis_
     *reclaimer = NULL;
     if ((shared->flags & AEGIS_BUFFER_RECLAIMABLE) == 0 || budget == NULL)
         return AEGIS_OK;
-    shared->tell_budget = tell_budget;
+    /* Other threads may read it, if the pool was enlisted before. */
+    if (shared->tell_budget == NULL)
+        shared->tell_budget = tell_budget;
     /* Relaxed: the caller has a handle. */
     (void)aegis_i_add(&shared->live, 1, memory_order_relaxed);
     aegis_status status =

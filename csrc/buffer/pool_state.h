@@ -296,6 +296,9 @@ struct aegis_buffer_pool_shared {
      * budget then: see pool_reclaim.c. The function is of the same copy as give_back of a class. */
     _Atomic uint32_t wanted;
     void (*tell_budget)(aegis_buffer_pool_shared *shared);
+    /* aegis_i_buffer_pool_enlist of that copy. */
+    aegis_status (*enlist)(aegis_buffer_pool_shared *shared, aegis_budget *budget,
+                           aegis_budget_reclaimer **reclaimer, aegis_error *error);
     /* The registration with `budget`, or NULL. A call that moves the pool to another budget first
      * enlists it there, and removes this one when it has moved. Otherwise only the thread that
      * gives up the last handle uses it. */

@@ -375,16 +375,20 @@ AEGIS_API size_t aegis_buffer_pool_iovecs(const aegis_buffer_pool *pool, aegis_i
                                           size_t count);
 
 /** Charges the memory of a pool to another budget instead of the present one. Later growth is
- *  charged there too. Buffers on the C heap that are out stay charged as they are; see
- *  aegis_buffer_move_budget for these, and for buffers of the pool that are out.
+ *  charged there too, and that budget asks a reclaimable pool. Buffers on the C heap that are
+ *  out stay charged as they are; see aegis_buffer_move_budget for these, and for buffers of the
+ *  pool that are out.
  *  @param pool    the only handle.
  *  @param budget  the new budget; NULL for none. The pool holds a reference to it, and gives up
  *                 that to the old budget.
  *  @param error   overwritten on failure: it names the budget that refused. NULL if the reason
  *                 is not wanted.
  *  @return        AEGIS_OK; AEGIS_E_LIMIT_EXCEEDED and AEGIS_E_CLOSED as of aegis_budget_move;
- *                 AEGIS_E_BUSY (AEGIS_WHAT_OUT) while there is another handle, or a buffer of the
- *                 pool is out; AEGIS_E_INVALID for no pool.
+ *                 AEGIS_E_BUSY (AEGIS_WHAT_OUT) while there is another handle, a buffer of the
+ *                 pool is out, or a budget asks a reclaimable pool for bytes on another thread;
+ *                 AEGIS_E_OUT_OF_MEMORY if a reclaimable pool cannot be registered with the new
+ *                 budget, AEGIS_E_FORKED as of aegis_budget_on_reclaim; AEGIS_E_INVALID for no
+ *                 pool.
  *  On failure:    nothing changed.
  *  Threads:       one, while no other uses this handle. Others may release buffers, and cancel
  *                 requests.

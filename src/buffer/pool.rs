@@ -240,8 +240,11 @@ impl BufferPool {
         (&mut) self => &mut self.raw,
         "all memory of the pool, and later slabs,",
         "[`AllocError::Invalid`] with [`What::Out`](crate::What::Out) while there is another handle \
-         of the pool, or a buffer of it is out. A buffer that is out moves by itself: see \
-         [`Buffer::move_to`]."
+         of the pool, a buffer of it is out, or a budget asks a reclaimable pool for bytes on \
+         another thread. A buffer that is out moves by itself: see [`Buffer::move_to`].",
+        "",
+        "[`AllocError::OutOfMemory`] when there is no memory to register a reclaimable pool with \
+         the new budget."
     );
 
     /// The pool's statistics. They are exact while no other thread uses the pool. Else each buffer

@@ -218,11 +218,121 @@ static void pool_moves_when_another_thread_has_released_the_last_buffer(void) {
     take_apart(&shared);
 }
 
+/* -- reclaimable pools -- */
+
+#define PAGES 16
+
+static aegis_budget *sides[2];
+
+/* A pool of up to four slabs, charged to the first side. */
+static void make_reclaimable(void) {
+    aegis_buffer_class class_of = {4096, PAGES / 4, PAGES};
+    aegis_buffer_pool_options options = {0};
+    for (size_t i = 0; i < 2; i++)
+        sides[i] = aegis_budget_new("side", AEGIS_BUDGET_UNLIMITED, NULL);
+    options.classes = &class_of;
+    options.class_count = 1;
+    options.budget = sides[0];
+    options.flags = AEGIS_BUFFER_RECLAIMABLE;
+    CHECK(aegis_buffer_pool_init(&pool, &options) == AEGIS_OK);
+}
+
+static void end_sides(void) {
+    for (size_t i = 0; i < 2; i++) {
+        CHECK_SIZE(used(sides[i]), 0);
+        aegis_budget_destroy(sides[i]);
+    }
+}
+
+/* Takes buffers and gives them back, so that slabs are idle afterwards. */
+static size_t use_pages(size_t count) {
+    aegis_buffer_mut writers[PAGES];
+    size_t got_count = 0;
+    while (got_count < count &&
+           aegis_buffer_pool_get(&pool, &writers[got_count], 1, NULL) == AEGIS_OK)
+        got_count++;
+    for (size_t i = 0; i < got_count; i++)
+        CHECK(aegis_buffer_mut_release(&writers[i]) == AEGIS_OK);
+    return got_count;
+}
+
+/* Whether the budget gets a page from the pool, which has idle slabs. */
+static bool gives_to(aegis_budget *budget) {
+    size_t full_bytes = pool_reserved();
+    aegis_budget_set_limit(budget, used(budget));
+    bool given = aegis_budget_charge(budget, 4096, NULL) == AEGIS_OK;
+    if (given)
+        CHECK(aegis_budget_uncharge(budget, 4096) == AEGIS_OK);
+    CHECK(given == (pool_reserved() < full_bytes));
+    aegis_budget_set_limit(budget, AEGIS_BUDGET_UNLIMITED);
+    CHECK_SIZE(use_pages(PAGES), PAGES);
+    return given;
+}
+
+static void new_budget_asks_a_reclaimable_pool_and_the_old_one_does_not(void) {
+    make_reclaimable();
+    CHECK_SIZE(use_pages(PAGES), PAGES);
+    CHECK(gives_to(sides[0]) && !gives_to(sides[1]));
+    CHECK(aegis_buffer_pool_move_budget(&pool, sides[1], NULL) == AEGIS_OK);
+    CHECK_SIZE(used(sides[0]), 0);
+    CHECK_SIZE(used(sides[1]), pool_reserved());
+    CHECK(!gives_to(sides[0]) && gives_to(sides[1]));
+    aegis_budget_set_limit(sides[0], 0);
+    CHECK(aegis_buffer_pool_move_budget(&pool, sides[0], NULL) == AEGIS_E_LIMIT_EXCEEDED);
+    CHECK_SIZE(used(sides[1]), pool_reserved());
+    CHECK_SIZE(use_pages(PAGES), PAGES);
+    CHECK(!gives_to(sides[0]) && gives_to(sides[1]));
+    CHECK(aegis_buffer_pool_move_budget(&pool, NULL, NULL) == AEGIS_OK);
+    CHECK(!gives_to(sides[0]) && !gives_to(sides[1]));
+    CHECK(aegis_buffer_pool_move_budget(&pool, sides[1], NULL) == AEGIS_OK);
+    CHECK(gives_to(sides[1]));
+    aegis_buffer_pool_release(&pool);
+    end_sides();
+}
+
+/* Charges one side again and again, so that it asks the pool. */
+static void *charge_side(void *context) {
+    aegis_budget *budget = (aegis_budget *)context;
+    for (size_t i = 0; i < scaled(300); i++)
+        if (aegis_budget_charge(budget, 20000, NULL) == AEGIS_OK &&
+            aegis_budget_uncharge(budget, 20000) != AEGIS_OK)
+            atomic_fetch_add(&failure_count, 1);
+    return NULL;
+}
+
+static void reclaimable_pool_moves_while_both_budgets_ask_it(void) {
+    pthread_t threads[2];
+    size_t moved_count = 0;
+    make_reclaimable();
+    CHECK_SIZE(use_pages(PAGES), PAGES);
+    atomic_store(&failure_count, 0);
+    for (size_t i = 0; i < 2; i++) {
+        aegis_budget_set_limit(sides[i], pool_reserved() + 10000);
+        CHECK(pthread_create(&threads[i], NULL, charge_side, sides[i]) == 0);
+    }
+    for (size_t i = 0; i < scaled(300); i++) {
+        aegis_status status = aegis_buffer_pool_move_budget(&pool, sides[(i + 1) % 2], NULL);
+        CHECK(status == AEGIS_OK || status == AEGIS_E_BUSY || status == AEGIS_E_LIMIT_EXCEEDED);
+        moved_count += status == AEGIS_OK;
+        (void)use_pages(PAGES);
+    }
+    for (size_t i = 0; i < 2; i++)
+        (void)pthread_join(threads[i], NULL);
+    CHECK(moved_count != 0);
+    CHECK_SIZE(atomic_load(&failure_count), 0);
+    CHECK_SIZE(used(sides[0]) + used(sides[1]), pool_reserved());
+    CHECK(used(sides[0]) == 0 || used(sides[1]) == 0);
+    aegis_buffer_pool_release(&pool);
+    end_sides();
+}
+
 int main(void) {
     RUN(buffer_comes_home_above_the_limit_of_its_pool);
     RUN(buffer_comes_home_to_a_guarantee_that_covers_it);
     RUN(buffer_comes_home_past_a_queue_and_to_a_closed_budget);
     RUN(pool_moves_when_nothing_of_it_is_out);
     RUN(pool_moves_when_another_thread_has_released_the_last_buffer);
+    RUN(new_budget_asks_a_reclaimable_pool_and_the_old_one_does_not);
+    RUN(reclaimable_pool_moves_while_both_budgets_ask_it);
     return check_finish();
 }
