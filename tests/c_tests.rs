@@ -126,6 +126,7 @@ c_tests! {
     move_buffers_test
     move_objects_test
     move_recycler_test
+    move_states_test
     poison_test
     pool_cache_test
     pool_fit_test

@@ -13,25 +13,22 @@ mod executor;
 mod failing_heap;
 #[path = "support/fallible_calls.rs"]
 mod fallible_calls;
+#[path = "support/out_of_memory_arenas.rs"]
+mod out_of_memory_arenas;
 #[path = "support/out_of_memory_buffers.rs"]
 mod out_of_memory_buffers;
 #[path = "support/out_of_memory_pools.rs"]
 mod out_of_memory_pools;
 
-use aegis_memory::arena::{
-    Arena, ArenaBuilder, ArenaKind, ArenaRecycler, FixedArena, LockFreeArena, LockedArena,
-};
 use aegis_memory::budget::{BudgetPolicy, MemoryBudget, Reservation};
-use aegis_memory::buffer::{Buffer, BufferMut, BufferPool};
-use aegis_memory::pool::{LockFreePool, LockedPool, TypedPool};
 use aegis_memory::source::{BlockSource, Global, Heap, Pages, SourceBlock};
 use aegis_memory::AllocError;
 use executor::{poll_once, Calls};
-use failing_heap::{Probe, Row, Text};
+use failing_heap::{Row, Text};
 use std::alloc::Layout;
 use std::collections::BTreeSet;
 use std::fmt;
-use std::mem::{size_of, MaybeUninit};
+use std::mem::size_of;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::Arc;
@@ -83,196 +80,6 @@ pub(crate) fn full() -> (MemoryBudget, MemoryBudget, Reservation) {
     let full = root.child("full", MemoryBudget::UNLIMITED);
     let held = full.reserve(100);
     (full, root, held)
-}
-
-/// Makes a call on every form of arena, first with a source and then under a budget that refuses.
-macro_rules! on_every_arena {
-    ($probe:ident, |$arena:ident| $call:expr) => {
-        on_every_arena!(of $probe, Arena, |$arena| $call);
-        on_every_arena!(of $probe, LockFreeArena, |$arena| $call);
-        on_every_arena!(of $probe, LockedArena, |$arena| $call);
-        let shared = LockFreeArena::builder().source(Global).build().expect("no block yet");
-        let $arena = shared.local();
-        _ = $probe.may_fail(|| $call.map(|_| ()));
-        let (full, _root, _held) = full();
-        let shared = LockFreeArena::builder().budget(&full).build().expect("no block yet");
-        let $arena = shared.local();
-        _ = $probe.fails(|| $call.map(|_| ())).expect_err("the budget refuses");
-    };
-    (of $probe:ident, $Arena:ident, |$arena:ident| $call:expr) => {
-        let $arena = $Arena::builder().source(Global).build().expect("no block yet");
-        _ = $probe.may_fail(|| $call.map(|_| ()));
-        let (full, _root, _held) = full();
-        let $arena = $Arena::builder().budget(&full).build().expect("no block yet");
-        _ = $probe.fails(|| $call.map(|_| ())).expect_err("the budget refuses");
-    };
-}
-
-/// Builds an arena with a source, and then with a budget that refuses.
-fn build<A: ArenaKind>(probe: &Probe, builder: impl Fn() -> ArenaBuilder<A>) {
-    let (source, drops) = Counted::new();
-    drop(probe.fails(|| builder().source(source).capacity(5000).build()));
-    assert_eq!(drops.load(SeqCst), 1, "the source is dropped once");
-    let (full, _root, _held) = full();
-    let (source, drops) = Counted::new();
-    let refused = probe.fails(|| builder().budget(&full).capacity(5000).source(source).build());
-    assert_eq!((refused.is_err(), drops.load(SeqCst)), (true, 1));
-}
-
-fn arenas() -> Vec<Row> {
-    macro_rules! row {
-        ($($covers:literal),+; $run:expr) => { Row { covers: &[$($covers),+], run: $run } };
-    }
-    vec![
-        row!("arena/builder.rs try_new"; |probe| {
-            drop(probe.quiet(|| (Arena::try_new(9), LockFreeArena::try_new(9))));
-            drop(probe.quiet(|| LockedArena::try_new(9)));
-        }),
-        row!("arena/builder.rs build"; |probe| {
-            build(probe, Arena::builder);
-            build(probe, LockFreeArena::builder);
-            build(probe, LockedArena::builder);
-            // The recycler makes its first arena when a caller asks for one.
-            let (source, drops) = Counted::new();
-            drop(probe.fails(|| ArenaRecycler::builder().max_idle(1).source(source).build()));
-            assert_eq!(drops.load(SeqCst), 1, "the source is dropped once");
-        }),
-        row!("arena/methods.rs try_alloc"; |probe| {
-            on_every_arena!(probe, |arena| arena.try_alloc(9000));
-        }),
-        row!("arena/methods.rs try_alloc_uninit"; |probe| {
-            on_every_arena!(probe, |arena| arena.try_alloc_uninit(9000));
-        }),
-        row!("arena/methods.rs try_alloc_aligned"; |probe| {
-            on_every_arena!(probe, |arena| arena.try_alloc_aligned(9, 4096));
-        }),
-        row!("arena/methods.rs try_alloc_layout"; |probe| {
-            on_every_arena!(probe, |arena| arena.try_alloc_layout(Layout::new::<[u64; 9]>()));
-        }),
-        row!("arena/methods.rs try_alloc_value"; |probe| {
-            on_every_arena!(probe, |arena| arena.try_alloc_value([1_u64; 9]));
-        }),
-        row!("arena/methods.rs try_alloc_with"; |probe| {
-            on_every_arena!(probe, |arena| arena.try_alloc_with(|| [1_u64; 9]));
-        }),
-        row!("arena/methods.rs try_alloc_boxed"; |probe| {
-            let drops = Arc::new(AtomicUsize::new(0));
-            let value = || Counted::with(&drops);
-            on_every_arena!(probe, |arena| arena.try_alloc_boxed(value()));
-            assert_eq!(drops.load(SeqCst), 8, "each is dropped once");
-        }),
-        row!("arena/methods.rs try_alloc_slice_copy"; |probe| {
-            on_every_arena!(probe, |arena| arena.try_alloc_slice_copy(&[7_u16; 900]));
-        }),
-        row!("arena/methods.rs try_alloc_slice_clone"; |probe| {
-            on_every_arena!(probe, |arena| arena.try_alloc_slice_clone(&[7_u16; 900]));
-        }),
-        row!("arena/methods.rs try_alloc_slice_fill"; |probe| {
-            on_every_arena!(probe, |arena| arena.try_alloc_slice_fill(900, 7_u16));
-        }),
-        row!("arena/methods.rs try_alloc_slice_fill_with"; |probe| {
-            on_every_arena!(probe, |arena| arena.try_alloc_slice_fill_with(900, |i| i));
-        }),
-        row!("arena/methods.rs try_alloc_slice_from_iter"; |probe| {
-            let items = || (0..20_000_u32).filter(|i| i % 2 == 0);
-            on_every_arena!(probe, |arena| arena.try_alloc_slice_from_iter(items()));
-        }),
-        row!("arena/methods.rs try_alloc_slice_uninit"; |probe| {
-            on_every_arena!(probe, |arena| arena.try_alloc_slice_uninit::<u64>(900));
-        }),
-        row!("arena/methods.rs try_alloc_str"; |probe| {
-            on_every_arena!(probe, |arena| arena.try_alloc_str("a text"));
-        }),
-        row!("arena/methods.rs try_alloc_fmt"; |probe| {
-            on_every_arena!(probe, |arena| arena.try_alloc_fmt(format_args!("{:9000}", 7)));
-        }),
-        row!("arena/alloc.rs try_alloc_static", "arena/shared.rs try_alloc_static"; |probe| {
-            let drops = Arc::new(AtomicUsize::new(0));
-            let value = || Counted::with(&drops);
-            {
-                on_every_arena!(probe, |arena| arena.try_alloc_static(value()));
-            }
-            assert_eq!(drops.load(SeqCst), 8, "each is dropped once");
-        }),
-        row!("arena/recycler.rs try_get", "arena/recycler.rs try_get_owned"; |probe| {
-            let recycler = || ArenaRecycler::builder().capacity(5000).max_idle(1);
-            let owned = |builder: ArenaBuilder<ArenaRecycler>| Arc::new(builder.build().unwrap());
-            let some = owned(recycler().source(Global));
-            drop(probe.fails(|| some.try_get()));
-            some.trim(0);
-            drop(probe.fails(|| some.try_get_owned()));
-            let (full, root, _held) = full();
-            root.set_limit(MemoryBudget::UNLIMITED);
-            let none = owned(recycler().budget(&full));
-            root.set_limit(0);
-            drop(probe.fails(|| none.try_get()));
-            assert!(probe.fails(|| none.try_get_owned()).is_err());
-        }),
-        row!("budget/moving.rs try_move_to", "arena/recycler.rs try_move_to",
-             "pool/typed.rs try_move_to", "pool/one_owner.rs relocate",
-             "pool/lock_free.rs relocate", "pool/locked.rs relocate"; |probe| {
-            let (full, _root, held) = full();
-            let mut pool = TypedPool::<u64>::new(10);
-            assert!(probe.fails(|| pool.try_move_to(&full)).is_err());
-            let mut pool = TypedPool::<u64, LockFreePool>::new(10);
-            assert!(probe.fails(|| pool.try_move_to(&full)).is_err());
-            let mut pool = TypedPool::<u64, LockedPool>::new(10);
-            assert!(probe.fails(|| pool.try_move_to(&full)).is_err());
-            let mut arena = Arena::new(1000);
-            assert!(probe.fails(|| arena.try_move_to(&full)).is_err());
-            let (mut shared, mut locked) = (LockFreeArena::new(1000), LockedArena::new(1000));
-            assert!(probe.fails(|| shared.try_move_to(&full)).is_err());
-            assert!(probe.fails(|| locked.try_move_to(&full)).is_err());
-            let recycler = ArenaRecycler::builder().capacity(1000).max_idle(1).keep_bytes(9999);
-            let recycler = recycler.build().expect("memory for the stock");
-            let mut out = recycler.get();
-            assert!(probe.fails(|| out.try_move_to(&full)).is_err());
-            drop(out);
-            assert!(probe.fails(|| recycler.try_move_to(&full)).is_err());
-            let mut pages = BufferPool::builder().class(4096, 1).build().expect("memory");
-            assert!(probe.fails(|| pages.try_move_to(&full)).is_err());
-            let writer = BufferMut::with_capacity(1000);
-            assert!(probe.fails(|| writer.try_move_to(&full)).is_err());
-            assert!(probe.fails(|| Buffer::copy_from_slice(&[1]).try_move_to(&full)).is_err());
-            assert_eq!((full.used(), recycler.stats().idle_count), (held.bytes(), 1));
-        }),
-        row!("arena/boxed.rs fmt", "arena/fixed.rs fmt", "arena/layout.rs fmt", "arena/local.rs fmt",
-             "arena/one_owner.rs fmt", "arena/recycler.rs fmt", "arena/shared.rs fmt", "lines.rs fmt",
-             "lines.rs write_str"; |probe| {
-            let (mut memory, arena) = ([MaybeUninit::uninit(); 100], Arena::new(9));
-            let (fixed, boxed) = (FixedArena::new(&mut memory), arena.alloc_boxed(7));
-            let (shared, locked) = (LockFreeArena::new(9), LockedArena::new(9));
-            let (local, recycler) = (shared.local(), ArenaRecycler::new(1, 9));
-            let out = recycler.get();
-            probe.quiet(|| Text::of(format_args!("{arena:?}{boxed:?}{boxed}{fixed:?}{local:?}")));
-            probe.quiet(|| Text::of(format_args!("{shared:?}{locked:?}{recycler:?}{out:?}")));
-            probe.quiet(|| Text::of(format_args!("{}", arena.layout())));
-            probe.quiet(|| Text::of(format_args!("{}{}", arena.stats(), recycler.stats())));
-        }),
-        #[cfg(feature = "allocator-api2")]
-        row!("arena/allocator.rs allocate", "arena/allocator.rs allocate_zeroed",
-             "arena/allocator.rs grow", "arena/allocator.rs grow_zeroed",
-             "arena/allocator.rs shrink"; |probe| {
-            use allocator_api2::alloc::Allocator;
-            let [small, large] = [1000, 90_000].map(|n| Layout::from_size_align(n, 8).unwrap());
-            on_every_arena!(probe, |arena| (&arena).allocate(small));
-            on_every_arena!(probe, |arena| (&arena).allocate_zeroed(small));
-            let budget = MemoryBudget::new("vector", MemoryBudget::UNLIMITED);
-            let arena = Arena::builder().budget(&budget).build().expect("no block yet");
-            let memory = (&arena).allocate(small).expect("no limit").cast();
-            let later = (&arena).allocate(small).expect("no limit").cast();
-            budget.set_limit(budget.used());
-            // SAFETY: a live allocation with this layout, which a refusal leaves as it is.
-            let result = probe.fails(|| unsafe { (&arena).grow(memory, small, large) });
-            assert!(result.is_err());
-            // SAFETY: as above.
-            let result = probe.fails(|| unsafe { (&arena).grow_zeroed(memory, small, large) });
-            assert!(result.is_err());
-            let smaller = Layout::from_size_align(10, 8).unwrap();
-            // SAFETY: a live allocation with this layout.
-            assert!(probe.quiet(|| unsafe { (&arena).shrink(later, small, smaller) }).is_ok());
-        }),
-    ]
 }
 
 fn budgets_and_sources() -> Vec<Row> {
@@ -424,7 +231,7 @@ fn budgets_and_sources() -> Vec<Row> {
 
 #[test]
 fn arenas_fail_without_memory_and_lose_nothing() {
-    arenas().iter().for_each(Row::run);
+    out_of_memory_arenas::rows().iter().for_each(Row::run);
 }
 
 #[test]
@@ -475,7 +282,7 @@ const EXEMPT: &[(&str, &[&str])] = &[
 #[test]
 fn every_public_fallible_function_is_in_a_table() {
     let rows = [
-        arenas(),
+        out_of_memory_arenas::rows(),
         budgets_and_sources(),
         out_of_memory_pools::rows(),
         out_of_memory_buffers::rows(),
