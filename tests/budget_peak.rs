@@ -5,6 +5,7 @@
 use std::thread;
 
 use aegis_memory::budget::{BudgetConsumer, BudgetPeak, MemoryBudget, Reservation};
+use aegis_memory::buffer::BufferPool;
 use static_assertions::assert_impl_all;
 
 assert_impl_all!(BudgetPeak: Send, Sync, Copy);
@@ -106,4 +107,25 @@ fn peak_report_with_the_longest_names_and_figures_is_told_whole() {
     let _held: Vec<_> = children.iter().map(|c| c.reserve(usize::MAX / 5)).collect();
     let told = root.peak_report().to_string();
     assert!(told.ends_with(" bytes held directly"), "{told}");
+}
+
+#[test]
+fn buffer_that_comes_home_to_its_pool_is_recorded_with_and_without_the_gate() {
+    for guaranteed in [0, 1000] {
+        let server = MemoryBudget::new("server", 1 << 20);
+        let (pools, cache) = (server.child("pools", 1 << 20), server.child("cache", 1 << 20));
+        let home = pools.child("home", 1 << 20);
+        // A guarantee makes the gate necessary.
+        home.set_guaranteed(guaranteed);
+        let pool = BufferPool::builder().class(4096, 2).budget(&home).build().unwrap();
+        let page = pool.get(1).unwrap();
+        let held = home.used();
+        page.move_to(&cache);
+        _ = pools.take_peak();
+        assert_eq!(pools.peak_report().consumers[0].direct_bytes, home.used());
+        drop(page);
+        let peak = pools.peak_report();
+        assert_eq!((peak.peak_bytes, peak.used_bytes), (held, held));
+        assert_eq!((peak.consumers[0].direct_bytes, home.used()), (held, held));
+    }
 }

@@ -8,12 +8,12 @@
  *    It takes no list lock but those beneath, from parent to child (aegis_i_note_consumers).
  * 2. The thread that has raised the peak to `record_due_bytes` or more makes a record, unless it
  *    finds under the lock that another one has moved that number above the peak (charge_open,
- *    aegis_i_record_peak). A charge under the gate may be made while a list lock is held
- *    (serve_shares), so it only notes the budget (aegis_i_raise_peaks). The same thread makes the
- *    record before it gives the gate up (aegis_i_gate_leave). So the list of those noted is empty
- *    while the gate is free, and while a thread that had the gate waits for a condition, because it
- *    has charged nothing. A budget is noted only for a charge or a request that keeps it alive, so
- *    none is freed while it is in the list.
+ *    charge_back_open, aegis_i_record_peak). A charge under the gate may be made while a list
+ *    lock is held (serve_shares), so it only notes the budget (aegis_i_raise_peaks). The same
+ *    thread makes the record before it gives the gate up (aegis_i_gate_leave). So the list of
+ *    those noted is empty while the gate is free, and while a thread that had the gate waits for a
+ *    condition, because it has charged nothing. A budget is noted only for a charge or a request
+ *    that keeps it alive, so none is freed while it is in the list.
  * 3. A record for a peak of P bytes sets `record_due_bytes` to P and a sixteenth of it
  *    (make_record). Only a new period, or the first child, sets the number down. That store comes
  *    before an operation on the peak that has the order release, and a thread that raises the peak
