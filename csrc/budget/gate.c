@@ -158,15 +158,6 @@ void aegis_i_gate_thaw(aegis_budget *budget) {
             store(&budget->used_bytes, load(&budget->held_bytes));
 }
 
-static size_t total_of(const aegis_budget *budget) {
-    return sum_of(load(&budget->held_bytes), load(&budget->reserved_bytes));
-}
-
-/* What the budget would claim of its parent with that total. */
-static size_t claim_of(const aegis_budget *budget, size_t total_bytes) {
-    return aegis_i_max(load(&budget->guaranteed_bytes), total_bytes);
-}
-
 size_t aegis_i_gate_claim(const aegis_budget *budget) {
     return claim_of(budget, total_of(budget));
 }
@@ -243,19 +234,6 @@ static bool fits_open(aegis_budget *budget, size_t size_bytes, aegis_i_refusal *
     if (!has_room(AEGIS_I_COUNTER_MAX, used_bytes, size_bytes))
         aegis_i_gate_freeze(budget);
     return true;
-}
-
-/* What the total of a gated budget grows by when `size_bytes` are charged to a child whose claim
- * grows by `claim_bytes`: the rest was reserved. Less than that is reserved only after an uncharge
- * that named the wrong budget. */
-static size_t growth_of(const aegis_budget *budget, size_t size_bytes, size_t claim_bytes) {
-    return size_bytes - aegis_i_min(load(&budget->reserved_bytes), size_bytes - claim_bytes);
-}
-
-/* What the claim of a gated budget grows by when its total grows by `more_bytes`. */
-static size_t claim_growth(const aegis_budget *budget, size_t more_bytes) {
-    size_t total_bytes = total_of(budget);
-    return claim_of(budget, sum_of(total_bytes, more_bytes)) - claim_of(budget, total_bytes);
 }
 
 /* Looks at each budget from `budget` up. Returns the first that refuses, or NULL. */

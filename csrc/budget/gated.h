@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What gate.c and queue.c share: short ways to read a budget under the gate. Not installed. */
+/* What gate.c, queue.c and move.c share: short ways to read a budget under the gate. Not
+ * installed. */
 #ifndef AEGIS_MEMORY_I_BUDGET_GATED_H
 #define AEGIS_MEMORY_I_BUDGET_GATED_H
 
+#include "../base/arithmetic.h"
 #include "state.h"
 
 static inline size_t load(const _Atomic size_t *counter) {
@@ -41,6 +43,28 @@ static inline bool is_gated(const aegis_budget *budget) {
 static inline bool is_fair(const aegis_budget *budget) {
     return budget != NULL &&
            aegis_i_load(&budget->policy, memory_order_relaxed) == AEGIS_BUDGET_FAIR;
+}
+
+static inline size_t total_of(const aegis_budget *budget) {
+    return sum_of(load(&budget->held_bytes), load(&budget->reserved_bytes));
+}
+
+/* What the budget would claim of its parent with that total. */
+static inline size_t claim_of(const aegis_budget *budget, size_t total_bytes) {
+    return aegis_i_max(load(&budget->guaranteed_bytes), total_bytes);
+}
+
+/* What the total of a gated budget grows by when `size_bytes` are charged to a child whose claim
+ * grows by `claim_bytes`: the rest was reserved. Less than that is reserved only after an uncharge
+ * that named the wrong budget. */
+static inline size_t growth_of(const aegis_budget *budget, size_t size_bytes, size_t claim_bytes) {
+    return size_bytes - aegis_i_min(load(&budget->reserved_bytes), size_bytes - claim_bytes);
+}
+
+/* What the claim of a gated budget grows by when its total grows by `more_bytes`. */
+static inline size_t claim_growth(const aegis_budget *budget, size_t more_bytes) {
+    size_t total_bytes = total_of(budget);
+    return claim_of(budget, sum_of(total_bytes, more_bytes)) - claim_of(budget, total_bytes);
 }
 
 #endif

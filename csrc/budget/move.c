@@ -11,7 +11,12 @@
  *    path is a charge or an uncharge of its own, so the invariants of charge.c hold on it.
  * 3. A move that fails takes back what it has charged, and has uncharged nothing. A move home
  *    cannot fail (aegis_i_move_home).
- * 4. An object changes its budget in one step, between a look and a leave, and only if it has the
+ * 4. The common ancestor counts what its children claim (gate.c). A move out of a guarantee leaves
+ *    that unused, and its bytes are claimed a second time by the other side. So a move begins only
+ *    if the common ancestor and the budgets above have room for the difference (is_refused_above).
+ *    Of two moves at the same time each looks for itself, so that room is not exact then. A move
+ *    into a guarantee makes room, and ends with a look at those that wait (serve_above).
+ * 5. An object changes its budget in one step, between a look and a leave, and only if it has the
  *    budget and the bytes for which the new side was charged (aegis_i_move_object). The charge runs
  *    functions of the user's, which may use the object, even move it. Then the charge is taken back
  *    and begun again. A reference keeps the old budget meanwhile, so no other budget can have its
@@ -27,8 +32,8 @@
 #endif
 
 #include "move.h"
-#include "../base/arithmetic.h"
-#include "state.h"
+#include "gate.h"
+#include "gated.h"
 
 #include <stdlib.h>
 
@@ -46,6 +51,56 @@ static aegis_budget *common_ancestor(aegis_budget *one, aegis_budget *other) {
     return one;
 }
 
+/* What is claimed more of `stop` when the bytes are charged to a budget beneath it, or to itself.
+ */
+static size_t claim_rise(const aegis_budget *budget, const aegis_budget *stop, size_t size_bytes) {
+    size_t claim_bytes = size_bytes;
+    for (; budget != stop; budget = budget->parent)
+        if (is_gated(budget))
+            claim_bytes = claim_growth(budget, growth_of(budget, size_bytes, claim_bytes));
+    return claim_bytes;
+}
+
+/* What is claimed less of `stop` when the bytes are uncharged. */
+static size_t claim_fall(const aegis_budget *budget, const aegis_budget *stop, size_t size_bytes) {
+    size_t claim_bytes = size_bytes;
+    for (; budget != stop; budget = budget->parent)
+        if (is_gated(budget)) {
+            size_t total_bytes = total_of(budget);
+            claim_bytes = claim_of(budget, total_bytes) -
+                          claim_of(budget, difference_of(total_bytes, claim_bytes));
+        }
+    return claim_bytes;
+}
+
+/* Whether the common ancestor, or a budget above it, has no room for the guarantee that the move
+ * leaves unused. */
+static bool is_refused_above(aegis_budget *from, aegis_budget *to, aegis_budget *stop,
+                             size_t size_bytes, aegis_i_refusal *why) {
+    bool refused = false;
+    /* Only a gated budget has guarantees beneath it. */
+    if (stop == NULL || !is_gated(stop) || !aegis_i_gate_enter(stop))
+        return false;
+    /* Then all budgets above are gated too. */
+    if (is_gated(stop) && stop->guarded_count != 0) {
+        size_t rise_bytes = claim_rise(to, stop, size_bytes);
+        size_t fall_bytes = claim_fall(from, stop, size_bytes);
+        refused =
+            aegis_i_gate_refuses_claim(stop, difference_of(rise_bytes, fall_bytes), why) != NULL;
+    }
+    aegis_i_gate_leave(stop);
+    return refused;
+}
+
+/* Serves those that wait at a common ancestor or above it: a guarantee of `to` may have covered
+ * what was moved, and what was set aside for it is free then. */
+static void serve_above(aegis_budget *stop) {
+    if (stop == NULL || !is_gated(stop) || !aegis_i_gate_enter(stop))
+        return;
+    aegis_i_gate_serve(stop);
+    aegis_i_gate_leave(stop);
+}
+
 aegis_status aegis_i_move_begin(aegis_budget *from, aegis_budget *to, size_t size_bytes,
                                 aegis_i_refusal *why) {
     /* Nothing to move fits everywhere, also above a lowered limit. */
@@ -59,11 +114,19 @@ aegis_status aegis_i_move_begin(aegis_budget *from, aegis_budget *to, size_t siz
             return why->status = AEGIS_E_INVALID;
         }
     }
+    if (is_refused_above(from, to, common_ancestor(from, to), size_bytes, why)) {
+        aegis_i_count_refusal(why);
+        return why->status;
+    }
     return aegis_i_budget_charge_below(to, common_ancestor(from, to), size_bytes, 0, why);
 }
 
 aegis_status aegis_i_move_end(aegis_budget *from, aegis_budget *to, size_t size_bytes) {
-    return aegis_i_budget_uncharge_below(from, common_ancestor(from, to), size_bytes);
+    aegis_budget *stop = common_ancestor(from, to);
+    aegis_status status = aegis_i_budget_uncharge_below(from, stop, size_bytes);
+    if (status == AEGIS_OK)
+        serve_above(stop);
+    return status;
 }
 
 void aegis_i_move_cancel(aegis_budget *from, aegis_budget *to, size_t size_bytes) {

@@ -207,7 +207,9 @@ AEGIS_API aegis_status aegis_budget_uncharge(aegis_budget *budget, size_t size_b
 /** Moves a charge to another budget: what was charged to `from` is charged to `to` instead. The
  *  budgets that are above both do not change, not even for a moment. So a move fits whenever the
  *  budgets above `to` alone have room, however full the common ones are. One of the two may be
- *  above the other. Runs the pressure functions that are due on `to`'s side.
+ *  above the other. There is one exception: what a guarantee of `from` or above it covered stays
+ *  guaranteed there, unused. So the common budgets must have room for that, as for a charge, and
+ *  ask no reclaimer. Runs the pressure functions that are due on `to`'s side.
  *  @param from        the budget that was charged; NULL for bytes that are charged to none, so
  *                     that the call is a charge.
  *  @param to          the budget to be charged. NULL for none, so that the call is an uncharge.
@@ -215,8 +217,9 @@ AEGIS_API aegis_status aegis_budget_uncharge(aegis_budget *budget, size_t size_b
  *  @param error       overwritten on failure: it names the budget that refused. NULL if the
  *                     reason is not wanted.
  *  @return            AEGIS_OK; AEGIS_E_LIMIT_EXCEEDED if `to`, or a budget above it and not
- *                     above `from`, has no room; AEGIS_E_INVALID for more bytes than are charged
- *                     to `from`, as of aegis_budget_uncharge.
+ *                     above `from`, has no room, or a common one for a guarantee that is left
+ *                     unused; AEGIS_E_INVALID for more bytes than are charged to `from`, as of
+ *                     aegis_budget_uncharge.
  *  On failure:        every counter is as before. If threads move or uncharge the same bytes at
  *                     once, only one call succeeds; another that fails then may have raised
  *                     `to`'s peak.

@@ -59,7 +59,8 @@ macro_rules! move_methods {
         /// # Errors
         ///
         /// [`AllocError::LimitExceeded`](crate::AllocError::LimitExceeded) when the new budget
-        /// refuses, or an ancestor of it that is not above the present one.
+        /// refuses, or an ancestor of it that is not above the present one. Also when a common
+        /// ancestor has no room for a guarantee that the move leaves unused.
         $(#[doc = $more])*
         pub fn try_move_to<'b>(
             $($access)* $this,

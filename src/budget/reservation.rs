@@ -208,7 +208,8 @@ impl Reservation {
     /// # Errors
     ///
     /// [`AllocError::LimitExceeded`] when the other budget refuses, or an ancestor of it that is not
-    /// above the present budget.
+    /// above the present budget. Also when a common ancestor has no room for a guarantee that the
+    /// move leaves unused.
     pub fn try_move_to(&mut self, budget: &MemoryBudget) -> Result<(), AllocError> {
         let from = self.budget.as_raw();
         // SAFETY: both budgets are alive, and the call writes the record when it fails.

@@ -153,6 +153,59 @@ static void lowered_guarantee_serves_the_queue(void) {
     take_apart();
 }
 
+/* The bytes go into room that was set aside already, so what they took becomes free. */
+static void move_into_a_guarantee_serves_the_queue(void) {
+    waiting request;
+    make(100, 100);
+    CHECK(aegis_budget_set_guarantee(leaf, 60, NULL) == AEGIS_OK);
+    CHECK(aegis_budget_charge(other, 40, NULL) == AEGIS_OK);
+    waiting_start(&request, other, 30, LONG_NS, root);
+    CHECK(aegis_budget_move(other, leaf, 29, NULL) == AEGIS_OK);
+    CHECK_SIZE(waiting_at(root), 1);
+    CHECK_SIZE(total_of_budget(root), 71);
+    CHECK(aegis_budget_move(other, leaf, 1, NULL) == AEGIS_OK);
+    CHECK(waiting_join(&request) == AEGIS_OK);
+    CHECK_SIZE(total_of_budget(root), 100);
+    /* From an ancestor too. */
+    CHECK(aegis_budget_move(other, root, 20, NULL) == AEGIS_OK);
+    waiting_start(&request, other, 20, LONG_NS, root);
+    CHECK(aegis_budget_move(root, leaf, 20, NULL) == AEGIS_OK);
+    CHECK(waiting_join(&request) == AEGIS_OK);
+    CHECK_SIZE(used(leaf), 50);
+    CHECK_SIZE(total_of_budget(root), 100);
+    take_apart();
+}
+
+/* The guarantee stays where it is, so the bytes need other room. */
+static void move_out_of_a_guarantee_needs_room_above(void) {
+    aegis_error error;
+    make(100, 100);
+    CHECK(aegis_budget_set_guarantee(leaf, 60, NULL) == AEGIS_OK);
+    CHECK(aegis_budget_charge(leaf, 60, NULL) == AEGIS_OK);
+    CHECK(aegis_budget_charge(other, 35, NULL) == AEGIS_OK);
+    CHECK(aegis_budget_move(leaf, other, 6, &error) == AEGIS_E_LIMIT_EXCEEDED);
+    CHECK(error.refused == root && error.in_use_bytes == 95 && error.limit_bytes == 100);
+    CHECK_SIZE(error.needed_bytes, 6);
+    CHECK(aegis_budget_move(leaf, root, 6, NULL) == AEGIS_E_LIMIT_EXCEEDED);
+    CHECK_SIZE(used(leaf), 60);
+    CHECK(aegis_budget_move(leaf, other, 5, NULL) == AEGIS_OK);
+    CHECK_SIZE(total_of_budget(root), 100);
+    CHECK(aegis_budget_charge(leaf, 5, NULL) == AEGIS_OK);
+    CHECK_SIZE(used(root), 100);
+    /* What is above the guarantee is not set aside. */
+    CHECK(aegis_budget_move(other, leaf, 30, NULL) == AEGIS_OK);
+    CHECK(aegis_budget_move(leaf, other, 30, NULL) == AEGIS_OK);
+    CHECK(aegis_budget_move(leaf, other, 1, NULL) == AEGIS_E_LIMIT_EXCEEDED);
+    /* Beneath the budget with the guarantee it stays covered. */
+    CHECK(aegis_budget_move(leaf, middle, 60, NULL) == AEGIS_E_LIMIT_EXCEEDED);
+    CHECK(aegis_budget_set_guarantee(middle, 60, NULL) == AEGIS_OK);
+    CHECK(aegis_budget_set_guarantee(leaf, 0, NULL) == AEGIS_OK);
+    CHECK(aegis_budget_move(leaf, middle, 60, NULL) == AEGIS_OK);
+    CHECK_SIZE(total_of_budget(root), 100);
+    CHECK(aegis_budget_set_guarantee(middle, 0, NULL) == AEGIS_OK);
+    take_apart();
+}
+
 /* Uncharges that name an ancestor make it count too little. But no counter wraps, and all is as it
  * should be when all was uncharged. */
 static void uncharge_of_an_ancestor_wraps_no_counter(void) {
@@ -283,6 +336,8 @@ int main(void) {
     RUN(guarantee_can_be_lowered_above_a_lowered_limit);
     RUN(destroyed_budget_leaves_its_guarantee);
     RUN(lowered_guarantee_serves_the_queue);
+    RUN(move_into_a_guarantee_serves_the_queue);
+    RUN(move_out_of_a_guarantee_needs_room_above);
     RUN(uncharge_of_an_ancestor_wraps_no_counter);
     RUN(uncharge_of_more_is_refused_under_the_gate);
     RUN(counters_reach_exactly_the_largest_number);
