@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Threads charge, uncharge, wait, reclaim and close in trees of budgets, while limits, guarantees
- * and weights change and budgets come and go. Each thread notes what it holds. After each phase all
- * threads stop, and then each budget must have in use exactly what its holders say, and everything
- * that budgets count about each other must be exact too. At the end of a run nothing may be left.
+/* Threads charge, uncharge, move, wait, reclaim and close in trees of budgets, while limits,
+ * guarantees and weights change and budgets come and go. Each thread notes what it holds. After
+ * each phase all threads stop, and then each budget must have in use exactly what its holders say,
+ * and everything that budgets count about each other must be exact too. At the end of a run nothing
+ * may be left.
  *
  * A phase has another tree, made from a seed that is printed if the phase fails. AEGIS_TEST_SCALE
  * makes the test longer: with 2000 it takes about a minute. */
 #include "arbitration_support.h"
+#include "../../csrc/budget/move.h"
 
 #define THREADS 4
 #define BUDGETS 24
@@ -45,7 +47,7 @@ static node nodes[BUDGETS];
 static size_t node_count;
 static worker workers[THREADS];
 static bool fair;
-static atomic_size_t granted_count, refused_count, reclaimed_count, closed_count;
+static atomic_size_t granted_count, refused_count, reclaimed_count, closed_count, moved_count;
 
 static size_t give_back(void *context, size_t wanted_bytes) {
     node *self = (node *)context;
@@ -129,6 +131,32 @@ static void uncharge(worker *self) {
         *one = self->holds[--self->hold_count];
 }
 
+/* Moves what the thread holds, or a part of it, to another budget, or home, which is not refused.
+ */
+static void move(worker *self) {
+    if (self->hold_count == 0 || self->hold_count == HOLDS)
+        return;
+    hold *one = &self->holds[random_below(&self->random, self->hold_count)];
+    bool own = self->own != 0 && random_below(&self->random, 3) == 0;
+    hold moved = {own ? self->own : random_below(&self->random, FIXED), one->size_bytes};
+    aegis_budget *from = nodes[one->at].budget, *to = nodes[moved.at].budget;
+    aegis_error error;
+    if (random_below(&self->random, 2) == 0)
+        moved.size_bytes = random_below(&self->random, one->size_bytes + 1);
+    if (random_below(&self->random, 4) == 0) {
+        aegis_i_move_home(from, to, moved.size_bytes);
+    } else {
+        aegis_status status = aegis_budget_move(from, to, moved.size_bytes, &error);
+        CHECK(status == AEGIS_OK || status == AEGIS_E_CLOSED ||
+              (status == AEGIS_E_LIMIT_EXCEEDED && error.refused != NULL));
+        if (status != AEGIS_OK)
+            return;
+    }
+    atomic_fetch_add(&moved_count, 1);
+    one->size_bytes -= moved.size_bytes;
+    self->holds[self->hold_count++] = moved;
+}
+
 /* Puts bytes into a cache, which its reclaimer may free from then on. */
 static void fill_cache(worker *self) {
     node *at = &nodes[random_below(&self->random, FIXED)];
@@ -188,10 +216,12 @@ static void *work(void *context) {
     worker *self = (worker *)context;
     for (size_t i = 0; i < STEPS; i++) {
         size_t what = random_below(&self->random, 100);
-        if (what < 45)
+        if (what < 40)
             charge(self);
-        else if (what < 85)
+        else if (what < 75)
             uncharge(self);
+        else if (what < 85)
+            move(self);
         else if (what < 92)
             fill_cache(self);
         else if (what < 95)
@@ -273,10 +303,11 @@ static void sums_are_exact_after_each_phase(void) {
         if (check_failures != before)
             fprintf(stderr, "phase with the seed %llu\n", (unsigned long long)seed);
     }
-    printf("%zu granted, %zu refused, %zu closed, %zu times reclaimed\n",
+    printf("%zu granted, %zu refused, %zu closed, %zu times reclaimed, %zu moved\n",
            atomic_load(&granted_count), atomic_load(&refused_count), atomic_load(&closed_count),
-           atomic_load(&reclaimed_count));
+           atomic_load(&reclaimed_count), atomic_load(&moved_count));
     CHECK(atomic_load(&granted_count) != 0 && atomic_load(&refused_count) != 0);
+    CHECK(atomic_load(&moved_count) != 0);
 }
 
 /* Each thread holds one charge at a time, which each limit on the way allows. So no wait may last
