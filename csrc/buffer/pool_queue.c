@@ -6,6 +6,7 @@
 #define _GNU_SOURCE /* condition.h */
 #endif
 
+#include "../base/cancel.h"
 #include "pool_state.h"
 
 bool aegis_i_buffer_pool_adopt(aegis_buffer_pool_shared *shared) {

@@ -7,6 +7,7 @@
 #endif
 
 #include "aegis_memory/locked_pool.h"
+#include "../base/cancel.h"
 #include "locked_state.h"
 
 /* Whether a request is in the list of this process. */
