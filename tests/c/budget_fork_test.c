@@ -203,6 +203,39 @@ static void child_without_the_gate_ends_pools_and_registers_none(void) {
     take_apart();
 }
 
+static aegis_buffer_mut writer;
+
+/* What comes home is counted without the gate, above the limit too. A reclaimable pool cannot be
+ * registered with another budget, and stays where it is. */
+static void come_home_without_the_gate(void) {
+    aegis_error error;
+    size_t used_bytes = used(leaf), away_bytes = aegis_buffer_mut_retained_bytes(&writer);
+    CHECK(aegis_buffer_mut_release(&writer) == AEGIS_OK);
+    CHECK_SIZE(used(leaf), used_bytes + away_bytes);
+    CHECK_SIZE(used(root), used_bytes + away_bytes);
+    CHECK(aegis_buffer_pool_move_budget(&buffers, root, &error) == AEGIS_E_FORKED);
+    CHECK(error.status == AEGIS_E_FORKED);
+    CHECK_SIZE(used(leaf), used_bytes + away_bytes);
+    CHECK(aegis_buffer_pool_move_budget(&buffers, NULL, NULL) == AEGIS_OK);
+    CHECK_SIZE(used(root), 0);
+    end_buffers();
+    take_apart();
+}
+
+static void buffer_comes_home_in_a_child_without_the_gate(void) {
+    make();
+    aegis_budget_set_limit(root, AEGIS_BUDGET_UNLIMITED);
+    CHECK(make_buffers(NULL) == AEGIS_OK);
+    CHECK(aegis_buffer_pool_get(&buffers, &writer, 1, NULL) == AEGIS_OK);
+    CHECK(aegis_buffer_mut_move_budget(&writer, NULL, NULL) == AEGIS_OK);
+    aegis_budget_set_limit(leaf, used(leaf));
+    CHECK(aegis_budget_set_guarantee(leaf, 1, NULL) == AEGIS_OK);
+    run_without_the_gate(come_home_without_the_gate);
+    CHECK(aegis_buffer_mut_release(&writer) == AEGIS_OK);
+    end_buffers();
+    take_apart();
+}
+
 static void reclaim_in_the_child(void) {
     CHECK(aegis_budget_charge(root, 20, NULL) == AEGIS_OK);
     CHECK_SIZE(log_count, 1);
@@ -316,6 +349,7 @@ int main(void) {
     RUN(child_without_the_gate_charges_and_uncharges);
     RUN(child_without_the_gate_destroys_a_reclaimer_that_is_removed);
     RUN(child_without_the_gate_ends_pools_and_registers_none);
+    RUN(buffer_comes_home_in_a_child_without_the_gate);
     RUN(reclaimers_work_in_the_child);
     RUN(child_does_not_wait_for_a_session_of_the_parent);
     RUN(reclaimer_may_fork);
