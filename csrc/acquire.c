@@ -11,12 +11,20 @@
  *    caller may have taken memory or a place in a queue already, which would be lost. */
 #include "acquire.h"
 #include "base/arithmetic.h"
+#include "budget/polled.h"
 
 void *aegis_i_acquire(const aegis_source *source, aegis_budget *budget, size_t size_bytes,
                       size_t align_bytes, uint64_t wait_ns, bool *zeroed, aegis_i_refusal *why) {
-    aegis_i_patience patience = {wait_ns, NULL, NULL, NULL, NULL, false};
+    aegis_i_patience patience = {wait_ns, NULL, NULL, NULL, NULL, false, NULL};
     return aegis_i_acquire_patiently(source, budget, size_bytes, align_bytes, &patience, zeroed,
                                      why);
+}
+
+static aegis_status charge(aegis_budget *budget, size_t size_bytes, aegis_i_patience *patience,
+                           aegis_i_refusal *why) {
+    if (patience->polled != NULL && budget != NULL)
+        return aegis_i_polled_charge(patience->polled, budget, size_bytes, why);
+    return aegis_i_budget_charge_patiently(budget, size_bytes, patience, why);
 }
 
 void *aegis_i_acquire_patiently(const aegis_source *source, aegis_budget *budget, size_t size_bytes,
@@ -27,7 +35,7 @@ void *aegis_i_acquire_patiently(const aegis_source *source, aegis_budget *budget
     *zeroed = false;
     if (source->acquire == NULL)
         return NULL;
-    if (aegis_i_budget_charge_patiently(budget, size_bytes, patience, why) != AEGIS_OK)
+    if (charge(budget, size_bytes, patience, why) != AEGIS_OK)
         return NULL;
     void *memory = source->acquire(source->context, size_bytes, align_bytes, zeroed);
     if (memory == NULL) {

@@ -26,7 +26,8 @@
 AEGIS_I_HIDDEN void *aegis_i_acquire(const aegis_source *source, aegis_budget *budget,
                                      size_t size_bytes, size_t align_bytes, uint64_t wait_ns,
                                      bool *zeroed, aegis_i_refusal *why);
-/* The same, and waits as `patience` says. */
+/* The same, and waits as `patience` says. If the status in `why` is AEGIS_PENDING, the wait has
+ * ended because the thread was called back, or the polled request waits in the queue. */
 AEGIS_I_HIDDEN void *aegis_i_acquire_patiently(const aegis_source *source, aegis_budget *budget,
                                                size_t size_bytes, size_t align_bytes,
                                                aegis_i_patience *patience, bool *zeroed,

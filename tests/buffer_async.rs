@@ -219,3 +219,58 @@ fn future_that_is_polled_after_its_end_panics() {
     assert!(poll_once(&mut future, &waker).is_ready());
     _ = poll_once(&mut future, &waker);
 }
+
+#[test]
+fn room_in_the_budget_wakes_a_future() {
+    let budget = MemoryBudget::new("b", 1 << 20);
+    let pool = BufferPool::builder().class_growing(4096, 1, 4).budget(&budget).build().unwrap();
+    let (calls, waker) = Calls::new();
+    let held = pool.get(1).unwrap();
+    let rest = budget.reserve((1 << 20) - budget.used());
+    let mut next = pool.get_async(1);
+    assert!(poll_once(&mut next, &waker).is_pending());
+    assert_eq!(calls.count(), 0);
+    drop(rest);
+    assert_eq!(calls.count(), 1);
+    let Poll::Ready(Ok(buffer)) = poll_once(&mut next, &waker) else { panic!("there is room") };
+    drop((buffer, held, next));
+    drop(pool);
+    assert_eq!(budget.used(), 0);
+}
+
+/// Futures wait for buffers and for the budget at the same time, on several threads, and some are
+/// dropped. No waker may be called after it was released, and no charge may stay.
+#[test]
+fn many_threads_with_futures_wait_for_buffers_and_the_budget() {
+    let budget = MemoryBudget::new("b", 1 << 20);
+    let pool = BufferPool::builder().class_growing(4096, 1, 4).budget(&budget).build().unwrap();
+    let room = 3 << 13;
+    let rest = budget.reserve((1 << 20) - budget.used() - room);
+    thread::scope(|threads| {
+        for _ in 0..3 {
+            threads.spawn(|| {
+                for round in 0..200 {
+                    if round % 3 == 0 {
+                        let (_, waker) = Calls::new();
+                        let _ = poll_once(&mut pool.get_async(1), &waker);
+                    } else {
+                        drop(block_on(pool.get_async(1)).unwrap());
+                    }
+                    if round % 8 == 0 {
+                        pool.trim(0);
+                    }
+                }
+            });
+        }
+        threads.spawn(|| {
+            // It may have to give up, because idle slabs can fill the budget.
+            for _ in 0..200 {
+                let (_, waker) = Calls::new();
+                drop(poll_once(&mut budget.reserve_async(room), &waker));
+                thread::yield_now();
+            }
+        });
+    });
+    drop((pool, rest));
+    assert_eq!(budget.used(), 0);
+}

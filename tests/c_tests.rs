@@ -134,6 +134,7 @@ c_tests! {
     pool_cache_test
     pool_fit_test
     pool_nested_test
+    pool_poll_budget_test
     pool_refusal_test
     pool_stress_test
     pool_test

@@ -268,3 +268,46 @@ fn future_that_is_polled_after_its_end_panics() {
     assert!(poll_once(&mut future, &waker).is_ready());
     _ = poll_once(&mut future, &waker);
 }
+
+/// A pool of one block that may grow, and that fills its budget together with the reservation.
+fn full_pool(budget: &MemoryBudget) -> LockedPool {
+    let builder = LockedPool::builder().block_size(4096).blocks(1).max_blocks(4);
+    builder.budget(budget).build().unwrap()
+}
+
+#[test]
+fn room_in_the_budget_wakes_a_future() {
+    let budget = MemoryBudget::new("b", 1 << 20);
+    let pool = full_pool(&budget);
+    let (calls, waker) = Calls::new();
+    let held = pool.alloc().unwrap();
+    let rest = budget.reserve((1 << 20) - budget.used());
+    let mut next = pool.alloc_async();
+    assert!(poll_once(&mut next, &waker).is_pending());
+    assert_eq!(calls.count(), 0);
+    drop(rest);
+    assert_eq!(calls.count(), 1);
+    let Poll::Ready(Ok(block)) = poll_once(&mut next, &waker) else { panic!("there is room") };
+    drop((block, held, next));
+    drop(pool);
+    assert_eq!(budget.used(), 0);
+}
+
+#[test]
+fn future_that_is_dropped_leaves_the_budget() {
+    let budget = MemoryBudget::new("b", 1 << 20);
+    let pool = full_pool(&budget);
+    let (calls, waker) = Calls::new();
+    let held = pool.alloc().unwrap();
+    let own = budget.used();
+    let rest = budget.reserve((1 << 20) - own);
+    let (mut first, mut second) = (pool.alloc_async(), pool.alloc_async());
+    assert!(poll_once(&mut first, &waker).is_pending());
+    assert!(poll_once(&mut second, &waker).is_pending());
+    drop(first);
+    drop(rest);
+    drop(second);
+    assert_eq!(budget.used(), own);
+    assert!(calls.count() >= 1);
+    drop(held);
+}

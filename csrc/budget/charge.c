@@ -243,7 +243,7 @@ static AEGIS_I_COLD aegis_status charge_slow(aegis_budget *budget, const aegis_b
                                              size_t size_bytes, uint64_t wait_ns,
                                              aegis_i_refusal *why) {
     bool optional = wait_ns == AEGIS_I_OPTIONAL;
-    aegis_i_patience patience = {wait_ns, NULL, NULL, NULL, NULL, false};
+    aegis_i_patience patience = {wait_ns, NULL, NULL, NULL, NULL, false, NULL};
     aegis_status status = charge_now(budget, stop, size_bytes, optional, why);
     if (status != AEGIS_OK && is_to_wait(wait_ns, why))
         status = wait_for_room(budget, size_bytes, &patience, why);

@@ -4,7 +4,7 @@
 #ifndef AEGIS_MEMORY_I_BUDGET_CHARGE_H
 #define AEGIS_MEMORY_I_BUDGET_CHARGE_H
 
-#include "aegis_memory/budget.h"
+#include "aegis_memory/budget_arbitration.h"
 #include "../base/port.h"
 #include "patience.h"
 #include "refusal.h"
@@ -45,6 +45,10 @@ AEGIS_I_HIDDEN aegis_status aegis_i_budget_charge_below(aegis_budget *budget,
  * for it before. */
 AEGIS_I_HIDDEN void aegis_i_budget_charge_back(aegis_budget *budget, const aegis_budget *stop,
                                                size_t size_bytes);
+/* As aegis_budget_poll_charge. If it fails, `why` says why. */
+AEGIS_I_HIDDEN aegis_status aegis_i_budget_poll(aegis_budget *budget, size_t size_bytes,
+                                                aegis_budget_request **request, aegis_wake_fn wake,
+                                                void *context, aegis_i_refusal *why);
 /* As aegis_budget_uncharge, for the budgets below `stop`. */
 AEGIS_I_HIDDEN aegis_status aegis_i_budget_uncharge_below(aegis_budget *budget,
                                                           const aegis_budget *stop,

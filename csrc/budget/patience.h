@@ -3,11 +3,28 @@
 #ifndef AEGIS_MEMORY_I_BUDGET_PATIENCE_H
 #define AEGIS_MEMORY_I_BUDGET_PATIENCE_H
 
-#include "aegis_memory/budget.h"
+#include "aegis_memory/budget_arbitration.h"
 #include "../base/atomics.h"
 #include "../base/port.h"
 
 #include <stdbool.h>
+
+/* A waker that the budget and the pool share: see polled.c. */
+typedef struct aegis_i_bell aegis_i_bell;
+
+/* What a polled request of a pool has at the budget. Only the calls of the request's owner change
+ * it, and no two of them run at a time. */
+typedef struct aegis_i_polled {
+    /* The waker of the poll that runs. */
+    aegis_wake_fn wake;
+    void *context;
+    /* The request for the room, and what it is to charge. NULL: there is none. */
+    aegis_budget_request *request;
+    aegis_budget *budget;
+    size_t size_bytes;
+    /* The waker of the latest poll that has left a request; NULL: there is none. */
+    aegis_i_bell *bell;
+} aegis_i_polled;
 
 /* How a charge that is refused waits on behalf of an object, and how other threads call the thread
  * that waits back to the object. The thread that charges fills it in; what is not wanted is 0. */
@@ -30,6 +47,9 @@ struct aegis_i_patience {
     const void *key;
     /* A refusal is not counted, because the request asks once more. */
     bool uncounted;
+    /* The charge is one of a polled request: it does not wait, but enters the queue
+     * (aegis_i_polled_charge). NULL: it is not. */
+    aegis_i_polled *polled;
 };
 
 /* Calls back all threads that wait for the budget or an ancestor and have this key. A thread that

@@ -64,22 +64,20 @@ static void free_request(aegis_budget_request *request) {
     aegis_budget_destroy(budget);
 }
 
-/* Counts a request that has ended refused, fills in `error`, and returns the status. */
-static aegis_status fail(const aegis_i_refusal *why, size_t size_bytes, aegis_error *error) {
+/* Counts a request that has ended refused. Returns the status. */
+static aegis_status fail(const aegis_i_refusal *why) {
     if (why->status == AEGIS_E_LIMIT_EXCEEDED)
         aegis_i_count_refusal(why);
-    aegis_i_explain_charge(why, size_bytes, error);
     return why->status;
 }
 
 /* Ends a request in a child process that cannot have the gate. */
-static aegis_status lose(aegis_budget_request **request, size_t size_bytes, aegis_error *error) {
-    aegis_i_refusal why;
+static aegis_status lose(aegis_budget_request **request, size_t size_bytes, aegis_i_refusal *why) {
     aegis_budget_request *mine = *request;
     *request = NULL;
-    (void)aegis_i_refuse_ended(mine->waiter.budget, size_bytes, AEGIS_E_FORKED, &why);
+    (void)aegis_i_refuse_ended(mine->waiter.budget, size_bytes, AEGIS_E_FORKED, why);
     free_request(mine);
-    return fail(&why, size_bytes, error);
+    return why->status;
 }
 
 /* Makes a request after a plain charge was refused. */
@@ -99,29 +97,28 @@ static aegis_status begin(aegis_budget *budget, size_t size_bytes, aegis_budget_
     return AEGIS_PENDING;
 }
 
-aegis_status aegis_budget_poll_charge(aegis_budget *budget, size_t size_bytes,
-                                      aegis_budget_request **request, aegis_wake_fn wake,
-                                      void *context, aegis_error *error) {
-    aegis_i_refusal why;
+aegis_status aegis_i_budget_poll(aegis_budget *budget, size_t size_bytes,
+                                 aegis_budget_request **request, aegis_wake_fn wake, void *context,
+                                 aegis_i_refusal *why) {
     aegis_status status = AEGIS_PENDING;
     bool is_new = *request == NULL;
-    if (is_new && (status = begin(budget, size_bytes, request, &why)) != AEGIS_PENDING)
-        return status == AEGIS_OK ? AEGIS_OK : fail(&why, size_bytes, error);
+    if (is_new && (status = begin(budget, size_bytes, request, why)) != AEGIS_PENDING)
+        return status == AEGIS_OK ? AEGIS_OK : fail(why);
     aegis_budget_request *mine = *request;
     aegis_i_budget_waiter *waiter = &mine->waiter;
     if (!aegis_i_gate_enter(budget))
-        return lose(request, size_bytes, error);
+        return lose(request, size_bytes, why);
     (void)disarm(mine);
     bool is_lost = waiter->generation != budget->root->gate.generation;
     if (is_new || (is_lost && waiter->status == AEGIS_PENDING)) {
         aegis_i_waiter_init(waiter, budget, size_bytes, settle);
-        status = aegis_i_waiter_start(waiter, &why);
+        status = aegis_i_waiter_start(waiter, why);
     }
     if (status == AEGIS_PENDING) {
         if (!aegis_i_waiter_reclaim(waiter))
-            return lose(request, size_bytes, error);
+            return lose(request, size_bytes, why);
         if (waiter->status != AEGIS_PENDING)
-            status = aegis_i_waiter_end(waiter, &why);
+            status = aegis_i_waiter_end(waiter, why);
     }
     if (status == AEGIS_PENDING) {
         mine->wake = wake;
@@ -134,7 +131,17 @@ aegis_status aegis_budget_poll_charge(aegis_budget *budget, size_t size_bytes,
     if (status == AEGIS_OK)
         aegis_i_tell_path(&waiter->path, size_bytes);
     free_request(mine);
-    return status == AEGIS_OK ? AEGIS_OK : fail(&why, size_bytes, error);
+    return status == AEGIS_OK ? AEGIS_OK : fail(why);
+}
+
+aegis_status aegis_budget_poll_charge(aegis_budget *budget, size_t size_bytes,
+                                      aegis_budget_request **request, aegis_wake_fn wake,
+                                      void *context, aegis_error *error) {
+    aegis_i_refusal why;
+    aegis_status status = aegis_i_budget_poll(budget, size_bytes, request, wake, context, &why);
+    if (status != AEGIS_OK && status != AEGIS_PENDING)
+        aegis_i_explain_charge(&why, size_bytes, error);
+    return status;
 }
 
 bool aegis_budget_request_disarm(aegis_budget_request *request) {

@@ -139,9 +139,13 @@ uint32_t aegis_i_buffer_pool_take_any(aegis_i_buffer_taker *taker, uint64_t wait
             return index;
         if (taker->found != AEGIS_I_NO_INDEX)
             break;
+        bool pending = failed.status == AEGIS_PENDING;
         /* The thread was called back because this class has grown. */
-        if (failed.status == AEGIS_PENDING)
+        if (pending && taker->patience.polled == NULL)
             continue;
+        /* A polled request waits for one slab only. */
+        if (failed.status != AEGIS_E_EXHAUSTED)
+            taker->patience.polled = NULL;
         taker->was_refused = taker->was_refused || failed.refused != NULL;
         if (error->status == AEGIS_OK ||
             (error->status == AEGIS_E_EXHAUSTED && failed.status != AEGIS_E_EXHAUSTED))
@@ -158,14 +162,23 @@ static uint64_t first_wait(const aegis_buffer_pool_shared *shared) {
     return (shared->flags & AEGIS_BUFFER_RECLAIMABLE) != 0 ? 0 : AEGIS_I_OPTIONAL;
 }
 
-uint32_t aegis_i_buffer_pool_take_now(aegis_i_buffer_taker *taker, bool repeated,
-                                      aegis_i_buffer_class **home, aegis_error *error) {
-    bool has_larger = taker->smallest + 1 != taker->shared->classes_end;
-    uint64_t wait_ns = has_larger ? first_wait(taker->shared) : 0;
-    uint32_t index =
-        aegis_i_buffer_pool_take_any(taker, repeated ? AEGIS_I_OPTIONAL : wait_ns, home, error);
-    if (index == AEGIS_I_NO_INDEX && !repeated && wait_ns != 0 && taker->was_refused)
-        index = aegis_i_buffer_pool_take_any(taker, 0, home, error);
+uint32_t aegis_i_buffer_pool_take_polled(aegis_i_buffer_taker *taker, aegis_i_polled *room,
+                                         bool repeated, aegis_i_buffer_class **home,
+                                         aegis_error *error) {
+    if (room->request == NULL) {
+        bool has_larger = taker->smallest + 1 != taker->shared->classes_end;
+        uint64_t wait_ns = has_larger && !repeated ? first_wait(taker->shared) : AEGIS_I_OPTIONAL;
+        taker->patience.uncounted = true;
+        uint32_t index = aegis_i_buffer_pool_take_any(taker, wait_ns, home, error);
+        if (index != AEGIS_I_NO_INDEX || !taker->was_refused)
+            return index;
+    }
+    const aegis_i_bell *old = room->bell;
+    taker->patience.polled = room;
+    uint32_t index = aegis_i_buffer_pool_take_any(taker, AEGIS_I_OPTIONAL, home, error);
+    /* No class may grow any more. */
+    if (room->bell == old)
+        aegis_i_polled_end(room);
     return index;
 }
 

@@ -33,8 +33,7 @@ static aegis_i_buffer_class *leave_queue(aegis_buffer_pool_request *request, boo
         if (request->is_queued)
             aegis_i_buffer_pool_dequeue(request);
     }
-    *withdrawn = request->wake != NULL;
-    request->wake = NULL;
+    *withdrawn = aegis_i_buffer_take_waker(request) != NULL;
     request->is_queued = false;
     request->promised = NULL;
     if (locked)
@@ -51,11 +50,12 @@ static void pass_on(aegis_i_buffer_class *promised, const aegis_i_buffer_class *
         aegis_i_buffer_pool_wake(promised, 1);
 }
 
-/* Frees a request, which is in no queue. */
+/* Frees a request, which is in no queue of the pool. */
 static void free_request(aegis_buffer_pool_request *request) {
     if (request == NULL)
         return;
     aegis_buffer_pool_shared *shared = request->shared;
+    aegis_i_polled_end(&request->room);
     free(request);
     aegis_i_buffer_pool_drop(shared);
 }
@@ -86,10 +86,11 @@ static bool can_come_home(const aegis_buffer_pool_shared *shared,
     return false;
 }
 
-/* Searches once more, and puts the request into the queue if there is still no block that would do
- * and one can come home. AEGIS_OK, AEGIS_PENDING, or AEGIS_E_EXHAUSTED if none can. Budget and
- * source have refused to let a class grow before this, or all classes have grown. A budget that
- * wakes those that it has refused is told of the request here. */
+/* Searches once more, and puts the request into the queue if there is still no block that would do,
+ * and one can come home or the request waits for the budget too. AEGIS_OK, AEGIS_PENDING, or
+ * AEGIS_E_EXHAUSTED if it would wait for nothing. Budget and source have refused to let a class
+ * grow before this, or all classes have grown. If there is room in the budget by now, there is no
+ * block after AEGIS_OK, and the caller asks again. */
 static aegis_status enter_queue(aegis_buffer_pool_request *request, aegis_i_buffer_class **home,
                                 uint32_t *index, aegis_wake_fn wake, void *context) {
     aegis_status status = AEGIS_E_EXHAUSTED;
@@ -98,9 +99,10 @@ static aegis_status enter_queue(aegis_buffer_pool_request *request, aegis_i_buff
     if (request->number == 0)
         request->number = ++shared->next_number;
     *index = aegis_i_buffer_pool_search_any(shared, home);
-    if (*index != AEGIS_I_NO_INDEX) {
+    bool waits = request->room.request != NULL;
+    if (*index != AEGIS_I_NO_INDEX || (waits && !aegis_i_polled_arm(&request->room))) {
         status = AEGIS_OK;
-    } else if (can_come_home(shared, *home)) {
+    } else if (waits || can_come_home(shared, *home)) {
         status = AEGIS_PENDING;
         aegis_i_buffer_pool_enqueue(request, *home);
         request->wake = wake;
@@ -133,16 +135,48 @@ static aegis_buffer_pool_request *make_request(aegis_buffer_pool_shared *shared,
  * AEGIS_OK: a block was there, with the number `*index`, and `*home` is its class. AEGIS_PENDING:
  * the request is in the queue. Any other status: `error` says why not. */
 static aegis_status pursue(aegis_buffer_pool_shared *shared, aegis_buffer_pool_request **request,
-                           aegis_i_buffer_class **home, uint32_t *index, aegis_wake_fn wake,
-                           void *context, aegis_error *error) {
+                           aegis_i_polled *room, aegis_i_buffer_class **home, uint32_t *index,
+                           aegis_error *error) {
+    aegis_wake_fn wake = room->wake;
+    void *context = room->context;
     if (!aegis_i_buffer_pool_adopt(shared))
         return aegis_i_error_bytes(error, AEGIS_E_FORKED, (*home)->buffer_bytes,
                                    shared->align_bytes);
     /* The error of aegis_i_buffer_pool_take_any stays, unless there is another one. */
     if (*request == NULL && (*request = make_request(shared, error)) == NULL)
         return error->status;
+    aegis_i_polled given = {wake, context, NULL, NULL, 0, NULL};
+    (*request)->room = *room;
+    *room = given;
     aegis_status status = enter_queue(*request, home, index, wake, context);
     return status == AEGIS_E_EXHAUSTED ? error->status : status;
+}
+
+/* Takes a block, from a new slab if need be, or lets the request wait. The results are those of
+ * `pursue`. `room` has the waker. The request waits for the budget in it meanwhile, because there
+ * may be no request yet that could keep it. */
+static aegis_status take_or_pursue(aegis_buffer_pool_shared *shared,
+                                   aegis_buffer_pool_request **request, aegis_i_polled *room,
+                                   aegis_i_buffer_class **home, uint32_t *index,
+                                   aegis_error *error) {
+    aegis_status status = AEGIS_OK;
+    do {
+        aegis_i_buffer_taker taker;
+        bool repeated = *request != NULL;
+        if (repeated) {
+            aegis_i_polled kept = (*request)->room;
+            kept.wake = room->wake;
+            kept.context = room->context;
+            memset(&(*request)->room, 0, sizeof kept);
+            *room = kept;
+        }
+        aegis_i_buffer_taker_begin(&taker, shared, *home);
+        *index = aegis_i_buffer_pool_take_polled(&taker, room, repeated, home, error);
+        if (*index == AEGIS_I_NO_INDEX)
+            status = pursue(shared, request, room, home, index, error);
+    } while (status == AEGIS_OK && *index == AEGIS_I_NO_INDEX);
+    aegis_i_polled_end(room);
+    return status;
 }
 
 aegis_status aegis_buffer_pool_poll(const aegis_buffer_pool *pool,
@@ -168,11 +202,8 @@ aegis_status aegis_buffer_pool_poll(const aegis_buffer_pool *pool,
         aegis_i_buffer_pool_too_large(shared, min_capacity_bytes, &failed);
         status = failed.status;
     } else {
-        aegis_i_buffer_taker taker;
-        aegis_i_buffer_taker_begin(&taker, shared, home);
-        index = aegis_i_buffer_pool_take_now(&taker, mine != NULL, &home, &failed);
-        if (index == AEGIS_I_NO_INDEX)
-            status = pursue(shared, &mine, &home, &index, wake, context, &failed);
+        aegis_i_polled room = {wake, context, NULL, NULL, 0, NULL};
+        status = take_or_pursue(shared, &mine, &room, &home, &index, &failed);
     }
     pass_on(promised, home, index != AEGIS_I_NO_INDEX ? home : NULL);
     if (status == AEGIS_PENDING) {
@@ -191,8 +222,7 @@ bool aegis_buffer_pool_request_disarm(aegis_buffer_pool_request *request) {
     bool locked = aegis_i_buffer_pool_adopt(shared);
     if (locked)
         (void)aegis_i_mutex_lock(&shared->mutex);
-    bool withdrawn = request->wake != NULL;
-    request->wake = NULL;
+    bool withdrawn = aegis_i_buffer_take_waker(request) != NULL;
     if (locked)
         aegis_i_mutex_unlock(&shared->mutex);
     return withdrawn;

@@ -87,9 +87,8 @@ static bool wake_one(aegis_i_buffer_class *home) {
     if (request != NULL) {
         aegis_i_buffer_pool_dequeue(request);
         request->promised = home;
-        wake = request->wake;
         context = request->context;
-        request->wake = NULL;
+        wake = aegis_i_buffer_take_waker(request);
     }
     aegis_i_mutex_unlock(&shared->mutex);
     if (wake != NULL) {

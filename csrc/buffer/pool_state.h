@@ -150,11 +150,13 @@
  *     queue. A waker is taken out of the request under the mutex before it is called, so it is
  *     called at most once, and a call that withdraws it knows whether it was taken.
  *
- * No thread wakes a waiter when a budget has room again, or when a thread ends that has cached
- * blocks in a marked stripe. So if a class may grow, or is AEGIS_I_PRIVATE_LOST, a thread sleeps
- * for short times only. In between it asks for memory again, without the mutex (is_to_be_polled and
- * wait_any in pool.c). A request waits only while a block is out that wakes it when it comes home
- * (can_come_home in pool_poll.c). */
+ * No thread wakes a thread that waits when a budget has room again, or when a thread ends that has
+ * cached blocks in a marked stripe. So if a class may grow, or is AEGIS_I_PRIVATE_LOST, a thread
+ * sleeps for short times only. In between it asks for memory again, without the mutex
+ * (is_to_be_polled and wait_any in pool.c). A request waits only while a block is out that wakes it
+ * when it comes home (can_come_home in pool_poll.c), or while it waits in the queue of the budget
+ * too (aegis_i_buffer_pool_take_polled). Then whichever comes first wakes it: see
+ * ../budget/polled.c. */
 #ifndef AEGIS_MEMORY_I_BUFFER_POOL_STATE_H
 #define AEGIS_MEMORY_I_BUFFER_POOL_STATE_H
 
@@ -162,6 +164,7 @@
 #include "aegis_memory/budget_arbitration.h"
 #include "../base/condition.h"
 #include "../base/harden.h"
+#include "../budget/polled.h"
 #include "../pool/lock_free_state.h"
 #include "../base/threads.h"
 #include "move.h"
@@ -274,7 +277,18 @@ struct aegis_buffer_pool_request {
     /* The waker; `wake` is NULL if there is none, and after it was taken for its call. */
     aegis_wake_fn wake;
     void *context;
+    /* The room in the budget that it waits for. Only its own calls change this. While the request
+     * has a waker, the bell in this is that of the waker. */
+    aegis_i_polled room;
 };
+
+/* Takes the waker out of a request. NULL: it has none, or the budget has called it. The caller
+ * holds the mutex, if that can be had. */
+static inline aegis_wake_fn aegis_i_buffer_take_waker(aegis_buffer_pool_request *request) {
+    aegis_wake_fn wake = request->wake;
+    request->wake = NULL;
+    return wake != NULL && aegis_i_polled_claim(&request->room) ? wake : NULL;
+}
 
 struct aegis_buffer_pool_shared {
     /* How many threads wait, how many requests are in the queues, and `wanted`. Every release reads
@@ -417,11 +431,13 @@ AEGIS_I_HIDDEN void aegis_i_buffer_taker_begin(aegis_i_buffer_taker *taker,
 AEGIS_I_HIDDEN uint32_t aegis_i_buffer_pool_take_any(aegis_i_buffer_taker *taker, uint64_t wait_ns,
                                                      aegis_i_buffer_class **home,
                                                      aegis_error *error);
-/* The same without waiting. The request asks as a get does that does not wait. If it is `repeated`,
- * it only asks optionally. */
-AEGIS_I_HIDDEN uint32_t aegis_i_buffer_pool_take_now(aegis_i_buffer_taker *taker, bool repeated,
-                                                     aegis_i_buffer_class **home,
-                                                     aegis_error *error);
+/* The same for a request that is polled, `repeated` if it was before. If a budget refuses, it waits
+ * in the queue of the budget for a slab of the smallest class that may grow: then it has a request
+ * in `room`. */
+AEGIS_I_HIDDEN uint32_t aegis_i_buffer_pool_take_polled(aegis_i_buffer_taker *taker,
+                                                        aegis_i_polled *room, bool repeated,
+                                                        aegis_i_buffer_class **home,
+                                                        aegis_error *error);
 /* Takes a block of class `*home` or of a larger class, and stores its class in `*home`. No class
  * grows. */
 AEGIS_I_HIDDEN uint32_t aegis_i_buffer_pool_search_any(aegis_buffer_pool_shared *shared,

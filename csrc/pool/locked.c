@@ -30,6 +30,10 @@
  *    request out of the list in one step, gives the lock up, and calls the waker. So each waker is
  *    called at most once, and a call that withdraws a waker knows whether it was taken before
  *    (aegis_i_locked_pool_disarm).
+ * 8. A request that a budget has refused waits in the queue of the budget too, and whichever comes
+ *    first wakes it. It leaves that queue when it ends, or when the pool can have no further slab
+ *    (free_request, give_room_up in locked_poll.c). Why its waker is called once all the same
+ *    stands in ../budget/polled.c.
  *
  * So a block goes to the waiter that has waited longest, and no other can take it in between (2,
  * 3). A thread that wakes for any reason, and a request that is polled for any reason, finds the
@@ -39,8 +43,9 @@
  * When growth is tried (pursue; pursue_once for requests):
  * 1. By each waiter when it comes, and by each thread once more at its deadline.
  * 2. Between these, by the first thread of the queue every AEGIS_I_LOCKED_POOL_SLICE_NS, because
- *    nothing wakes a waiter when a budget or a source has memory again. A request that is the first
- *    of the queue tries when it is polled, but not more often.
+ *    nothing wakes a thread when a budget or a source has memory again. A request that is the first
+ *    of the queue tries when it is polled, but not more often, and one that waits for the budget
+ *    tries each time that it is polled.
  * 3. While one thread is at it, the others wait for its result, but not longer than PATIENCE_NS,
  *    because the source may be waiting for one of them (aegis_i_locked_pool_is_growing). After that
  *    the next thread tries as well. A thread that has waited for 10 * PATIENCE_NS does not wait for
@@ -115,6 +120,8 @@ static uintptr_t acquire_slab(aegis_locked_pool_shared *shared, aegis_i_waiter *
     self.patience.wait_ns = node->wait_ns;
     self.patience.look = look;
     self.patience.key = node;
+    if (node->request != NULL)
+        self.patience.polled = &node->request->room;
     int state = aegis_i_uncancelled_begin();
     uintptr_t entry = aegis_i_slabs_acquire(&shared->pool.slabs, slab, &self.patience, error);
     aegis_i_uncancelled_end(state);
@@ -144,7 +151,7 @@ aegis_status aegis_i_locked_pool_grow(aegis_locked_pool_shared *shared, aegis_i_
     bool added = entry != 0 && aegis_i_pool_add_slab(&shared->pool, slab, entry);
     aegis_i_locked_pool_serve(shared);
     if (entry == 0)
-        return error->status != AEGIS_PENDING ? error->status : AEGIS_OK;
+        return error->status != AEGIS_PENDING || node->request != NULL ? error->status : AEGIS_OK;
     return added || aegis_i_locked_pool_release_slab(shared, slab, entry) ? AEGIS_OK
                                                                           : AEGIS_E_FORKED;
 }

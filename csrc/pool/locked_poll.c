@@ -35,6 +35,15 @@ static bool end_request(aegis_locked_pool_shared *shared, aegis_locked_pool_requ
     return withdrawn;
 }
 
+/* Gives up the room in the budget that a request waits for. The lock is given up meanwhile.
+ * AEGIS_E_FORKED: it could not be taken again. */
+static aegis_status give_room_up(aegis_locked_pool_shared *shared,
+                                 aegis_locked_pool_request *request) {
+    aegis_i_locked_pool_leave(shared);
+    aegis_i_polled_end(&request->room);
+    return aegis_i_locked_pool_lock(shared) ? AEGIS_OK : AEGIS_E_FORKED;
+}
+
 /* Whether no block is out, so that none can come home. A block that a request was given is out. */
 static bool is_hopeless(const aegis_locked_pool_shared *shared) {
     return shared->pool.free_count == shared->pool.touched_count;
@@ -42,34 +51,42 @@ static bool is_hopeless(const aegis_locked_pool_shared *shared) {
 
 /* One step of a request that is in the queue. AEGIS_OK: the caller looks whether there is a block,
  * and takes another step if there is none. AEGIS_PENDING: the request is to wait. Any other status
- * ends the request; after AEGIS_E_FORKED the lock could not be taken again. */
+ * ends the request; after AEGIS_E_FORKED the lock could not be taken again.
+ *
+ * A request that waits for the budget too asks it each time that it is polled, so that the waker of
+ * the latest poll is called (invariant 5 of ../budget/polled.c). */
 static aegis_status pursue_once(aegis_locked_pool_shared *shared,
                                 aegis_locked_pool_request *request, aegis_error *error) {
     aegis_i_waiter *node = &request->node;
     uint64_t now_ns = aegis_i_now_ns();
+    bool waits_for_budget = request->room.request != NULL;
     node->follows_growth = false;
     if (!aegis_i_pool_can_grow(&shared->pool)) {
+        if (waits_for_budget)
+            return give_room_up(shared, request);
         if (!is_hopeless(shared))
             return AEGIS_PENDING;
         aegis_i_locked_pool_exhausted(shared, error);
         return AEGIS_E_EXHAUSTED;
     }
-    if (aegis_i_locked_pool_is_growing(shared, node, now_ns)) {
+    if (!waits_for_budget && aegis_i_locked_pool_is_growing(shared, node, now_ns)) {
         node->follows_growth = true;
         return AEGIS_PENDING;
     }
-    if (request->next_try_ns != 0 &&
+    if (!waits_for_budget && request->next_try_ns != 0 &&
         (now_ns < request->next_try_ns || !aegis_i_locked_pool_is_foremost(shared, node)))
         return AEGIS_PENDING;
     aegis_status status = aegis_i_locked_pool_grow(shared, node, error);
+    /* If there is a slab but no block for this request, it asks for another slab. */
+    if (status == AEGIS_OK)
+        request->next_try_ns = 0;
     if (status == AEGIS_OK || status == AEGIS_E_FORKED)
         return status;
     request->next_try_ns = aegis_i_now_ns() + AEGIS_I_LOCKED_POOL_SLICE_NS;
-    if (node->block == NULL && is_hopeless(shared))
+    if (status != AEGIS_PENDING && node->block == NULL && is_hopeless(shared))
         return status;
-    /* Budget or source has refused the slab, and a block that comes home, or another growth, is
-     * what the request waits for. A budget that wakes those that it has refused is told of the
-     * request here. */
+    /* Budget or source has refused the slab. The request waits for a block that comes home, for
+     * another growth or, if the status is AEGIS_PENDING, for room in the budget. */
     return node->block == NULL ? AEGIS_PENDING : AEGIS_OK;
 }
 
@@ -113,6 +130,13 @@ static aegis_status make_request(aegis_locked_pool_shared *shared, aegis_locked_
     return AEGIS_OK;
 }
 
+/* Frees a request that was ended. The caller does not hold the lock. */
+static void free_request(aegis_locked_pool_request *request) {
+    if (request != NULL)
+        aegis_i_polled_end(&request->room);
+    free(request);
+}
+
 /* Ends a poll. The caller holds the lock, unless the status is AEGIS_E_FORKED. */
 static aegis_status finish(const aegis_locked_pool *pool, aegis_status status,
                            aegis_locked_pool_request **request, void **block,
@@ -127,7 +151,7 @@ static aegis_status finish(const aegis_locked_pool *pool, aegis_status status,
     *request = NULL;
     if (status == AEGIS_E_FORKED) {
         (void)aegis_i_locked_pool_forked(pool, error);
-        free(mine);
+        free_request(mine);
         return status;
     }
     if (mine != NULL) {
@@ -136,7 +160,7 @@ static aegis_status finish(const aegis_locked_pool *pool, aegis_status status,
         clean = mine->node.clean;
     }
     aegis_i_locked_pool_leave_waking(shared);
-    free(mine);
+    free_request(mine);
     if (status == AEGIS_OK)
         aegis_i_slabs_show(&shared->pool.slabs, *block, false, clean);
     else if (error != NULL)
@@ -160,8 +184,14 @@ aegis_status aegis_locked_pool_poll(const aegis_locked_pool *pool,
         assert((*request)->shared == shared);
         (void)aegis_i_locked_pool_disarm(shared, *request);
     }
-    if (status == AEGIS_OK && *request != NULL)
-        status = pursue(shared, *request, &failed);
+    if (status == AEGIS_OK && *request != NULL) {
+        (*request)->room.wake = wake;
+        (*request)->room.context = context;
+        /* Once more if there was room in the budget before this ended. */
+        do
+            status = pursue(shared, *request, &failed);
+        while (status == AEGIS_PENDING && !aegis_i_polled_arm(&(*request)->room));
+    }
     if (status == AEGIS_PENDING) {
         (*request)->wake = wake;
         (*request)->context = context;
@@ -172,7 +202,7 @@ aegis_status aegis_locked_pool_poll(const aegis_locked_pool *pool,
 bool aegis_locked_pool_request_disarm(aegis_locked_pool_request *request) {
     aegis_locked_pool_shared *shared = request->shared;
     if (!aegis_i_locked_pool_lock(shared))
-        return request->wake != NULL;
+        return aegis_i_locked_pool_take_waker(request) != NULL;
     bool withdrawn = aegis_i_locked_pool_disarm(shared, request);
     aegis_i_locked_pool_leave(shared);
     return withdrawn;
@@ -184,7 +214,7 @@ bool aegis_locked_pool_request_cancel(aegis_locked_pool_request *request) {
     aegis_locked_pool_shared *shared = request->shared;
     bool withdrawn;
     if (!aegis_i_locked_pool_lock(shared)) {
-        withdrawn = request->wake != NULL;
+        withdrawn = aegis_i_locked_pool_take_waker(request) != NULL;
     } else {
         withdrawn = end_request(shared, request);
         if (request->node.block != NULL) {
@@ -193,6 +223,6 @@ bool aegis_locked_pool_request_cancel(aegis_locked_pool_request *request) {
         }
         aegis_i_locked_pool_leave_waking(shared);
     }
-    free(request);
+    free_request(request);
     return withdrawn;
 }

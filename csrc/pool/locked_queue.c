@@ -114,25 +114,35 @@ void aegis_i_locked_pool_tell_followers(aegis_locked_pool_shared *shared) {
             tell(shared, node);
 }
 
+void aegis_i_locked_pool_tell_requests(aegis_locked_pool_shared *shared) {
+    for (aegis_i_waiter *node = shared->first; node != NULL; node = node->next)
+        if (node->request != NULL)
+            tell(shared, node);
+}
+
+aegis_wake_fn aegis_i_locked_pool_take_waker(aegis_locked_pool_request *request) {
+    aegis_wake_fn wake = request->wake;
+    request->wake = NULL;
+    return wake != NULL && aegis_i_polled_claim(&request->room) ? wake : NULL;
+}
+
 bool aegis_i_locked_pool_disarm(aegis_locked_pool_shared *shared,
                                 aegis_locked_pool_request *request) {
-    bool was_armed = request->wake != NULL;
     if (is_due(shared, request))
         remove_due(shared, request);
     request->is_due = false;
-    request->wake = NULL;
-    return was_armed;
+    return aegis_i_locked_pool_take_waker(request) != NULL;
 }
 
 bool aegis_i_locked_pool_wake(aegis_locked_pool_shared *shared) {
     aegis_locked_pool_request *request = shared->first_due;
-    aegis_wake_fn wake = request->wake;
     void *context = request->context;
     remove_due(shared, request);
-    request->wake = NULL;
+    aegis_wake_fn wake = aegis_i_locked_pool_take_waker(request);
     aegis_i_locked_pool_leave(shared);
     int state = aegis_i_uncancelled_begin();
-    wake(context);
+    if (wake != NULL)
+        wake(context);
     aegis_i_uncancelled_end(state);
     return aegis_i_locked_pool_lock(shared);
 }

@@ -91,7 +91,13 @@ aegis_status aegis_locked_pool_move_budget(const aegis_locked_pool *pool, aegis_
         return AEGIS_E_FORKED;
     }
     aegis_i_locked_pool_leave(shared);
-    return aegis_pool_move_budget(&shared->pool, budget, error);
+    aegis_status status = aegis_pool_move_budget(&shared->pool, budget, error);
+    /* The requests that wait for the old budget are to ask the new one. */
+    if (status == AEGIS_OK && aegis_i_locked_pool_lock(shared)) {
+        aegis_i_locked_pool_tell_requests(shared);
+        aegis_i_locked_pool_leave_waking(shared);
+    }
+    return status;
 }
 
 void aegis_locked_pool_get_stats(const aegis_locked_pool *pool, aegis_pool_stats *stats) {

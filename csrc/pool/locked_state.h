@@ -8,6 +8,7 @@
 
 #include "aegis_memory/locked_pool.h"
 #include "../base/condition.h"
+#include "../budget/polled.h"
 #include "one_owner.h"
 
 /* A thread or a polled request that wants a block and has found none free. The node of a thread
@@ -49,6 +50,9 @@ struct aegis_locked_pool_request {
     /* Before this time a poll does not try growth again. 0: it has not tried it yet, or has a new
      * reason to. */
     uint64_t next_try_ns;
+    /* The room in the budget that it waits for. While it has a waker, the bell in this is that of
+     * the waker. */
+    aegis_i_polled room;
 };
 
 /* A thread that is acquiring a slab. The node lies on the thread's stack. */
@@ -129,6 +133,8 @@ AEGIS_I_HIDDEN void aegis_i_locked_pool_dequeue(aegis_locked_pool_shared *shared
 AEGIS_I_HIDDEN void aegis_i_locked_pool_serve(aegis_locked_pool_shared *shared);
 /* Tells all that wait for the result of a growth that a growth has ended. */
 AEGIS_I_HIDDEN void aegis_i_locked_pool_tell_followers(aegis_locked_pool_shared *shared);
+/* Tells all requests to ask again, because the pool has another budget. */
+AEGIS_I_HIDDEN void aegis_i_locked_pool_tell_requests(aegis_locked_pool_shared *shared);
 /* Whether it is this waiter's turn to try growth: of the threads the first one tries, and of the
  * requests the one that is the first of the queue. */
 AEGIS_I_HIDDEN bool aegis_i_locked_pool_is_foremost(const aegis_locked_pool_shared *shared,
@@ -137,6 +143,8 @@ AEGIS_I_HIDDEN bool aegis_i_locked_pool_is_foremost(const aegis_locked_pool_shar
  * called, or another thread is about to call it, or there is none. */
 AEGIS_I_HIDDEN bool aegis_i_locked_pool_disarm(aegis_locked_pool_shared *shared,
                                                aegis_locked_pool_request *request);
+/* Takes the waker out of a request. NULL: it has none, or the budget has called it. */
+AEGIS_I_HIDDEN aegis_wake_fn aegis_i_locked_pool_take_waker(aegis_locked_pool_request *request);
 /* Whether the waker of a request is to be called. */
 static inline bool aegis_i_locked_pool_has_due(const aegis_locked_pool_shared *shared) {
     return shared->first_due != NULL;
@@ -153,7 +161,8 @@ AEGIS_I_HIDDEN void aegis_i_locked_pool_leave_waking(aegis_locked_pool_shared *s
 /* Adds a slab to a pool that can have one, and serves the queue, in which the caller is with
  * `node`. It waits for the budget as the node says. The lock is given up meanwhile. AEGIS_OK: the
  * source gave a slab, a condemned one was taken back into use, or the wait has ended because the
- * node has a block. AEGIS_E_FORKED: the lock could not be taken again. Any other status: `error`
+ * node has a block. AEGIS_PENDING: the node is that of a request, which waits for the budget too.
+ * AEGIS_E_FORKED: the lock could not be taken again. Any other status: `error`
  * says why there is no slab. */
 AEGIS_I_HIDDEN aegis_status aegis_i_locked_pool_grow(aegis_locked_pool_shared *shared,
                                                      aegis_i_waiter *node, aegis_error *error);

@@ -135,7 +135,7 @@ AEGIS_I_HIDDEN void aegis_i_slabs_get_stats(const aegis_pool_slabs *slabs, aegis
 
 /* How the pool waits for its budget if its options say it all. */
 static inline aegis_i_patience aegis_i_slabs_patience(const aegis_pool_slabs *slabs) {
-    aegis_i_patience patience = {slabs->wait_ns, &slabs->budget, NULL, NULL, NULL, false};
+    aegis_i_patience patience = {slabs->wait_ns, &slabs->budget, NULL, NULL, NULL, false, NULL};
     return patience;
 }
 

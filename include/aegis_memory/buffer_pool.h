@@ -80,8 +80,11 @@
  *  - A request that was woken, and is cancelled or has got another buffer, wakes the next one.
  *  - A waker is called with no lock held, by the thread that released the buffer, or made a class
  *    grow, inside of that call. It may use the pool.
- *  - A poll tries to make a class grow, as a get does. Nothing wakes a request when source or
- *    budget have memory again: it then waits for a buffer that is released.
+ *  - A poll tries to make a class grow, as a get does. If the budget refuses, the request waits in
+ *    the queue of the budget too, whatever `wait_ns` is, for a slab of the smallest class that may
+ *    grow: room there wakes it as a buffer does. What was charged for it and is not needed goes
+ *    back when it is polled or cancelled. The thread that makes room may be the one that calls the
+ *    waker. Nothing wakes a request when the source has memory again.
  *  - A request keeps the pool, as a buffer that is out does. After the last handle was given up it
  *    can only be cancelled.
  *  - In the child process of a fork the requests of the parent have left the queue, and are not
@@ -89,7 +92,7 @@
  *
  *  Bounds, beside what lock_free_pool.h says: 64 bytes for each of `max_buffer_count` buffers,
  *  whose pages are touched at the first use; 256 bytes for each pair of stripes, of which each
- *  class has 4 to 64; and less than 256 bytes of the C heap for each request that waits.
+ *  class has 4 to 64; and less than 1 KiB of the C heap for each request that waits.
  *
  *  The struct is a handle: all shared state lies elsewhere, so the handle may be moved with
  *  memcpy. An all-zero struct is not ready for use, but aegis_buffer_pool_release accepts it.

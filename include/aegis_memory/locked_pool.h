@@ -33,8 +33,11 @@
  *  - A waker is called with no lock held, by the thread that brought about what the request waits
  *    for, inside of that thread's call on the pool. It may use the pool, but must not finish it.
  *  - A request tries to make the pool grow when it is made, when it becomes the first of the
- *    queue, and when a growth that it waited for has ended. Nothing wakes it when the budget or
- *    the source has memory again: it then waits for a block that is freed.
+ *    queue, and when a growth that it waited for has ended. If the budget refuses, the request
+ *    waits in the queue of the budget too, whatever `wait_ns` is: room there wakes it as a block
+ *    does. What was charged for it and is not needed goes back when it is polled or cancelled.
+ *    Nothing wakes it when the source has memory again.
+ *  - The thread that makes room in the budget may be the one that calls the waker.
  *
  *  The source and the pressure functions of the budget:
  *  - The lock is not held while one of them runs. It may use the pool, wait for threads that use
@@ -56,8 +59,8 @@
  *  there. It may be polled there, and then enters the queue of the child, or be cancelled.
  *
  *  Invariant: while a thread or a request waits, no block is free. Bound: beside the slabs, the
- *  same as for aegis_pool, less than 1 KiB, and less than 256 bytes of the C heap for each
- *  request that waits.
+ *  same as for aegis_pool, less than 1 KiB, and less than 1 KiB of the C heap for each request
+ *  that waits.
  *
  *  The struct is a handle: all shared state lies elsewhere, so the handle may be moved with
  *  memcpy while no thread is inside a call. An all-zero struct is not ready for use, but

@@ -24,9 +24,11 @@ use crate::{ffi, unwind};
 /// dropped or gets another buffer, wakes the next one.
 ///
 /// The result is an error as for [`get`](BufferPool::get). But while a buffer is out that can come
-/// home, the future waits, also if the source or the budget has refused to let the pool grow. It is
-/// not woken when they have memory again. [`AllocError::OutOfMemory`] also means that there is no
-/// memory to wait with: the core's request lies on the C heap, and the task's waker on Rust's.
+/// home, the future waits, also if the source or the budget has refused to let the pool grow. If it
+/// was the budget, the future waits in the queue of the budget too, and room there wakes it as a
+/// buffer does. It is not woken when the source has memory again. [`AllocError::OutOfMemory`] also
+/// means that there is no memory to wait with: the core's request lies on the C heap, and the
+/// task's waker on Rust's.
 ///
 /// The pool's policy plays no part, and the buffer never comes from the heap.
 #[must_use = "futures do nothing unless they are polled"]

@@ -28,8 +28,9 @@ use crate::{ffi, unwind};
 ///
 /// The result is an error as for [`alloc`](LockedPool::alloc). But while a block is out that can
 /// come home, a refusal of the source or the budget is no error: the future waits. It then tries to
-/// make the pool grow again when it becomes the first in the queue. It is not woken when the
-/// budget or the source has memory again. [`AllocError::OutOfMemory`] also means that there is no
+/// make the pool grow again when it becomes the first in the queue. A future that the budget has
+/// refused waits in the queue of the budget too, and room there wakes it as a block does. It is not
+/// woken when the source has memory again. [`AllocError::OutOfMemory`] also means that there is no
 /// memory to wait with: the core's request lies on the C heap, and the task's waker on Rust's.
 #[must_use = "futures do nothing unless they are polled"]
 pub struct AllocBlock<H, T = u8>

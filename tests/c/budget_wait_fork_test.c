@@ -101,11 +101,50 @@ static void threads_that_wait_are_forgotten_in_a_child(void) {
     aegis_budget_destroy(budget);
 }
 
+static aegis_locked_pool_request *block_request;
+static aegis_buffer_pool_request *buffer_request;
+
+/* Polls both requests. */
+static void poll_both(aegis_status expected) {
+    void *block;
+    CHECK(aegis_locked_pool_poll(&locked_pool, &block_request, &block, NULL, NULL, NULL) ==
+          expected);
+    CHECK(aegis_buffer_pool_poll(&buffer_pool, &buffer_request, &writers[1], 1, NULL, NULL, NULL) ==
+          expected);
+}
+
+static void poll_both_again(void) {
+    CHECK_SIZE(waiting_bytes(budget), 0);
+    poll_both(AEGIS_PENDING);
+    CHECK(waiting_bytes(budget) != 0);
+    CHECK(aegis_budget_uncharge(budget, rest_bytes) == AEGIS_OK);
+    poll_both(AEGIS_OK);
+    CHECK_SIZE(waiting_bytes(budget), 0);
+}
+
+static void polled_requests_enter_the_queue_of_a_child(void) {
+    make_all();
+    poll_both(AEGIS_PENDING);
+    run_in_child(poll_both_again);
+    CHECK(waiting_bytes(budget) != 0);
+    CHECK(aegis_budget_uncharge(budget, rest_bytes) == AEGIS_OK);
+    poll_both(AEGIS_OK);
+    CHECK(aegis_buffer_mut_release(&writers[0]) == AEGIS_OK);
+    CHECK(aegis_buffer_mut_release(&writers[1]) == AEGIS_OK);
+    aegis_locked_arena_fini(&arena);
+    aegis_locked_pool_abandon(&locked_pool);
+    aegis_lock_free_pool_abandon(&lock_free_pool);
+    aegis_buffer_pool_release(&buffer_pool);
+    CHECK_SIZE(used(budget), 0);
+    aegis_budget_destroy(budget);
+}
+
 int main(void) {
     if (!test_can_fork_beside_threads())
         return check_finish();
     check_alarm(60);
     RUN(threads_that_wait_are_forgotten_in_a_child);
+    RUN(polled_requests_enter_the_queue_of_a_child);
     return check_finish();
 }
 

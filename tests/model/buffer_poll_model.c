@@ -344,6 +344,34 @@ static void end_fork(void) {
     child_ended = false;
 }
 
+/* A task waits for a block and for the budget. The block comes home and the budget gets room at
+ * about the same time. */
+static void begin_room(void) {
+    aegis_budget_figures figures;
+    waited_for = aegis_budget_new("b", AEGIS_BUDGET_UNLIMITED, NULL);
+    make_out(1, 2);
+    aegis_budget_get_figures(waited_for, &figures);
+    aegis_budget_set_limit(waited_for, figures.used_bytes);
+}
+
+static void thread_room(int number) {
+    if (number == 1)
+        use_awaited(1);
+    else if (number == 0)
+        put(&writers[0]);
+    else
+        aegis_budget_set_limit(waited_for, AEGIS_BUDGET_UNLIMITED);
+}
+
+static void end_room(void) {
+    aegis_budget_figures figures;
+    end_two();
+    aegis_budget_get_figures(waited_for, &figures);
+    MODEL_CHECK(figures.used_bytes == 0 && figures.waiting_count == 0);
+    aegis_budget_destroy(waited_for);
+    waited_for = NULL;
+}
+
 static void thread_three_tasks(int number) {
     use_awaited(number);
 }
@@ -360,6 +388,7 @@ int main(void) {
         {"growth", begin_growth, thread_growth, end_growth, 2, 3, NULL},
         {"end", begin_end_of_request, thread_end_of_request, end_of_pool, 3, 2, NULL},
         {"fork", begin_fork, thread_fork, end_fork, 3, 2, NULL},
+        {"room", begin_room, thread_room, end_room, 3, 1, NULL},
     };
     return model_explore_all(scenarios, sizeof scenarios / sizeof *scenarios);
 }

@@ -358,6 +358,32 @@ static void thread_room(int number) {
         aegis_budget_set_limit(budget, AEGIS_BUDGET_UNLIMITED);
 }
 
+/* A task waits for a block and for the budget. The block is freed and the budget gets room at about
+ * the same time. */
+static void thread_task_room(int number) {
+    if (number == 1)
+        use_block(await_block(&tasks[1]));
+    else if (number == 0)
+        free_held();
+    else
+        aegis_budget_set_limit(budget, AEGIS_BUDGET_UNLIMITED);
+}
+
+/* Room comes for two tasks, one of which is cancelled. No block is freed. */
+static void begin_room_for_tasks(void) {
+    begin_budget();
+    pend(&tasks[0]);
+}
+
+static void thread_room_for_tasks(int number) {
+    if (number == 0)
+        cancel(&tasks[0]);
+    else if (number == 1)
+        use_block(await_block(&tasks[1]));
+    else
+        aegis_budget_set_limit(budget, AEGIS_BUDGET_UNLIMITED);
+}
+
 static void end_budget(void) {
     aegis_budget_figures figures;
     end();
@@ -382,6 +408,8 @@ int main(void) {
         {"memory comes", begin_memory_comes, thread_memory_comes, end, 3, 2, NULL},
         {"budget", begin_budget, thread_budget, end_budget, 3, 2, NULL},
         {"budget with room", begin_budget, thread_room, end_budget, 2, 3, NULL},
+        {"a task and room", begin_budget, thread_task_room, end_budget, 3, 2, NULL},
+        {"room for tasks", begin_room_for_tasks, thread_room_for_tasks, end_budget, 3, 2, NULL},
     };
     return model_explore_all(scenarios, sizeof scenarios / sizeof *scenarios);
 }
