@@ -49,6 +49,9 @@ static void put_bytes(const char *path, const void *bytes, size_t length) {
         (void)mkdir(full, 0755);
         *at = '/';
     }
+    /* A new file: some file systems write what is put into a file that was cut to nothing to the
+     * disk at once, and thousands of files are put here. */
+    (void)remove(full);
     FILE *file = fopen(full, "wb");
     CHECK(file != NULL && fwrite(bytes, 1, length, file) == length && fclose(file) == 0);
 }
