@@ -197,7 +197,11 @@ static aegis_status attempt(aegis_budget *budget, const aegis_budget *stop, size
         most_bytes = AEGIS_I_COUNTER_MAX;
     }
     bool made = aegis_i_gate_charge(&path, budget, stop, size_bytes, NULL, why) == NULL;
-    aegis_i_gate_thaw(budget);
+    /* If a guarantee covers what moves here, `stop` needs to keep less free. */
+    if (made && stop != NULL)
+        aegis_i_gate_serve(budget);
+    else
+        aegis_i_gate_thaw(budget);
     aegis_i_gate_leave(budget);
     if (!made)
         return why->status;
@@ -433,7 +437,7 @@ void aegis_i_budget_charge_back(aegis_budget *budget, const aegis_budget *stop, 
     for (aegis_budget *node = budget; node != stop; node = node->parent)
         aegis_i_gate_freeze(node);
     (void)aegis_i_gate_charge(&path, budget, stop, size_bytes, &aegis_i_gate_back, &why);
-    aegis_i_gate_thaw(budget);
+    aegis_i_gate_serve(budget);
     aegis_i_gate_leave(budget);
 }
 

@@ -176,6 +176,28 @@ static void move_into_a_guarantee_serves_the_queue(void) {
     take_apart();
 }
 
+static void count_waiting(void *context, size_t used_bytes, size_t limit_bytes) {
+    (void)used_bytes;
+    (void)limit_bytes;
+    *(size_t *)context = waiting_at(root);
+}
+
+/* It is served as soon as the guarantee covers the bytes, before a function of the user's runs. */
+static void move_into_a_guarantee_shows_no_room_that_it_does_not_give(void) {
+    waiting request;
+    size_t seen_count = SIZE_MAX;
+    make(100, 100);
+    CHECK(aegis_budget_set_guarantee(leaf, 60, NULL) == AEGIS_OK);
+    aegis_budget_set_limit(leaf, 100);
+    CHECK(aegis_budget_on_pressure(leaf, 1, count_waiting, NULL, &seen_count) == AEGIS_OK);
+    CHECK(aegis_budget_charge(other, 40, NULL) == AEGIS_OK);
+    waiting_start(&request, other, 30, LONG_NS, root);
+    CHECK(aegis_budget_move(other, leaf, 30, NULL) == AEGIS_OK);
+    CHECK(waiting_join(&request) == AEGIS_OK);
+    CHECK_SIZE(seen_count, 0);
+    take_apart();
+}
+
 /* The guarantee stays where it is, so the bytes need other room. */
 static void move_out_of_a_guarantee_needs_room_above(void) {
     aegis_error error;
@@ -337,6 +359,7 @@ int main(void) {
     RUN(destroyed_budget_leaves_its_guarantee);
     RUN(lowered_guarantee_serves_the_queue);
     RUN(move_into_a_guarantee_serves_the_queue);
+    RUN(move_into_a_guarantee_shows_no_room_that_it_does_not_give);
     RUN(move_out_of_a_guarantee_needs_room_above);
     RUN(uncharge_of_an_ancestor_wraps_no_counter);
     RUN(uncharge_of_more_is_refused_under_the_gate);
