@@ -25,7 +25,7 @@
 #include <stddef.h>
 #include <stdlib.h>
 
-/* The charge of a request was made, or will not be made. */
+/* The charge of a request was made, or will not be made, or the reclaimers are to be asked. */
 static void settle(aegis_i_budget_waiter *waiter) {
     aegis_budget_request *request = (aegis_budget_request *)(void *)waiter;
     aegis_i_gate *gate = &waiter->budget->root->gate;
@@ -123,6 +123,10 @@ aegis_status aegis_i_budget_poll(aegis_budget *budget, size_t size_bytes,
     if (status == AEGIS_PENDING) {
         mine->wake = wake;
         mine->context = context;
+        /* A reclaimer that was asked has more to free by now. The next poll asks it, so that this
+         * one comes to an end. */
+        if (aegis_i_waiter_is_to_ask(waiter))
+            settle(waiter);
     }
     aegis_i_gate_leave(budget);
     if (status == AEGIS_PENDING)

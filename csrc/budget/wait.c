@@ -12,9 +12,11 @@
  *    (aegis_i_budget_wait, give_up), unless another thread has settled it. So no queue has a
  *    request whose thread is gone. What was promised to it or charged for it goes to those behind.
  * 4. The reclaimers are asked for a request after it has become the first in a queue, because then
- *    no later charge takes what they free, and no cache grows there any more (is_to_ask,
- *    serve_queue). What they had freed for it before may have gone to others. A reclaimer that can
- *    free more later says so (aegis_budget_reclaimer_notify).
+ *    no later charge takes what they free, and no cache grows there any more
+ *    (aegis_i_waiter_is_to_ask, serve_queue). What they had freed for it before may have gone to
+ *    others. A reclaimer that can free more later says so (aegis_budget_reclaimer_notify). A busy
+ *    one may say so during each session. So after each session the thread looks at its deadline
+ *    (wait_for), and a poll calls its own waker and returns (aegis_budget_poll_charge).
  * 5. A thread that waits for an object stays in its queue while it looks at the object
  *    (heed_call). It looks after it has entered the queue. So a change of the object that comes
  *    before the look is seen, and one that comes later finds the request in the queue
@@ -110,8 +112,8 @@ static bool is_first(const aegis_i_budget_waiter *waiter) {
            waiter->at->first_waiter == waiter;
 }
 
-/* Whether the reclaimers are to be asked for a request now. Relaxed: the gate orders the flag. */
-static bool is_to_ask(const aegis_i_budget_waiter *waiter) {
+/* Relaxed: the gate orders the flag. */
+bool aegis_i_waiter_is_to_ask(const aegis_i_budget_waiter *waiter) {
     return is_first(waiter) && !waiter->asked &&
            aegis_i_load(&waiter->budget->root->gate.has_callees, memory_order_relaxed) != 0;
 }
@@ -141,10 +143,7 @@ static bool ask_all(aegis_i_budget_waiter *waiter) {
 }
 
 bool aegis_i_waiter_reclaim(aegis_i_budget_waiter *waiter) {
-    while (is_to_ask(waiter))
-        if (!ask_all(waiter))
-            return false;
-    return true;
+    return !aegis_i_waiter_is_to_ask(waiter) || ask_all(waiter);
 }
 
 static void begin_patience(aegis_i_budget_waiter *waiter, aegis_i_patience *patience) {
@@ -217,7 +216,7 @@ static aegis_status wait_for(aegis_i_budget_waiter *waiter, aegis_i_patience *pa
            (deadline_ns == UINT64_MAX || aegis_i_now_ns() < deadline_ns)) {
         if (heed_call(waiter))
             status = AEGIS_PENDING;
-        else if (is_to_ask(waiter))
+        else if (aegis_i_waiter_is_to_ask(waiter))
             status = reclaim_patiently(waiter) ? AEGIS_OK : AEGIS_E_FORKED;
         else if (!waiter->called && waiter->status == AEGIS_PENDING)
             aegis_i_condition_wait(&waiter->arrived, &gate->mutex, deadline_ns, give_up, waiter);

@@ -24,9 +24,12 @@ AEGIS_I_HIDDEN aegis_status aegis_i_waiter_start(aegis_i_budget_waiter *waiter,
 /* Ends a request that was started. If it still waits, makes the last attempt. Returns how it has
  * ended; `why` says why there is no charge. The caller has the gate. */
 AEGIS_I_HIDDEN aegis_status aegis_i_waiter_end(aegis_i_budget_waiter *waiter, aegis_i_refusal *why);
-/* Asks the reclaimers for a request that waits, if it is the first in its queue and they were not
- * asked for it there. The caller has the gate, which is given up meanwhile. False: it cannot be had
- * again. */
+/* Whether a request waits and the reclaimers are to be asked for it now: it is the first in its
+ * queue, and since it came there they were not asked for it, or one can free more. The caller has
+ * the gate. */
+AEGIS_I_HIDDEN bool aegis_i_waiter_is_to_ask(const aegis_i_budget_waiter *waiter);
+/* Asks the reclaimers for a request, if they are to be asked. Afterwards they may be to be asked
+ * again. The caller has the gate, which is given up meanwhile. False: it cannot be had again. */
 AEGIS_I_HIDDEN bool aegis_i_waiter_reclaim(aegis_i_budget_waiter *waiter);
 /* Takes back what a request has or waits for. The caller has the gate. */
 AEGIS_I_HIDDEN void aegis_i_waiter_withdraw(aegis_i_budget_waiter *waiter);

@@ -140,8 +140,8 @@ AEGIS_API void aegis_budget_reclaimer_keep(aegis_budget_reclaimer *reclaimer);
  *  no longer pinned. The request that is first in the queue of the budget, or of one above it,
  *  then asks the reclaimers again. Without this it waits until bytes are uncharged.
  *  @param reclaimer  NULL is accepted.
- *  Threads:          any thread. What the thread did before is seen by the function when it is
- *                    asked.
+ *  Threads:          any thread; also from inside the function. What the thread did before is seen
+ *                    by the function when it is asked.
  *  Cost:             an atomic addition a level. If a request waits, one lock, and its thread is
  *                    woken or its waker called.
  */
@@ -173,7 +173,8 @@ typedef struct aegis_budget_request aegis_budget_request;
  *                     asks for its result. Afterwards it is NULL, except after AEGIS_PENDING.
  *  @param wake        called once, with `context`, when the request should be polled again. It
  *                     replaces the waker of the poll before. NULL: nothing is called. It is
- *                     called with no lock held, by the thread that made the room.
+ *                     called with no lock held, by the thread that made the room, or inside of
+ *                     the poll if a reclaimer has said meanwhile that it can free more.
  *  @param error       as for aegis_budget_charge.
  *  @return            AEGIS_OK: the bytes are charged, and are uncharged as usual. AEGIS_PENDING:
  *                     the request waits. Errors: AEGIS_E_OUT_OF_MEMORY, when the C heap has no

@@ -401,6 +401,33 @@ static void request_that_becomes_the_first_asks(void) {
     take_apart(1);
 }
 
+/* Says in each call that it can free more, and frees nothing. */
+static size_t promise_more(void *handle, size_t wanted_bytes) {
+    (void)wanted_bytes;
+    aegis_budget_reclaimer_notify(*(aegis_budget_reclaimer **)handle);
+    return 0;
+}
+
+static void cache_that_always_says_it_can_free_more_keeps_no_request_from_its_end(void) {
+    aegis_budget_reclaimer *handle;
+    aegis_budget_request *polled = NULL;
+    make_caches(100, 1);
+    caches[0].does = FREES_NOTHING;
+    CHECK(aegis_budget_on_reclaim(caches[0].budget, 0, 0, promise_more, NULL, (void *)&handle,
+                                  &handle) == AEGIS_OK);
+    CHECK(aegis_budget_charge_timeout(root, 95, 5 * NS_PER_MS, NULL) == AEGIS_E_LIMIT_EXCEEDED);
+    wake_count = 0;
+    CHECK(aegis_budget_poll_charge(root, 95, &polled, count_wake, NULL, NULL) == AEGIS_PENDING);
+    /* The next poll asks again. */
+    CHECK_SIZE(wake_count, 1);
+    aegis_budget_reclaimer_remove(handle);
+    CHECK(aegis_budget_poll_charge(root, 95, &polled, count_wake, NULL, NULL) == AEGIS_PENDING);
+    CHECK_SIZE(wake_count, 1);
+    CHECK(aegis_budget_request_cancel(polled));
+    check_open(root);
+    take_apart(1);
+}
+
 static aegis_error inner_error;
 static size_t pressure_count;
 
@@ -452,6 +479,7 @@ int main(void) {
     RUN(request_asks_again_once_it_is_the_first_that_waits);
     RUN(request_that_becomes_the_first_asks);
     RUN(cache_that_can_free_more_is_asked_again);
+    RUN(cache_that_always_says_it_can_free_more_keeps_no_request_from_its_end);
     RUN(pressure_function_runs_after_the_reclaimers_and_never_waits);
     return check_finish();
 }
