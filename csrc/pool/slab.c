@@ -274,27 +274,44 @@ static aegis_status acquire_meta(aegis_pool_slabs *slabs, size_t head_bytes, siz
     return AEGIS_OK;
 }
 
-/* Acquires the side memory and the first slab. On failure `error` says why; if a budget refused, as
- * for a request for the first blocks, which needs both. */
-static aegis_status acquire_first(aegis_pool_slabs *slabs, size_t head_bytes, size_t side_bytes,
-                                  aegis_error *error) {
-    size_t asked_bytes = aegis_i_blocks_bytes(slabs, slabs->step_count);
-    aegis_status status = acquire_meta(slabs, head_bytes, side_bytes, error);
-    if (status != AEGIS_OK) {
-        aegis_i_error_whole(error, asked_bytes, 0);
-        if (error->refused != NULL)
-            error->needed_bytes += aegis_i_slab_bytes(slabs, 0);
-        return status;
-    }
+/* Acquires the side memory and the first slab, both of which are charged already. On failure
+ * `error` says why. */
+static aegis_status acquire_charged(aegis_pool_slabs *slabs, size_t head_bytes, size_t side_bytes,
+                                    aegis_error *error) {
+    if (acquire_meta(slabs, head_bytes, side_bytes, error) != AEGIS_OK)
+        return error->status;
     uintptr_t entry = aegis_i_slabs_acquire(slabs, 0, NULL, error);
     if (entry == 0) {
-        aegis_i_error_whole(error, asked_bytes, slabs->meta_bytes);
         give_back(slabs, slabs->meta, slabs->meta_bytes, AEGIS_I_META_ALIGN);
         return error->status;
     }
     slabs->grid.base = aegis_i_slab_base(entry);
     slabs->directory[0] = entry;
     return AEGIS_OK;
+}
+
+/* The same, and charges both at once: a pool that waited for its first slab with the side memory in
+ * hand could wait for bytes that it has itself. On failure `error` says why; if a budget refused,
+ * as for a request for the first blocks, which needs both. */
+static aegis_status acquire_first(aegis_pool_slabs *slabs, size_t head_bytes, size_t side_bytes,
+                                  aegis_error *error) {
+    aegis_i_refusal why;
+    aegis_budget *budget = slabs->budget;
+    aegis_i_patience patience = aegis_i_slabs_patience(slabs);
+    /* Neither is larger than PTRDIFF_MAX. */
+    size_t size_bytes = slabs->meta_bytes + aegis_i_slab_bytes(slabs, 0);
+    if (aegis_i_budget_charge_patiently(budget, size_bytes, &patience, &why) != AEGIS_OK) {
+        size_t asked_bytes = aegis_i_blocks_bytes(slabs, slabs->step_count);
+        aegis_i_slabs_fail(slabs, asked_bytes, slabs->align_bytes, &why, error);
+        aegis_i_error_whole(error, asked_bytes, 0);
+        return error->status;
+    }
+    slabs->budget = NULL;
+    aegis_status status = acquire_charged(slabs, head_bytes, side_bytes, error);
+    slabs->budget = budget;
+    if (status != AEGIS_OK)
+        (void)aegis_budget_uncharge(budget, size_bytes);
+    return status;
 }
 
 aegis_status aegis_i_slabs_plan(aegis_pool_slabs *slabs, const aegis_pool_options *options,

@@ -79,9 +79,9 @@ typedef struct aegis_pool_options {
     /** Says why the pool could not be made; it is written only then. aegis_error_explain writes it
      *  as a sentence. NULL: not wanted. */
     aegis_error *error;
-    /** The longest wait of an acquire for room in the budget, when the pool is made (which takes
-     *  two acquires) and when it grows. 0 does not wait; AEGIS_WAIT_FOREVER has no end. Requests
-     *  get room in the order of their arrival at the budget (budget_arbitration.h). A thread that
+    /** The longest wait for room in the budget, when the pool is made (for all that it takes then,
+     *  at once) and when it grows. 0 does not wait; AEGIS_WAIT_FOREVER has no end. Requests get
+     *  room in the order of their arrival at the budget (budget_arbitration.h). A thread that
      *  waits so is not cancelled. */
     uint64_t wait_ns;
 } aegis_pool_options;

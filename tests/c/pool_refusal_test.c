@@ -152,44 +152,59 @@ static void repeated_attempts_do_not_tell_the_pressure_functions(void) {
     aegis_budget_destroy(budget);
 }
 
-static bool has_taken;
-
-/* A source that takes the rest of the budget when it is called first. */
-static void *take_room(void *context, size_t size_bytes, size_t align_bytes, bool *zeroed) {
-    aegis_budget *budget = (aegis_budget *)context;
-    if (!has_taken)
-        CHECK(aegis_budget_charge(budget, LIMIT_BYTES - used(budget), NULL) == AEGIS_OK);
-    has_taken = true;
-    return aegis_source_heap().acquire(NULL, size_bytes, align_bytes, zeroed);
+/* What a pool takes that is made for so many caches. */
+static size_t first_bytes(aegis_lock_free_pool_options options, size_t cache_count) {
+    aegis_budget *budget = aegis_budget_new("b", AEGIS_BUDGET_UNLIMITED, NULL);
+    aegis_lock_free_pool pool;
+    options.blocks.budget = budget;
+    options.max_cache_count = cache_count;
+    options.flags = 0;
+    CHECK(aegis_lock_free_pool_init(&pool, &options) == AEGIS_OK);
+    size_t taken_bytes = used(budget);
+    aegis_lock_free_pool_abandon(&pool);
+    aegis_budget_destroy(budget);
+    return taken_bytes;
 }
 
-static void give_room(void *context, void *memory, size_t size_bytes, size_t align_bytes) {
-    (void)context;
-    aegis_source_heap().release(NULL, memory, size_bytes, align_bytes);
-}
-
-/* A pool that would have caches asks without a word for the memory of fewer. */
+/* A pool that would have caches asks without a word for the memory of fewer. It does not see that
+ * its budget may have no more than a share of the room. */
 static void fewer_caches_are_asked_for_without_a_word(void) {
-    aegis_budget *budget = aegis_budget_new("b", LIMIT_BYTES, NULL);
-    aegis_source source = {take_room, give_room, NULL, budget};
+    aegis_source source = aegis_source_heap();
+    aegis_budget *root = aegis_budget_new("root", LIMIT_BYTES, NULL);
+    CHECK(aegis_budget_set_policy(root, AEGIS_BUDGET_FAIR, NULL) == AEGIS_OK);
+    aegis_budget *budget = aegis_budget_new("b", AEGIS_BUDGET_UNLIMITED, root);
+    aegis_budget *other = aegis_budget_new("other", AEGIS_BUDGET_UNLIMITED, root);
     aegis_lock_free_pool_options options = {options_for(4096, budget, 0), 4, AEGIS_POOL_FIT_CACHES};
     aegis_lock_free_pool pool;
+    aegis_budget_figures figures;
+    aegis_pool_stats stats;
     options.blocks.source = &source;
     options.blocks.block_bytes = 16;
     options.blocks.max_block_count = 0;
-    has_taken = false;
+    size_t plain_bytes = first_bytes(options, 0);
+    CHECK(plain_bytes < first_bytes(options, 1));
     CHECK(aegis_budget_on_pressure(budget, 100, count_pressure, NULL, NULL) == AEGIS_OK);
     atomic_store(&told_count, 0);
-    CHECK(aegis_lock_free_pool_init(&pool, &options) == AEGIS_E_LIMIT_EXCEEDED);
-    /* When the source takes the rest, and when a pool without caches is refused. */
-    CHECK_SIZE(atomic_load(&told_count), 2);
-    CHECK(aegis_budget_uncharge(budget, used(budget)) == AEGIS_OK);
+    aegis_budget_set_limit(root, 2 * plain_bytes);
     CHECK(aegis_lock_free_pool_init(&pool, &options) == AEGIS_OK);
-    aegis_pool_stats stats;
+    aegis_lock_free_pool_get_stats(&pool, &stats);
+    CHECK_SIZE(stats.max_cache_count, 0);
+    aegis_lock_free_pool_abandon(&pool);
+    CHECK_SIZE(atomic_load(&told_count), 0);
+    /* A word is said when a pool without caches is refused. */
+    aegis_budget_set_limit(root, 2 * plain_bytes - 2);
+    CHECK(aegis_lock_free_pool_init(&pool, &options) == AEGIS_E_LIMIT_EXCEEDED);
+    CHECK_SIZE(atomic_load(&told_count), 1);
+    aegis_budget_get_figures(budget, &figures);
+    CHECK(figures.refused_count == 1);
+    aegis_budget_set_limit(root, LIMIT_BYTES);
+    CHECK(aegis_lock_free_pool_init(&pool, &options) == AEGIS_OK);
     aegis_lock_free_pool_get_stats(&pool, &stats);
     CHECK_SIZE(stats.max_cache_count, 4);
     aegis_lock_free_pool_abandon(&pool);
+    aegis_budget_destroy(other);
     aegis_budget_destroy(budget);
+    aegis_budget_destroy(root);
 }
 
 int main(void) {

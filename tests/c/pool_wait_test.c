@@ -64,6 +64,31 @@ static void pool_is_made_when_the_budget_has_room(void) {
     aegis_budget_destroy(budget);
 }
 
+/* The side memory and the first slab each fit below the limit, but not both. A pool that had the
+ * one and waited for the other would wait for itself. */
+static void pool_that_never_fits_is_refused_at_once_and_holds_nothing(void) {
+    for (int form = SINGLE; form < CACHED; form++) {
+        any_pool pool;
+        aegis_error error;
+        aegis_budget *budget = aegis_budget_new("b", LIMIT_BYTES, NULL);
+        make(&pool, form, 8, budget, 0);
+        size_t first_bytes = used(budget);
+        finish(&pool);
+        aegis_lock_free_pool_options options = {options_for(8, budget, AEGIS_WAIT_FOREVER), 1, 0};
+        options.blocks.error = &error;
+        aegis_budget_set_limit(budget, first_bytes - 1);
+        CHECK((form == SINGLE      ? aegis_pool_init(&pool.single, &options.blocks)
+               : form == LOCK_FREE ? aegis_lock_free_pool_init(&pool.lock_free, &options)
+                                   : aegis_locked_pool_init(&pool.locked, &options.blocks)) ==
+              AEGIS_E_LIMIT_EXCEEDED);
+        CHECK_SIZE(error.needed_bytes, first_bytes);
+        CHECK_SIZE(error.in_use_bytes, 0);
+        CHECK_SIZE(used(budget), 0);
+        CHECK(figures_of(budget).refused_count == 1);
+        aegis_budget_destroy(budget);
+    }
+}
+
 static void pools_of_all_forms_are_served_in_the_order_of_arrival(void) {
     aegis_budget *budget = aegis_budget_new("b", LIMIT_BYTES, NULL);
     any_pool pools[FORMS];
@@ -287,6 +312,7 @@ int main(void) {
     RUN(growth_of_each_form_waits_until_another_thread_uncharges);
     RUN(time_that_is_up_leaves_a_whole_error_and_nothing_else);
     RUN(pool_is_made_when_the_budget_has_room);
+    RUN(pool_that_never_fits_is_refused_at_once_and_holds_nothing);
     RUN(pools_of_all_forms_are_served_in_the_order_of_arrival);
     RUN(block_that_comes_home_ends_the_wait_for_the_budget);
     RUN(one_slab_ends_the_waits_of_all_threads_that_it_serves);
