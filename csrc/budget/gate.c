@@ -67,6 +67,7 @@
 
 #include "gate.h"
 #include "../base/arithmetic.h"
+#include "../base/cancel.h"
 #include "counter.h"
 #include "gated.h"
 #include "peak_record.h"
@@ -101,8 +102,11 @@ void aegis_i_gate_leave(aegis_budget *budget) {
         due->wake = NULL;
         due->is_due = false;
         aegis_i_mutex_unlock(&gate->mutex);
-        /* From now on the request may be gone. */
+        /* From now on the request may be gone. A waker may be a cancellation point. A thread that
+         * ended here would leave its own request in a queue, or lose its charge. */
+        int state = aegis_i_uncancelled_begin();
         wake(context);
+        aegis_i_uncancelled_end(state);
         if (!aegis_i_gate_enter(budget))
             return;
     }

@@ -373,6 +373,40 @@ static void cancellation_beside_a_grant_loses_nothing(void) {
     take_apart();
 }
 
+static size_t wake_count;
+
+/* A waker that is a cancellation point, as one that writes to a file is. */
+static void wake_at_a_cancellation_point(void *unused) {
+    (void)unused;
+    wake_count++;
+    pthread_testcancel();
+}
+
+static void *uncharge_and_end(void *budget) {
+    CHECK(pthread_cancel(pthread_self()) == 0);
+    CHECK(aegis_budget_uncharge((aegis_budget *)budget, 60) == AEGIS_OK);
+    pthread_testcancel();
+    return NULL;
+}
+
+static void thread_that_is_cancelled_in_a_waker_calls_the_others_first(void) {
+    aegis_budget_request *requests[2] = {NULL, NULL};
+    pthread_t thread;
+    void *result = NULL;
+    make_levels(100, 200, 200);
+    CHECK(aegis_budget_charge(levels[0], 100, NULL) == AEGIS_OK);
+    for (size_t i = 0; i < 2; i++)
+        CHECK(aegis_budget_poll_charge(levels[2], 30, &requests[i], wake_at_a_cancellation_point,
+                                       NULL, NULL) == AEGIS_PENDING);
+    wake_count = 0;
+    CHECK(pthread_create(&thread, NULL, uncharge_and_end, levels[0]) == 0);
+    CHECK(pthread_join(thread, &result) == 0 && result == PTHREAD_CANCELED);
+    CHECK_SIZE(wake_count, 2);
+    for (size_t i = 0; i < 2; i++)
+        CHECK(aegis_budget_poll_charge(levels[2], 30, &requests[i], NULL, NULL, NULL) == AEGIS_OK);
+    take_apart();
+}
+
 #endif
 
 int main(void) {
@@ -395,6 +429,7 @@ int main(void) {
 #if !defined(TEST_ASAN) && !defined(_WIN32)
     RUN(cancelled_thread_leaves_the_queue_and_gives_its_promises_back);
     RUN(cancellation_beside_a_grant_loses_nothing);
+    RUN(thread_that_is_cancelled_in_a_waker_calls_the_others_first);
 #endif
     return check_finish();
 }
