@@ -253,10 +253,10 @@ aegis_status aegis_i_budget_wait(aegis_budget *budget, size_t size_bytes,
         if (status == AEGIS_PENDING) {
             aegis_i_waiter_withdraw(&waiter);
             (void)aegis_i_refuse_ended(budget, size_bytes, status, why);
-            patience->wait_ns = rest_ns(deadline_ns);
         } else {
             status = aegis_i_waiter_end(&waiter, why);
         }
+        patience->wait_ns = rest_ns(deadline_ns);
     }
     *path = waiter.path;
     aegis_i_condition_fini(&waiter.arrived);

@@ -72,6 +72,9 @@ static void *acquire(aegis_pool_slabs *slabs, size_t size_bytes, size_t align_by
     uint64_t wait_ns = patience->wait_ns;
     do {
         aegis_budget *budget = keep_budget(slabs);
+        /* The new budget has refused nothing yet. */
+        if (patience->wait_ns != AEGIS_I_OPTIONAL)
+            wait_ns = patience->wait_ns;
         patience->wait_ns = wait_ns;
         memory = aegis_i_acquire_patiently(&slabs->source, budget, size_bytes, align_bytes,
                                            patience, zeroed, &why);

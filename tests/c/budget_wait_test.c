@@ -2,6 +2,7 @@
 /* Tests charges that wait for room: the order, the numbers, the end of the time, limits that change
  * meanwhile, and the end of the waiting when a budget is closed. */
 #include "arbitration_support.h"
+#include "../../csrc/budget/charge.h"
 
 static aegis_budget *levels[3];
 
@@ -305,6 +306,30 @@ static void thread_that_waits_counts_as_refused_only_if_it_ends_so(void) {
     take_apart();
 }
 
+static void *charge_patiently(void *patience) {
+    aegis_i_refusal why;
+    CHECK(aegis_i_budget_charge_patiently(levels[2], 50, (aegis_i_patience *)patience, &why) ==
+          AEGIS_OK);
+    return NULL;
+}
+
+/* An object whose request needs a second charge does not wait the whole time again. */
+static void charge_takes_what_it_has_waited_off_the_time(void) {
+    aegis_i_patience patience = {LONG_NS, NULL, NULL, NULL, NULL, false};
+    pthread_t thread;
+    make_levels(100, 200, 200);
+    CHECK(aegis_budget_charge(levels[0], 80, NULL) == AEGIS_OK);
+    CHECK(pthread_create(&thread, NULL, charge_patiently, &patience) == 0);
+    await_waiting(levels[0], 1);
+    uint64_t begin_ns = aegis_i_now_ns();
+    while (aegis_i_now_ns() == begin_ns)
+        sched_yield();
+    CHECK(aegis_budget_uncharge(levels[0], 30) == AEGIS_OK);
+    CHECK(pthread_join(thread, NULL) == 0);
+    CHECK(patience.wait_ns < LONG_NS);
+    take_apart();
+}
+
 static aegis_status poll_once(aegis_budget_request **request, size_t size_bytes) {
     aegis_error error;
     aegis_status status =
@@ -425,6 +450,7 @@ int main(void) {
     RUN(closed_budget_ends_all_waiting_beneath_it);
     RUN(room_that_a_promise_leaves_is_given_to_the_next);
     RUN(thread_that_waits_counts_as_refused_only_if_it_ends_so);
+    RUN(charge_takes_what_it_has_waited_off_the_time);
     RUN(poll_that_waits_counts_as_refused_only_if_it_ends_so);
 #if !defined(TEST_ASAN) && !defined(_WIN32)
     RUN(cancelled_thread_leaves_the_queue_and_gives_its_promises_back);
