@@ -87,20 +87,27 @@ static size_t reserved_of(const unfinished_class *made) {
     return stats.reserved_bytes;
 }
 
-/* Acquires the memory of a class. On failure it has released all of it again. */
-static aegis_status make_class(unfinished_class *made, const aegis_buffer_pool_options *options,
-                               const aegis_buffer_class *wanted, const aegis_source *source,
-                               aegis_error *error) {
+/* The options of the lock-free pool of a class, without a source and a budget. */
+static aegis_lock_free_pool_options inner_options(const aegis_buffer_pool_options *options,
+                                                  const aegis_buffer_class *wanted) {
     aegis_lock_free_pool_options inner;
     memset(&inner, 0, sizeof inner);
     inner.blocks.block_bytes = wanted->buffer_bytes;
     inner.blocks.block_count = wanted->buffer_count;
     inner.blocks.max_block_count = wanted->max_buffer_count;
     inner.blocks.align_bytes = options->align_bytes != 0 ? options->align_bytes : DEFAULT_ALIGN;
-    inner.blocks.source = source;
-    inner.blocks.budget = options->budget;
-    inner.blocks.error = error;
     inner.blocks.wait_ns = options->wait_ns;
+    return inner;
+}
+
+/* Acquires the memory of a class. On failure it has released all of it again. */
+static aegis_status make_class(unfinished_class *made, const aegis_buffer_pool_options *options,
+                               const aegis_buffer_class *wanted, const aegis_source *source,
+                               aegis_budget *budget, aegis_error *error) {
+    aegis_lock_free_pool_options inner = inner_options(options, wanted);
+    inner.blocks.source = source;
+    inner.blocks.budget = budget;
+    inner.blocks.error = error;
     aegis_status status = aegis_lock_free_pool_init(&made->pool, &inner);
     if (status != AEGIS_OK)
         return status;
@@ -205,14 +212,67 @@ static void release_pool(aegis_buffer_owner *end) {
         close(close_context);
 }
 
+/* How many stripes each class has, and the bytes of the shared state with all of them. */
+typedef struct stripe_counts {
+    uint32_t shared_count;
+    uint32_t private_count;
+    size_t memory_bytes;
+} stripe_counts;
+
+static stripe_counts count_memory(size_t class_count) {
+    stripe_counts stripes = {count_stripes(), 0, 0};
+    if (aegis_i_barrier_prepare())
+        stripes.private_count = stripes.shared_count;
+    size_t all_count = class_count * (stripes.private_count + stripes.shared_count);
+    stripes.memory_bytes = sizeof(aegis_buffer_pool_shared) + all_count * sizeof(aegis_i_stripe);
+    return stripes;
+}
+
+/* Charges all that the pool takes when it is made, if it may wait for that: a pool that waited with
+ * a part of it in hand could wait for bytes that it has itself. `*charged_bytes` is 0 if it does
+ * not wait. On failure `error` says why. */
+static aegis_status charge_all(const aegis_buffer_pool_options *options, size_t memory_bytes,
+                               size_t *charged_bytes, aegis_error *error) {
+    size_t buffers_bytes = 0, all_bytes = memory_bytes;
+    aegis_i_refusal why;
+    uint64_t wait_ns = aegis_i_wait_ns(options->wait_ns);
+    aegis_i_patience patience = {wait_ns, NULL, NULL, NULL, NULL, false};
+    *charged_bytes = 0;
+    if (options->wait_ns == 0 || options->budget == NULL)
+        return AEGIS_OK;
+    for (size_t i = 0; i < options->class_count; i++) {
+        const aegis_buffer_class *wanted = &options->classes[i];
+        aegis_lock_free_pool_options inner = inner_options(options, wanted);
+        size_t class_bytes = aegis_i_lock_free_first_bytes(&inner.blocks);
+        size_t slots_bytes = max_count_of(wanted) * AEGIS_I_SLOT_BYTES;
+        /* Nothing is taken for a pool that cannot be made: make_class says why. */
+        if (class_bytes > SIZE_MAX - slots_bytes ||
+            all_bytes > SIZE_MAX - slots_bytes - class_bytes)
+            return AEGIS_OK;
+        all_bytes += slots_bytes + class_bytes;
+        buffers_bytes += wanted->buffer_bytes * wanted->buffer_count;
+    }
+    if (aegis_i_budget_charge_patiently(options->budget, all_bytes, &patience, &why) != AEGIS_OK) {
+        aegis_i_explain_charge(&why, all_bytes, error);
+        aegis_i_error_whole(error, buffers_bytes, 0);
+        return why.status;
+    }
+    *charged_bytes = all_bytes;
+    return AEGIS_OK;
+}
+
+/* Gives the budget to the classes, for which charge_all has charged it. */
+static void take_charged(const unfinished_class *made, const aegis_buffer_pool_options *options) {
+    for (size_t i = 0; i < options->class_count; i++)
+        made[i].pool.shared->slabs.budget = aegis_budget_retain(options->budget);
+}
+
 /* Acquires the shared state and lays it out. NULL: `error` says why. */
 static aegis_buffer_pool_shared *make_shared(const aegis_buffer_pool_options *options,
                                              const aegis_source *source,
-                                             const unfinished_class *made, aegis_error *error) {
-    uint32_t stripe_count = count_stripes();
-    uint32_t private_count = aegis_i_barrier_prepare() ? stripe_count : 0;
-    size_t all_count = options->class_count * (private_count + stripe_count);
-    size_t memory_bytes = sizeof(aegis_buffer_pool_shared) + all_count * sizeof(aegis_i_stripe);
+                                             const unfinished_class *made,
+                                             const stripe_counts *stripes, aegis_error *error) {
+    size_t memory_bytes = stripes->memory_bytes;
     aegis_pool_slabs *slabs = &made[0].pool.shared->slabs;
     aegis_buffer_pool_shared *shared = (aegis_buffer_pool_shared *)aegis_i_slabs_acquire_beside(
         slabs, memory_bytes, AEGIS_I_META_ALIGN, error);
@@ -243,7 +303,7 @@ static aegis_buffer_pool_shared *make_shared(const aegis_buffer_pool_options *op
     shared->close_context = source->context;
     shared->memory_bytes = memory_bytes;
     for (size_t i = 0; i < options->class_count; i++)
-        lay_class(shared, i, &made[i], private_count, stripe_count);
+        lay_class(shared, i, &made[i], stripes->private_count, stripes->shared_count);
     atomic_init(&shared->live, 1);
     atomic_init(&shared->handles, 1);
     return shared;
@@ -278,20 +338,30 @@ aegis_status aegis_buffer_pool_init(aegis_buffer_pool *pool,
     aegis_source unclosed = source;
     unclosed.close = NULL;
     aegis_status status = check_options(options, &error);
+    stripe_counts stripes = count_memory(options->class_count);
+    size_t charged_bytes = 0;
+    if (status == AEGIS_OK)
+        status = charge_all(options, stripes.memory_bytes, &charged_bytes, &error);
+    aegis_budget *budget = charged_bytes == 0 ? options->budget : NULL;
     while (status == AEGIS_OK && made_count < options->class_count) {
         status = make_class(&made[made_count], options, &options->classes[made_count], &unclosed,
-                            &error);
+                            budget, &error);
         made_count += status == AEGIS_OK;
     }
     if (status == AEGIS_OK) {
-        pool->shared = make_shared(options, &source, made, &error);
-        if (pool->shared != NULL)
+        pool->shared = make_shared(options, &source, made, &stripes, &error);
+        if (pool->shared != NULL) {
+            if (charged_bytes != 0)
+                take_charged(made, options);
             return enlist(pool, options);
+        }
         /* The caller asked for the buffers of the classes, which are added below. */
         aegis_i_error_whole(&error, 0, 0);
         status = error.status;
     }
     unmake_classes(made, made_count, options->classes, &error);
+    if (charged_bytes != 0)
+        (void)aegis_budget_uncharge(options->budget, charged_bytes);
     if (options->error != NULL)
         *options->error = error;
     return status;

@@ -66,6 +66,10 @@ static needs count_needs(const aegis_pool_options *options, size_t cache_count) 
     return needed;
 }
 
+size_t aegis_i_lock_free_first_bytes(const aegis_pool_options *options) {
+    return count_needs(options, 0).first_bytes;
+}
+
 /* The number of caches for AEGIS_POOL_FIT_CACHES. */
 static size_t fit_caches(const aegis_lock_free_pool_options *options) {
     needs plain = count_needs(&options->blocks, 0);

@@ -179,6 +179,8 @@ typedef struct aegis_i_trim {
 /* Gives slabs back. Returns how many bytes went back to the source. */
 AEGIS_I_HIDDEN size_t aegis_i_lock_free_trim(aegis_lock_free_pool_shared *shared,
                                              const aegis_i_trim *wanted);
+/* What a pool without caches takes when it is made. SIZE_MAX: there can be no such pool. */
+AEGIS_I_HIDDEN size_t aegis_i_lock_free_first_bytes(const aegis_pool_options *options);
 /* The value of peak_in_use. */
 AEGIS_I_HIDDEN size_t aegis_i_lock_free_peak(aegis_lock_free_pool_shared *shared);
 /* Puts blocks that the caller has claimed on the stack. */

@@ -162,13 +162,13 @@ typedef struct aegis_buffer_pool_options {
     uint64_t timeout_ns;
     /** Says why the pool could not be made; it is written only then. aegis_error_explain writes it
      *  as a sentence. If the budget refused, `requested_bytes` are the buffers of the classes up
-     *  to the one that found no room, and `needed_bytes` all that was to be taken for them. NULL:
-     *  not wanted. */
+     *  to the one that found no room, or of all classes if `wait_ns` is not 0. `needed_bytes` is
+     *  all that was to be taken for them. NULL: not wanted. */
     aegis_error *error;
-    /** The longest wait for room in the budget: of a get, and of each acquire when the pool is
-     *  made. 0 does not wait; AEGIS_WAIT_FOREVER has no end. A get that waits for a buffer waits
-     *  no longer than for that, both together. With AEGIS_BUFFER_HEAP it is the charge for the
-     *  buffer of the C heap that waits. A get that waits for the budget takes a buffer that
+    /** The longest wait for room in the budget: of a get, and of a new pool, for all that it takes
+     *  at once. 0 does not wait; AEGIS_WAIT_FOREVER has no end. A get that waits for a buffer
+     *  waits no longer than for that, both together. With AEGIS_BUFFER_HEAP it is the charge for
+     *  the buffer of the C heap that waits. A get that waits for the budget takes a buffer that
      *  comes back meanwhile. It is not cancelled. */
     uint64_t wait_ns;
 } aegis_buffer_pool_options;

@@ -130,6 +130,58 @@ static void time_that_is_up_leaves_a_whole_error_and_nothing_else(void) {
     }
 }
 
+static size_t acquires_left;
+
+static void *acquire_while_some_are_left(void *context, size_t size_bytes, size_t align_bytes,
+                                         bool *zeroed) {
+    (void)context;
+    if (acquires_left == 0)
+        return NULL;
+    acquires_left--;
+    return aegis_source_heap().acquire(NULL, size_bytes, align_bytes, zeroed);
+}
+
+static void release_to_heap(void *context, void *memory, size_t size_bytes, size_t align_bytes) {
+    (void)context;
+    aegis_source_heap().release(NULL, memory, size_bytes, align_bytes);
+}
+
+/* A pool that waited with a part of what it needs in hand would wait for itself. */
+static void new_pool_takes_all_at_once_if_it_may_wait(void) {
+    const aegis_buffer_class classes[2] = {{BUFFER_BYTES, 2, 4}, {2 * BUFFER_BYTES, 1, 2}};
+    aegis_source source = {acquire_while_some_are_left, release_to_heap, NULL, NULL};
+    aegis_buffer_pool_options options = buffer_pool_options(classes, 2, &source);
+    aegis_buffer_pool pool;
+    aegis_error error;
+    options.budget = budget = aegis_budget_new("b", AEGIS_BUDGET_UNLIMITED, NULL);
+    options.error = &error;
+    acquires_left = SIZE_MAX;
+    CHECK(aegis_buffer_pool_init(&pool, &options) == AEGIS_OK);
+    size_t all_bytes = used(budget), most_acquires = SIZE_MAX - acquires_left;
+    aegis_buffer_pool_release(&pool);
+    options.wait_ns = AEGIS_WAIT_FOREVER;
+    aegis_budget_set_limit(budget, all_bytes - 1);
+    CHECK(aegis_buffer_pool_init(&pool, &options) == AEGIS_E_LIMIT_EXCEEDED);
+    CHECK(error.status == AEGIS_E_LIMIT_EXCEEDED && error.refused == budget);
+    CHECK_SIZE(error.requested_bytes, 4 * BUFFER_BYTES);
+    CHECK_SIZE(error.needed_bytes, all_bytes);
+    CHECK_SIZE(used(budget), 0);
+    CHECK(figures_of(budget).refused_count == 1);
+    aegis_budget_set_limit(budget, all_bytes);
+    for (size_t i = 0; i < most_acquires; i++) {
+        acquires_left = i;
+        CHECK(aegis_buffer_pool_init(&pool, &options) == AEGIS_E_OUT_OF_MEMORY);
+        CHECK_SIZE(used(budget), 0);
+    }
+    acquires_left = SIZE_MAX;
+    CHECK(aegis_buffer_pool_init(&pool, &options) == AEGIS_OK);
+    CHECK_SIZE(used(budget), all_bytes);
+    CHECK_SIZE(buffer_pool_stats(&pool).reserved_bytes, all_bytes);
+    aegis_buffer_pool_release(&pool);
+    CHECK_SIZE(used(budget), 0);
+    aegis_budget_destroy(budget);
+}
+
 static void time_of_a_get_bounds_its_wait_for_the_budget(void) {
     aegis_buffer_mut writer, none;
     aegis_error error;
@@ -290,6 +342,7 @@ int main(void) {
     RUN(get_waits_with_each_policy_until_another_thread_uncharges);
     RUN(buffer_that_comes_home_ends_the_wait_with_each_policy);
     RUN(time_that_is_up_leaves_a_whole_error_and_nothing_else);
+    RUN(new_pool_takes_all_at_once_if_it_may_wait);
     RUN(time_of_a_get_bounds_its_wait_for_the_budget);
     RUN(get_goes_on_waiting_for_a_buffer_when_the_budget_has_refused);
     RUN(one_get_tells_the_pressure_functions_once);
