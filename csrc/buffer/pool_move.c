@@ -2,11 +2,12 @@
 /* Charging a buffer pool to another budget.
  *
  * 1. The caller has the only handle, and no other thread uses that. Between look and leave the
- *    number of handles is 0, so the pool's reclaimer gets no handle of its own on another thread
- *    (retain_unless_ended in pool_reclaim.c). So no thread takes a buffer or polls a request, and
- *    no class grows or is trimmed.
+ *    number of handles is 0, so no other thread gets a handle of its own (retain_unless_ended in
+ *    pool_reclaim.c). So no thread takes a buffer or polls a request, no class grows, and the
+ *    reclaimer does not trim.
  * 2. No buffer of a slab is out, and none is coming home to the old budget (is_out). A thread that
- *    releases another buffer reads no budget.
+ *    releases another buffer, or cancels a request, reads the budget only with a handle of its own
+ *    (tell_budget in pool_reclaim.c).
  * 3. Buffers on the C heap have a budget of their own (make_heap_buffer), and stay as they are.
  * 4. A reclaimable pool is registered with the new budget before it moves there, and with the old
  *    one until it has moved. A reclaimer that found the pool between look and leave gave nothing
@@ -44,7 +45,8 @@ typedef struct moving {
 } moving;
 
 static void restore_handle(aegis_buffer_pool_shared *shared) {
-    /* Release pairs with the acquire in retain_unless_ended: a reclaimer sees the new budget. */
+    /* Release pairs with the acquire in retain_unless_ended: a thread with a new handle sees the
+     * new budget. */
     aegis_i_store(&shared->handles, 1, memory_order_release);
 }
 

@@ -108,11 +108,10 @@ void aegis_i_buffer_pool_wake(aegis_i_buffer_class *home, size_t count) {
         if (aegis_i_add(&shared->waiters, 0, memory_order_acq_rel) == 0 ||
             !aegis_i_buffer_pool_adopt(shared))
             return;
+        bool first = i == 0 && shared->wait_ns != 0;
         /* Relaxed: it was acquired with `waiters`. */
-        if (aegis_i_load(&shared->wanted, memory_order_relaxed) != 0)
-            shared->tell_budget(shared);
-        if (i == 0 && shared->wait_ns != 0)
-            aegis_i_budget_call_all(shared->budget, shared);
+        if (first || aegis_i_load(&shared->wanted, memory_order_relaxed) != 0)
+            shared->tell_budget(shared, first);
         if (!aegis_i_buffer_pool_adopt(shared) || !wake_one(home))
             return;
     }

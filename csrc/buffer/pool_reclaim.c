@@ -91,16 +91,25 @@ static size_t give_back(void *context, size_t want_bytes) {
     return gone_bytes;
 }
 
-/* Tells the budget that a block has come home, if the reclaimer has asked for that. The caller has
- * acquired with `waiters`, and may call aegis_i_buffer_pool_wake. Runs functions of the user. */
-static void tell_budget(aegis_buffer_pool_shared *shared) {
+/* Tells the budget that a block has come home, if the reclaimer has asked for that, and calls back
+ * the threads that wait for the budget, if `first`. The caller has acquired with `waiters`, and may
+ * call aegis_i_buffer_pool_wake. Runs functions of the user. */
+static void tell_budget(aegis_buffer_pool_shared *shared, bool first) {
     aegis_buffer_pool own;
-    (void)aegis_i_sub(&shared->waiters, aegis_i_exchange(&shared->wanted, 0, memory_order_relaxed),
-                      memory_order_relaxed);
-    /* With a handle the registration stays. Without one, all idle slabs go anyway. */
+    uint32_t count = aegis_i_load(&shared->wanted, memory_order_relaxed);
+    if (count != 0)
+        count = aegis_i_exchange(&shared->wanted, 0, memory_order_relaxed);
+    if (count != 0)
+        (void)aegis_i_sub(&shared->waiters, count, memory_order_relaxed);
+    /* With a handle the budget and the registration stay. If there is none, all idle slabs go
+     * anyway, or a call that moves the pool notifies at its end. In both cases no thread waits for
+     * the budget, because such a thread is in a call on a handle. */
     if (!retain_unless_ended(shared, &own))
         return;
-    aegis_budget_reclaimer_notify(shared->reclaimer);
+    if (count != 0)
+        aegis_budget_reclaimer_notify(shared->reclaimer);
+    if (first)
+        aegis_i_budget_call_all(shared->budget, shared);
     aegis_buffer_pool_release(&own);
 }
 
@@ -112,11 +121,11 @@ static void forget(void *context) {
 aegis_status aegis_i_buffer_pool_enlist(aegis_buffer_pool_shared *shared, aegis_budget *budget,
                                         aegis_budget_reclaimer **reclaimer, aegis_error *error) {
     *reclaimer = NULL;
-    if ((shared->flags & AEGIS_BUFFER_RECLAIMABLE) == 0 || budget == NULL)
-        return AEGIS_OK;
-    /* Other threads may read it, if the pool was enlisted before. */
+    /* The init sets it. Later other threads may read it. */
     if (shared->tell_budget == NULL)
         shared->tell_budget = tell_budget;
+    if ((shared->flags & AEGIS_BUFFER_RECLAIMABLE) == 0 || budget == NULL)
+        return AEGIS_OK;
     /* Relaxed: the caller has a handle. */
     (void)aegis_i_add(&shared->live, 1, memory_order_relaxed);
     aegis_status status =

@@ -307,9 +307,10 @@ struct aegis_buffer_pool_shared {
     uint32_t flags;
     int32_t reclaim_priority;
     /* How often the reclaimer has asked to be told of a block that comes home, and what tells the
-     * budget then: see pool_reclaim.c. The function is of the same copy as give_back of a class. */
+     * budget then, and the threads that wait for it (`first`): see pool_reclaim.c. The function is
+     * of the same copy as give_back of a class. */
     _Atomic uint32_t wanted;
-    void (*tell_budget)(aegis_buffer_pool_shared *shared);
+    void (*tell_budget)(aegis_buffer_pool_shared *shared, bool first);
     /* aegis_i_buffer_pool_enlist of that copy. */
     aegis_status (*enlist)(aegis_buffer_pool_shared *shared, aegis_budget *budget,
                            aegis_budget_reclaimer **reclaimer, aegis_error *error);

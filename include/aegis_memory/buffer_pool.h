@@ -388,7 +388,8 @@ AEGIS_API size_t aegis_buffer_pool_iovecs(const aegis_buffer_pool *pool, aegis_i
  *                 is not wanted.
  *  @return        AEGIS_OK; AEGIS_E_LIMIT_EXCEEDED and AEGIS_E_CLOSED as of aegis_budget_move;
  *                 AEGIS_E_BUSY (AEGIS_WHAT_OUT) while there is another handle, a buffer of the
- *                 pool is out, or a budget asks a reclaimable pool for bytes on another thread;
+ *                 pool is out, another thread tells those that wait of a buffer that it has
+ *                 released, or a budget asks a reclaimable pool for bytes on another thread;
  *                 AEGIS_E_OUT_OF_MEMORY if a reclaimable pool cannot be registered with the new
  *                 budget, AEGIS_E_FORKED as of aegis_budget_on_reclaim; AEGIS_E_INVALID for no
  *                 pool.

@@ -240,8 +240,9 @@ impl BufferPool {
         (&mut) self => &mut self.raw,
         "all memory of the pool, and later slabs,",
         "[`AllocError::Invalid`] with [`What::Out`](crate::What::Out) while there is another handle \
-         of the pool, a buffer of it is out, or a budget asks a reclaimable pool for bytes on \
-         another thread. A buffer that is out moves by itself: see [`Buffer::move_to`].",
+         of the pool, a buffer of it is out, another thread tells those that wait of a buffer that \
+         it has dropped, or a budget asks a reclaimable pool for bytes on another thread. \
+         A buffer that is out moves by itself: see [`Buffer::move_to`].",
         "",
         "[`AllocError::OutOfMemory`] when there is no memory to register a reclaimable pool with \
          the new budget."

@@ -218,6 +218,53 @@ static void pool_moves_when_another_thread_has_released_the_last_buffer(void) {
     take_apart(&shared);
 }
 
+static void no_wake(void *context) {
+    (void)context;
+}
+
+static void *release_writer(void *context) {
+    if (aegis_buffer_mut_release((aegis_buffer_mut *)context) != AEGIS_OK)
+        atomic_fetch_add(&failure_count, 1);
+    return NULL;
+}
+
+/* A thread that releases the buffer wakes the request, and would call back threads that wait for
+ * the budget. The pool leaves that budget meanwhile, which ends. */
+static void pool_moves_when_another_thread_wakes_a_request(void) {
+    aegis_buffer_class class_of = {POOL_BYTES, 1, 1};
+    aegis_buffer_pool_options options = {0};
+    aegis_budget *budget = aegis_budget_new("budget", AEGIS_BUDGET_UNLIMITED, NULL);
+    options.classes = &class_of;
+    options.class_count = 1;
+    options.budget = budget;
+    options.wait_ns = 1000;
+    CHECK(aegis_buffer_pool_init(&pool, &options) == AEGIS_OK);
+    atomic_store(&failure_count, 0);
+    for (size_t round = 0; round < scaled(200); round++) {
+        aegis_budget *next = aegis_budget_new("budget", AEGIS_BUDGET_UNLIMITED, NULL);
+        aegis_buffer_pool_request *request = NULL;
+        aegis_buffer_mut writer, none;
+        pthread_t thread;
+        aegis_status status;
+        CHECK(aegis_buffer_pool_get(&pool, &writer, 1, NULL) == AEGIS_OK);
+        CHECK(aegis_buffer_pool_poll(&pool, &request, &none, 1, no_wake, NULL, NULL) ==
+              AEGIS_PENDING);
+        CHECK(pthread_create(&thread, NULL, release_writer, &writer) == 0);
+        do {
+            status = aegis_buffer_pool_move_budget(&pool, next, NULL);
+        } while (status == AEGIS_E_BUSY);
+        CHECK(status == AEGIS_OK);
+        aegis_budget_destroy(budget);
+        budget = next;
+        (void)pthread_join(thread, NULL);
+        (void)aegis_buffer_pool_request_cancel(request);
+    }
+    CHECK_SIZE(atomic_load(&failure_count), 0);
+    aegis_buffer_pool_release(&pool);
+    CHECK_SIZE(used(budget), 0);
+    aegis_budget_destroy(budget);
+}
+
 /* -- reclaimable pools -- */
 
 #define PAGES 16
@@ -332,6 +379,7 @@ int main(void) {
     RUN(buffer_comes_home_past_a_queue_and_to_a_closed_budget);
     RUN(pool_moves_when_nothing_of_it_is_out);
     RUN(pool_moves_when_another_thread_has_released_the_last_buffer);
+    RUN(pool_moves_when_another_thread_wakes_a_request);
     RUN(new_budget_asks_a_reclaimable_pool_and_the_old_one_does_not);
     RUN(reclaimable_pool_moves_while_both_budgets_ask_it);
     return check_finish();
