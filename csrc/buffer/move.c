@@ -20,6 +20,34 @@ bool aegis_i_buffer_begin_move(aegis_i_charged_owner *memory, uintptr_t *seen, a
     return true;
 }
 
+aegis_status aegis_i_buffer_charge(aegis_i_patience *patience, size_t size_bytes, uintptr_t *word,
+                                   aegis_i_refusal *why) {
+    const uint64_t wait_ns = patience->wait_ns;
+    const aegis_i_refusal none = *why;
+    for (;;) {
+        aegis_budget *budget = *patience->place;
+        /* With the reference of the word the budget is alive throughout. */
+        *word = aegis_i_charged_to(budget);
+        *why = none;
+        patience->wait_ns = wait_ns;
+        aegis_status status = aegis_i_budget_charge_patiently(budget, size_bytes, patience, why);
+        bool moved = *patience->place != budget;
+        if (status == AEGIS_OK && !moved)
+            return AEGIS_OK;
+        if (status == AEGIS_OK)
+            (void)aegis_budget_uncharge(budget, size_bytes);
+        aegis_budget_destroy(budget);
+        if (!moved)
+            return status;
+    }
+}
+
+void aegis_i_buffer_uncharge(uintptr_t word, size_t size_bytes) {
+    aegis_budget *budget = (aegis_budget *)(word & ~AEGIS_I_CHARGED_AWAY);
+    (void)aegis_budget_uncharge(budget, size_bytes);
+    aegis_budget_destroy(budget);
+}
+
 aegis_status aegis_i_buffer_exchange(aegis_i_charged_owner *memory, aegis_budget *home,
                                      void (*release)(aegis_buffer_owner *owner),
                                      aegis_budget *budget, aegis_error *error) {

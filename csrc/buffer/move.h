@@ -16,6 +16,7 @@
 #define AEGIS_MEMORY_I_BUFFER_MOVE_H
 
 #include "../base/atomics.h"
+#include "../budget/charge.h"
 #include "owner.h"
 
 /* How the memory of an owner moves to another budget. It is of the copy of this library that made
@@ -53,6 +54,13 @@ static inline aegis_budget *aegis_i_charged_budget(const aegis_i_charged_owner *
     return (aegis_budget *)(seen & ~(AEGIS_I_CHARGED_MOVING | AEGIS_I_CHARGED_AWAY));
 }
 
+/* Charges the budget that an object keeps at `patience->place`, and makes the word of memory that
+ * is charged there. A function of the user's may move the object meanwhile: then the charge begins
+ * again at the new budget. A refusal is written into `why`. */
+AEGIS_I_HIDDEN aegis_status aegis_i_buffer_charge(aegis_i_patience *patience, size_t size_bytes,
+                                                  uintptr_t *word, aegis_i_refusal *why);
+/* Takes that back. */
+AEGIS_I_HIDDEN void aegis_i_buffer_uncharge(uintptr_t word, size_t size_bytes);
 /* Moves the memory to `budget`. `home` is the budget that is charged while the word is not away.
  * If `release` is not NULL, it becomes the release function, which no other thread reads or writes
  * meanwhile (1 and 2 above). On failure nothing has changed; `error` may be NULL. */

@@ -100,9 +100,11 @@ uint32_t aegis_i_buffer_pool_search_any(aegis_buffer_pool_shared *shared,
  * there is one, or the class for which the thread waits has all its slabs. */
 static bool look(aegis_i_patience *patience) {
     aegis_i_buffer_taker *self = (aegis_i_buffer_taker *)(void *)patience;
-    self->found_in = self->smallest;
-    if (self->smallest != NULL)
+    /* A charge that begins again must not lose the block that was found before. */
+    if (self->smallest != NULL && self->found == AEGIS_I_NO_INDEX) {
+        self->found_in = self->smallest;
         self->found = aegis_i_buffer_pool_search_any(self->shared, &self->found_in);
+    }
     return self->found != AEGIS_I_NO_INDEX ||
            (self->asked != NULL && aegis_i_buffer_class_is_full_grown(self->asked));
 }
@@ -311,12 +313,13 @@ static aegis_status make_heap_buffer(aegis_i_buffer_taker *self, aegis_buffer_mu
     size_t total_bytes = beside_bytes + capacity_bytes;
     aegis_i_refusal why = {AEGIS_E_OUT_OF_MEMORY, AEGIS_REFUSED_LIMIT, NULL, 0, 0, 0};
     heap_buffer *buffer = NULL;
+    uintptr_t word;
     set_wait(self, shared->wait_ns);
-    if (aegis_i_budget_charge_patiently(shared->budget, total_bytes, &self->patience, &why) ==
-        AEGIS_OK) {
-        buffer = (heap_buffer *)malloc(total_bytes);
+    if (aegis_i_buffer_charge(&self->patience, total_bytes, &word, &why) == AEGIS_OK) {
+        if (self->found == AEGIS_I_NO_INDEX)
+            buffer = (heap_buffer *)malloc(total_bytes);
         if (buffer == NULL)
-            (void)aegis_budget_uncharge(shared->budget, total_bytes);
+            aegis_i_buffer_uncharge(word, total_bytes);
     }
     if (self->found != AEGIS_I_NO_INDEX)
         return aegis_i_buffer_hand_out(self->found_in, self->found, writer);
@@ -330,7 +333,7 @@ static aegis_status make_heap_buffer(aegis_i_buffer_taker *self, aegis_buffer_mu
         1, shared->free_heap_buffer, base, capacity_bytes, AEGIS_I_BUFFER_PLAIN, total_bytes};
     buffer->head.owner = owner;
     buffer->head.kind = shared->heap_kind;
-    atomic_init(&buffer->head.charged, aegis_i_charged_to(shared->budget));
+    atomic_init(&buffer->head.charged, word);
     buffer->shared = shared;
     /* All relaxed: the caller's handle keeps the pool, and no other thread has the buffer yet. */
     (void)aegis_i_add(&shared->live, 1, memory_order_relaxed);

@@ -265,6 +265,39 @@ static void pool_moves_when_another_thread_wakes_a_request(void) {
     aegis_budget_destroy(budget);
 }
 
+static aegis_budget *next_home;
+
+/* Moves the pool, and gives up its old budget. */
+static void leave_home(void *context, size_t used_bytes, size_t limit_bytes) {
+    aegis_budget **home = (aegis_budget **)context;
+    (void)used_bytes;
+    (void)limit_bytes;
+    if (*home == NULL)
+        return;
+    CHECK(aegis_buffer_pool_move_budget(&pool, next_home, NULL) == AEGIS_OK);
+    aegis_budget_destroy(*home);
+    *home = NULL;
+}
+
+static void pool_moves_while_a_buffer_of_the_heap_is_charged(void) {
+    size_t freed_count = 0;
+    aegis_budget *home = new_noted(&freed_count);
+    aegis_buffer_mut writer;
+    next_home = aegis_budget_new("next", AEGIS_BUDGET_UNLIMITED, NULL);
+    pool_make(home, AEGIS_BUFFER_HEAP);
+    CHECK(aegis_budget_on_pressure(home, 1, leave_home, NULL, &home) == AEGIS_OK);
+    aegis_budget_set_limit(home, 100 * (used(home) + 9000));
+    CHECK(aegis_buffer_pool_get(&pool, &writer, 9000 + used(home), NULL) == AEGIS_OK);
+    CHECK(home == NULL);
+    CHECK_SIZE(freed_count, 1);
+    CHECK_SIZE(used(next_home), pool_reserved() + aegis_buffer_mut_retained_bytes(&writer));
+    CHECK(aegis_buffer_mut_release(&writer) == AEGIS_OK);
+    CHECK_SIZE(used(next_home), pool_reserved());
+    aegis_buffer_pool_release(&pool);
+    CHECK_SIZE(used(next_home), 0);
+    aegis_budget_destroy(next_home);
+}
+
 /* -- reclaimable pools -- */
 
 #define PAGES 16
@@ -380,6 +413,7 @@ int main(void) {
     RUN(pool_moves_when_nothing_of_it_is_out);
     RUN(pool_moves_when_another_thread_has_released_the_last_buffer);
     RUN(pool_moves_when_another_thread_wakes_a_request);
+    RUN(pool_moves_while_a_buffer_of_the_heap_is_charged);
     RUN(new_budget_asks_a_reclaimable_pool_and_the_old_one_does_not);
     RUN(reclaimable_pool_moves_while_both_budgets_ask_it);
     return check_finish();
