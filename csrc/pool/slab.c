@@ -1,33 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The slabs under a pool of any form.
- *
- * An address becomes an index without a division (aegis_pool_grid_find). The stride is an odd
- * number times a power of two, 2^r.
- * 1. Multiplying by the inverse of the odd number (invert_odd), modulo the size of a word, is a
- *    bijection of words. So is rotating a word by r bits.
- * 2. Both together take each multiple of the stride to its quotient: the multiplication leaves the
- *    quotient times 2^r, and the rotation shifts that right by r bits, which are 0.
- * 3. Because it is a bijection, each index below the number of blocks comes from one offset only,
- *    that of the block's start.
- *
- * So one comparison with the number of blocks tells the start of a block from every other address.
- * Source: T. Granlund, P. L. Montgomery, Division by invariant integers using multiplication (PLDI
- * 1994), section 9.
+/* The slabs under a pool of any form: how they are acquired, found and given back. slab_plan.c has
+ * what follows from the options alone.
  *
  * Slabs after the first are found through a table of address windows (aegis_i_slabs_find). A window
  * is as large as a slab, rounded up to a power of two.
  * 1. A slab touches at most two windows, and is entered under each (add_windows).
  * 2. A window is touched by at most three slabs of full size and the last one, which may be
  *    smaller.
- * 3. The table is open-addressed and has four places for each slab that it may hold (lay_out_meta),
- *    so at most half of it is in use.
+ * 3. The table is open-addressed and has four places for each slab that it may hold
+ *    (aegis_i_slabs_lay_out), so at most half of it is in use.
  *
  * So a look-up is O(1) for any number of slabs, and an empty place ends it. Places of entries that
  * were removed do not end it. They are used again first, and each row of them ends with an entry
  * that is in use (remove_window).
  *
- * All memory comes and goes through acquire and give_back below. The file is longer than 500 lines,
- * because a slab that is acquired, found and given back is one subject with one set of counters. */
+ * All memory comes and goes through acquire and give_back below. */
 #include "slab.h"
 #include "../base/harden.h"
 
@@ -119,153 +106,15 @@ void aegis_i_slabs_release_beside(aegis_pool_slabs *slabs, void *memory, size_t 
     give_back(slabs, memory, size_bytes, align_bytes);
 }
 
-/* The alignment of a slab. */
-static size_t slab_align(const aegis_pool_slabs *slabs) {
-    return aegis_i_max(slabs->align_bytes, AEGIS_POOL_SLAB_ALIGN);
-}
-
 size_t aegis_i_slab_bytes(const aegis_pool_slabs *slabs, uint32_t slab) {
     /* The stride is never 0. */
     return aegis_i_slab_blocks(slabs, slab) * slabs->grid.stride_bytes;
 }
 
-/* Inverts an odd number modulo 2^N, the size of a word. Each step of Newton's method doubles the
- * number of correct bits. */
-static size_t invert_odd(size_t odd) {
-    size_t inverse = odd;
-    for (int right_bits = 3; right_bits < (int)sizeof(size_t) * 8; right_bits *= 2)
-        inverse *= 2 - odd * inverse;
-    return inverse;
-}
-
-/* The largest power of two that is not above `value`, which is not 0. */
-static size_t floor_power_of_two(size_t value) {
-    while (!aegis_i_is_power_of_two(value))
-        value &= value - 1;
-    return value;
-}
-
-/* The most bytes that a block can have, so that it and `reserve_count` more blocks fit into a slab.
- */
-static size_t most_block_bytes(const aegis_pool_slabs *slabs, size_t reserve_count) {
-    size_t stride_bytes = (PTRDIFF_MAX - slab_align(slabs)) / (1 + reserve_count);
-    stride_bytes &= ~(slabs->align_bytes - 1);
-    return stride_bytes > AEGIS_I_GUARD_BYTES ? stride_bytes - AEGIS_I_GUARD_BYTES : 0;
-}
-
-/* Sets block size, alignment, stride and what follows from them. */
-static aegis_status set_stride(aegis_pool_slabs *slabs, const aegis_pool_options *options,
-                               size_t reserve_count, aegis_error *error) {
-    size_t block_bytes = options->block_bytes;
-    size_t align_bytes = options->align_bytes;
-    if (align_bytes == 0)
-        align_bytes = block_bytes % 16 == 0 ? 16 : 8;
-    if (!aegis_i_is_power_of_two(align_bytes))
-        return aegis_i_error_bytes(error, AEGIS_E_INVALID_LAYOUT, block_bytes, align_bytes);
-    /* With this bound a slab has room for a block and the reserve, and for its own alignment. */
-    size_t most_align_bytes = floor_power_of_two(PTRDIFF_MAX / (4 + reserve_count));
-    if (align_bytes > most_align_bytes)
-        return aegis_i_error_refuse(error, AEGIS_E_INVALID_LAYOUT, AEGIS_WHAT_ALIGN, align_bytes,
-                                    most_align_bytes);
-    slabs->block_bytes = block_bytes;
-    slabs->align_bytes = align_bytes;
-    size_t most_bytes = most_block_bytes(slabs, reserve_count);
-    if (block_bytes > most_bytes) {
-        (void)aegis_i_error_bytes(error, AEGIS_E_INVALID_LAYOUT, block_bytes, align_bytes);
-        error->allowed = most_bytes;
-        return error->status;
-    }
-    size_t span_bytes = aegis_i_max(block_bytes + AEGIS_I_GUARD_BYTES, 1);
-    size_t stride_bytes = aegis_i_round_up(span_bytes, align_bytes);
-    slabs->grid.stride_bytes = stride_bytes;
-    while ((stride_bytes & 1) == 0) {
-        stride_bytes >>= 1;
-        slabs->grid.rotate++;
-    }
-    slabs->grid.inverse = invert_odd(stride_bytes);
-    return AEGIS_OK;
-}
-
-/* The most blocks that a pool can have, without the reserves: as many as there are indices, and as
- * there is room for in the side memory. */
-static size_t most_blocks(size_t slab_count, size_t reserve_count, size_t head_bytes,
-                          size_t side_bytes) {
-    /* Beside the entries of the blocks there are the head, the directory, and at most 32 bytes of
-     * windows for each slab. */
-    uint64_t room_bytes = PTRDIFF_MAX - 4 * AEGIS_I_META_ALIGN - head_bytes;
-    room_bytes -= slab_count * (sizeof(uintptr_t) + 8 * sizeof(uint32_t));
-    uint64_t index_count = room_bytes / side_bytes;
-    size_t most_count =
-        index_count < AEGIS_POOL_MAX_BLOCKS ? (size_t)index_count : (size_t)AEGIS_POOL_MAX_BLOCKS;
-    return most_count > reserve_count ? most_count - reserve_count : 0;
-}
-
-/* Sets the numbers of blocks and slabs. */
-static aegis_status set_counts(aegis_pool_slabs *slabs, const aegis_pool_options *options,
-                               size_t reserve_count, size_t head_bytes, size_t side_bytes,
-                               aegis_error *error) {
-    size_t step_count = options->block_count;
-    size_t max_count = options->max_block_count != 0 ? options->max_block_count : step_count;
-    if (step_count == 0)
-        return aegis_i_error_refuse(error, AEGIS_E_INVALID, AEGIS_WHAT_BLOCKS, 0, 1);
-    if (max_count < step_count)
-        return aegis_i_error_refuse(error, AEGIS_E_INVALID, AEGIS_WHAT_MAX_BLOCKS, max_count,
-                                    step_count);
-    size_t slab_count = 1 + (max_count - 1) / step_count;
-    size_t in_slab_count =
-        (PTRDIFF_MAX - slab_align(slabs)) / slabs->grid.stride_bytes - reserve_count;
-    size_t most_count = most_blocks(aegis_i_min(slab_count, AEGIS_I_MAX_SLABS), reserve_count,
-                                    head_bytes, side_bytes);
-    if (step_count > aegis_i_min(in_slab_count, most_count))
-        return aegis_i_error_refuse(error, AEGIS_E_INVALID_LAYOUT, AEGIS_WHAT_BLOCKS, step_count,
-                                    aegis_i_min(in_slab_count, most_count));
-    if (max_count > most_count)
-        return aegis_i_error_refuse(error, AEGIS_E_INVALID_LAYOUT, AEGIS_WHAT_MAX_BLOCKS, max_count,
-                                    most_count);
-    if (slab_count > AEGIS_I_MAX_SLABS)
-        return aegis_i_error_refuse(error, AEGIS_E_INVALID_LAYOUT, AEGIS_WHAT_SLABS, slab_count,
-                                    AEGIS_I_MAX_SLABS);
-    slabs->grid.count = step_count + reserve_count;
-    slabs->step_count = (uint32_t)step_count;
-    slabs->index_limit = (uint32_t)(max_count + reserve_count);
-    slabs->slab_limit = (uint32_t)slab_count;
-    while (((size_t)1 << slabs->window_shift) < step_count * slabs->grid.stride_bytes)
-        slabs->window_shift++;
-    return AEGIS_OK;
-}
-
-/* Where the parts of the side memory begin: the head, the arrays with an entry for each index, the
- * directory, the windows. */
-typedef struct meta_layout {
-    uint64_t side_at;
-    uint64_t directory_at;
-    uint64_t windows_at;
-} meta_layout;
-
-/* Lays out the side memory, and sets its size and the number of windows. */
-static meta_layout lay_out_meta(aegis_pool_slabs *slabs, size_t head_bytes, size_t side_bytes) {
-    meta_layout at;
-    uint32_t window_count = 1;
-    if (slabs->slab_limit > 1) {
-        /* AEGIS_I_MAX_SLABS bounds slab_limit, so this ends at 2^31 at the latest. */
-        uint64_t wanted_count = (uint64_t)(slabs->slab_limit - 1) * 4;
-        while (window_count < wanted_count)
-            window_count *= 2;
-    }
-    at.side_at = (head_bytes + (AEGIS_I_META_ALIGN - 1)) & ~(AEGIS_I_META_ALIGN - 1);
-    at.directory_at = (at.side_at + (uint64_t)slabs->index_limit * side_bytes + 15) & ~15ULL;
-    at.windows_at = at.directory_at + (uint64_t)slabs->slab_limit * sizeof(uintptr_t);
-    uint64_t total_bytes = at.windows_at + (uint64_t)window_count * sizeof(uint32_t);
-    assert(total_bytes <= PTRDIFF_MAX - AEGIS_I_META_ALIGN); /* see most_blocks */
-    slabs->meta_bytes = (size_t)total_bytes;
-    slabs->window_mask = window_count - 1;
-    return at;
-}
-
 /* Acquires the side memory. On failure `error` says why. */
 static aegis_status acquire_meta(aegis_pool_slabs *slabs, size_t head_bytes, size_t side_bytes,
                                  aegis_error *error) {
-    meta_layout at = lay_out_meta(slabs, head_bytes, side_bytes);
+    aegis_i_meta_layout at = aegis_i_slabs_lay_out(slabs, head_bytes, side_bytes);
     unsigned char *meta = (unsigned char *)aegis_i_slabs_acquire_beside(slabs, slabs->meta_bytes,
                                                                         AEGIS_I_META_ALIGN, error);
     if (meta == NULL)
@@ -314,19 +163,6 @@ static aegis_status acquire_first(aegis_pool_slabs *slabs, size_t head_bytes, si
     slabs->budget = budget;
     if (status != AEGIS_OK)
         (void)aegis_budget_uncharge(budget, size_bytes);
-    return status;
-}
-
-aegis_status aegis_i_slabs_plan(aegis_pool_slabs *slabs, const aegis_pool_options *options,
-                                size_t reserve_count, size_t head_bytes, size_t side_bytes,
-                                aegis_error *error) {
-    memset(slabs, 0, sizeof *slabs);
-    memset(error, 0, sizeof *error);
-    aegis_status status = set_stride(slabs, options, reserve_count, error);
-    if (status == AEGIS_OK)
-        status = set_counts(slabs, options, reserve_count, head_bytes, side_bytes, error);
-    if (status == AEGIS_OK)
-        (void)lay_out_meta(slabs, head_bytes, side_bytes);
     return status;
 }
 
@@ -388,7 +224,7 @@ bool aegis_i_slabs_is_valid(const aegis_pool_slabs *slabs) {
            grid->count <= slabs->index_limit && slabs->slab_limit != 0 &&
            aegis_i_is_power_of_two(slabs->align_bytes) &&
            grid->stride_bytes % slabs->align_bytes == 0 &&
-           aegis_i_padding(grid->base, slab_align(slabs)) == 0 &&
+           aegis_i_padding(grid->base, aegis_i_slab_align(slabs)) == 0 &&
            (grid->stride_bytes >> grid->rotate) * grid->inverse == 1 &&
            aegis_i_slab_base(slabs->directory[0]) == grid->base;
 }
@@ -450,7 +286,7 @@ uintptr_t aegis_i_slabs_acquire(aegis_pool_slabs *slabs, uint32_t slab, aegis_i_
                                 aegis_error *error) {
     bool zeroed;
     size_t size_bytes = aegis_i_slab_bytes(slabs, slab);
-    void *memory = acquire(slabs, size_bytes, slab_align(slabs), patience, &zeroed, error);
+    void *memory = acquire(slabs, size_bytes, aegis_i_slab_align(slabs), patience, &zeroed, error);
     if (memory == NULL)
         return 0;
     AEGIS_I_HIDE(memory, size_bytes);
@@ -522,7 +358,7 @@ uintptr_t aegis_i_slabs_install(aegis_pool_slabs *slabs, uint32_t slab, uintptr_
 void aegis_i_slabs_release(aegis_pool_slabs *slabs, uint32_t slab, uintptr_t entry) {
     size_t size_bytes = aegis_i_slab_bytes(slabs, slab);
     AEGIS_I_SHOW_ZEROED(aegis_i_slab_base(entry), size_bytes);
-    give_back(slabs, aegis_i_slab_base(entry), size_bytes, slab_align(slabs));
+    give_back(slabs, aegis_i_slab_base(entry), size_bytes, aegis_i_slab_align(slabs));
 }
 
 void aegis_i_slabs_condemn(aegis_pool_slabs *slabs, uint32_t slab) {

@@ -32,19 +32,10 @@
 #include "../acquire.h"
 #include "../base/atomics.h"
 #include "../base/error_record.h"
+#include "slab_plan.h"
 
 /* The index that a look-up returns when it finds no block. */
 #define AEGIS_I_NO_INDEX UINT32_MAX
-/* The alignment of the side memory: two cache lines, because some processors fetch lines in pairs.
- */
-#define AEGIS_I_META_ALIGN ((size_t)128)
-/* The most slabs of a pool. The places of their windows are counted with 32 bits, and with 32-bit
- * addresses they take up less than half of the address space. */
-#if SIZE_MAX > UINT32_MAX
-#define AEGIS_I_MAX_SLABS ((UINT32_C(1) << 29) + 1)
-#else
-#define AEGIS_I_MAX_SLABS ((UINT32_C(1) << 24) + 1)
-#endif
 /* A directory entry is the address of a slab. Its bit 0 says that the source had zeroed the slab;
  * this bit says that the slab is condemned. */
 #define AEGIS_I_SLAB_CONDEMNED ((uintptr_t)2)
@@ -63,13 +54,6 @@ AEGIS_I_HIDDEN aegis_status aegis_i_slabs_init(aegis_pool_slabs *slabs,
                                                size_t reserve_count, size_t head_bytes,
                                                size_t side_bytes, bool optional,
                                                aegis_error *error);
-/* Sets what follows from the options alone: the grid without its base, the numbers of blocks and
- * slabs, the size of the side memory. It calls neither the source nor the budget. On failure
- * `error` says why. The parameters are as for aegis_i_slabs_init. */
-AEGIS_I_HIDDEN aegis_status aegis_i_slabs_plan(aegis_pool_slabs *slabs,
-                                               const aegis_pool_options *options,
-                                               size_t reserve_count, size_t head_bytes,
-                                               size_t side_bytes, aegis_error *error);
 /* Gives back every slab and then the side memory, and closes the source. `slabs` may lie in the
  * side memory. It is made all-zero before the first slab goes back: look-ups find nothing from then
  * on. */
