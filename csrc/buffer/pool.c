@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The buffer pool's handles, how it serves a request, and its statistics. pool_state.h says where
- * free blocks lie and how long the pool lives.
+/* The buffer pool's handles, how it serves a request, and its statistics. pool_stripe.h says
+ * where free blocks lie, and pool_state.h how long the pool lives.
  *
  * A request takes a block from the first of these places that has one:
  *  1. this thread's private stripe of the smallest class that is large enough

@@ -2,8 +2,8 @@
 /* One size class of a buffer pool: stripes of free blocks in front of a lock-free pool. Also how
  * the pool is freed.
  *
- * The argument is at the start of pool_state.h, as a list of numbered invariants. A comment below
- * that says "invariant" with a number means this list. */
+ * The argument is a list of numbered invariants at the start of pool_stripe.h, which goes on in
+ * pool_state.h. A comment below that says "invariant" with a number means this list. */
 #if !defined(_WIN32) && !defined(_GNU_SOURCE)
 #define _GNU_SOURCE /* condition.h */
 #endif
