@@ -1,132 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The lock-free pool and its caches under the systematic scheduler. No block has two owners, none
- * is lost, and no thread is refused a block while it has fewer than its share. A trim releases no
- * slab of which a block is out.
+ * is lost, and no thread is refused a block while it has fewer than its share.
  *
  * A build with AEGIS_I_TAG_STEP=0 has a stack without its tag, and its first scenario must fail.
  * This is the ABA failure, and it proves that these scenarios can find one. */
-#include "yield.h"
-#include "scheduler.h"
-
-#include "aegis_memory.h"
-
-#define MAX_BLOCKS 16
-
-static aegis_lock_free_pool pool;
-static int owners[MAX_BLOCKS];
-/* These fields are plain, because a thread writes them only between two atomic operations of the
- * pool, where no other thread runs. */
-static void *shared_block;
-static int success_count;
-
-/* A source that starts anew in each run. It gives whole pages. */
-#define PAGES 16
-#define PAGE_BYTES ((size_t)4096)
-static _Alignas(4096) unsigned char memory[PAGES * 4096];
-static bool page_used[PAGES];
-/* How many blocks of each page have an owner. */
-static int out_in_page[PAGES];
-static int released_count;
-
-/* What blocking.h wants. */
-uint64_t model_now_ns;
-int model_short_waits;
-
-uintptr_t model_thread_id(void) {
-    return 0;
-}
-
-bool model_barrier(void) {
-    return false;
-}
-
-uint32_t model_process(void) {
-    return 1;
-}
-
-static void *acquire(void *context, size_t size_bytes, size_t align_bytes, bool *zeroed) {
-    (void)context;
-    (void)align_bytes;
-    size_t wanted_count = (size_bytes + PAGE_BYTES - 1) / PAGE_BYTES;
-    for (size_t first = 0; first + wanted_count <= PAGES; first++) {
-        size_t count = 0;
-        while (count < wanted_count && !page_used[first + count])
-            count++;
-        if (count < wanted_count)
-            continue;
-        for (size_t i = 0; i < wanted_count; i++)
-            page_used[first + i] = true;
-        *zeroed = false;
-        return memory + first * PAGE_BYTES;
-    }
-    return NULL;
-}
-
-static void release(void *context, void *place, size_t size_bytes, size_t align_bytes) {
-    (void)context;
-    (void)align_bytes;
-    size_t first = (size_t)((unsigned char *)place - memory) / PAGE_BYTES;
-    released_count++;
-    for (size_t i = 0; i < (size_bytes + PAGE_BYTES - 1) / PAGE_BYTES; i++) {
-        MODEL_CHECK(page_used[first + i] && out_in_page[first + i] == 0);
-        page_used[first + i] = false;
-    }
-}
-
-static const aegis_source source = {acquire, release, NULL, NULL};
-
-static int *out_beside(const void *block) {
-    return &out_in_page[(size_t)((const unsigned char *)block - memory) / PAGE_BYTES];
-}
-
-/* The budget of the next pool that is made, for which its growth waits without a time limit; or
- * NULL. */
-static aegis_budget *budget;
-
-static void make(size_t block_count, size_t max_block_count, size_t max_cache_count) {
-    aegis_lock_free_pool_options options = {{64, 0, 0, 0, NULL}, 0, 0};
-    options.blocks.block_count = block_count;
-    options.blocks.max_block_count = max_block_count;
-    options.blocks.source = &source;
-    options.blocks.budget = budget;
-    options.blocks.wait_ns = budget != NULL ? AEGIS_WAIT_FOREVER : 0;
-    options.max_cache_count = max_cache_count;
-    memset(page_used, 0, sizeof page_used);
-    memset(out_in_page, 0, sizeof out_in_page);
-    released_count = 0;
-    success_count = 0;
-    for (int i = 0; i < MAX_BLOCKS; i++)
-        owners[i] = -1;
-    MODEL_CHECK(aegis_lock_free_pool_init(&pool, &options) == AEGIS_OK);
-}
-
-static void own(int number, void *block) {
-    size_t index = 0;
-    MODEL_CHECK(block != NULL);
-    MODEL_CHECK(aegis_lock_free_pool_index_of(&pool, block, &index) == AEGIS_OK);
-    MODEL_CHECK(owners[index] == -1);
-    owners[index] = number;
-    ++*out_beside(block);
-}
-
-static void disown(int number, void *block) {
-    size_t index = 0;
-    MODEL_CHECK(aegis_lock_free_pool_index_of(&pool, block, &index) == AEGIS_OK);
-    MODEL_CHECK(owners[index] == number);
-    owners[index] = -1;
-    --*out_beside(block);
-}
-
-static void *take(int number) {
-    void *block = aegis_lock_free_pool_alloc(&pool, NULL);
-    own(number, block);
-    return block;
-}
-
-static void put(int number, void *block) {
-    disown(number, block);
-    MODEL_CHECK(aegis_lock_free_pool_free(&pool, block) == AEGIS_OK);
-}
+#include "pool_model.h"
 
 /* Demands that every block can be taken and freed: the promised blocks, and the reserves of all
  * cache slots that were ever used, which the pool's peak counts. Finishes the pool. */
@@ -146,14 +24,6 @@ static void drain(size_t promised_count) {
         disown(MAX_BLOCKS, blocks[i]);
     MODEL_CHECK(aegis_lock_free_pool_free_n(&pool, blocks, got_count) == AEGIS_OK);
     MODEL_CHECK(aegis_lock_free_pool_fini(&pool) == AEGIS_OK);
-}
-
-/* Puts all blocks on the stack. */
-static void recycle(size_t block_count) {
-    void *blocks[MAX_BLOCKS];
-    MODEL_CHECK(aegis_lock_free_pool_alloc_n(&pool, blocks, block_count, NULL) == block_count);
-    for (size_t i = 0; i < block_count; i++)
-        MODEL_CHECK(aegis_lock_free_pool_free(&pool, blocks[i]) == AEGIS_OK);
 }
 
 /* Stack: one thread takes two blocks and frees them in the order that deceives a stack without a
@@ -335,131 +205,6 @@ static void end_race(void) {
     drain(2);
 }
 
-/* Trims: one thread trims a pool whose blocks all lie on the stack, or are set aside, while the
- * others take and free blocks, for which the pool grows again. There are as many blocks as threads
- * that take one, and no thread is refused. */
-static void begin_trim(void) {
-    make(1, 2, 0);
-    recycle(2);
-}
-
-static void begin_trim_aside(void) {
-    make(1, 2, 0);
-    recycle(2);
-    aegis_lock_free_pool_trim_idle(&pool);
-}
-
-static void thread_trim(int number) {
-    if (number == 0) {
-        aegis_lock_free_pool_trim(&pool, 0);
-        return;
-    }
-    put(number, take(number));
-}
-
-static void thread_trim_idle(int number) {
-    if (number == 0) {
-        aegis_lock_free_pool_trim_idle(&pool);
-        return;
-    }
-    void *block = take(number);
-    put(number, block);
-}
-
-/* The same with a range of fresh blocks in the slab that may go. */
-static void begin_trim_fresh(void) {
-    make(2, 4, 0);
-    recycle(3);
-}
-
-static void thread_trim_fresh(int number) {
-    if (number == 0) {
-        aegis_lock_free_pool_trim(&pool, 0);
-        return;
-    }
-    void *blocks[2];
-    MODEL_CHECK(aegis_lock_free_pool_alloc_n(&pool, blocks, 2, NULL) == 2);
-    own(number, blocks[0]);
-    own(number, blocks[1]);
-    put(number, blocks[0]);
-    put(number, blocks[1]);
-}
-
-/* Two trims at a time, and a thread that takes and frees all blocks. */
-static void thread_trims(int number) {
-    if (number != 2) {
-        aegis_lock_free_pool_trim(&pool, 0);
-        return;
-    }
-    void *first = take(number);
-    void *second = take(number);
-    put(number, first);
-    put(number, second);
-}
-
-/* Two trims one after the other, of which the first keeps everything. So a request that finds
- * nothing because of the first one adds a slab while the second one is under way. */
-static void thread_trims_again(int number) {
-    if (number != 0) {
-        put(number, take(number));
-        return;
-    }
-    aegis_lock_free_pool_trim(&pool, 2);
-    aegis_lock_free_pool_trim(&pool, 0);
-}
-
-/* A slab that one thread adds, uses and gives back while the other one acquires memory for the same
- * slab. Each thread may be refused while the other one has the block. */
-static void begin_late(void) {
-    make(1, 2, 0);
-    shared_block = take(MAX_BLOCKS);
-}
-
-static void thread_late(int number) {
-    void *block = aegis_lock_free_pool_alloc(&pool, NULL);
-    if (block != NULL) {
-        own(number, block);
-        put(number, block);
-    }
-    if (number == 0)
-        aegis_lock_free_pool_trim(&pool, 0);
-}
-
-/* Demands that all blocks can be had again, each once. Then all slabs but the first go. */
-static void end_trim(size_t max_count) {
-    void *blocks[MAX_BLOCKS + 1];
-    aegis_pool_stats stats;
-    size_t got_count = aegis_lock_free_pool_alloc_n(&pool, blocks, MAX_BLOCKS + 1, NULL);
-    MODEL_CHECK(got_count == max_count);
-    for (size_t i = 0; i < got_count; i++)
-        own(MAX_BLOCKS, blocks[i]);
-    aegis_lock_free_pool_get_stats(&pool, &stats);
-    MODEL_CHECK(stats.capacity == max_count && stats.in_use == max_count);
-    MODEL_CHECK(stats.slab_count == 2 && stats.peak_in_use == max_count);
-    for (size_t i = 0; i < got_count; i++)
-        put(MAX_BLOCKS, blocks[i]);
-    aegis_lock_free_pool_trim(&pool, 0);
-    aegis_lock_free_pool_get_stats(&pool, &stats);
-    MODEL_CHECK(stats.capacity == max_count / 2 && stats.slab_count == 1);
-    MODEL_CHECK(stats.acquired_count - stats.released_count == 2);
-    MODEL_CHECK(aegis_lock_free_pool_fini(&pool) == AEGIS_OK);
-    for (size_t i = 0; i < PAGES; i++)
-        MODEL_CHECK(!page_used[i]);
-}
-
-static void end_trim_two(void) {
-    end_trim(2);
-}
-
-static void end_late(void) {
-    put(MAX_BLOCKS, shared_block);
-    end_trim(2);
-}
-
-static void end_trim_four(void) {
-    end_trim(4);
-}
-
 /* Two threads wait for the budget because all blocks are out. The room that comes is enough for one
  * slab, which has a block for each of them. */
 static void *out_blocks[2];
@@ -514,13 +259,6 @@ int main(void) {
         {"caches", begin_caches, thread_cache, end_three, 3, 3},
         {"hand-over", begin_hand_over, thread_hand_over, end_three, 3, 3},
         {"race", begin_race, thread_race, end_race, 3, 3},
-        {"trim", begin_trim, thread_trim, end_trim_two, 3, 3},
-        {"trim set aside", begin_trim_aside, thread_trim, end_trim_two, 3, 3},
-        {"trim idle", begin_trim_aside, thread_trim_idle, end_trim_two, 3, 3},
-        {"trim fresh", begin_trim_fresh, thread_trim_fresh, end_trim_four, 3, 3},
-        {"two trims", begin_trim, thread_trims, end_trim_two, 3, 3},
-        {"late", begin_late, thread_late, end_late, 2, 3},
-        {"trims again", begin_trim, thread_trims_again, end_trim_two, 2, 5},
         {"budget", begin_budget, thread_budget, end_budget, 3, 2},
     };
     return model_explore_all(scenarios, sizeof scenarios / sizeof *scenarios);
