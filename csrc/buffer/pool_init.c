@@ -236,7 +236,7 @@ static aegis_status charge_all(const aegis_buffer_pool_options *options, size_t 
     size_t buffers_bytes = 0, all_bytes = memory_bytes;
     aegis_i_refusal why;
     uint64_t wait_ns = aegis_i_wait_ns(options->wait_ns);
-    aegis_i_patience patience = {wait_ns, NULL, NULL, NULL, NULL, false};
+    aegis_i_patience patience = {wait_ns, NULL, NULL, NULL, NULL, false, NULL};
     *charged_bytes = 0;
     if (options->wait_ns == 0 || options->budget == NULL)
         return AEGIS_OK;
