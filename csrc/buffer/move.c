@@ -22,9 +22,12 @@ bool aegis_i_buffer_begin_move(aegis_i_charged_owner *memory, uintptr_t *seen, a
 
 aegis_status aegis_i_buffer_charge(aegis_i_patience *patience, size_t size_bytes, uintptr_t *word,
                                    aegis_i_refusal *why) {
-    const uint64_t wait_ns = patience->wait_ns;
+    uint64_t wait_ns = patience->wait_ns;
     const aegis_i_refusal none = *why;
     for (;;) {
+        /* The new budget has refused nothing yet, and the time that was waited counts. */
+        if (patience->wait_ns != AEGIS_I_OPTIONAL)
+            wait_ns = patience->wait_ns;
         aegis_budget *budget = *patience->place;
         /* With the reference of the word the budget is alive throughout. */
         *word = aegis_i_charged_to(budget);
