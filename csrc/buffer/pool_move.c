@@ -22,12 +22,21 @@
 #include "owner.h"
 #include "pool_state.h"
 
-/* Whether a buffer is out, or comes home from another budget at this moment. */
-static bool is_out(const aegis_i_buffer_slot *slot) {
+/* Whether a buffer is out, or comes home from another budget at this moment.
+ *
+ * The thread that gives up the last reference stores the 0 with no order. So the 0 alone does not
+ * say that an earlier move of the buffer is seen, and `charged` is read by a read-modify-write. If
+ * that came before the move in the order of changes of `charged`, the mover would acquire from it
+ * (aegis_i_buffer_begin_move), so the 0 would be stored after it was read. So it comes after the
+ * move, and finds 0 only after come_home has stored it. */
+static bool is_out(aegis_i_buffer_slot *slot) {
     const _Atomic size_t *references = (const _Atomic size_t *)&slot->head.owner.references;
-    /* Acquire pairs with the release in come_home. */
-    return aegis_i_load(references, memory_order_relaxed) != 0 ||
-           aegis_i_load(&slot->head.charged, memory_order_acquire) != 0;
+    if (aegis_i_load(references, memory_order_relaxed) != 0)
+        return true;
+    /* A block that was never out is not written to. Acquire pairs with the release in come_home.
+     * Release pairs with the acquire in aegis_i_buffer_begin_move. */
+    return slot->head.kind != NULL &&
+           aegis_i_add(&slot->head.charged, 0, memory_order_acq_rel) != 0;
 }
 
 static bool has_buffers_out(const aegis_buffer_pool_shared *shared) {
