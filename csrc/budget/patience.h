@@ -24,6 +24,10 @@ typedef struct aegis_i_polled {
     size_t size_bytes;
     /* The waker of the latest poll that has left a request; NULL: there is none. */
     aegis_i_bell *bell;
+    /* How often the budget has called while the poll ran, and whether the poll is to call its waker
+     * itself for that reason (aegis_i_polled_arm). */
+    uint32_t rung_count;
+    bool is_to_wake;
 } aegis_i_polled;
 
 /* How a charge that is refused waits on behalf of an object, and how other threads call the thread

@@ -8,7 +8,9 @@
  * it is called at most once, and a call that withdraws it knows whether it was called.
  * 2. A poll arms its bell only if it leaves the request (aegis_i_polled_arm). So a poll that has a
  *    result after all has not given its waker to anyone. If the budget rings before that, the poll
- *    sees it there, and asks again.
+ *    sees it there, and asks again. A reclaimer that always has more to free would make the budget
+ *    ring each time. So after MOST_RINGS of them the poll leaves the request with its bell rung, so
+ *    that no other thread can claim it, and calls the waker itself (aegis_i_polled_wake).
  * 3. A bell has a reference of the pool's request, and one of the budget's request as long as that
  *    has `ring` as its waker. The call that takes `ring` out of the budget's request drops that
  *    reference if `ring` was withdrawn, and `ring` drops it otherwise (withdraw, ring). So a bell
@@ -25,6 +27,7 @@
 
 #include "polled.h"
 #include "../base/atomics.h"
+#include "../base/cancel.h"
 #include "charge.h"
 
 #include <stdlib.h>
@@ -35,6 +38,8 @@
 #define RUNG UINT32_C(1)
 #define ARMED UINT32_C(2)
 #define DONE UINT32_C(3)
+
+#define MOST_RINGS UINT32_C(4)
 
 struct aegis_i_bell {
     _Atomic uint32_t references;
@@ -81,7 +86,25 @@ static void ring(void *context) {
 }
 
 bool aegis_i_polled_arm(aegis_i_polled *polled) {
-    return polled->bell == NULL || change(polled->bell, OPEN, ARMED);
+    if (polled->bell == NULL || change(polled->bell, OPEN, ARMED))
+        return true;
+    polled->is_to_wake = ++polled->rung_count == MOST_RINGS;
+    return polled->is_to_wake;
+}
+
+void aegis_i_polled_begin(aegis_i_polled *polled, aegis_wake_fn wake, void *context) {
+    polled->wake = wake;
+    polled->context = context;
+    polled->rung_count = 0;
+    polled->is_to_wake = false;
+}
+
+void aegis_i_polled_wake(bool is_to_wake, aegis_wake_fn wake, void *context) {
+    if (!is_to_wake || wake == NULL)
+        return;
+    int state = aegis_i_uncancelled_begin();
+    wake(context);
+    aegis_i_uncancelled_end(state);
 }
 
 /* Gives the bell of the poll before up. `withdrawn`: the budget does not ring it, and never will.

@@ -145,7 +145,7 @@ static aegis_status pursue(aegis_buffer_pool_shared *shared, aegis_buffer_pool_r
     /* The error of aegis_i_buffer_pool_take_any stays, unless there is another one. */
     if (*request == NULL && (*request = make_request(shared, error)) == NULL)
         return error->status;
-    aegis_i_polled given = {wake, context, NULL, NULL, 0, NULL};
+    aegis_i_polled given = {wake, context, NULL, NULL, 0, NULL, 0, false};
     (*request)->room = *room;
     *room = given;
     aegis_status status = enter_queue(*request, home, index, wake, context);
@@ -202,13 +202,16 @@ aegis_status aegis_buffer_pool_poll(const aegis_buffer_pool *pool,
         aegis_i_buffer_pool_too_large(shared, min_capacity_bytes, &failed);
         status = failed.status;
     } else {
-        aegis_i_polled room = {wake, context, NULL, NULL, 0, NULL};
+        aegis_i_polled room = {wake, context, NULL, NULL, 0, NULL, 0, false};
+        if (mine != NULL)
+            aegis_i_polled_begin(&mine->room, wake, context);
         status = take_or_pursue(shared, &mine, &room, &home, &index, &failed);
     }
     pass_on(promised, home, index != AEGIS_I_NO_INDEX ? home : NULL);
     if (status == AEGIS_PENDING) {
         memset(writer, 0, sizeof *writer);
         *request = mine;
+        aegis_i_polled_wake(mine->room.is_to_wake, wake, context);
         return status;
     }
     free_request(mine);

@@ -185,18 +185,21 @@ aegis_status aegis_locked_pool_poll(const aegis_locked_pool *pool,
         (void)aegis_i_locked_pool_disarm(shared, *request);
     }
     if (status == AEGIS_OK && *request != NULL) {
-        (*request)->room.wake = wake;
-        (*request)->room.context = context;
+        aegis_i_polled_begin(&(*request)->room, wake, context);
         /* Once more if there was room in the budget before this ended. */
         do
             status = pursue(shared, *request, &failed);
         while (status == AEGIS_PENDING && !aegis_i_polled_arm(&(*request)->room));
     }
+    bool is_to_wake = false;
     if (status == AEGIS_PENDING) {
         (*request)->wake = wake;
         (*request)->context = context;
+        is_to_wake = (*request)->room.is_to_wake;
     }
-    return finish(pool, status, request, block, &failed, error);
+    status = finish(pool, status, request, block, &failed, error);
+    aegis_i_polled_wake(is_to_wake, wake, context);
+    return status;
 }
 
 bool aegis_locked_pool_request_disarm(aegis_locked_pool_request *request) {

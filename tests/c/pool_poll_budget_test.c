@@ -419,6 +419,38 @@ static void nothing_is_lost_when_many_threads_poll(void) {
     }
 }
 
+/* Says in each call that it can free more, and frees nothing. */
+static size_t promise_more(void *handle, size_t wanted_bytes) {
+    (void)wanted_bytes;
+    aegis_budget_reclaimer_notify(*(aegis_budget_reclaimer **)handle);
+    return 0;
+}
+
+static void reclaimer_that_always_has_more_keeps_no_poll_from_its_end(void) {
+    for (int which = 0; which < FORMS; which++) {
+        aegis_budget_reclaimer *handle;
+        request one;
+        memset(&one, 0, sizeof one);
+        make(which, 4);
+        CHECK(aegis_budget_on_reclaim(budget, 0, AEGIS_RECLAIM_OWN_LAST, promise_more, NULL,
+                                      (void *)&handle, &handle) == AEGIS_OK);
+        for (size_t i = 1; i < 4; i++) {
+            CHECK(poll_once(&one) == AEGIS_PENDING);
+            /* Each waker is called once, so that the request is polled again. */
+            CHECK_SIZE(atomic_load(&one.woken_count), i);
+        }
+        aegis_budget_reclaimer_remove(handle);
+        CHECK(poll_once(&one) == AEGIS_PENDING);
+        CHECK_SIZE(atomic_load(&one.woken_count), 3);
+        uncharge(rest_bytes);
+        CHECK_SIZE(atomic_load(&one.woken_count), 4);
+        CHECK(poll_once(&one) == AEGIS_OK);
+        give_back(&one);
+        free_out();
+        finish();
+    }
+}
+
 int main(void) {
     check_alarm(120);
     RUN(room_in_the_budget_wakes_a_request);
@@ -431,6 +463,7 @@ int main(void) {
     RUN(request_of_a_pool_that_cannot_grow_leaves_the_budget);
     RUN(closed_budget_wakes_a_request);
     RUN(move_wakes_the_requests_of_a_locked_pool);
+    RUN(reclaimer_that_always_has_more_keeps_no_poll_from_its_end);
     RUN(nothing_is_lost_when_many_threads_poll);
     return check_finish();
 }
