@@ -315,7 +315,7 @@ static void *charge_patiently(void *patience) {
 
 /* An object whose request needs a second charge does not wait the whole time again. */
 static void charge_takes_what_it_has_waited_off_the_time(void) {
-    aegis_i_patience patience = {LONG_NS, NULL, NULL, NULL, NULL, false};
+    aegis_i_patience patience = {LONG_NS, NULL, NULL, NULL, NULL, false, NULL};
     pthread_t thread;
     make_levels(100, 200, 200);
     CHECK(aegis_budget_charge(levels[0], 80, NULL) == AEGIS_OK);
