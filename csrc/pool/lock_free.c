@@ -170,6 +170,18 @@ static bool found_nothing(aegis_lock_free_pool_shared *shared, uint32_t *indices
            !aegis_i_lock_free_trimmed_since(shared, watch);
 }
 
+/* Takes blocks of the slabs held. 0: at one moment no block was free. */
+static size_t take_held(aegis_lock_free_pool_shared *shared, uint32_t *indices, size_t want_count,
+                        bool *clean) {
+    size_t got_count = take_free(shared, indices, want_count, clean);
+    while (got_count == 0) {
+        uint32_t watch = aegis_i_lock_free_watch(shared);
+        if (found_nothing(shared, indices, want_count, clean, watch, &got_count))
+            break;
+    }
+    return got_count;
+}
+
 /* A thread that waits for the budget so that the pool can grow. */
 typedef struct grower {
     aegis_i_patience patience;
@@ -181,12 +193,13 @@ typedef struct grower {
     bool clean;
 } grower;
 
-/* Takes blocks of a slab that another thread has added. True: there were some, or the pool can have
- * no further slab. */
+/* Takes blocks of a slab that another thread has added. A trim may hold them meanwhile, and calls
+ * no thread back when it puts them down. So this waits for it. True: there were some blocks, or the
+ * pool can have no further slab. */
 static bool look(aegis_i_patience *patience) {
     grower *self = (grower *)(void *)patience;
     const aegis_lock_free_pool_shared *shared = self->shared;
-    self->got_count = take_free(self->shared, self->indices, self->want_count, &self->clean);
+    self->got_count = take_held(self->shared, self->indices, self->want_count, &self->clean);
     /* Relaxed: a thread that adds the last slab later than this load calls this one back. */
     return self->got_count != 0 ||
            aegis_i_load(&shared->slab_count, memory_order_relaxed) == shared->slabs.slab_limit;
@@ -249,13 +262,7 @@ size_t aegis_i_lock_free_take(aegis_lock_free_pool_shared *shared, uint32_t *ind
 size_t aegis_i_lock_free_take_held(aegis_lock_free_pool_shared *shared, uint32_t *indices,
                                    size_t want_count) {
     bool clean;
-    size_t got_count = take_free(shared, indices, want_count, &clean);
-    while (got_count == 0) {
-        uint32_t watch = aegis_i_lock_free_watch(shared);
-        if (found_nothing(shared, indices, want_count, &clean, watch, &got_count))
-            break;
-    }
-    return got_count;
+    return take_held(shared, indices, want_count, &clean);
 }
 
 void aegis_i_lock_free_put(aegis_lock_free_pool_shared *shared, const uint32_t *indices,

@@ -4,6 +4,9 @@
 #define _GNU_SOURCE /* sched_yield */
 #endif
 #include "pool_wait_support.h"
+#include "../../csrc/pool/lock_free_state.h"
+
+#include <time.h>
 
 static void growth_of_each_form_waits_until_another_thread_uncharges(void) {
     for (int form = 0; form < FORMS; form++) {
@@ -307,6 +310,48 @@ static void pool_that_cannot_grow_any_more_ends_the_wait(void) {
     aegis_budget_destroy(budget);
 }
 
+/* Calls the threads that wait back while the trim holds all free blocks. */
+static void call_back(void *context, uint32_t first_index, uint32_t block_count) {
+    const struct timespec moment = {0, 10 * 1000 * 1000};
+    const aegis_lock_free_pool *pool = (const aegis_lock_free_pool *)context;
+    (void)first_index;
+    (void)block_count;
+    aegis_i_budget_call_all(pool->shared->slabs.budget, &pool->shared->slabs);
+    (void)nanosleep(&moment, NULL);
+}
+
+/* The room of the slab that goes is too little for the outsider, which is the first in the queue.
+ * So the thread has only the block that the trim puts back. */
+static void thread_that_is_called_back_in_a_trim_finds_what_the_trim_held(void) {
+    aegis_budget *budget = aegis_budget_new("b", LIMIT_BYTES, NULL);
+    any_pool pool;
+    requester waiter;
+    pthread_t outsider;
+    aegis_error error;
+    void *blocks[3];
+    make(&pool, LOCK_FREE, 1, budget, AEGIS_WAIT_FOREVER);
+    for (size_t i = 0; i < 3; i++)
+        CHECK((blocks[i] = alloc(&pool, &error)) != NULL);
+    size_t rest_bytes = LIMIT_BYTES - used(budget);
+    CHECK(aegis_budget_charge(budget, rest_bytes, NULL) == AEGIS_OK);
+    outsider_bytes = LIMIT_BYTES / 2;
+    CHECK(pthread_create(&outsider, NULL, charge_as_outsider, budget) == 0);
+    wait_for_more_waiting(budget, 0);
+    start_waiting(&waiter, &pool, NO_TIMEOUT, budget);
+    for (size_t i = 1; i < 3; i++)
+        CHECK(aegis_lock_free_pool_free(&pool.lock_free, blocks[i]) == AEGIS_OK);
+    const aegis_i_trim wanted = {0, 1, 0, call_back, &pool.lock_free};
+    CHECK(aegis_i_lock_free_trim(pool.lock_free.shared, &wanted) != 0);
+    join(&waiter);
+    CHECK(waiter.block != NULL);
+    CHECK(aegis_budget_uncharge(budget, rest_bytes) == AEGIS_OK);
+    CHECK(pthread_join(outsider, NULL) == 0);
+    CHECK(aegis_budget_uncharge(budget, outsider_bytes) == AEGIS_OK);
+    finish(&pool);
+    CHECK_SIZE(used(budget), 0);
+    aegis_budget_destroy(budget);
+}
+
 int main(void) {
     check_alarm(120);
     RUN(growth_of_each_form_waits_until_another_thread_uncharges);
@@ -320,5 +365,6 @@ int main(void) {
     RUN(locked_pool_serves_threads_while_others_wait_for_the_budget);
     RUN(threads_of_a_lock_free_pool_keep_their_places_in_the_queue);
     RUN(pool_that_cannot_grow_any_more_ends_the_wait);
+    RUN(thread_that_is_called_back_in_a_trim_finds_what_the_trim_held);
     return check_finish();
 }
