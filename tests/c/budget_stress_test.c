@@ -6,7 +6,7 @@
  * may be left.
  *
  * A phase has another tree, made from a seed that is printed if the phase fails. AEGIS_TEST_SCALE
- * makes the test longer: with 2000 it takes about a minute. */
+ * makes the test longer: with 750 it takes about a minute. */
 #include "arbitration_support.h"
 #include "../../csrc/budget/move.h"
 
