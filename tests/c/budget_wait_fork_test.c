@@ -48,6 +48,17 @@ static void make_all(void) {
     CHECK(aegis_budget_charge(budget, rest_bytes, NULL) == AEGIS_OK);
 }
 
+static void take_apart(void) {
+    CHECK(aegis_buffer_mut_release(&writers[0]) == AEGIS_OK);
+    CHECK(aegis_buffer_mut_release(&writers[1]) == AEGIS_OK);
+    aegis_locked_arena_fini(&arena);
+    aegis_locked_pool_abandon(&locked_pool);
+    aegis_lock_free_pool_abandon(&lock_free_pool);
+    aegis_buffer_pool_release(&buffer_pool);
+    CHECK_SIZE(used(budget), 0);
+    aegis_budget_destroy(budget);
+}
+
 /* Allocates from one object. Returns whether there was memory. */
 static bool allocate(int object) {
     if (object == ARENA)
@@ -91,14 +102,7 @@ static void threads_that_wait_are_forgotten_in_a_child(void) {
     CHECK(aegis_budget_uncharge(budget, rest_bytes) == AEGIS_OK);
     for (int i = 0; i < OBJECTS; i++)
         CHECK(pthread_join(threads[i], NULL) == 0);
-    CHECK(aegis_buffer_mut_release(&writers[0]) == AEGIS_OK);
-    CHECK(aegis_buffer_mut_release(&writers[1]) == AEGIS_OK);
-    aegis_locked_arena_fini(&arena);
-    aegis_locked_pool_abandon(&locked_pool);
-    aegis_lock_free_pool_abandon(&lock_free_pool);
-    aegis_buffer_pool_release(&buffer_pool);
-    CHECK_SIZE(used(budget), 0);
-    aegis_budget_destroy(budget);
+    take_apart();
 }
 
 static aegis_locked_pool_request *block_request;
@@ -129,14 +133,7 @@ static void polled_requests_enter_the_queue_of_a_child(void) {
     CHECK(waiting_bytes(budget) != 0);
     CHECK(aegis_budget_uncharge(budget, rest_bytes) == AEGIS_OK);
     poll_both(AEGIS_OK);
-    CHECK(aegis_buffer_mut_release(&writers[0]) == AEGIS_OK);
-    CHECK(aegis_buffer_mut_release(&writers[1]) == AEGIS_OK);
-    aegis_locked_arena_fini(&arena);
-    aegis_locked_pool_abandon(&locked_pool);
-    aegis_lock_free_pool_abandon(&lock_free_pool);
-    aegis_buffer_pool_release(&buffer_pool);
-    CHECK_SIZE(used(budget), 0);
-    aegis_budget_destroy(budget);
+    take_apart();
 }
 
 int main(void) {
