@@ -39,6 +39,9 @@
  *  1. `data .. data + length` (for a writer `data .. data + capacity`) lies inside the owner's
  *     memory. The bytes of a view without an owner live for ever.
  *  2. The range of a writer never overlaps the range of another writer or of a view.
+ *
+ *  The header is longer than 500 lines, because views and writers turn into each other, so the
+ *  functions of one need the struct of the other.
  */
 #ifndef AEGIS_MEMORY_BUFFER_H
 #define AEGIS_MEMORY_BUFFER_H
