@@ -160,23 +160,30 @@ fn time_that_is_up_is_told_by_a_whole_error() {
     assert_eq!(budget.used(), 0);
 }
 
-#[test]
-fn block_that_comes_home_ends_the_wait_for_the_budget() {
-    let budget = MemoryBudget::new("b", LIMIT);
+/// Pools of one block each, which may grow by another one.
+fn growing_pools(budget: &MemoryBudget, when_empty: WhenEmpty) -> (LockedPool, BufferPool) {
     let pool = LockedPool::builder()
         .block_size(BLOCK)
         .blocks(1)
         .max_blocks(2)
-        .budget(&budget)
+        .budget(budget)
         .wait(Duration::MAX)
         .build()
         .unwrap();
     let buffers = BufferPool::builder()
         .class_growing(BLOCK, 1, 2)
-        .budget(&budget)
+        .budget(budget)
+        .when_empty(when_empty)
         .wait(Duration::MAX)
         .build()
         .unwrap();
+    (pool, buffers)
+}
+
+#[test]
+fn block_that_comes_home_ends_the_wait_for_the_budget() {
+    let budget = MemoryBudget::new("b", LIMIT);
+    let (pool, buffers) = growing_pools(&budget, WhenEmpty::Fail);
     let block = pool.alloc().unwrap();
     let buffer = buffers.get(1).unwrap();
     let rest = budget.reserve(LIMIT - budget.used());
@@ -197,21 +204,7 @@ fn block_that_comes_home_ends_the_wait_for_the_budget() {
 #[test]
 fn time_of_a_request_bounds_its_wait_for_the_budget() {
     let budget = MemoryBudget::new("b", LIMIT);
-    let pool = LockedPool::builder()
-        .block_size(BLOCK)
-        .blocks(1)
-        .max_blocks(2)
-        .budget(&budget)
-        .wait(Duration::MAX)
-        .build()
-        .unwrap();
-    let buffers = BufferPool::builder()
-        .class_growing(BLOCK, 1, 2)
-        .budget(&budget)
-        .when_empty(WhenEmpty::Wait(MS))
-        .wait(Duration::MAX)
-        .build()
-        .unwrap();
+    let (pool, buffers) = growing_pools(&budget, WhenEmpty::Wait(MS));
     let _block = pool.alloc().unwrap();
     let _buffer = buffers.get(1).unwrap();
     let _rest = budget.reserve(LIMIT - budget.used());
