@@ -10,21 +10,9 @@
  *  - A reclaimer is destroyed once, and not while it runs.
  *  - Once no charge is under way, no record of a peak is overdue. */
 #include "budget/state.h"
+#include "plain_system.h"
 
 #include <string.h>
-
-/* What blocking.h needs. */
-uint64_t model_now_ns;
-int model_short_waits;
-uintptr_t model_thread_id(void) {
-    return (uintptr_t)(model_running() + 1);
-}
-bool model_barrier(void) {
-    return true;
-}
-uint32_t model_process(void) {
-    return 1;
-}
 
 #define LIMIT_BYTES 10
 

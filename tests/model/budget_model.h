@@ -6,24 +6,12 @@
 #define MODEL_BUDGET_MODEL_H
 
 #include "budget/state.h"
+#include "plain_system.h"
 
 #include <string.h>
 
 #define LEAVES 2
 #define THRESHOLD_PERCENT 60
-
-/* What blocking.h needs. No thread waits here. */
-uint64_t model_now_ns;
-int model_short_waits;
-uintptr_t model_thread_id(void) {
-    return (uintptr_t)(model_running() + 1);
-}
-bool model_barrier(void) {
-    return true;
-}
-uint32_t model_process(void) {
-    return 1;
-}
 
 static aegis_budget *root;
 static aegis_budget *leaves[LEAVES];

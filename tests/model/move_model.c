@@ -10,19 +10,7 @@
 #include "aegis_memory/buffer.h"
 #include "budget/charge.h"
 #include "budget/state.h"
-
-/* What blocking.h needs. */
-uint64_t model_now_ns;
-int model_short_waits;
-uintptr_t model_thread_id(void) {
-    return (uintptr_t)(model_running() + 1);
-}
-bool model_barrier(void) {
-    return true;
-}
-uint32_t model_process(void) {
-    return 1;
-}
+#include "plain_system.h"
 
 #define LEAVES 2
 #define SPARE_REFERENCES 8
