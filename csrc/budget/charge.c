@@ -20,7 +20,8 @@
  * peak by itself (3). The counters order nothing but themselves, so all their orders are relaxed,
  * except that of an addition, which peak.c needs.
  *
- * What happens to a charge that the counters do not accept (charge_slow):
+ * What happens to a charge that the counters do not accept (charge_now, and for 4 and 5
+ * its callers):
  * 1. It is made under the gate, if a budget on its way is gated and accepts it there.
  * 2. If a budget refuses it, the reclaimers beneath that budget are asked (reclaim.c), and it is
  *    tried again.
@@ -210,8 +211,9 @@ static aegis_status attempt(aegis_budget *budget, const aegis_budget *stop, size
 }
 
 /* Makes a charge that the counters have not accepted, or refuses it, without waiting. */
-static aegis_status charge_now(aegis_budget *budget, const aegis_budget *stop, size_t size_bytes,
-                               bool optional, aegis_i_refusal *why) {
+static AEGIS_I_COLD aegis_status charge_now(aegis_budget *budget, const aegis_budget *stop,
+                                            size_t size_bytes, bool optional,
+                                            aegis_i_refusal *why) {
     aegis_i_session session = {0};
     session.requester = budget;
     bool told = false;
@@ -242,33 +244,20 @@ static aegis_status wait_for_room(aegis_budget *budget, size_t size_bytes,
     return status;
 }
 
-/* Makes a charge that the counters have not accepted, or refuses it. */
-static AEGIS_I_COLD aegis_status charge_slow(aegis_budget *budget, const aegis_budget *stop,
-                                             size_t size_bytes, uint64_t wait_ns,
-                                             aegis_i_refusal *why) {
-    bool optional = wait_ns == AEGIS_I_OPTIONAL;
-    aegis_i_patience patience = {wait_ns, NULL, NULL, NULL, NULL, false, NULL};
-    aegis_status status = charge_now(budget, stop, size_bytes, optional, why);
-    if (status != AEGIS_OK && is_to_wait(wait_ns, why))
-        status = wait_for_room(budget, size_bytes, &patience, why);
-    if (status == AEGIS_E_LIMIT_EXCEEDED && !optional)
-        aegis_i_count_refusal(why);
-    return status;
-}
-
 aegis_status aegis_i_budget_charge_below(aegis_budget *budget, const aegis_budget *stop,
-                                         size_t size_bytes, uint64_t wait_ns,
-                                         aegis_i_refusal *why) {
+                                         size_t size_bytes, bool optional, aegis_i_refusal *why) {
     aegis_i_refusal refusal;
     if (charge_open(budget, stop, size_bytes))
         return AEGIS_OK;
-    aegis_status status = charge_slow(budget, stop, size_bytes, wait_ns, &refusal);
+    aegis_status status = charge_now(budget, stop, size_bytes, optional, &refusal);
+    if (status == AEGIS_E_LIMIT_EXCEEDED && !optional)
+        aegis_i_count_refusal(&refusal);
     if (status != AEGIS_OK)
         *why = refusal;
     return status;
 }
 
-/* The same for an object, after the counters have not accepted the charge. */
+/* Charges a budget for an object, after the counters have not accepted the charge. */
 static AEGIS_I_COLD aegis_status charge_for_object(aegis_budget *budget, size_t size_bytes,
                                                    aegis_i_patience *patience,
                                                    aegis_i_refusal *why) {
@@ -304,10 +293,6 @@ aegis_status aegis_i_budget_charge_patiently(aegis_budget *budget, size_t size_b
     return status;
 }
 
-aegis_status aegis_i_budget_charge(aegis_budget *budget, size_t size_bytes, aegis_i_refusal *why) {
-    return aegis_i_budget_charge_below(budget, NULL, size_bytes, 0, why);
-}
-
 aegis_status aegis_i_budget_charge_uncounted(aegis_budget *budget, size_t size_bytes,
                                              aegis_i_refusal *why) {
     return charge_open(budget, NULL, size_bytes) ? AEGIS_OK
@@ -319,7 +304,12 @@ aegis_status aegis_i_budget_charge_uncounted(aegis_budget *budget, size_t size_b
 static AEGIS_I_COLD aegis_status charge_for(aegis_budget *budget, size_t size_bytes,
                                             uint64_t wait_ns, aegis_error *error) {
     aegis_i_refusal why;
-    aegis_status status = charge_slow(budget, NULL, size_bytes, wait_ns, &why);
+    aegis_i_patience patience = {wait_ns, NULL, NULL, NULL, NULL, false, NULL};
+    aegis_status status = charge_now(budget, NULL, size_bytes, false, &why);
+    if (status != AEGIS_OK && is_to_wait(wait_ns, &why))
+        status = wait_for_room(budget, size_bytes, &patience, &why);
+    if (status == AEGIS_E_LIMIT_EXCEEDED)
+        aegis_i_count_refusal(&why);
     if (status != AEGIS_OK)
         aegis_i_explain_charge(&why, size_bytes, error);
     return status;

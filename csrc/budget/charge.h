@@ -14,35 +14,32 @@ AEGIS_I_HIDDEN size_t aegis_i_budget_bytes(void);
 /* Whether the budget's children are lost in this process, so that no further child can be made. */
 AEGIS_I_HIDDEN bool aegis_i_budget_is_lost(aegis_budget *budget);
 
-/* As aegis_budget_charge. A refusal is written into `why`; a charge that succeeds leaves `why` as
- * it is. */
-AEGIS_I_HIDDEN aegis_status aegis_i_budget_charge(aegis_budget *budget, size_t size_bytes,
-                                                  aegis_i_refusal *why);
-/* The same, for a request that may wait: the caller counts it if it ends refused
- * (aegis_i_count_refusal). */
+/* As aegis_budget_charge, but charges only the budgets below `stop`, which is an ancestor of
+ * `budget`, or NULL. A refusal is written into `why`; a charge that succeeds leaves `why` as it is.
+ * `optional`: the caller asks for less if it is refused. So nothing is reclaimed for the charge, no
+ * function is told, and no refusal is counted. */
+AEGIS_I_HIDDEN aegis_status aegis_i_budget_charge_below(aegis_budget *budget,
+                                                        const aegis_budget *stop, size_t size_bytes,
+                                                        bool optional, aegis_i_refusal *why);
+/* The same for all budgets of the way, for a request that may wait: the caller counts it if it ends
+ * refused (aegis_i_count_refusal). */
 AEGIS_I_HIDDEN aegis_status aegis_i_budget_charge_uncounted(aegis_budget *budget, size_t size_bytes,
                                                             aegis_i_refusal *why);
-/* In place of a time to wait: the caller asks for less if it is refused. So nothing is reclaimed
- * for the charge, and no function is told. */
+/* In place of a time to wait: the charge is optional. */
 #define AEGIS_I_OPTIONAL (UINT64_MAX - 1)
 /* The same time to wait, but never AEGIS_I_OPTIONAL, which only the library itself asks for. */
 static inline uint64_t aegis_i_wait_ns(uint64_t wait_ns) {
     return wait_ns != AEGIS_I_OPTIONAL ? wait_ns : AEGIS_WAIT_FOREVER;
 }
-/* The same for an object, which waits as `patience` says, and is not cancelled meanwhile.
+/* Charges a budget for an object, which waits as `patience` says, and is not cancelled meanwhile.
  * AEGIS_PENDING: the thread was called back to the object, or the object was moved. Then nothing is
  * charged, and no refusal is counted. */
 AEGIS_I_HIDDEN aegis_status aegis_i_budget_charge_patiently(aegis_budget *budget, size_t size_bytes,
                                                             aegis_i_patience *patience,
                                                             aegis_i_refusal *why);
-/* The same, waits up to `wait_ns` and may be cancelled then, and charges only the budgets below
- * `stop`, which is an ancestor of `budget`, or NULL. Such a part of the way cannot wait. */
-AEGIS_I_HIDDEN aegis_status aegis_i_budget_charge_below(aegis_budget *budget,
-                                                        const aegis_budget *stop, size_t size_bytes,
-                                                        uint64_t wait_ns, aegis_i_refusal *why);
-/* Charges the same budgets whatever their limits are, also when they are closed. Asks no reclaimer
- * and tells no pressure function. For memory that comes back to a pool, whose budget was charged
- * for it before. */
+/* Charges the budgets below `stop` whatever their limits are, also when they are closed. Asks no
+ * reclaimer and tells no pressure function. For memory that comes back to a pool, whose budget was
+ * charged for it before. */
 AEGIS_I_HIDDEN void aegis_i_budget_charge_back(aegis_budget *budget, const aegis_budget *stop,
                                                size_t size_bytes);
 /* As aegis_budget_poll_charge. If it fails, `why` says why. */

@@ -118,7 +118,7 @@ aegis_status aegis_i_move_begin(aegis_budget *from, aegis_budget *to, size_t siz
         aegis_i_count_refusal(why);
         return why->status;
     }
-    return aegis_i_budget_charge_below(to, common_ancestor(from, to), size_bytes, 0, why);
+    return aegis_i_budget_charge_below(to, common_ancestor(from, to), size_bytes, false, why);
 }
 
 aegis_status aegis_i_move_end(aegis_budget *from, aegis_budget *to, size_t size_bytes) {

@@ -156,5 +156,5 @@ aegis_status aegis_i_polled_charge(aegis_i_polled *polled, aegis_budget *budget,
      * the status for one of its own. */
     return status != AEGIS_E_FORKED
                ? status
-               : aegis_i_budget_charge_below(budget, NULL, size_bytes, AEGIS_I_OPTIONAL, why);
+               : aegis_i_budget_charge_below(budget, NULL, size_bytes, true, why);
 }

@@ -44,8 +44,7 @@ static const aegis_i_owner_kind heap_kind = {heap_move};
 static aegis_status charge(aegis_budget *budget, size_t total_bytes, size_t size_bytes,
                            size_t align_bytes, bool optional, aegis_error *error) {
     aegis_i_refusal why;
-    aegis_status status = aegis_i_budget_charge_below(budget, NULL, total_bytes,
-                                                      optional ? AEGIS_I_OPTIONAL : 0, &why);
+    aegis_status status = aegis_i_budget_charge_below(budget, NULL, total_bytes, optional, &why);
     if (status == AEGIS_OK)
         return AEGIS_OK;
     (void)aegis_i_buffer_fail(error, status, size_bytes, align_bytes);
