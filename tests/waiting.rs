@@ -5,7 +5,7 @@
 use aegis_memory::arena::{Arena, ArenaRecycler, LockFreeArena, LockedArena};
 use aegis_memory::budget::MemoryBudget;
 use aegis_memory::buffer::{BufferPool, WhenEmpty};
-use aegis_memory::pool::{LockFreePool, LockedPool, Pool};
+use aegis_memory::pool::{LockFreePool, LockedPool, Pool, PoolBuilder, PoolKind};
 use aegis_memory::AllocError;
 use std::thread;
 use std::time::Duration;
@@ -32,6 +32,11 @@ fn wait_for_more(budget: &MemoryBudget, old: usize) {
 
 type Work<'a> = Box<dyn FnMut() -> Result<(), AllocError> + Send + 'a>;
 
+/// Makes a pool that has one block and can grow.
+fn pool_of<P: PoolKind>(builder: PoolBuilder<P>, budget: &MemoryBudget, wait: Duration) -> P {
+    builder.block_size(BLOCK).blocks(1).max_blocks(8).budget(budget).wait(wait).build().unwrap()
+}
+
 /// Makes an object of each kind that waits for the budget. Each allocates what it holds, so that
 /// the next call must acquire memory. Returns the name and a function that makes one allocation and
 /// keeps it.
@@ -42,30 +47,9 @@ fn objects<'a>(budget: &MemoryBudget, wait: Duration) -> Vec<(&'static str, Work
         LockFreeArena::builder().budget(budget).wait(wait).build().unwrap();
     let recycler: ArenaRecycler =
         ArenaRecycler::builder().budget(budget).wait(wait).build().unwrap();
-    let pool = Pool::builder()
-        .block_size(BLOCK)
-        .blocks(1)
-        .max_blocks(8)
-        .budget(budget)
-        .wait(wait)
-        .build()
-        .unwrap();
-    let locked_pool = LockedPool::builder()
-        .block_size(BLOCK)
-        .blocks(1)
-        .max_blocks(8)
-        .budget(budget)
-        .wait(wait)
-        .build()
-        .unwrap();
-    let lock_free_pool = LockFreePool::builder()
-        .block_size(BLOCK)
-        .blocks(1)
-        .max_blocks(8)
-        .budget(budget)
-        .wait(wait)
-        .build()
-        .unwrap();
+    let pool = pool_of(Pool::builder(), budget, wait);
+    let locked_pool = pool_of(LockedPool::builder(), budget, wait);
+    let lock_free_pool = pool_of(LockFreePool::builder(), budget, wait);
     let buffers =
         BufferPool::builder().class_growing(BLOCK, 1, 8).budget(budget).wait(wait).build().unwrap();
     std::mem::forget(pool.alloc().unwrap());

@@ -114,11 +114,12 @@ aegis_status aegis_i_move_begin(aegis_budget *from, aegis_budget *to, size_t siz
             return why->status = AEGIS_E_INVALID;
         }
     }
-    if (is_refused_above(from, to, common_ancestor(from, to), size_bytes, why)) {
+    aegis_budget *stop = common_ancestor(from, to);
+    if (is_refused_above(from, to, stop, size_bytes, why)) {
         aegis_i_count_refusal(why);
         return why->status;
     }
-    return aegis_i_budget_charge_below(to, common_ancestor(from, to), size_bytes, false, why);
+    return aegis_i_budget_charge_below(to, stop, size_bytes, false, why);
 }
 
 aegis_status aegis_i_move_end(aegis_budget *from, aegis_budget *to, size_t size_bytes) {
