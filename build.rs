@@ -7,7 +7,7 @@
 use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 fn main() {
     let root = env::var("CARGO_MANIFEST_DIR").expect("cargo sets CARGO_MANIFEST_DIR");
@@ -22,6 +22,7 @@ fn main() {
         println!("cargo:rustc-env=AEGIS_{name}={value}");
     }
     tell_version();
+    tell_allocator();
     compile_core(&include);
     link_atomics();
     #[cfg(feature = "bindgen")]
@@ -36,12 +37,52 @@ fn tell_version() {
     let minor = minor_version(&String::from_utf8_lossy(&output.stdout)).unwrap_or(0);
     if minor >= 80 {
         // Cargo warns of this line before Rust 1.80, which asks for it.
-        println!("cargo:rustc-check-cfg=cfg(aegis_diagnostic)");
+        println!(
+            "cargo:rustc-check-cfg=cfg(aegis_allocator, aegis_diagnostic, aegis_std_allocator)"
+        );
     }
     if minor >= 78 {
         println!("cargo:rustc-cfg=aegis_diagnostic");
     }
 }
+
+/// Sets `aegis_std_allocator` if the standard library's trait `Allocator` can be implemented: with
+/// feature `nightly`, and with a compiler for which it is stable. Sets `aegis_allocator` if there is
+/// any allocator trait to implement.
+fn tell_allocator() {
+    let out = env::var("OUT_DIR").expect("cargo sets OUT_DIR");
+    let source = Path::new(&out).join("allocator.rs");
+    fs::write(&source, ALLOCATOR).expect("cargo has made OUT_DIR");
+    let mut rustc = Command::new(env::var_os("RUSTC").expect("cargo sets RUSTC"));
+    rustc.args(["--edition=2021", "--crate-type=lib", "--emit=metadata", "--target"]);
+    rustc.arg(env::var_os("TARGET").expect("cargo sets TARGET"));
+    // These can name a compiler's features too.
+    let flags = env::var("CARGO_ENCODED_RUSTFLAGS").unwrap_or_default();
+    rustc.args(flags.split('\u{1f}').filter(|flag| !flag.is_empty()));
+    rustc.arg("--out-dir").arg(&out).arg(source).stderr(Stdio::null());
+    let mut is_stable = || rustc.status().is_ok_and(|status| status.success());
+    let with = |feature: &str| env::var_os(format!("CARGO_FEATURE_{feature}")).is_some();
+    let is_std = with("NIGHTLY") || is_stable();
+    if is_std {
+        println!("cargo:rustc-cfg=aegis_std_allocator");
+    }
+    let lines = ["ALLOCATOR_API2", "ALLOCATOR_API2_03", "ALLOCATOR_API2_04"];
+    if is_std || lines.into_iter().any(with) {
+        println!("cargo:rustc-cfg=aegis_allocator");
+    }
+}
+
+/// A program that compiles if the trait is stable.
+const ALLOCATOR: &str = "\
+#![no_std]
+use core::alloc::{AllocError, Allocator, Layout};
+use core::ptr::NonNull;
+pub struct Empty;
+unsafe impl Allocator for Empty {
+    fn allocate(&self, _: Layout) -> Result<NonNull<[u8]>, AllocError> { Err(AllocError) }
+    unsafe fn deallocate(&self, _: NonNull<u8>, _: Layout) {}
+}
+";
 
 /// The second number of Rust 1.x, from what `rustc -vV` prints.
 pub(crate) fn minor_version(text: &str) -> Option<u32> {

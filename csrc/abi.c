@@ -281,6 +281,7 @@ static const aegis_i_abi_entry table[] = {
     STRUCT(aegis_lock_free_pool),
     FIELD(aegis_lock_free_pool, shared),
     FIELD(aegis_lock_free_pool, block_bytes),
+    FIELD(aegis_lock_free_pool, align_bytes),
     STRUCT(aegis_pool_cache),
     FIELD(aegis_pool_cache, grid),
     FIELD(aegis_pool_cache, links),
@@ -327,6 +328,7 @@ static const aegis_i_abi_entry table[] = {
     STRUCT(aegis_locked_pool),
     FIELD(aegis_locked_pool, shared),
     FIELD(aegis_locked_pool, block_bytes),
+    FIELD(aegis_locked_pool, align_bytes),
 };
 
 const aegis_i_abi_entry *aegis_i_abi_table(size_t *count) {

@@ -30,7 +30,7 @@
 //! a `&` is wanted, such as in a slice of `&str`, write `&*`: `&*arena.alloc_str("text")`.
 
 mod alloc;
-#[cfg(feature = "allocator-api2")]
+#[cfg(aegis_allocator)]
 mod allocator;
 mod boxed;
 mod builder;

@@ -1442,6 +1442,7 @@ pub struct aegis_locked_pool_shared {
 pub struct aegis_locked_pool {
     pub shared: *mut aegis_locked_pool_shared,
     pub block_bytes: usize,
+    pub align_bytes: usize,
 }
 #[repr(C)]
 #[derive(Debug)]
@@ -1729,6 +1730,7 @@ pub struct aegis_lock_free_pool_shared {
 pub struct aegis_lock_free_pool {
     pub shared: *mut aegis_lock_free_pool_shared,
     pub block_bytes: usize,
+    pub align_bytes: usize,
 }
 #[repr(C)]
 #[derive(Debug, Copy, Clone)]

@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #![no_std]
+#![cfg_attr(feature = "nightly", feature(allocator_api))]
 #![doc = include_str!("../README.md")]
 
 extern crate alloc;
 #[cfg(feature = "std")]
 extern crate std;
 
+#[cfg(aegis_allocator)]
+mod allocator;
 pub mod arena;
 pub mod budget;
 pub mod buffer;

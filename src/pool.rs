@@ -49,6 +49,8 @@ mod shared;
 mod lock_free;
 mod locked;
 
+#[cfg(aegis_allocator)]
+mod allocator;
 mod cache;
 mod locked_async;
 mod typed;

@@ -213,25 +213,57 @@ unsafe impl BlockSource for Global {
     }
 }
 
-/// Any `allocator_api2` allocator as a source.
-#[cfg(feature = "allocator-api2")]
-#[derive(Clone, Copy, Debug, Default)]
-pub struct FromAllocator<A>(pub A);
+/// Makes a source of an allocator of one of the allocator traits, which is named by its module.
+#[cfg(aegis_allocator)]
+macro_rules! from_allocator {
+    ($(#[$meta:meta])* $name:ident: $($module:ident)::+) => {
+        $(#[$meta])*
+        #[derive(Clone, Copy, Debug, Default)]
+        pub struct $name<A>(pub A);
 
-#[cfg(feature = "allocator-api2")]
-// SAFETY: the contract of `Allocator` covers this one. The source owns the allocator, so its memory
-// stays valid.
-unsafe impl<A: allocator_api2::alloc::Allocator + Send + Sync> BlockSource for FromAllocator<A> {
-    fn acquire(&self, layout: Layout) -> Option<SourceBlock> {
-        let memory = self.0.allocate_zeroed(layout).ok()?;
-        Some(SourceBlock { memory: memory.cast(), zeroed: true })
-    }
+        const _: () = {
+            use $($module)::+::Allocator;
 
-    unsafe fn release(&self, memory: NonNull<u8>, layout: Layout) {
-        // SAFETY: `memory` came from this allocator with this layout.
-        unsafe { self.0.deallocate(memory, layout) }
-    }
+            // SAFETY: the contract of `Allocator` covers this one. The source owns the allocator, so
+            // its memory stays valid.
+            unsafe impl<A: Allocator + Send + Sync> BlockSource for $name<A> {
+                fn acquire(&self, layout: Layout) -> Option<SourceBlock> {
+                    let memory = self.0.allocate_zeroed(layout).ok()?;
+                    Some(SourceBlock { memory: memory.cast(), zeroed: true })
+                }
+
+                unsafe fn release(&self, memory: NonNull<u8>, layout: Layout) {
+                    // SAFETY: `memory` came from this allocator with this layout.
+                    unsafe { self.0.deallocate(memory, layout) }
+                }
+            }
+        };
+    };
 }
+
+#[cfg(feature = "allocator-api2")]
+from_allocator!(
+    /// Any allocator of `allocator-api2` 0.2 as a source.
+    FromAllocator: allocator_api2::alloc
+);
+
+#[cfg(feature = "allocator-api2-03")]
+from_allocator!(
+    /// Any allocator of `allocator-api2` 0.3 as a source.
+    FromAllocator03: allocator_api2_03::alloc
+);
+
+#[cfg(feature = "allocator-api2-04")]
+from_allocator!(
+    /// Any allocator of `allocator-api2` 0.4 as a source.
+    FromAllocator04: allocator_api2_04::alloc
+);
+
+#[cfg(aegis_std_allocator)]
+from_allocator!(
+    /// Any allocator of the standard library's trait as a source.
+    FromStdAllocator: core::alloc
+);
 
 /// The source that a builder was given. `Ok(None)` stands for the default of the object. `Err`
 /// means that there was no memory to keep the source; `build` returns this error.

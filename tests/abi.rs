@@ -119,14 +119,14 @@ rust_table! {
     aegis_pool_stats { block_bytes, stride_bytes, align_bytes, capacity, max_capacity, in_use, available, peak_in_use, parked, slab_count, reserved_bytes, acquired_count, released_count, cache_reserve_bytes, max_cache_count }
     aegis_pool_slab_info { base, size_bytes, first_index, block_count }
     aegis_lock_free_pool_options { blocks, max_cache_count, flags }
-    aegis_lock_free_pool { shared, block_bytes }
+    aegis_lock_free_pool { shared, block_bytes, align_bytes }
     aegis_pool_cache { grid, links, count, flags, slot, block_bytes, shared, failed, items }
     aegis_buffer_class { buffer_bytes, buffer_count, max_buffer_count }
     aegis_buffer_pool_options { classes, class_count, align_bytes, source, budget, when_empty, flags, reclaim_priority, timeout_ns, error, wait_ns }
     aegis_buffer_pool { shared }
     aegis_buffer_class_stats { buffer_bytes, capacity, max_capacity, in_use, parked }
     aegis_buffer_pool_stats { class_count, classes, heap_count, heap_bytes, wait_count, timeout_count, refused_count, reserved_bytes }
-    aegis_locked_pool { shared, block_bytes }
+    aegis_locked_pool { shared, block_bytes, align_bytes }
 }
 
 /// The structs and fields that the bindings have. The structs that C keeps private have no fields

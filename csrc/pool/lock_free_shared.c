@@ -157,6 +157,7 @@ aegis_status aegis_lock_free_pool_init(aegis_lock_free_pool *pool,
     atomic_init(&shared->process, AEGIS_I_PROCESS());
     pool->shared = shared;
     pool->block_bytes = slabs.block_bytes;
+    pool->align_bytes = slabs.align_bytes;
     assert(aegis_i_lock_free_is_valid(shared));
     return AEGIS_OK;
 }

@@ -25,6 +25,7 @@ aegis_status aegis_locked_pool_init(aegis_locked_pool *pool, const aegis_pool_op
     shared->pool = inner;
     pool->shared = shared;
     pool->block_bytes = inner.slabs.block_bytes;
+    pool->align_bytes = inner.slabs.align_bytes;
     return AEGIS_OK;
 }
 

@@ -109,6 +109,8 @@ typedef struct aegis_lock_free_pool {
     aegis_lock_free_pool_shared *shared;
     /** Usable bytes of each block. */
     size_t block_bytes;
+    /** Alignment of each block. */
+    size_t align_bytes;
 } aegis_lock_free_pool;
 
 /** A cache of one thread in front of a lock-free pool. The first `count` entries of `items` are

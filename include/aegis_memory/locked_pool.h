@@ -83,6 +83,8 @@ typedef struct aegis_locked_pool {
     aegis_locked_pool_shared *shared;
     /** Usable bytes of each block. */
     size_t block_bytes;
+    /** Alignment of each block. */
+    size_t align_bytes;
 } aegis_locked_pool;
 
 /** A request that waits for a block. One thread at a time uses it. */

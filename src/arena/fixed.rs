@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 //! An arena over memory that the caller supplies.
 
+use core::alloc::Layout;
 use core::fmt;
 use core::marker::PhantomData;
 use core::mem::{ManuallyDrop, MaybeUninit};
 use core::ops::Deref;
-use core::ptr;
+use core::ptr::{self, NonNull};
 
+use super::forms::{self, allocate_from_inner, Allocate};
 use super::one_owner::Arena;
 use crate::error::expect;
 use crate::ffi;
@@ -64,6 +66,8 @@ impl<'m> FixedArena<'m> {
         self.arena.reset();
     }
 }
+
+allocate_from_inner!(FixedArena<'_>);
 
 impl Deref for FixedArena<'_> {
     type Target = Arena;

@@ -58,6 +58,40 @@ pub(super) unsafe trait Allocate {
     unsafe fn give_back(&self, p: NonNull<u8>, size: usize);
 }
 
+/// Implements [`Allocate`] for a type that allocates from its field `arena`.
+macro_rules! allocate_from_inner {
+    ($type:ty) => {
+        // SAFETY: the inner arena hands out each byte once. The bytes stay valid until it is reset.
+        unsafe impl Allocate for $type {
+            #[inline(always)]
+            fn take(&self, layout: Layout) -> forms::Bytes {
+                self.arena.take(layout)
+            }
+
+            fn take_regrown(&self, layout: Layout) -> forms::Bytes {
+                self.arena.take_regrown(layout)
+            }
+
+            #[inline(always)]
+            fn take_zeroed(&self, size: usize, align: usize) -> forms::Bytes {
+                self.arena.take_zeroed(size, align)
+            }
+
+            unsafe fn resize_in_place(&self, p: NonNull<u8>, old: usize, new: usize) -> bool {
+                // SAFETY: the caller vouches for the allocation.
+                unsafe { self.arena.resize_in_place(p, old, new) }
+            }
+
+            unsafe fn give_back(&self, p: NonNull<u8>, size: usize) {
+                // SAFETY: the caller vouches for the allocation.
+                unsafe { self.arena.give_back(p, size) }
+            }
+        }
+    };
+}
+
+pub(super) use allocate_from_inner;
+
 /// Room for `len` elements of type `T`.
 #[inline(always)]
 pub(super) fn array<A: Allocate, T>(arena: &A, len: usize) -> Result<NonNull<T>, AllocError> {

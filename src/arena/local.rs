@@ -10,7 +10,7 @@ use core::ptr::NonNull;
 use core::{slice, str};
 
 use super::boxed::ArenaBox;
-use super::forms::{self, Allocate, Bytes, NoDrop, ALIGN};
+use super::forms::{self, allocate_from_inner, Allocate, NoDrop, ALIGN};
 use super::gather;
 use super::lock_free::LockFreeArena;
 use super::methods::allocation_forms;
@@ -66,33 +66,8 @@ impl LockFreeArena {
     }
 }
 
-// SAFETY: the inner arena hands out each byte once. It is never reset, so the bytes stay valid
-// until the shared arena is reset.
-unsafe impl Allocate for LocalArena<'_> {
-    #[inline(always)]
-    fn take(&self, layout: Layout) -> Bytes {
-        self.arena.take(layout)
-    }
-
-    fn take_regrown(&self, layout: Layout) -> Bytes {
-        self.arena.take_regrown(layout)
-    }
-
-    #[inline(always)]
-    fn take_zeroed(&self, size: usize, align: usize) -> Bytes {
-        self.arena.take_zeroed(size, align)
-    }
-
-    unsafe fn resize_in_place(&self, p: NonNull<u8>, old: usize, new: usize) -> bool {
-        // SAFETY: the caller vouches for the allocation.
-        unsafe { self.arena.resize_in_place(p, old, new) }
-    }
-
-    unsafe fn give_back(&self, p: NonNull<u8>, size: usize) {
-        // SAFETY: the caller vouches for the allocation.
-        unsafe { self.arena.give_back(p, size) }
-    }
-}
+// It is never reset, so what it hands out stays valid until the shared arena is reset.
+allocate_from_inner!(LocalArena<'_>);
 
 impl Deref for LocalArena<'_> {
     type Target = Arena;

@@ -93,6 +93,9 @@ pub trait Source {
 
     /// Usable bytes of each block.
     fn block_bytes(&self, key: Key) -> usize;
+
+    /// Alignment of each block.
+    fn block_align(&self, key: Key) -> usize;
 }
 
 /// A block of a pool. `H` is the pointer to the pool: a reference, an `Arc` or an `Rc`. The usual

@@ -277,6 +277,10 @@ impl Source for PoolCache<'_> {
     fn block_bytes(&self, key: Key) -> usize {
         self.pool.block_bytes(key)
     }
+
+    fn block_align(&self, key: Key) -> usize {
+        self.pool.block_align(key)
+    }
 }
 
 impl<'p, T: BlockByte> Block<&PoolCache<'p>, T> {

@@ -248,6 +248,12 @@ impl Source for Pool {
         // SAFETY: the struct is initialised, and this field is never written again.
         unsafe { (*self.as_raw()).slabs.block_bytes }
     }
+
+    #[inline(always)]
+    fn block_align(&self, _: Key) -> usize {
+        // SAFETY: as in `block_bytes`.
+        unsafe { (*self.as_raw()).slabs.align_bytes }
+    }
 }
 
 impl Make for Pool {

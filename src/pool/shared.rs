@@ -31,7 +31,7 @@ pub(super) unsafe fn call(
 }
 
 /// Implements `Source` for such a pool with the functions that the core has for it. Any thread may
-/// call these functions. The pool's struct has a field `block_bytes`.
+/// call these functions. The pool's struct has the fields `block_bytes` and `align_bytes`.
 macro_rules! shared_source {
     ($pool:ident {
         alloc: $alloc:ident,
@@ -107,6 +107,11 @@ macro_rules! shared_source {
             #[inline(always)]
             fn block_bytes(&self, _: Key) -> usize {
                 self.raw.block_bytes
+            }
+
+            #[inline(always)]
+            fn block_align(&self, _: Key) -> usize {
+                self.raw.align_bytes
             }
         }
     };

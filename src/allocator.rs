@@ -1,0 +1,146 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The allocator traits, for references to arenas and pools, so that collections can live in them.
+//!
+//! The standard library's trait and each line of `allocator-api2` are traits of their own with the
+//! same functions. [`Memory`] has these functions once, and [`faces`] implements the traits with
+//! them.
+//!
+//! Only shared references implement the traits. An owner that lends its arena as `&mut` could be
+//! reset while the memory is in use.
+
+use core::alloc::Layout;
+use core::ptr::NonNull;
+
+/// What an allocator does. `None` says that there is no memory.
+///
+/// # Safety
+///
+/// As the traits demand it of their implementors: memory that is handed out has the size and the
+/// alignment asked for. It stays valid while the implementor is borrowed, or until it is given back
+/// or resized into other memory.
+pub(crate) unsafe trait Memory {
+    /// Uninitialised memory.
+    fn allocate(&self, layout: Layout) -> Option<NonNull<u8>>;
+
+    /// Zeroed memory.
+    fn allocate_zeroed(&self, layout: Layout) -> Option<NonNull<u8>>;
+
+    /// Gives memory back.
+    ///
+    /// # Safety
+    ///
+    /// - `p` is a live allocation with this layout. It is not used afterwards.
+    unsafe fn deallocate(&self, p: NonNull<u8>, layout: Layout);
+
+    /// Grows or shrinks an allocation, and moves it if it has to. The bytes behind the old ones are
+    /// undefined. On failure the old allocation is as it was.
+    ///
+    /// # Safety
+    ///
+    /// - `p` is a live allocation with the layout `old`. If the call returns another pointer, `p` is
+    ///   not used afterwards.
+    unsafe fn resize(&self, p: NonNull<u8>, old: Layout, new: Layout) -> Option<NonNull<u8>>;
+}
+
+/// Implements one allocator trait, named by its module, for references to these types.
+macro_rules! face {
+    ($($module:ident)::+: $($type:ty),*) => {
+        const _: () = {
+            use core::alloc::Layout;
+            use core::ptr::NonNull;
+            use $crate::allocator::Memory;
+            use $($module)::+::{AllocError, Allocator};
+
+            /// Adds the number of bytes to the pointer.
+            #[inline(always)]
+            fn sized(p: Option<NonNull<u8>>, layout: Layout) -> Result<NonNull<[u8]>, AllocError> {
+                match p {
+                    Some(p) => Ok(NonNull::slice_from_raw_parts(p, layout.size())),
+                    None => Err(AllocError),
+                }
+            }
+
+            $(
+            // SAFETY: `Memory` demands the same. Memory stays valid while the arena or pool is
+            // borrowed, wherever the reference is moved or copied to. What frees the memory takes
+            // the arena or pool by `&mut`, or, for a handle, the arena that the handle belongs to.
+            // Copies of the reference are the same allocator. If the reference can go to another
+            // thread, the arena or pool serves several threads at the same time.
+            unsafe impl Allocator for &$type {
+                #[inline]
+                fn allocate(&self, layout: Layout) -> Result<NonNull<[u8]>, AllocError> {
+                    sized(Memory::allocate(*self, layout), layout)
+                }
+
+                #[inline]
+                fn allocate_zeroed(&self, layout: Layout) -> Result<NonNull<[u8]>, AllocError> {
+                    sized(Memory::allocate_zeroed(*self, layout), layout)
+                }
+
+                #[inline]
+                unsafe fn deallocate(&self, p: NonNull<u8>, layout: Layout) {
+                    // SAFETY: the caller keeps this function's contract, which is the same.
+                    unsafe { Memory::deallocate(*self, p, layout) }
+                }
+
+                #[inline]
+                unsafe fn grow(
+                    &self,
+                    p: NonNull<u8>,
+                    old: Layout,
+                    new: Layout,
+                ) -> Result<NonNull<[u8]>, AllocError> {
+                    // SAFETY: the caller keeps this function's contract, which is the same.
+                    sized(unsafe { self.resize(p, old, new) }, new)
+                }
+
+                #[inline]
+                unsafe fn grow_zeroed(
+                    &self,
+                    p: NonNull<u8>,
+                    old: Layout,
+                    new: Layout,
+                ) -> Result<NonNull<[u8]>, AllocError> {
+                    // SAFETY: the caller keeps this function's contract, which is the same.
+                    let memory = sized(unsafe { self.resize(p, old, new) }, new)?;
+                    // SAFETY: the bytes behind the old ones belong to the allocation too.
+                    unsafe {
+                        let end = memory.cast::<u8>().as_ptr().add(old.size());
+                        end.write_bytes(0, new.size() - old.size());
+                    }
+                    Ok(memory)
+                }
+
+                #[inline]
+                unsafe fn shrink(
+                    &self,
+                    p: NonNull<u8>,
+                    old: Layout,
+                    new: Layout,
+                ) -> Result<NonNull<[u8]>, AllocError> {
+                    // SAFETY: the caller keeps this function's contract, which is the same.
+                    sized(unsafe { self.resize(p, old, new) }, new)
+                }
+            }
+            )*
+        };
+    };
+}
+
+/// Implements every allocator trait that the features and the compiler offer for references to these
+/// types, which implement [`Memory`].
+macro_rules! faces {
+    ($($type:ty),* $(,)?) => {
+        // With its feature `nightly` that line has the standard library's trait, not one of its own.
+        #[cfg(all(feature = "allocator-api2", not(feature = "nightly")))]
+        $crate::allocator::face!(allocator_api2::alloc: $($type),*);
+        #[cfg(feature = "allocator-api2-03")]
+        $crate::allocator::face!(allocator_api2_03::alloc: $($type),*);
+        #[cfg(feature = "allocator-api2-04")]
+        $crate::allocator::face!(allocator_api2_04::alloc: $($type),*);
+        #[cfg(aegis_std_allocator)]
+        $crate::allocator::face!(core::alloc: $($type),*);
+    };
+}
+
+pub(crate) use {face, faces};
