@@ -38,7 +38,8 @@ fn tell_version() {
     if minor >= 80 {
         // Cargo warns of this line before Rust 1.80, which asks for it.
         println!(
-            "cargo:rustc-check-cfg=cfg(aegis_allocator, aegis_diagnostic, aegis_std_allocator)"
+            "cargo:rustc-check-cfg=cfg(aegis_allocator, aegis_diagnostic, aegis_std_allocator, \
+             aegis_unstable_allocator)"
         );
     }
     if minor >= 78 {
@@ -47,29 +48,38 @@ fn tell_version() {
 }
 
 /// Sets `aegis_std_allocator` if the standard library's trait `Allocator` can be implemented: with
-/// feature `nightly`, and with a compiler for which it is stable. Sets `aegis_allocator` if there is
-/// any allocator trait to implement.
+/// feature `nightly`, and with a compiler for which it is stable. Sets `aegis_unstable_allocator` if
+/// it is not stable, so that the crate has to name the compiler's feature. Sets `aegis_allocator` if
+/// there is any allocator trait to implement.
 fn tell_allocator() {
-    let out = env::var("OUT_DIR").expect("cargo sets OUT_DIR");
-    let source = Path::new(&out).join("allocator.rs");
-    fs::write(&source, ALLOCATOR).expect("cargo has made OUT_DIR");
-    let mut rustc = Command::new(env::var_os("RUSTC").expect("cargo sets RUSTC"));
-    rustc.args(["--edition=2021", "--crate-type=lib", "--emit=metadata", "--target"]);
-    rustc.arg(env::var_os("TARGET").expect("cargo sets TARGET"));
     // These can name a compiler's features too.
     let flags = env::var("CARGO_ENCODED_RUSTFLAGS").unwrap_or_default();
-    rustc.args(flags.split('\u{1f}').filter(|flag| !flag.is_empty()));
-    rustc.arg("--out-dir").arg(&out).arg(source).stderr(Stdio::null());
-    let mut is_stable = || rustc.status().is_ok_and(|status| status.success());
+    let flags = flags.split('\u{1f}').filter(|flag| !flag.is_empty());
+    let out = env::var("OUT_DIR").expect("cargo sets OUT_DIR");
+    let mut rustc = Command::new(env::var_os("RUSTC").expect("cargo sets RUSTC"));
+    rustc.args(flags).arg("--target").arg(env::var_os("TARGET").expect("cargo sets TARGET"));
+    let is_stable = has_allocator(rustc, Path::new(&out));
     let with = |feature: &str| env::var_os(format!("CARGO_FEATURE_{feature}")).is_some();
-    let is_std = with("NIGHTLY") || is_stable();
-    if is_std {
-        println!("cargo:rustc-cfg=aegis_std_allocator");
-    }
+    let is_std = is_stable || with("NIGHTLY");
     let lines = ["ALLOCATOR_API2", "ALLOCATOR_API2_03", "ALLOCATOR_API2_04"];
-    if is_std || lines.into_iter().any(with) {
-        println!("cargo:rustc-cfg=aegis_allocator");
+    for (name, is_set) in [
+        ("aegis_std_allocator", is_std),
+        ("aegis_unstable_allocator", is_std && !is_stable),
+        ("aegis_allocator", is_std || lines.into_iter().any(with)),
+    ] {
+        if is_set {
+            println!("cargo:rustc-cfg={name}");
+        }
     }
+}
+
+/// Whether this rustc lets a program implement the standard library's `Allocator`. Writes to `out`.
+pub(crate) fn has_allocator(mut rustc: Command, out: &Path) -> bool {
+    let source = out.join("allocator.rs");
+    fs::write(&source, ALLOCATOR).expect("the folder can be written");
+    rustc.args(["--edition=2021", "--crate-type=lib", "--emit=metadata", "--out-dir"]);
+    let status = rustc.arg(out).arg(source).stderr(Stdio::null()).status();
+    status.is_ok_and(|status| status.success())
 }
 
 /// A program that compiles if the trait is stable.

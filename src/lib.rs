@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #![no_std]
-#![cfg_attr(feature = "nightly", feature(allocator_api))]
+#![cfg_attr(aegis_unstable_allocator, feature(allocator_api))]
 #![doc = include_str!("../README.md")]
 
 extern crate alloc;

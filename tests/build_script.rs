@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! `build.rs` must link libatomic exactly where the core calls it.
+//! `build.rs` must link libatomic exactly where the core calls it, and find the standard library's
+//! allocator trait exactly where the compiler lets the crate implement it.
 #![cfg(not(feature = "bindgen"))]
 
 #[allow(dead_code)]
@@ -8,7 +9,7 @@ mod build_script;
 #[path = "support/compiler.rs"]
 mod compiler;
 
-use build_script::{calls_libatomic, minor_version};
+use build_script::{calls_libatomic, has_allocator, minor_version};
 use compiler::compiler;
 use std::path::Path;
 use std::process::Command;
@@ -51,6 +52,20 @@ fn version_is_that_of_the_compiler() {
     let output = Command::new(env!("AEGIS_RUSTC")).arg("-vV").output().expect("rustc starts");
     let text = String::from_utf8_lossy(&output.stdout);
     assert!(minor_version(&text).is_some_and(|minor| minor >= 75), "{text}");
+}
+
+/// With the compiler's feature the trait can be used as if it were stable.
+#[test]
+fn allocator_trait_is_found_where_it_can_be_implemented() {
+    let out = Path::new(env!("CARGO_TARGET_TMPDIR")).join("has_allocator");
+    fs::create_dir_all(&out).expect("the directory can be made");
+    let mut rustc = Command::new(env!("AEGIS_RUSTC"));
+    rustc.arg("-Zcrate-attr=feature(allocator_api)").env("RUSTC_BOOTSTRAP", "1");
+    assert!(has_allocator(rustc, &out));
+    let mut rustc = Command::new(env!("AEGIS_RUSTC"));
+    rustc.arg("-Zcrate-attr=no_core").env("RUSTC_BOOTSTRAP", "1");
+    assert!(!has_allocator(rustc, &out));
+    assert!(!has_allocator(Command::new("no such compiler"), &out));
 }
 
 #[test]

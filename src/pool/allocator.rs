@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Pools as allocators: each allocation is one block. A request that is larger than a block, or that
-//! asks for more alignment than the blocks have, is refused.
+//! Pools as allocators: each allocation is one block, and resizing one changes nothing. A request that
+//! is larger than a block, or that asks for more alignment than the blocks have, is refused.
 
 use core::alloc::Layout;
 use core::ptr::{self, NonNull};
 
 use super::block::Source;
+use super::cache::PoolCache;
 use super::lock_free::LockFreePool;
 use super::locked::LockedPool;
 use super::one_owner::Pool;
@@ -69,5 +70,5 @@ fn take(pool: &impl Source, layout: Layout, zeroed: bool) -> Option<NonNull<u8>>
     }
 }
 
-memory!(Pool, LockFreePool, LockedPool);
-faces!(Pool, LockFreePool, LockedPool);
+memory!(Pool, LockFreePool, LockedPool, PoolCache<'_>);
+faces!(Pool, LockFreePool, LockedPool, PoolCache<'_>);

@@ -278,6 +278,7 @@ impl Source for PoolCache<'_> {
         self.pool.block_bytes(key)
     }
 
+    #[inline(always)]
     fn block_align(&self, key: Key) -> usize {
         self.pool.block_align(key)
     }
