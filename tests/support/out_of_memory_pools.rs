@@ -124,6 +124,21 @@ pub fn rows() -> Vec<Row> {
                 assert!(matches!(probe.quiet(|| poll_once(&mut future, &waker)), Poll::Ready(Ok(_))));
             }
         }),
+        #[cfg(feature = "allocator-api2")]
+        row!("pool/allocator.rs allocate", "pool/allocator.rs allocate_zeroed",
+             "pool/allocator.rs resize"; |probe| {
+            use allocator_api2::{alloc::Allocator, boxed::Box, vec::Vec};
+            use std::alloc::Layout;
+            on_every_pool!(probe, |pool| Box::try_new_in(7_u64, &pool));
+            on_every_pool!(probe, |pool| Box::<u64, _>::try_new_zeroed_in(&pool));
+            on_every_pool!(probe, |pool| Box::try_new_in([0_u64; 9], &pool));
+            let pool = Pool::new(64, 1);
+            let mut numbers = Vec::new_in(&pool);
+            numbers.push(7_u8);
+            assert!(probe.quiet(|| numbers.try_reserve_exact(63)).is_ok());
+            assert!(probe.quiet(|| numbers.try_reserve_exact(64)).is_err());
+            assert!(probe.quiet(|| (&pool).allocate(Layout::new::<()>())).is_ok());
+        }),
         row!("pool/cache.rs alloc", "pool/cache.rs alloc_uninit"; |probe| {
             let budget = MemoryBudget::new("pool", MemoryBudget::UNLIMITED);
             let pool = used_up(LockFreePool::builder().caches(1), &budget);

@@ -22,8 +22,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// What the programs may use.
-const CRATES: [&str; 2] = ["aegis_memory", "allocator_api2"];
+/// What the programs may use, and the version where there are several.
+const CRATES: [(&str, &str); 2] = [("aegis_memory", ""), ("allocator_api2", "allocator-api2-0.2.")];
 
 /// The rustc that has compiled the test, and the library that the test is linked with.
 pub struct Compiler {
@@ -45,7 +45,9 @@ impl Compiler {
             let Some(file) = message["filenames"][0].as_str() else { continue };
             folders.extend(Path::new(file).parent().map(Path::to_owned));
             let name = message["target"]["name"].as_str().unwrap_or_default();
-            if message["target"]["kind"][0] == "lib" && CRATES.contains(&name) {
+            let manifest = message["manifest_path"].as_str().unwrap_or_default();
+            let is_used = |(of, version): &(_, _)| *of == name && manifest.contains(version);
+            if message["target"]["kind"][0] == "lib" && CRATES.iter().any(is_used) {
                 crates.push(format!("{name}={file}"));
             }
         }
