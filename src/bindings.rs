@@ -218,6 +218,9 @@ extern "C" {
     ) -> aegis_status;
 }
 extern "C" {
+    pub fn aegis_budget_force_charge(budget: *mut aegis_budget, size_bytes: usize);
+}
+extern "C" {
     pub fn aegis_budget_uncharge(
         budget: *mut aegis_budget,
         size_bytes: usize,

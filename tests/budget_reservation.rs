@@ -4,9 +4,11 @@
 //! change nothing, and at the end nothing may be charged.
 
 use std::panic::{catch_unwind, AssertUnwindSafe};
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::{Arc, Mutex};
 use std::thread;
 
-use aegis_memory::budget::{MemoryBudget, Reservation};
+use aegis_memory::budget::{BudgetPolicy, MemoryBudget, Reservation};
 use aegis_memory::AllocError;
 use proptest::prelude::*;
 
@@ -307,4 +309,105 @@ fn move_around(
         assert_eq!(held.bytes(), 10);
     }
     held
+}
+
+#[test]
+fn forced_charge_counts_beyond_each_limit_and_refuses_others_until_use_has_fallen() {
+    let root = MemoryBudget::new("root", 100);
+    let (a, b) = (root.child("a", 60), root.child("b", 100));
+    let mut forced = a.force_reserve(50);
+    assert_eq!((a.used(), root.used()), (50, 50), "what fits is an ordinary charge");
+    forced.force_grow(70);
+    assert_eq!((forced.bytes(), a.used(), root.used(), root.peak()), (120, 120, 120, 120));
+    assert_eq!((a.stats().refused_count, root.stats().refused_count), (0, 0));
+    assert_eq!(refused_by(&b.try_reserve(1).unwrap_err()), "root");
+    assert_eq!(refused_by(&a.try_reserve(1).unwrap_err()), "a");
+    forced.shrink(50);
+    assert_eq!(b.reserve(30).bytes(), 30);
+    assert_eq!(refused_by(&a.try_reserve(1).unwrap_err()), "a");
+    // It can be divided and moved as any other.
+    let mut part = forced.split(40);
+    part.move_to(&b);
+    assert_eq!((a.used(), b.used(), root.used()), (30, 40, 70));
+    drop((part, forced));
+    assert_eq!(root.used(), 0);
+}
+
+#[test]
+fn forced_charge_asks_reclaimers_and_callbacks_first_and_outlives_their_panic() {
+    let root = MemoryBudget::new("root", 100);
+    let cache = Arc::new(Mutex::new(Some(root.child("cache", 100).reserve(60))));
+    let (asked, told) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let (stock, count) = (Arc::clone(&cache), Arc::clone(&asked));
+    let _gives = root.on_reclaim(0, move |_| {
+        count.fetch_add(1, SeqCst);
+        stock.lock().unwrap().take().map_or(0, |held| held.bytes())
+    });
+    let count = Arc::clone(&told);
+    root.on_pressure(100, move |_| _ = count.fetch_add(1, SeqCst));
+    let query = root.child("query", MemoryBudget::UNLIMITED);
+    let first = query.force_reserve(80);
+    assert_eq!((root.used(), asked.load(SeqCst), told.load(SeqCst)), (80, 1, 0), "it fits now");
+    let second = query.force_reserve(80);
+    assert_eq!((root.used(), asked.load(SeqCst)), (160, 2), "nothing more could be given back");
+    assert!(told.load(SeqCst) >= 1, "the callback was told");
+    drop((first, second));
+
+    let root = MemoryBudget::new("root", 10);
+    let _panics = root.on_reclaim(0, |_| panic!("a reclaimer"));
+    let held = root.child("query", 10).force_reserve(20);
+    assert_eq!((held.bytes(), root.used()), (20, 20));
+    drop(held);
+    assert_eq!(root.used(), 0);
+}
+
+#[test]
+fn forced_charge_counts_in_closed_shared_and_guaranteed_budgets() {
+    let root = MemoryBudget::new("root", 100);
+    root.set_policy(BudgetPolicy::Fair);
+    let (a, b) = (root.child("a", 100), root.child("b", 100));
+    b.set_guaranteed(40);
+    let over = a.force_reserve(90);
+    assert_eq!((a.used(), root.used()), (90, 90));
+    assert!(a.try_reserve(1).is_err(), "it has more than its share");
+    drop(over);
+    assert_eq!(b.reserve(40).bytes(), 40);
+    a.close();
+    assert!(a.try_reserve(1).is_err());
+    let late = a.force_reserve(5);
+    assert_eq!((a.used(), root.used()), (5, 5));
+    drop(late);
+    assert_eq!((a.used(), root.used()), (0, 0));
+}
+
+#[test]
+fn forced_charges_of_many_threads_are_all_counted() {
+    let root = MemoryBudget::new("root", 50);
+    let sides = [root.child("a", 10), root.child("b", 30)];
+    thread::scope(|scope| {
+        for number in 0..4 {
+            let (root, side) = (&root, &sides[number % 2]);
+            scope.spawn(move || {
+                for round in 0..2000 {
+                    let mut held = side.force_reserve(round % 40);
+                    assert!(root.used() >= round % 40);
+                    held.force_grow(3);
+                    drop(side.try_reserve(5));
+                }
+            });
+        }
+    });
+    assert_eq!((root.used(), sides[0].used(), sides[1].used()), (0, 0, 0));
+}
+
+#[test]
+fn forced_growth_that_cannot_be_counted_panics_and_changes_nothing() {
+    let budget = MemoryBudget::new("b", 10);
+    let mut held = budget.force_reserve(20);
+    assert!(catch_unwind(AssertUnwindSafe(|| held.force_grow(usize::MAX))).is_err());
+    assert_eq!((held.bytes(), budget.used()), (20, 20));
+    let huge = budget.force_reserve(usize::MAX / 2);
+    assert_eq!(budget.used(), usize::MAX / 2 + 20);
+    drop(huge);
+    assert_eq!(budget.used(), 20);
 }

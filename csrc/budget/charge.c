@@ -8,7 +8,7 @@
  * 1. A counter changes only by a compare-and-swap from a value that allows the change. An addition
  *    starts from a value that leaves room below the limit (aegis_i_counter_add), and a subtraction
  *    from a value that is not smaller than what is subtracted (aegis_i_counter_subtract), or it
- *    ends at 0 (under the gate). Only aegis_i_budget_charge_back does not ask for the limit.
+ *    ends at 0 (under the gate). Only charge_regardless does not ask for the limit.
  * 2. A charge adds its bytes from the root down (charge_open). What takes bytes away begins at the
  *    lowest budget that has them and goes up (aegis_i_budget_uncharge_below, take_back).
  * 3. A peak is raised only when the whole charge has succeeded (charge_open).
@@ -373,9 +373,10 @@ aegis_status aegis_budget_uncharge(aegis_budget *budget, size_t size_bytes) {
     return uncharge_below(budget, NULL, size_bytes);
 }
 
-/* As aegis_i_budget_charge_back, without the gate. False: a budget is gated, or is to have more
- * than its counter can say, and all are as before. */
-static bool charge_back_open(aegis_budget *budget, const aegis_budget *stop, size_t size_bytes) {
+/* As charge_regardless, without the gate. False: a budget is gated, or is to have more than its
+ * counter can say, and all are as before. */
+static bool charge_regardless_open(aegis_budget *budget, const aegis_budget *stop,
+                                   size_t size_bytes, bool tell) {
     way up;
     size_t most_bytes = AEGIS_I_COUNTER_MAX - aegis_i_min(size_bytes, AEGIS_I_COUNTER_MAX);
     size_t i = 0;
@@ -396,13 +397,15 @@ static bool charge_back_open(aegis_budget *budget, const aegis_budget *stop, siz
     for (; i < up.count; i++)
         if (aegis_i_raise_peak(up.budgets[i], up.used_bytes[i] + size_bytes))
             aegis_i_record_peak(up.budgets[i]);
+    for (i = 0; tell && i < up.count; i++)
+        aegis_i_tell_rise(up.budgets[i], up.used_bytes[i], up.used_bytes[i] + size_bytes);
     return true;
 }
 
 /* The same without the gate of the tree, which cannot be had in this process. The counters of the
- * way are open, and end at the most that they can say. */
-static AEGIS_I_COLD void charge_back_lost(aegis_budget *budget, const aegis_budget *stop,
-                                          size_t size_bytes) {
+ * way are open, and end at the most that they can say. No pressure function is told. */
+static AEGIS_I_COLD void charge_regardless_lost(aegis_budget *budget, const aegis_budget *stop,
+                                                size_t size_bytes) {
     for (; budget != stop; budget = budget->parent) {
         size_t used_bytes = aegis_i_load(&budget->used_bytes, memory_order_relaxed), sum_bytes;
         do {
@@ -414,14 +417,17 @@ static AEGIS_I_COLD void charge_back_lost(aegis_budget *budget, const aegis_budg
     }
 }
 
-void aegis_i_budget_charge_back(aegis_budget *budget, const aegis_budget *stop, size_t size_bytes) {
+/* Charges the budgets below `stop` whatever their limits are, also when they are closed. `tell`:
+ * the pressure functions are told of a rise. */
+static AEGIS_I_COLD void charge_regardless(aegis_budget *budget, const aegis_budget *stop,
+                                           size_t size_bytes, bool tell) {
     aegis_i_path path;
     aegis_i_refusal why;
-    if (charge_back_open(budget, stop, size_bytes))
+    if (charge_regardless_open(budget, stop, size_bytes, tell))
         return;
     if (!aegis_i_gate_enter(budget)) {
         aegis_i_gate_give_up(budget, stop);
-        charge_back_lost(budget, stop, size_bytes);
+        charge_regardless_lost(budget, stop, size_bytes);
         return;
     }
     for (aegis_budget *node = budget; node != stop; node = node->parent)
@@ -429,6 +435,18 @@ void aegis_i_budget_charge_back(aegis_budget *budget, const aegis_budget *stop, 
     (void)aegis_i_gate_charge(&path, budget, stop, size_bytes, &aegis_i_gate_back, &why);
     aegis_i_gate_serve(budget);
     aegis_i_gate_leave(budget);
+    if (tell)
+        aegis_i_tell_path(&path, size_bytes);
+}
+
+void aegis_i_budget_charge_back(aegis_budget *budget, const aegis_budget *stop, size_t size_bytes) {
+    charge_regardless(budget, stop, size_bytes, false);
+}
+
+void aegis_budget_force_charge(aegis_budget *budget, size_t size_bytes) {
+    aegis_i_refusal why;
+    if (aegis_i_budget_charge_uncounted(budget, size_bytes, &why) != AEGIS_OK)
+        charge_regardless(budget, NULL, size_bytes, true);
 }
 
 size_t aegis_i_room(const aegis_budget *budget) {

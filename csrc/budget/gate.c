@@ -24,8 +24,8 @@
  *    the budget is gated, and so is that child (must_be_gated, guarded_count).
  * 5. A charge adds to a budget what its child's claim grows by (look, add), so nothing if the
  *    guarantee of the child covers it. It is refused if the total would be above the limit, except
- *    of bytes that come back to a pool (aegis_i_gate_back). A guarantee is given only if all totals
- *    above have room for it, with these budgets gated (terms.c).
+ *    of bytes that come back to a pool or are charged by force (aegis_i_gate_back). A guarantee is
+ *    given only if all totals above have room for it, with these budgets gated (terms.c).
  * So the bytes that a guarantee keeps free are in the totals of all budgets above, and no other
  * charge can take them. An uncharge that names an ancestor of the budget that was charged makes
  * totals too small, but no number wraps (growth_of, aegis_i_gate_uncharge).

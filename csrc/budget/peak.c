@@ -7,7 +7,7 @@
  *
  * Invariants:
  * 1. A successful charge first adds its bytes to the use, and then raises the peak to what its
- *    addition made of the use (charge_open, charge_back_open, aegis_i_gate_charge).
+ *    addition made of the use (charge_open, charge_regardless_open, aegis_i_gate_charge).
  * 2. The peak changes only by a compare-and-swap to a higher value, and by the exchange
  *    (aegis_i_peak_rise, aegis_budget_take_peak).
  * 3. After the exchange the taking thread reads the use by an operation that also writes it, and

@@ -8,7 +8,7 @@
  *    It takes no list lock but those beneath, from parent to child (aegis_i_note_consumers).
  * 2. The thread that has raised the peak to `record_due_bytes` or more makes a record, unless it
  *    finds under the lock that another one has moved that number above the peak (charge_open,
- *    charge_back_open, aegis_i_record_peak). A charge under the gate may be made while a list
+ *    charge_regardless_open, aegis_i_record_peak). A charge under the gate may be made while a list
  *    lock is held (serve_shares), so it only notes the budget (aegis_i_raise_peaks). The same
  *    thread makes the record before it gives the gate up (aegis_i_gate_leave). So the list of
  *    those noted is empty while the gate is free, and while a thread that had the gate waits for a

@@ -136,7 +136,8 @@ typedef struct aegis_budget_peak {
 } aegis_budget_peak;
 
 /** Runs when use has risen to a threshold, or when the budget refuses a charge. For a refused
- *  charge `used_bytes` is what would have been in use, which is above `limit_bytes`. No lock is
+ *  charge `used_bytes` is what would have been in use, which is above `limit_bytes`. For a forced
+ *  charge that is first told as refused, and it may be told again when it is in use. No lock is
  *  held: the function may charge, uncharge and allocate, even from the arena whose growth made
  *  it run. */
 typedef void (*aegis_budget_pressure_fn)(void *context, size_t used_bytes, size_t limit_bytes);
@@ -190,6 +191,18 @@ AEGIS_API void aegis_budget_destroy(aegis_budget *budget);
  */
 AEGIS_API aegis_status aegis_budget_charge(aegis_budget *budget, size_t size_bytes,
                                            aegis_error *error);
+
+/** Charges bytes to a budget and its ancestors even if they have no room, for memory that is in
+ *  use already or that the caller cannot do without. First it does what aegis_budget_charge does
+ *  before it fails: it asks reclaimers and runs the pressure functions. What is then still
+ *  refused is charged beyond the limits, also to a closed budget. Those budgets refuse all other
+ *  charges until their use has fallen. No refusal is counted.
+ *  @param budget      NULL is accepted, and nothing is done.
+ *  @param size_bytes  how many; 0 is accepted. No counter rises above SIZE_MAX.
+ *  Threads:           any thread.
+ *  Cost:              as aegis_budget_charge; beyond a limit the same again, and up to one lock.
+ */
+AEGIS_API void aegis_budget_force_charge(aegis_budget *budget, size_t size_bytes);
 
 /** Takes a charge back.
  *  @param budget      the budget that was charged; NULL is accepted.

@@ -64,6 +64,31 @@ impl MemoryBudget {
         charge(self, bytes)?;
         Ok(Reservation { budget: self.clone(), bytes })
     }
+
+    /// Charges memory that does not come from this crate, even if there is no room for it. This is
+    /// for memory that is in use already, or that the caller cannot do without.
+    ///
+    /// First it does what [`try_reserve`](Self::try_reserve) does before it fails: it asks
+    /// reclaimers and calls the pressure callbacks. What is then still refused is charged beyond
+    /// the limits, also to a closed budget. Those budgets refuse all other charges until their use
+    /// has fallen. No refusal is counted.
+    ///
+    /// ```
+    /// use aegis_memory::budget::MemoryBudget;
+    ///
+    /// let query = MemoryBudget::new("query", 100);
+    /// let table = query.reserve(80);
+    /// let batch = query.force_reserve(50); // it has arrived, whether there is room or not
+    /// assert_eq!(query.used(), 130);
+    /// assert!(query.try_reserve(1).is_err());
+    /// drop(table);
+    /// assert!(query.try_reserve(50).is_ok());
+    /// # drop(batch);
+    /// ```
+    pub fn force_reserve(&self, bytes: usize) -> Reservation {
+        force_charge(self, bytes);
+        Reservation { budget: self.clone(), bytes }
+    }
 }
 
 impl Reservation {
@@ -101,6 +126,20 @@ impl Reservation {
         charge(&self.budget, bytes)?;
         self.bytes += bytes;
         Ok(())
+    }
+
+    /// Charges `bytes` more, even if there is no room for them: see
+    /// [`force_reserve`](MemoryBudget::force_reserve).
+    ///
+    /// # Panics
+    ///
+    /// When the reservation would have more than `usize::MAX` bytes. It is then as before.
+    #[track_caller]
+    pub fn force_grow(&mut self, bytes: usize) {
+        let sum = self.bytes.checked_add(bytes);
+        let sum = sum.expect("a reservation has at most usize::MAX bytes");
+        force_charge(&self.budget, bytes);
+        self.bytes = sum;
     }
 
     /// Uncharges `bytes` of the reservation.
@@ -247,6 +286,16 @@ fn charge(budget: &MemoryBudget, bytes: usize) -> Result<(), AllocError> {
         return Err(unsafe { AllocError::from_raw(error.assume_init_ref()) });
     }
     Ok(())
+}
+
+/// Charges a budget for a reservation, beyond its limit if there is no other way.
+fn force_charge(budget: &MemoryBudget, bytes: usize) {
+    // A panic of a reclaimer ends here: the charge is made.
+    unwind::call_keeping(
+        |()| true,
+        // SAFETY: the budget is alive.
+        || unsafe { ffi::aegis_budget_force_charge(budget.as_raw(), bytes) },
+    );
 }
 
 /// Takes back a charge that a reservation does not hold any more.

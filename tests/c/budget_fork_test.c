@@ -103,6 +103,9 @@ static void use_without_the_gate(void) {
     CHECK(aegis_budget_set_weight(leaf, 1, NULL) == AEGIS_E_FORKED);
     CHECK(aegis_budget_set_policy(leaf, AEGIS_BUDGET_FAIR, NULL) == AEGIS_E_FORKED);
     CHECK(aegis_budget_on_reclaim(leaf, 0, 0, cache_reclaim, NULL, &stock, NULL) == AEGIS_E_FORKED);
+    aegis_budget_force_charge(leaf, 40);
+    CHECK_SIZE(used(root), 110);
+    CHECK(aegis_budget_uncharge(leaf, 40) == AEGIS_OK);
     aegis_budget_set_limit(root, 71);
     CHECK(aegis_budget_charge(leaf, 2, NULL) == AEGIS_E_LIMIT_EXCEEDED);
     aegis_budget_close(leaf);

@@ -166,6 +166,30 @@ static void pressure_function_may_make_room_for_a_refused_charge(void) {
     aegis_budget_destroy(budget);
 }
 
+static void forced_charge_is_told_as_a_refusal_and_as_a_rise(void) {
+    aegis_budget *root = aegis_budget_new("root", 1000, NULL);
+    aegis_budget *child = aegis_budget_new("child", 100, root);
+    witness above = {0}, below = {0};
+    CHECK(aegis_budget_on_pressure(root, 50, see, NULL, &above) == AEGIS_OK);
+    CHECK(aegis_budget_on_pressure(child, 80, see, NULL, &below) == AEGIS_OK);
+    aegis_budget_force_charge(child, 79);
+    CHECK_SIZE(below.count, 0);
+    aegis_budget_force_charge(child, 421);
+    CHECK_SIZE(below.refused_count, 2);
+    CHECK_SIZE(below.refused_bytes, 500);
+    CHECK_SIZE(above.count, 1);
+    /* The same under the gate. */
+    CHECK(aegis_budget_uncharge(child, 500) == AEGIS_OK);
+    CHECK(aegis_budget_set_guarantee(child, 10, NULL) == AEGIS_OK);
+    aegis_budget_force_charge(child, 500);
+    CHECK_SIZE(below.refused_count, 4);
+    CHECK_SIZE(below.count, 0);
+    CHECK_SIZE(above.count, 2);
+    CHECK(aegis_budget_uncharge(child, 500) == AEGIS_OK);
+    aegis_budget_destroy(child);
+    aegis_budget_destroy(root);
+}
+
 int main(void) {
     RUN(pressure_is_told_once_per_rise);
     RUN(pressure_with_wrong_arguments_is_refused);
@@ -173,5 +197,6 @@ int main(void) {
     RUN(pressure_follows_a_changed_limit);
     RUN(pressure_function_may_use_the_budget);
     RUN(pressure_function_may_make_room_for_a_refused_charge);
+    RUN(forced_charge_is_told_as_a_refusal_and_as_a_rise);
     return check_finish();
 }

@@ -67,6 +67,32 @@ static void unlimited_budget_refuses_only_what_cannot_be_counted(void) {
     aegis_budget_destroy(budget);
 }
 
+static void forced_charge_counts_beyond_the_limits(void) {
+    aegis_budget *root = aegis_budget_new("root", 100, NULL);
+    aegis_budget *child = aegis_budget_new("child", 60, root);
+    aegis_budget_force_charge(child, 50);
+    CHECK_SIZE(used(root), 50);
+    aegis_budget_force_charge(child, 0);
+    aegis_budget_force_charge(child, 70);
+    aegis_budget_force_charge(NULL, 70);
+    CHECK_SIZE(used(child), 120);
+    CHECK_SIZE(used(root), 120);
+    CHECK_SIZE(peak(root), 120);
+    CHECK_SIZE(figures_of(child).refused_count, 0);
+    CHECK_SIZE(figures_of(root).refused_count, 0);
+    CHECK(aegis_budget_charge(root, 1, NULL) == AEGIS_E_LIMIT_EXCEEDED);
+    CHECK(aegis_budget_uncharge(child, 70) == AEGIS_OK);
+    CHECK(aegis_budget_charge(child, 10, NULL) == AEGIS_OK);
+    CHECK(aegis_budget_uncharge(child, 60) == AEGIS_OK);
+    aegis_budget_force_charge(child, SIZE_MAX);
+    aegis_budget_force_charge(child, 10);
+    CHECK_SIZE(used(root), SIZE_MAX);
+    CHECK(aegis_budget_uncharge(child, SIZE_MAX) == AEGIS_OK);
+    CHECK_SIZE(used(root), 0);
+    aegis_budget_destroy(child);
+    aegis_budget_destroy(root);
+}
+
 static void refusal_by_an_ancestor_leaves_every_counter(void) {
     aegis_budget *process = aegis_budget_new("process", 100, NULL);
     aegis_budget *database = aegis_budget_new("database", 1000, process);
@@ -282,6 +308,7 @@ int main(void) {
     RUN(charge_counts_in_every_ancestor);
     RUN(charge_up_to_the_limit_fits_and_one_more_does_not);
     RUN(unlimited_budget_refuses_only_what_cannot_be_counted);
+    RUN(forced_charge_counts_beyond_the_limits);
     RUN(refusal_by_an_ancestor_leaves_every_counter);
     RUN(refusals_are_counted_where_they_happen);
     RUN(release_of_more_than_is_charged_is_invalid_and_changes_nothing);
