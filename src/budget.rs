@@ -22,6 +22,8 @@
 //! # Ok::<(), aegis_memory::AllocError>(())
 //! ```
 
+#[cfg(feature = "arrow")]
+mod arrow;
 mod moving;
 mod peak;
 mod reclaim;

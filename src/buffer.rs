@@ -42,7 +42,7 @@ mod stats;
 
 mod view;
 
-#[cfg(feature = "bytes")]
+#[cfg(any(feature = "arrow", feature = "bytes"))]
 mod lent;
 
 mod moving;
@@ -63,12 +63,18 @@ mod retained;
 mod io;
 mod pool;
 
+#[cfg(feature = "arrow")]
+mod arrow;
+#[cfg(feature = "arrow")]
+mod arrow_build;
 #[cfg(all(feature = "std", any(unix, windows)))]
 mod file;
 #[cfg(feature = "bytes")]
 mod interop;
 mod pool_async;
 
+#[cfg(feature = "arrow")]
+pub use arrow_build::{BitmapBuilder, ScalarBuilder};
 pub use chain::BufferChain;
 #[cfg(feature = "std")]
 pub use io::read_vectored;

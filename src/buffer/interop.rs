@@ -2,11 +2,14 @@
 //! The `bytes` crate: buffers become `Bytes` and the reverse without a copy, and buffers implement
 //! `Buf` and `BufMut`.
 
+use core::sync::atomic::AtomicUsize;
+
 use ::bytes::buf::UninitSlice;
 use ::bytes::{Buf, BufMut, Bytes, TryGetError};
 
 use super::chain::BufferChain;
 use super::lent::Lent;
+use super::owned::Foreign;
 use super::view::Buffer;
 use super::writer::BufferMut;
 use super::{owned, range};
@@ -35,7 +38,7 @@ impl From<Buffer> for Bytes {
             // SAFETY: bytes without an owner are static (buffer.h).
             return Self::from_static(unsafe { core::slice::from_raw_parts(raw.data, raw.length) });
         }
-        match owned::bytes_of(&buffer) {
+        match owned::foreign_of::<Self>(&buffer) {
             Some(bytes) => bytes.slice_ref(&buffer),
             None => Self::from_owner(Lent::new(buffer)),
         }
@@ -50,7 +53,19 @@ impl From<Bytes> for Buffer {
         if bytes.is_empty() {
             return Self::new();
         }
-        owned::of_bytes(bytes)
+        owned::of_foreign(bytes)
+    }
+}
+
+static BYTES: AtomicUsize = AtomicUsize::new(0);
+
+impl Foreign for Bytes {
+    fn mark() -> &'static AtomicUsize {
+        &BYTES
+    }
+
+    fn retained_bytes(&self) -> usize {
+        self.len()
     }
 }
 

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Which memory a `Bytes` that was made of a buffer is a part of. A `Bytes` does not say what its
-//! owner is. So this copy of the crate has a table of the buffers that are the owners of a `Bytes`,
-//! and finds them in it by address. No call waits for another one, so the table works in
+//! Which memory a `Bytes` or an arrow buffer that was made of a buffer is a part of. Neither says
+//! what its owner is. So this copy of the crate has a table of the buffers that are the owners of
+//! one, and finds them in it by address. No call waits for another one, so the table works in
 //! thread-local destructors and after a fork too. (An entry that another thread was just writing at
-//! a fork is lost to the child process.)
+//! a fork is lost to the child process.) In what follows, `Bytes` stands for both.
 //!
 //! The table is an array of lists of entries. A range of `len` bytes has a class, the smallest `c`
 //! with `len <= 2^2c`, and belongs to the list of its class and of the number `start >> 2c`. So an
@@ -214,7 +214,7 @@ fn entries(list: &AtomicPtr<Entry>) -> impl Iterator<Item = &'static Entry> {
     })
 }
 
-/// A buffer that is the owner of a `Bytes`, and its entry in the table.
+/// A buffer that is the owner of a `Bytes` or of an arrow buffer, and its entry in the table.
 pub(super) struct Lent {
     entry: &'static Entry,
     buffer: Buffer,
@@ -257,8 +257,8 @@ impl Drop for Lent {
     }
 }
 
-/// The memory that the bytes are a part of, if they are those of a `Bytes` that this copy of the
-/// crate has made of a buffer.
+/// The memory that the bytes are a part of, if they are those of a `Bytes` or an arrow buffer that
+/// this copy of the crate has made of a buffer.
 pub(super) fn memory_of(bytes: &[u8]) -> Option<Memory> {
     let (start, len) = (bytes.as_ptr() as usize, bytes.len());
     let has = |range: &Range| {

@@ -3,18 +3,18 @@
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
-#[cfg(feature = "bytes")]
+#[cfg(any(feature = "arrow", feature = "bytes"))]
 use core::mem::align_of;
 use core::mem::ManuallyDrop;
 use core::ptr;
-#[cfg(feature = "bytes")]
+#[cfg(any(feature = "arrow", feature = "bytes"))]
 use core::sync::atomic::AtomicUsize;
 
-#[cfg(feature = "bytes")]
+#[cfg(any(feature = "arrow", feature = "bytes"))]
 use super::lent;
 use super::owner::{Owner, PlainOwner, PLAIN};
 use super::view::{Buffer, EMPTY};
-#[cfg(feature = "bytes")]
+#[cfg(any(feature = "arrow", feature = "bytes"))]
 use crate::error::expect;
 use crate::error::AllocError;
 use crate::{ffi, heap, unwind};
@@ -61,50 +61,61 @@ struct Owned<T> {
     value: T,
 }
 
-/// A flag of an owner. It says that behind the header lies the address of the [`MARK`] of the copy
-/// of this crate that made the owner. All copies of the crate agree on this, but not on what lies
-/// behind the address. (The core keeps the bit free.)
-#[cfg(feature = "bytes")]
+/// A flag of an owner. It says that behind the header lies the address of the mark
+/// ([`Foreign::mark`]) of the copy of this crate that made the owner. All copies of the crate agree
+/// on this, but not on what lies behind the address. (The core keeps the bit free.)
+#[cfg(any(feature = "arrow", feature = "bytes"))]
 const MARKED: u32 = 1 << 29;
 
-/// Its address distinguishes this copy of the crate from other copies in the process. Another copy,
-/// for example another version, has different types.
-#[cfg(feature = "bytes")]
-static MARK: AtomicUsize = AtomicUsize::new(0);
+/// A handle of another crate, which has bytes and counts who shares them. A buffer that was made of
+/// it can give it back.
+#[cfg(any(feature = "arrow", feature = "bytes"))]
+pub(super) trait Foreign: AsRef<[u8]> + Send + Sync + 'static {
+    /// A static of this type alone. Its address also distinguishes this copy of the crate from
+    /// other copies in the process. Another copy, for example another version, has different types.
+    fn mark() -> &'static AtomicUsize;
+
+    /// The bytes of memory that it keeps.
+    fn retained_bytes(&self) -> usize;
+}
 
 /// A value that this copy of the crate can get back from its owner.
-#[cfg(feature = "bytes")]
+#[cfg(any(feature = "arrow", feature = "bytes"))]
 #[repr(C)]
 struct Marked<T> {
     mark: &'static AtomicUsize,
     value: T,
 }
 
-// Because of this the mark lies directly behind the header.
-#[cfg(feature = "bytes")]
-const _: () = assert!(align_of::<Marked<::bytes::Bytes>>() <= align_of::<Owner>());
+#[cfg(any(feature = "arrow", feature = "bytes"))]
+impl<T> Marked<T> {
+    /// Because of this the mark lies directly behind the header.
+    const LIES_BEHIND: () = assert!(align_of::<Self>() <= align_of::<Owner>());
+}
 
-#[cfg(feature = "bytes")]
+#[cfg(any(feature = "arrow", feature = "bytes"))]
 impl<T: AsRef<[u8]>> AsRef<[u8]> for Marked<T> {
     fn as_ref(&self) -> &[u8] {
         self.value.as_ref()
     }
 }
 
-/// A view of a `Bytes`, which has bytes. [`bytes_of`] gets the `Bytes` back. If the `Bytes` was
-/// made of a buffer, the owner describes the memory of that buffer.
-#[cfg(feature = "bytes")]
+/// A view of a foreign handle's bytes, of which there are some. [`foreign_of`] gets the handle
+/// back. If the handle was made of a buffer, the owner describes the memory of that buffer.
+#[cfg(any(feature = "arrow", feature = "bytes"))]
 #[track_caller]
-pub(super) fn of_bytes(value: ::bytes::Bytes) -> Buffer {
-    let memory = lent::memory_of(&value);
-    let made = of_value(Marked { mark: &MARK, value }, 0);
+pub(super) fn of_foreign<T: Foreign>(value: T) -> Buffer {
+    let () = Marked::<T>::LIES_BEHIND;
+    let memory = lent::memory_of(value.as_ref());
+    let retained = value.retained_bytes();
+    let made = of_value(Marked { mark: T::mark(), value }, retained);
     let buffer = expect(made.map_err(|(_, error)| error));
     let owner = buffer.raw().owner;
     // SAFETY: no other code has the header yet.
     unsafe { (*owner).flags |= MARKED };
     if let Some(memory) = memory {
         // SAFETY: as above. The memory is not writable, so these only describe it. The bytes lie in
-        // it, and the `Bytes` keeps it.
+        // it, and the handle keeps it.
         unsafe {
             (*owner).base = memory.base;
             (*owner).capacity_bytes = memory.capacity;
@@ -114,10 +125,10 @@ pub(super) fn of_bytes(value: ::bytes::Bytes) -> Buffer {
     buffer
 }
 
-/// The `Bytes` that a buffer is a view of, if this copy of the crate made the buffer's owner from a
-/// `Bytes`.
-#[cfg(feature = "bytes")]
-pub(super) fn bytes_of(buffer: &Buffer) -> Option<&::bytes::Bytes> {
+/// The handle that a buffer is a view of, if this copy of the crate made the buffer's owner from a
+/// `T`.
+#[cfg(any(feature = "arrow", feature = "bytes"))]
+pub(super) fn foreign_of<T: Foreign>(buffer: &Buffer) -> Option<&T> {
     let owner = buffer.raw().owner;
     // SAFETY: the handle keeps the owner alive, and the flags are not written while there are
     // handles.
@@ -126,12 +137,12 @@ pub(super) fn bytes_of(buffer: &Buffer) -> Option<&::bytes::Bytes> {
     }
     // SAFETY: the address of a mark lies behind the header, whichever copy of the crate wrote it.
     let mark = unsafe { *owner.add(1).cast::<*const AtomicUsize>() };
-    if !ptr::eq(mark, &MARK) {
+    if !ptr::eq(mark, T::mark()) {
         return None;
     }
-    // SAFETY: only an owner that `of_bytes` makes has both the flag and the mark of this copy. It
-    // does not change while there are handles.
-    let owned = unsafe { &*owner.cast::<Owned<Marked<::bytes::Bytes>>>() };
+    // SAFETY: only an owner that `of_foreign` makes of a `T` has both the flag and the mark of `T`
+    // of this copy. It does not change while there are handles.
+    let owned = unsafe { &*owner.cast::<Owned<Marked<T>>>() };
     Some(&owned.value.value)
 }
 

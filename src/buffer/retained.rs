@@ -21,6 +21,7 @@ impl Buffer {
     /// | a `Vec` | its capacity |
     /// | an owner | its bytes, or what [`from_owner_sized`](Self::from_owner_sized) was told |
     /// | a `Bytes` | its bytes; if it was made of a buffer, all that the buffer keeps |
+    /// | an arrow buffer | its capacity; if it was made of a buffer, all that the buffer keeps |
     ///
     /// A header in an allocation of its own does not count. Nor does the rest of a buffer pool,
     /// which is not freed as long as one of its blocks is out.

@@ -170,6 +170,23 @@ pub fn rows() -> Vec<Row> {
             probe.quiet(|| Text::of(format_args!("{buffer:?}{:?}{chain:?}", written(b"\xff"))));
             assert!(probe.quiet(|| buffer.partial_cmp(&Buffer::new())).is_some());
         }),
+        #[cfg(feature = "arrow")]
+        row!("buffer/arrow_build.rs try_new", "buffer/arrow_build.rs try_append",
+             "buffer/arrow_build.rs try_append_n", "buffer/arrow_build.rs try_append_slice",
+             "buffer/arrow_build.rs fmt"; |probe| {
+            use aegis_memory::buffer::{BitmapBuilder, ScalarBuilder};
+            let writer = BufferMut::with_capacity(8);
+            let values = probe.quiet(|| ScalarBuilder::<u16>::try_new(writer));
+            let mut values = values.expect("the heap aligns for 16 bytes");
+            assert!(probe.quiet(|| values.try_append(1)).is_ok());
+            assert!(probe.quiet(|| values.try_append_slice(&[2, 3])).is_ok());
+            assert!(probe.quiet(|| values.try_append_n(2, 4)).is_err());
+            let mut bits = BitmapBuilder::new(BufferMut::with_capacity(1));
+            assert!(probe.quiet(|| bits.try_append_n(7, true)).is_ok());
+            assert!(probe.quiet(|| bits.try_append(false)).is_ok());
+            assert!(probe.quiet(|| bits.try_append(false)).is_err());
+            probe.quiet(|| Text::of(format_args!("{values:?}{bits:?}")));
+        }),
         #[cfg(feature = "bytes")]
         row!("buffer/interop.rs try_copy_to_slice"; |probe| {
             let (mut buffer, mut into) = (Buffer::from("bytes"), [0; 4]);
