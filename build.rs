@@ -38,9 +38,13 @@ fn tell_version() {
     if minor >= 80 {
         // Cargo warns of this line before Rust 1.80, which asks for it.
         println!(
-            "cargo:rustc-check-cfg=cfg(aegis_allocator, aegis_diagnostic, aegis_std_allocator, \
-             aegis_unstable_allocator)"
+            "cargo:rustc-check-cfg=cfg(aegis_allocator, aegis_diagnostic, aegis_sanitizer, \
+             aegis_std_allocator, aegis_unstable_allocator)"
         );
+    }
+    // For tests/warm_request.rs. The compiler's own `cfg(sanitize)` is unstable.
+    if env::var_os("CARGO_CFG_SANITIZE").is_some() {
+        println!("cargo:rustc-cfg=aegis_sanitizer");
     }
     if minor >= 78 {
         println!("cargo:rustc-cfg=aegis_diagnostic");
