@@ -42,9 +42,10 @@ pub(crate) unsafe trait Memory {
     unsafe fn resize(&self, p: NonNull<u8>, old: Layout, new: Layout) -> Option<NonNull<u8>>;
 }
 
-/// Implements one allocator trait, named by its module, for references to these types.
+/// Implements one allocator trait, named by its module, for references to these types. The pages
+/// of docs.rs name the feature that it needs.
 macro_rules! face {
-    ($($module:ident)::+: $($type:ty),*) => {
+    ($feature:literal, $($module:ident)::+: $($type:ty),*) => {
         const _: () = {
             use core::alloc::Layout;
             use core::ptr::NonNull;
@@ -66,6 +67,7 @@ macro_rules! face {
             // the arena or pool by `&mut`, or, for a handle, the arena that the handle belongs to.
             // Copies of the reference are the same allocator. If the reference can go to another
             // thread, the arena or pool serves several threads at the same time.
+            #[cfg_attr(docsrs, doc(cfg(feature = $feature)))]
             unsafe impl Allocator for &$type {
                 #[inline]
                 fn allocate(&self, layout: Layout) -> Result<NonNull<[u8]>, AllocError> {
@@ -133,13 +135,13 @@ macro_rules! faces {
     ($($type:ty),* $(,)?) => {
         // With its feature `nightly` that line has the standard library's trait, not one of its own.
         #[cfg(all(feature = "allocator-api2", not(feature = "nightly")))]
-        $crate::allocator::face!(allocator_api2::alloc: $($type),*);
+        $crate::allocator::face!("allocator-api2", allocator_api2::alloc: $($type),*);
         #[cfg(feature = "allocator-api2-03")]
-        $crate::allocator::face!(allocator_api2_03::alloc: $($type),*);
+        $crate::allocator::face!("allocator-api2-03", allocator_api2_03::alloc: $($type),*);
         #[cfg(feature = "allocator-api2-04")]
-        $crate::allocator::face!(allocator_api2_04::alloc: $($type),*);
+        $crate::allocator::face!("allocator-api2-04", allocator_api2_04::alloc: $($type),*);
         #[cfg(aegis_std_allocator)]
-        $crate::allocator::face!(core::alloc: $($type),*);
+        $crate::allocator::face!("nightly", core::alloc: $($type),*);
     };
 }
 

@@ -1,7 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #![no_std]
 #![cfg_attr(aegis_unstable_allocator, feature(allocator_api))]
+// docs.rs sets this: its pages say which items need which feature. Items also depend on two
+// conditions that say nothing to a reader: one of build.rs and one of the standard library.
+#![cfg_attr(docsrs, feature(doc_cfg))]
+#![cfg_attr(docsrs, allow(unexpected_cfgs))]
+#![cfg_attr(docsrs, doc(auto_cfg(hide(aegis_allocator, no_global_oom_handling))))]
 #![doc = include_str!("../README.md")]
+#![doc = include_str!("../docs/features.md")]
 
 extern crate alloc;
 #[cfg(feature = "std")]

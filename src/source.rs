@@ -244,24 +244,28 @@ macro_rules! from_allocator {
 #[cfg(feature = "allocator-api2")]
 from_allocator!(
     /// Any allocator of `allocator-api2` 0.2 as a source.
+    #[cfg_attr(docsrs, doc(cfg(feature = "allocator-api2")))]
     FromAllocator: allocator_api2::alloc
 );
 
 #[cfg(feature = "allocator-api2-03")]
 from_allocator!(
     /// Any allocator of `allocator-api2` 0.3 as a source.
+    #[cfg_attr(docsrs, doc(cfg(feature = "allocator-api2-03")))]
     FromAllocator03: allocator_api2_03::alloc
 );
 
 #[cfg(feature = "allocator-api2-04")]
 from_allocator!(
     /// Any allocator of `allocator-api2` 0.4 as a source.
+    #[cfg_attr(docsrs, doc(cfg(feature = "allocator-api2-04")))]
     FromAllocator04: allocator_api2_04::alloc
 );
 
 #[cfg(aegis_std_allocator)]
 from_allocator!(
     /// Any allocator of the standard library's trait as a source.
+    #[cfg_attr(docsrs, doc(cfg(feature = "nightly")))]
     FromStdAllocator: core::alloc
 );
 

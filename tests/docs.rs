@@ -224,6 +224,54 @@ fn every_page_is_run_by_rustdoc_and_linked_from_the_readme() {
     }
 }
 
+/// The lines of a section of the manifest, without comments.
+fn section<'a>(manifest: &'a str, name: &str) -> Vec<&'a str> {
+    let (_, lines) = manifest.split_once(&format!("\n[{name}]\n")).expect("the manifest has it");
+    lines
+        .lines()
+        .take_while(|line| !line.starts_with('['))
+        .filter(|l| !l.starts_with('#'))
+        .collect()
+}
+
+#[test]
+fn table_of_features_is_that_of_the_manifest() {
+    let manifest = fs::read_to_string(root().join("Cargo.toml")).expect("the manifest");
+    let mut features: BTreeMap<_, Vec<_>> = BTreeMap::new();
+    for line in section(&manifest, "features") {
+        let Some((name, means)) = line.split_once(" = ") else { continue };
+        features.insert(name, means.split('"').skip(1).step_by(2).collect());
+    }
+    let default = features.remove("default").expect("the default features");
+    let page = Page::read(&root().join("docs/features.md"));
+    let rows = page.prose.iter().filter(|(_, line)| line.starts_with("| `"));
+    for (line, row) in rows {
+        let cells: Vec<_> = row.trim_matches('|').split('|').map(str::trim).collect();
+        let name = cells[0].trim_end_matches(" (default)").trim_matches('`');
+        let means = features.remove(name).unwrap_or_else(|| panic!("line {line}: {name} is none"));
+        assert_eq!(default.contains(&name), cells[0].ends_with(" (default)"), "{name}");
+        let is_feature = |means: &&&str| !means.contains(['/', ':']);
+        let others: Vec<_> = means.iter().filter(is_feature).map(|m| format!("`{m}`")).collect();
+        assert_eq!(others.join(", "), cells[2], "what {name} turns on");
+    }
+    assert!(features.is_empty(), "no row for {:?}", features.keys());
+}
+
+#[test]
+fn docs_rs_shows_every_feature_that_adds_items() {
+    let manifest = fs::read_to_string(root().join("Cargo.toml")).expect("the manifest");
+    let names =
+        section(&manifest, "features").into_iter().filter_map(|line| line.split_once(" = "));
+    // `nightly` would hide the items of `allocator-api2`. The others add no items.
+    let hidden = ["default", "nightly", "debug", "valgrind", "bindgen"];
+    let wanted = names.map(|(name, _)| name).filter(|name| !hidden.contains(name));
+    let shown = section(&manifest, "package.metadata.docs.rs").join(" ");
+    for name in wanted {
+        assert!(shown.contains(&format!("\"{name}\"")), "{name} is not shown");
+    }
+    assert!(shown.contains("rustdoc-args = [\"--cfg\", \"docsrs\"]"), "marks need this");
+}
+
 /// The texts of all files of a folder and those below it.
 fn texts_of(folder: &Path) -> String {
     let mut all = String::new();
