@@ -38,8 +38,8 @@ fn tell_version() {
     if minor >= 80 {
         // Cargo warns of this line before Rust 1.80, which asks for it.
         println!(
-            "cargo:rustc-check-cfg=cfg(aegis_allocator, aegis_diagnostic, aegis_sanitizer, \
-             aegis_std_allocator, aegis_unstable_allocator)"
+            "cargo:rustc-check-cfg=cfg(aegis_allocator, aegis_allocator_clone, aegis_diagnostic, \
+             aegis_sanitizer, aegis_std_allocator, aegis_unstable_allocator)"
         );
     }
     // For tests/warm_request.rs. The compiler's own `cfg(sanitize)` is unstable.
@@ -53,22 +53,30 @@ fn tell_version() {
 
 /// Sets `aegis_std_allocator` if the standard library's trait `Allocator` can be implemented: with
 /// feature `nightly`, and with a compiler for which it is stable. Sets `aegis_unstable_allocator` if
-/// it is not stable, so that the crate has to name the compiler's feature. Sets `aegis_allocator` if
-/// there is any allocator trait to implement.
+/// it is not stable, so that the crate has to name the compiler's feature. Sets
+/// `aegis_allocator_clone` if there is also a trait for allocators whose clones are the same
+/// allocator. Sets `aegis_allocator` if there is any allocator trait to implement.
 fn tell_allocator() {
-    // These can name a compiler's features too.
-    let flags = env::var("CARGO_ENCODED_RUSTFLAGS").unwrap_or_default();
-    let flags = flags.split('\u{1f}').filter(|flag| !flag.is_empty());
     let out = env::var("OUT_DIR").expect("cargo sets OUT_DIR");
-    let mut rustc = Command::new(env::var_os("RUSTC").expect("cargo sets RUSTC"));
-    rustc.args(flags).arg("--target").arg(env::var_os("TARGET").expect("cargo sets TARGET"));
-    let is_stable = has_allocator(rustc, Path::new(&out));
+    let rustc = || {
+        let mut rustc = Command::new(env::var_os("RUSTC").expect("cargo sets RUSTC"));
+        // These can name a compiler's features too.
+        let flags = env::var("CARGO_ENCODED_RUSTFLAGS").unwrap_or_default();
+        rustc.args(flags.split('\u{1f}').filter(|flag| !flag.is_empty()));
+        rustc.arg("--target").arg(env::var_os("TARGET").expect("cargo sets TARGET"));
+        rustc
+    };
+    let compiles = |program: &str| compiles(rustc(), Path::new(&out), program);
     let with = |feature: &str| env::var_os(format!("CARGO_FEATURE_{feature}")).is_some();
+    let is_stable = compiles(ALLOCATOR);
     let is_std = is_stable || with("NIGHTLY");
+    let feature = if is_stable { "" } else { "#![feature(allocator_api)]\n" };
+    let clones = is_std && compiles(&[feature, ALLOCATOR, ALLOCATOR_CLONE].concat());
     let lines = ["ALLOCATOR_API2", "ALLOCATOR_API2_03", "ALLOCATOR_API2_04"];
     for (name, is_set) in [
         ("aegis_std_allocator", is_std),
         ("aegis_unstable_allocator", is_std && !is_stable),
+        ("aegis_allocator_clone", clones),
         ("aegis_allocator", is_std || lines.into_iter().any(with)),
     ] {
         if is_set {
@@ -77,26 +85,30 @@ fn tell_allocator() {
     }
 }
 
-/// Whether this rustc lets a program implement the standard library's `Allocator`. Writes to `out`.
-pub(crate) fn has_allocator(mut rustc: Command, out: &Path) -> bool {
+/// Whether this rustc compiles a program. Writes to `out`.
+pub(crate) fn compiles(mut rustc: Command, out: &Path, program: &str) -> bool {
     let source = out.join("allocator.rs");
-    fs::write(&source, ALLOCATOR).expect("the folder can be written");
+    fs::write(&source, program).expect("the folder can be written");
     rustc.args(["--edition=2021", "--crate-type=lib", "--emit=metadata", "--out-dir"]);
     let status = rustc.arg(out).arg(source).stderr(Stdio::null()).status();
     status.is_ok_and(|status| status.success())
 }
 
 /// A program that compiles if the trait is stable.
-const ALLOCATOR: &str = "\
+pub(crate) const ALLOCATOR: &str = "\
 #![no_std]
 use core::alloc::{AllocError, Allocator, Layout};
 use core::ptr::NonNull;
+#[derive(Clone)]
 pub struct Empty;
 unsafe impl Allocator for Empty {
     fn allocate(&self, _: Layout) -> Result<NonNull<[u8]>, AllocError> { Err(AllocError) }
     unsafe fn deallocate(&self, _: NonNull<u8>, _: Layout) {}
 }
 ";
+
+/// What is added to that program if there is a trait for clones too.
+const ALLOCATOR_CLONE: &str = "unsafe impl core::alloc::AllocatorClone for Empty {}\n";
 
 /// The second number of Rust 1.x, from what `rustc -vV` prints.
 pub(crate) fn minor_version(text: &str) -> Option<u32> {

@@ -7,6 +7,9 @@
 //!
 //! Only shared references implement the traits. An owner that lends its arena as `&mut` could be
 //! reset while the memory is in use.
+//!
+//! If a block source panics, the panic continues from the functions of `allocator-api2`. Those of the
+//! standard library's trait must not unwind, so there it aborts the process.
 
 use core::alloc::Layout;
 use core::ptr::NonNull;
@@ -42,20 +45,34 @@ pub(crate) unsafe trait Memory {
     unsafe fn resize(&self, p: NonNull<u8>, old: Layout, new: Layout) -> Option<NonNull<u8>>;
 }
 
-/// Implements one allocator trait, named by its module, for references to these types. The pages
-/// of docs.rs name the feature that it needs.
+/// Calls a function of [`Memory`] for a trait whose functions may unwind.
+#[inline(always)]
+pub(crate) fn unwinding<R>(f: impl FnOnce() -> R) -> R {
+    f()
+}
+
+/// Implements one allocator trait, named by its module, for references to these types. `$call` calls
+/// the functions of [`Memory`]. The pages of docs.rs name the feature that it needs.
 macro_rules! face {
     ($feature:literal, $($module:ident)::+: $($type:ty),*) => {
+        $crate::allocator::face!(
+            $feature, $($module)::+, $crate::allocator::unwinding: $($type),*
+        );
+    };
+    ($feature:literal, $($module:ident)::+, $call:path: $($type:ty),*) => {
         const _: () = {
             use core::alloc::Layout;
             use core::ptr::NonNull;
             use $crate::allocator::Memory;
             use $($module)::+::{AllocError, Allocator};
 
-            /// Adds the number of bytes to the pointer.
+            /// The memory that a function returns, with its number of bytes.
             #[inline(always)]
-            fn sized(p: Option<NonNull<u8>>, layout: Layout) -> Result<NonNull<[u8]>, AllocError> {
-                match p {
+            fn sized(
+                layout: Layout,
+                f: impl FnOnce() -> Option<NonNull<u8>>,
+            ) -> Result<NonNull<[u8]>, AllocError> {
+                match $call(f) {
                     Some(p) => Ok(NonNull::slice_from_raw_parts(p, layout.size())),
                     None => Err(AllocError),
                 }
@@ -71,12 +88,12 @@ macro_rules! face {
             unsafe impl Allocator for &$type {
                 #[inline]
                 fn allocate(&self, layout: Layout) -> Result<NonNull<[u8]>, AllocError> {
-                    sized(Memory::allocate(*self, layout), layout)
+                    sized(layout, || Memory::allocate(*self, layout))
                 }
 
                 #[inline]
                 fn allocate_zeroed(&self, layout: Layout) -> Result<NonNull<[u8]>, AllocError> {
-                    sized(Memory::allocate_zeroed(*self, layout), layout)
+                    sized(layout, || Memory::allocate_zeroed(*self, layout))
                 }
 
                 #[inline]
@@ -93,7 +110,7 @@ macro_rules! face {
                     new: Layout,
                 ) -> Result<NonNull<[u8]>, AllocError> {
                     // SAFETY: the caller keeps this function's contract, which is the same.
-                    sized(unsafe { self.resize(p, old, new) }, new)
+                    sized(new, || unsafe { self.resize(p, old, new) })
                 }
 
                 #[inline]
@@ -104,7 +121,7 @@ macro_rules! face {
                     new: Layout,
                 ) -> Result<NonNull<[u8]>, AllocError> {
                     // SAFETY: the caller keeps this function's contract, which is the same.
-                    let memory = sized(unsafe { self.resize(p, old, new) }, new)?;
+                    let memory = sized(new, || unsafe { self.resize(p, old, new) })?;
                     // SAFETY: the bytes behind the old ones belong to the allocation too.
                     unsafe {
                         let end = memory.cast::<u8>().as_ptr().add(old.size());
@@ -121,7 +138,7 @@ macro_rules! face {
                     new: Layout,
                 ) -> Result<NonNull<[u8]>, AllocError> {
                     // SAFETY: the caller keeps this function's contract, which is the same.
-                    sized(unsafe { self.resize(p, old, new) }, new)
+                    sized(new, || unsafe { self.resize(p, old, new) })
                 }
             }
             )*
@@ -134,14 +151,20 @@ macro_rules! face {
 macro_rules! faces {
     ($($type:ty),* $(,)?) => {
         // With its feature `nightly` that line has the standard library's trait, not one of its own.
-        #[cfg(all(feature = "allocator-api2", not(feature = "nightly")))]
+        #[cfg(all(feature = "allocator-api2", not(feature = "allocator-api2-nightly")))]
         $crate::allocator::face!("allocator-api2", allocator_api2::alloc: $($type),*);
         #[cfg(feature = "allocator-api2-03")]
         $crate::allocator::face!("allocator-api2-03", allocator_api2_03::alloc: $($type),*);
         #[cfg(feature = "allocator-api2-04")]
         $crate::allocator::face!("allocator-api2-04", allocator_api2_04::alloc: $($type),*);
         #[cfg(aegis_std_allocator)]
-        $crate::allocator::face!("nightly", core::alloc: $($type),*);
+        $crate::allocator::face!("nightly", core::alloc, $crate::unwind::never: $($type),*);
+        $(
+        #[cfg(aegis_allocator_clone)]
+        // SAFETY: copies of a shared reference are the same allocator, and what is done to one of
+        // them does not change the arena or pool.
+        unsafe impl core::alloc::AllocatorClone for &$type {}
+        )*
     };
 }
 

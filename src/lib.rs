@@ -5,7 +5,10 @@
 // conditions that say nothing to a reader: one of build.rs and one of the standard library.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![cfg_attr(docsrs, allow(unexpected_cfgs))]
-#![cfg_attr(docsrs, doc(auto_cfg(hide(aegis_allocator, no_global_oom_handling))))]
+#![cfg_attr(
+    docsrs,
+    doc(auto_cfg(hide(aegis_allocator, aegis_allocator_clone, no_global_oom_handling)))
+)]
 #![doc = include_str!("../README.md")]
 #![doc = include_str!("../docs/features.md")]
 

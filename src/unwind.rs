@@ -253,4 +253,22 @@ mod imp {
     }
 }
 
+/// Calls `f` for a function that must not unwind. A panic aborts the process.
+#[cfg(aegis_std_allocator)]
+#[inline(always)]
+pub(crate) fn never<R>(f: impl FnOnce() -> R) -> R {
+    struct AbortOnUnwind;
+
+    impl Drop for AbortOnUnwind {
+        fn drop(&mut self) {
+            abort();
+        }
+    }
+
+    let bomb = AbortOnUnwind;
+    let result = f();
+    core::mem::forget(bomb);
+    result
+}
+
 pub(crate) use imp::{abort, call, call_keeping, contain, swallow};

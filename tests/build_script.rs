@@ -9,7 +9,7 @@ mod build_script;
 #[path = "support/compiler.rs"]
 mod compiler;
 
-use build_script::{calls_libatomic, has_allocator, minor_version};
+use build_script::{calls_libatomic, compiles, minor_version, ALLOCATOR};
 use compiler::compiler;
 use std::path::Path;
 use std::process::Command;
@@ -61,11 +61,11 @@ fn allocator_trait_is_found_where_it_can_be_implemented() {
     fs::create_dir_all(&out).expect("the directory can be made");
     let mut rustc = Command::new(env!("AEGIS_RUSTC"));
     rustc.arg("-Zcrate-attr=feature(allocator_api)").env("RUSTC_BOOTSTRAP", "1");
-    assert!(has_allocator(rustc, &out));
+    assert!(compiles(rustc, &out, ALLOCATOR));
     let mut rustc = Command::new(env!("AEGIS_RUSTC"));
     rustc.arg("-Zcrate-attr=no_core").env("RUSTC_BOOTSTRAP", "1");
-    assert!(!has_allocator(rustc, &out));
-    assert!(!has_allocator(Command::new("no such compiler"), &out));
+    assert!(!compiles(rustc, &out, ALLOCATOR));
+    assert!(!compiles(Command::new("no such compiler"), &out, ALLOCATOR));
 }
 
 #[test]

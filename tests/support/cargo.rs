@@ -11,6 +11,7 @@ const FEATURES: &[(&str, bool)] = &[
     ("allocator-api2", cfg!(feature = "allocator-api2")),
     ("allocator-api2-03", cfg!(feature = "allocator-api2-03")),
     ("allocator-api2-04", cfg!(feature = "allocator-api2-04")),
+    ("allocator-api2-nightly", cfg!(feature = "allocator-api2-nightly")),
     ("nightly", cfg!(feature = "nightly")),
     ("collections", cfg!(feature = "collections")),
     ("hashbrown", cfg!(feature = "hashbrown")),
