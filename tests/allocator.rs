@@ -1,21 +1,60 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Tests references to arenas as `allocator_api2` allocators. Random calls of the trait's functions
-//! are compared with the memory model, and collections live in an arena. Every live allocation must
-//! stay whole, and a collection must behave as with the standard allocator.
-#![cfg(feature = "allocator-api2")]
+//! Tests references to arenas and pools as allocators, through every allocator trait that there is.
+//! Random calls of the traits' functions are compared with the memory model, and collections live in
+//! arenas and pools. Every live allocation must stay whole, and a collection must behave as with the
+//! standard allocator.
+#![cfg(aegis_allocator)]
+#![cfg_attr(aegis_unstable_allocator, feature(allocator_api, btreemap_alloc))]
 
+#[path = "support/allocator_line.rs"]
+#[macro_use]
+mod allocator_line;
+#[cfg(feature = "allocator-api2")]
+#[path = "support/allocator_maps.rs"]
+mod allocator_maps;
+#[cfg(aegis_std_allocator)]
+#[path = "support/allocator_std.rs"]
+mod allocator_std;
 mod support;
 
 use aegis_memory::arena::{Arena, FixedArena, LockFreeArena, LockedArena};
-use allocator_api2::alloc::Allocator;
-use allocator_api2::boxed::Box as BoxIn;
-use allocator_api2::vec::Vec as VecIn;
+use aegis_memory::pool::{LockFreePool, LockedPool, Pool, PoolBuilder, PoolKind};
+use allocator_line::Face;
 use proptest::prelude::*;
 use std::alloc::Layout;
 use std::mem::MaybeUninit;
-use std::thread;
 use support::model::{assert_zero_and_dirty, Live, Model};
 use support::{watched, TestSource};
+
+#[cfg(feature = "allocator-api2")]
+line!(line_02: allocator_api2, FromAllocator);
+#[cfg(feature = "allocator-api2-03")]
+line!(line_03: allocator_api2_03, FromAllocator03);
+#[cfg(feature = "allocator-api2-04")]
+line!(line_04: allocator_api2_04, FromAllocator04);
+#[cfg(aegis_std_allocator)]
+line!(line_std: std, FromStdAllocator);
+
+/// An allocator behind each of the traits. An allocation of one can be given back through another,
+/// because all call the same functions.
+macro_rules! faces {
+    ($allocator:expr) => {{
+        let faces: Vec<Box<dyn Face + '_>> = vec![
+            #[cfg(feature = "allocator-api2")]
+            Box::new(line_02::Of($allocator)),
+            #[cfg(feature = "allocator-api2-03")]
+            Box::new(line_03::Of($allocator)),
+            #[cfg(feature = "allocator-api2-04")]
+            Box::new(line_04::Of($allocator)),
+            #[cfg(aegis_std_allocator)]
+            Box::new(line_std::Of($allocator)),
+        ];
+        faces
+    }};
+}
+
+/// One allocator behind each trait, used in turn.
+type Faces<'a> = [Box<dyn Face + 'a>];
 
 #[derive(Clone, Debug)]
 enum Op {
@@ -44,37 +83,28 @@ fn layout(size: usize, align: usize) -> Layout {
     Layout::from_size_align(size, align).expect("a small layout")
 }
 
-/// Grows or shrinks allocation `index` through the trait's function for that.
-fn resize(arena: &impl Allocator, model: &mut Model, index: usize, new: Layout, zeroed: bool) {
-    let Live { at, len, align, .. } = model.live[index];
-    let old = layout(len, align);
-    // SAFETY: live, of layout `old`, and the sizes are in the order that each function asks for.
-    let memory = unsafe {
-        if new.size() < old.size() {
-            arena.shrink(at, old, new)
-        } else if zeroed {
-            arena.grow_zeroed(at, old, new)
-        } else {
-            arena.grow(at, old, new)
-        }
-    };
-    let mut memory = memory.expect("there is memory for a test");
-    assert!(memory.len() >= new.size());
-    if zeroed && new.size() > old.size() {
-        // SAFETY: the memory is ours, and its new end is promised to be zero.
-        assert_zero_and_dirty(unsafe { &mut memory.as_mut()[old.size()..new.size()] });
-    }
-    model.resized(index, memory.cast(), new.size(), new.align());
+/// An arena has memory for every layout.
+fn every(_: Layout) -> bool {
+    true
 }
 
-/// Applies an operation on one allocation through the trait.
-fn apply(allocator: &impl Allocator, model: &mut Model, op: &Op) {
+/// The blocks of the pools that are tested.
+const BLOCK: usize = 256;
+const BLOCK_ALIGN: usize = 64;
+
+/// What a pool of such blocks has memory for.
+fn one_block(layout: Layout) -> bool {
+    layout.size() == 0 || (layout.size() <= BLOCK && layout.align() <= BLOCK_ALIGN)
+}
+
+/// Applies an operation on one allocation. The allocator must have memory for the layouts that
+/// `fits` names and for no others.
+fn apply(face: &dyn Face, fits: fn(Layout) -> bool, model: &mut Model, op: &Op) {
     match *op {
         Op::Allocate { size, align, zeroed } => {
-            let layout = layout(size, align);
-            let memory =
-                if zeroed { allocator.allocate_zeroed(layout) } else { allocator.allocate(layout) };
-            let mut memory = memory.expect("there is memory for a test");
+            let memory = face.allocate(layout(size, align), zeroed);
+            assert_eq!(memory.is_some(), fits(layout(size, align)));
+            let Some(mut memory) = memory else { return };
             if zeroed {
                 // SAFETY: the memory is ours, and promised to be zero.
                 assert_zero_and_dirty(unsafe { memory.as_mut() });
@@ -83,38 +113,66 @@ fn apply(allocator: &impl Allocator, model: &mut Model, op: &Op) {
         }
         Op::Resize { pick, size, align, zeroed } if !model.live.is_empty() => {
             let index = pick % model.live.len();
-            resize(allocator, model, index, layout(size, align), zeroed);
+            let Live { at, len, align: old_align, .. } = model.live[index];
+            // SAFETY: live, of this layout, and used afterwards only if there is no new memory.
+            let memory =
+                unsafe { face.resize(at, layout(len, old_align), layout(size, align), zeroed) };
+            assert_eq!(memory.is_some(), fits(layout(size, align)));
+            let Some(mut memory) = memory else { return };
+            assert!(memory.len() >= size);
+            if zeroed && size > len {
+                // SAFETY: the memory is ours, and its new end is promised to be zero.
+                assert_zero_and_dirty(unsafe { &mut memory.as_mut()[len..size] });
+            }
+            model.resized(index, memory.cast(), size, align);
         }
         Op::Deallocate { pick } if !model.live.is_empty() => {
             let old = model.live.swap_remove(pick % model.live.len());
             // SAFETY: live, of this layout, and not used again.
-            unsafe { allocator.deallocate(old.at, layout(old.len, old.align)) };
+            unsafe { face.deallocate(old.at, layout(old.len, old.align)) };
         }
         _ => {}
     }
-    model.check();
+}
+
+/// Applies the operations up to the next reset, in turn through each trait.
+fn apply_all(faces: &Faces<'_>, fits: fn(Layout) -> bool, model: &mut Model, ops: &[Op]) {
+    for (face, op) in faces.iter().cycle().zip(ops) {
+        apply(&**face, fits, model, op);
+        model.check();
+    }
+}
+
+/// The outer arena and that of a scope are used at the same time.
+fn run_scope(arena: &Arena, outer: &mut Model) {
+    arena.scope(|scope| {
+        let (faces, inner_faces, mut inner) = (faces!(arena), faces!(scope), Model::default());
+        for size in [40, 100, 90, 3000] {
+            let ops = [
+                Op::Allocate { size, align: 8, zeroed: true },
+                Op::Resize { pick: size, size: 2 * size, align: 4, zeroed: false },
+            ];
+            apply_all(&faces, every, outer, &ops);
+            apply_all(&inner_faces, every, &mut inner, &ops);
+        }
+        inner.check();
+    });
+    outer.check();
 }
 
 fn run(ops: &[Op], capacity: usize) {
     let (source, log) = TestSource::new();
     let builder = Arena::builder().capacity(capacity).source(source);
     let mut arena = builder.build().expect("there is memory for a test");
-    let mut model = Model::default();
-    for op in ops {
-        match *op {
-            Op::Scope => arena.scope(|scope| {
-                let mut inner = VecIn::new_in(scope);
-                let mut outer = VecIn::new_in(&arena);
-                (0..500_u32).for_each(|i| (inner.push(i), outer.push(i)).0);
-                assert!(inner.iter().eq(outer.iter()));
-            }),
-            Op::Reset => {
-                model.end_scope(0);
-                arena.reset();
+    for ops in ops.split(|op| matches!(op, Op::Reset)) {
+        let mut model = Model::default();
+        for ops in ops.split_inclusive(|op| matches!(op, Op::Scope)) {
+            apply_all(&faces!(&arena), every, &mut model, ops);
+            if let Some(Op::Scope) = ops.last() {
+                run_scope(&arena, &mut model);
             }
-            _ => apply(&&arena, &mut model, op),
         }
-        model.check();
+        arena.reset();
     }
     drop(arena);
     log.assert_finished();
@@ -129,14 +187,13 @@ fn run_lock_free(ops: &[Op], capacity: usize) {
     for ops in ops.split(|op| matches!(op, Op::Reset)) {
         let (mut direct, mut by_handle) = (Model::default(), Model::default());
         let local = arena.local();
-        for (at, op) in ops.iter().enumerate() {
-            match at % 2 {
-                0 => apply(&&arena, &mut direct, op),
-                _ => apply(&&local, &mut by_handle, op),
-            }
+        let (faces, local_faces) = (faces!(&arena), faces!(&local));
+        for ops in ops.chunks(2) {
+            apply_all(&faces, every, &mut direct, &ops[..1]);
+            apply_all(&local_faces, every, &mut by_handle, &ops[1..]);
             direct.check();
-            by_handle.check();
         }
+        drop((faces, local_faces));
         drop(local);
         direct.check();
         by_handle.check();
@@ -149,17 +206,48 @@ fn run_lock_free(ops: &[Op], capacity: usize) {
 fn run_locked(ops: &[Op], capacity: usize) {
     let mut arena = LockedArena::new(capacity);
     for ops in ops.split(|op| matches!(op, Op::Reset)) {
-        let mut model = Model::default();
-        ops.iter().for_each(|op| apply(&&arena, &mut model, op));
+        apply_all(&faces!(&arena), every, &mut Model::default(), ops);
         arena.reset();
     }
 }
 
+fn blocks<P: PoolKind>(builder: PoolBuilder<P>) -> PoolBuilder<P> {
+    builder.block_size(BLOCK).align(BLOCK_ALIGN).blocks(3).max_blocks(400)
+}
+
+/// Gives every allocation back.
+fn empty(faces: &Faces<'_>, model: &mut Model) {
+    while !model.live.is_empty() {
+        apply(&*faces[0], one_block, model, &Op::Deallocate { pick: 0 });
+        model.check();
+    }
+}
+
+macro_rules! run_pool {
+    ($Pool:ident, $ops:expr, |$pool:ident| $front:expr) => {{
+        let (source, log) = TestSource::new();
+        let $pool = blocks($Pool::builder()).source(source).build().expect("there is memory");
+        {
+            let (front, mut model) = ($front, Model::default());
+            let faces = faces!(&front);
+            apply_all(&faces, one_block, &mut model, $ops);
+            let with_bytes = model.live.iter().filter(|live| live.len > 0).count();
+            assert_eq!($pool.in_use(), with_bytes);
+            empty(&faces, &mut model);
+        }
+        assert_eq!($pool.in_use(), 0);
+        drop($pool);
+        log.assert_finished();
+    }};
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..Default::default() })]
+    #![proptest_config(ProptestConfig {
+        failure_persistence: None, cases: 128, ..Default::default()
+    })]
 
     #[test]
-    fn random_use_of_the_trait_keeps_every_live_allocation_whole(
+    fn random_use_of_the_traits_keeps_every_live_allocation_whole(
         ops in prop::collection::vec(op(), 0..100),
         capacity in prop_oneof![Just(0), 1_usize..5000],
     ) {
@@ -176,143 +264,63 @@ proptest! {
     }
 
     #[test]
-    fn vec_in_an_arena_equals_vec(ops in prop::collection::vec((0_u8..7, any::<u16>()), 0..200)) {
-        let arena = Arena::new(100);
-        let mut ours = VecIn::new_in(&arena);
-        let mut theirs = Vec::new();
-        for (op, value) in ops {
-            let index = usize::from(value) % (theirs.len() + 1);
-            match op {
-                0..=2 => {
-                    ours.push(value.to_string());
-                    theirs.push(value.to_string());
-                }
-                3 => {
-                    ours.insert(index, value.to_string());
-                    theirs.insert(index, value.to_string());
-                }
-                4 => {
-                    ours.truncate(index);
-                    theirs.truncate(index);
-                }
-                5 => {
-                    ours.shrink_to_fit();
-                    arena.alloc(index);
-                }
-                _ => {
-                    ours.reserve(index);
-                    ours.extend((0..index).map(|i| i.to_string()));
-                    theirs.extend((0..index).map(|i| i.to_string()));
-                    ours.truncate(300);
-                    theirs.truncate(300);
-                }
-            }
-            prop_assert_eq!(&*ours, &*theirs);
-        }
-    }
-}
-
-/// Fills a vector that has its arena for itself, so that the vector grows in place, and then drops
-/// it.
-fn fill_in_place(arena: impl Allocator) {
-    let mut numbers = VecIn::new_in(arena);
-    numbers.push(0_u64);
-    let place = numbers.as_ptr();
-    numbers.extend(1..10_000);
-    assert_eq!(numbers.as_ptr(), place);
-}
-
-#[test]
-fn vec_alone_in_an_arena_grows_in_place() {
-    let arena = Arena::new(100_000);
-    fill_in_place(&arena);
-    if !watched() {
-        assert_eq!(arena.used(), 0);
+    fn random_use_on_pools_serves_what_a_block_holds_and_keeps_it_whole(
+        ops in prop::collection::vec(op(), 0..150),
+    ) {
+        run_pool!(Pool, &ops, |pool| &pool);
+        run_pool!(LockFreePool, &ops, |pool| &pool);
+        run_pool!(LockFreePool, &ops, |pool| pool.cache());
+        run_pool!(LockedPool, &ops, |pool| &pool);
     }
 }
 
 #[test]
-fn box_in_an_arena_drops_its_value() {
-    let value = std::sync::Arc::new(());
-    let arena = Arena::new(100);
-    let boxed = BoxIn::new_in(value.clone(), &arena);
-    assert_eq!(std::sync::Arc::strong_count(&value), 2);
-    drop(boxed);
-    assert_eq!(std::sync::Arc::strong_count(&value), 1);
-}
-
-#[test]
-fn vec_in_a_fixed_arena_reports_that_it_is_full_and_keeps_its_items() {
+fn every_trait_refuses_what_no_memory_can_hold() {
+    let (arena, pool) = (Arena::new(64), Pool::new(64, 1));
     let mut memory = [MaybeUninit::uninit(); 1024];
-    let arena = FixedArena::new(&mut memory);
-    let mut numbers = VecIn::new_in(&*arena);
-    while numbers.try_reserve(1).is_ok() {
-        numbers.push(numbers.len());
-    }
-    assert!(numbers.len() > 50 && numbers.iter().copied().eq(0..numbers.len()));
-    assert!((&*arena).allocate(layout(5000, 8)).is_err());
-    assert!((&*arena).allocate_zeroed(layout(5000, 8)).is_err());
-}
-
-#[test]
-fn collections_in_a_shared_arena_are_filled_sent_and_dropped_by_threads() {
-    let mut arena = LockFreeArena::builder().max_block(4096).build().expect("built");
-    let local = arena.local();
-    let by_handle: VecIn<_, _> = {
-        let mut numbers = VecIn::new_in(&local);
-        numbers.extend(0..2000_usize);
-        numbers
-    };
-    thread::scope(|threads| {
-        let workers: Vec<_> = (0..4_usize)
-            .map(|number| {
-                let arena = &arena;
-                threads.spawn(move || {
-                    let mut names = VecIn::new_in(arena);
-                    for i in 0..2000 {
-                        names.push(BoxIn::new_in(number * 10_000 + i, arena));
-                        if i % 7 == 0 {
-                            names.shrink_to_fit();
-                        }
-                    }
-                    names
-                })
-            })
-            .collect();
-        for (number, worker) in workers.into_iter().enumerate() {
-            let names = worker.join().expect("no panic");
-            // The vector is dropped on another thread than the one that filled it, while other
-            // threads allocate.
-            threads.spawn(move || {
-                assert!(names.iter().map(|name| **name).eq((0..2000).map(|i| number * 10_000 + i)));
-            });
+    let fixed = FixedArena::new(&mut memory);
+    let huge = layout(isize::MAX as usize - 4095, 4096);
+    for face in faces!(&arena).iter().chain(&faces!(&pool)).chain(&faces!(&fixed)) {
+        for zeroed in [false, true] {
+            assert!(face.allocate(huge, zeroed).is_none());
+            let small = face.allocate(layout(9, 1), zeroed).expect("there is memory");
+            let small = small.cast::<u8>();
+            // SAFETY: a live allocation, which a refusal leaves as it is.
+            unsafe {
+                small.as_ptr().write_bytes(7, 9);
+                assert!(face.resize(small, layout(9, 1), huge, zeroed).is_none());
+                assert_eq!(std::slice::from_raw_parts(small.as_ptr(), 9), [7; 9]);
+                face.deallocate(small, layout(9, 1));
+            }
         }
-    });
-    assert!(by_handle.iter().copied().eq(0..2000));
-    drop(by_handle);
-    drop(local);
-    arena.reset();
-    assert_eq!(arena.used(), 0);
-}
-
-#[test]
-fn vec_alone_in_a_shared_arena_grows_in_place_and_gives_its_room_back() {
-    let arena = LockFreeArena::new(100_000);
-    fill_in_place(&arena);
-    assert_eq!(arena.used(), 0);
-}
-
-#[test]
-fn refusal_of_a_shared_arena_leaves_a_vec_as_it_was() {
-    let budget = aegis_memory::budget::MemoryBudget::new("rows", 20_000);
-    let arena = LockFreeArena::builder().budget(&budget).build().expect("built");
-    let local = arena.local();
-    let mut direct = VecIn::new_in(&arena);
-    let mut by_handle = VecIn::new_in(&local);
-    while direct.try_reserve(1).is_ok() && by_handle.try_reserve(1).is_ok() {
-        direct.push(direct.len());
-        by_handle.push(by_handle.len());
     }
-    assert!(direct.iter().copied().eq(0..direct.len()) && direct.len() > 100);
-    assert!(by_handle.iter().copied().eq(0..by_handle.len()));
+}
+
+/// The tests that the authors of `allocator-api2` have published, for the line that they exist for.
+#[cfg(feature = "allocator-api2-03")]
+mod published {
+    use super::*;
+
+    macro_rules! on {
+        ($name:ident, $allocator:expr) => {
+            mod $name {
+                use super::*;
+                allocator_api2_tests::make_test!(
+                    test_sizes($allocator),
+                    test_vec($allocator),
+                    test_many_boxes($allocator),
+                );
+            }
+        };
+    }
+
+    on!(arena, &Arena::new(9));
+    on!(fixed, &FixedArena::new(&mut [MaybeUninit::uninit(); 100_000]));
+    on!(lock_free, &LockFreeArena::new(9));
+    on!(local, &LockFreeArena::new(9).local());
+    on!(locked, &LockedArena::new(9));
+    on!(pool, &Pool::new(16_384, 20));
+    on!(lock_free_pool, &LockFreePool::new(16_384, 20));
+    on!(cache, &LockFreePool::new(16_384, 20).cache());
+    on!(locked_pool, &LockedPool::new(16_384, 20));
 }
