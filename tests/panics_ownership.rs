@@ -4,6 +4,9 @@
 //! there.
 #![cfg(feature = "std")]
 
+#[cfg(feature = "allocator-api2")]
+#[path = "support/panics_allocators.rs"]
+mod allocators;
 mod support;
 
 use aegis_memory::arena::{Arena, ArenaRecycler, LockFreeArena, LockedArena};

@@ -157,6 +157,20 @@ mod allocator {
     // thread.
     assert_impl_all!(Vec<u8, &'static LockFreeArena>: Send, Sync);
     assert_not_impl_any!(Vec<u8, &'static LocalArena<'static>>: Send, Sync);
+    assert_impl_all!(&'static FixedArena<'static>: Allocator);
+    assert_not_impl_any!(FixedArena<'static>: Allocator);
+    assert_not_impl_any!(Vec<u8, &'static FixedArena<'static>>: Send, Sync);
+    assert_impl_all!(&'static Pool: Allocator);
+    assert_impl_all!(&'static PoolCache<'static>: Allocator);
+    assert_not_impl_any!(Pool: Allocator);
+    assert_not_impl_any!(LockFreePool: Allocator);
+    assert_not_impl_any!(LockedPool: Allocator);
+    assert_not_impl_any!(PoolCache<'static>: Allocator);
+    // As with arenas.
+    assert_not_impl_any!(Vec<u8, &'static Pool>: Send, Sync);
+    assert_not_impl_any!(Vec<u8, &'static PoolCache<'static>>: Send, Sync);
+    assert_impl_all!(Vec<u8, &'static LockFreePool>: Send, Sync);
+    assert_impl_all!(Vec<u8, &'static LockedPool>: Send, Sync);
 }
 
 #[test]
