@@ -28,6 +28,20 @@
 //!
 //! The methods that allocate return `&mut`, because the caller is the only owner of the memory. Where
 //! a `&` is wanted, such as in a slice of `&str`, write `&*`: `&*arena.alloc_str("text")`.
+//!
+//! # Examples
+//!
+//! ```
+//! use aegis_memory::arena::Arena;
+//!
+//! let mut arena = Arena::default();
+//! for request in 0..3 {
+//!     let name = arena.alloc_fmt(format_args!("request {request}"));
+//!     let values = arena.alloc_slice_fill(100, request);
+//!     assert_eq!((name.len(), values.len()), (9, 100));
+//!     arena.reset(); // frees all of it and keeps the memory
+//! }
+//! ```
 
 mod alloc;
 #[cfg(aegis_allocator)]

@@ -5,6 +5,13 @@
 use crate::ffi;
 
 /// How the C core was built: see [`build_flags`].
+///
+/// # Examples
+///
+/// ```
+/// let flags = aegis_memory::build_flags();
+/// println!("debug build: {}, AddressSanitizer: {}", flags.debug, flags.asan);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct BuildFlags {
@@ -38,6 +45,14 @@ pub fn build_flags() -> BuildFlags {
 }
 
 /// Whether the C core is a debug build: [`BuildFlags::debug`].
+///
+/// # Examples
+///
+/// ```
+/// if aegis_memory::is_debug() {
+///     println!("do not measure this build");
+/// }
+/// ```
 #[must_use]
 pub fn is_debug() -> bool {
     build_flags().debug

@@ -5,6 +5,18 @@ use core::fmt;
 use core::ops::Deref;
 
 /// A list of at most `N` items, which are stored in the list itself. It derefs to a slice.
+///
+/// # Examples
+///
+/// ```
+/// use aegis_memory::budget::{BudgetConsumer, MemoryBudget};
+/// use aegis_memory::ShortList;
+///
+/// let server = MemoryBudget::new("server", 1000);
+/// let held = server.child("sort", 1000).reserve(600);
+/// let consumers: ShortList<BudgetConsumer, 3> = server.peak_report().consumers;
+/// assert_eq!(consumers.len(), 1);
+/// ```
 #[derive(Clone, Copy)]
 pub struct ShortList<T, const N: usize> {
     /// Only the first `len` elements are items of the list.

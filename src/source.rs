@@ -24,6 +24,19 @@ use crate::error::AllocError;
 use crate::{ffi, heap, unwind};
 
 /// Memory that a [`BlockSource`] gives.
+///
+/// # Examples
+///
+/// ```
+/// use aegis_memory::source::{BlockSource, Heap, SourceBlock};
+/// use std::alloc::Layout;
+///
+/// let layout = Layout::new::<[u64; 100]>();
+/// let SourceBlock { memory, zeroed, .. } = Heap.acquire(layout).expect("there is memory");
+/// assert!(zeroed);
+/// // SAFETY: it came from this source with this layout.
+/// unsafe { Heap.release(memory, layout) };
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub struct SourceBlock {
     /// The first of the bytes asked for.
@@ -69,6 +82,34 @@ pub struct SourceBlock {
 /// - A block is valid for reads and writes of `layout.size()` bytes, aligned to `layout.align()`,
 ///   and disjoint from every other live block, until it is released or the source is dropped.
 /// - `zeroed` is true only if every byte of the block is zero and initialised.
+///
+/// # Examples
+///
+/// ```
+/// use aegis_memory::arena::Arena;
+/// use aegis_memory::source::{BlockSource, Heap, SourceBlock};
+/// use std::alloc::Layout;
+/// use std::ptr::NonNull;
+///
+/// /// The heap, for blocks of at most 1 MiB.
+/// struct Small;
+///
+/// // SAFETY: the heap keeps the contract.
+/// unsafe impl BlockSource for Small {
+///     fn acquire(&self, layout: Layout) -> Option<SourceBlock> {
+///         (layout.size() <= 1 << 20).then(|| Heap.acquire(layout))?
+///     }
+///
+///     unsafe fn release(&self, memory: NonNull<u8>, layout: Layout) {
+///         // SAFETY: the memory came from the heap with this layout.
+///         unsafe { Heap.release(memory, layout) }
+///     }
+/// }
+///
+/// let arena = Arena::builder().source(Small).build()?;
+/// assert!(arena.try_alloc(1000).is_ok() && arena.try_alloc(2 << 20).is_err());
+/// # Ok::<(), aegis_memory::AllocError>(())
+/// ```
 #[cfg_attr(
     aegis_diagnostic,
     diagnostic::on_unimplemented(
@@ -139,6 +180,16 @@ unsafe fn release_raw(source: ffi::aegis_source, memory: NonNull<u8>, layout: La
 
 /// The C heap (`calloc`): the default of arenas. It zeroes blocks at no cost when they are new from
 /// the system.
+///
+/// # Examples
+///
+/// ```
+/// use aegis_memory::{arena::Arena, source::Heap};
+///
+/// let arena = Arena::builder().source(Heap).build()?;
+/// arena.alloc(100);
+/// # Ok::<(), aegis_memory::AllocError>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Heap;
 
@@ -157,6 +208,16 @@ unsafe impl BlockSource for Heap {
 
 /// Anonymous pages of the operating system: the default of pools and buffer pools. They are zeroed,
 /// and a release returns them to the system.
+///
+/// # Examples
+///
+/// ```
+/// use aegis_memory::{arena::Arena, source::Pages};
+///
+/// let arena = Arena::builder().source(Pages::new().huge_pages()).build()?;
+/// arena.alloc(4 << 20);
+/// # Ok::<(), aegis_memory::AllocError>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Pages {
     flags: u32,
@@ -164,18 +225,36 @@ pub struct Pages {
 
 impl Pages {
     /// Plain pages, which become resident when they are first used.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let pages = aegis_memory::source::Pages::new();
+    /// ```
     pub const fn new() -> Self {
         Self { flags: 0 }
     }
 
     /// Asks for huge pages for blocks of 2 MiB and more. This is a hint, which the system may
     /// ignore.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let pages = aegis_memory::source::Pages::new().huge_pages();
+    /// ```
     #[must_use]
     pub const fn huge_pages(self) -> Self {
         Self { flags: self.flags | ffi::AEGIS_PAGES_HUGE }
     }
 
     /// Makes each block resident when it is acquired, so that its first use does not fault.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let pages = aegis_memory::source::Pages::new().prefault();
+    /// ```
     #[must_use]
     pub const fn prefault(self) -> Self {
         Self { flags: self.flags | ffi::AEGIS_PAGES_PREFAULT }
@@ -196,6 +275,16 @@ unsafe impl BlockSource for Pages {
 }
 
 /// Rust's global allocator (`alloc_zeroed`), which is the one that the program has set.
+///
+/// # Examples
+///
+/// ```
+/// use aegis_memory::{arena::Arena, source::Global};
+///
+/// let arena = Arena::builder().source(Global).build()?;
+/// arena.alloc(100);
+/// # Ok::<(), aegis_memory::AllocError>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Global;
 
@@ -244,6 +333,17 @@ macro_rules! from_allocator {
 #[cfg(feature = "allocator-api2")]
 from_allocator!(
     /// Any allocator of `allocator-api2` 0.2 as a source.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use allocator_api2::alloc::Global;
+    /// use aegis_memory::{arena::Arena, source::FromAllocator};
+    ///
+    /// let arena = Arena::builder().source(FromAllocator(Global)).build()?;
+    /// arena.alloc(100);
+    /// # Ok::<(), aegis_memory::AllocError>(())
+    /// ```
     #[cfg_attr(docsrs, doc(cfg(feature = "allocator-api2")))]
     FromAllocator: allocator_api2::alloc
 );
@@ -251,6 +351,18 @@ from_allocator!(
 #[cfg(feature = "allocator-api2-03")]
 from_allocator!(
     /// Any allocator of `allocator-api2` 0.3 as a source.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use allocator_api2_03 as allocator_api2;
+    /// use allocator_api2::alloc::Global;
+    /// use aegis_memory::{arena::Arena, source::FromAllocator03};
+    ///
+    /// let arena = Arena::builder().source(FromAllocator03(Global)).build()?;
+    /// arena.alloc(100);
+    /// # Ok::<(), aegis_memory::AllocError>(())
+    /// ```
     #[cfg_attr(docsrs, doc(cfg(feature = "allocator-api2-03")))]
     FromAllocator03: allocator_api2_03::alloc
 );
@@ -258,6 +370,18 @@ from_allocator!(
 #[cfg(feature = "allocator-api2-04")]
 from_allocator!(
     /// Any allocator of `allocator-api2` 0.4 as a source.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use allocator_api2_04 as allocator_api2;
+    /// use allocator_api2::alloc::Global;
+    /// use aegis_memory::{arena::Arena, source::FromAllocator04};
+    ///
+    /// let arena = Arena::builder().source(FromAllocator04(Global)).build()?;
+    /// arena.alloc(100);
+    /// # Ok::<(), aegis_memory::AllocError>(())
+    /// ```
     #[cfg_attr(docsrs, doc(cfg(feature = "allocator-api2-04")))]
     FromAllocator04: allocator_api2_04::alloc
 );

@@ -177,6 +177,15 @@ impl Arena {
     /// # Errors
     ///
     /// As [`try_alloc`](Self::try_alloc). The value is dropped then.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let arena = aegis_memory::arena::Arena::default();
+    /// arena.try_alloc_static(vec!["dropped with the arena"])?.push("so is this");
+    ///
+    /// # Ok::<(), aegis_memory::AllocError>(())
+    /// ```
     pub fn try_alloc_static<T: Send + 'static>(&self, value: T) -> Result<&mut T, AllocError> {
         let place = forms::place_static(self, value, |function, context, error| {
             // SAFETY: this thread owns the arena, and the call only writes the record. The function

@@ -31,12 +31,32 @@ impl<'a, T: ?Sized> ArenaBox<'a, T> {
     /// Gives up the handle without dropping the value.
     ///
     /// This is an associated function, so that it hides no method of `T`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aegis_memory::arena::{Arena, ArenaBox};
+    /// # let arena = Arena::default();
+    /// let number: &mut u32 = ArenaBox::leak(arena.alloc_boxed(7));
+    /// *number += 1;
+    /// ```
     pub fn leak(this: Self) -> &'a mut T {
         // SAFETY: the value lives in an arena borrowed for 'a, and its only owner is forgotten.
         unsafe { &mut *Self::into_raw(this).as_ptr() }
     }
 
     /// Gives up the handle without dropping the value. [`from_raw`](Self::from_raw) restores it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aegis_memory::arena::{Arena, ArenaBox};
+    /// # let arena = Arena::default();
+    /// let raw = ArenaBox::into_raw(arena.alloc_boxed(vec![1, 2]));
+    /// // SAFETY: the pointer is used once, while the arena is borrowed.
+    /// let again = unsafe { ArenaBox::from_raw(raw) };
+    /// assert_eq!(again.len(), 2);
+    /// ```
     pub fn into_raw(this: Self) -> NonNull<T> {
         let value = this.value;
         mem::forget(this);
@@ -54,6 +74,17 @@ impl<'a, T: ?Sized> ArenaBox<'a, T> {
     /// - `value` points to an initialised and aligned `T` in memory of an arena that is borrowed
     ///   for `'a`. While the handle exists, this memory is not given back or resized, and no other
     ///   code uses or drops the value.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aegis_memory::arena::{Arena, ArenaBox};
+    /// # let arena = Arena::default();
+    /// let raw = ArenaBox::into_raw(arena.alloc_boxed([1, 2, 3]));
+    /// // SAFETY: the pointer is used once; the array unsizes to a slice.
+    /// let slice: ArenaBox<'_, [i32]> = unsafe { ArenaBox::from_raw(raw) };
+    /// assert_eq!(slice.len(), 3);
+    /// ```
     pub unsafe fn from_raw(value: NonNull<T>) -> Self {
         Self { value, _owns: PhantomData }
     }
@@ -61,6 +92,16 @@ impl<'a, T: ?Sized> ArenaBox<'a, T> {
 
 impl<T> ArenaBox<'_, T> {
     /// Moves the value out.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aegis_memory::arena::{Arena, ArenaBox};
+    /// # let arena = Arena::default();
+    /// let boxed = arena.alloc_boxed(String::from("moved out"));
+    /// assert_eq!(ArenaBox::into_inner(boxed), "moved out");
+    ///
+    /// ```
     pub fn into_inner(this: Self) -> T {
         let this = ManuallyDrop::new(this);
         // SAFETY: the value is initialised, and its owner is not used or dropped again.

@@ -43,6 +43,18 @@ impl<'m> FixedArena<'m> {
     /// Makes an arena over `memory`, which it uses up to the last whole 8 bytes. If the memory is
     /// too small for a block header, the arena has no capacity. 64 bytes are enough for a block
     /// header.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use aegis_memory::arena::FixedArena;
+    /// use std::mem::MaybeUninit;
+    ///
+    /// let mut memory = [MaybeUninit::uninit(); 1024];
+    /// let arena = FixedArena::new(&mut memory);
+    /// assert_eq!(arena.alloc_str("on the stack"), "on the stack");
+    /// assert!(arena.try_alloc(1024).is_err());
+    /// ```
     pub fn new(memory: &'m mut [MaybeUninit<u8>]) -> Self {
         let options = ffi::aegis_arena_options {
             capacity_bytes: 0,
@@ -62,6 +74,20 @@ impl<'m> FixedArena<'m> {
     }
 
     /// As [`Arena::reset`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use aegis_memory::arena::FixedArena;
+    /// use std::mem::MaybeUninit;
+    ///
+    /// let mut memory = [MaybeUninit::uninit(); 1024];
+    /// let mut arena = FixedArena::new(&mut memory);
+    /// arena.alloc(100);
+    /// arena.reset();
+    /// assert_eq!(arena.used(), 0);
+    ///
+    /// ```
     pub fn reset(&mut self) {
         self.arena.reset();
     }

@@ -24,6 +24,14 @@ const BAR: usize = 32;
 
 impl Arena {
     /// A picture of the blocks and of how full they are, as text.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let arena = aegis_memory::arena::Arena::new(1000);
+    /// println!("{}", arena.layout());
+    ///
+    /// ```
     pub fn layout(&self) -> ArenaLayout<'_> {
         ArenaLayout { arena: self }
     }

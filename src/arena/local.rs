@@ -51,6 +51,23 @@ allocation_forms!({<'a>} LocalArena<'a>, 'a);
 impl LockFreeArena {
     /// A handle for one thread. It takes shards from this arena and allocates from them. What it
     /// allocates borrows this arena and not the handle.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use aegis_memory::arena::LockFreeArena;
+    ///
+    /// let arena = LockFreeArena::default();
+    /// std::thread::scope(|threads| {
+    ///     for _ in 0..2 {
+    ///         threads.spawn(|| {
+    ///             let local = arena.local(); // one for each thread
+    ///             local.alloc_value(7);
+    ///         });
+    ///     }
+    /// });
+    ///
+    /// ```
     pub fn local(&self) -> LocalArena<'_> {
         let mut raw = MaybeUninit::<ffi::aegis_arena_local>::uninit();
         // SAFETY: `raw` is memory for the struct. The call fails only for unknown flags, and it

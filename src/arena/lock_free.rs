@@ -95,12 +95,28 @@ shared_methods! {
 impl LockFreeArena {
     /// Bytes handed out since the last reset, including alignment padding and the shards of local
     /// handles.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # let arena = aegis_memory::arena::LockFreeArena::default();
+    /// arena.alloc(1000);
+    /// assert!(arena.used() >= 1000);
+    /// ```
     pub fn used(&self) -> usize {
         self.stats().used_bytes
     }
 
     /// The statistics of the arena. They are exact while no other thread allocates. The time that
     /// this takes grows with the number of blocks.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # let arena = aegis_memory::arena::LockFreeArena::default();
+    /// arena.alloc(1000);
+    /// assert_eq!(arena.stats().block_count, 1);
+    /// ```
     pub fn stats(&self) -> ArenaStats {
         let mut raw = MaybeUninit::<ffi::aegis_arena_stats>::uninit();
         // SAFETY: any thread may call this; the call writes the whole struct.

@@ -56,6 +56,14 @@ unsafe impl Sync for LockedArena {}
 constructors!(LockedArena);
 allocation_forms!({} LockedArena, '_);
 shared_methods! {
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let mut arena = aegis_memory::arena::LockedArena::default();
+    /// arena.alloc_static(vec!["dropped at reset"]).push("so is this");
+    /// arena.reset();
+    /// ```
     LockedArena, aegis_locked_arena {
         alloc: aegis_locked_arena_alloc,
         alloc_aligned: aegis_locked_arena_alloc_aligned,
@@ -75,11 +83,28 @@ shared_methods! {
 
 impl LockedArena {
     /// Bytes handed out since the last reset, alignment padding included.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # let arena = aegis_memory::arena::LockedArena::default();
+    /// arena.alloc(1000);
+    /// assert_eq!(arena.used(), 1000);
+    /// ```
     pub fn used(&self) -> usize {
         self.stats().used_bytes
     }
 
     /// The statistics of the arena, all read at the same moment.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # let arena = aegis_memory::arena::LockedArena::default();
+    /// arena.alloc(1000);
+    /// assert_eq!(arena.stats().block_count, 1);
+    ///
+    /// ```
     pub fn stats(&self) -> ArenaStats {
         let mut raw = MaybeUninit::<ffi::aegis_arena_stats>::uninit();
         // SAFETY: any thread may call this; the call writes the whole struct.

@@ -15,6 +15,13 @@ macro_rules! allocation_forms {
             /// # Panics
             ///
             /// When [`try_alloc`](Self::try_alloc) fails.
+            ///
+            /// # Examples
+            ///
+            /// ```
+            /// # let arena = aegis_memory::arena::Arena::default();
+            /// assert_eq!(arena.alloc(3), [0, 0, 0]);
+            /// ```
             #[inline]
             #[track_caller]
             pub fn alloc(&self, size: usize) -> &$out mut [u8] {
@@ -27,6 +34,15 @@ macro_rules! allocation_forms {
             ///
             /// [`AllocError`] when the arena can get no block, or when the size is above
             /// `isize::MAX`. The `try_` forms below fail for the same reasons.
+            ///
+            /// # Examples
+            ///
+            /// ```
+            /// # let arena = aegis_memory::arena::Arena::default();
+            /// arena.try_alloc(3)?.fill(7);
+            /// assert!(arena.try_alloc(usize::MAX).is_err());
+            /// # Ok::<(), aegis_memory::AllocError>(())
+            /// ```
             #[inline]
             pub fn try_alloc(
                 &self,
@@ -41,6 +57,14 @@ macro_rules! allocation_forms {
             /// # Panics
             ///
             /// When [`try_alloc_uninit`](Self::try_alloc_uninit) fails.
+            ///
+            /// # Examples
+            ///
+            /// ```
+            /// # let arena = aegis_memory::arena::Arena::default();
+            /// let bytes = arena.alloc_uninit(2);
+            /// assert_eq!(bytes[0].write(7), &7);
+            /// ```
             #[inline]
             #[track_caller]
             pub fn alloc_uninit(
@@ -55,6 +79,14 @@ macro_rules! allocation_forms {
             /// # Errors
             ///
             /// As [`try_alloc`](Self::try_alloc).
+            ///
+            /// # Examples
+            ///
+            /// ```
+            /// # let arena = aegis_memory::arena::Arena::default();
+            /// assert_eq!(arena.try_alloc_uninit(2)?.len(), 2);
+            /// # Ok::<(), aegis_memory::AllocError>(())
+            /// ```
             #[inline]
             pub fn try_alloc_uninit(
                 &self,
@@ -68,6 +100,14 @@ macro_rules! allocation_forms {
             /// # Panics
             ///
             /// When [`try_alloc_aligned`](Self::try_alloc_aligned) fails.
+            ///
+            /// # Examples
+            ///
+            /// ```
+            /// # let arena = aegis_memory::arena::Arena::default();
+            /// let line = arena.alloc_aligned(100, 64);
+            /// assert_eq!(line.as_ptr() as usize % 64, 0);
+            /// ```
             #[inline]
             #[track_caller]
             pub fn alloc_aligned(
@@ -84,6 +124,15 @@ macro_rules! allocation_forms {
             ///
             /// As [`try_alloc`](Self::try_alloc), and [`AllocError::InvalidLayout`] when `align` is
             /// not a power of two.
+            ///
+            /// # Examples
+            ///
+            /// ```
+            /// # let arena = aegis_memory::arena::Arena::default();
+            /// assert_eq!(arena.try_alloc_aligned(100, 64)?, [0; 100]);
+            /// assert!(arena.try_alloc_aligned(100, 3).is_err(), "3 is no power of two");
+            /// # Ok::<(), aegis_memory::AllocError>(())
+            /// ```
             #[inline]
             pub fn try_alloc_aligned(
                 &self,
@@ -100,6 +149,15 @@ macro_rules! allocation_forms {
             /// # Panics
             ///
             /// When [`try_alloc_layout`](Self::try_alloc_layout) fails.
+            ///
+            /// # Examples
+            ///
+            /// ```
+            /// # let arena = aegis_memory::arena::Arena::default();
+            /// let place = arena.alloc_layout(std::alloc::Layout::new::<u64>()).cast::<u64>();
+            /// // SAFETY: new memory of this layout.
+            /// unsafe { place.as_ptr().write(7) };
+            /// ```
             #[inline]
             #[track_caller]
             pub fn alloc_layout(&self, layout: Layout) -> NonNull<u8> {
@@ -111,6 +169,15 @@ macro_rules! allocation_forms {
             /// # Errors
             ///
             /// As [`try_alloc`](Self::try_alloc).
+            ///
+            /// # Examples
+            ///
+            /// ```
+            /// # let arena = aegis_memory::arena::Arena::default();
+            /// let place = arena.try_alloc_layout(std::alloc::Layout::new::<[u64; 4]>())?;
+            /// assert_eq!(place.as_ptr() as usize % 8, 0);
+            /// # Ok::<(), aegis_memory::AllocError>(())
+            /// ```
             #[inline]
             pub fn try_alloc_layout(&self, layout: Layout) -> Result<NonNull<u8>, AllocError> {
                 self.take(layout)
@@ -123,6 +190,15 @@ macro_rules! allocation_forms {
             /// # Panics
             ///
             /// When [`try_alloc_value`](Self::try_alloc_value) fails.
+            ///
+            /// # Examples
+            ///
+            /// ```
+            /// # let arena = aegis_memory::arena::Arena::default();
+            /// let point = arena.alloc_value((1, 2));
+            /// point.0 = 3;
+            /// assert_eq!(*point, (3, 2));
+            /// ```
             #[inline]
             #[track_caller]
             pub fn alloc_value<T>(&self, value: T) -> &$out mut T {
@@ -135,6 +211,14 @@ macro_rules! allocation_forms {
             /// # Errors
             ///
             /// As [`try_alloc`](Self::try_alloc).
+            ///
+            /// # Examples
+            ///
+            /// ```
+            /// # let arena = aegis_memory::arena::Arena::default();
+            /// assert_eq!(*arena.try_alloc_value(7)?, 7);
+            /// # Ok::<(), aegis_memory::AllocError>(())
+            /// ```
             #[inline]
             pub fn try_alloc_value<T>(
                 &self,
@@ -151,6 +235,14 @@ macro_rules! allocation_forms {
             /// # Panics
             ///
             /// When [`try_alloc_with`](Self::try_alloc_with) fails.
+            ///
+            /// # Examples
+            ///
+            /// ```
+            /// # let arena = aegis_memory::arena::Arena::default();
+            /// let table = arena.alloc_with(|| [0_u8; 4096]);
+            /// table[17] = 1;
+            /// ```
             #[inline]
             #[track_caller]
             pub fn alloc_with<T>(&self, f: impl FnOnce() -> T) -> &$out mut T {
@@ -164,6 +256,14 @@ macro_rules! allocation_forms {
             /// # Errors
             ///
             /// As [`try_alloc`](Self::try_alloc). `f` is not called then.
+            ///
+            /// # Examples
+            ///
+            /// ```
+            /// # let arena = aegis_memory::arena::Arena::default();
+            /// assert_eq!(arena.try_alloc_with(|| [7_u8; 4096])?[17], 7);
+            /// # Ok::<(), aegis_memory::AllocError>(())
+            /// ```
             #[inline]
             pub fn try_alloc_with<T>(
                 &self,
@@ -179,6 +279,15 @@ macro_rules! allocation_forms {
             /// # Panics
             ///
             /// When [`try_alloc_boxed`](Self::try_alloc_boxed) fails.
+            ///
+            /// # Examples
+            ///
+            /// ```
+            /// # let arena = aegis_memory::arena::Arena::default();
+            /// let mut words = arena.alloc_boxed(vec!["dropped", "with"]);
+            /// words.extend(["its", "handle"]);
+            /// assert_eq!(words.len(), 4);
+            /// ```
             #[inline]
             #[track_caller]
             pub fn alloc_boxed<T>(&self, value: T) -> ArenaBox<$out, T> {
@@ -190,6 +299,14 @@ macro_rules! allocation_forms {
             /// # Errors
             ///
             /// As [`try_alloc`](Self::try_alloc). The value is dropped then.
+            ///
+            /// # Examples
+            ///
+            /// ```
+            /// # let arena = aegis_memory::arena::Arena::default();
+            /// assert_eq!(arena.try_alloc_boxed(vec![1, 2])?.len(), 2);
+            /// # Ok::<(), aegis_memory::AllocError>(())
+            /// ```
             #[inline]
             pub fn try_alloc_boxed<T>(
                 &self,
@@ -204,6 +321,13 @@ macro_rules! allocation_forms {
             /// # Panics
             ///
             /// When [`try_alloc_slice_copy`](Self::try_alloc_slice_copy) fails.
+            ///
+            /// # Examples
+            ///
+            /// ```
+            /// # let arena = aegis_memory::arena::Arena::default();
+            /// assert_eq!(arena.alloc_slice_copy(&[1, 2, 3]), [1, 2, 3]);
+            /// ```
             #[inline]
             #[track_caller]
             pub fn alloc_slice_copy<T: Copy>(
@@ -218,6 +342,14 @@ macro_rules! allocation_forms {
             /// # Errors
             ///
             /// As [`try_alloc`](Self::try_alloc).
+            ///
+            /// # Examples
+            ///
+            /// ```
+            /// # let arena = aegis_memory::arena::Arena::default();
+            /// assert_eq!(arena.try_alloc_slice_copy(&[1, 2, 3])?, [1, 2, 3]);
+            /// # Ok::<(), aegis_memory::AllocError>(())
+            /// ```
             #[inline]
             pub fn try_alloc_slice_copy<T: Copy>(
                 &self,
@@ -232,6 +364,14 @@ macro_rules! allocation_forms {
             /// # Panics
             ///
             /// When [`try_alloc_slice_clone`](Self::try_alloc_slice_clone) fails, or a clone panics.
+            ///
+            /// # Examples
+            ///
+            /// ```
+            /// # let arena = aegis_memory::arena::Arena::default();
+            /// let ranges = [0..3, 5..9]; // of a type that is not `Copy`
+            /// assert_eq!(arena.alloc_slice_clone(&ranges), [0..3, 5..9]);
+            /// ```
             #[inline]
             #[track_caller]
             pub fn alloc_slice_clone<T: Clone>(
@@ -247,6 +387,14 @@ macro_rules! allocation_forms {
             /// # Errors
             ///
             /// As [`try_alloc`](Self::try_alloc). Nothing is cloned then.
+            ///
+            /// # Examples
+            ///
+            /// ```
+            /// # let arena = aegis_memory::arena::Arena::default();
+            /// assert_eq!(arena.try_alloc_slice_clone(&[0..3])?, [0..3]);
+            /// # Ok::<(), aegis_memory::AllocError>(())
+            /// ```
             #[inline]
             pub fn try_alloc_slice_clone<T: Clone>(
                 &self,
@@ -264,6 +412,13 @@ macro_rules! allocation_forms {
             /// # Panics
             ///
             /// When [`try_alloc_slice_fill`](Self::try_alloc_slice_fill) fails, or a clone panics.
+            ///
+            /// # Examples
+            ///
+            /// ```
+            /// # let arena = aegis_memory::arena::Arena::default();
+            /// assert_eq!(arena.alloc_slice_fill(3, 'a'), ['a', 'a', 'a']);
+            /// ```
             #[inline]
             #[track_caller]
             pub fn alloc_slice_fill<T: Clone>(
@@ -281,6 +436,15 @@ macro_rules! allocation_forms {
             /// # Errors
             ///
             /// As [`try_alloc`](Self::try_alloc). Nothing is cloned then.
+            ///
+            /// # Examples
+            ///
+            /// ```
+            /// # let arena = aegis_memory::arena::Arena::default();
+            /// assert_eq!(arena.try_alloc_slice_fill(2, 'a')?, ['a', 'a']);
+            /// assert!(arena.try_alloc_slice_fill(usize::MAX, 'a').is_err());
+            /// # Ok::<(), aegis_memory::AllocError>(())
+            /// ```
             #[inline]
             pub fn try_alloc_slice_fill<T: Clone>(
                 &self,
@@ -298,6 +462,13 @@ macro_rules! allocation_forms {
             ///
             /// When [`try_alloc_slice_fill_with`](Self::try_alloc_slice_fill_with) fails, or `f`
             /// panics.
+            ///
+            /// # Examples
+            ///
+            /// ```
+            /// # let arena = aegis_memory::arena::Arena::default();
+            /// assert_eq!(arena.alloc_slice_fill_with(4, |i| i * i), [0, 1, 4, 9]);
+            /// ```
             #[inline]
             #[track_caller]
             pub fn alloc_slice_fill_with<T>(
@@ -315,6 +486,14 @@ macro_rules! allocation_forms {
             /// # Errors
             ///
             /// As [`try_alloc`](Self::try_alloc). `f` is not called then.
+            ///
+            /// # Examples
+            ///
+            /// ```
+            /// # let arena = aegis_memory::arena::Arena::default();
+            /// assert_eq!(arena.try_alloc_slice_fill_with(4, |i| i * i)?, [0, 1, 4, 9]);
+            /// # Ok::<(), aegis_memory::AllocError>(())
+            /// ```
             #[inline]
             pub fn try_alloc_slice_fill_with<T>(
                 &self,
@@ -379,6 +558,15 @@ macro_rules! allocation_forms {
             ///
             /// As [`try_alloc`](Self::try_alloc). The iterator may be partly consumed then, or
             /// completely.
+            ///
+            /// # Examples
+            ///
+            /// ```
+            /// # let arena = aegis_memory::arena::Arena::default();
+            /// let odd = (0..10).filter(|i| i % 2 == 1);
+            /// assert_eq!(arena.try_alloc_slice_from_iter(odd)?, [1, 3, 5, 7, 9]);
+            /// # Ok::<(), aegis_memory::AllocError>(())
+            /// ```
             pub fn try_alloc_slice_from_iter<T>(
                 &self,
                 iter: impl IntoIterator<Item = T>,
@@ -393,6 +581,14 @@ macro_rules! allocation_forms {
             /// # Panics
             ///
             /// When [`try_alloc_slice_uninit`](Self::try_alloc_slice_uninit) fails.
+            ///
+            /// # Examples
+            ///
+            /// ```
+            /// # let arena = aegis_memory::arena::Arena::default();
+            /// let numbers = arena.alloc_slice_uninit::<u32>(2);
+            /// assert_eq!(numbers[1].write(7), &7);
+            /// ```
             #[inline]
             #[track_caller]
             pub fn alloc_slice_uninit<T>(
@@ -407,6 +603,14 @@ macro_rules! allocation_forms {
             /// # Errors
             ///
             /// As [`try_alloc`](Self::try_alloc).
+            ///
+            /// # Examples
+            ///
+            /// ```
+            /// # let arena = aegis_memory::arena::Arena::default();
+            /// assert_eq!(arena.try_alloc_slice_uninit::<u32>(2)?.len(), 2);
+            /// # Ok::<(), aegis_memory::AllocError>(())
+            /// ```
             #[inline]
             pub fn try_alloc_slice_uninit<T>(
                 &self,
@@ -423,6 +627,15 @@ macro_rules! allocation_forms {
             /// # Panics
             ///
             /// When [`try_alloc_str`](Self::try_alloc_str) fails.
+            ///
+            /// # Examples
+            ///
+            /// ```
+            /// # let arena = aegis_memory::arena::Arena::default();
+            /// let name = arena.alloc_str("arena");
+            /// name.make_ascii_uppercase();
+            /// assert_eq!(name, "ARENA");
+            /// ```
             #[inline]
             #[track_caller]
             pub fn alloc_str(&self, text: &str) -> &$out mut str {
@@ -434,6 +647,14 @@ macro_rules! allocation_forms {
             /// # Errors
             ///
             /// As [`try_alloc`](Self::try_alloc).
+            ///
+            /// # Examples
+            ///
+            /// ```
+            /// # let arena = aegis_memory::arena::Arena::default();
+            /// assert_eq!(arena.try_alloc_str("arena")?, "arena");
+            /// # Ok::<(), aegis_memory::AllocError>(())
+            /// ```
             #[inline]
             pub fn try_alloc_str(
                 &self,
@@ -451,6 +672,13 @@ macro_rules! allocation_forms {
             ///
             /// When [`try_alloc_fmt`](Self::try_alloc_fmt) fails, or a `Display` in `text` returns
             /// an error.
+            ///
+            /// # Examples
+            ///
+            /// ```
+            /// # let arena = aegis_memory::arena::Arena::default();
+            /// assert_eq!(arena.alloc_fmt(format_args!("{} + {}", 1, 2)), "1 + 2");
+            /// ```
             #[track_caller]
             pub fn alloc_fmt(&self, text: fmt::Arguments<'_>) -> &$out mut str {
                 expect(self.try_alloc_fmt(text))
@@ -466,6 +694,15 @@ macro_rules! allocation_forms {
             ///
             /// When a `Display` in `text` returns an error that is not a failed allocation of this
             /// arena.
+            ///
+            /// # Examples
+            ///
+            /// ```
+            /// # let arena = aegis_memory::arena::Arena::default();
+            /// assert_eq!(arena.try_alloc_fmt(format_args!("{} + {}", 1, 2))?, "1 + 2");
+            ///
+            /// # Ok::<(), aegis_memory::AllocError>(())
+            /// ```
             pub fn try_alloc_fmt(
                 &self,
                 text: fmt::Arguments<'_>,

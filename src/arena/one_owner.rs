@@ -84,11 +84,29 @@ impl Arena {
     ///
     /// A call of a C function that frees (`aegis_arena_reset`, `_rewind`, `_clear`, `_fini`) is
     /// subject to the same rule as [`reset`](Self::reset): no reference into the arena may be live.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # let mut arena = aegis_memory::arena::Arena::default();
+    /// // SAFETY: the arena is alive, and this thread owns it.
+    /// let memory = unsafe { aegis_memory::ffi::aegis_arena_alloc(arena.as_raw(), 100) };
+    /// assert!(!memory.is_null());
+    /// ```
     pub fn as_raw(&self) -> *mut ffi::aegis_arena {
         self.raw.get()
     }
 
     /// Gives the C struct to the caller, who finishes it with `aegis_arena_fini`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # let mut arena = aegis_memory::arena::Arena::default();
+    /// let mut raw = arena.into_raw();
+    /// // SAFETY: this code owns the arena and finishes it once.
+    /// unsafe { aegis_memory::ffi::aegis_arena_fini(&mut raw) };
+    /// ```
     #[must_use = "the struct owns blocks: finish it with aegis_arena_fini or Arena::from_raw"]
     pub fn into_raw(self) -> ffi::aegis_arena {
         let this = ManuallyDrop::new(self);
@@ -108,6 +126,17 @@ impl Arena {
     ///   [`BlockSource`](crate::source::BlockSource).
     /// - Any thread may use the source of the arena, and its deferred functions may run on any
     ///   thread.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # let mut arena = aegis_memory::arena::Arena::default();
+    /// use aegis_memory::arena::Arena;
+    /// let raw = arena.into_raw();
+    /// // SAFETY: the struct is used for this only.
+    /// let arena = unsafe { Arena::from_raw(raw) };
+    /// arena.alloc(100);
+    /// ```
     pub unsafe fn from_raw(raw: ffi::aegis_arena) -> Self {
         Self { raw: Unshared::new(raw) }
     }
@@ -122,6 +151,16 @@ impl Arena {
     ///   allocated.
     /// - C finishes the arena on a thread on which values of [`alloc_static`](Self::alloc_static)
     ///   may be dropped. Every thread is such a thread.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # let mut arena = aegis_memory::arena::Arena::default();
+    /// use aegis_memory::arena::Arena;
+    /// // SAFETY: `arena` is not moved, reset or finished while `same` is used.
+    /// let same = unsafe { Arena::borrow_raw(arena.as_raw()) };
+    /// assert_eq!(same.alloc(2), [0, 0]);
+    /// ```
     pub unsafe fn borrow_raw<'a>(raw: *mut ffi::aegis_arena) -> &'a Self {
         // SAFETY: `Arena` is a transparent wrapper, and the caller vouches for the rest.
         unsafe { &*raw.cast::<Self>() }
@@ -134,6 +173,17 @@ impl Arena {
     /// # Panics
     ///
     /// When the drop of such a value panics. The reset is complete all the same.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # let mut arena = aegis_memory::arena::Arena::default();
+    /// for _ in 0..3 {
+    ///     arena.alloc(1000);
+    ///     arena.reset();
+    /// }
+    /// assert_eq!((arena.used(), arena.stats().acquired_count), (0, 1));
+    /// ```
     pub fn reset(&mut self) {
         // SAFETY: `&mut self`: no reference into the arena is live.
         unwind::call(|| unsafe { ffi::aegis_arena_reset(self.raw.get()) });
@@ -141,6 +191,16 @@ impl Arena {
 
     /// Releases idle blocks to the source until at most `keep_bytes` are reserved or no block is
     /// idle. The first block counts as idle when nothing is allocated.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # let mut arena = aegis_memory::arena::Arena::default();
+    /// arena.alloc(100_000);
+    /// arena.reset();
+    /// arena.trim(0);
+    /// assert_eq!(arena.stats().reserved_bytes, 0);
+    /// ```
     pub fn trim(&mut self, keep_bytes: usize) {
         // SAFETY: `&mut self`: no other code uses the arena.
         unwind::call(|| unsafe { ffi::aegis_arena_trim(self.raw.get(), keep_bytes) });
@@ -151,6 +211,15 @@ impl Arena {
     /// # Panics
     ///
     /// As [`reset`](Self::reset).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # let mut arena = aegis_memory::arena::Arena::default();
+    /// arena.alloc(1000);
+    /// arena.clear();
+    /// assert_eq!(arena.stats().reserved_bytes, 0);
+    /// ```
     pub fn clear(&mut self) {
         // SAFETY: `&mut self`: no reference into the arena is live.
         unwind::call(|| unsafe { ffi::aegis_arena_clear(self.raw.get()) });
@@ -210,11 +279,28 @@ impl Arena {
     }
 
     /// Usable bytes in all blocks.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # let mut arena = aegis_memory::arena::Arena::default();
+    /// assert_eq!(arena.capacity(), 0);
+    /// arena.alloc(1000);
+    /// assert!(arena.capacity() >= 1000);
+    /// ```
     pub fn capacity(&self) -> usize {
         self.stats().capacity_bytes
     }
 
     /// Bytes handed out since the last reset, alignment padding included.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # let mut arena = aegis_memory::arena::Arena::default();
+    /// arena.alloc(1000);
+    /// assert_eq!(arena.used(), 1000);
+    /// ```
     pub fn used(&self) -> usize {
         self.stats().used_bytes
     }
@@ -226,11 +312,29 @@ impl Arena {
     );
 
     /// Bytes left in the current block. They can be allocated without another block.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # let mut arena = aegis_memory::arena::Arena::default();
+    /// arena.alloc(1000);
+    /// assert!(arena.remaining() < arena.capacity());
+    /// ```
     pub fn remaining(&self) -> usize {
         self.stats().remaining_bytes
     }
 
     /// The statistics of the arena. Takes constant time.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # let mut arena = aegis_memory::arena::Arena::default();
+    /// arena.alloc(1000);
+    /// let stats = arena.stats();
+    /// assert_eq!((stats.used_bytes, stats.block_count), (1000, 1));
+    ///
+    /// ```
     pub fn stats(&self) -> ArenaStats {
         let mut raw = MaybeUninit::<ffi::aegis_arena_stats>::uninit();
         // SAFETY: the call reads the arena, which this thread owns, and writes the whole struct.

@@ -52,6 +52,18 @@ unsafe impl Send for ArenaRecycler {}
 unsafe impl Sync for ArenaRecycler {}
 
 /// The statistics of a recycler.
+///
+/// # Examples
+///
+/// ```
+/// use aegis_memory::arena::ArenaRecycler;
+///
+/// let recycler = ArenaRecycler::new(4, 1 << 20);
+/// drop((recycler.get(), recycler.get()));
+/// drop(recycler.get());
+/// let stats = recycler.stats();
+/// assert_eq!((stats.made_count, stats.reused_count, stats.idle_count), (2, 1, 2));
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
@@ -79,6 +91,14 @@ impl ArenaRecycler {
     /// # Panics
     ///
     /// When there is no memory for the stock.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aegis_memory::arena::ArenaRecycler;
+    /// let recycler = ArenaRecycler::new(4, 1 << 20);
+    /// assert_eq!(recycler.get().alloc(2), [0, 0]);
+    /// ```
     #[must_use]
     #[track_caller]
     pub fn new(max_idle: usize, keep_bytes: usize) -> Self {
@@ -87,6 +107,15 @@ impl ArenaRecycler {
 
     /// Returns a builder, for a recycler with other settings than the defaults. The settings are
     /// also those of its arenas.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aegis_memory::arena::ArenaRecycler;
+    /// let recycler = ArenaRecycler::builder().max_idle(4).keep_bytes(1 << 20).build()?;
+    /// recycler.get().alloc(100);
+    /// # Ok::<(), aegis_memory::AllocError>(())
+    /// ```
     pub fn builder() -> ArenaBuilder<Self> {
         ArenaBuilder::default()
     }
@@ -96,6 +125,15 @@ impl ArenaRecycler {
     /// # Panics
     ///
     /// When [`try_get`](Self::try_get) fails.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aegis_memory::arena::ArenaRecycler;
+    /// let recycler = ArenaRecycler::new(4, 1 << 20);
+    /// let arena = recycler.get();
+    /// assert_eq!(arena.alloc_str("a request"), "a request");
+    /// ```
     #[track_caller]
     pub fn get(&self) -> RecycledArena<'_> {
         expect(self.try_get())
@@ -106,6 +144,15 @@ impl ArenaRecycler {
     /// # Errors
     ///
     /// As [`ArenaBuilder::build`] for an [`Arena`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aegis_memory::arena::ArenaRecycler;
+    /// let recycler = ArenaRecycler::new(4, 1 << 20);
+    /// recycler.try_get()?.try_alloc(100)?;
+    /// # Ok::<(), aegis_memory::AllocError>(())
+    /// ```
     pub fn try_get(&self) -> Result<RecycledArena<'_>, AllocError> {
         self.take().map(|arena| Recycled { arena, recycler: self })
     }
@@ -139,6 +186,18 @@ impl ArenaRecycler {
     /// # Errors
     ///
     /// As [`try_get`](Self::try_get).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aegis_memory::arena::ArenaRecycler;
+    /// use std::sync::Arc;
+    /// let recycler = Arc::new(ArenaRecycler::new(4, 1 << 20));
+    /// let arena = recycler.try_get_owned()?;
+    /// drop(recycler);
+    /// arena.alloc(100);
+    /// # Ok::<(), aegis_memory::AllocError>(())
+    /// ```
     pub fn try_get_owned(self: &Arc<Self>) -> Result<OwnedRecycledArena, AllocError> {
         self.take().map(|arena| Recycled { arena, recycler: Arc::clone(self) })
     }
@@ -165,6 +224,16 @@ impl ArenaRecycler {
     }
 
     /// Finishes arenas in the stock until at most `keep` are left.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aegis_memory::arena::ArenaRecycler;
+    /// let recycler = ArenaRecycler::new(4, 1 << 20);
+    /// drop(recycler.get());
+    /// recycler.trim(0);
+    /// assert_eq!(recycler.stats().idle_count, 0);
+    /// ```
     pub fn trim(&self, keep: usize) {
         // SAFETY: any thread may call this.
         unwind::call(|| unsafe { ffi::aegis_arena_recycler_trim(&self.raw, keep) });
@@ -181,12 +250,33 @@ impl ArenaRecycler {
     /// Finishes the arenas in the stock that were not handed out since the latest call. A server that
     /// calls it every minute decays to the arenas that it needs. The budget is credited before the
     /// call returns.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aegis_memory::arena::ArenaRecycler;
+    /// let recycler = ArenaRecycler::new(4, 1 << 20);
+    /// drop((recycler.get(), recycler.get()));
+    /// recycler.trim_idle(); // both were handed out since the beginning
+    /// drop(recycler.get());
+    /// recycler.trim_idle();
+    /// assert_eq!(recycler.stats().idle_count, 1);
+    /// ```
     pub fn trim_idle(&self) {
         // SAFETY: any thread may call this.
         unwind::call(|| unsafe { ffi::aegis_arena_recycler_trim_idle(&self.raw) });
     }
 
     /// The statistics of the recycler, all read at the same moment.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aegis_memory::arena::ArenaRecycler;
+    /// let recycler = ArenaRecycler::new(4, 1 << 20);
+    /// let arena = recycler.get();
+    /// assert_eq!(recycler.stats().out_count, 1);
+    /// ```
     pub fn stats(&self) -> RecyclerStats {
         let mut raw = MaybeUninit::<ffi::aegis_arena_recycler_stats>::uninit();
         // SAFETY: any thread may call this; the call writes the whole struct.
@@ -205,6 +295,14 @@ impl ArenaRecycler {
     /// The C struct, from which C code can get arenas on any thread. The pointer is valid until the
     /// recycler is moved or dropped. C puts back every arena that it gets before the recycler is
     /// dropped.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aegis_memory::arena::ArenaRecycler;
+    /// let recycler = ArenaRecycler::new(4, 1 << 20);
+    /// assert!(!recycler.as_raw().is_null());
+    /// ```
     pub fn as_raw(&self) -> *const ffi::aegis_arena_recycler {
         &self.raw
     }
@@ -214,6 +312,16 @@ impl Hardened for ArenaRecycler {}
 
 impl ArenaBuilder<ArenaRecycler> {
     /// The largest number of arenas that the recycler keeps. With 0, the default, it keeps none.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aegis_memory::arena::ArenaRecycler;
+    /// let recycler = ArenaRecycler::builder().max_idle(1).build()?;
+    /// drop((recycler.get(), recycler.get()));
+    /// assert_eq!(recycler.stats().idle_count, 1);
+    /// # Ok::<(), aegis_memory::AllocError>(())
+    /// ```
     pub fn max_idle(mut self, count: usize) -> Self {
         self.stock.max_idle = count;
         self
@@ -221,6 +329,16 @@ impl ArenaBuilder<ArenaRecycler> {
 
     /// The bytes to which the recycler trims an arena that it keeps. They are bytes of blocks,
     /// block headers included.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aegis_memory::arena::ArenaRecycler;
+    /// let recycler = ArenaRecycler::builder().max_idle(1).keep_bytes(1 << 20).build()?;
+    /// recycler.get().alloc(8 << 20);
+    /// assert!(recycler.get().stats().reserved_bytes <= 1 << 20);
+    /// # Ok::<(), aegis_memory::AllocError>(())
+    /// ```
     pub fn keep_bytes(mut self, bytes: usize) -> Self {
         self.stock.keep_bytes = bytes;
         self
@@ -267,6 +385,18 @@ impl fmt::Debug for ArenaRecycler {
 
 /// The guard of an arena from an [`ArenaRecycler`]. It borrows the recycler.
 ///
+/// # Examples
+///
+/// ```
+/// use aegis_memory::arena::{ArenaRecycler, RecycledArena};
+///
+/// let recycler = ArenaRecycler::new(4, 1 << 20);
+/// let arena: RecycledArena<'_> = recycler.get();
+/// assert_eq!(arena.alloc_str("a request"), "a request");
+/// ```
+///
+/// What is allocated cannot outlive the guard:
+///
 /// ```compile_fail,E0505
 /// let recycler = aegis_memory::arena::ArenaRecycler::new(1, 4096);
 /// let arena = recycler.get();
@@ -277,6 +407,20 @@ impl fmt::Debug for ArenaRecycler {
 pub type RecycledArena<'r> = Recycled<&'r ArenaRecycler>;
 
 /// The guard of an arena from an [`ArenaRecycler`]. It keeps the recycler alive.
+///
+/// # Examples
+///
+/// ```
+/// use aegis_memory::arena::{ArenaRecycler, OwnedRecycledArena};
+/// use std::sync::Arc;
+///
+/// struct Request {
+///     arena: OwnedRecycledArena,
+/// }
+/// let recycler = Arc::new(ArenaRecycler::new(4, 1 << 20));
+/// let request = Request { arena: recycler.get_owned() };
+/// request.arena.alloc(100);
+/// ```
 pub type OwnedRecycledArena = Recycled<Arc<ArenaRecycler>>;
 
 /// The guard of an arena from an [`ArenaRecycler`]. `H` is a reference or an `Arc` to the recycler.
@@ -285,6 +429,20 @@ pub type OwnedRecycledArena = Recycled<Arc<ArenaRecycler>>;
 ///
 /// The guard can be sent to another thread, also while the arena is in use. Values allocated from
 /// the arena borrow the guard, so a future that owns both is `Send` if the values are.
+///
+/// # Examples
+///
+/// ```
+/// use aegis_memory::arena::{ArenaRecycler, Recycled};
+/// use std::ops::Deref;
+///
+/// // Serves both kinds of guard.
+/// fn answer<H: Deref<Target = ArenaRecycler>>(arena: &Recycled<H>) -> &str {
+///     arena.alloc_str("answer")
+/// }
+/// let recycler = ArenaRecycler::new(4, 1 << 20);
+/// assert_eq!(answer(&recycler.get()), "answer");
+/// ```
 pub struct Recycled<H: Deref<Target = ArenaRecycler>> {
     // It is never lent as `&mut Arena`: after a swap with another arena it would outlive the
     // source, which the recycler closes.
@@ -295,11 +453,34 @@ pub struct Recycled<H: Deref<Target = ArenaRecycler>> {
 
 impl<H: Deref<Target = ArenaRecycler>> Recycled<H> {
     /// As [`Arena::reset`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aegis_memory::arena::ArenaRecycler;
+    /// let recycler = ArenaRecycler::new(4, 1 << 20);
+    /// let mut arena = recycler.get();
+    /// arena.alloc(100);
+    /// arena.reset();
+    /// assert_eq!(arena.used(), 0);
+    /// ```
     pub fn reset(&mut self) {
         self.arena.reset();
     }
 
     /// As [`Arena::trim`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aegis_memory::arena::ArenaRecycler;
+    /// let recycler = ArenaRecycler::new(4, 1 << 20);
+    /// let mut arena = recycler.get();
+    /// arena.alloc(100_000);
+    /// arena.reset();
+    /// arena.trim(0);
+    /// assert_eq!(arena.capacity(), 0);
+    /// ```
     pub fn trim(&mut self, keep_bytes: usize) {
         self.arena.trim(keep_bytes);
     }
@@ -310,6 +491,19 @@ impl<H: Deref<Target = ArenaRecycler>> Recycled<H> {
     /// # Panics
     ///
     /// When [`try_move_to`](Self::try_move_to) fails. Nothing has changed then.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aegis_memory::arena::ArenaRecycler;
+    /// use aegis_memory::budget::MemoryBudget;
+    /// let recycler = ArenaRecycler::new(4, 1 << 20);
+    /// let query = MemoryBudget::new("query", 1 << 20);
+    /// let mut arena = recycler.get();
+    /// arena.alloc(1000);
+    /// arena.move_to(&query);
+    /// assert!(query.used() >= 1000);
+    /// ```
     #[track_caller]
     pub fn move_to<'b>(&mut self, budget: impl Into<Option<&'b MemoryBudget>>) {
         expect(self.try_move_to(budget));
@@ -321,6 +515,19 @@ impl<H: Deref<Target = ArenaRecycler>> Recycled<H> {
     /// # Errors
     ///
     /// As [`Arena::try_move_to`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aegis_memory::arena::ArenaRecycler;
+    /// use aegis_memory::budget::MemoryBudget;
+    /// let recycler = ArenaRecycler::new(4, 1 << 20);
+    /// let small = MemoryBudget::new("small", 10);
+    /// let mut arena = recycler.get();
+    /// arena.alloc(1000);
+    /// assert!(arena.try_move_to(&small).is_err());
+    ///
+    /// ```
     pub fn try_move_to<'b>(
         &mut self,
         budget: impl Into<Option<&'b MemoryBudget>>,

@@ -57,6 +57,15 @@ macro_rules! shared_methods {
             /// # Panics
             ///
             /// When the drop of such a value panics. The reset is complete all the same.
+            ///
+            /// # Examples
+            ///
+            /// ```
+            /// # let mut arena = aegis_memory::arena::LockFreeArena::default();
+            /// arena.alloc(100);
+            /// arena.reset();
+            /// assert_eq!(arena.used(), 0);
+            /// ```
             pub fn reset(&mut self) {
                 // SAFETY: `&mut self`: no other thread, no handle and no reference uses the arena.
                 unwind::call(|| unsafe { ffi::$reset(&mut self.raw) });
@@ -64,6 +73,16 @@ macro_rules! shared_methods {
 
             /// Releases idle blocks, in which nothing is allocated, to the source until at most
             /// `keep_bytes` are reserved or no block is idle.
+            ///
+            /// # Examples
+            ///
+            /// ```
+            /// # let mut arena = aegis_memory::arena::LockFreeArena::default();
+            /// arena.alloc(100_000);
+            /// arena.reset();
+            /// arena.trim(0);
+            /// assert_eq!(arena.capacity(), 0);
+            /// ```
             pub fn trim(&mut self, keep_bytes: usize) {
                 // SAFETY: as in `reset`.
                 unwind::call(|| unsafe { ffi::$trim(&mut self.raw, keep_bytes) });
@@ -74,6 +93,15 @@ macro_rules! shared_methods {
             /// # Panics
             ///
             /// As [`reset`](Self::reset).
+            ///
+            /// # Examples
+            ///
+            /// ```
+            /// # let mut arena = aegis_memory::arena::LockFreeArena::default();
+            /// arena.alloc(100);
+            /// arena.clear();
+            /// assert_eq!(arena.capacity(), 0);
+            /// ```
             pub fn clear(&mut self) {
                 // SAFETY: as in `reset`.
                 unwind::call(|| unsafe { ffi::$clear(&mut self.raw) });
@@ -102,6 +130,14 @@ macro_rules! shared_methods {
             /// # Errors
             ///
             /// As [`try_alloc`](Self::try_alloc). The value is dropped then.
+            ///
+            /// # Examples
+            ///
+            /// ```
+            /// # let mut arena = aegis_memory::arena::LockFreeArena::default();
+            /// arena.try_alloc_static(vec!["dropped at reset"])?.push("so is this");
+            /// # Ok::<(), aegis_memory::AllocError>(())
+            /// ```
             pub fn try_alloc_static<T: Send + 'static>(
                 &self,
                 value: T,
@@ -117,18 +153,47 @@ macro_rules! shared_methods {
             }
 
             /// Usable bytes in all blocks.
+            ///
+            /// # Examples
+            ///
+            /// ```
+            /// # let mut arena = aegis_memory::arena::LockFreeArena::default();
+            /// arena.alloc(100);
+            /// assert!(arena.capacity() >= 100);
+            /// ```
             pub fn capacity(&self) -> usize {
                 self.stats().capacity_bytes
             }
 
             /// The C struct, from which C code can allocate on any thread. The pointer is valid
             /// until the arena is moved or dropped.
+            ///
+            /// # Examples
+            ///
+            /// ```
+            /// # let mut arena = aegis_memory::arena::LockFreeArena::default();
+            /// let raw = arena.as_raw();
+            /// // SAFETY: the arena is alive, and any thread may call this.
+            /// let memory = unsafe {
+            ///     aegis_memory::ffi::aegis_lock_free_arena_alloc(raw, 100, std::ptr::null_mut())
+            /// };
+            /// assert!(!memory.is_null());
+            /// ```
             pub fn as_raw(&self) -> *const ffi::$raw {
                 &self.raw
             }
 
             /// Gives the C struct to the caller, who finishes it with the C function `_fini` of its
             /// type.
+            ///
+            /// # Examples
+            ///
+            /// ```
+            /// # let mut arena = aegis_memory::arena::LockFreeArena::default();
+            /// let mut raw = arena.into_raw();
+            /// // SAFETY: this code owns the arena and finishes it once.
+            /// unsafe { aegis_memory::ffi::aegis_lock_free_arena_fini(&mut raw) };
+            /// ```
             #[must_use = "the struct owns blocks: finish it in C or take it back with from_raw"]
             pub fn into_raw(self) -> ffi::$raw {
                 let this = ManuallyDrop::new(self);
@@ -153,6 +218,17 @@ macro_rules! shared_methods {
             ///   [`BlockSource`](crate::source::BlockSource).
             /// - Any thread may use the source of the arena, and its deferred functions may run on
             ///   any thread.
+            ///
+            /// # Examples
+            ///
+            /// ```
+            /// # let mut arena = aegis_memory::arena::LockFreeArena::default();
+            /// use aegis_memory::arena::LockFreeArena;
+            /// let raw = arena.into_raw();
+            /// // SAFETY: the struct is used for this only.
+            /// let arena = unsafe { LockFreeArena::from_raw(raw) };
+            /// arena.alloc(100);
+            /// ```
             pub unsafe fn from_raw(raw: ffi::$raw) -> Self {
                 Self { raw }
             }
@@ -166,6 +242,17 @@ macro_rules! shared_methods {
             /// - C does not free or resize what Rust has allocated.
             /// - Any thread may use the source of the arena, and its deferred functions may run on
             ///   any thread.
+            ///
+            /// # Examples
+            ///
+            /// ```
+            /// # let mut arena = aegis_memory::arena::LockFreeArena::default();
+            /// use aegis_memory::arena::LockFreeArena;
+            /// // SAFETY: the arena is not moved or finished while `same` is used.
+            /// let same = unsafe { LockFreeArena::borrow_raw(arena.as_raw()) };
+            /// assert_eq!(same.alloc(2), [0, 0]);
+            ///
+            /// ```
             pub unsafe fn borrow_raw<'a>(raw: *const ffi::$raw) -> &'a Self {
                 // SAFETY: the type is a transparent wrapper, and the caller vouches for the rest.
                 unsafe { &*raw.cast::<Self>() }

@@ -45,6 +45,22 @@ macro_rules! move_methods {
         /// # Panics
         ///
         /// When [`try_move_to`](Self::try_move_to) fails. Nothing has changed then.
+        ///
+        /// # Examples
+        ///
+        /// ```
+        /// use aegis_memory::{arena::Arena, budget::MemoryBudget};
+        ///
+        /// let server = MemoryBudget::new("server", 1 << 20);
+        /// let (query, cache) = (server.child("query", 1 << 20), server.child("cache", 1 << 20));
+        /// let mut result = Arena::builder().budget(&query).build()?;
+        /// result.alloc(1000);
+        /// result.move_to(&cache); // it outlives the query
+        /// assert!(query.used() == 0 && cache.used() >= 1000);
+        /// result.move_to(None);
+        /// assert_eq!(server.used(), 0);
+        /// # Ok::<(), aegis_memory::AllocError>(())
+        /// ```
         #[track_caller]
         pub fn move_to<'b>(
             $($access)* $this,
@@ -61,6 +77,17 @@ macro_rules! move_methods {
         /// [`AllocError::LimitExceeded`](crate::AllocError::LimitExceeded) when the new budget
         /// refuses, or an ancestor of it that is not above the present one. Also when a common
         /// ancestor has no room for a guarantee that the move leaves unused.
+        ///
+        /// # Examples
+        ///
+        /// ```
+        /// use aegis_memory::{arena::Arena, budget::MemoryBudget};
+        ///
+        /// let small = MemoryBudget::new("small", 10);
+        /// let mut result = Arena::default();
+        /// result.alloc(1000);
+        /// assert!(result.try_move_to(&small).is_err());
+        /// ```
         $(#[doc = $more])*
         pub fn try_move_to<'b>(
             $($access)* $this,

@@ -23,6 +23,18 @@ const CONSUMERS: usize = ffi::AEGIS_BUDGET_CONSUMERS as usize;
 /// moments, and bytes of a charge that is under way may count as charged directly. `used_bytes` is
 /// what the record found. That may be lower than said above if others released memory between the
 /// rise and the record, and higher than the peak by charges that were under way.
+///
+/// # Examples
+///
+/// ```
+/// use aegis_memory::budget::MemoryBudget;
+///
+/// let server = MemoryBudget::new("server", 1000);
+/// let held = server.child("sort", 1000).reserve(600);
+/// let peak = server.peak_report();
+/// assert_eq!((peak.peak_bytes, peak.direct_bytes), (600, 0));
+/// assert_eq!(peak.consumers[0].direct_bytes, 600);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
@@ -41,6 +53,18 @@ pub struct BudgetPeak {
 }
 
 /// A consumer in the record of a peak.
+///
+/// # Examples
+///
+/// ```
+/// use aegis_memory::budget::MemoryBudget;
+///
+/// let server = MemoryBudget::new("server", 1000);
+/// let held = server.child("sort", 1000).reserve(600);
+/// let consumer = server.peak_report().consumers[0];
+/// assert_eq!((consumer.name.as_str(), consumer.depth), ("sort", 1));
+///
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]

@@ -22,6 +22,24 @@ use crate::{ffi, heap, unwind};
 /// A call of the closure that another thread has begun may still run after that. The closure is
 /// dropped when the last call has returned, on the thread of that call. A reclaimer may be dropped
 /// inside its own closure.
+///
+/// # Examples
+///
+/// ```
+/// use aegis_memory::budget::{MemoryBudget, Reservation};
+/// use std::sync::{Arc, Mutex};
+///
+/// let database = MemoryBudget::new("database", 100);
+/// let cache = database.child("cache", 100);
+/// let page = Arc::new(Mutex::new(Some(cache.reserve(80))));
+/// let owner = page.clone();
+/// let reclaimer = cache.on_reclaim(0, move |_| {
+///     let page: Option<Reservation> = owner.try_lock().ok().and_then(|mut page| page.take());
+///     page.map_or(0, |page| page.bytes())
+/// });
+/// assert_eq!(database.reserve(60).bytes(), 60);
+/// assert_eq!(cache.used(), 0);
+/// ```
 #[derive(Debug)]
 #[must_use = "dropping a reclaimer unregisters its closure"]
 pub struct Reclaimer {
@@ -39,6 +57,15 @@ impl Reclaimer {
     /// then asks the reclaimers again. Without this it waits until bytes are freed.
     ///
     /// It is cheap when no request waits: an atomic addition for each level of the tree.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aegis_memory::budget::MemoryBudget;
+    /// let cache = MemoryBudget::new("cache", 100);
+    /// let reclaimer = cache.on_reclaim(0, |_| 0);
+    /// reclaimer.notify(); // "a page is no longer pinned"
+    /// ```
     pub fn notify(&self) {
         // SAFETY: the handle is alive.
         unwind::call(|| unsafe { ffi::aegis_budget_reclaimer_notify(self.raw.as_ptr()) });
@@ -49,6 +76,14 @@ impl Reclaimer {
     ///
     /// The closure must not own a handle to this budget or to one beneath it. Otherwise both would
     /// stay alive for ever.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aegis_memory::budget::MemoryBudget;
+    /// let cache = MemoryBudget::new("cache", 100);
+    /// cache.on_reclaim(0, |_| 0).keep();
+    /// ```
     pub fn keep(self) {
         let raw = ManuallyDrop::new(self).raw;
         // SAFETY: the handle is given up here, and its drop does not run.
@@ -147,6 +182,15 @@ impl MemoryBudget {
     /// The closure, and one of these errors: [`AllocError::OutOfMemory`] when there is no memory for
     /// the closure or for its entry. [`AllocError::Forked`] in a child process, if another thread
     /// was changing the tree while the process forked.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aegis_memory::budget::MemoryBudget;
+    /// let cache = MemoryBudget::new("cache", 100);
+    /// let reclaimer = cache.try_on_reclaim(0, |_| 0);
+    /// assert!(reclaimer.is_ok());
+    /// ```
     pub fn try_on_reclaim<F>(&self, priority: i32, reclaim: F) -> Result<Reclaimer, (F, AllocError)>
     where
         F: Fn(usize) -> usize + Send + Sync + 'static,
@@ -160,6 +204,19 @@ impl MemoryBudget {
     /// # Panics
     ///
     /// When [`try_on_reclaim_own_last`](Self::try_on_reclaim_own_last) fails.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aegis_memory::budget::MemoryBudget;
+    /// use std::sync::Mutex;
+    /// let cache = MemoryBudget::new("cache", 100);
+    /// let page = Mutex::new(Some(cache.reserve(80)));
+    /// let _reclaimer = cache.on_reclaim_own_last(0, move |_| {
+    ///     page.lock().unwrap().take().map_or(0, |page| page.bytes())
+    /// });
+    /// assert_eq!(cache.reserve(60).bytes(), 60, "its own charge asks too");
+    /// ```
     #[track_caller]
     pub fn on_reclaim_own_last<F>(&self, priority: i32, reclaim: F) -> Reclaimer
     where
@@ -174,6 +231,15 @@ impl MemoryBudget {
     /// # Errors
     ///
     /// Those of [`try_on_reclaim`](Self::try_on_reclaim).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aegis_memory::budget::MemoryBudget;
+    /// let cache = MemoryBudget::new("cache", 100);
+    /// assert!(cache.try_on_reclaim_own_last(0, |_| 0).is_ok());
+    ///
+    /// ```
     pub fn try_on_reclaim_own_last<F>(
         &self,
         priority: i32,

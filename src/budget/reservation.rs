@@ -50,6 +50,17 @@ impl MemoryBudget {
     /// # Panics
     ///
     /// When [`try_reserve`](Self::try_reserve) fails.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aegis_memory::budget::MemoryBudget;
+    /// # let budget = MemoryBudget::new("query", 1000);
+    /// let table = budget.reserve(600); // of memory that you take elsewhere
+    /// assert_eq!(budget.used(), 600);
+    /// drop(table);
+    /// assert_eq!(budget.used(), 0);
+    /// ```
     #[track_caller]
     pub fn reserve(&self, bytes: usize) -> Reservation {
         expect(self.try_reserve(bytes))
@@ -60,6 +71,16 @@ impl MemoryBudget {
     /// # Errors
     ///
     /// [`AllocError::LimitExceeded`] when this budget or an ancestor refuses.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aegis_memory::budget::MemoryBudget;
+    /// # let budget = MemoryBudget::new("query", 1000);
+    /// let table = budget.try_reserve(600)?;
+    /// assert!(budget.try_reserve(600).is_err());
+    /// # Ok::<(), aegis_memory::AllocError>(())
+    /// ```
     pub fn try_reserve(&self, bytes: usize) -> Result<Reservation, AllocError> {
         charge(self, bytes)?;
         Ok(Reservation { budget: self.clone(), bytes })
@@ -98,11 +119,27 @@ impl Reservation {
     }
 
     /// The bytes reserved.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aegis_memory::budget::MemoryBudget;
+    /// # let budget = MemoryBudget::new("query", 1000);
+    /// assert_eq!(budget.reserve(600).bytes(), 600);
+    /// ```
     pub fn bytes(&self) -> usize {
         self.bytes
     }
 
     /// The budget that the bytes are charged to.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aegis_memory::budget::MemoryBudget;
+    /// # let budget = MemoryBudget::new("query", 1000);
+    /// assert_eq!(budget.reserve(600).budget().name(), "query");
+    /// ```
     pub fn budget(&self) -> &MemoryBudget {
         &self.budget
     }
@@ -112,6 +149,16 @@ impl Reservation {
     /// # Panics
     ///
     /// When [`try_grow`](Self::try_grow) fails. The reservation is then as before.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aegis_memory::budget::MemoryBudget;
+    /// # let budget = MemoryBudget::new("query", 1000);
+    /// let mut table = budget.reserve(600);
+    /// table.grow(100);
+    /// assert_eq!(budget.used(), 700);
+    /// ```
     #[track_caller]
     pub fn grow(&mut self, bytes: usize) {
         expect(self.try_grow(bytes));
@@ -122,6 +169,16 @@ impl Reservation {
     /// # Errors
     ///
     /// [`AllocError::LimitExceeded`] when the budget or an ancestor refuses.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aegis_memory::budget::MemoryBudget;
+    /// # let budget = MemoryBudget::new("query", 1000);
+    /// let mut table = budget.reserve(600);
+    /// assert!(table.try_grow(500).is_err());
+    /// assert_eq!(table.bytes(), 600);
+    /// ```
     pub fn try_grow(&mut self, bytes: usize) -> Result<(), AllocError> {
         charge(&self.budget, bytes)?;
         self.bytes += bytes;
@@ -147,6 +204,16 @@ impl Reservation {
     /// # Panics
     ///
     /// When the reservation has fewer bytes. It is then as before.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aegis_memory::budget::MemoryBudget;
+    /// # let budget = MemoryBudget::new("query", 1000);
+    /// let mut table = budget.reserve(600);
+    /// table.shrink(100);
+    /// assert_eq!(budget.used(), 500);
+    /// ```
     #[track_caller]
     pub fn shrink(&mut self, bytes: usize) {
         self.subtract(bytes);
@@ -158,6 +225,16 @@ impl Reservation {
     /// # Panics
     ///
     /// When [`try_resize`](Self::try_resize) fails. The reservation is then as before.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aegis_memory::budget::MemoryBudget;
+    /// # let budget = MemoryBudget::new("query", 1000);
+    /// let mut table = budget.reserve(600);
+    /// table.resize(100);
+    /// assert_eq!(budget.used(), 100);
+    /// ```
     #[track_caller]
     pub fn resize(&mut self, bytes: usize) {
         expect(self.try_resize(bytes));
@@ -169,6 +246,17 @@ impl Reservation {
     ///
     /// [`AllocError::LimitExceeded`] when the budget or an ancestor refuses. A size that is not larger
     /// is never refused.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aegis_memory::budget::MemoryBudget;
+    /// # let budget = MemoryBudget::new("query", 1000);
+    /// let mut table = budget.reserve(600);
+    /// table.try_resize(1000)?;
+    /// assert!(table.try_resize(1001).is_err());
+    /// # Ok::<(), aegis_memory::AllocError>(())
+    /// ```
     pub fn try_resize(&mut self, bytes: usize) -> Result<(), AllocError> {
         if bytes > self.bytes {
             return self.try_grow(bytes - self.bytes);
@@ -183,6 +271,17 @@ impl Reservation {
     /// # Panics
     ///
     /// When the reservation has fewer bytes. It is then as before.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aegis_memory::budget::MemoryBudget;
+    /// # let budget = MemoryBudget::new("query", 1000);
+    /// let mut table = budget.reserve(600);
+    /// let part = table.split(200);
+    /// drop(table);
+    /// assert_eq!(part.bytes(), 200);
+    /// ```
     #[track_caller]
     pub fn split(&mut self, bytes: usize) -> Self {
         self.subtract(bytes);
@@ -191,6 +290,16 @@ impl Reservation {
 
     /// Moves all bytes into a new reservation of the same budget, and leaves 0. The budget does not
     /// change.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aegis_memory::budget::MemoryBudget;
+    /// # let budget = MemoryBudget::new("query", 1000);
+    /// let mut table = budget.reserve(600);
+    /// let all = table.take();
+    /// assert_eq!((table.bytes(), all.bytes()), (0, 600));
+    /// ```
     pub fn take(&mut self) -> Self {
         self.split(self.bytes)
     }
@@ -201,6 +310,16 @@ impl Reservation {
     /// # Panics
     ///
     /// When [`try_merge`](Self::try_merge) fails. `other` is then dropped: its bytes are uncharged.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aegis_memory::budget::MemoryBudget;
+    /// # let budget = MemoryBudget::new("query", 1000);
+    /// let mut table = budget.reserve(600);
+    /// table.merge(budget.reserve(100));
+    /// assert_eq!(table.bytes(), 700);
+    /// ```
     #[track_caller]
     pub fn merge(&mut self, other: Self) {
         expect(self.try_merge(other).map_err(|(_, error)| error));
@@ -213,6 +332,17 @@ impl Reservation {
     ///
     /// The other reservation, as it was, and [`AllocError::LimitExceeded`], when this budget or an
     /// ancestor that is not above the other budget refuses.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aegis_memory::budget::MemoryBudget;
+    /// # let budget = MemoryBudget::new("query", 1000);
+    /// let mut table = budget.reserve(600);
+    /// let other = MemoryBudget::new("other", 1000).reserve(900);
+    /// let Err((other, _)) = table.try_merge(other) else { panic!("the query has no room for it") };
+    /// assert_eq!((table.bytes(), other.bytes()), (600, 900));
+    /// ```
     pub fn try_merge(&mut self, mut other: Self) -> Result<(), (Self, AllocError)> {
         match other.try_move_to(&self.budget) {
             Ok(()) => {
@@ -224,6 +354,16 @@ impl Reservation {
     }
 
     /// Uncharges all bytes, and returns how many they were. The reservation can be used again.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aegis_memory::budget::MemoryBudget;
+    /// # let budget = MemoryBudget::new("query", 1000);
+    /// let mut table = budget.reserve(600);
+    /// assert_eq!(table.free(), 600);
+    /// assert_eq!(budget.used(), 0);
+    /// ```
     pub fn free(&mut self) -> usize {
         let bytes = mem::take(&mut self.bytes);
         uncharge(&self.budget, bytes);
@@ -236,6 +376,17 @@ impl Reservation {
     /// # Panics
     ///
     /// When [`try_move_to`](Self::try_move_to) fails. The reservation is then as before.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aegis_memory::budget::MemoryBudget;
+    /// # let budget = MemoryBudget::new("query", 1000);
+    /// let cache = MemoryBudget::new("cache", 1000);
+    /// let mut table = budget.reserve(600);
+    /// table.move_to(&cache);
+    /// assert_eq!((budget.used(), cache.used()), (0, 600));
+    /// ```
     #[track_caller]
     pub fn move_to(&mut self, budget: &MemoryBudget) {
         expect(self.try_move_to(budget));
@@ -249,6 +400,17 @@ impl Reservation {
     /// [`AllocError::LimitExceeded`] when the other budget refuses, or an ancestor of it that is not
     /// above the present budget. Also when a common ancestor has no room for a guarantee that the
     /// move leaves unused.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aegis_memory::budget::MemoryBudget;
+    /// # let budget = MemoryBudget::new("query", 1000);
+    /// let small = MemoryBudget::new("small", 10);
+    /// let mut table = budget.reserve(600);
+    /// assert!(table.try_move_to(&small).is_err());
+    ///
+    /// ```
     pub fn try_move_to(&mut self, budget: &MemoryBudget) -> Result<(), AllocError> {
         let from = self.budget.as_raw();
         // SAFETY: both budgets are alive, and the call writes the record when it fails.

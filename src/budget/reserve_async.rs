@@ -22,6 +22,20 @@ use crate::{ffi, unwind};
 /// the order in which they came there. The charge is made for the future by the thread that makes
 /// the room, and is kept until the future is polled or dropped. A future that is dropped leaves the
 /// queue.
+///
+/// # Examples
+///
+/// ```
+/// use aegis_memory::budget::{MemoryBudget, ReserveAsync};
+///
+/// async fn sort(budget: &MemoryBudget) -> Result<(), aegis_memory::AllocError> {
+///     let room: ReserveAsync = budget.reserve_async(1 << 20);
+///     let _room = room.await?;
+///     Ok(())
+/// }
+///
+/// # Ok::<(), aegis_memory::AllocError>(())
+/// ```
 #[must_use = "futures do nothing unless they are polled"]
 pub struct ReserveAsync {
     /// Dropped before the budget.

@@ -9,6 +9,18 @@ use crate::error::{expect, AllocError};
 use crate::{ffi, unwind};
 
 /// How a budget divides its room among its children.
+///
+/// # Examples
+///
+/// ```
+/// use aegis_memory::budget::{BudgetPolicy, MemoryBudget};
+///
+/// let query = MemoryBudget::new("query", 1000);
+/// query.set_policy(BudgetPolicy::Fair);
+/// let (sort, join) = (query.child("sort", 1000), query.child("join", 1000));
+/// assert!(sort.try_reserve(600).is_err(), "the join may have half");
+/// assert!(sort.try_reserve(500).is_ok());
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 #[repr(u8)]
@@ -54,12 +66,31 @@ impl MemoryBudget {
     /// Changes the limit. If more than that is in use, the reclaimers of this budget and of the
     /// budgets beneath it are asked for the excess. What they do not give back stays in use, and the
     /// budget refuses charges until the use has fallen.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aegis_memory::budget::{BudgetPolicy, MemoryBudget};
+    /// # let database = MemoryBudget::new("database", 1000);
+    /// database.set_limit(100);
+    /// assert!(database.try_reserve(200).is_err());
+    /// ```
     pub fn set_limit(&self, limit: usize) {
         // SAFETY: the budget is alive.
         unwind::call(|| unsafe { ffi::aegis_budget_set_limit(self.as_raw(), limit) });
     }
 
     /// The bytes that are guaranteed to the budget.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aegis_memory::budget::{BudgetPolicy, MemoryBudget};
+    /// # let database = MemoryBudget::new("database", 1000);
+    /// let cache = database.child("cache", 1000);
+    /// cache.set_guaranteed(300);
+    /// assert_eq!(cache.guaranteed(), 300);
+    /// ```
     pub fn guaranteed(&self) -> usize {
         self.terms().guaranteed_bytes
     }
@@ -71,6 +102,17 @@ impl MemoryBudget {
     /// # Panics
     ///
     /// When [`try_set_guaranteed`](Self::try_set_guaranteed) fails.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aegis_memory::budget::{BudgetPolicy, MemoryBudget};
+    /// # let database = MemoryBudget::new("database", 1000);
+    /// let cache = database.child("cache", 1000);
+    /// cache.set_guaranteed(300);
+    /// assert!(database.child("query", 1000).try_reserve(800).is_err());
+    /// assert!(cache.try_reserve(300).is_ok());
+    /// ```
     #[track_caller]
     pub fn set_guaranteed(&self, bytes: usize) {
         expect(self.try_set_guaranteed(bytes));
@@ -83,12 +125,29 @@ impl MemoryBudget {
     /// [`AllocError::Invalid`] for more than the limit. [`AllocError::LimitExceeded`] when an
     /// ancestor has no room for the guarantee. [`AllocError::Forked`] in a child process, if another
     /// thread was changing the tree while the process forked.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aegis_memory::budget::{BudgetPolicy, MemoryBudget};
+    /// # let database = MemoryBudget::new("database", 1000);
+    /// let cache = database.child("cache", 100);
+    /// assert!(cache.try_set_guaranteed(101).is_err(), "more than its limit");
+    /// ```
     pub fn try_set_guaranteed(&self, bytes: usize) -> Result<(), AllocError> {
         // SAFETY: the budget is alive.
         self.change(|error| unsafe { ffi::aegis_budget_set_guarantee(self.as_raw(), bytes, error) })
     }
 
     /// The weight of the budget, which matters if the parent's policy is [`BudgetPolicy::Fair`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aegis_memory::budget::{BudgetPolicy, MemoryBudget};
+    /// # let database = MemoryBudget::new("database", 1000);
+    /// assert_eq!(database.weight(), MemoryBudget::DEFAULT_WEIGHT);
+    /// ```
     pub fn weight(&self) -> u32 {
         self.terms().weight
     }
@@ -99,6 +158,17 @@ impl MemoryBudget {
     /// # Panics
     ///
     /// When [`try_set_weight`](Self::try_set_weight) fails.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aegis_memory::budget::{BudgetPolicy, MemoryBudget};
+    /// # let database = MemoryBudget::new("database", 1000);
+    /// database.set_policy(BudgetPolicy::Fair);
+    /// let (large, small) = (database.child("large", 1000), database.child("small", 1000));
+    /// large.set_weight(3 * small.weight());
+    /// assert_eq!((large.share(), small.share()), (750, 250));
+    /// ```
     #[track_caller]
     pub fn set_weight(&self, weight: u32) {
         expect(self.try_set_weight(weight));
@@ -111,6 +181,14 @@ impl MemoryBudget {
     /// [`AllocError::Invalid`] for more than [`MAX_WEIGHT`](Self::MAX_WEIGHT).
     /// [`AllocError::Forked`] in a child process, if another thread was changing the tree while the
     /// process forked.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aegis_memory::budget::{BudgetPolicy, MemoryBudget};
+    /// # let database = MemoryBudget::new("database", 1000);
+    /// assert!(database.try_set_weight(MemoryBudget::MAX_WEIGHT + 1).is_err());
+    /// ```
     pub fn try_set_weight(&self, weight: u32) -> Result<(), AllocError> {
         // SAFETY: the budget is alive.
         self.change(|error| unsafe { ffi::aegis_budget_set_weight(self.as_raw(), weight, error) })
@@ -118,11 +196,29 @@ impl MemoryBudget {
 
     /// The most that the budget may have in use at this moment: its fair share of the parent's room,
     /// but at most its limit. If the parent does not share, or the budget has weight 0: the limit.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aegis_memory::budget::{BudgetPolicy, MemoryBudget};
+    /// # let database = MemoryBudget::new("database", 1000);
+    /// database.set_policy(BudgetPolicy::Fair);
+    /// let operators = [(); 4].map(|()| database.child("operator", 1000));
+    /// assert_eq!(operators[0].share(), 250);
+    /// ```
     pub fn share(&self) -> usize {
         self.terms().share_bytes
     }
 
     /// How the budget divides its room among its children.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aegis_memory::budget::{BudgetPolicy, MemoryBudget};
+    /// # let database = MemoryBudget::new("database", 1000);
+    /// assert_eq!(database.policy(), BudgetPolicy::Greedy);
+    /// ```
     pub fn policy(&self) -> BudgetPolicy {
         match self.terms().policy {
             ffi::AEGIS_BUDGET_FAIR => BudgetPolicy::Fair,
@@ -135,6 +231,15 @@ impl MemoryBudget {
     /// # Panics
     ///
     /// When [`try_set_policy`](Self::try_set_policy) fails.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aegis_memory::budget::{BudgetPolicy, MemoryBudget};
+    /// # let database = MemoryBudget::new("database", 1000);
+    /// database.set_policy(BudgetPolicy::Fair);
+    /// assert_eq!(database.policy(), BudgetPolicy::Fair);
+    /// ```
     #[track_caller]
     pub fn set_policy(&self, policy: BudgetPolicy) {
         expect(self.try_set_policy(policy));
@@ -148,6 +253,16 @@ impl MemoryBudget {
     /// [`AllocError::Invalid`] with [`What::UsedBudget`](crate::What::UsedBudget) when the budget has
     /// children or bytes in use. [`AllocError::Forked`] in a child process, if another thread was
     /// changing the tree while the process forked.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aegis_memory::budget::{BudgetPolicy, MemoryBudget};
+    /// # let database = MemoryBudget::new("database", 1000);
+    /// let child = database.child("query", 1000);
+    /// assert!(database.try_set_policy(BudgetPolicy::Fair).is_err(), "it has a child already");
+    ///
+    /// ```
     pub fn try_set_policy(&self, policy: BudgetPolicy) -> Result<(), AllocError> {
         // SAFETY: the budget is alive.
         self.change(|error| unsafe {

@@ -17,6 +17,21 @@ use crate::{ffi, heap, unwind};
 /// A handle to a node in a tree of memory limits. It is cheap to clone, and any thread may use it.
 ///
 /// The budget lives while there is a handle to it, a child of it, or an object that charges it.
+///
+/// # Examples
+///
+/// ```
+/// use aegis_memory::{arena::Arena, budget::MemoryBudget};
+///
+/// let database = MemoryBudget::new("database", 10 << 20);
+/// let query = database.child("query", 1 << 20);
+/// let arena = Arena::builder().budget(&query).build()?;
+/// arena.alloc(1000);
+/// assert_eq!(database.used(), query.used());
+/// let error = arena.try_alloc(2 << 20).unwrap_err();
+/// assert!(error.to_string().contains("budget 'query' refused"));
+/// # Ok::<(), aegis_memory::AllocError>(())
+/// ```
 pub struct MemoryBudget {
     pub(super) raw: NonNull<ffi::aegis_budget>,
 }
@@ -28,6 +43,18 @@ unsafe impl Sync for MemoryBudget {}
 
 /// What a callback of [`MemoryBudget::on_pressure`] is told when the use has risen to its
 /// threshold.
+///
+/// # Examples
+///
+/// ```
+/// use aegis_memory::budget::{MemoryBudget, Pressure};
+///
+/// let budget = MemoryBudget::new("cache", 1000);
+/// budget.on_pressure(90, |Pressure { used_bytes, limit_bytes, .. }| {
+///     println!("{used_bytes} of {limit_bytes} bytes");
+/// });
+/// drop(budget.reserve(950));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Pressure {
@@ -46,6 +73,14 @@ impl MemoryBudget {
     /// # Panics
     ///
     /// When [`try_new`](Self::try_new) fails.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aegis_memory::budget::MemoryBudget;
+    /// let budget = MemoryBudget::new("process", 64 << 20);
+    /// assert_eq!(budget.limit(), 64 << 20);
+    /// ```
     #[must_use]
     #[track_caller]
     pub fn new(name: &str, limit: usize) -> Self {
@@ -57,6 +92,15 @@ impl MemoryBudget {
     /// # Errors
     ///
     /// [`AllocError::OutOfMemory`] when the C heap has no memory for the node.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aegis_memory::budget::MemoryBudget;
+    /// let budget = MemoryBudget::try_new("process", MemoryBudget::UNLIMITED)?;
+    /// assert_eq!(budget.used(), 0);
+    /// # Ok::<(), aegis_memory::AllocError>(())
+    /// ```
     pub fn try_new(name: &str, limit: usize) -> Result<Self, AllocError> {
         Self::make(name, limit, ptr::null_mut())
     }
@@ -66,6 +110,15 @@ impl MemoryBudget {
     /// # Panics
     ///
     /// When [`try_child`](Self::try_child) fails.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aegis_memory::budget::MemoryBudget;
+    /// let process = MemoryBudget::new("process", 1000);
+    /// let held = process.child("query", 600).reserve(500);
+    /// assert_eq!(process.used(), 500);
+    /// ```
     #[must_use]
     #[track_caller]
     pub fn child(&self, name: &str, limit: usize) -> Self {
@@ -80,6 +133,18 @@ impl MemoryBudget {
     /// [`AllocError::Invalid`] when the tree would be more than 16 levels deep.
     /// [`AllocError::Forked`] in a child process, if another thread was reading or changing the
     /// children of this budget while the process forked.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aegis_memory::budget::MemoryBudget;
+    /// let mut budget = MemoryBudget::new("level 0", 1000);
+    /// for _ in 1..16 {
+    ///     budget = budget.try_child("deeper", 1000)?;
+    /// }
+    /// assert!(budget.try_child("too deep", 1000).is_err());
+    /// # Ok::<(), aegis_memory::AllocError>(())
+    /// ```
     pub fn try_child(&self, name: &str, limit: usize) -> Result<Self, AllocError> {
         const LEVELS: usize = ffi::AEGIS_BUDGET_MAX_DEPTH as usize;
         // The root has level 0. The level of the child is one more than the level of this budget,
@@ -108,6 +173,19 @@ impl MemoryBudget {
 
     /// The C budget, which C code can charge. The pointer is valid while there is a handle to the
     /// budget.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aegis_memory::budget::MemoryBudget;
+    /// let budget = MemoryBudget::new("query", 1000);
+    /// // SAFETY: the budget is alive, and what is charged is uncharged.
+    /// unsafe {
+    ///     let status = aegis_memory::ffi::aegis_budget_charge(budget.as_raw(), 100, std::ptr::null_mut());
+    ///     assert_eq!((status, budget.used()), (0, 100));
+    ///     aegis_memory::ffi::aegis_budget_uncharge(budget.as_raw(), 100);
+    /// }
+    /// ```
     pub fn as_raw(&self) -> *mut ffi::aegis_budget {
         self.raw.as_ptr()
     }
@@ -119,6 +197,19 @@ impl MemoryBudget {
     /// - `raw` is a live budget that `aegis_budget_new` has made.
     /// - While there are handles to the budget, any thread may call the functions that C has
     ///   registered with it and with its ancestors. These functions do not unwind.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aegis_memory::budget::MemoryBudget;
+    /// use std::ptr::NonNull;
+    /// let budget = MemoryBudget::new("query", 1000);
+    /// let raw = NonNull::new(budget.as_raw()).expect("it is not null");
+    /// // SAFETY: the budget is alive, and C has registered nothing with it.
+    /// let same = unsafe { MemoryBudget::from_raw(raw) };
+    /// drop(budget);
+    /// assert_eq!(same.name(), "query");
+    /// ```
     pub unsafe fn from_raw(raw: NonNull<ffi::aegis_budget>) -> Self {
         // SAFETY: the caller vouches for `raw`.
         unsafe { ffi::aegis_budget_retain(raw.as_ptr()) };
@@ -135,21 +226,55 @@ impl MemoryBudget {
     }
 
     /// The statistics of the budget. Each of them is read atomically.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aegis_memory::budget::MemoryBudget;
+    /// let budget = MemoryBudget::new("query", 1000);
+    /// assert!(budget.try_reserve(2000).is_err());
+    /// assert_eq!(budget.stats().refused_count, 1);
+    /// ```
     pub fn stats(&self) -> BudgetStats {
         BudgetStats::from_raw(&self.figures())
     }
 
     /// Its name, cut to 47 bytes.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aegis_memory::budget::MemoryBudget;
+    /// assert_eq!(MemoryBudget::new("query", 1000).name(), "query");
+    /// ```
     pub fn name(&self) -> String {
         self.stats().name.into()
     }
 
     /// Bytes charged now, to it and its descendants.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aegis_memory::budget::MemoryBudget;
+    /// let budget = MemoryBudget::new("query", 1000);
+    /// let held = budget.reserve(100);
+    /// assert_eq!(budget.used(), 100);
+    /// ```
     pub fn used(&self) -> usize {
         self.figures().used_bytes
     }
 
     /// The largest use since the budget was made, or since [`take_peak`](Self::take_peak), in bytes.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aegis_memory::budget::MemoryBudget;
+    /// let budget = MemoryBudget::new("query", 1000);
+    /// drop(budget.reserve(100));
+    /// assert_eq!((budget.used(), budget.peak()), (0, 100));
+    /// ```
     pub fn peak(&self) -> usize {
         self.figures().peak_bytes
     }
@@ -197,6 +322,13 @@ impl MemoryBudget {
     }
 
     /// The limit in bytes.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aegis_memory::budget::MemoryBudget;
+    /// assert_eq!(MemoryBudget::new("query", 1000).limit(), 1000);
+    /// ```
     pub fn limit(&self) -> usize {
         self.figures().limit_bytes
     }
@@ -214,6 +346,19 @@ impl MemoryBudget {
     /// # Panics
     ///
     /// When `percent` is not in 1 to 100, or [`try_on_pressure`](Self::try_on_pressure) fails.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aegis_memory::budget::MemoryBudget;
+    /// use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+    /// use std::sync::Arc;
+    /// let (budget, warned) = (MemoryBudget::new("query", 1000), Arc::new(AtomicUsize::new(0)));
+    /// let seen = warned.clone();
+    /// budget.on_pressure(80, move |pressure| seen.store(pressure.used_bytes, Relaxed));
+    /// let held = budget.reserve(850);
+    /// assert_eq!(warned.load(Relaxed), 850);
+    /// ```
     #[track_caller]
     pub fn on_pressure<F>(&self, percent: u32, callback: F)
     where
@@ -233,6 +378,14 @@ impl MemoryBudget {
     /// # Panics
     ///
     /// When `percent` is not in 1 to 100.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aegis_memory::budget::MemoryBudget;
+    /// let budget = MemoryBudget::new("query", 1000);
+    /// assert!(budget.try_on_pressure(80, |_| println!("nearly full")).is_ok());
+    /// ```
     #[track_caller]
     pub fn try_on_pressure<F>(&self, percent: u32, callback: F) -> Result<(), (F, AllocError)>
     where
@@ -267,6 +420,17 @@ impl MemoryBudget {
     }
 
     /// The statistics of this budget and its descendants, each parent before its children.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aegis_memory::budget::MemoryBudget;
+    /// let process = MemoryBudget::new("process", 1000);
+    /// let query = process.child("query", 500);
+    /// let names: Vec<_> = process.snapshot().iter().map(|stats| stats.name).collect();
+    /// assert_eq!((names[0].as_str(), names[1].as_str()), ("process", "query"));
+    ///
+    /// ```
     pub fn snapshot(&self) -> Vec<BudgetStats> {
         let mut figures: Vec<ffi::aegis_budget_figures> = Vec::new();
         loop {

@@ -42,6 +42,20 @@ impl MemoryBudget {
     /// [`AllocError::Closed`] when this budget or an ancestor is closed before or during the wait.
     /// [`AllocError::Forked`] in a child process, if another thread was changing the tree while the
     /// process forked.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aegis_memory::budget::MemoryBudget;
+    /// use std::time::Duration;
+    /// let budget = MemoryBudget::new("query", 1000);
+    /// let held = budget.reserve(900);
+    /// std::thread::scope(|threads| {
+    ///     let waits = threads.spawn(|| budget.reserve_timeout(500, Duration::from_secs(60)));
+    ///     drop(held);
+    ///     assert!(waits.join().unwrap().is_ok());
+    /// });
+    /// ```
     pub fn reserve_timeout(
         &self,
         bytes: usize,
@@ -57,18 +71,45 @@ impl MemoryBudget {
 
     /// How many requests wait at this budget: those that have its room to wait for, and not the room
     /// of an ancestor.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aegis_memory::budget::MemoryBudget;
+    /// assert_eq!(MemoryBudget::new("query", 1000).waiting(), 0);
+    /// ```
     pub fn waiting(&self) -> usize {
         self.terms().waiting_count
     }
 
     /// Closes the budget for good. All charges to it and to the budgets beneath it then fail with
     /// [`AllocError::Closed`], also those that wait. What is charged stays charged until it is freed.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aegis_memory::budget::MemoryBudget;
+    /// let query = MemoryBudget::new("query", 1000);
+    /// query.close(); // it is cancelled
+    /// assert!(query.try_reserve(1).is_err());
+    /// ```
     pub fn close(&self) {
         // SAFETY: the budget is alive.
         unsafe { ffi::aegis_budget_close(self.as_raw()) }
     }
 
     /// Whether this budget or an ancestor was closed.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aegis_memory::budget::MemoryBudget;
+    /// let query = MemoryBudget::new("query", 1000);
+    /// let sort = query.child("sort", 1000);
+    /// query.close();
+    /// assert!(sort.is_closed());
+    ///
+    /// ```
     pub fn is_closed(&self) -> bool {
         self.terms().closed != 0
     }

@@ -39,17 +39,40 @@ pub struct BufferChain {
 
 impl BufferChain {
     /// An empty chain. It allocates nothing.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aegis_memory::buffer::{Buffer, BufferChain};
+    /// let mut chain = BufferChain::new();
+    /// chain.push(Buffer::from("head"));
+    /// ```
     pub const fn new() -> Self {
         Self { parts: VecDeque::new(), len: 0 }
     }
 
     /// Bytes of all buffers together.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aegis_memory::buffer::{Buffer, BufferChain};
+    /// let chain = BufferChain::from([Buffer::from("head"), Buffer::from("body")]);
+    /// assert_eq!(chain.len(), 8);
+    /// ```
     #[inline]
     pub const fn len(&self) -> usize {
         self.len
     }
 
     /// Whether the chain has no bytes.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aegis_memory::buffer::{Buffer, BufferChain};
+    /// assert!(BufferChain::new().is_empty());
+    /// ```
     #[inline]
     pub const fn is_empty(&self) -> bool {
         self.len == 0
@@ -60,6 +83,16 @@ impl BufferChain {
     /// # Panics
     ///
     /// As [`try_push`](Self::try_push), and when that fails.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aegis_memory::buffer::{Buffer, BufferChain};
+    /// let mut chain = BufferChain::new();
+    /// chain.push(Buffer::from("head"));
+    /// chain.push(Buffer::from("body"));
+    /// assert_eq!(chain, "headbody");
+    /// ```
     #[track_caller]
     pub fn push(&mut self, buffer: Buffer) {
         expect(self.try_push(buffer).map_err(|(_, error)| error));
@@ -74,6 +107,14 @@ impl BufferChain {
     /// # Panics
     ///
     /// When the chain would have more than `usize::MAX` bytes.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aegis_memory::buffer::{Buffer, BufferChain};
+    /// let mut chain = BufferChain::new();
+    /// assert!(chain.try_push(Buffer::from("head")).is_ok());
+    /// ```
     #[track_caller]
     pub fn try_push(&mut self, buffer: Buffer) -> Result<(), (Buffer, AllocError)> {
         let len = self.len.checked_add(buffer.len());
@@ -91,6 +132,14 @@ impl BufferChain {
     }
 
     /// The buffers, none of which is empty.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aegis_memory::buffer::{Buffer, BufferChain};
+    /// let chain = BufferChain::from([Buffer::from("head"), Buffer::from("body")]);
+    /// assert_eq!(chain.iter().map(Buffer::len).sum::<usize>(), 8);
+    /// ```
     pub fn iter(&self) -> vec_deque::Iter<'_, Buffer> {
         self.parts.iter()
     }
@@ -107,6 +156,15 @@ impl BufferChain {
     /// # Panics
     ///
     /// When `count` is larger than the length.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aegis_memory::buffer::{Buffer, BufferChain};
+    /// let mut chain = BufferChain::from([Buffer::from("head"), Buffer::from("body")]);
+    /// chain.advance(6);
+    /// assert_eq!(chain, "dy");
+    /// ```
     #[track_caller]
     pub fn advance(&mut self, count: usize) {
         if count > self.len {
@@ -197,6 +255,16 @@ impl BufferChain {
     ///
     /// The chain, with the same bytes, and the reason: why there was no memory for a copy, or
     /// [`AllocError::Truncated`] if a mapped file was truncated.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aegis_memory::buffer::{Buffer, BufferChain};
+    /// let chain = BufferChain::from([Buffer::from("head"), Buffer::from("body")]);
+    /// assert_eq!(chain.try_into_buffer().map_err(|(_, error)| error)?, "headbody");
+    ///
+    /// # Ok::<(), aegis_memory::AllocError>(())
+    /// ```
     pub fn try_into_buffer(mut self) -> Result<Buffer, (Self, AllocError)> {
         let mut whole = self.parts.pop_front().unwrap_or_default();
         while let Some(part) = self.parts.pop_front() {

@@ -116,6 +116,19 @@ impl Buffer {
     ///   Otherwise the bytes change under a `&[u8]`.
     /// - Nothing truncates the file during that time. Touching bytes past the new end is a fault
     ///   (`SIGBUS`).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use aegis_memory::buffer::Buffer;
+    /// use std::fs::File;
+    ///
+    /// let file = File::open("Cargo.toml")?;
+    /// // SAFETY: nothing changes the file meanwhile.
+    /// let start = unsafe { Buffer::map(&file, ..9)? };
+    /// assert_eq!(start.len(), 9);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub unsafe fn map(file: &File, range: impl RangeBounds<u64>) -> Result<Self, MapError> {
         let (offset, length) = piece(&range).ok_or_else(|| outside(file.metadata(), &range))?;
         let (mut raw, mut os_error) = (NONE, 0);
@@ -161,6 +174,19 @@ impl Buffer {
     /// # Errors
     ///
     /// [`ErrorKind::UnexpectedEof`] when the file was truncated.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use aegis_memory::buffer::Buffer;
+    ///
+    /// // SAFETY: nothing changes the file meanwhile.
+    /// let manifest = unsafe { Buffer::map_file("Cargo.toml")? };
+    /// manifest.check_file()?;
+    /// println!("{} bytes", manifest.iter().count());
+    /// # Ok::<(), std::io::Error>(())
+    ///
+    /// ```
     pub fn check_file(&self) -> io::Result<()> {
         whole(self.is_whole(usize::MAX))
     }

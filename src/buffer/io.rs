@@ -283,12 +283,31 @@ pub fn read_vectored<R: Read + ?Sized>(
 
 impl BufferChain {
     /// The buffers as a table for a vectored write.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aegis_memory::buffer::{Buffer, BufferChain};
+    /// # let mut message: BufferChain = [Buffer::from("head"), Buffer::from("body")].into();
+    /// let table = message.as_io_slices();
+    /// assert_eq!((table.len(), &*table[1]), (2, &b"body"[..]));
+    /// ```
     pub fn as_io_slices(&self) -> Vec<IoSlice<'_>> {
         self.iter().map(|part| IoSlice::new(part)).collect()
     }
 
     /// Fills a table for a vectored write with the first buffers, and returns how many entries it
     /// has filled. The other entries stay unchanged.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aegis_memory::buffer::{Buffer, BufferChain};
+    /// # let mut message: BufferChain = [Buffer::from("head"), Buffer::from("body")].into();
+    /// use std::io::IoSlice;
+    /// let mut table = [IoSlice::new(b""); 8];
+    /// assert_eq!(message.fill_io_slices(&mut table), 2);
+    /// ```
     pub fn fill_io_slices<'a>(&'a self, table: &mut [IoSlice<'a>]) -> usize {
         let parts = table.iter_mut().zip(self.iter());
         parts.map(|(entry, part)| *entry = IoSlice::new(part)).count()
@@ -309,6 +328,18 @@ impl BufferChain {
     ///
     /// When the writer claims to have written more bytes than it was given. The chain keeps the
     /// bytes that it had before that call of the writer.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aegis_memory::buffer::{Buffer, BufferChain};
+    /// # let mut message: BufferChain = [Buffer::from("head"), Buffer::from("body")].into();
+    /// let mut sent = Vec::new();
+    /// message.write_vectored_to(&mut sent)?;
+    /// assert!(message.is_empty() && sent == b"headbody");
+    /// # Ok::<(), std::io::Error>(())
+    ///
+    /// ```
     pub fn write_vectored_to<W: Write + ?Sized>(&mut self, writer: &mut W) -> io::Result<()> {
         while !self.is_empty() {
             let mut table = [IoSlice::new(&[]); BATCH];

@@ -22,6 +22,14 @@ impl Buffer {
     /// # Panics
     ///
     /// When [`try_copy_from_slice`](Self::try_copy_from_slice) fails.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aegis_memory::buffer::Buffer;
+    /// let copy = Buffer::copy_from_slice(&[1, 2, 3]);
+    /// assert_eq!(copy, [1, 2, 3]);
+    /// ```
     #[must_use]
     #[track_caller]
     pub fn copy_from_slice(bytes: &[u8]) -> Self {
@@ -33,6 +41,14 @@ impl Buffer {
     /// # Errors
     ///
     /// [`AllocError::OutOfMemory`] when the heap refuses.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aegis_memory::buffer::Buffer;
+    /// assert_eq!(Buffer::try_copy_from_slice(&[1, 2, 3])?, [1, 2, 3]);
+    /// # Ok::<(), aegis_memory::AllocError>(())
+    /// ```
     pub fn try_copy_from_slice(bytes: &[u8]) -> Result<Self, AllocError> {
         Self::copied(bytes, None)
     }
@@ -42,6 +58,18 @@ impl Buffer {
     /// # Panics
     ///
     /// When [`try_copy_from_slice_in`](Self::try_copy_from_slice_in) fails.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aegis_memory::buffer::Buffer;
+    /// use aegis_memory::budget::MemoryBudget;
+    /// let budget = MemoryBudget::new("results", 1 << 20);
+    /// let copy = Buffer::copy_from_slice_in(&[7; 1000], &budget);
+    /// assert!(budget.used() >= 1000);
+    /// drop(copy);
+    /// assert_eq!(budget.used(), 0);
+    /// ```
     #[must_use]
     #[track_caller]
     pub fn copy_from_slice_in(bytes: &[u8], budget: &MemoryBudget) -> Self {
@@ -54,6 +82,15 @@ impl Buffer {
     ///
     /// [`AllocError::OutOfMemory`] when the heap refuses, [`AllocError::LimitExceeded`] when the
     /// budget refuses.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aegis_memory::buffer::Buffer;
+    /// use aegis_memory::budget::MemoryBudget;
+    /// let budget = MemoryBudget::new("small", 10);
+    /// assert!(Buffer::try_copy_from_slice_in(&[7; 1000], &budget).is_err());
+    /// ```
     pub fn try_copy_from_slice_in(bytes: &[u8], budget: &MemoryBudget) -> Result<Self, AllocError> {
         Self::copied(bytes, Some(budget))
     }
@@ -116,6 +153,16 @@ impl Buffer {
     /// # Panics
     ///
     /// When `as_ref` panics. Then the owner is dropped.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aegis_memory::buffer::Buffer;
+    /// let owner: Box<[u8]> = Box::new([1, 2, 3]);
+    /// let buffer = Buffer::try_from_owner(owner).map_err(|(_, error)| error)?;
+    /// assert_eq!(buffer, [1, 2, 3]);
+    /// # Ok::<(), aegis_memory::AllocError>(())
+    /// ```
     pub fn try_from_owner<T>(owner: T) -> Result<Self, (T, AllocError)>
     where
         T: AsRef<[u8]> + Send + Sync + 'static,
@@ -168,6 +215,17 @@ impl Buffer {
     /// # Panics
     ///
     /// When `as_ref` panics. Then the owner is dropped.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aegis_memory::buffer::Buffer;
+    /// let text = String::with_capacity(1000) + "text";
+    /// let capacity = text.capacity();
+    /// let buffer = Buffer::try_from_owner_sized(text, capacity).map_err(|(_, error)| error)?;
+    /// assert_eq!((buffer.len(), buffer.retained_bytes()), (4, 1000));
+    /// # Ok::<(), aegis_memory::AllocError>(())
+    /// ```
     pub fn try_from_owner_sized<T>(owner: T, retained_bytes: usize) -> Result<Self, (T, AllocError)>
     where
         T: AsRef<[u8]> + Send + Sync + 'static,
@@ -182,6 +240,15 @@ impl Buffer {
     /// # Errors
     ///
     /// The vector and [`AllocError::OutOfMemory`], when there is no memory for the header.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aegis_memory::buffer::Buffer;
+    /// let buffer = Buffer::try_from_vec(vec![1, 2, 3]).map_err(|(_, error)| error)?;
+    /// assert_eq!(buffer, [1, 2, 3]);
+    /// # Ok::<(), aegis_memory::AllocError>(())
+    /// ```
     pub fn try_from_vec(vec: Vec<u8>) -> Result<Self, (Vec<u8>, AllocError)> {
         owned::of_vec(vec)
     }
@@ -225,6 +292,16 @@ impl Buffer {
     ///
     /// A panic in the drop of one of the arena's values continues in the drop of the last handle.
     /// If there are no bytes, such a panic ends in this call.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aegis_memory::buffer::Buffer;
+    /// use aegis_memory::arena::Arena;
+    /// let buffer = Buffer::try_from_arena(Arena::new(4096), |arena| arena.alloc_str("rows").as_bytes())?;
+    /// assert_eq!(buffer, "rows");
+    /// # Ok::<(), aegis_memory::AllocError>(())
+    /// ```
     pub fn try_from_arena(
         arena: Arena,
         make: impl for<'a> FnOnce(&'a Arena) -> &'a [u8],
@@ -284,6 +361,15 @@ impl Buffer {
     /// # Panics
     ///
     /// When [`try_into_mut_or_copy`](Self::try_into_mut_or_copy) fails.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aegis_memory::buffer::Buffer;
+    /// let mut writer = Buffer::from(vec![1, 2, 3]).into_mut();
+    /// writer[0] = 7;
+    /// assert_eq!(writer.freeze(), [7, 2, 3]);
+    /// ```
     #[must_use]
     #[track_caller]
     pub fn into_mut(self) -> BufferMut {
@@ -300,6 +386,16 @@ impl Buffer {
     ///
     /// The buffer, unchanged, and the reason: why there was no memory for a copy, or
     /// [`AllocError::Truncated`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aegis_memory::buffer::Buffer;
+    /// let shared = Buffer::from(vec![1, 2, 3]);
+    /// let writer = shared.clone().try_into_mut_or_copy().map_err(|(_, error)| error)?;
+    /// assert_ne!(writer.as_ptr(), shared.as_ptr(), "a copy, because there are two handles");
+    /// # Ok::<(), aegis_memory::AllocError>(())
+    /// ```
     pub fn try_into_mut_or_copy(mut self) -> Result<BufferMut, (Self, AllocError)> {
         let mut writer = NO_WRITER;
         let raw: *mut ffi::aegis_buffer = self.raw_mut();
@@ -355,6 +451,17 @@ impl Buffer {
     ///
     /// [`AllocError::OutOfMemory`] when the heap refuses, [`AllocError::Truncated`] when a mapped
     /// file was truncated. The buffer is unchanged.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aegis_memory::buffer::Buffer;
+    /// let mut key = Buffer::from(vec![7; 4096]).slice(..3);
+    /// key.try_compact()?;
+    /// assert!(key.retained_bytes() < 200);
+    ///
+    /// # Ok::<(), aegis_memory::AllocError>(())
+    /// ```
     pub fn try_compact(&mut self) -> Result<(), AllocError> {
         let raw: *mut ffi::aegis_buffer = self.raw_mut();
         // The owner of the copied bytes may panic in its drop.

@@ -9,6 +9,16 @@ use super::range::Written;
 
 /// Why a file could not be mapped. It converts into an [`io::Error`] of the same kind and text, for
 /// example with `?`. For some texts the conversion allocates.
+///
+/// # Examples
+///
+/// ```
+/// use aegis_memory::buffer::{Buffer, MapError};
+///
+/// // SAFETY: there is no such file, which could change while it is mapped.
+/// let error: MapError = unsafe { Buffer::map_file("no such file") }.unwrap_err();
+/// assert_eq!(error.kind(), std::io::ErrorKind::NotFound);
+/// ```
 pub struct MapError {
     reason: Reason,
 }
@@ -26,6 +36,14 @@ pub(super) enum Reason {
 
 impl MapError {
     /// The kind of error, as that of an [`io::Error`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// // SAFETY: a folder is not mapped.
+    /// let error = unsafe { aegis_memory::buffer::Buffer::map_file(".") }.unwrap_err();
+    /// println!("{:?}: {error}", error.kind());
+    /// ```
     pub fn kind(&self) -> ErrorKind {
         match &self.reason {
             Reason::System(error) => error.kind(),
@@ -34,6 +52,15 @@ impl MapError {
     }
 
     /// The system's number for the error, if it is an error of the system.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// // SAFETY: there is no such file, which could change while it is mapped.
+    /// let error = unsafe { aegis_memory::buffer::Buffer::map_file("no such file") }.unwrap_err();
+    /// assert_eq!(error.raw_os_error(), Some(2));
+    ///
+    /// ```
     pub fn raw_os_error(&self) -> Option<i32> {
         match &self.reason {
             Reason::System(error) => error.raw_os_error(),

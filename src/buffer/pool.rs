@@ -62,6 +62,16 @@ unsafe impl Sync for BufferPool {}
 
 /// One block of a pool, for registration with the kernel. It has the layout of the system's
 /// `struct iovec`, if the system has one.
+///
+/// # Examples
+///
+/// ```
+/// use aegis_memory::buffer::{BufferPool, IoBlock};
+///
+/// let pool = BufferPool::new(4096, 8);
+/// let table: Vec<IoBlock> = pool.io_blocks();
+/// assert_eq!((table.len(), table[0].len), (8, 4096));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
 pub struct IoBlock {
@@ -78,6 +88,14 @@ impl BufferPool {
     /// # Panics
     ///
     /// When [`try_new`](Self::try_new) fails.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aegis_memory::buffer::BufferPool;
+    /// let pool = BufferPool::new(4096, 8);
+    /// assert_eq!(pool.stats().classes[0].capacity, 8);
+    /// ```
     #[must_use]
     #[track_caller]
     pub fn new(buffer_size: usize, buffers: usize) -> Self {
@@ -89,11 +107,29 @@ impl BufferPool {
     /// # Errors
     ///
     /// As [`BufferPoolBuilder::build`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aegis_memory::buffer::BufferPool;
+    /// let pool = BufferPool::try_new(4096, 8)?;
+    /// assert_eq!(pool.get(4096)?.capacity(), 4096);
+    /// # Ok::<(), aegis_memory::AllocError>(())
+    /// ```
     pub fn try_new(buffer_size: usize, buffers: usize) -> Result<Self, AllocError> {
         Self::builder().class(buffer_size, buffers).build()
     }
 
     /// Starts to make a pool of several sizes, or with settings other than the defaults.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aegis_memory::buffer::BufferPool;
+    /// let pool = BufferPool::builder().class(4096, 8).class(65536, 2).build()?;
+    /// assert_eq!(pool.get(5000)?.capacity(), 65536);
+    /// # Ok::<(), aegis_memory::AllocError>(())
+    /// ```
     pub fn builder() -> BufferPoolBuilder {
         BufferPoolBuilder::new()
     }
@@ -108,6 +144,19 @@ impl BufferPool {
     /// - [`AllocError::Invalid`] for more bytes than the buffers of the largest class have.
     /// - [`AllocError::OutOfMemory`] and [`AllocError::LimitExceeded`] when the pool tried to grow,
     ///   or to allocate on the heap, and the memory was refused.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aegis_memory::buffer::BufferPool;
+    /// let pool = BufferPool::new(4096, 1);
+    /// let mut page = pool.get(1000)?;
+    /// page.extend_from_slice(b"row");
+    /// assert!(pool.get(1000).is_err(), "the only buffer is out");
+    /// assert_eq!(page.freeze(), "row");
+    /// assert!(pool.get(1000).is_ok(), "it came home with its last view");
+    /// # Ok::<(), aegis_memory::AllocError>(())
+    /// ```
     #[inline]
     pub fn get(&self, min_capacity: usize) -> Result<BufferMut, AllocError> {
         // SAFETY: any thread may call it.
@@ -124,6 +173,17 @@ impl BufferPool {
     /// # Errors
     ///
     /// As [`get`](Self::get). The error describes the state at the moment when the time is over.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aegis_memory::buffer::BufferPool;
+    /// use std::time::Duration;
+    /// let pool = BufferPool::new(4096, 1);
+    /// let page = pool.get_timeout(4096, Duration::MAX)?;
+    /// assert!(pool.get_timeout(4096, Duration::from_millis(1)).is_err());
+    /// # Ok::<(), aegis_memory::AllocError>(())
+    /// ```
     pub fn get_timeout(
         &self,
         min_capacity: usize,
@@ -156,11 +216,32 @@ impl BufferPool {
     /// The number of the block that a buffer of this pool lies in: its index in the table of
     /// [`io_blocks`](Self::io_blocks). `None` for a buffer that lies in no block of this pool. A
     /// buffer of no bytes lies in no block.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aegis_memory::buffer::BufferPool;
+    /// let pool = BufferPool::new(4096, 8);
+    /// let mut page = pool.get(4096)?;
+    /// page.extend_from_slice(b"row");
+    /// let (id, row) = (pool.id_of_mut(&page), page.freeze());
+    /// assert!(id.is_some() && pool.id_of(&row) == id);
+    /// # Ok::<(), aegis_memory::AllocError>(())
+    /// ```
     pub fn id_of(&self, buffer: &Buffer) -> Option<usize> {
         self.id_of_owner(buffer.raw().owner)
     }
 
     /// The number of the block that a writer of this pool lies in: see [`id_of`](Self::id_of).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aegis_memory::buffer::BufferPool;
+    /// let pool = BufferPool::new(4096, 8);
+    /// assert!(pool.id_of_mut(&pool.get(4096)?).expect("it is the pool's") < 8);
+    /// # Ok::<(), aegis_memory::AllocError>(())
+    /// ```
     pub fn id_of_mut(&self, writer: &BufferMut) -> Option<usize> {
         self.id_of_owner(writer.raw().owner)
     }
@@ -230,6 +311,19 @@ impl BufferPool {
     /// The buffers of slabs that are not used are set aside: they are taken only when the pool behind
     /// the stripes has no others. So a slab that is not needed stays idle, and the next call gives it
     /// back.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aegis_memory::buffer::BufferPool;
+    /// let pool = BufferPool::builder().class_growing(4096, 16, 256).build()?;
+    /// let burst: Vec<_> = (0..256).map_while(|_| pool.get(4096).ok()).collect();
+    /// drop(burst);
+    /// pool.trim_idle(); // all slabs were used since the beginning
+    /// pool.trim_idle();
+    /// assert_eq!(pool.stats().classes[0].capacity, 16);
+    /// # Ok::<(), aegis_memory::AllocError>(())
+    /// ```
     pub fn trim_idle(&self) {
         // SAFETY: as for `trim`.
         unwind::call(|| unsafe { ffi::aegis_buffer_pool_trim_idle(&self.raw) });
@@ -250,6 +344,16 @@ impl BufferPool {
 
     /// The pool's statistics. They are exact while no other thread uses the pool. Else each buffer
     /// is counted as it was at some moment during the call. The call looks at every buffer.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aegis_memory::buffer::BufferPool;
+    /// let pool = BufferPool::new(4096, 8);
+    /// let page = pool.get(4096)?;
+    /// assert_eq!(pool.stats().classes[0].in_use, 1);
+    /// # Ok::<(), aegis_memory::AllocError>(())
+    /// ```
     pub fn stats(&self) -> BufferPoolStats {
         let mut raw = MaybeUninit::<ffi::aegis_buffer_pool_stats>::uninit();
         // SAFETY: any thread may call it, and it writes the whole struct.
@@ -262,11 +366,28 @@ impl BufferPool {
 
     /// The C struct, so that C code can take buffers from the pool, on any thread. The pointer is
     /// valid until this handle is moved or dropped.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aegis_memory::buffer::BufferPool;
+    /// assert!(!BufferPool::new(4096, 8).as_raw().is_null());
+    /// ```
     pub fn as_raw(&self) -> *const ffi::aegis_buffer_pool {
         &self.raw
     }
 
     /// Gives away the C struct. The receiver must release it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aegis_memory::buffer::BufferPool;
+    /// use aegis_memory::ffi;
+    /// let mut raw = BufferPool::new(4096, 8).into_raw();
+    /// // SAFETY: this code owns the handle and releases it once.
+    /// unsafe { ffi::aegis_buffer_pool_release(&mut raw) };
+    /// ```
     #[must_use = "the struct is a handle: give it to aegis_buffer_pool_release or from_raw"]
     pub fn into_raw(self) -> ffi::aegis_buffer_pool {
         ManuallyDrop::new(self).raw
@@ -281,6 +402,16 @@ impl BufferPool {
     /// - No copy of the struct is used or released afterwards.
     /// - What the pool was made with, for example the source's context, is valid until the pool's
     ///   last handle and its last buffer are gone. The source may be used from any thread.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aegis_memory::buffer::BufferPool;
+    /// let raw = BufferPool::new(4096, 8).into_raw();
+    /// // SAFETY: the struct is used for this only.
+    /// let pool = unsafe { BufferPool::from_raw(raw) };
+    /// assert!(pool.get(4096).is_ok());
+    /// ```
     pub unsafe fn from_raw(raw: ffi::aegis_buffer_pool) -> Self {
         Self { raw }
     }
@@ -291,6 +422,16 @@ impl BufferPool {
     ///
     /// - `raw` points to a handle to a pool. The handle is not released while `'a` lasts, and the
     ///   pool's source may be used from any thread.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aegis_memory::buffer::BufferPool;
+    /// let pool = BufferPool::new(4096, 8);
+    /// // SAFETY: the handle is not released while `same` is used.
+    /// let same = unsafe { BufferPool::borrow_raw(pool.as_raw()) };
+    /// assert!(same.get(4096).is_ok());
+    /// ```
     pub unsafe fn borrow_raw<'a>(raw: *const ffi::aegis_buffer_pool) -> &'a Self {
         // SAFETY: `BufferPool` is a transparent wrapper, and the caller guarantees the rest.
         unsafe { &*raw.cast::<Self>() }
@@ -311,6 +452,15 @@ impl BufferPoolBuilder {
     /// - [`AllocError::LimitExceeded`] when the budget refuses.
     /// - [`AllocError::Forked`] for a reclaimable pool in a child process, if another thread was
     ///   changing the tree of budgets while the process forked.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aegis_memory::buffer::BufferPool;
+    /// assert!(BufferPool::builder().class(4096, 8).build().is_ok());
+    /// assert!(BufferPool::builder().build().is_err(), "it has no class");
+    ///
+    /// ```
     pub fn build(self) -> Result<BufferPool, AllocError> {
         // SAFETY: the core has made the pool, and this is its first handle.
         Ok(unsafe { BufferPool::from_raw(self.make()?) })

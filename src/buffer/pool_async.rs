@@ -31,6 +31,20 @@ use crate::{ffi, unwind};
 /// task's waker on Rust's.
 ///
 /// The pool's policy plays no part, and the buffer never comes from the heap.
+///
+/// # Examples
+///
+/// ```
+/// use aegis_memory::buffer::{BufferPool, GetBuffer};
+///
+/// async fn read(pool: &BufferPool) -> Result<(), aegis_memory::AllocError> {
+///     let next: GetBuffer<'_> = pool.get_async(4096);
+///     next.await?.extend_from_slice(b"row");
+///     Ok(())
+/// }
+///
+/// # Ok::<(), aegis_memory::AllocError>(())
+/// ```
 #[must_use = "futures do nothing unless they are polled"]
 pub struct GetBuffer<'a> {
     request: Request<ffi::aegis_buffer_pool_request>,

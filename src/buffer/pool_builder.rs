@@ -12,6 +12,17 @@ use crate::source::{raw_source, BlockSource, ChosenSource, OwnedSource};
 use crate::{ffi, unwind};
 
 /// What happens to a request when every buffer that is large enough is out.
+///
+/// # Examples
+///
+/// ```
+/// use aegis_memory::buffer::{BufferPool, WhenEmpty};
+///
+/// let pool = BufferPool::builder().class(4096, 1).when_empty(WhenEmpty::Heap).build()?;
+/// let (page, another) = (pool.get(4096)?, pool.get(4096)?);
+/// assert_eq!(pool.stats().heap_count, 1);
+/// # Ok::<(), aegis_memory::AllocError>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum WhenEmpty {
@@ -31,6 +42,16 @@ const MOST_CLASSES: usize = ffi::AEGIS_BUFFER_MAX_CLASSES as usize;
 
 /// The settings of a pool that is to be made. [`BufferPool::builder`](super::BufferPool::builder)
 /// makes one.
+///
+/// # Examples
+///
+/// ```
+/// use aegis_memory::buffer::BufferPool;
+///
+/// let pool = BufferPool::builder().class(4096, 64).class_growing(1 << 20, 1, 8).build()?;
+/// assert_eq!(pool.get(10_000)?.capacity(), 1 << 20);
+/// # Ok::<(), aegis_memory::AllocError>(())
+/// ```
 #[must_use = "build() makes the pool"]
 pub struct BufferPoolBuilder {
     /// The first `class_count` are set, in ascending order.
@@ -66,6 +87,15 @@ impl BufferPoolBuilder {
     /// # Panics
     ///
     /// When there are 8 classes already, or a class of this size.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aegis_memory::buffer::BufferPool;
+    /// let pool = BufferPool::builder().class(4096, 8).class(65536, 2).build()?;
+    /// assert_eq!(pool.stats().classes.len(), 2);
+    /// # Ok::<(), aegis_memory::AllocError>(())
+    /// ```
     #[track_caller]
     pub fn class(self, buffer_size: usize, buffers: usize) -> Self {
         self.class_growing(buffer_size, buffers, buffers)
@@ -77,6 +107,16 @@ impl BufferPoolBuilder {
     /// # Panics
     ///
     /// As [`class`](Self::class).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aegis_memory::buffer::BufferPool;
+    /// let pool = BufferPool::builder().class_growing(4096, 8, 64).build()?;
+    /// let class = pool.stats().classes[0];
+    /// assert_eq!((class.capacity, class.max_capacity), (8, 64));
+    /// # Ok::<(), aegis_memory::AllocError>(())
+    /// ```
     #[track_caller]
     pub fn class_growing(mut self, buffer_size: usize, buffers: usize, max_buffers: usize) -> Self {
         let count = self.class_count;
@@ -100,24 +140,67 @@ impl BufferPoolBuilder {
     }
 
     /// Alignment of every buffer: a power of two. The default, 0, means 4096.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aegis_memory::buffer::BufferPool;
+    /// let pool = BufferPool::builder().class(4096, 8).align(512).build()?;
+    /// assert_eq!(pool.get(4096)?.as_ptr() as usize % 512, 0);
+    /// # Ok::<(), aegis_memory::AllocError>(())
+    /// ```
     pub fn align(self, bytes: usize) -> Self {
         Self { align: bytes, ..self }
     }
 
     /// The source that memory is acquired from. The default is [`Pages`](crate::source::Pages). If
     /// there is no memory to store the source, it is dropped, and [`build`](Self::build) fails.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aegis_memory::buffer::BufferPool;
+    /// use aegis_memory::source::Pages;
+    /// let pool = BufferPool::builder().class(4096, 8).source(Pages::new().prefault()).build()?;
+    /// # Ok::<(), aegis_memory::AllocError>(())
+    /// ```
     pub fn source<S: BlockSource + 'static>(self, source: S) -> Self {
         Self { source: OwnedSource::try_new(source).map(Some), ..self }
     }
 
     /// Charges a budget for all of the pool's memory, and for memory of the heap that requests get.
     /// The pool keeps the budget alive. See [`crate::budget`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aegis_memory::buffer::BufferPool;
+    /// use aegis_memory::budget::MemoryBudget;
+    /// let budget = MemoryBudget::new("buffers", 1 << 20);
+    /// let pool = BufferPool::builder().class(4096, 8).budget(&budget).build()?;
+    /// assert!(budget.used() >= 8 * 4096);
+    /// # Ok::<(), aegis_memory::AllocError>(())
+    /// ```
     pub fn budget(self, budget: &MemoryBudget) -> Self {
         Self { budget: Some(budget.clone()), ..self }
     }
 
     /// What happens to a request when every buffer that is large enough is out. By default it
     /// fails.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aegis_memory::buffer::BufferPool;
+    /// use aegis_memory::buffer::WhenEmpty;
+    /// use std::time::Duration;
+    /// let policy = WhenEmpty::Wait(Duration::from_millis(1));
+    /// let pool = BufferPool::builder().class(4096, 1).when_empty(policy).build()?;
+    /// let page = pool.get(4096)?;
+    /// assert!(pool.get(4096).is_err());
+    /// assert_eq!(pool.stats().timeout_count, 1);
+    /// # Ok::<(), aegis_memory::AllocError>(())
+    /// ```
     pub fn when_empty(self, policy: WhenEmpty) -> Self {
         Self { when_empty: policy, ..self }
     }
@@ -162,6 +245,19 @@ impl BufferPoolBuilder {
     /// [`WhenEmpty::Wait`] it waits no longer than for a buffer, both together. With
     /// [`WhenEmpty::Heap`] the pool does not wait to grow, but waits to charge the memory of the
     /// heap.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aegis_memory::buffer::BufferPool;
+    /// use aegis_memory::budget::MemoryBudget;
+    /// use std::time::Duration;
+    /// let budget = MemoryBudget::new("buffers", 1 << 20);
+    /// let held = budget.reserve(1 << 20);
+    /// let pool = BufferPool::builder().class(4096, 8).budget(&budget);
+    /// assert!(pool.wait(Duration::from_millis(1)).build().is_err(), "nobody gives memory back");
+    ///
+    /// ```
     pub fn wait(self, longest: Duration) -> Self {
         Self { wait_ns: ffi::nanoseconds(longest), ..self }
     }

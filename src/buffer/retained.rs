@@ -93,6 +93,18 @@ impl BufferMut {
 
     /// Whether two writers keep the same memory: as [`Buffer::same_memory`]. Writers that were
     /// [split](Self::split_off) from one another do.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use aegis_memory::buffer::BufferMut;
+    ///
+    /// let mut head = BufferMut::with_capacity(100);
+    /// let tail = head.split_off(50);
+    /// assert!(head.same_memory(&tail));
+    /// assert!(!head.same_memory(&BufferMut::with_capacity(100)));
+    ///
+    /// ```
     pub fn same_memory(&self, other: &Self) -> bool {
         // SAFETY: both are handles.
         unsafe { ffi::aegis_buffer_mut_same_memory(self.raw(), other.raw()) }

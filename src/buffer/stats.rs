@@ -9,6 +9,16 @@ use crate::short_list::ShortList;
 
 /// The statistics of one size class of a [`BufferPool`](super::BufferPool). They count buffers,
 /// unless a name says bytes.
+///
+/// # Examples
+///
+/// ```
+/// let pool = aegis_memory::buffer::BufferPool::new(4096, 8);
+/// let page = pool.get(100)?;
+/// let class = pool.stats().classes[0];
+/// assert_eq!((class.buffer_bytes, class.capacity, class.in_use), (4096, 8, 1));
+/// # Ok::<(), aegis_memory::AllocError>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
@@ -27,6 +37,18 @@ pub struct BufferClassStats {
 }
 
 /// The statistics of a [`BufferPool`](super::BufferPool).
+///
+/// # Examples
+///
+/// ```
+/// let pool = aegis_memory::buffer::BufferPool::builder().class(4096, 1).class(8192, 1).build()?;
+/// assert!(pool.get(10_000).is_err());
+/// let stats = pool.stats();
+/// assert_eq!(stats.classes.len(), 2);
+/// assert!(stats.reserved_bytes >= 4096 + 8192);
+///
+/// # Ok::<(), aegis_memory::AllocError>(())
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]

@@ -49,6 +49,14 @@ unsafe impl Sync for Buffer {}
 
 impl Buffer {
     /// An empty buffer. It allocates nothing.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aegis_memory::buffer::Buffer;
+    /// const NOTHING: Buffer = Buffer::new();
+    /// assert!(NOTHING.is_empty());
+    /// ```
     #[inline]
     pub const fn new() -> Self {
         Self { raw: EMPTY }
@@ -71,18 +79,42 @@ impl Buffer {
     }
 
     /// Number of bytes of the view.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aegis_memory::buffer::Buffer;
+    /// assert_eq!(Buffer::from("four").len(), 4);
+    /// ```
     #[inline]
     pub const fn len(&self) -> usize {
         self.raw.length
     }
 
     /// Whether the view has no bytes.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aegis_memory::buffer::Buffer;
+    /// assert!(Buffer::from("").is_empty());
+    /// ```
     #[inline]
     pub const fn is_empty(&self) -> bool {
         self.raw.length == 0
     }
 
     /// Whether this is the only handle to its memory. Never true for static bytes.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aegis_memory::buffer::Buffer;
+    /// let buffer = Buffer::from(vec![1, 2, 3]);
+    /// assert!(buffer.is_unique());
+    /// let part = buffer.slice(1..);
+    /// assert!(!buffer.is_unique());
+    /// ```
     #[inline]
     pub fn is_unique(&self) -> bool {
         // SAFETY: `self` is a handle.
@@ -112,6 +144,15 @@ impl Buffer {
     }
 
     /// A view of a part of the bytes; `None` when the range is not inside the buffer.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aegis_memory::buffer::Buffer;
+    /// let buffer = Buffer::from("hello");
+    /// assert_eq!(buffer.try_slice(..4).expect("it has four bytes"), "hell");
+    /// assert!(buffer.try_slice(..6).is_none());
+    /// ```
     #[inline]
     pub fn try_slice(&self, range: impl RangeBounds<usize>) -> Option<Self> {
         let (start, end) = range::resolve(&range, self.len())?;
@@ -150,6 +191,15 @@ impl Buffer {
 
     /// The view of a slice of this buffer's bytes; `None` when the slice is not inside the buffer.
     /// An empty slice may be from anywhere.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aegis_memory::buffer::Buffer;
+    /// let line = Buffer::from("  padded ");
+    /// assert_eq!(line.try_slice_ref(&line[2..8]).expect("it is a part"), "padded");
+    /// assert!(line.try_slice_ref(b"elsewhere").is_none());
+    /// ```
     #[inline]
     pub fn try_slice_ref(&self, part: &[u8]) -> Option<Self> {
         if part.is_empty() {
@@ -190,6 +240,15 @@ impl Buffer {
     /// # Panics
     ///
     /// When `at` is larger than the length.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aegis_memory::buffer::Buffer;
+    /// let mut head = Buffer::from("headbody");
+    /// let body = head.split_off(4);
+    /// assert!(head == "head" && body == "body");
+    /// ```
     #[inline]
     #[must_use = "the bytes behind are gone from the buffer: see truncate"]
     #[track_caller]
@@ -206,6 +265,15 @@ impl Buffer {
     /// Drops the bytes behind the first `len` bytes. A buffer that has at most `len` bytes stays as
     /// it is. A buffer that has no bytes left gives up its memory, and a panic in the owner's drop
     /// continues here.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aegis_memory::buffer::Buffer;
+    /// let mut buffer = Buffer::from("headbody");
+    /// buffer.truncate(4);
+    /// assert_eq!(buffer, "head");
+    /// ```
     #[inline]
     pub fn truncate(&mut self, len: usize) {
         if len == 0 {
@@ -220,6 +288,15 @@ impl Buffer {
     /// # Panics
     ///
     /// When `count` is larger than the length.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aegis_memory::buffer::Buffer;
+    /// let mut buffer = Buffer::from("headbody");
+    /// buffer.advance(4);
+    /// assert_eq!(buffer, "body");
+    /// ```
     #[inline]
     #[track_caller]
     pub fn advance(&mut self, count: usize) {
@@ -231,6 +308,15 @@ impl Buffer {
     }
 
     /// Gives up all bytes and the handle to their memory.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aegis_memory::buffer::Buffer;
+    /// let mut buffer = Buffer::from("headbody");
+    /// buffer.clear();
+    /// assert!(buffer.is_empty());
+    /// ```
     #[inline]
     pub fn clear(&mut self) {
         *self = Self::new();
@@ -272,12 +358,32 @@ impl Buffer {
 
     /// The C struct, so that C code can read, retain or slice it. The pointer is valid until the
     /// buffer is moved or dropped.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aegis_memory::buffer::Buffer;
+    /// let buffer = Buffer::from("four");
+    /// // SAFETY: the buffer is alive.
+    /// let raw = unsafe { &*buffer.as_raw() };
+    /// assert_eq!(raw.length, 4);
+    /// ```
     #[inline]
     pub fn as_raw(&self) -> *const ffi::aegis_buffer {
         addr_of!(self.raw)
     }
 
     /// Gives away the C struct. The receiver must release it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aegis_memory::buffer::Buffer;
+    /// use aegis_memory::ffi;
+    /// let mut raw = Buffer::from(vec![1, 2, 3]).into_raw();
+    /// // SAFETY: this code owns the struct and releases it once.
+    /// unsafe { ffi::aegis_buffer_release(&mut raw) };
+    /// ```
     #[inline]
     #[must_use = "the struct is a handle: give it to aegis_buffer_release or Buffer::from_raw"]
     pub fn into_raw(self) -> ffi::aegis_buffer {
@@ -294,6 +400,16 @@ impl Buffer {
     /// - Its bytes are initialised. While there are handles to them, no code writes them or makes a
     ///   writer of them. If the buffer has no owner, no code ever does.
     /// - Any thread may release its owner.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aegis_memory::buffer::Buffer;
+    /// let raw = Buffer::from(vec![1, 2, 3]).into_raw();
+    /// // SAFETY: the struct is used for this only.
+    /// let buffer = unsafe { Buffer::from_raw(raw) };
+    /// assert_eq!(buffer, [1, 2, 3]);
+    /// ```
     #[inline]
     pub const unsafe fn from_raw(raw: ffi::aegis_buffer) -> Self {
         Self { raw }
@@ -308,6 +424,17 @@ impl Buffer {
     /// - Its bytes are initialised. While there are handles to them, no code writes them or makes a
     ///   writer of them. If the buffer has no owner, no code ever does.
     /// - Any thread may release its owner.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aegis_memory::buffer::Buffer;
+    /// let buffer = Buffer::from(vec![1, 2, 3]);
+    /// // SAFETY: the buffer is not changed or released while `same` is used.
+    /// let same = unsafe { Buffer::borrow_raw(buffer.as_raw()) };
+    /// assert_eq!(*same, [1, 2, 3]);
+    ///
+    /// ```
     #[inline]
     pub unsafe fn borrow_raw<'a>(raw: *const ffi::aegis_buffer) -> &'a Self {
         // SAFETY: `Buffer` is a transparent wrapper, and the caller guarantees the rest.

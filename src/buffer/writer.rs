@@ -51,6 +51,15 @@ impl BufferMut {
     /// # Panics
     ///
     /// When [`try_with_capacity`](Self::try_with_capacity) fails.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aegis_memory::buffer::BufferMut;
+    /// let mut writer = BufferMut::with_capacity(100);
+    /// writer.extend_from_slice(b"row");
+    /// assert_eq!(writer.freeze(), "row");
+    /// ```
     #[must_use]
     #[track_caller]
     pub fn with_capacity(capacity: usize) -> Self {
@@ -63,6 +72,15 @@ impl BufferMut {
     ///
     /// [`AllocError::InvalidLayout`] for a capacity that no object can have,
     /// [`AllocError::OutOfMemory`] when the heap refuses.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aegis_memory::buffer::BufferMut;
+    /// assert!(BufferMut::try_with_capacity(100)?.capacity() >= 100);
+    /// assert!(BufferMut::try_with_capacity(usize::MAX).is_err());
+    /// # Ok::<(), aegis_memory::AllocError>(())
+    /// ```
     pub fn try_with_capacity(capacity: usize) -> Result<Self, AllocError> {
         Self::make(capacity, 0, None)
     }
@@ -73,6 +91,14 @@ impl BufferMut {
     /// # Panics
     ///
     /// When [`try_with_capacity_aligned`](Self::try_with_capacity_aligned) fails.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aegis_memory::buffer::BufferMut;
+    /// let writer = BufferMut::with_capacity_aligned(4096, 512);
+    /// assert_eq!(writer.as_ptr() as usize % 512, 0);
+    /// ```
     #[must_use]
     #[track_caller]
     pub fn with_capacity_aligned(capacity: usize, align: usize) -> Self {
@@ -86,6 +112,14 @@ impl BufferMut {
     ///
     /// As [`try_with_capacity`](Self::try_with_capacity), and [`AllocError::InvalidLayout`] for an
     /// alignment that is no power of two.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aegis_memory::buffer::BufferMut;
+    /// assert!(BufferMut::try_with_capacity_aligned(4096, 512).is_ok());
+    /// assert!(BufferMut::try_with_capacity_aligned(4096, 3).is_err(), "3 is no power of two");
+    /// ```
     pub fn try_with_capacity_aligned(capacity: usize, align: usize) -> Result<Self, AllocError> {
         Self::make(capacity, align, None)
     }
@@ -96,6 +130,16 @@ impl BufferMut {
     /// # Panics
     ///
     /// When [`try_with_capacity_in`](Self::try_with_capacity_in) fails.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aegis_memory::buffer::BufferMut;
+    /// use aegis_memory::budget::MemoryBudget;
+    /// let budget = MemoryBudget::new("frames", 1 << 20);
+    /// let writer = BufferMut::with_capacity_in(1000, 0, &budget);
+    /// assert!(budget.used() >= 1000);
+    /// ```
     #[must_use]
     #[track_caller]
     pub fn with_capacity_in(capacity: usize, align: usize, budget: &MemoryBudget) -> Self {
@@ -109,6 +153,15 @@ impl BufferMut {
     ///
     /// As [`try_with_capacity_aligned`](Self::try_with_capacity_aligned), and
     /// [`AllocError::LimitExceeded`] when the budget refuses.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aegis_memory::buffer::BufferMut;
+    /// use aegis_memory::budget::MemoryBudget;
+    /// let budget = MemoryBudget::new("small", 100);
+    /// assert!(BufferMut::try_with_capacity_in(1000, 0, &budget).is_err());
+    /// ```
     pub fn try_with_capacity_in(
         capacity: usize,
         align: usize,
@@ -135,24 +188,57 @@ impl BufferMut {
     }
 
     /// Number of bytes written.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aegis_memory::buffer::BufferMut;
+    /// let mut writer = BufferMut::with_capacity(100);
+    /// writer.extend_from_slice(b"row");
+    /// assert_eq!(writer.len(), 3);
+    /// ```
     #[inline]
     pub const fn len(&self) -> usize {
         self.raw.length
     }
 
     /// Whether no bytes are written.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aegis_memory::buffer::BufferMut;
+    /// assert!(BufferMut::with_capacity(100).is_empty());
+    /// ```
     #[inline]
     pub const fn is_empty(&self) -> bool {
         self.raw.length == 0
     }
 
     /// Bytes that the writer has room for, the bytes written included.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aegis_memory::buffer::BufferMut;
+    /// assert!(BufferMut::with_capacity(100).capacity() >= 100);
+    /// ```
     #[inline]
     pub const fn capacity(&self) -> usize {
         self.raw.capacity
     }
 
     /// Bytes that can still be written.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aegis_memory::buffer::BufferMut;
+    /// let mut writer = BufferMut::with_capacity(100);
+    /// let before = writer.remaining_capacity();
+    /// writer.extend_from_slice(b"row");
+    /// assert_eq!(writer.remaining_capacity(), before - 3);
+    /// ```
     #[inline]
     pub const fn remaining_capacity(&self) -> usize {
         self.raw.capacity - self.raw.length
@@ -160,6 +246,17 @@ impl BufferMut {
 
     /// The room behind the bytes written. After filling some of it, call
     /// [`set_len`](Self::set_len).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aegis_memory::buffer::BufferMut;
+    /// let mut writer = BufferMut::with_capacity(100);
+    /// writer.spare_capacity_mut()[0].write(7);
+    /// // SAFETY: the first byte was written.
+    /// unsafe { writer.set_len(1) };
+    /// assert_eq!(writer.freeze(), [7]);
+    /// ```
     #[inline]
     pub fn spare_capacity_mut(&mut self) -> &mut [MaybeUninit<u8>] {
         // The caller may store bytes that are not initialised.
@@ -204,6 +301,15 @@ impl BufferMut {
     /// # Panics
     ///
     /// When they do not fit. The message names the capacity and the bytes in use.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aegis_memory::buffer::BufferMut;
+    /// let mut writer = BufferMut::with_capacity(100);
+    /// writer.extend_from_slice(b"row");
+    /// assert_eq!(writer, "row");
+    /// ```
     #[inline]
     #[track_caller]
     pub fn extend_from_slice(&mut self, bytes: &[u8]) {
@@ -215,6 +321,15 @@ impl BufferMut {
     /// # Errors
     ///
     /// [`AllocError::Exhausted`] when they do not fit. Then nothing is written.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aegis_memory::buffer::BufferMut;
+    /// let mut writer = BufferMut::with_capacity(10);
+    /// assert!(writer.try_extend_from_slice(&[7; 10_000]).is_err());
+    /// assert!(writer.is_empty());
+    /// ```
     #[inline]
     pub fn try_extend_from_slice(&mut self, bytes: &[u8]) -> Result<(), AllocError> {
         self.room_for(bytes.len())?;
@@ -254,6 +369,16 @@ impl BufferMut {
     /// # Errors
     ///
     /// [`AllocError::Exhausted`] when `len` is larger than the capacity. Then nothing is written.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aegis_memory::buffer::BufferMut;
+    /// let mut writer = BufferMut::with_capacity(10);
+    /// writer.try_resize(10, 0)?;
+    /// assert!(writer.try_resize(10_000, 0).is_err());
+    /// # Ok::<(), aegis_memory::AllocError>(())
+    /// ```
     pub fn try_resize(&mut self, len: usize, value: u8) -> Result<(), AllocError> {
         if let Some(missing) = len.checked_sub(self.len()) {
             self.room_for(missing)?;
@@ -282,12 +407,32 @@ impl BufferMut {
 
     /// Drops the bytes behind the first `len` bytes. A writer that has at most `len` bytes stays as
     /// it is.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aegis_memory::buffer::BufferMut;
+    /// let mut writer = BufferMut::with_capacity(100);
+    /// writer.extend_from_slice(b"headbody");
+    /// writer.truncate(4);
+    /// assert_eq!(writer, "head");
+    /// ```
     #[inline]
     pub fn truncate(&mut self, len: usize) {
         self.raw.length = self.len().min(len);
     }
 
     /// Drops the bytes written. The capacity stays the same.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aegis_memory::buffer::BufferMut;
+    /// let mut writer = BufferMut::with_capacity(100);
+    /// writer.extend_from_slice(b"row");
+    /// writer.clear();
+    /// assert!(writer.is_empty() && writer.capacity() >= 100);
+    /// ```
     #[inline]
     pub fn clear(&mut self) {
         self.raw.length = 0;
@@ -299,6 +444,15 @@ impl BufferMut {
     /// # Panics
     ///
     /// When `try_reserve` fails.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aegis_memory::buffer::BufferMut;
+    /// let mut writer = BufferMut::with_capacity(10);
+    /// writer.reserve(10_000);
+    /// writer.extend_from_slice(&[7; 10_000]);
+    /// ```
     #[track_caller]
     pub fn reserve(&mut self, additional: usize) {
         expect(self.try_reserve(additional));
@@ -328,6 +482,16 @@ impl BufferMut {
     /// # Errors
     ///
     /// As [`try_with_capacity`](Self::try_with_capacity). The writer is unchanged.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aegis_memory::buffer::BufferMut;
+    /// let mut writer = BufferMut::with_capacity(10);
+    /// writer.try_reserve(10_000)?;
+    /// assert!(writer.try_reserve(usize::MAX).is_err());
+    /// # Ok::<(), aegis_memory::AllocError>(())
+    /// ```
     pub fn try_reserve(&mut self, additional: usize) -> Result<(), AllocError> {
         unwind::call(|| self.grow(additional, None))
     }
@@ -337,6 +501,16 @@ impl BufferMut {
     /// # Errors
     ///
     /// As [`try_with_capacity_in`](Self::try_with_capacity_in). The writer is unchanged.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aegis_memory::buffer::BufferMut;
+    /// use aegis_memory::budget::MemoryBudget;
+    /// let budget = MemoryBudget::new("small", 100);
+    /// let mut writer = BufferMut::with_capacity(10);
+    /// assert!(writer.try_reserve_in(10_000, &budget).is_err());
+    /// ```
     pub fn try_reserve_in(
         &mut self,
         additional: usize,
@@ -362,6 +536,16 @@ impl BufferMut {
 
     /// Turns the writer into a view of the bytes written. Nothing is copied or counted. A writer
     /// without bytes is dropped together with its room, and the view is empty.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aegis_memory::buffer::BufferMut;
+    /// let mut writer = BufferMut::with_capacity(100);
+    /// writer.extend_from_slice(b"row");
+    /// let row = writer.freeze();
+    /// assert_eq!(row.clone(), row);
+    /// ```
     #[inline]
     #[must_use]
     pub fn freeze(self) -> Buffer {
@@ -375,12 +559,32 @@ impl BufferMut {
 
     /// The C struct, so that C code can append bytes. The pointer is valid until the writer is
     /// moved or dropped.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aegis_memory::buffer::BufferMut;
+    /// let mut writer = BufferMut::with_capacity(100);
+    /// // SAFETY: the writer is alive.
+    /// let raw = unsafe { &*writer.as_raw() };
+    /// assert_eq!(raw.length, 0);
+    /// ```
     #[inline]
     pub fn as_raw(&mut self) -> *mut ffi::aegis_buffer_mut {
         &mut self.raw
     }
 
     /// Gives away the C struct. The receiver must freeze or release it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aegis_memory::buffer::BufferMut;
+    /// use aegis_memory::ffi;
+    /// let mut raw = BufferMut::with_capacity(100).into_raw();
+    /// // SAFETY: this code owns the struct and releases it once.
+    /// unsafe { ffi::aegis_buffer_mut_release(&mut raw) };
+    /// ```
     #[inline]
     #[must_use = "the struct is a handle: give it to aegis_buffer_mut_release or from_raw"]
     pub fn into_raw(self) -> ffi::aegis_buffer_mut {
@@ -397,6 +601,16 @@ impl BufferMut {
     /// - Its first `length` bytes and its first `initialized` bytes are initialised. No other code
     ///   uses the bytes up to its capacity.
     /// - Any thread may release its owner.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aegis_memory::buffer::BufferMut;
+    /// let raw = BufferMut::with_capacity(100).into_raw();
+    /// // SAFETY: the struct is used for this only.
+    /// let writer = unsafe { BufferMut::from_raw(raw) };
+    /// assert!(writer.capacity() >= 100);
+    /// ```
     #[inline]
     pub const unsafe fn from_raw(raw: ffi::aegis_buffer_mut) -> Self {
         Self { raw }
@@ -411,6 +625,17 @@ impl BufferMut {
     /// - Its first `length` bytes and its first `initialized` bytes are initialised. No other code
     ///   uses the bytes up to its capacity.
     /// - Any thread may release its owner.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aegis_memory::buffer::BufferMut;
+    /// let mut writer = BufferMut::with_capacity(100);
+    /// // SAFETY: `writer` is not used while `same` is.
+    /// let same = unsafe { BufferMut::borrow_raw(writer.as_raw()) };
+    /// same.extend_from_slice(b"row");
+    /// assert_eq!(writer, "row");
+    /// ```
     #[inline]
     pub unsafe fn borrow_raw<'a>(raw: *mut ffi::aegis_buffer_mut) -> &'a mut Self {
         // SAFETY: `BufferMut` is a transparent wrapper, and the caller guarantees the rest.

@@ -70,6 +70,15 @@ impl BufferMut {
     /// # Panics
     ///
     /// When `at` is larger than the capacity.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # let mut head = aegis_memory::buffer::BufferMut::with_capacity(100);
+    /// head.extend_from_slice(b"headbody");
+    /// let body = head.split_off(4);
+    /// assert!(head == "head" && head.remaining_capacity() == 0 && body == "body");
+    /// ```
     #[inline]
     #[must_use = "the bytes and the room behind are gone from the writer: see truncate"]
     #[track_caller]
@@ -93,6 +102,16 @@ impl BufferMut {
     /// # Errors
     ///
     /// `back`, when the two do not meet. Nothing is changed.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # let mut head = aegis_memory::buffer::BufferMut::with_capacity(100);
+    /// head.extend_from_slice(b"headbody");
+    /// let body = head.split_off(4);
+    /// assert!(head.try_unsplit(body).is_ok());
+    /// assert_eq!(head, "headbody");
+    /// ```
     #[inline]
     pub fn try_unsplit(&mut self, back: Self) -> Result<(), Self> {
         let raw = self.raw();
@@ -121,6 +140,17 @@ impl BufferMut {
     /// # Panics
     ///
     /// When there is no memory for a copy.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # let mut head = aegis_memory::buffer::BufferMut::with_capacity(100);
+    /// head.extend_from_slice(b"headbody");
+    /// let body = head.split_off(4);
+    /// head.unsplit(body);
+    /// assert_eq!(head, "headbody");
+    ///
+    /// ```
     #[track_caller]
     pub fn unsplit(&mut self, back: Self) {
         if let Err(back) = self.try_unsplit(back) {

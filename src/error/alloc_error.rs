@@ -14,6 +14,16 @@ use crate::{ffi, heap};
 /// Why a call failed: what was asked for, and what prevented it.
 ///
 /// A call that fails changes nothing. Sizes are in bytes.
+///
+/// # Examples
+///
+/// ```
+/// use aegis_memory::{arena::Arena, AllocError};
+///
+/// let error = Arena::default().try_alloc(usize::MAX).unwrap_err();
+/// let AllocError::InvalidLayout { size, .. } = error else { panic!("not that: {error}") };
+/// assert_eq!(size, usize::MAX);
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum AllocError {

@@ -18,6 +18,13 @@ const MOST: usize = ffi::AEGIS_BUDGET_NAME_BYTES as usize - 1;
 
 /// The name of a [`MemoryBudget`](crate::budget::MemoryBudget): at most 47 bytes of text, stored
 /// without an allocation. It derefs to `str`.
+///
+/// # Examples
+///
+/// ```
+/// let stats = aegis_memory::budget::MemoryBudget::new("query 42", 1000).stats();
+/// assert!(stats.name.starts_with("query"));
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct BudgetName {
     /// UTF-8. The bytes behind the text are zero.
@@ -54,6 +61,13 @@ impl BudgetName {
     }
 
     /// The name as text.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let stats = aegis_memory::budget::MemoryBudget::new("query 42", 1000).stats();
+    /// assert_eq!(stats.name.as_str(), "query 42");
+    /// ```
     pub fn as_str(&self) -> &str {
         // Only whole characters are written, so the bytes are UTF-8.
         str::from_utf8(&self.bytes[..usize::from(self.len)]).unwrap_or_default()

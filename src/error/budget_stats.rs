@@ -6,6 +6,15 @@ use crate::ffi;
 use crate::lines::display_lines;
 
 /// The statistics of one budget, in bytes.
+///
+/// # Examples
+///
+/// ```
+/// let budget = aegis_memory::budget::MemoryBudget::new("query", 1000);
+/// let held = budget.reserve(100);
+/// let stats = budget.stats();
+/// assert_eq!((stats.used_bytes, stats.limit_bytes, stats.peak_bytes), (100, 1000, 100));
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]

@@ -14,6 +14,17 @@ use crate::short_list::ShortList;
 const CONSUMERS: usize = 3;
 
 /// What of a budget refused a charge.
+///
+/// # Examples
+///
+/// ```
+/// use aegis_memory::budget::{MemoryBudget, RefusalReason};
+/// use aegis_memory::AllocError;
+///
+/// let error = MemoryBudget::new("query", 1000).try_reserve(2000).unwrap_err();
+/// let AllocError::LimitExceeded { refusal: Some(refusal), .. } = error else { panic!("{error}") };
+/// assert_eq!(refusal.reason, RefusalReason::Limit);
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 #[repr(u8)]
@@ -43,6 +54,20 @@ impl RefusalReason {
 }
 
 /// Why a budget refused a charge.
+///
+/// # Examples
+///
+/// ```
+/// use aegis_memory::{budget::MemoryBudget, AllocError};
+///
+/// let query = MemoryBudget::new("query", 1000);
+/// let (sort, join) = (query.child("sort", 1000), query.child("join", 1000));
+/// let held = sort.reserve(900);
+/// let error = join.try_reserve(200).unwrap_err();
+/// let AllocError::LimitExceeded { refusal: Some(refusal), .. } = error else { panic!("{error}") };
+/// assert_eq!(refusal.budget.name.as_str(), "query");
+/// assert_eq!(refusal.consumers[0].name.as_str(), "sort");
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct BudgetRefusal {

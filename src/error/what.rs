@@ -4,6 +4,16 @@
 use crate::ffi;
 
 /// What an [`AllocError::Invalid`](crate::AllocError::Invalid) is about.
+///
+/// # Examples
+///
+/// ```
+/// use aegis_memory::{budget::MemoryBudget, AllocError, What};
+///
+/// let most = MemoryBudget::MAX_WEIGHT;
+/// let error = MemoryBudget::new("query", 1000).try_set_weight(most + 1).unwrap_err();
+/// assert!(matches!(error, AllocError::Invalid { what: What::Weight, .. }));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 #[repr(u8)]

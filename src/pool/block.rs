@@ -15,6 +15,19 @@ use crate::error::AllocError;
 use crate::sealed::{Key, KEY};
 
 /// A block that keeps its pool alive instead of borrowing it.
+///
+/// # Examples
+///
+/// ```
+/// use aegis_memory::pool::{LockFreePool, OwnedPoolBlock};
+/// use std::sync::Arc;
+///
+/// let pool = Arc::new(LockFreePool::new(4096, 8));
+/// let page: OwnedPoolBlock<LockFreePool> = pool.alloc_owned()?;
+/// let thread = std::thread::spawn(move || page[0]);
+/// assert_eq!(thread.join().expect("no panic"), 0);
+/// # Ok::<(), aegis_memory::AllocError>(())
+/// ```
 pub type OwnedPoolBlock<P, T = u8> = Block<Arc<P>, T>;
 
 /// The object that a block comes from: a [`Pool`](super::Pool),
@@ -23,12 +36,44 @@ pub type OwnedPoolBlock<P, T = u8> = Block<Arc<P>, T>;
 ///
 /// It is a bound for code that works with blocks of any of them. It has no methods to call, and no
 /// other type implements it.
+///
+/// # Examples
+///
+/// ```
+/// use aegis_memory::pool::{Block, BlockPool, LockFreePool, Pool};
+/// use std::ops::Deref;
+///
+/// // Takes the blocks of any pool.
+/// fn first<H: Deref>(block: &Block<H>) -> u8
+/// where
+///     H::Target: BlockPool,
+/// {
+///     block[0]
+/// }
+/// let (pool, shared) = (Pool::new(64, 8), LockFreePool::new(64, 8));
+/// assert_eq!(first(&pool.alloc()?) + first(&shared.alloc()?), 0);
+/// # Ok::<(), aegis_memory::AllocError>(())
+/// ```
 pub trait BlockPool: Source {}
 
 impl<P: Source> BlockPool for P {}
 
 /// An element of a block: `u8`, or `MaybeUninit<u8>` when the content is undefined. Each is one
 /// byte. No other type implements it.
+///
+/// # Examples
+///
+/// ```
+/// use aegis_memory::pool::{Block, BlockByte, Pool};
+///
+/// // Takes blocks with and without initialised bytes.
+/// fn bytes<T: BlockByte>(block: &Block<&Pool, T>) -> usize {
+///     block.len()
+/// }
+/// let pool = Pool::new(64, 8);
+/// assert_eq!((bytes(&pool.alloc()?), bytes(&pool.alloc_uninit()?)), (64, 64));
+/// # Ok::<(), aegis_memory::AllocError>(())
+/// ```
 pub trait BlockByte: Byte {}
 
 impl BlockByte for u8 {}
@@ -100,6 +145,17 @@ pub trait Source {
 
 /// A block of a pool. `H` is the pointer to the pool: a reference, an `Arc` or an `Rc`. The usual
 /// names of this type are [`PoolBlock`](super::PoolBlock) and [`OwnedPoolBlock`].
+///
+/// # Examples
+///
+/// ```
+/// let pool = aegis_memory::pool::Pool::new(4096, 8);
+/// let mut page = pool.alloc()?;
+/// page[..4].copy_from_slice(b"data");
+/// drop(page);
+/// assert_eq!(pool.in_use(), 0);
+/// # Ok::<(), aegis_memory::AllocError>(())
+/// ```
 pub struct Block<H, T = u8>
 where
     H: Deref,
@@ -123,6 +179,14 @@ where
 {
     /// The block's number. Numbers start at 0 with the first block of the first slab, and they are
     /// below the pool's largest capacity.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let pool = aegis_memory::pool::Pool::new(4096, 8);
+    /// assert!(pool.alloc()?.index() < 8);
+    /// # Ok::<(), aegis_memory::AllocError>(())
+    /// ```
     pub fn index(&self) -> usize {
         self.pool.index_of(KEY, self.memory.cast())
     }
@@ -132,6 +196,20 @@ where
     ///
     /// A handle that owns its pool, an [`OwnedPoolBlock`], gives up the pool too. The memory is
     /// then valid only while another owner keeps the pool alive.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use aegis_memory::pool::{Pool, PoolBlock};
+    ///
+    /// let pool = Pool::new(4096, 8);
+    /// let memory = pool.alloc()?.into_raw();
+    /// assert_eq!(pool.in_use(), 1);
+    /// // SAFETY: the block is out and has no other handle.
+    /// drop(unsafe { PoolBlock::<Pool>::from_raw(&pool, memory.cast()) });
+    /// assert_eq!(pool.in_use(), 0);
+    /// # Ok::<(), aegis_memory::AllocError>(())
+    /// ```
     pub fn into_raw(self) -> NonNull<[T]> {
         let memory = self.slice();
         drop(self.parts());
@@ -150,6 +228,19 @@ where
     /// - The block is out. Until the handle is dropped, no other code uses the block, gives it back
     ///   or makes a handle of it.
     /// - If `T` is `u8`, all of its bytes are initialised.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use aegis_memory::pool::{Pool, PoolBlock};
+    ///
+    /// let pool = Pool::new(4096, 8);
+    /// let memory = pool.alloc()?.into_raw();
+    /// // SAFETY: the block is out and has no other handle, and it was zeroed.
+    /// let page = unsafe { PoolBlock::<Pool>::from_raw(&pool, memory.cast()) };
+    /// assert_eq!(page[0], 0);
+    /// # Ok::<(), aegis_memory::AllocError>(())
+    /// ```
     pub unsafe fn from_raw(pool: H, memory: NonNull<u8>) -> Self {
         // SAFETY: the caller guarantees it for the pool and the block.
         unsafe { Self::of_parts(pool, memory.cast()) }
@@ -217,6 +308,18 @@ where
     /// # Safety
     ///
     /// - Every byte has been written since the block was taken.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let pool = aegis_memory::pool::Pool::new(64, 8);
+    /// let mut block = pool.alloc_uninit()?;
+    /// block.iter_mut().for_each(|byte| _ = byte.write(7));
+    /// // SAFETY: every byte was written.
+    /// let block = unsafe { block.assume_init() };
+    /// assert_eq!(block[63], 7);
+    /// # Ok::<(), aegis_memory::AllocError>(())
+    /// ```
     pub unsafe fn assume_init(self) -> Block<H, u8> {
         let (pool, memory) = self.parts();
         Block { pool, memory: memory.cast() }
@@ -234,6 +337,17 @@ where
 
 impl<'a, P: BlockPool, T: BlockByte> Block<&'a P, T> {
     /// Gives up the handle; the block stays out for the rest of the pool's life.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let pool = aegis_memory::pool::Pool::new(64, 8);
+    /// let bytes: &mut [u8] = pool.alloc()?.leak();
+    /// bytes[0] = 7;
+    /// assert_eq!(pool.in_use(), 1);
+    ///
+    /// # Ok::<(), aegis_memory::AllocError>(())
+    /// ```
     pub fn leak(self) -> &'a mut [T] {
         // SAFETY: the block is ours and never given back, and the pool is borrowed for 'a.
         unsafe { self.into_raw().as_mut() }

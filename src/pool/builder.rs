@@ -19,6 +19,19 @@ use crate::{ffi, unwind};
 ///
 /// It is a bound for code that works with a [`TypedPool`](super::TypedPool) or a [`PoolBuilder`] of
 /// any of them. It has no methods to call, and no other type implements it.
+///
+/// # Examples
+///
+/// ```
+/// use aegis_memory::pool::{LockedPool, Pool, PoolKind, TypedPool};
+///
+/// // Works with any form of pool.
+/// fn count<P: PoolKind>(names: &TypedPool<String, P>) -> usize {
+///     names.in_use()
+/// }
+/// assert_eq!(count(&TypedPool::<_, Pool>::new(8)), 0);
+/// assert_eq!(count(&TypedPool::<_, LockedPool>::new(8)), 0);
+/// ```
 pub trait PoolKind: Make {}
 
 impl<P: Make> PoolKind for P {}
@@ -62,6 +75,16 @@ pub(super) unsafe fn made<R>(init: impl FnOnce(*mut R) -> ffi::aegis_status) -> 
 }
 
 /// The settings of a pool that is to be made. `builder()` of each pool makes one.
+///
+/// # Examples
+///
+/// ```
+/// use aegis_memory::pool::LockFreePool;
+///
+/// let pool = LockFreePool::builder().block_size(4096).blocks(16).max_blocks(64).align(4096).build()?;
+/// assert_eq!(pool.capacity(), 16);
+/// # Ok::<(), aegis_memory::AllocError>(())
+/// ```
 #[must_use = "build() makes the pool"]
 pub struct PoolBuilder<P> {
     block_size: usize,
@@ -91,17 +114,45 @@ impl<P: PoolKind> PoolBuilder<P> {
     }
 
     /// Usable bytes of each block.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aegis_memory::pool::Pool;
+    /// let pool = Pool::builder().block_size(100).blocks(8).build()?;
+    /// assert_eq!(pool.alloc()?.len(), 100);
+    /// # Ok::<(), aegis_memory::AllocError>(())
+    /// ```
     pub fn block_size(self, bytes: usize) -> Self {
         Self { block_size: bytes, ..self }
     }
 
     /// Blocks of the first slab, and of each later slab. At least 1.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aegis_memory::pool::Pool;
+    /// let pool = Pool::builder().block_size(64).blocks(8).build()?;
+    /// assert_eq!(pool.capacity(), 8);
+    /// # Ok::<(), aegis_memory::AllocError>(())
+    /// ```
     pub fn blocks(self, count: usize) -> Self {
         Self { blocks: count, ..self }
     }
 
     /// The most blocks that the pool grows to. It grows by slabs of `blocks` blocks; the last slab
     /// may be smaller. If this is not set, or is below `blocks`, the pool never grows.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aegis_memory::pool::Pool;
+    /// let pool = Pool::builder().block_size(64).blocks(8).max_blocks(16).build()?;
+    /// let blocks: Vec<_> = (0..20).map_while(|_| pool.alloc().ok()).collect();
+    /// assert_eq!(blocks.len(), 16);
+    /// # Ok::<(), aegis_memory::AllocError>(())
+    /// ```
     pub fn max_blocks(self, count: usize) -> Self {
         Self { max_blocks: count, ..self }
     }
@@ -109,6 +160,15 @@ impl<P: PoolKind> PoolBuilder<P> {
     /// Alignment of every block: a power of two, which may be 2 MiB or more. The default, 0, means
     /// 16 if the block size is a multiple of 16, else 8. The first block of a slab is always
     /// page-aligned.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aegis_memory::pool::Pool;
+    /// let pool = Pool::builder().block_size(64).blocks(8).align(4096).build()?;
+    /// assert_eq!(pool.alloc()?.as_ptr() as usize % 4096, 0);
+    /// # Ok::<(), aegis_memory::AllocError>(())
+    /// ```
     pub fn align(self, bytes: usize) -> Self {
         Self { align: bytes, ..self }
     }
@@ -118,6 +178,15 @@ impl<P: PoolKind> PoolBuilder<P> {
     ///
     /// A pool with a lock does not hold it while it calls the source, so the source may use the
     /// pool.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aegis_memory::pool::Pool;
+    /// use aegis_memory::source::Heap;
+    /// let pool = Pool::builder().block_size(64).blocks(8).source(Heap).build()?;
+    /// # Ok::<(), aegis_memory::AllocError>(())
+    /// ```
     pub fn source<S: BlockSource + 'static>(self, source: S) -> Self {
         Self { source: OwnedSource::try_new(source).map(Some), ..self }
     }
@@ -132,6 +201,17 @@ impl<P: PoolKind> PoolBuilder<P> {
     ///
     /// A pool with a lock does not hold it while a pressure callback runs, so the callback may use
     /// the pool.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aegis_memory::pool::Pool;
+    /// use aegis_memory::budget::MemoryBudget;
+    /// let budget = MemoryBudget::new("pages", 1 << 20);
+    /// let pool = Pool::builder().block_size(4096).blocks(8).budget(&budget).build()?;
+    /// assert!(budget.used() >= 8 * 4096);
+    /// # Ok::<(), aegis_memory::AllocError>(())
+    /// ```
     pub fn budget(self, budget: &MemoryBudget) -> Self {
         Self { budget: Some(budget.clone()), ..self }
     }
@@ -145,6 +225,18 @@ impl<P: PoolKind> PoolBuilder<P> {
     ///   longer than that.
     /// - In a [`LockFreePool`](super::LockFreePool) a thread that waits takes a block of a slab that
     ///   another thread has added. It does not notice meanwhile that a block is given back.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aegis_memory::pool::Pool;
+    /// use aegis_memory::budget::MemoryBudget;
+    /// use std::time::Duration;
+    /// let budget = MemoryBudget::new("pages", 1 << 20);
+    /// let held = budget.reserve(1 << 20);
+    /// let pool = Pool::builder().block_size(64).blocks(8).budget(&budget);
+    /// assert!(pool.wait(Duration::from_millis(1)).build().is_err(), "nobody gives memory back");
+    /// ```
     pub fn wait(self, longest: Duration) -> Self {
         Self { wait_ns: ffi::nanoseconds(longest), ..self }
     }
@@ -160,6 +252,15 @@ impl<P: PoolKind> PoolBuilder<P> {
     ///   would not fit into the address space.
     /// - [`AllocError::OutOfMemory`] when the source refuses.
     /// - [`AllocError::LimitExceeded`] when the budget refuses.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aegis_memory::pool::Pool;
+    /// assert!(Pool::builder().block_size(64).blocks(8).build().is_ok());
+    /// assert!(Pool::builder().block_size(64).blocks(0).build().is_err());
+    ///
+    /// ```
     pub fn build(self) -> Result<P, AllocError> {
         let source = self.source?;
         let mut error = MaybeUninit::<ffi::aegis_error>::uninit();

@@ -198,6 +198,16 @@ macro_rules! bulk_methods {
             /// # Errors
             ///
             /// As [`alloc_n`](Self::alloc_n).
+            ///
+            /// # Examples
+            ///
+            /// ```
+            /// let pool = aegis_memory::pool::LockFreePool::new(4096, 64);
+            /// let mut pages = Vec::new();
+            /// pool.alloc_uninit_n(48, &mut pages)?;
+            /// assert_eq!(pages.len(), 48);
+            /// # Ok::<(), aegis_memory::AllocError>(())
+            /// ```
             pub fn alloc_uninit_n<'a>(
                 &'a self,
                 count: usize,
@@ -210,6 +220,18 @@ macro_rules! bulk_methods {
             /// Gives several blocks back, for example those of a `drain(..)` of a `Vec`. A block of
             /// another pool goes back to that pool. Dropping the blocks does the same, one at a
             /// time.
+            ///
+            /// # Examples
+            ///
+            /// ```
+            /// let pool = aegis_memory::pool::LockFreePool::new(4096, 64);
+            /// let mut pages = Vec::new();
+            /// pool.alloc_n(48, &mut pages)?;
+            /// pool.free_n(pages.drain(8..));
+            /// assert_eq!(pool.in_use(), 8);
+            ///
+            /// # Ok::<(), aegis_memory::AllocError>(())
+            /// ```
             pub fn free_n<H, T>(&self, blocks: impl IntoIterator<Item = Block<H, T>>)
             where
                 H: core::ops::Deref<Target = Self>,

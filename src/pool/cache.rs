@@ -103,6 +103,17 @@ impl<'p> PoolCache<'p> {
     ///
     /// As [`LockFreePool::alloc`]. [`AllocError::Exhausted`] means that at least as many blocks are
     /// out as the pool's capacity.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aegis_memory::pool::LockFreePool;
+    /// # let pool = LockFreePool::builder().block_size(64).blocks(100).caches(1).build()?;
+    /// # let cache = pool.cache();
+    /// let block = cache.alloc()?;
+    /// assert_eq!(block[0], 0);
+    /// # Ok::<(), aegis_memory::AllocError>(())
+    /// ```
     #[inline]
     pub fn alloc(&self) -> Result<PoolBlock<'_, Self>, AllocError> {
         Block::zeroed(self)
@@ -113,6 +124,17 @@ impl<'p> PoolCache<'p> {
     /// # Errors
     ///
     /// As [`alloc`](Self::alloc).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aegis_memory::pool::LockFreePool;
+    /// # let pool = LockFreePool::builder().block_size(64).blocks(100).caches(1).build()?;
+    /// # let cache = pool.cache();
+    /// let mut block = cache.alloc_uninit()?;
+    /// block[0].write(7);
+    /// # Ok::<(), aegis_memory::AllocError>(())
+    /// ```
     #[inline]
     pub fn alloc_uninit(&self) -> Result<PoolBlock<'_, Self, MaybeUninit<u8>>, AllocError> {
         Block::uninit(self)
@@ -120,6 +142,18 @@ impl<'p> PoolCache<'p> {
 
     /// Gives a block of the same pool back through this cache, whether it was taken from the pool
     /// or from any cache. A block of another pool goes back to that pool.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aegis_memory::pool::LockFreePool;
+    /// # let pool = LockFreePool::builder().block_size(64).blocks(100).caches(1).build()?;
+    /// # let cache = pool.cache();
+    /// let block = pool.alloc()?; // not from the cache
+    /// cache.put(block);
+    /// assert!(cache.len() >= 1);
+    /// # Ok::<(), aegis_memory::AllocError>(())
+    /// ```
     #[inline]
     pub fn put<H, T>(&self, block: Block<H, T>)
     where
@@ -139,6 +173,18 @@ impl<'p> PoolCache<'p> {
     }
 
     /// Gives the cache's free blocks to the pool, for example before the thread is idle for long.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aegis_memory::pool::LockFreePool;
+    /// # let pool = LockFreePool::builder().block_size(64).blocks(100).caches(1).build()?;
+    /// # let cache = pool.cache();
+    /// drop(cache.alloc()?);
+    /// cache.flush();
+    /// assert!(cache.is_empty());
+    /// # Ok::<(), aegis_memory::AllocError>(())
+    /// ```
     pub fn flush(&self) {
         if self.is_open() {
             // SAFETY: the cache is initialised, and ours because it is not `Sync`.
@@ -147,6 +193,17 @@ impl<'p> PoolCache<'p> {
     }
 
     /// Free blocks in the cache.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aegis_memory::pool::LockFreePool;
+    /// # let pool = LockFreePool::builder().block_size(64).blocks(100).caches(1).build()?;
+    /// # let cache = pool.cache();
+    /// drop(cache.alloc()?);
+    /// assert!(cache.len() >= 1);
+    /// # Ok::<(), aegis_memory::AllocError>(())
+    /// ```
     #[inline]
     pub fn len(&self) -> usize {
         // SAFETY: the cache is initialised, and ours because it is not `Sync`.
@@ -154,12 +211,35 @@ impl<'p> PoolCache<'p> {
     }
 
     /// Whether the cache has no free block.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aegis_memory::pool::LockFreePool;
+    /// # let pool = LockFreePool::builder().block_size(64).blocks(100).caches(1).build()?;
+    /// # let cache = pool.cache();
+    /// drop(cache.alloc()?);
+    /// assert!(!cache.is_empty());
+    /// cache.flush();
+    /// assert!(cache.is_empty());
+    /// # Ok::<(), aegis_memory::AllocError>(())
+    /// ```
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
     /// Whether the cache is open. A closed cache holds no blocks and passes each call to the pool.
     /// A cache is closed if the pool had no cache left when this one was made.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aegis_memory::pool::LockFreePool;
+    /// # let pool = LockFreePool::builder().block_size(64).blocks(100).caches(1).build()?;
+    /// # let cache = pool.cache();
+    /// assert!(cache.is_open());
+    /// # Ok::<(), aegis_memory::AllocError>(())
+    /// ```
     #[inline]
     pub fn is_open(&self) -> bool {
         // SAFETY: the cache is initialised; the field never changes.
@@ -167,6 +247,16 @@ impl<'p> PoolCache<'p> {
     }
 
     /// The pool behind the cache.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aegis_memory::pool::LockFreePool;
+    /// # let pool = LockFreePool::builder().block_size(64).blocks(100).caches(1).build()?;
+    /// # let cache = pool.cache();
+    /// assert_eq!(cache.pool().block_size(), 64);
+    /// # Ok::<(), aegis_memory::AllocError>(())
+    /// ```
     pub fn pool(&self) -> &'p LockFreePool {
         self.pool
     }
@@ -287,6 +377,20 @@ impl Source for PoolCache<'_> {
 impl<'p, T: BlockByte> Block<&PoolCache<'p>, T> {
     /// Turns this block of a cache into a block of the pool, which can leave the cache and the
     /// thread.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aegis_memory::pool::LockFreePool;
+    /// # let pool = LockFreePool::builder().block_size(64).blocks(100).caches(1).build()?;
+    /// # let cache = pool.cache();
+    /// let block = cache.alloc()?.detach();
+    /// std::thread::scope(|threads| {
+    ///     threads.spawn(|| drop(block));
+    /// });
+    ///
+    /// # Ok::<(), aegis_memory::AllocError>(())
+    /// ```
     #[inline]
     pub fn detach(self) -> PoolBlock<'p, LockFreePool, T> {
         let (cache, memory) = self.parts();

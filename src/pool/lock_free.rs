@@ -66,6 +66,18 @@ impl LockFreePool {
     /// # Errors
     ///
     /// As [`alloc`](Self::alloc).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aegis_memory::pool::LockFreePool;
+    /// use std::sync::Arc;
+    /// let pool = Arc::new(LockFreePool::new(4096, 8));
+    /// let page = pool.alloc_owned()?;
+    /// drop(pool);
+    /// assert_eq!(page[0], 0, "the block keeps the pool");
+    /// # Ok::<(), aegis_memory::AllocError>(())
+    /// ```
     #[inline]
     pub fn alloc_owned(self: &Arc<Self>) -> Result<OwnedPoolBlock<Self>, AllocError> {
         Block::zeroed(self.clone())
@@ -73,6 +85,13 @@ impl LockFreePool {
 
     /// Blocks that can be out at a time with the slabs that the pool holds now, however many free
     /// blocks lie in caches.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aegis_memory::pool::LockFreePool;
+    /// assert_eq!(LockFreePool::new(4096, 8).capacity(), 8);
+    /// ```
     pub fn capacity(&self) -> usize {
         // SAFETY: any thread may call it.
         unsafe { ffi::aegis_lock_free_pool_capacity(&self.raw) }
@@ -81,6 +100,16 @@ impl LockFreePool {
     /// The pool's statistics. The call counts the blocks: it reads 4 bytes for each block that was
     /// ever handed out. The statistics are exact while no other thread uses the pool. Else each
     /// block is counted as it was at some moment during the call.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aegis_memory::pool::LockFreePool;
+    /// let pool = LockFreePool::new(4096, 8);
+    /// let page = pool.alloc()?;
+    /// assert_eq!(pool.stats().in_use, 1);
+    /// # Ok::<(), aegis_memory::AllocError>(())
+    /// ```
     pub fn stats(&self) -> PoolStats {
         // SAFETY: any thread may call it, and it writes the whole struct.
         unsafe { PoolStats::read(|stats| ffi::aegis_lock_free_pool_get_stats(&self.raw, stats)) }
@@ -122,6 +151,19 @@ impl LockFreePool {
     ///
     /// The blocks of slabs that are not used are set aside: they are handed out only when no other
     /// block is free. So a slab that is not needed stays idle, and the next call releases it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aegis_memory::pool::LockFreePool;
+    /// let pool = LockFreePool::builder().block_size(4096).blocks(16).max_blocks(64).build()?;
+    /// let burst: Vec<_> = (0..64).map_while(|_| pool.alloc().ok()).collect();
+    /// drop(burst);
+    /// pool.trim_idle(); // blocks of all slabs were out since the beginning
+    /// pool.trim_idle();
+    /// assert_eq!(pool.capacity(), 16);
+    /// # Ok::<(), aegis_memory::AllocError>(())
+    /// ```
     pub fn trim_idle(&self) {
         // SAFETY: as for `trim`.
         unwind::call(|| unsafe { ffi::aegis_lock_free_pool_trim_idle(&self.raw) });
@@ -129,6 +171,16 @@ impl LockFreePool {
 
     /// The C struct, so that C code can take blocks from the pool, on any thread. The pointer is
     /// valid until the pool is moved or dropped.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aegis_memory::pool::LockFreePool;
+    /// use aegis_memory::ffi;
+    /// let pool = LockFreePool::new(4096, 8);
+    /// // SAFETY: the pool is alive, and any thread may call this.
+    /// assert_eq!(unsafe { ffi::aegis_lock_free_pool_capacity(pool.as_raw()) }, 8);
+    /// ```
     pub fn as_raw(&self) -> *const ffi::aegis_lock_free_pool {
         &self.raw
     }
@@ -144,6 +196,16 @@ impl LockFreePool {
     ///   frees no block that Rust has out.
     /// - What the pool was made with, for example the source's context, is valid until this pool is
     ///   dropped. The source may be used from any thread.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aegis_memory::pool::LockFreePool;
+    /// let raw = LockFreePool::new(4096, 8).into_raw();
+    /// // SAFETY: the struct is used for this only.
+    /// let pool = unsafe { LockFreePool::from_raw(raw) };
+    /// assert_eq!(pool.capacity(), 8);
+    /// ```
     pub unsafe fn from_raw(raw: ffi::aegis_lock_free_pool) -> Self {
         Self { raw }
     }
@@ -155,6 +217,16 @@ impl LockFreePool {
     /// - `raw` points to a pool made by `aegis_lock_free_pool_init`. The pool is not moved or
     ///   finished while `'a` lasts, and its source may be used from any thread.
     /// - C code frees no block that Rust has out.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aegis_memory::pool::LockFreePool;
+    /// let pool = LockFreePool::new(4096, 8);
+    /// // SAFETY: the pool is not moved or finished while `same` is used.
+    /// let same = unsafe { LockFreePool::borrow_raw(pool.as_raw()) };
+    /// assert_eq!(same.capacity(), 8);
+    /// ```
     pub unsafe fn borrow_raw<'a>(raw: *const ffi::aegis_lock_free_pool) -> &'a Self {
         // SAFETY: `LockFreePool` is a transparent wrapper, and the caller guarantees the rest.
         unsafe { &*raw.cast::<Self>() }
@@ -189,6 +261,16 @@ impl PoolBuilder<LockFreePool> {
     ///
     /// [`PoolStats::max_cache_count`] tells the number, and [`PoolStats::cache_reserve_bytes`] what
     /// it costs.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aegis_memory::pool::LockFreePool;
+    /// let pool = LockFreePool::builder().block_size(64).blocks(100).caches(4).build()?;
+    /// assert_eq!(pool.stats().max_cache_count, 4);
+    ///
+    /// # Ok::<(), aegis_memory::AllocError>(())
+    /// ```
     pub fn caches(mut self, count: usize) -> Self {
         self.caches = Some(count);
         self

@@ -62,6 +62,18 @@ impl LockedPool {
     /// # Errors
     ///
     /// As [`alloc`](Self::alloc).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aegis_memory::pool::LockedPool;
+    /// use std::sync::Arc;
+    /// let pool = Arc::new(LockedPool::new(4096, 8));
+    /// let page = pool.alloc_owned()?;
+    /// drop(pool);
+    /// assert_eq!(page[0], 0, "the block keeps the pool");
+    /// # Ok::<(), aegis_memory::AllocError>(())
+    /// ```
     #[inline]
     pub fn alloc_owned(self: &Arc<Self>) -> Result<OwnedPoolBlock<Self>, AllocError> {
         Block::zeroed(self.clone())
@@ -74,6 +86,21 @@ impl LockedPool {
     ///
     /// As [`alloc`](Self::alloc), when the time is over. At that moment the call tries once more,
     /// and the error is that of this last attempt.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aegis_memory::pool::LockedPool;
+    /// use std::time::Duration;
+    /// let pool = LockedPool::new(4096, 1);
+    /// let page = pool.alloc()?;
+    /// std::thread::scope(|threads| {
+    ///     let waits = threads.spawn(|| pool.alloc_timeout(Duration::from_secs(60)).is_ok());
+    ///     drop(page);
+    ///     assert!(waits.join().expect("no panic"));
+    /// });
+    /// # Ok::<(), aegis_memory::AllocError>(())
+    /// ```
     pub fn alloc_timeout(&self, timeout: Duration) -> Result<PoolBlock<'_, Self>, AllocError> {
         Ok(wait(self, timeout)?.cleared())
     }
@@ -83,6 +110,18 @@ impl LockedPool {
     /// # Errors
     ///
     /// As [`alloc_timeout`](Self::alloc_timeout).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aegis_memory::pool::LockedPool;
+    /// use std::time::Duration;
+    /// let pool = LockedPool::new(4096, 1);
+    /// let mut page = pool.alloc_uninit_timeout(Duration::MAX)?;
+    /// page[0].write(7);
+    /// assert!(pool.alloc_uninit_timeout(Duration::from_millis(1)).is_err());
+    /// # Ok::<(), aegis_memory::AllocError>(())
+    /// ```
     pub fn alloc_uninit_timeout(
         &self,
         timeout: Duration,
@@ -95,6 +134,19 @@ impl LockedPool {
     /// # Errors
     ///
     /// As [`alloc_timeout`](Self::alloc_timeout).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aegis_memory::pool::LockedPool;
+    /// use std::sync::Arc;
+    /// use std::time::Duration;
+    /// let pool = Arc::new(LockedPool::new(4096, 1));
+    /// let page = pool.alloc_owned_timeout(Duration::from_secs(60))?;
+    /// drop(pool);
+    /// assert_eq!(page[0], 0);
+    /// # Ok::<(), aegis_memory::AllocError>(())
+    /// ```
     pub fn alloc_owned_timeout(
         self: &Arc<Self>,
         timeout: Duration,
@@ -103,17 +155,41 @@ impl LockedPool {
     }
 
     /// Threads that wait for a block.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aegis_memory::pool::LockedPool;
+    /// assert_eq!(LockedPool::new(4096, 8).waiting(), 0);
+    /// ```
     pub fn waiting(&self) -> usize {
         // SAFETY: any thread may call it.
         unsafe { ffi::aegis_locked_pool_waiting(&self.raw) }
     }
 
     /// Blocks in the slabs that the pool holds now.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aegis_memory::pool::LockedPool;
+    /// assert_eq!(LockedPool::new(4096, 8).capacity(), 8);
+    /// ```
     pub fn capacity(&self) -> usize {
         self.stats().capacity
     }
 
     /// The pool's statistics, all from the same moment. Constant time.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aegis_memory::pool::LockedPool;
+    /// let pool = LockedPool::new(4096, 8);
+    /// let page = pool.alloc()?;
+    /// assert_eq!(pool.stats().in_use, 1);
+    /// # Ok::<(), aegis_memory::AllocError>(())
+    /// ```
     pub fn stats(&self) -> PoolStats {
         // SAFETY: any thread may call it, and it writes the whole struct.
         unsafe { PoolStats::read(|stats| ffi::aegis_locked_pool_get_stats(&self.raw, stats)) }
@@ -121,6 +197,18 @@ impl LockedPool {
 
     /// Releases slabs that have no block out to the source, the last slab first. The first slab
     /// stays, and so does every slab that is needed to keep `keep_blocks` blocks in all.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aegis_memory::pool::LockedPool;
+    /// let pool = LockedPool::builder().block_size(4096).blocks(16).max_blocks(64).build()?;
+    /// let burst: Vec<_> = (0..64).map_while(|_| pool.alloc().ok()).collect();
+    /// drop(burst);
+    /// pool.trim(32);
+    /// assert_eq!(pool.capacity(), 32);
+    /// # Ok::<(), aegis_memory::AllocError>(())
+    /// ```
     pub fn trim(&self, keep_blocks: usize) {
         // SAFETY: any thread may call it, and it leaves slabs with blocks out alone.
         unwind::call(|| unsafe { ffi::aegis_locked_pool_trim(&self.raw, keep_blocks) });
@@ -134,6 +222,16 @@ impl LockedPool {
 
     /// The C struct, so that C code can take blocks from the pool, on any thread. The pointer is
     /// valid until the pool is moved or dropped.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aegis_memory::pool::LockedPool;
+    /// use aegis_memory::ffi;
+    /// let pool = LockedPool::new(4096, 8);
+    /// // SAFETY: the pool is alive, and any thread may call this.
+    /// assert_eq!(unsafe { ffi::aegis_locked_pool_waiting(pool.as_raw()) }, 0);
+    /// ```
     pub fn as_raw(&self) -> *const ffi::aegis_locked_pool {
         &self.raw
     }
@@ -149,6 +247,16 @@ impl LockedPool {
     ///   frees no block that Rust has out.
     /// - What the pool was made with, for example the source's context, is valid until this pool is
     ///   dropped. The source may be used from any thread.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aegis_memory::pool::LockedPool;
+    /// let raw = LockedPool::new(4096, 8).into_raw();
+    /// // SAFETY: the struct is used for this only.
+    /// let pool = unsafe { LockedPool::from_raw(raw) };
+    /// assert_eq!(pool.capacity(), 8);
+    /// ```
     pub unsafe fn from_raw(raw: ffi::aegis_locked_pool) -> Self {
         Self { raw }
     }
@@ -160,6 +268,17 @@ impl LockedPool {
     /// - `raw` points to a pool made by `aegis_locked_pool_init`. The pool is not moved or finished
     ///   while `'a` lasts, and its source may be used from any thread.
     /// - C code frees no block that Rust has out.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aegis_memory::pool::LockedPool;
+    /// let pool = LockedPool::new(4096, 8);
+    /// // SAFETY: the pool is not moved or finished while `same` is used.
+    /// let same = unsafe { LockedPool::borrow_raw(pool.as_raw()) };
+    /// assert_eq!(same.capacity(), 8);
+    ///
+    /// ```
     pub unsafe fn borrow_raw<'a>(raw: *const ffi::aegis_locked_pool) -> &'a Self {
         // SAFETY: `LockedPool` is a transparent wrapper, and the caller guarantees the rest.
         unsafe { &*raw.cast::<Self>() }

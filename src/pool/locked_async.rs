@@ -32,6 +32,19 @@ use crate::{ffi, unwind};
 /// refused waits in the queue of the budget too, and room there wakes it as a block does. It is not
 /// woken when the source has memory again. [`AllocError::OutOfMemory`] also means that there is no
 /// memory to wait with: the core's request lies on the C heap, and the task's waker on Rust's.
+///
+/// # Examples
+///
+/// ```
+/// use aegis_memory::pool::{AllocBlock, LockedPool};
+///
+/// async fn read(pages: &LockedPool) -> Result<(), aegis_memory::AllocError> {
+///     let next: AllocBlock<&LockedPool> = pages.alloc_async();
+///     next.await?[0] = 7;
+///     Ok(())
+/// }
+/// # Ok::<(), aegis_memory::AllocError>(())
+/// ```
 #[must_use = "futures do nothing unless they are polled"]
 pub struct AllocBlock<H, T = u8>
 where
@@ -98,6 +111,18 @@ impl LockedPool {
     /// # Panics
     ///
     /// As [`alloc_async`](Self::alloc_async).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use aegis_memory::pool::LockedPool;
+    ///
+    /// async fn read(pages: &LockedPool) -> Result<(), aegis_memory::AllocError> {
+    ///     pages.alloc_uninit_async().await?[0].write(7);
+    ///     Ok(())
+    /// }
+    /// # Ok::<(), aegis_memory::AllocError>(())
+    /// ```
     pub fn alloc_uninit_async(&self) -> AllocBlock<&Self, MaybeUninit<u8>> {
         AllocBlock::new(self)
     }
@@ -112,6 +137,19 @@ impl LockedPool {
     /// # Panics
     ///
     /// As [`alloc_async`](Self::alloc_async).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use aegis_memory::pool::{LockedPool, OwnedPoolBlock};
+    /// use aegis_memory::AllocError;
+    /// use std::sync::Arc;
+    ///
+    /// async fn page(pages: Arc<LockedPool>) -> Result<OwnedPoolBlock<LockedPool>, AllocError> {
+    ///     pages.alloc_owned_async().await
+    /// }
+    ///
+    /// ```
     pub fn alloc_owned_async(self: &Arc<Self>) -> AllocBlock<Arc<Self>> {
         AllocBlock::new(self.clone())
     }

@@ -65,6 +65,19 @@ pub struct Pool {
 /// undefined. A block of a pool that threads share can be sent to another thread, and can return to
 /// the pool from there.
 ///
+/// # Examples
+///
+/// ```
+/// use aegis_memory::pool::{Pool, PoolBlock};
+///
+/// let pool = Pool::new(4096, 8);
+/// let mut page: PoolBlock<'_> = pool.alloc()?;
+/// page[..4].copy_from_slice(b"data");
+/// # Ok::<(), aegis_memory::AllocError>(())
+/// ```
+///
+/// A block cannot outlive its pool:
+///
 /// ```compile_fail,E0505
 /// let pool = aegis_memory::pool::Pool::new(64, 4);
 /// let mut block = pool.alloc().unwrap();
@@ -87,12 +100,31 @@ impl Pool {
     /// # Errors
     ///
     /// As [`alloc`](Self::alloc).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aegis_memory::pool::Pool;
+    /// use std::rc::Rc;
+    /// let pool = Rc::new(Pool::new(4096, 8));
+    /// let page = pool.alloc_owned()?;
+    /// drop(pool);
+    /// assert_eq!(page[0], 0, "the block keeps the pool");
+    /// # Ok::<(), aegis_memory::AllocError>(())
+    /// ```
     #[inline]
     pub fn alloc_owned(self: &Rc<Self>) -> Result<Block<Rc<Self>>, AllocError> {
         Block::zeroed(self.clone())
     }
 
     /// Blocks in the slabs that the pool holds now.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aegis_memory::pool::Pool;
+    /// assert_eq!(Pool::new(4096, 8).capacity(), 8);
+    /// ```
     #[inline]
     pub fn capacity(&self) -> usize {
         // SAFETY: the struct is initialised, and ours because `Pool` is not `Sync`.
@@ -100,6 +132,16 @@ impl Pool {
     }
 
     /// The pool's statistics. Constant time.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aegis_memory::pool::Pool;
+    /// let pool = Pool::new(4096, 8);
+    /// let page = pool.alloc()?;
+    /// assert_eq!(pool.stats().in_use, 1);
+    /// # Ok::<(), aegis_memory::AllocError>(())
+    /// ```
     pub fn stats(&self) -> PoolStats {
         // SAFETY: the call reads the pool, which is ours, and writes the whole struct.
         unsafe { PoolStats::read(|stats| ffi::aegis_pool_get_stats(self.as_raw(), stats)) }
@@ -107,6 +149,18 @@ impl Pool {
 
     /// Releases slabs that have no block out to the source, the last slab first. The first slab
     /// stays, and so does every slab that is needed to keep `keep_blocks` blocks in all.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aegis_memory::pool::Pool;
+    /// let pool = Pool::builder().block_size(4096).blocks(16).max_blocks(64).build()?;
+    /// let burst: Vec<_> = (0..64).map_while(|_| pool.alloc().ok()).collect();
+    /// drop(burst);
+    /// pool.trim(32);
+    /// assert_eq!(pool.capacity(), 32);
+    /// # Ok::<(), aegis_memory::AllocError>(())
+    /// ```
     pub fn trim(&self, keep_blocks: usize) {
         // SAFETY: the pool is ours, and the call leaves slabs with blocks out alone.
         unwind::call(|| unsafe { ffi::aegis_pool_trim(self.as_raw(), keep_blocks) });
@@ -120,6 +174,17 @@ impl Pool {
 
     /// The C struct, so that C code can take blocks from the pool. The pointer is valid until the
     /// pool is moved or dropped.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aegis_memory::pool::Pool;
+    /// use aegis_memory::ffi;
+    /// let pool = Pool::new(4096, 8);
+    /// // SAFETY: the pool is alive, and this thread owns it.
+    /// let block = unsafe { ffi::aegis_pool_alloc(pool.as_raw()) };
+    /// assert!(!block.is_null());
+    /// ```
     pub fn as_raw(&self) -> *mut ffi::aegis_pool {
         self.raw.get()
     }
@@ -133,6 +198,16 @@ impl Pool {
     ///   code uses a block of it after this pool is dropped.
     /// - What the pool was made with, for example the source's context, is valid until this pool is
     ///   dropped. The source may be used from any thread.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aegis_memory::pool::Pool;
+    /// let raw = Pool::new(4096, 8).into_raw();
+    /// // SAFETY: the struct is used for this only.
+    /// let pool = unsafe { Pool::from_raw(raw) };
+    /// assert_eq!(pool.capacity(), 8);
+    /// ```
     pub unsafe fn from_raw(raw: ffi::aegis_pool) -> Self {
         Self { raw: Unshared::new(raw) }
     }
@@ -144,6 +219,17 @@ impl Pool {
     /// - `raw` points to a pool made by `aegis_pool_init`, which is not moved or finished while
     ///   `'a` lasts.
     /// - No other thread uses it while `'a` lasts, and C code frees no block that Rust has out.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aegis_memory::pool::Pool;
+    /// let pool = Pool::new(4096, 8);
+    /// // SAFETY: the pool is not moved or finished while `same` is used.
+    /// let same = unsafe { Pool::borrow_raw(pool.as_raw()) };
+    /// assert_eq!(same.capacity(), 8);
+    ///
+    /// ```
     pub unsafe fn borrow_raw<'a>(raw: *mut ffi::aegis_pool) -> &'a Self {
         // SAFETY: `Pool` is a transparent wrapper, and the caller guarantees the rest.
         unsafe { &*raw.cast::<Self>() }

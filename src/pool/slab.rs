@@ -20,6 +20,15 @@ pub(super) fn find(grid: &ffi::aegis_pool_grid, memory: NonNull<u8>) -> usize {
 /// It has what a registration with the kernel needs. Register `size_bytes` bytes at `base` once,
 /// then name a block by its [`index`](super::Block::index) or by its address, as the kernel's call
 /// wants it. Block `i` starts at `base + (i - first_index) * stride_bytes`.
+///
+/// # Examples
+///
+/// ```
+/// let pool = aegis_memory::pool::Pool::new(4096, 8);
+/// let slab = pool.slab(0).expect("the first slab is always there");
+/// assert_eq!((slab.first_index, slab.block_count), (0, 8));
+/// assert!(slab.size_bytes >= 8 * 4096);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PoolSlab {

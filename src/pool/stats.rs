@@ -7,6 +7,17 @@ use crate::ffi;
 use crate::lines::display_lines;
 
 /// The statistics of a pool. They count blocks, unless a name says bytes.
+///
+/// # Examples
+///
+/// ```
+/// let pool = aegis_memory::pool::Pool::new(4096, 8);
+/// let block = pool.alloc()?;
+/// let stats = pool.stats();
+/// assert_eq!((stats.in_use, stats.available, stats.slab_count), (1, 7, 1));
+///
+/// # Ok::<(), aegis_memory::AllocError>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]

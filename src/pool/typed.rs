@@ -52,6 +52,13 @@ impl<T, P: PoolKind> TypedPool<T, P> {
     /// # Panics
     ///
     /// When [`try_new`](Self::try_new) fails.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let names = aegis_memory::pool::TypedPool::<String>::new(8);
+    /// assert_eq!(names.capacity(), 8);
+    /// ```
     #[must_use]
     #[track_caller]
     pub fn new(blocks: usize) -> Self {
@@ -64,6 +71,14 @@ impl<T, P: PoolKind> TypedPool<T, P> {
     /// # Errors
     ///
     /// As [`PoolBuilder::build`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let names = aegis_memory::pool::TypedPool::<String>::try_new(8)?;
+    /// assert_eq!(names.capacity(), 8);
+    /// # Ok::<(), aegis_memory::AllocError>(())
+    /// ```
     pub fn try_new(blocks: usize) -> Result<Self, AllocError> {
         PoolBuilder::<P>::new().blocks(blocks).build_typed()
     }
@@ -73,6 +88,16 @@ impl<T, P: PoolKind> TypedPool<T, P> {
     /// # Errors
     ///
     /// As `alloc` of the pool. The value is dropped.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aegis_memory::pool::TypedPool;
+    /// # let names = TypedPool::<String>::new(8);
+    /// let name = names.alloc(String::from("dropped with its handle"))?;
+    /// assert_eq!(name.len(), 23);
+    /// # Ok::<(), aegis_memory::AllocError>(())
+    /// ```
     #[inline]
     pub fn alloc(&self, value: T) -> Result<PoolBox<'_, T, P>, AllocError> {
         self.alloc_with(|| value)
@@ -83,6 +108,16 @@ impl<T, P: PoolKind> TypedPool<T, P> {
     /// # Errors
     ///
     /// As `alloc` of the pool. `f` is not called.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aegis_memory::pool::TypedPool;
+    /// # let names = TypedPool::<String>::new(8);
+    /// let name = names.alloc_with(|| String::from("made when there is a block"))?;
+    /// assert_eq!(name.len(), 26);
+    /// # Ok::<(), aegis_memory::AllocError>(())
+    /// ```
     #[inline]
     pub fn alloc_with(&self, f: impl FnOnce() -> T) -> Result<PoolBox<'_, T, P>, AllocError> {
         let mut block = Block::uninit(&self.pool)?;
@@ -92,31 +127,84 @@ impl<T, P: PoolKind> TypedPool<T, P> {
     }
 
     /// The pool that the blocks come from.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aegis_memory::pool::TypedPool;
+    /// # let names = TypedPool::<String>::new(8);
+    /// assert!(names.pool().block_size() >= std::mem::size_of::<String>());
+    /// ```
     pub fn pool(&self) -> &P {
         &self.pool
     }
 
     /// Values that can live at a time with the slabs that the pool holds now.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aegis_memory::pool::TypedPool;
+    /// # let names = TypedPool::<String>::new(8);
+    /// assert_eq!(names.capacity(), 8);
+    /// ```
     pub fn capacity(&self) -> usize {
         self.stats().capacity
     }
 
     /// Values that live now, leaked and forgotten values included.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aegis_memory::pool::TypedPool;
+    /// # let names = TypedPool::<String>::new(8);
+    /// let name = names.alloc(String::new())?;
+    /// assert_eq!(names.in_use(), 1);
+    /// # Ok::<(), aegis_memory::AllocError>(())
+    /// ```
     pub fn in_use(&self) -> usize {
         self.stats().in_use
     }
 
     /// Values that can be added without growth.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aegis_memory::pool::TypedPool;
+    /// # let names = TypedPool::<String>::new(8);
+    /// let name = names.alloc(String::new())?;
+    /// assert_eq!(names.available(), 7);
+    /// # Ok::<(), aegis_memory::AllocError>(())
+    /// ```
     pub fn available(&self) -> usize {
         self.stats().available
     }
 
     /// The statistics of the pool of blocks, at the cost of its `stats()`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aegis_memory::pool::TypedPool;
+    /// # let names = TypedPool::<String>::new(8);
+    /// assert_eq!(names.stats().capacity, 8);
+    /// ```
     pub fn stats(&self) -> PoolStats {
         self.pool.figures(KEY)
     }
 
     /// Releases slabs without values to the source, as `trim` of the pool does.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aegis_memory::pool::TypedPool;
+    /// # let names = TypedPool::<String>::new(8);
+    /// names.trim(0);
+    /// assert_eq!(names.capacity(), 8, "the first slab stays");
+    /// ```
     pub fn trim(&self, keep_blocks: usize) {
         self.pool.shrink(KEY, keep_blocks);
     }
@@ -126,6 +214,17 @@ impl<T, P: PoolKind> TypedPool<T, P> {
     /// # Panics
     ///
     /// When [`try_move_to`](Self::try_move_to) fails. Nothing has changed then.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aegis_memory::pool::TypedPool;
+    /// # let names = TypedPool::<String>::new(8);
+    /// use aegis_memory::budget::MemoryBudget;
+    /// let (mut names, budget) = (names, MemoryBudget::new("names", 1 << 20));
+    /// names.move_to(&budget);
+    /// assert!(budget.used() > 0);
+    /// ```
     #[track_caller]
     pub fn move_to<'b>(&mut self, budget: impl Into<Option<&'b MemoryBudget>>) {
         expect(self.try_move_to(budget));
@@ -137,6 +236,16 @@ impl<T, P: PoolKind> TypedPool<T, P> {
     ///
     /// [`AllocError::LimitExceeded`] when the new budget refuses, or an ancestor of it that is not
     /// above the present one.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aegis_memory::pool::TypedPool;
+    /// # let names = TypedPool::<String>::new(8);
+    /// use aegis_memory::budget::MemoryBudget;
+    /// let (mut names, small) = (names, MemoryBudget::new("small", 10));
+    /// assert!(names.try_move_to(&small).is_err());
+    /// ```
     pub fn try_move_to<'b>(
         &mut self,
         budget: impl Into<Option<&'b MemoryBudget>>,
@@ -148,6 +257,16 @@ impl<T, P: PoolKind> TypedPool<T, P> {
 impl<T> TypedPool<T, super::LockFreePool> {
     /// Releases slabs that have had no value since the latest call, as
     /// [`trim_idle`](super::LockFreePool::trim_idle) does.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use aegis_memory::pool::{LockFreePool, TypedPool};
+    ///
+    /// let names = TypedPool::<String, LockFreePool>::new(8);
+    /// names.trim_idle();
+    /// assert_eq!(names.capacity(), 8, "the first slab stays");
+    /// ```
     pub fn trim_idle(&self) {
         self.pool.trim_idle();
     }
@@ -160,6 +279,16 @@ impl<P: PoolKind> PoolBuilder<P> {
     /// # Errors
     ///
     /// As for [`build`](Self::build).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use aegis_memory::pool::LockFreePool;
+    ///
+    /// let numbers = LockFreePool::builder().blocks(8).max_blocks(64).build_typed::<u64>()?;
+    /// assert_eq!(*numbers.alloc(7)?, 7);
+    /// # Ok::<(), aegis_memory::AllocError>(())
+    /// ```
     pub fn build_typed<T>(self) -> Result<TypedPool<T, P>, AllocError> {
         let layout = Layout::new::<T>();
         let align = self.align.max(layout.align());
@@ -176,6 +305,18 @@ impl<T, P: PoolKind> fmt::Debug for TypedPool<T, P> {
 
 /// A value in a block of a [`TypedPool`]. When it is dropped, it drops the value and gives the
 /// block back.
+///
+/// # Examples
+///
+/// ```
+/// use aegis_memory::pool::{PoolBox, TypedPool};
+///
+/// let names = TypedPool::<String>::new(8);
+/// let mut name: PoolBox<'_, String> = names.alloc(String::from("a"))?;
+/// name.push('b');
+/// assert_eq!(*name, "ab");
+/// # Ok::<(), aegis_memory::AllocError>(())
+/// ```
 pub struct PoolBox<'a, T, P: BlockPool = Pool> {
     block: Block<&'a P, MaybeUninit<u8>>,
     owns: PhantomData<T>,
@@ -185,6 +326,17 @@ impl<'a, T, P: BlockPool> PoolBox<'a, T, P> {
     /// Moves the value out and gives the block back.
     ///
     /// This is an associated function, and so is `leak`, so that they hide no method of `T`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use aegis_memory::pool::{PoolBox, TypedPool};
+    ///
+    /// let names = TypedPool::<String>::new(8);
+    /// let name: String = PoolBox::into_inner(names.alloc(String::from("moved out"))?);
+    /// assert_eq!((name.as_str(), names.in_use()), ("moved out", 0));
+    /// # Ok::<(), aegis_memory::AllocError>(())
+    /// ```
     pub fn into_inner(this: Self) -> T {
         let block = Self::into_block(this);
         // SAFETY: the value is initialised, and its owner is gone.
@@ -192,6 +344,18 @@ impl<'a, T, P: BlockPool> PoolBox<'a, T, P> {
     }
 
     /// Gives up the handle without dropping the value. The block stays out.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use aegis_memory::pool::{PoolBox, TypedPool};
+    ///
+    /// let numbers = TypedPool::<u64>::new(8);
+    /// let number: &mut u64 = PoolBox::leak(numbers.alloc(7)?);
+    /// *number += 1;
+    /// assert_eq!(numbers.in_use(), 1);
+    /// # Ok::<(), aegis_memory::AllocError>(())
+    /// ```
     pub fn leak(this: Self) -> &'a mut T {
         let memory = Self::into_block(this).leak().as_mut_ptr().cast();
         // SAFETY: the value is initialised, its owner is gone, and the pool is borrowed for 'a.
