@@ -1214,6 +1214,21 @@ extern "C" {
     ) -> aegis_status;
 }
 extern "C" {
+    pub fn aegis_buffer_mut_reserve_aligned(
+        writer: *mut aegis_buffer_mut,
+        additional_bytes: usize,
+        align_bytes: usize,
+        budget: *mut aegis_budget,
+        error: *mut aegis_error,
+    ) -> aegis_status;
+}
+extern "C" {
+    pub fn aegis_buffer_mut_try_reclaim(
+        writer: *mut aegis_buffer_mut,
+        additional_bytes: usize,
+    ) -> bool;
+}
+extern "C" {
     pub fn aegis_buffer_mut_move_budget(
         writer: *const aegis_buffer_mut,
         budget: *mut aegis_budget,

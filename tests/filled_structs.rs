@@ -18,6 +18,8 @@ const CHANGES_A_BUFFER: &[&str] = &[
     "aegis_buffer_mut_freeze",
     "aegis_buffer_mut_release",
     "aegis_buffer_mut_reserve",
+    "aegis_buffer_mut_reserve_aligned",
+    "aegis_buffer_mut_try_reclaim",
     "aegis_buffer_release",
 ];
 

@@ -196,22 +196,34 @@ aegis_status aegis_buffer_compact(aegis_buffer *buffer, aegis_budget *budget, ae
  * does not start with a small capacity each time. If this is refused, or is less than
  * `needed_bytes`, the new writer has a capacity of `needed_bytes`. */
 static aegis_status alloc_larger(const aegis_buffer_mut *writer, size_t needed_bytes,
-                                 aegis_buffer_mut *larger, aegis_budget *budget,
+                                 size_t align_bytes, aegis_buffer_mut *larger, aegis_budget *budget,
                                  aegis_error *error) {
     size_t wanted_bytes = aegis_i_max(2 * writer->capacity,
                                       aegis_i_min(writer->owner->capacity_bytes, INHERITED_BYTES));
     if (wanted_bytes > needed_bytes &&
-        alloc(larger, wanted_bytes, 0, budget, true, NULL) == AEGIS_OK)
+        alloc(larger, wanted_bytes, align_bytes, budget, true, NULL) == AEGIS_OK)
         return AEGIS_OK;
-    return aegis_buffer_mut_alloc(larger, needed_bytes, 0, budget, error);
+    return aegis_buffer_mut_alloc(larger, needed_bytes, align_bytes, budget, error);
 }
 
 aegis_status aegis_buffer_mut_reserve(aegis_buffer_mut *writer, size_t additional_bytes,
                                       aegis_budget *budget, aegis_error *error) {
     assert(aegis_i_buffer_mut_is_valid(writer));
+    if (writer->data != NULL && additional_bytes <= writer->capacity - writer->length)
+        return AEGIS_OK;
+    return aegis_buffer_mut_reserve_aligned(writer, additional_bytes, 1, budget, error);
+}
+
+aegis_status aegis_buffer_mut_reserve_aligned(aegis_buffer_mut *writer, size_t additional_bytes,
+                                              size_t align_bytes, aegis_budget *budget,
+                                              aegis_error *error) {
+    assert(aegis_i_buffer_mut_is_valid(writer));
     if (writer->data == NULL)
         return aegis_i_buffer_refuse(error, AEGIS_E_INVALID, AEGIS_WHAT_HANDLE, additional_bytes);
-    if (additional_bytes <= writer->capacity - writer->length)
+    size_t align = align_bytes != 0 ? align_bytes : DEFAULT_ALIGN;
+    bool power = (align & (align - 1)) == 0;
+    if (power && additional_bytes <= writer->capacity - writer->length &&
+        aegis_i_padding(writer->data, align) == 0)
         return AEGIS_OK;
     if (additional_bytes > PTRDIFF_MAX - writer->length) {
         (void)aegis_i_buffer_fail(error, AEGIS_E_INVALID_LAYOUT, additional_bytes, 1);
@@ -220,11 +232,11 @@ aegis_status aegis_buffer_mut_reserve(aegis_buffer_mut *writer, size_t additiona
         return AEGIS_E_INVALID_LAYOUT;
     }
     size_t needed_bytes = writer->length + additional_bytes;
-    if (aegis_i_buffer_mut_extend(writer, needed_bytes))
+    if (power && aegis_i_buffer_mut_extend(writer, needed_bytes, align))
         return AEGIS_OK;
 
     aegis_buffer_mut larger;
-    aegis_status status = alloc_larger(writer, needed_bytes, &larger, budget, error);
+    aegis_status status = alloc_larger(writer, needed_bytes, align, &larger, budget, error);
     if (status != AEGIS_OK && error != NULL)
         aegis_i_error_whole(error, additional_bytes, 0);
     if (status != AEGIS_OK)

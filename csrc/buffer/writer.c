@@ -37,22 +37,37 @@ aegis_status aegis_buffer_mut_append(aegis_buffer_mut *writer, const void *data,
     return AEGIS_OK;
 }
 
-bool aegis_i_buffer_mut_extend(aegis_buffer_mut *writer, size_t needed_bytes) {
+bool aegis_i_buffer_mut_extend(aegis_buffer_mut *writer, size_t needed_bytes, size_t align_bytes) {
     const aegis_buffer_owner *owner = writer->owner;
     if (needed_bytes > owner->capacity_bytes || !aegis_i_buffer_owner_is_unique(owner))
         return false;
     size_t offset = (size_t)(writer->data - owner->base);
-    if (needed_bytes > owner->capacity_bytes - offset) {
-        if (offset < writer->length)
+    if (needed_bytes > owner->capacity_bytes - offset ||
+        aegis_i_padding(writer->data, align_bytes) != 0) {
+        size_t first = aegis_i_padding(owner->base, align_bytes);
+        /* A writer without bytes may also go on to the first aligned address. */
+        if (offset < first ? writer->length != 0 : offset - first < writer->length)
             return false;
-        memmove(owner->base, writer->data, writer->length);
-        writer->data = owner->base;
+        if (first > owner->capacity_bytes || needed_bytes > owner->capacity_bytes - first)
+            return false;
+        memmove(owner->base + first, writer->data, writer->length);
+        writer->data = owner->base + first;
         writer->initialized = 0;
-        offset = 0;
+        offset = first;
     }
     writer->capacity = owner->capacity_bytes - offset;
     assert(aegis_i_buffer_mut_is_valid(writer));
     return true;
+}
+
+bool aegis_buffer_mut_try_reclaim(aegis_buffer_mut *writer, size_t additional_bytes) {
+    assert(aegis_i_buffer_mut_is_valid(writer));
+    if (writer->data == NULL)
+        return false;
+    if (additional_bytes <= writer->capacity - writer->length)
+        return true;
+    return additional_bytes <= PTRDIFF_MAX - writer->length &&
+           aegis_i_buffer_mut_extend(writer, writer->length + additional_bytes, 1);
 }
 
 aegis_buffer aegis_buffer_mut_freeze(aegis_buffer_mut *writer) {

@@ -9,7 +9,8 @@
  *  - A writer (aegis_buffer_mut) is the only writer of its bytes. Freezing turns a writer into a
  *    view. A view becomes a writer again if its owner has no other reference. A writer may be
  *    split; then each part has bytes of its own. A writer has a fixed capacity: appending more
- *    is an error, and only aegis_buffer_mut_reserve moves it to more memory.
+ *    is an error, and only aegis_buffer_mut_reserve and aegis_buffer_mut_reserve_aligned move it to
+ *    more memory.
  *  - A handle is a view or a writer. It holds one reference to its owner.
  *  - An owner is the header of one piece of memory: it counts references, and has a function
  *    that frees the memory. The memory is from the C heap, a pool (buffer_pool.h), an arena that
@@ -545,6 +546,29 @@ AEGIS_API aegis_status aegis_buffer_mut_append(aegis_buffer_mut *writer, const v
  */
 AEGIS_API aegis_status aegis_buffer_mut_reserve(aegis_buffer_mut *writer, size_t additional_bytes,
                                                 aegis_budget *budget, aegis_error *error);
+
+/** Makes room for more bytes behind those written, as aegis_buffer_mut_reserve does, and makes the
+ *  first byte aligned, for instance for O_DIRECT. A writer that is aligned and has the room stays
+ *  where it is. Otherwise its bytes move to the first aligned address of the same memory, under the
+ *  conditions of aegis_buffer_mut_reserve, or to new memory. A writer without bytes may move there
+ *  whatever it wins.
+ *  @param align_bytes  alignment of the first byte: a power of two; 0: 16.
+ *  Other parameters, @return, On failure, Threads, Cost: as for aegis_buffer_mut_reserve.
+ */
+AEGIS_API aegis_status aegis_buffer_mut_reserve_aligned(aegis_buffer_mut *writer,
+                                                        size_t additional_bytes, size_t align_bytes,
+                                                        aegis_budget *budget, aegis_error *error);
+
+/** Makes room for more bytes behind those written, as aegis_buffer_mut_reserve does, but never
+ *  takes new memory.
+ *  @param additional_bytes  how many bytes more than `length` the capacity is to have.
+ *  @return                  whether the writer has the room. False: it is unchanged, because
+ *                           another handle refers to the memory, because the memory is too
+ *                           small, or because more bytes would move than room would be won.
+ *  Threads:                 one owner.
+ *  Cost:                    O(1), or O(length); amortised O(1) for each byte.
+ */
+AEGIS_API bool aegis_buffer_mut_try_reclaim(aegis_buffer_mut *writer, size_t additional_bytes);
 
 /** Charges the memory of a writer to another budget, as aegis_buffer_move_budget does. A later
  *  aegis_buffer_mut_reserve charges the budget that it is given.

@@ -270,6 +270,70 @@ static void reserve_beside_another_handle_leaves_the_memory(void) {
     CHECK_SIZE(state.release_count, 1);
 }
 
+static void reclaim_takes_room_of_the_memory_when_alone(void) {
+    aegis_buffer_mut writer = test_owner_writer(&state), front, none = writer;
+    CHECK(aegis_buffer_mut_append(&writer, "abcdefgh", 8) == AEGIS_OK);
+    CHECK(aegis_buffer_mut_try_reclaim(&writer, OWNER_BYTES - 8));
+    CHECK(!aegis_buffer_mut_try_reclaim(&writer, OWNER_BYTES - 7));
+    CHECK(!aegis_buffer_mut_try_reclaim(&writer, SIZE_MAX));
+    CHECK(aegis_buffer_mut_split_to(&writer, 5, &front) == AEGIS_OK);
+    CHECK(!aegis_buffer_mut_try_reclaim(&front, 1) && !aegis_buffer_mut_try_reclaim(&writer, 100));
+    CHECK(front.capacity == 5 && writer.data == state.memory + 5);
+    CHECK(!aegis_buffer_mut_try_reclaim(&writer, OWNER_BYTES - 3));
+    CHECK(aegis_buffer_mut_release(&front) == AEGIS_OK);
+    CHECK(aegis_buffer_mut_try_reclaim(&writer, OWNER_BYTES - 8));
+    CHECK(writer.data == state.memory + 5);
+    CHECK(aegis_buffer_mut_try_reclaim(&writer, OWNER_BYTES - 3));
+    CHECK(writer.data == state.memory && writer.capacity == OWNER_BYTES);
+    CHECK(writer.length == 3 && memcmp(writer.data, "fgh", 3) == 0);
+    CHECK(aegis_buffer_mut_release(&writer) == AEGIS_OK);
+    CHECK_SIZE(state.release_count, 1);
+    memset(&none, 0, sizeof none);
+    CHECK(!aegis_buffer_mut_try_reclaim(&none, 0));
+}
+
+/* At every place of a writer in memory that is itself aligned to 16 only. */
+static void aligned_reserve_stays_in_the_memory_if_it_can(void) {
+    enum { MEMORY_BYTES = 512, ALIGN = 64 };
+    for (size_t at = 0; at < 2 * ALIGN; at++) {
+        for (size_t length = 0; length < 70; length += 23) {
+            aegis_buffer_mut writer, front;
+            CHECK(aegis_buffer_mut_alloc(&writer, MEMORY_BYTES, 0, NULL, NULL) == AEGIS_OK);
+            memset(writer.data, 'x', at);
+            memset(writer.data + at, 'y', length);
+            writer.length = at + length;
+            CHECK(aegis_buffer_mut_split_to(&writer, at, &front) == AEGIS_OK);
+            CHECK(aegis_buffer_mut_release(&front) == AEGIS_OK);
+            const aegis_buffer_owner *owner = writer.owner;
+            const unsigned char *data = writer.data;
+            size_t first = (size_t)(0 - (uintptr_t)owner->base) % ALIGN;
+            bool stays =
+                is_aligned(data, ALIGN) || length == 0 || (at >= first && at - first >= length);
+            CHECK(aegis_buffer_mut_reserve_aligned(&writer, 100, ALIGN, NULL, NULL) == AEGIS_OK);
+            CHECK(is_aligned(writer.data, ALIGN) && writer.capacity - writer.length >= 100);
+            CHECK(writer.length == length && (writer.owner == owner) == stays);
+            CHECK(!is_aligned(data, ALIGN) || writer.data == data);
+            for (size_t i = 0; i < length; i++)
+                CHECK(writer.data[i] == 'y');
+            CHECK(aegis_buffer_mut_release(&writer) == AEGIS_OK);
+        }
+    }
+}
+
+static void aligned_reserve_refuses_what_is_no_alignment(void) {
+    aegis_buffer_mut writer = writer_in_the_middle(), before = writer;
+    aegis_error error;
+    CHECK(aegis_buffer_mut_reserve_aligned(&writer, 1, 48, NULL, &error) == AEGIS_E_INVALID_LAYOUT);
+    CHECK(error.status == AEGIS_E_INVALID_LAYOUT && error.align_bytes == 48);
+    CHECK(aegis_buffer_mut_reserve_aligned(&writer, 1, ~(SIZE_MAX / 2), NULL, &error) ==
+          AEGIS_E_INVALID_LAYOUT);
+    CHECK(is_same_writer(&writer, &before));
+    CHECK(aegis_buffer_mut_reserve_aligned(&writer, 1, 4096, NULL, NULL) == AEGIS_OK);
+    CHECK(is_aligned(writer.data, 4096) && memcmp(writer.data, "abcdefg", 7) == 0);
+    CHECK_SIZE(state.release_count, 1);
+    CHECK(aegis_buffer_mut_release(&writer) == AEGIS_OK);
+}
+
 static void refused_reserve_changes_nothing_and_says_why(void) {
     aegis_buffer_mut writer = writer_in_the_middle(), before = writer;
     aegis_budget *budget = aegis_budget_new("writers", 100, NULL);
@@ -328,6 +392,9 @@ int main(void) {
     RUN(split_writer_takes_up_to_64_kib);
     RUN(reserve_takes_what_is_needed_when_more_is_refused);
     RUN(reserve_beside_another_handle_leaves_the_memory);
+    RUN(reclaim_takes_room_of_the_memory_when_alone);
+    RUN(aligned_reserve_stays_in_the_memory_if_it_can);
+    RUN(aligned_reserve_refuses_what_is_no_alignment);
     RUN(refused_reserve_changes_nothing_and_says_why);
     RUN(writer_that_was_given_up_is_inert_and_reported);
     return check_finish();

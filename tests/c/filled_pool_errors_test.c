@@ -228,6 +228,15 @@ static void writer_reserved(void *out, bool fails) {
     CHECK(aegis_buffer_mut_release(&writer) == AEGIS_OK);
 }
 
+static void writer_reserved_aligned(void *out, bool fails) {
+    aegis_buffer_mut writer;
+    CHECK(aegis_buffer_mut_alloc(&writer, 100, 0, NULL, NULL) == AEGIS_OK);
+    CHECK(aegis_buffer_mut_append(&writer, "byte", 4) == AEGIS_OK);
+    CHECK(aegis_buffer_mut_reserve_aligned(&writer, fails ? HUGE_BYTES : 200, 64, full_budget,
+                                           (aegis_error *)out) != AEGIS_OK);
+    CHECK(aegis_buffer_mut_release(&writer) == AEGIS_OK);
+}
+
 static void keep(aegis_buffer_owner *owner) {
     (void)owner;
 }
@@ -388,6 +397,7 @@ static const filled_row rows[] = {
     BOTH(aegis_buffer_compact, error, compacted),
     BOTH(aegis_buffer_mut_alloc, error, writer_made),
     BOTH(aegis_buffer_mut_reserve, error, writer_reserved),
+    BOTH(aegis_buffer_mut_reserve_aligned, error, writer_reserved_aligned),
     FILLS_ON_FAILURE(aegis_buffer_into_mut, error, aegis_error, stale_into_writer),
     FILLS_ON_FAILURE(aegis_buffer_compact, error, aegis_error, stale_compacted),
     FILLS_ON_FAILURE(aegis_buffer_mut_reserve, error, aegis_error, stale_reserved),
