@@ -50,18 +50,22 @@ mod owned;
 mod writer;
 
 mod traits;
-mod writer_split;
+mod writer_reserve;
 
 mod chain;
+mod into_iter;
 mod make;
 #[cfg(all(feature = "std", any(unix, windows)))]
 mod map_error;
 mod pool_builder;
 mod retained;
 
+mod chain_split;
+mod convert;
 #[cfg(feature = "std")]
 mod io;
 mod pool;
+mod writer_put;
 
 #[cfg(feature = "arrow")]
 mod arrow;
@@ -72,10 +76,12 @@ mod file;
 #[cfg(feature = "bytes")]
 mod interop;
 mod pool_async;
+mod writer_split;
 
 #[cfg(feature = "arrow")]
 pub use arrow_build::{BitmapBuilder, ScalarBuilder};
 pub use chain::BufferChain;
+pub use into_iter::IntoIter;
 #[cfg(feature = "std")]
 pub use io::read_vectored;
 #[cfg(all(feature = "std", any(unix, windows)))]

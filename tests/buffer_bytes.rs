@@ -6,9 +6,9 @@
 
 mod support;
 
-use ::bytes::{Buf, BufMut, Bytes};
+use ::bytes::{Buf, BufMut, Bytes, BytesMut};
 use aegis_memory::buffer::{Buffer, BufferChain, BufferMut, BufferPool};
-use std::io::{IoSlice, Read};
+use std::io::{IoSlice, Read, Write};
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::Arc;
 use support::panic_of;
@@ -226,6 +226,14 @@ of_buf!(buffer_middle, |bytes| {
     writer.put_slice(b"behind");
     writer.freeze().slice(6..6 + bytes.len())
 });
+of_buf!(writer_of_all, |bytes| BufferMut::from(bytes));
+of_buf!(writer_in_the_middle, |bytes| {
+    let mut writer = BufferPool::new(100, 1).get(0).unwrap();
+    writer.put_slice(b"before");
+    writer.put_slice(bytes);
+    writer.advance(6);
+    writer
+});
 of_buf!(chain_of_one, |bytes| BufferChain::from(Buffer::from(bytes)));
 of_buf!(chain_of_many, |bytes| {
     let parts = bytes.chunks(1.max(bytes.len().div_ceil(14)));
@@ -322,4 +330,83 @@ fn buf_mut_writes_into_the_room_and_refuses_more() {
     limited.put_slice(b"abc");
     assert!(!limited.has_remaining_mut());
     assert_eq!(limited.into_inner(), "abc");
+}
+
+#[test]
+fn bytes_compare_with_buffers_in_both_directions() {
+    let (bytes, bytes_mut) = (Bytes::from_static(b"same"), BytesMut::from("same"));
+    let (buffer, writer) = (Buffer::from("same"), BufferMut::from("same"));
+    assert!(buffer == bytes && bytes == buffer && buffer == bytes_mut && bytes_mut == buffer);
+    assert!(writer == bytes && bytes == writer && writer == bytes_mut && bytes_mut == writer);
+    let chain = BufferChain::from([buffer.slice(..2), buffer.slice(2..)]);
+    assert!(chain == bytes && bytes == chain && chain != bytes.slice(1..));
+    assert!(
+        buffer < Bytes::from_static(b"t") && bytes > Buffer::from("sa") && buffer != Bytes::new()
+    );
+}
+
+#[test]
+fn writer_gives_bytes_its_memory_and_goes_on_behind_them() {
+    let pool = BufferPool::new(64, 1);
+    let mut page = pool.get(64).unwrap();
+    page.put_slice(b"framerest");
+    let data = page.as_ptr();
+    let frame = page.copy_to_bytes(5);
+    assert_eq!((frame.as_ptr(), &*frame, &*page), (data, &b"frame"[..], &b"rest"[..]));
+    page.put_slice(b" and more");
+    drop(page);
+    assert!(pool.get(64).is_err(), "the frame keeps the page");
+    let again = Buffer::from(frame);
+    assert_eq!((again.as_ptr(), again.retained_bytes() >= 64), (data, true));
+    drop(again);
+    assert!(pool.get(64).is_ok());
+}
+
+#[test]
+fn put_of_a_buffer_takes_its_memory_over_where_put_buffer_does() {
+    let source = Buffer::from(b"of a vector".to_vec());
+    let data = source.as_ptr();
+    let mut writer = BufferMut::with_capacity(0);
+    writer.put(source);
+    assert_eq!((writer.as_ptr(), &*writer), (data, &b"of a vector"[..]));
+    let mut other = BufferMut::with_capacity(2);
+    other.put(writer);
+    assert_eq!((other.as_ptr(), &*other), (data, &b"of a vector"[..]));
+    let mut full = BufferMut::from("full");
+    let back = full.split_off(2);
+    full.put(back.freeze());
+    assert_eq!(full, "full");
+    // Everything else is copied, also what borrows a buffer.
+    let (mut copy, mut source) = (BufferMut::with_capacity(16), Buffer::from("borrowed"));
+    copy.put(&mut source);
+    copy.put(Buffer::from("!"));
+    assert!(copy == "borrowed!" && copy.capacity() == 16 && source.is_empty());
+    let message = panic_of(|| copy.put(Buffer::from("too long")));
+    assert_eq!(message, "fixed memory exhausted: 8 bytes requested, 9 of 16 bytes in use");
+}
+
+/// With `Read`, `Write`, `Buf` and `BufMut` all in scope, as at the top of this file.
+#[test]
+fn methods_that_read_and_buf_both_have_can_be_called() {
+    let message = Buffer::from("\0\x05hello and more");
+    let mut number = message.clone().take(2);
+    assert_eq!((number.get_u16(), number.remaining()), (5, 0));
+    let mut text = String::new();
+    message.slice(2..).take(5).read_to_string(&mut text).unwrap();
+    assert_eq!(text, "hello");
+    assert_eq!(message.clone().take(usize::MAX), message);
+    let both = Buffer::from("head").chain(Buffer::from("body"));
+    assert_eq!(both.clone().reader().bytes().count(), 8);
+    let mut both = both.chain(message.slice(7..)).take(12);
+    both.advance(8);
+    assert_eq!((both.remaining(), both.chunk()), (4, &b" and"[..]));
+    text.clear();
+    both.by_ref().read_to_string(&mut text).unwrap();
+    assert_eq!(text, " and");
+    let mut writer = BufferMut::with_capacity(16);
+    writer.write_all(b"abcdef").unwrap();
+    assert_eq!(writer.by_ref().write(b"gh").unwrap(), 2);
+    writer.advance(2);
+    let mut rest = writer.take(4).chain(&b"!"[..]);
+    assert_eq!(rest.copy_to_bytes(5), "cdef!");
 }

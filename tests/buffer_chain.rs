@@ -230,3 +230,81 @@ fn chain_is_written_to_a_file_and_read_back() {
     std::fs::remove_file(&path).unwrap();
     assert!(all == read.unwrap()[..]);
 }
+
+#[test]
+fn chain_is_lengthened_at_the_front_and_shortened_at_both_ends() {
+    let shared = Buffer::from(b"cd".to_vec());
+    let mut all = BufferChain::from([shared.clone(), Buffer::from("efg")]);
+    all.push_front(Buffer::from("ab"));
+    all.push_front(Buffer::new());
+    assert_eq!((all.iter().count(), all.len()), (3, 7));
+    assert!(all == "abcdefg" && all == Buffer::from("abcdefg") && Buffer::from("ab") != all);
+    all.truncate(7);
+    all.truncate(usize::MAX);
+    assert_eq!(all.len(), 7);
+    all.truncate(5);
+    assert!(all == "abcde" && !shared.is_unique());
+    all.truncate(4);
+    assert_eq!((all.iter().count(), all.len()), (2, 4));
+    all.truncate(3);
+    assert!(all == "abc" && !shared.is_unique());
+    all.truncate(2);
+    assert!(all == "ab" && shared.is_unique());
+    all.push(shared.clone());
+    all.clear();
+    assert!(all.is_empty() && all.iter().len() == 0 && shared.is_unique());
+    all.clear();
+    all.truncate(0);
+    all.push(Buffer::from("again"));
+    let both = all.take(2).chain(Buffer::from("e")).chain([Buffer::from("b"), Buffer::from("c")]);
+    assert!(Buffer::from("agebc") == both && both == BufferChain::from(Buffer::from("agebc")));
+}
+
+#[test]
+fn split_to_cuts_at_every_byte() {
+    let parts = || [Buffer::from(b"ab".to_vec()), Buffer::from("cde"), Buffer::from("f")];
+    for at in 0..=6 {
+        let mut rest = BufferChain::from(parts());
+        let front = rest.split_to(at);
+        assert_eq!((front.len(), rest.len()), (at, 6 - at));
+        assert!(front == b"abcdef"[..at] && rest == b"abcdef"[at..], "{at}: {front:?} {rest:?}");
+        assert!(front.iter().chain(&rest).all(|part| !part.is_empty()), "{at}");
+        assert_eq!(front.chain(rest).into_buffer(), "abcdef");
+    }
+    let mut all = BufferChain::from(parts());
+    let message = panic_of(|| all.split_to(7));
+    assert_eq!(message, "a split at 7 is out of bounds of a chain of 6 bytes");
+    assert_eq!(all, "abcdef");
+}
+
+#[test]
+fn chain_drops_every_buffer_although_an_owner_panics() {
+    struct Panics {
+        _alive: std::sync::Arc<()>,
+    }
+    impl AsRef<[u8]> for Panics {
+        fn as_ref(&self) -> &[u8] {
+            b"abc"
+        }
+    }
+    impl Drop for Panics {
+        fn drop(&mut self) {
+            panic!("drop panics");
+        }
+    }
+    let alive = std::sync::Arc::new(());
+    let shorten: [fn(&mut BufferChain); 3] =
+        [BufferChain::clear, |all| all.truncate(1), |all| drop(all.split_to(6))];
+    for (at, shorten) in shorten.into_iter().enumerate() {
+        let panics = || Buffer::from_owner(Panics { _alive: alive.clone() });
+        let mut all = match at {
+            2 => BufferChain::from([panics(), Buffer::from("xyz"), Buffer::from("left")]),
+            _ => BufferChain::from([Buffer::from("xyz"), panics(), panics()]),
+        };
+        assert_eq!(panic_of(|| shorten(&mut all)), "drop panics");
+        let left: usize = all.iter().map(|part| part.len()).sum();
+        assert_eq!((all.len(), left), ([0, 1, 4][at], [0, 1, 4][at]));
+        drop(all);
+        assert_eq!(std::sync::Arc::strong_count(&alive), 1, "all owners are dropped");
+    }
+}

@@ -6,7 +6,7 @@
 
 use aegis_memory::arena::Arena;
 use aegis_memory::budget::MemoryBudget;
-use aegis_memory::buffer::{Buffer, BufferChain, BufferPool};
+use aegis_memory::buffer::{Buffer, BufferChain, BufferMut, BufferPool};
 use aegis_memory::ffi;
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -122,6 +122,35 @@ const WAYS: &[Way] = &[
         chain.write_vectored_to(&mut Vec::new()).unwrap();
         chain.into_buffer()
     }),
+    ("none", &["Buffer take"], |all| all.take(0)),
+    ("and cleared", &["Buffer try_into_vec"], |all| {
+        let mut writer = BufferMut::from(all);
+        writer.advance(9);
+        writer.freeze().try_into_vec().unwrap().into()
+    }),
+    ("an empty one", &["BufferChain push_front", "BufferChain try_push_front"], |all| {
+        let mut chain = BufferChain::new();
+        chain.push_front(all.slice(9..));
+        chain.into_iter().next().unwrap_or_default()
+    }),
+    ("none and all", &["BufferChain split_to", "BufferChain try_split_to"], |all| {
+        let mut chain = BufferChain::from([all.slice(..4), all.slice(4..)]);
+        assert!(chain.split_to(0).into_iter().next().is_none());
+        drop(chain.split_to(4));
+        drop(chain.split_to(5));
+        chain.into_buffer()
+    }),
+    ("to nothing", &["BufferChain truncate", "BufferChain take", "BufferChain clear"], |all| {
+        let mut chain = BufferChain::from([all.slice(..4), all.slice(4..)]);
+        chain.truncate(4);
+        chain = chain.take(0);
+        chain.clear();
+        chain.into_buffer()
+    }),
+    ("of nothing", &["BufferChain chain"], |all| {
+        let none = all.slice(9..).chain(all.slice(..0)).chain(BufferChain::new());
+        none.into_iter().next().unwrap_or_default()
+    }),
     #[cfg(feature = "bytes")]
     ("none", &["Buffer copy_to_bytes"], |mut all| bytes::Buf::copy_to_bytes(&mut all, 0).into()),
     #[cfg(feature = "bytes")]
@@ -190,6 +219,10 @@ const OTHERS: &[(&str, &[&str])] = &[
     ("only show bytes", &["Buffer fill_buf", "BufferChain fill_buf", "Buffer into_iter"]),
     ("show or give the buffers of a chain", &["BufferChain iter", "BufferChain into_iter"]),
     ("drops the handle", &["Buffer drop"]),
+    (
+        "give back the view that they refuse",
+        &["BufferMut try_put_buffer", "Buffer try_into_vec_or_copy"],
+    ),
     (
         "make a chain, into which only `push` puts buffers",
         &["BufferChain new", "BufferChain from", "BufferChain from_iter", "BufferChain extend"],

@@ -338,3 +338,108 @@ fn raw_writer_comes_back_and_c_can_append_meanwhile() {
     writer.extend_from_slice(b"made in C");
     assert_eq!(writer.freeze(), "made in C");
 }
+
+#[test]
+fn own_bytes_are_repeated_if_they_fit() {
+    let mut writer = writer(8, b"abc");
+    writer.extend_from_within(1..);
+    writer.extend_from_within(..=1);
+    writer.extend_from_within(7..);
+    assert_eq!(writer, "abcbcab");
+    let error = writer.try_extend_from_within(..2).unwrap_err();
+    assert!(matches!(error, AllocError::Exhausted { requested: 2, .. }), "{error:?}");
+    writer.extend_from_within(6..7);
+    assert_eq!(writer, "abcbcabb");
+    let message = panic_of(|| writer.extend_from_within(3..9));
+    assert_eq!(message, "range 3..9 is out of bounds of a buffer of 8 bytes");
+    assert_eq!(writer, "abcbcabb");
+}
+
+#[test]
+fn advance_drops_bytes_at_the_front_and_reclaim_brings_their_place_back() {
+    let mut writer = writer(16, b"0123456789");
+    let data = writer.as_ptr();
+    writer.advance(0);
+    writer.advance(6);
+    assert_eq!((&*writer, writer.capacity()), (&b"6789"[..], 10));
+    assert_eq!(writer.as_ptr(), data.wrapping_add(6));
+    let message = panic_of(|| writer.advance(5));
+    assert_eq!(message, "an advance by 5 is out of bounds of a writer that has written 4 bytes");
+    assert!(writer.try_reclaim(12) && writer.as_ptr() == data);
+    assert_eq!((&*writer, writer.capacity()), (&b"6789"[..], 16));
+    writer.advance(4);
+    assert!(writer.is_empty() && writer.try_reclaim(16));
+    assert_eq!(writer.read_from(&mut &b"read into room that a reader saw"[..]).unwrap(), 16);
+    writer.advance(16);
+    assert_eq!((writer.capacity(), writer.remaining_capacity()), (0, 0));
+}
+
+#[test]
+fn reclaim_never_takes_new_memory() {
+    // The example of `BytesMut::try_reclaim`.
+    let mut rest = BufferMut::with_capacity(64);
+    assert!(rest.try_reclaim(64));
+    rest.extend_from_slice(b"abcd");
+    let mut split = rest.split();
+    assert_eq!((rest.capacity(), split.capacity()), (60, 4));
+    assert!(!split.try_reclaim(64) && !rest.try_reclaim(64) && !split.try_reclaim(4));
+    assert!(rest.try_reclaim(60));
+    drop(rest);
+    assert!(!split.try_reclaim(64));
+    split.clear();
+    assert!(split.capacity() == 4 && split.try_reclaim(64) && split.capacity() == 64);
+    assert!(!split.try_reclaim(65) && !split.try_reclaim(usize::MAX));
+}
+
+#[test]
+fn aligned_reserve_aligns_the_first_byte() {
+    let mut block = BufferMut::with_capacity_aligned(8192, 4096);
+    block.extend_from_slice(b"head and body");
+    let data = block.as_ptr();
+    block.advance(5);
+    block.reserve_aligned(100, 1);
+    assert_eq!(block.as_ptr(), data.wrapping_add(5), "it is aligned to 1");
+    let mut moved = block.split();
+    block.reserve_aligned(4096, 4096);
+    assert!(block.as_ptr() != data && block.capacity() >= 4096, "the memory is shared");
+    assert_eq!(block.as_ptr() as usize % 4096, 0);
+    moved.reserve_aligned(0, 16);
+    assert_eq!((moved.as_ptr() as usize % 16, &*moved), (0, &b"and body"[..]));
+    moved.clear();
+    moved.reserve_aligned(1000, 1 << 16);
+    assert_eq!(moved.as_ptr() as usize % (1 << 16), 0);
+    let error = moved.try_reserve_aligned(1, 3).unwrap_err();
+    assert!(matches!(error, AllocError::InvalidLayout { align: 3, .. }), "{error:?}");
+    let budget = MemoryBudget::new("blocks", 100);
+    assert!(moved.try_reserve_aligned_in(1 << 20, 64, &budget).is_err());
+    budget.set_limit(MemoryBudget::UNLIMITED);
+    moved.try_reserve_aligned_in(1 << 20, 64, &budget).unwrap();
+    assert_eq!(moved.retained_bytes(), budget.used());
+}
+
+#[test]
+fn pointer_is_good_for_the_whole_capacity() {
+    let mut writer = writer(16, b"head");
+    let data = writer.as_mut_ptr();
+    assert_eq!(data.cast_const(), writer.as_ptr());
+    // SAFETY: there are 12 bytes of room, which are written before they are counted.
+    unsafe {
+        data.add(4).write_bytes(b'x', 12);
+        writer.set_len(16);
+    }
+    assert_eq!(writer, "headxxxxxxxxxxxx");
+    // What was initialised before may hold anything after the call.
+    writer.truncate(4);
+    writer.as_mut_ptr();
+    assert_eq!(writer.read_from(&mut Lies).unwrap(), 12);
+    assert_eq!(writer, b"head\0\0\0\0\0\0\0\0\0\0\0\0");
+}
+
+/// Claims to have read all, and stores nothing.
+struct Lies;
+
+impl std::io::Read for Lies {
+    fn read(&mut self, into: &mut [u8]) -> std::io::Result<usize> {
+        Ok(into.len())
+    }
+}

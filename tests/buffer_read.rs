@@ -54,11 +54,45 @@ fn read_vectored_fills_one_after_the_other() {
     let texts: Vec<_> = writers.iter().map(|writer| &**writer).collect();
     assert_eq!(texts, [&b"x012"[..], b"yz", b"3456789a", b"wbcdef"]);
     assert_eq!(read_vectored(&mut input, &mut writers).unwrap(), 0);
-    assert_eq!(read_vectored(&mut &b"x"[..], &mut []).unwrap(), 0);
+    assert_eq!(read_vectored(&mut &b"x"[..], &mut [] as &mut [BufferMut; 0]).unwrap(), 0);
     let message = panic_of(|| read_vectored(&mut Claims(Ok(3)), &mut writers));
     assert_eq!(message, "a reader's claim of 3 is out of bounds of a room of 2 bytes");
     assert!(read_vectored(&mut Claims(Err(ErrorKind::TimedOut)), &mut writers).is_err());
     assert_eq!(writers[3], "wbcdef");
+}
+
+#[test]
+fn read_vectored_fills_writers_that_are_borrowed() {
+    let (mut head, mut body) = (writer(8, b"h:"), writer(8, b""));
+    let mut rest = BufferPool::new(64, 1).get(64).unwrap();
+    let count =
+        read_vectored(&mut &b"0123456789abcdef"[..], &mut [&mut body, &mut rest, &mut head]);
+    assert_eq!(count.unwrap(), 16);
+    assert!(body == "01234567" && rest == "89abcdef" && head == "h:");
+}
+
+#[test]
+fn writer_that_is_another_one_after_the_read_gets_no_bytes_that_are_not_there() {
+    struct Two(BufferMut, BufferMut, bool);
+    impl std::borrow::Borrow<BufferMut> for Two {
+        fn borrow(&self) -> &BufferMut {
+            &self.0
+        }
+    }
+    impl std::borrow::BorrowMut<BufferMut> for Two {
+        fn borrow_mut(&mut self) -> &mut BufferMut {
+            self.2 = !self.2;
+            if self.2 {
+                &mut self.0
+            } else {
+                &mut self.1
+            }
+        }
+    }
+    let mut two = [Two(writer(8, b""), writer(8, b"1"), false)];
+    let message = panic_of(|| read_vectored(&mut &b"0123"[..], &mut two));
+    assert_eq!(message, "another writer than before the read");
+    assert!(two[0].0.is_empty() && two[0].1 == "1");
 }
 
 /// Fills the room with a byte, claims a few bytes, and keeps what was in the room before.

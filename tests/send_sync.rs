@@ -110,6 +110,7 @@ assert_impl_all!(BufferPool: Send, Sync, Clone);
 assert_impl_all!(GetBuffer<'static>: Send, Sync, Unpin);
 assert_not_impl_any!(GetBuffer<'static>: Clone);
 assert_impl_all!(BufferPoolStats: Send, Sync, Clone);
+assert_impl_all!(IoBlock: Send, Sync, Copy);
 assert_impl_all!(WhenEmpty: Send, Sync, Copy);
 
 // Plain data.
@@ -127,7 +128,6 @@ assert_not_impl_any!(ArenaBuilder: Send, Sync);
 assert_not_impl_any!(PoolBuilder<LockFreePool>: Send, Sync);
 assert_not_impl_any!(SourceBlock: Send, Sync);
 assert_not_impl_any!(BufferPoolBuilder: Send, Sync);
-assert_not_impl_any!(IoBlock: Send, Sync);
 assert_not_impl_any!(ffi::aegis_buffer: Send, Sync);
 assert_not_impl_any!(ffi::aegis_arena: Send, Sync);
 assert_not_impl_any!(ffi::aegis_lock_free_arena: Send, Sync);
@@ -197,4 +197,31 @@ fn box_and_value_borrowed_from_an_arena_are_used_on_another_thread() {
         });
     });
     assert_eq!((name.as_str(), *value), ("sent!", 2));
+}
+
+#[test]
+fn owner_that_is_not_sync_lends_its_bytes_to_many_threads_and_is_dropped_on_one() {
+    /// Counts how often it is asked, without a lock.
+    struct Counting(Cell<usize>, [u8; 3], Arc<std::sync::Mutex<Vec<usize>>>);
+    impl AsRef<[u8]> for Counting {
+        fn as_ref(&self) -> &[u8] {
+            self.0.set(self.0.get() + 1);
+            &self.1
+        }
+    }
+    impl Drop for Counting {
+        fn drop(&mut self) {
+            self.2.lock().unwrap().push(self.0.get());
+        }
+    }
+    let drops = Arc::default();
+    let buffer = Buffer::from_owner(Counting(Cell::new(0), *b"abc", Arc::clone(&drops)));
+    std::thread::scope(|threads| {
+        for _ in 0..4 {
+            let view = buffer.clone();
+            threads.spawn(move || assert_eq!(view.slice(1..), "bc"));
+        }
+    });
+    std::thread::spawn(move || drop(buffer)).join().unwrap();
+    assert_eq!(*drops.lock().unwrap(), [1], "asked once, dropped once");
 }

@@ -4,7 +4,8 @@
 //! 1. Every buffer in a chain has bytes: `try_push` drops an empty buffer.
 //! 2. `len` is the sum of the lengths of all buffers.
 //!
-//! Vectored input and output are in `io.rs`.
+//! Shortening, splitting and joining chains is in `chain_split.rs`, vectored input and output in
+//! `io.rs`.
 
 use alloc::collections::{vec_deque, VecDeque};
 use core::{fmt, mem, ptr};
@@ -33,8 +34,8 @@ use crate::unwind;
 /// ```
 #[derive(Clone, Default)]
 pub struct BufferChain {
-    parts: VecDeque<Buffer>,
-    len: usize,
+    pub(super) parts: VecDeque<Buffer>,
+    pub(super) len: usize,
 }
 
 impl BufferChain {
@@ -117,15 +118,56 @@ impl BufferChain {
     /// ```
     #[track_caller]
     pub fn try_push(&mut self, buffer: Buffer) -> Result<(), (Buffer, AllocError)> {
+        self.insert(buffer, VecDeque::push_back)
+    }
+
+    /// Adds a buffer at the beginning. An empty one is dropped.
+    ///
+    /// # Panics
+    ///
+    /// As [`try_push`](Self::try_push), and when [`try_push_front`](Self::try_push_front) fails.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use aegis_memory::buffer::{Buffer, BufferChain};
+    ///
+    /// let mut message = BufferChain::from(Buffer::from("body"));
+    /// message.push_front(Buffer::from("head"));
+    /// assert_eq!(message, "headbody");
+    /// ```
+    #[track_caller]
+    pub fn push_front(&mut self, buffer: Buffer) {
+        expect(self.try_push_front(buffer).map_err(|(_, error)| error));
+    }
+
+    /// Adds a buffer at the beginning. An empty one is dropped.
+    ///
+    /// # Errors
+    ///
+    /// The buffer and [`AllocError::OutOfMemory`], when there is no memory for another entry.
+    ///
+    /// # Panics
+    ///
+    /// When the chain would have more than `usize::MAX` bytes.
+    #[track_caller]
+    pub fn try_push_front(&mut self, buffer: Buffer) -> Result<(), (Buffer, AllocError)> {
+        self.insert(buffer, VecDeque::push_front)
+    }
+
+    #[track_caller]
+    fn insert(
+        &mut self,
+        buffer: Buffer,
+        push: fn(&mut VecDeque<Buffer>, Buffer),
+    ) -> Result<(), (Buffer, AllocError)> {
         let len = self.len.checked_add(buffer.len());
         let len = len.expect("a chain has at most usize::MAX bytes");
         if !buffer.is_empty() {
-            if self.parts.try_reserve(1).is_err() {
-                let (requested, align) = (mem::size_of::<Buffer>(), mem::align_of::<Buffer>());
-                let in_use = self.parts.len() * requested;
-                return Err((buffer, AllocError::out_of_memory(requested, align, in_use)));
+            if let Err(error) = reserve(&mut self.parts, 1) {
+                return Err((buffer, error));
             }
-            self.parts.push_back(buffer);
+            push(&mut self.parts, buffer);
         }
         self.len = len;
         Ok(())
@@ -304,6 +346,16 @@ impl BufferChain {
     }
 }
 
+/// Room for more buffers in a table.
+pub(super) fn reserve(parts: &mut VecDeque<Buffer>, count: usize) -> Result<(), AllocError> {
+    if parts.try_reserve(count).is_err() {
+        let size = mem::size_of::<Buffer>();
+        let (requested, in_use) = (count.saturating_mul(size), parts.len() * size);
+        return Err(AllocError::out_of_memory(requested, mem::align_of::<Buffer>(), in_use));
+    }
+    Ok(())
+}
+
 impl From<Buffer> for BufferChain {
     fn from(buffer: Buffer) -> Self {
         [buffer].into()
@@ -378,6 +430,18 @@ impl PartialEq<str> for BufferChain {
 impl PartialEq<&str> for BufferChain {
     fn eq(&self, other: &&str) -> bool {
         self.equals(other.as_bytes())
+    }
+}
+
+impl PartialEq<Buffer> for BufferChain {
+    fn eq(&self, other: &Buffer) -> bool {
+        self.equals(other)
+    }
+}
+
+impl PartialEq<BufferChain> for Buffer {
+    fn eq(&self, other: &BufferChain) -> bool {
+        other.equals(self)
     }
 }
 

@@ -2,14 +2,18 @@
 //! The `bytes` crate: buffers become `Bytes` and the reverse without a copy, and buffers implement
 //! `Buf` and `BufMut`.
 
+use core::any::TypeId;
+use core::marker::PhantomData;
+use core::mem::{self, ManuallyDrop};
 use core::sync::atomic::AtomicUsize;
 
 use ::bytes::buf::UninitSlice;
-use ::bytes::{Buf, BufMut, Bytes, TryGetError};
+use ::bytes::{Buf, BufMut, Bytes, BytesMut, TryGetError};
 
 use super::chain::BufferChain;
 use super::lent::Lent;
 use super::owned::Foreign;
+use super::traits::compares;
 use super::view::Buffer;
 use super::writer::BufferMut;
 use super::{owned, range};
@@ -66,6 +70,23 @@ impl Foreign for Bytes {
 
     fn retained_bytes(&self) -> usize {
         self.len()
+    }
+}
+
+compares!([] Buffer, Bytes, |other| other);
+compares!([] Buffer, BytesMut, |other| other);
+compares!([] BufferMut, Bytes, |other| other);
+compares!([] BufferMut, BytesMut, |other| other);
+
+impl PartialEq<Bytes> for BufferChain {
+    fn eq(&self, other: &Bytes) -> bool {
+        *self == other[..]
+    }
+}
+
+impl PartialEq<BufferChain> for Bytes {
+    fn eq(&self, other: &BufferChain) -> bool {
+        *other == self[..]
     }
 }
 
@@ -182,6 +203,63 @@ impl Buf for BufferChain {
     }
 }
 
+/// A writer is read from its front as [`BufferMut::advance`] does it.
+impl Buf for BufferMut {
+    #[inline]
+    fn remaining(&self) -> usize {
+        self.len()
+    }
+
+    #[inline]
+    fn chunk(&self) -> &[u8] {
+        self
+    }
+
+    #[inline]
+    fn advance(&mut self, count: usize) {
+        BufferMut::advance(self, count);
+    }
+
+    /// Does not copy. The `Bytes` keeps the writer's memory, so that [`BufferMut::reserve`] leaves
+    /// it.
+    fn copy_to_bytes(&mut self, len: usize) -> Bytes {
+        self.split_to(len).freeze().into()
+    }
+}
+
+/// The number of a type that may borrow, as if its lifetimes were `'static`.
+fn type_id<T: ?Sized>() -> TypeId {
+    trait Numbered {
+        fn number(&self) -> TypeId
+        where
+            Self: 'static;
+    }
+    impl<T: ?Sized> Numbered for PhantomData<T> {
+        fn number(&self) -> TypeId
+        where
+            Self: 'static,
+        {
+            TypeId::of::<T>()
+        }
+    }
+    let phantom = PhantomData::<T>;
+    let numbered: &dyn Numbered = &phantom;
+    // SAFETY: only a lifetime changes, and the method uses nothing of the value.
+    unsafe { mem::transmute::<&dyn Numbered, &(dyn Numbered + 'static)>(numbered) }.number()
+}
+
+/// The value, if it is of the type `U`, which has no lifetimes. (The method is that of the crate
+/// `typeid`.)
+fn downcast<T, U: 'static>(value: T) -> Result<U, T> {
+    if type_id::<T>() != TypeId::of::<U>() {
+        return Err(value);
+    }
+    let value = ManuallyDrop::new(value);
+    // SAFETY: the two are the same type, because two types that differ in lifetimes only are equal
+    // if one of them has none. The value is not used again.
+    Ok(unsafe { mem::transmute_copy::<T, U>(&value) })
+}
+
 // SAFETY: `chunk_mut` is the room behind the bytes written, and `advance_mut` counts the first
 // bytes of the same room as written. `remaining_mut` is the length of this room.
 unsafe impl BufMut for BufferMut {
@@ -206,11 +284,22 @@ unsafe impl BufMut for BufferMut {
         UninitSlice::uninit(self.room_mut())
     }
 
-    /// Appends all bytes of another `Buf`. It differs from the default method in one case: if
-    /// `source` claims to have bytes and shows none, this method panics, where the default would
-    /// loop for ever. The bytes that were shown before stay appended.
+    /// Appends all bytes of another `Buf`. It differs from the default method in two cases:
+    ///
+    /// - A `source` that is itself a [`Buffer`] or a [`BufferMut`] is put as
+    ///   [`BufferMut::put_buffer`] does it, which takes memory over where it can.
+    /// - If `source` claims to have bytes and shows none, this method panics, where the default
+    ///   would loop for ever. The bytes that were shown before stay appended.
     #[track_caller]
-    fn put<T: Buf>(&mut self, mut source: T) {
+    fn put<T: Buf>(&mut self, source: T) {
+        let source = match downcast::<T, Buffer>(source) {
+            Ok(buffer) => return self.put_buffer(buffer),
+            Err(source) => source,
+        };
+        let mut source = match downcast::<T, BufferMut>(source) {
+            Ok(writer) => return self.put_buffer(writer.freeze()),
+            Err(source) => source,
+        };
         if source.remaining() > self.remaining_capacity() {
             let room = self.remaining_capacity();
             range::beyond("a put of", source.remaining(), "a room of", room);

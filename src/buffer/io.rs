@@ -13,6 +13,7 @@
 //!    is the bytes in one table, because a writer sees no more of a chain than that.
 
 use alloc::vec::Vec;
+use core::borrow::BorrowMut;
 use core::mem::{self, MaybeUninit};
 use std::io::{self, BufRead, ErrorKind, IoSlice, IoSliceMut, Read, Write};
 #[cfg(unix)]
@@ -228,13 +229,16 @@ impl BufferMut {
             let room = self.remaining_capacity();
             range::beyond("a reader's claim of", count, "a room of", room);
         }
+        let len = self.len() + count;
+        // `borrow_mut` of a caller's type decides which writer this is.
+        assert!(count == 0 || len <= self.raw().initialized, "another writer than before the read");
         // SAFETY: the writer has that much room, and the room is initialised.
-        unsafe { self.set_len(self.len() + count) };
+        unsafe { self.set_len(len) };
     }
 }
 
-/// Fills several writers with one vectored read, and returns how many bytes were read. Each writer
-/// is filled to its capacity before the next one gets bytes. Their room is initialised as in
+/// Fills several writers with one vectored read, and returns how many bytes were read. The writers
+/// are a slice of [`BufferMut`] or of `&mut BufferMut`. Each writer is filled to its capacity before the next one gets bytes. Their room is initialised as in
 /// [`BufferMut::read_from`].
 ///
 /// # Errors
@@ -244,7 +248,8 @@ impl BufferMut {
 ///
 /// # Panics
 ///
-/// When the reader claims to have read more bytes than there was room for.
+/// When the reader claims to have read more bytes than there was room for. Also when `borrow_mut` of
+/// a type of the caller's returns another writer after the read than before it.
 ///
 /// # Examples
 ///
@@ -255,17 +260,23 @@ impl BufferMut {
 /// let mut parts = [BufferMut::with_capacity(4), BufferMut::with_capacity(16)];
 /// assert_eq!(buffer::read_vectored(&mut input, &mut parts)?, 8);
 /// assert!(parts[0] == "head" && parts[1] == "body");
+/// let [head, body] = &mut parts;
+/// let mut writers = [body, head]; // in another order, and without moving them
+/// assert_eq!(buffer::read_vectored(&mut &b"more"[..], &mut writers)?, 4);
+/// assert_eq!(parts[1], "bodymore");
 /// # Ok::<(), std::io::Error>(())
 /// ```
-pub fn read_vectored<R: Read + ?Sized>(
+pub fn read_vectored<R: Read + ?Sized, W: BorrowMut<BufferMut>>(
     reader: &mut R,
-    writers: &mut [BufferMut],
+    writers: &mut [W],
 ) -> io::Result<usize> {
     let mut rooms = Vec::new();
     if rooms.try_reserve_exact(writers.len()).is_err() {
         return Err(ErrorKind::OutOfMemory.into());
     }
-    rooms.extend(writers.iter_mut().map(|writer| IoSliceMut::new(writer.initialized_room())));
+    rooms.extend(
+        writers.iter_mut().map(|writer| IoSliceMut::new(writer.borrow_mut().initialized_room())),
+    );
     let room = rooms.iter().map(|room| room.len()).fold(0, usize::saturating_add);
     // The reader may shorten the entries of the table, as `IoSliceMut::advance_slices` does.
     let count = reader.read_vectored(&mut rooms)?;
@@ -274,6 +285,7 @@ pub fn read_vectored<R: Read + ?Sized>(
     }
     let mut left = count;
     for writer in writers {
+        let writer = writer.borrow_mut();
         let part = left.min(writer.remaining_capacity());
         writer.claim(part);
         left -= part;

@@ -112,6 +112,7 @@ impl Buffer {
     /// handle, on the thread that drops this handle. An owner that has no bytes is dropped at once.
     ///
     /// `as_ref` is called once, when the owner is in its final place. So an array can be an owner.
+    /// After that nothing borrows the owner, so it need not be `Sync`.
     /// If the owner's bytes are a part of more memory, use
     /// [`from_owner_sized`](Self::from_owner_sized).
     ///
@@ -139,7 +140,7 @@ impl Buffer {
     #[track_caller]
     pub fn from_owner<T>(owner: T) -> Self
     where
-        T: AsRef<[u8]> + Send + Sync + 'static,
+        T: AsRef<[u8]> + Send + 'static,
     {
         expect(Self::try_from_owner(owner).map_err(|(_, error)| error))
     }
@@ -165,7 +166,7 @@ impl Buffer {
     /// ```
     pub fn try_from_owner<T>(owner: T) -> Result<Self, (T, AllocError)>
     where
-        T: AsRef<[u8]> + Send + Sync + 'static,
+        T: AsRef<[u8]> + Send + 'static,
     {
         owned::of_value(owner, 0)
     }
@@ -200,7 +201,7 @@ impl Buffer {
     #[track_caller]
     pub fn from_owner_sized<T>(owner: T, retained_bytes: usize) -> Self
     where
-        T: AsRef<[u8]> + Send + Sync + 'static,
+        T: AsRef<[u8]> + Send + 'static,
     {
         expect(Self::try_from_owner_sized(owner, retained_bytes).map_err(|(_, error)| error))
     }
@@ -228,7 +229,7 @@ impl Buffer {
     /// ```
     pub fn try_from_owner_sized<T>(owner: T, retained_bytes: usize) -> Result<Self, (T, AllocError)>
     where
-        T: AsRef<[u8]> + Send + Sync + 'static,
+        T: AsRef<[u8]> + Send + 'static,
     {
         owned::of_value(owner, retained_bytes)
     }
@@ -344,14 +345,14 @@ impl Buffer {
     /// writer[0] = b'O';
     /// assert_eq!(writer.freeze(), "Once");
     /// ```
-    pub fn try_into_mut(mut self) -> Result<BufferMut, Self> {
-        let mut writer = NO_WRITER;
-        // SAFETY: `self` is a handle. If the call succeeds, `self` is all-zero, and the drop of an
-        // all-zero handle does nothing.
-        match unsafe { ffi::aegis_buffer_try_into_mut(self.raw_mut(), &mut writer) } {
-            // SAFETY: the core has made the writer, which has the only handle.
+    pub fn try_into_mut(self) -> Result<BufferMut, Self> {
+        let (mut raw, mut writer) = (self.into_raw(), NO_WRITER);
+        // SAFETY: `raw` is a handle.
+        match unsafe { ffi::aegis_buffer_try_into_mut(&mut raw, &mut writer) } {
+            // SAFETY: the core has made the writer, which has taken the handle over.
             0 => Ok(unsafe { BufferMut::from_raw(writer) }),
-            _ => Err(self),
+            // SAFETY: the core has left the handle as it was.
+            _ => Err(unsafe { Self::from_raw(raw) }),
         }
     }
 
@@ -396,20 +397,19 @@ impl Buffer {
     /// assert_ne!(writer.as_ptr(), shared.as_ptr(), "a copy, because there are two handles");
     /// # Ok::<(), aegis_memory::AllocError>(())
     /// ```
-    pub fn try_into_mut_or_copy(mut self) -> Result<BufferMut, (Self, AllocError)> {
-        let mut writer = NO_WRITER;
-        let raw: *mut ffi::aegis_buffer = self.raw_mut();
+    pub fn try_into_mut_or_copy(self) -> Result<BufferMut, (Self, AllocError)> {
+        let (mut raw, mut writer) = (self.into_raw(), NO_WRITER);
         // If the owner of the copied bytes panics in its drop, the panic ends here: the copy is
         // complete.
         let result = unwind::call_keeping(Result::is_ok, || {
-            // SAFETY: `self` is a handle. If the call succeeds, `self` is all-zero afterwards.
-            unsafe {
-                ask(|error| ffi::aegis_buffer_into_mut(raw, &mut writer, ptr::null_mut(), error))
-            }?;
+            let none = ptr::null_mut();
+            // SAFETY: `raw` is a handle. If the call succeeds, it has given the handle up.
+            unsafe { ask(|error| ffi::aegis_buffer_into_mut(&mut raw, &mut writer, none, error)) }?;
             // SAFETY: the core has made the writer.
             Ok(unsafe { BufferMut::from_raw(writer) })
         });
-        result.map_err(|error| (self, error))
+        // SAFETY: a call that fails leaves the handle as it was.
+        result.map_err(|error| (unsafe { Self::from_raw(raw) }, error))
     }
 
     /// Replaces a view of less than half of the bytes that it keeps
@@ -463,7 +463,7 @@ impl Buffer {
     /// # Ok::<(), aegis_memory::AllocError>(())
     /// ```
     pub fn try_compact(&mut self) -> Result<(), AllocError> {
-        let raw: *mut ffi::aegis_buffer = self.raw_mut();
+        let raw = self.raw_mut();
         // The owner of the copied bytes may panic in its drop.
         unwind::call(|| {
             // SAFETY: `self` is a handle, and is still one after the call, also when the call

@@ -6,49 +6,103 @@ use alloc::vec::Vec;
 #[cfg(any(feature = "arrow", feature = "bytes"))]
 use core::mem::align_of;
 use core::mem::ManuallyDrop;
-use core::ptr;
+use core::ptr::{self, NonNull};
 #[cfg(any(feature = "arrow", feature = "bytes"))]
 use core::sync::atomic::AtomicUsize;
 
 #[cfg(any(feature = "arrow", feature = "bytes"))]
 use super::lent;
-use super::owner::{Owner, PlainOwner, PLAIN};
-use super::view::{Buffer, EMPTY};
+use super::owner::{self, Owner, OwnerKind, PlainOwner, PLAIN};
+use super::view::Buffer;
 #[cfg(any(feature = "arrow", feature = "bytes"))]
 use crate::error::expect;
 use crate::error::AllocError;
 use crate::{ffi, heap, unwind};
 
-/// A view of a vector's bytes, without a copy. Only the header is allocated. If there is no memory
-/// for it, the vector and the reason are returned.
+/// The kind of a vector's memory. Its address also tells that the memory is that of a vector, and
+/// that this copy of the crate made the owner.
+static VECTOR: OwnerKind = OwnerKind { move_charge: is_not_charged };
+
+/// Memory of Rust's heap is charged to no budget, so there is nothing to move.
+unsafe extern "C" fn is_not_charged(
+    _: *mut Owner,
+    _: *mut ffi::aegis_budget,
+    _: *mut ffi::aegis_error,
+) -> ffi::aegis_status {
+    ffi::AEGIS_OK as ffi::aegis_status
+}
+
+/// The owner of a vector's memory, with one reference. Only the header is allocated. If there is no
+/// memory for it, the vector and the reason are returned.
+fn owner_of_vec(vec: Vec<u8>) -> Result<*mut Owner, (Vec<u8>, AllocError)> {
+    let mut vec = ManuallyDrop::new(vec);
+    let header = heap::try_box(PlainOwner {
+        head: Owner {
+            references: 1,
+            release: Some(release_vec),
+            base: vec.as_mut_ptr(),
+            capacity_bytes: vec.capacity(),
+            flags: PLAIN,
+            retained_bytes: 0,
+        },
+        kind: &VECTOR,
+    });
+    match header {
+        Ok(header) => Ok(Box::into_raw(header).cast()),
+        Err(_) => Err((ManuallyDrop::into_inner(vec), AllocError::no_memory_for::<PlainOwner>())),
+    }
+}
+
+/// A view of a vector's bytes, without a copy. If there is no memory for the header, the vector and
+/// the reason are returned.
 pub(super) fn of_vec(vec: Vec<u8>) -> Result<Buffer, (Vec<u8>, AllocError)> {
-    if vec.is_empty() {
+    let length = vec.len();
+    if length == 0 {
         return Ok(Buffer::new());
     }
-    let mut vec = ManuallyDrop::new(vec);
-    let length = vec.len();
-    let header = heap::try_box(PlainOwner::new(Owner {
-        references: 1,
-        release: Some(release_vec),
-        base: vec.as_mut_ptr(),
-        capacity_bytes: vec.capacity(),
-        flags: PLAIN,
-        retained_bytes: 0,
-    }));
-    let owner: *mut Owner = match header {
-        Ok(header) => Box::into_raw(header).cast(),
-        Err(_) => {
-            return Err((ManuallyDrop::into_inner(vec), AllocError::no_memory_for::<PlainOwner>()))
-        }
-    };
+    let owner = owner_of_vec(vec)?;
     // SAFETY: the header is ours.
     let data = unsafe { (*owner).base };
     // SAFETY: the vector's bytes live until `release_vec`, and the view holds the one reference.
     Ok(unsafe { Buffer::from_raw(ffi::aegis_buffer { data, length, owner }) })
 }
 
+/// A writer of a vector's bytes and spare capacity, without a copy: as [`of_vec`].
+pub(super) fn writer_of_vec(vec: Vec<u8>) -> Result<ffi::aegis_buffer_mut, (Vec<u8>, AllocError)> {
+    let length = vec.len();
+    let owner = owner_of_vec(vec)?;
+    // SAFETY: the header is ours.
+    let (data, capacity) = unsafe { ((*owner).base, (*owner).capacity_bytes) };
+    Ok(ffi::aegis_buffer_mut { data, length, capacity, owner, initialized: length })
+}
+
+/// The vector that a view was made of, with the bytes of the view, if the view is the only handle.
+/// The bytes move to the beginning of the vector if they are not there. Otherwise the view is
+/// returned.
+pub(super) fn into_vec(buffer: Buffer) -> Result<Vec<u8>, Buffer> {
+    let owner = buffer.raw().owner;
+    // SAFETY: `buffer` is a handle, which keeps the owner alive. No flag is written while there are
+    // handles. Behind the header of plain memory is its kind.
+    let is_vector = unsafe {
+        owner::is_unique(owner)
+            && (*owner).flags == PLAIN
+            && ptr::eq((*owner.cast::<PlainOwner>()).kind, &VECTOR)
+    };
+    if !is_vector {
+        return Err(buffer);
+    }
+    let ffi::aegis_buffer { data, length, .. } = buffer.into_raw();
+    // SAFETY: it is the box of `owner_of_vec`. There is no other handle, and this one is given up.
+    let head = unsafe { Box::from_raw(owner.cast::<PlainOwner>()) }.head;
+    // SAFETY: the view's bytes are in the vector's memory, which is ours alone.
+    unsafe { ptr::copy(data, head.base, length) };
+    // SAFETY: pointer and capacity are those of the vector, which was not dropped. Its first
+    // `length` bytes have just been written.
+    Ok(unsafe { Vec::from_raw_parts(head.base, length, head.capacity_bytes) })
+}
+
 unsafe extern "C" fn release_vec(owner: *mut Owner) {
-    // SAFETY: it is the box of `of_vec`, and an owner is released once.
+    // SAFETY: it is the box of `owner_of_vec`, and an owner is released once.
     let head = unsafe { Box::from_raw(owner.cast::<PlainOwner>()) }.head;
     // SAFETY: pointer and capacity are those of the vector, which was not dropped.
     drop(unsafe { Vec::from_raw_parts(head.base, 0, head.capacity_bytes) });
@@ -149,9 +203,13 @@ pub(super) fn foreign_of<T: Foreign>(buffer: &Buffer) -> Option<&T> {
 /// A view of the bytes that `as_ref` of the value returns when the value is in its final place. If
 /// there is no memory for that place, the value and the reason are returned. The value says that it
 /// keeps `retained_bytes`; if these are fewer than its bytes, its bytes count.
+///
+/// The value need not be `Sync`, although threads share its bytes. Only this call borrows it, for
+/// `as_ref`. After that the value is only dropped, when no handle to the bytes is left, and for this
+/// it is enough that it is `Send`. (A [`Foreign`] is borrowed again by [`foreign_of`]. So it is `Sync`.)
 pub(super) fn of_value<T>(value: T, retained_bytes: usize) -> Result<Buffer, (T, AllocError)>
 where
-    T: AsRef<[u8]> + Send + Sync + 'static,
+    T: AsRef<[u8]> + Send + 'static,
 {
     let place = heap::try_box(Owned {
         head: Owner {
@@ -169,15 +227,17 @@ where
     );
     let owner: *mut Owner = owned.cast();
     // From here on the handle owns the box, and frees it if `as_ref` panics.
+    let nothing = NonNull::dangling().as_ptr();
     // SAFETY: this handle holds the one reference. It has no bytes yet.
-    let mut buffer = unsafe { Buffer::from_raw(ffi::aegis_buffer { owner, ..EMPTY }) };
+    let mut buffer =
+        unsafe { Buffer::from_raw(ffi::aegis_buffer { data: nothing, length: 0, owner }) };
     // SAFETY: the value does not move or change until `release_value`. So the bytes that `as_ref`
     // returns now are valid until then. `as_ref` is not called again.
     let bytes: &[u8] = unsafe { &(*owned).value }.as_ref();
-    let (data, length) = (bytes.as_ptr(), bytes.len());
+    let (data, length) = (NonNull::from(bytes).cast::<u8>(), bytes.len());
     // SAFETY: no other code has the header yet, and the header does not overlap the value.
     unsafe {
-        (*owner).base = data.cast_mut();
+        (*owner).base = data.as_ptr();
         (*owner).capacity_bytes = length;
     }
     buffer.set(data, length);

@@ -12,8 +12,7 @@
 //!    no other thread can make one. So the caller may write, and `release_writer` may free the
 //!    memory without a read-modify-write.
 
-use core::ffi::c_void;
-use core::ptr::{self, addr_of_mut};
+use core::ptr::addr_of_mut;
 use core::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::{ffi, unwind};
@@ -27,17 +26,21 @@ const CHARGED: u32 = 1 << 28;
 /// The flags of writable memory whose release calls no user code.
 pub(super) const PLAIN: u32 = ffi::AEGIS_BUFFER_WRITABLE | CHARGED;
 
-/// The header of memory that is [`PLAIN`] and charged to no budget.
+/// What moves the charge of [`PLAIN`] memory to another budget, as in the core's `move.h`.
+#[repr(C)]
+pub(super) struct OwnerKind {
+    pub(super) move_charge: unsafe extern "C" fn(
+        *mut Owner,
+        *mut ffi::aegis_budget,
+        *mut ffi::aegis_error,
+    ) -> ffi::aegis_status,
+}
+
+/// The header of memory that is [`PLAIN`].
 #[repr(C)]
 pub(super) struct PlainOwner {
     pub(super) head: Owner,
-    kind: *const c_void,
-}
-
-impl PlainOwner {
-    pub(super) fn new(head: Owner) -> Self {
-        Self { head, kind: ptr::null() }
-    }
+    pub(super) kind: *const OwnerKind,
 }
 
 /// The owner's count.
@@ -152,6 +155,18 @@ pub(super) unsafe fn is_unique(owner: *mut Owner) -> bool {
     // may write next.
     // SAFETY: the caller's handle keeps the owner alive.
     !owner.is_null() && unsafe { references(owner) }.load(Ordering::Acquire) == 1
+}
+
+/// Whether there are two handles, which the caller has both. The caller may then write, as the
+/// caller of [`is_unique`] may.
+///
+/// # Safety
+///
+/// The caller has a handle to `owner`.
+pub(super) unsafe fn is_shared_by_two(owner: *mut Owner) -> bool {
+    // Acquire: as in `is_unique`.
+    // SAFETY: the caller's handle keeps the owner alive.
+    unsafe { references(owner) }.load(Ordering::Acquire) == 2
 }
 
 /// Whether the only handle to the memory may write it. A mapped file, for example, may not be

@@ -82,6 +82,11 @@ pub struct IoBlock {
     pub len: usize,
 }
 
+// SAFETY: it is an address and a number. What is done with the address is the user's `unsafe` code.
+unsafe impl Send for IoBlock {}
+// SAFETY: as above.
+unsafe impl Sync for IoBlock {}
+
 impl BufferPool {
     /// Makes a pool of `buffers` buffers with a capacity of `buffer_size` bytes each.
     ///

@@ -59,14 +59,40 @@ impl BorrowMut<[u8]> for BufferMut {
     }
 }
 
-impl<'a> IntoIterator for &'a Buffer {
-    type Item = &'a u8;
-    type IntoIter = slice::Iter<'a, u8>;
+/// Equality and order with another type of bytes, in both directions.
+macro_rules! compares {
+    ([$($param:tt)*] $Type:ident, $Other:ty, |$other:ident| $bytes:expr) => {
+        impl<$($param)*> PartialEq<$Other> for $Type {
+            #[inline]
+            fn eq(&self, $other: &$Other) -> bool {
+                let bytes: &[u8] = $bytes;
+                **self == *bytes
+            }
+        }
 
-    fn into_iter(self) -> Self::IntoIter {
-        self.iter()
-    }
+        impl<$($param)*> PartialEq<$Type> for $Other {
+            #[inline]
+            fn eq(&self, other: &$Type) -> bool {
+                *other == *self
+            }
+        }
+
+        impl<$($param)*> PartialOrd<$Other> for $Type {
+            fn partial_cmp(&self, $other: &$Other) -> Option<core::cmp::Ordering> {
+                let bytes: &[u8] = $bytes;
+                (**self).partial_cmp(bytes)
+            }
+        }
+
+        impl<$($param)*> PartialOrd<$Type> for $Other {
+            fn partial_cmp(&self, other: &$Type) -> Option<core::cmp::Ordering> {
+                other.partial_cmp(self).map(core::cmp::Ordering::reverse)
+            }
+        }
+    };
 }
+#[cfg(feature = "bytes")]
+pub(super) use compares;
 
 /// The traits that both types have and that work on their bytes.
 macro_rules! as_bytes {
@@ -118,40 +144,20 @@ macro_rules! as_bytes {
             }
         }
 
-        equal!([] $Type, [u8], |other| other);
-        equal!([] $Type, &[u8], |other| other);
-        equal!([const N: usize] $Type, [u8; N], |other| other);
-        equal!([const N: usize] $Type, &[u8; N], |other| *other);
-        equal!([] $Type, Vec<u8>, |other| other);
-        equal!([] $Type, str, |other| other.as_bytes());
-        equal!([] $Type, &str, |other| other.as_bytes());
-        equal!([] $Type, String, |other| other.as_bytes());
-    };
-}
-
-/// Equality with another type of bytes, in both directions.
-macro_rules! equal {
-    ([$($param:tt)*] $Type:ident, $Other:ty, |$other:ident| $bytes:expr) => {
-        impl<$($param)*> PartialEq<$Other> for $Type {
-            #[inline]
-            fn eq(&self, $other: &$Other) -> bool {
-                let bytes: &[u8] = $bytes;
-                **self == *bytes
-            }
-        }
-
-        impl<$($param)*> PartialEq<$Type> for $Other {
-            #[inline]
-            fn eq(&self, other: &$Type) -> bool {
-                *other == *self
-            }
-        }
+        compares!([] $Type, [u8], |other| other);
+        compares!([] $Type, &[u8], |other| other);
+        compares!([const N: usize] $Type, [u8; N], |other| other);
+        compares!([const N: usize] $Type, &[u8; N], |other| *other);
+        compares!([] $Type, Vec<u8>, |other| other);
+        compares!([] $Type, str, |other| other.as_bytes());
+        compares!([] $Type, &str, |other| other.as_bytes());
+        compares!([] $Type, String, |other| other.as_bytes());
     };
 }
 
 as_bytes!(Buffer);
 as_bytes!(BufferMut);
-equal!([] Buffer, BufferMut, |other| other);
+compares!([] Buffer, BufferMut, |other| other);
 
 /// Writes `b"..."` with the escapes of a byte string.
 pub(super) fn write_bytes(bytes: &[u8], f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -2,20 +2,13 @@
 //! The immutable view: making it narrower, splitting and joining, all in constant time and inlined.
 //! The rules are those of `aegis_memory/buffer.h`. A test checks that both do the same.
 
-use core::mem::{self, ManuallyDrop};
+use core::mem::{self, align_of, size_of, ManuallyDrop};
 use core::ops::RangeBounds;
-use core::ptr::{self, addr_of};
+use core::ptr::{self, NonNull};
 
-use super::owner;
+use super::owner::{self, Owner};
 use super::range;
 use crate::ffi;
-
-/// The view of no bytes. It has no owner.
-pub(super) const EMPTY: ffi::aegis_buffer = ffi::aegis_buffer {
-    data: ptr::NonNull::dangling().as_ptr(),
-    length: 0,
-    owner: ptr::null_mut(),
-};
 
 /// A cheap, shared, immutable view of bytes.
 ///
@@ -35,14 +28,25 @@ pub(super) const EMPTY: ffi::aegis_buffer = ffi::aegis_buffer {
 /// assert!(line.is_unique());
 /// assert_eq!(format!("{line:?}"), r#"b"a=1""#);
 /// ```
-#[repr(transparent)]
+///
+/// `Option<Buffer>` is as large as `Buffer`: three words.
+#[repr(C)]
 pub struct Buffer {
-    /// The data pointer is never null, and is valid as long as the handle.
-    raw: ffi::aegis_buffer,
+    /// Valid as long as the handle.
+    data: NonNull<u8>,
+    length: usize,
+    owner: *mut Owner,
 }
 
+// The fields are those of the C struct. They are written again because a pointer of C may be null,
+// and so leaves no room for `None`.
+const _: () = {
+    assert!(size_of::<Buffer>() == size_of::<ffi::aegis_buffer>());
+    assert!(align_of::<Buffer>() == align_of::<ffi::aegis_buffer>());
+};
+
 // SAFETY: the bytes are immutable while there are views, and counts are atomic. Any thread may free
-// an owner: `from_owner` wants `Send + Sync`, and `from_raw` requires it of its caller.
+// an owner: `from_owner` wants `Send`, and `from_raw` requires it of its caller.
 unsafe impl Send for Buffer {}
 // SAFETY: as above.
 unsafe impl Sync for Buffer {}
@@ -59,7 +63,7 @@ impl Buffer {
     /// ```
     #[inline]
     pub const fn new() -> Self {
-        Self { raw: EMPTY }
+        Self { data: NonNull::dangling(), length: 0, owner: ptr::null_mut() }
     }
 
     /// A view of static bytes. Nothing is allocated or counted.
@@ -74,8 +78,9 @@ impl Buffer {
     /// ```
     #[inline]
     pub const fn from_static(bytes: &'static [u8]) -> Self {
-        let raw = ffi::aegis_buffer { data: bytes.as_ptr(), length: bytes.len(), ..EMPTY };
-        Self { raw }
+        // SAFETY: a reference is not null.
+        let data = unsafe { NonNull::new_unchecked(bytes.as_ptr().cast_mut()) };
+        Self { data, length: bytes.len(), owner: ptr::null_mut() }
     }
 
     /// Number of bytes of the view.
@@ -88,7 +93,7 @@ impl Buffer {
     /// ```
     #[inline]
     pub const fn len(&self) -> usize {
-        self.raw.length
+        self.length
     }
 
     /// Whether the view has no bytes.
@@ -101,7 +106,7 @@ impl Buffer {
     /// ```
     #[inline]
     pub const fn is_empty(&self) -> bool {
-        self.raw.length == 0
+        self.length == 0
     }
 
     /// Whether this is the only handle to its memory. Never true for static bytes.
@@ -118,7 +123,7 @@ impl Buffer {
     #[inline]
     pub fn is_unique(&self) -> bool {
         // SAFETY: `self` is a handle.
-        unsafe { owner::is_unique(self.raw.owner) }
+        unsafe { owner::is_unique(self.owner) }
     }
 
     /// A view of a part of the bytes.
@@ -184,7 +189,7 @@ impl Buffer {
                 part.len(),
                 part,
                 self.len(),
-                self.raw.data
+                self.data
             ),
         }
     }
@@ -205,7 +210,7 @@ impl Buffer {
         if part.is_empty() {
             return Some(Self::new());
         }
-        let start = (part.as_ptr() as usize).checked_sub(self.raw.data as usize)?;
+        let start = (part.as_ptr() as usize).checked_sub(self.data.as_ptr() as usize)?;
         self.try_slice(start..start.checked_add(part.len())?)
     }
 
@@ -258,7 +263,7 @@ impl Buffer {
             return mem::take(self).unless_empty();
         }
         let back = self.part(at, self.len());
-        self.raw.length = at;
+        self.length = at;
         back
     }
 
@@ -279,7 +284,36 @@ impl Buffer {
         if len == 0 {
             return self.clear();
         }
-        self.raw.length = self.len().min(len);
+        self.length = self.len().min(len);
+    }
+
+    /// The first `len` bytes, or all if there are fewer: as [`truncate`](Self::truncate).
+    ///
+    /// It is there also to be called where both `std::io::Read` and `bytes::Buf` are imported, which
+    /// have a method of this name each. The view that it returns can be read as either.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # #[cfg(all(feature = "std", feature = "bytes"))] {
+    /// use aegis_memory::buffer::Buffer;
+    /// use bytes::Buf;
+    /// use std::io::Read;
+    ///
+    /// let frame = Buffer::from("\0\x05hello and more");
+    /// let mut number = frame.clone().take(2);
+    /// let len = number.get_u16();
+    /// let mut text = String::new();
+    /// frame.slice(2..).take(len.into()).read_to_string(&mut text)?;
+    /// assert_eq!(text, "hello");
+    /// # }
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[inline]
+    #[must_use]
+    pub fn take(mut self, len: usize) -> Self {
+        self.truncate(len);
+        self
     }
 
     /// Drops the first `count` bytes. A buffer that has no bytes left gives up its memory, and a
@@ -344,15 +378,15 @@ impl Buffer {
             *self = back;
             return Ok(());
         }
-        let meets = self.raw.owner == back.raw.owner
-            && self.raw.data.wrapping_add(self.len()) == back.raw.data
+        let meets = self.owner == back.owner
+            && self.data.as_ptr().wrapping_add(self.len()) == back.data.as_ptr()
             // Two views of static bytes may lie side by side by chance, but they are not one
             // object.
-            && !self.raw.owner.is_null();
+            && !self.owner.is_null();
         if !meets && !back.is_empty() {
             return Err(back);
         }
-        self.raw.length += back.len();
+        self.length += back.len();
         Ok(())
     }
 
@@ -370,7 +404,7 @@ impl Buffer {
     /// ```
     #[inline]
     pub fn as_raw(&self) -> *const ffi::aegis_buffer {
-        addr_of!(self.raw)
+        (self as *const Self).cast()
     }
 
     /// Gives away the C struct. The receiver must release it.
@@ -387,7 +421,7 @@ impl Buffer {
     #[inline]
     #[must_use = "the struct is a handle: give it to aegis_buffer_release or Buffer::from_raw"]
     pub fn into_raw(self) -> ffi::aegis_buffer {
-        ManuallyDrop::new(self).raw
+        *ManuallyDrop::new(self).raw()
     }
 
     /// Takes over a C buffer.
@@ -412,7 +446,9 @@ impl Buffer {
     /// ```
     #[inline]
     pub const unsafe fn from_raw(raw: ffi::aegis_buffer) -> Self {
-        Self { raw }
+        // SAFETY: the data pointer of a buffer is not null (buffer.h).
+        let data = unsafe { NonNull::new_unchecked(raw.data.cast_mut()) };
+        Self { data, length: raw.length, owner: raw.owner }
     }
 
     /// Borrows a buffer that C owns.
@@ -437,14 +473,15 @@ impl Buffer {
     /// ```
     #[inline]
     pub unsafe fn borrow_raw<'a>(raw: *const ffi::aegis_buffer) -> &'a Self {
-        // SAFETY: `Buffer` is a transparent wrapper, and the caller guarantees the rest.
+        // SAFETY: `Buffer` is laid out as the C struct, whose data pointer is not null in a buffer.
+        // The caller guarantees the rest.
         unsafe { &*raw.cast::<Self>() }
     }
 
     /// Whether `len` of the bytes can be read. Bytes of a mapped file that was truncated cannot.
     /// For `len` 0 it is always true.
     pub(super) fn is_whole(&self, len: usize) -> bool {
-        let owner = self.raw.owner;
+        let owner = self.owner;
         // SAFETY: `self` is a handle.
         if len == 0 || owner.is_null() || unsafe { owner::is_writable(owner) } {
             return true;
@@ -455,20 +492,21 @@ impl Buffer {
 
     #[inline(always)]
     pub(super) fn raw(&self) -> &ffi::aegis_buffer {
-        &self.raw
+        // SAFETY: `Buffer` is laid out as the C struct.
+        unsafe { &*self.as_raw() }
     }
 
-    /// The C struct, for calls of the core that change the handle.
+    /// The C struct, for calls of the core that change the handle and do not empty it.
     #[inline(always)]
-    pub(super) fn raw_mut(&mut self) -> &mut ffi::aegis_buffer {
-        &mut self.raw
+    pub(super) fn raw_mut(&mut self) -> *mut ffi::aegis_buffer {
+        (self as *mut Self).cast()
     }
 
     /// Makes this a view of other bytes of the same owner.
     #[inline(always)]
-    pub(super) fn set(&mut self, data: *const u8, length: usize) {
-        self.raw.data = data;
-        self.raw.length = length;
+    pub(super) fn set(&mut self, bytes: NonNull<u8>, length: usize) {
+        self.data = bytes;
+        self.length = length;
     }
 
     /// A view of `start..end`, which is inside. A view of no bytes needs no reference.
@@ -479,10 +517,10 @@ impl Buffer {
             return Self::new();
         }
         // SAFETY: `self` is a handle.
-        unsafe { owner::retain(self.raw.owner) };
+        unsafe { owner::retain(self.owner) };
         // SAFETY: `start` is inside.
-        let data = unsafe { self.raw.data.add(start) };
-        Self { raw: ffi::aegis_buffer { data, length: end - start, owner: self.raw.owner } }
+        let data = unsafe { self.at(start) };
+        Self { data, length: end - start, owner: self.owner }
     }
 
     /// The buffer itself, but without its owner if it has no bytes. C code may have made a buffer
@@ -498,8 +536,21 @@ impl Buffer {
     fn skip(&mut self, count: usize) {
         debug_assert!(count <= self.len());
         // SAFETY: the buffer has at least `count` bytes.
-        self.raw.data = unsafe { self.raw.data.add(count) };
-        self.raw.length -= count;
+        self.data = unsafe { self.at(count) };
+        self.length -= count;
+    }
+
+    /// The address `offset` bytes behind the beginning.
+    ///
+    /// # Safety
+    ///
+    /// The view has at least that many bytes.
+    #[inline(always)]
+    unsafe fn at(&self, offset: usize) -> NonNull<u8> {
+        // SAFETY: the caller guarantees that it is inside.
+        let data = unsafe { self.data.as_ptr().add(offset) };
+        // SAFETY: no object of bytes reaches the null address.
+        unsafe { NonNull::new_unchecked(data) }
     }
 
     #[inline(always)]

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The only writer of its bytes: making, filling and freezing it. Splitting is in
-//! `writer_split.rs`.
+//! The only writer of its bytes: making, filling and freezing it. Making room is in
+//! `writer_reserve.rs`, splitting in `writer_split.rs`, and what takes over other memory or moves
+//! bytes in `writer_put.rs`.
 
 use core::fmt;
 use core::mem::{ManuallyDrop, MaybeUninit};
@@ -244,6 +245,42 @@ impl BufferMut {
         self.raw.capacity - self.raw.length
     }
 
+    /// The address of the first byte, for the whole capacity: its provenance covers the bytes
+    /// written and the room behind them. (The pointer that `writer.as_ref().as_ptr()` returns is
+    /// good for the bytes written only.) See also [`as_mut_ptr`](Self::as_mut_ptr).
+    #[inline]
+    pub const fn as_ptr(&self) -> *const u8 {
+        self.raw.data
+    }
+
+    /// The address of the first byte, to write through, for the whole capacity: its provenance
+    /// covers the bytes written and the room behind them. After filling some of the room, call
+    /// [`set_len`](Self::set_len).
+    ///
+    /// The pointer is good until the writer moves its bytes, is split, frozen or dropped. Bytes that
+    /// are not initialised may be stored in the room, if no other method of the writer is called
+    /// between this call and the store.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let mut page = aegis_memory::buffer::BufferMut::with_capacity(16);
+    /// page.extend_from_slice(b"head");
+    /// let data = page.as_mut_ptr();
+    /// // SAFETY: the capacity is 16, and the eight bytes are initialised when they are counted.
+    /// unsafe {
+    ///     data.add(4).copy_from_nonoverlapping(b"body".as_ptr(), 4);
+    ///     page.set_len(8);
+    /// }
+    /// assert_eq!(page, "headbody");
+    /// ```
+    #[inline]
+    pub fn as_mut_ptr(&mut self) -> *mut u8 {
+        // The caller may store bytes that are not initialised.
+        self.raw.initialized = self.raw.initialized.min(self.raw.length);
+        self.raw.data
+    }
+
     /// The room behind the bytes written. After filling some of it, call
     /// [`set_len`](Self::set_len).
     ///
@@ -390,7 +427,7 @@ impl BufferMut {
     }
 
     #[inline(always)]
-    fn room_for(&self, count: usize) -> Result<(), AllocError> {
+    pub(super) fn room_for(&self, count: usize) -> Result<(), AllocError> {
         if count > self.remaining_capacity() {
             return Err(self.full(count));
         }
@@ -399,7 +436,7 @@ impl BufferMut {
 
     #[cold]
     #[inline(never)]
-    fn full(&self, requested: usize) -> AllocError {
+    pub(super) fn full(&self, requested: usize) -> AllocError {
         let (capacity, in_use) = (self.capacity(), self.len());
         let needed = requested;
         AllocError::Exhausted { requested, align: 0, needed, capacity, in_use, blocks: 0 }
@@ -436,102 +473,6 @@ impl BufferMut {
     #[inline]
     pub fn clear(&mut self) {
         self.raw.length = 0;
-    }
-
-    /// Makes room for `additional` bytes behind the bytes written, as
-    /// [`try_reserve`](Self::try_reserve) does.
-    ///
-    /// # Panics
-    ///
-    /// When `try_reserve` fails.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # use aegis_memory::buffer::BufferMut;
-    /// let mut writer = BufferMut::with_capacity(10);
-    /// writer.reserve(10_000);
-    /// writer.extend_from_slice(&[7; 10_000]);
-    /// ```
-    #[track_caller]
-    pub fn reserve(&mut self, additional: usize) {
-        expect(self.try_reserve(additional));
-    }
-
-    /// Makes room for `additional` bytes behind the bytes written.
-    ///
-    /// The room is in the same memory if this writer is the only handle to it and one of these
-    /// holds:
-    ///
-    /// - There is enough room behind the bytes.
-    /// - There is enough room before and behind the bytes together, and moving the bytes to the
-    ///   front gains at least as much room as there are bytes to move.
-    ///
-    /// Otherwise the bytes move to new memory on the C heap. Its size is the largest of these:
-    /// twice the capacity; the size of the old memory, but at most 64 KiB; the size that is needed.
-    /// If that is refused, it is the size that is needed.
-    ///
-    /// Two bounds follow, as long as the larger sizes are not refused:
-    ///
-    /// - A program fills a writer at its end, [splits](Self::split_to) it at its front and drops
-    ///   the front parts. Then the writer moves, in all, at most twice as many bytes as were
-    ///   written to it.
-    /// - A codec keeps the frames that it splits off. Then it takes new memory once for each 64
-    ///   KiB, or once for each old capacity.
-    ///
-    /// # Errors
-    ///
-    /// As [`try_with_capacity`](Self::try_with_capacity). The writer is unchanged.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # use aegis_memory::buffer::BufferMut;
-    /// let mut writer = BufferMut::with_capacity(10);
-    /// writer.try_reserve(10_000)?;
-    /// assert!(writer.try_reserve(usize::MAX).is_err());
-    /// # Ok::<(), aegis_memory::AllocError>(())
-    /// ```
-    pub fn try_reserve(&mut self, additional: usize) -> Result<(), AllocError> {
-        unwind::call(|| self.grow(additional, None))
-    }
-
-    /// As [`try_reserve`](Self::try_reserve), but new memory is charged to a budget.
-    ///
-    /// # Errors
-    ///
-    /// As [`try_with_capacity_in`](Self::try_with_capacity_in). The writer is unchanged.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # use aegis_memory::buffer::BufferMut;
-    /// use aegis_memory::budget::MemoryBudget;
-    /// let budget = MemoryBudget::new("small", 100);
-    /// let mut writer = BufferMut::with_capacity(10);
-    /// assert!(writer.try_reserve_in(10_000, &budget).is_err());
-    /// ```
-    pub fn try_reserve_in(
-        &mut self,
-        additional: usize,
-        budget: &MemoryBudget,
-    ) -> Result<(), AllocError> {
-        unwind::call(|| self.grow(additional, Some(budget)))
-    }
-
-    /// Makes room. Callers are inside `unwind::call`, because the owner of the old memory may panic
-    /// in its drop.
-    pub(super) fn grow(
-        &mut self,
-        additional: usize,
-        budget: Option<&MemoryBudget>,
-    ) -> Result<(), AllocError> {
-        if additional <= self.remaining_capacity() {
-            return Ok(());
-        }
-        let (raw, budget): (*mut _, _) = (&mut self.raw, raw_budget(budget));
-        // SAFETY: `self` is a handle, and is still one after the call; the budget is borrowed.
-        unsafe { ask(|error| ffi::aegis_buffer_mut_reserve(raw, additional, budget, error)) }
     }
 
     /// Turns the writer into a view of the bytes written. Nothing is copied or counted. A writer

@@ -134,7 +134,8 @@ impl BufferMut {
         Ok(())
     }
 
-    /// Joins `back` to this writer: as [`try_unsplit`](Self::try_unsplit) if the two meet.
+    /// Joins `back` to this writer: as [`try_unsplit`](Self::try_unsplit) if the two meet. If this
+    /// writer is empty and has no room for the bytes, it gives its memory up and becomes `back`.
     /// Otherwise it [makes room](Self::reserve) and appends a copy of the bytes of `back`.
     ///
     /// # Panics
@@ -154,6 +155,10 @@ impl BufferMut {
     #[track_caller]
     pub fn unsplit(&mut self, back: Self) {
         if let Err(back) = self.try_unsplit(back) {
+            if self.is_empty() && back.len() > self.capacity() {
+                *self = back;
+                return;
+            }
             // A panic in the drop of the old memory's owner continues when the bytes are appended.
             expect(unwind::call(|| {
                 self.grow(back.len(), None)?;

@@ -86,6 +86,43 @@ pub fn rows() -> Vec<Row> {
             let copy = probe.quiet(|| whole.try_into_mut_or_copy()).expect("C's heap");
             assert!(copy == "some bytes" && probe.quiet(|| part.try_compact()).is_ok());
         }),
+        row!("buffer/convert.rs try_from_vec"; |probe| {
+            let mut vec = Vec::with_capacity(100);
+            vec.extend_from_slice(b"bytes");
+            match probe.fails(|| BufferMut::try_from_vec(vec)) {
+                Ok(writer) => assert_eq!((&*writer, writer.capacity()), (&b"bytes"[..], 100)),
+                Err((vec, _)) => assert_eq!((&*vec, vec.capacity()), (&b"bytes"[..], 100)),
+            }
+        }),
+        row!("buffer/convert.rs try_into_vec", "buffer/convert.rs try_into_vec_or_copy"; |probe| {
+            let buffer = Buffer::from(b"bytes".to_vec());
+            let vec = probe.quiet(|| buffer.try_into_vec()).expect("the only handle");
+            let buffer = Buffer::copy_from_slice(&vec);
+            let buffer = probe.quiet(|| buffer.try_into_vec()).expect_err("C's heap");
+            match probe.fails(|| buffer.try_into_vec_or_copy()) {
+                Ok(vec) => assert_eq!(vec, b"bytes"),
+                Err((buffer, _)) => assert_eq!(buffer, "bytes"),
+            }
+        }),
+        row!("buffer/into_iter.rs next", "buffer/into_iter.rs size_hint", "buffer/into_iter.rs nth", "buffer/into_iter.rs next_back";
+             |probe| {
+            let mut bytes = Buffer::from(b"bytes".to_vec()).into_iter();
+            assert_eq!(probe.quiet(|| (bytes.next(), bytes.nth(1))), (Some(b'b'), Some(b't')));
+            assert_eq!(probe.quiet(|| bytes.next_back()), Some(b's'));
+        }),
+        row!("buffer/chain.rs try_push_front", "buffer/chain_split.rs try_split_to"; |probe| {
+            let mut chain = BufferChain::new();
+            for n in 0..5 {
+                if let Err((buffer, _)) = probe.fails(|| chain.try_push_front(Buffer::from("abc"))) {
+                    assert_eq!((buffer.len(), chain.len()), (3, 3 * n));
+                    chain.push_front(buffer);
+                }
+            }
+            match probe.fails(|| chain.try_split_to(7)) {
+                Ok(front) => assert_eq!((front.len(), chain.len()), (7, 8)),
+                Err(_) => assert_eq!((chain.len(), chain.iter().count()), (15, 5)),
+            }
+        }),
         row!("buffer/chain.rs try_push"; |probe| {
             let mut chain = BufferChain::new();
             for n in 0..5 {
@@ -147,8 +184,10 @@ pub fn rows() -> Vec<Row> {
             assert!(probe.quiet(|| poll_once(&mut pool.get_async(65), &waker)).is_ready());
         }),
         row!("buffer/writer.rs try_with_capacity", "buffer/writer.rs try_with_capacity_aligned",
-             "buffer/writer.rs try_reserve", "buffer/writer.rs try_extend_from_slice",
+             "buffer/writer_reserve.rs try_reserve", "buffer/writer.rs try_extend_from_slice",
              "buffer/writer.rs try_resize", "buffer/writer.rs write_str",
+             "buffer/writer_reserve.rs try_reserve_aligned",
+             "buffer/writer_put.rs try_extend_from_within", "buffer/writer_put.rs try_put_buffer",
              "buffer/writer_split.rs try_unsplit"; |probe| {
             let mut writer = probe.quiet(|| BufferMut::try_with_capacity(8)).expect("C's heap");
             drop(probe.quiet(|| BufferMut::try_with_capacity_aligned(8, 4096)));
@@ -157,12 +196,20 @@ pub fn rows() -> Vec<Row> {
             assert!(probe.quiet(|| writer.write_str("123456789")).is_err());
             assert!(probe.quiet(|| writer.try_reserve(9)).is_ok());
             assert!(probe.quiet(|| writer.try_unsplit(written(b"else"))).is_err());
+            assert!(probe.quiet(|| writer.try_reserve_aligned(9, 64)).is_ok());
+            assert!(probe.quiet(|| writer.try_extend_from_within(..)).is_ok());
+            let view = written(b"else").freeze();
+            assert!(probe.quiet(|| writer.try_put_buffer(view)).is_ok());
+            let long = Buffer::from(vec![7; 1000]);
+            assert!(probe.quiet(|| writer.try_put_buffer(long)).is_err());
         }),
-        row!("buffer/writer.rs try_with_capacity_in", "buffer/writer.rs try_reserve_in"; |probe| {
+        row!("buffer/writer.rs try_with_capacity_in", "buffer/writer_reserve.rs try_reserve_in",
+             "buffer/writer_reserve.rs try_reserve_aligned_in"; |probe| {
             let (full, _root, _held) = full();
             assert!(probe.fails(|| BufferMut::try_with_capacity_in(8, 0, &full)).is_err());
             let mut writer = written(b"kept");
             assert!(probe.fails(|| writer.try_reserve_in(99, &full)).is_err());
+            assert!(probe.fails(|| writer.try_reserve_aligned_in(99, 64, &full)).is_err());
             assert_eq!(writer, "kept");
         }),
         row!("buffer/traits.rs fmt", "buffer/chain.rs fmt", "buffer/traits.rs partial_cmp"; |probe| {
