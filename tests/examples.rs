@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Runs three examples. `cargo test` builds the examples beside the tests.
+//! Runs five examples. `cargo test` builds the examples beside the tests.
 //!
 //! The quickstart gets good and bad input. Its output must be exact for good input, and bad input
 //! must give one line of error and exit code 1. What the example `metrics` serves must be what
 //! Prometheus' text format allows. The example `arbitration` checks its results itself; here its
-//! bars and its drawing are checked.
+//! bars and its drawing are checked. The examples `io_uring` and `tokio_read` check what they have
+//! read; here it is checked that they did, and that the former says how.
 #![cfg(feature = "std")]
 
 #[path = "support/cargo.rs"]
@@ -340,4 +341,27 @@ fn drawing_that_cannot_be_written_is_named() {
         errors.starts_with(&format!("arbitration: cannot create '{}'", path.display())),
         "{errors}"
     );
+}
+
+#[test]
+fn file_is_read_into_registered_blocks_or_the_refusal_is_explained() {
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join("io_uring.bin");
+    // The last piece is shorter than a block.
+    let bytes: Vec<u8> = (0..3_000_001_u32).map(|n| (n / 7) as u8).collect();
+    std::fs::write(&path, &bytes).expect("the folder for tests can be written");
+    let text = output_of(command_for(&example("io_uring")).arg(&path).output().expect("it starts"));
+    let registered = text.contains("ring      32 blocks of 64 KiB are registered\n");
+    let refused = text.contains("no ring   ") && text.contains("\nfallback  one read(2)");
+    assert!(registered != refused, "{text}");
+    assert!(text.contains(&format!("read      {} bytes in 46 pieces, verified\n", bytes.len())));
+    assert!(text.ends_with("pool      0 of 32 blocks are out\n"), "{text}");
+}
+
+#[cfg(feature = "bytes")]
+#[test]
+fn sockets_are_read_into_fewer_pages_than_there_are_connections() {
+    let output = command_for(&example("tokio_read")).arg("12").output().expect("it starts");
+    let text = output_of(output);
+    assert!(text.contains(" bytes in lines on 12 connections, verified\n"), "{text}");
+    assert!(text.ends_with("pages     8 of 4096 bytes, 0 of them out\n"), "{text}");
 }
