@@ -1733,6 +1733,88 @@ extern "C" {
 }
 #[repr(C)]
 #[derive(Debug, Copy, Clone)]
+pub struct aegis_keyed_pool {
+    pub pool: aegis_pool,
+    pub generations: *mut u32,
+    pub index_bound: usize,
+    pub retired_count: usize,
+    pub step_shift: u32,
+    pub step_mask: u32,
+}
+extern "C" {
+    pub fn aegis_keyed_pool_init(
+        pool: *mut aegis_keyed_pool,
+        options: *const aegis_pool_options,
+    ) -> aegis_status;
+}
+extern "C" {
+    pub fn aegis_keyed_pool_fini(pool: *mut aegis_keyed_pool) -> aegis_status;
+}
+extern "C" {
+    pub fn aegis_keyed_pool_abandon(pool: *mut aegis_keyed_pool);
+}
+extern "C" {
+    pub fn aegis_keyed_pool_alloc_slow(
+        pool: *mut aegis_keyed_pool,
+        key: *mut u64,
+    ) -> *mut ::core::ffi::c_void;
+}
+extern "C" {
+    pub fn aegis_keyed_pool_free_slow(
+        pool: *mut aegis_keyed_pool,
+        key: u64,
+    ) -> aegis_status;
+}
+extern "C" {
+    pub fn aegis_keyed_pool_alloc(
+        pool: *mut aegis_keyed_pool,
+        key: *mut u64,
+    ) -> *mut ::core::ffi::c_void;
+}
+extern "C" {
+    pub fn aegis_keyed_pool_get(
+        pool: *const aegis_keyed_pool,
+        key: u64,
+    ) -> *mut ::core::ffi::c_void;
+}
+extern "C" {
+    pub fn aegis_keyed_pool_free(pool: *mut aegis_keyed_pool, key: u64) -> aegis_status;
+}
+extern "C" {
+    pub fn aegis_keyed_pool_len(pool: *const aegis_keyed_pool) -> usize;
+}
+extern "C" {
+    pub fn aegis_keyed_pool_next_key(pool: *mut aegis_keyed_pool) -> u64;
+}
+extern "C" {
+    pub fn aegis_keyed_pool_key_of(
+        pool: *const aegis_keyed_pool,
+        block: *const ::core::ffi::c_void,
+    ) -> u64;
+}
+extern "C" {
+    pub fn aegis_keyed_pool_next(pool: *const aegis_keyed_pool, key: u64) -> u64;
+}
+extern "C" {
+    pub fn aegis_keyed_pool_reserve(
+        pool: *mut aegis_keyed_pool,
+        count: usize,
+    ) -> aegis_status;
+}
+extern "C" {
+    pub fn aegis_keyed_pool_trim(pool: *mut aegis_keyed_pool, keep_block_count: usize);
+}
+extern "C" {
+    pub fn aegis_keyed_pool_get_stats(
+        pool: *const aegis_keyed_pool,
+        stats: *mut aegis_pool_stats,
+    );
+}
+extern "C" {
+    pub fn aegis_keyed_pool_clear(pool: *mut aegis_keyed_pool);
+}
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
 pub struct aegis_lock_free_pool_options {
     pub blocks: aegis_pool_options,
     pub max_cache_count: usize,

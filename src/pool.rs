@@ -36,11 +36,14 @@
 
 // From the bottom up: each file uses only files in the groups above its own group.
 mod block;
+mod key;
 mod slab;
+mod slots;
 mod stats;
 
 mod builder;
 mod bulk;
+mod keyed_iter;
 mod methods;
 
 mod one_owner;
@@ -52,12 +55,16 @@ mod locked;
 #[cfg(aegis_allocator)]
 mod allocator;
 mod cache;
+mod keyed;
 mod locked_async;
 mod typed;
 
 pub use block::{Block, BlockByte, BlockPool, OwnedPoolBlock};
 pub use builder::{PoolBuilder, PoolKind};
 pub use cache::PoolCache;
+pub use key::PoolKey;
+pub use keyed::{KeyedPool, VacantEntry};
+pub use keyed_iter::{KeyedDrain, KeyedIntoIter, KeyedIter, KeyedIterMut};
 pub use lock_free::LockFreePool;
 pub use locked::LockedPool;
 pub use locked_async::AllocBlock;

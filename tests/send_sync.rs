@@ -12,8 +12,9 @@ use aegis_memory::buffer::{
     IoBlock, WhenEmpty,
 };
 use aegis_memory::pool::{
-    AllocBlock, Block, LockFreePool, LockedPool, OwnedPoolBlock, Pool, PoolBlock, PoolBox,
-    PoolBuilder, PoolCache, PoolSlab, PoolStats, TypedPool,
+    AllocBlock, Block, KeyedDrain, KeyedIntoIter, KeyedIter, KeyedIterMut, KeyedPool, LockFreePool,
+    LockedPool, OwnedPoolBlock, Pool, PoolBlock, PoolBox, PoolBuilder, PoolCache, PoolKey,
+    PoolSlab, PoolStats, TypedPool, VacantEntry,
 };
 use aegis_memory::source::{Global, Heap, Pages, SourceBlock};
 use aegis_memory::{ffi, AllocError};
@@ -65,6 +66,25 @@ assert_not_impl_any!(OwnedPoolBlock<Pool>: Send, Sync);
 assert_impl_all!(TypedPool<u8>: Send);
 assert_not_impl_any!(TypedPool<u8>: Sync);
 assert_not_impl_any!(PoolBox<'static, u8>: Send, Sync);
+
+// A keyed pool may do what its values may do. It is read by `&self`, and changed by `&mut self`.
+assert_impl_all!(KeyedPool<u8>: Send, Sync);
+assert_impl_all!(KeyedPool<Cell<u8>>: Send);
+assert_not_impl_any!(KeyedPool<Cell<u8>>: Sync, Clone);
+assert_not_impl_any!(KeyedPool<Rc<u8>>: Send, Sync);
+assert_impl_all!(KeyedPool<MutexGuard<'static, u8>>: Sync);
+assert_not_impl_any!(KeyedPool<MutexGuard<'static, u8>>: Send);
+assert_impl_all!(PoolKey: Send, Sync, Copy, Ord, std::hash::Hash);
+assert_impl_all!(KeyedIter<'static, u8>: Send, Sync, Clone);
+assert_not_impl_any!(KeyedIter<'static, Cell<u8>>: Send, Sync);
+assert_impl_all!(KeyedIterMut<'static, Cell<u8>>: Send);
+assert_not_impl_any!(KeyedIterMut<'static, Rc<u8>>: Send, Sync);
+assert_not_impl_any!(KeyedIterMut<'static, u8>: Clone);
+assert_impl_all!(KeyedDrain<'static, Cell<u8>>: Send);
+assert_not_impl_any!(KeyedDrain<'static, Rc<u8>>: Send, Sync);
+assert_impl_all!(KeyedIntoIter<Cell<u8>>: Send);
+assert_impl_all!(VacantEntry<'static, Cell<u8>>: Send);
+assert_not_impl_any!(VacantEntry<'static, Rc<u8>>: Send, Sync);
 
 // Blocks of shared pools cross threads. Each has one owner.
 assert_impl_all!(LockFreePool: Send, Sync);

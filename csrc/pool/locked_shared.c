@@ -17,7 +17,7 @@ static aegis_locked_pool_shared finished = {.mutex = AEGIS_I_MUTEX_INITIALIZER};
 aegis_status aegis_locked_pool_init(aegis_locked_pool *pool, const aegis_pool_options *options) {
     aegis_pool inner;
     memset(pool, 0, sizeof *pool);
-    aegis_status status = aegis_i_pool_init(&inner, options, sizeof(aegis_locked_pool_shared));
+    aegis_status status = aegis_i_pool_init(&inner, options, sizeof(aegis_locked_pool_shared), 0);
     if (status != AEGIS_OK)
         return status;
     aegis_locked_pool_shared *shared = (aegis_locked_pool_shared *)inner.slabs.meta;

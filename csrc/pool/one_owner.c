@@ -10,7 +10,8 @@
  *    that moment all blocks that were handed out before are in use, so `touched_count` blocks are.
  * 3. take_index sets `peak_in_use` then, and only then does `touched_count` increase.
  *
- * So the largest number in use is reached at such a moment, and no other needs to be looked at.
+ * So the largest number in use is reached at such a moment, and no other needs to be looked at. The
+ * keyed pool, which lists blocks before they are handed out, counts its peak itself.
  *
  * Source: P. Briggs, L. Torczon, An efficient representation for sparse sets (1993). */
 #include "aegis_memory/pool.h"
@@ -36,17 +37,17 @@ static size_t in_use(const aegis_pool *pool) {
 }
 
 aegis_status aegis_pool_init(aegis_pool *pool, const aegis_pool_options *options) {
-    return aegis_i_pool_init(pool, options, 0);
+    return aegis_i_pool_init(pool, options, 0, 0);
 }
 
 aegis_status aegis_i_pool_init(aegis_pool *pool, const aegis_pool_options *options,
-                               size_t head_bytes) {
+                               size_t head_bytes, size_t beside_bytes) {
     memset(pool, 0, sizeof *pool);
     if (options == NULL)
         return aegis_i_slabs_refuse(options, &pool->failed, AEGIS_E_INVALID, AEGIS_WHAT_OPTIONS, 0,
                                     0);
-    aegis_status status =
-        aegis_i_slabs_init(&pool->slabs, options, 0, head_bytes, SIDE_BYTES, false, &pool->failed);
+    aegis_status status = aegis_i_slabs_init(&pool->slabs, options, 0, head_bytes,
+                                             SIDE_BYTES + beside_bytes, false, &pool->failed);
     if (status != AEGIS_OK)
         return status;
     pool->free_indices = (uint32_t *)(void *)pool->slabs.side;
@@ -121,10 +122,10 @@ bool aegis_i_pool_revive(aegis_pool *pool) {
     return true;
 }
 
-bool aegis_i_pool_add_slab(aegis_pool *pool, uint32_t slab, uintptr_t entry) {
+/* Adds a slab that was acquired for place `slab`, at that place or at another one of its size.
+ * False: there is no such place any more. No block is in the range of those never handed out. */
+static bool place_slab(aegis_pool *pool, uint32_t slab, uintptr_t entry) {
     const aegis_pool_slabs *slabs = &pool->slabs;
-    if (aegis_i_pool_has_free(pool) || !aegis_i_pool_can_grow(pool))
-        return false;
     uint32_t place = slab;
     if (slabs->directory[slab] != 0)
         place = aegis_i_pool_next_slab(pool);
@@ -133,6 +134,12 @@ bool aegis_i_pool_add_slab(aegis_pool *pool, uint32_t slab, uintptr_t entry) {
     (void)aegis_i_slabs_install(&pool->slabs, place, entry);
     count_slab(pool, place);
     return true;
+}
+
+bool aegis_i_pool_add_slab(aegis_pool *pool, uint32_t slab, uintptr_t entry) {
+    if (aegis_i_pool_has_free(pool) || !aegis_i_pool_can_grow(pool))
+        return false;
+    return place_slab(pool, slab, entry);
 }
 
 /* Adds a slab. The source, or a pressure function of the budget, may use the pool meanwhile. If it
@@ -156,6 +163,63 @@ static bool grow(aegis_pool *pool) {
     }
     if (!aegis_i_pool_add_slab(pool, slab, entry))
         aegis_i_slabs_release(slabs, slab, entry);
+    return true;
+}
+
+bool aegis_i_pool_make_free(aegis_pool *pool) {
+    while (!aegis_i_pool_has_free(pool))
+        if (!grow(pool))
+            return false;
+    return true;
+}
+
+void aegis_i_pool_list_fresh(aegis_pool *pool, size_t count) {
+    count = aegis_i_min(count, pool->fresh_end - pool->fresh_next);
+    memmove(pool->free_indices + count, pool->free_indices, pool->free_count * sizeof(uint32_t));
+    for (size_t i = 0; i < count; i++)
+        pool->free_indices[count - 1 - i] = (uint32_t)(pool->fresh_next + i);
+    pool->free_count += count;
+    pool->touched_count += count;
+    pool->fresh_next += count;
+    if (pool->fresh_next <= pool->slabs.grid.count && !AEGIS_I_CHECKED)
+        pool->grid.count = pool->fresh_next;
+}
+
+/* Adds a slab although blocks are free. The source may use the pool meanwhile. False: it cannot,
+ * and `failed` says why. */
+static bool grow_ahead(aegis_pool *pool) {
+    aegis_i_pool_list_fresh(pool, SIZE_MAX);
+    if (aegis_i_pool_revive(pool))
+        return true;
+    uint32_t slab = aegis_i_pool_next_slab(pool);
+    aegis_error error;
+    uintptr_t entry = aegis_i_slabs_acquire(&pool->slabs, slab, NULL, &error);
+    if (entry == 0) {
+        pool->failed = error;
+        return false;
+    }
+    if (aegis_i_pool_can_grow(pool)) {
+        aegis_i_pool_list_fresh(pool, SIZE_MAX);
+        if (place_slab(pool, slab, entry))
+            return true;
+    }
+    aegis_i_slabs_release(&pool->slabs, slab, entry);
+    return true;
+}
+
+bool aegis_i_pool_make_available(aegis_pool *pool, size_t count) {
+    const aegis_pool_slabs *slabs = &pool->slabs;
+    while (pool->capacity - in_use(pool) < count) {
+        if (count > slabs->index_limit - in_use(pool)) {
+            aegis_i_slabs_exhausted(slabs, &pool->failed, slabs->index_limit, in_use(pool));
+            pool->failed.requested_bytes = aegis_i_blocks_bytes(slabs, count);
+            pool->failed.needed_bytes = pool->failed.requested_bytes;
+            pool->failed.asked = count;
+            return false;
+        }
+        if (!grow_ahead(pool))
+            return false;
+    }
     return true;
 }
 
@@ -184,9 +248,8 @@ void *aegis_i_pool_take_held(aegis_pool *pool, bool *clean) {
 void *aegis_pool_alloc_slow(aegis_pool *pool, bool zeroed) {
     assert(aegis_i_pool_is_valid(pool));
     bool clean;
-    while (!aegis_i_pool_has_free(pool))
-        if (!grow(pool))
-            return NULL;
+    if (!aegis_i_pool_make_free(pool))
+        return NULL;
     void *block = aegis_i_pool_take_held(pool, &clean);
     aegis_i_slabs_show(&pool->slabs, block, zeroed, clean);
     return block;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The functions of the one-owner pool that the locked pool around it uses. Not installed. */
+/* The functions of the one-owner pool that the locked pool and the keyed pool around it use. Not
+ * installed. */
 #ifndef AEGIS_MEMORY_I_POOL_ONE_OWNER_H
 #define AEGIS_MEMORY_I_POOL_ONE_OWNER_H
 
@@ -28,9 +29,18 @@ AEGIS_I_HIDDEN bool aegis_i_pool_add_slab(aegis_pool *pool, uint32_t slab, uintp
  * without them. aegis_i_slabs_take_condemned and aegis_i_slabs_release do the rest for each slab.
  */
 AEGIS_I_HIDDEN bool aegis_i_pool_condemn(aegis_pool *pool, size_t keep_block_count);
+/* Makes the pool grow if no block is free. False: it cannot, and `failed` says why. */
+AEGIS_I_HIDDEN bool aegis_i_pool_make_free(aegis_pool *pool);
+/* Puts up to `count` blocks that were never handed out on the stack, below all others and the first
+ * of them on top. From then on they count as handed out, but not in the peak, and `positions` does
+ * not have them. For a pool of which the caller keeps the peak and does without the positions. */
+AEGIS_I_HIDDEN void aegis_i_pool_list_fresh(aegis_pool *pool, size_t count);
+/* For such a pool: makes it grow until `count` blocks are free. False: it cannot, and `failed` says
+ * why. */
+AEGIS_I_HIDDEN bool aegis_i_pool_make_available(aegis_pool *pool, size_t count);
 /* As aegis_pool_init, with `head_bytes` zeroed bytes for the caller at the start of the slabs' side
- * memory. */
+ * memory, and `beside_bytes` for each index behind `positions`. */
 AEGIS_I_HIDDEN aegis_status aegis_i_pool_init(aegis_pool *pool, const aegis_pool_options *options,
-                                              size_t head_bytes);
+                                              size_t head_bytes, size_t beside_bytes);
 
 #endif

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! How a pool is made with settings other than the defaults.
 
+use core::alloc::Layout;
 use core::marker::PhantomData;
 use core::mem::{self, MaybeUninit};
 use core::ptr;
@@ -262,6 +263,25 @@ impl<P: PoolKind> PoolBuilder<P> {
     ///
     /// ```
     pub fn build(self) -> Result<P, AllocError> {
+        self.make(|options, caches| {
+            // SAFETY: `make` passes valid options.
+            unsafe { P::make(KEY, options, caches) }
+        })
+    }
+
+    /// The settings for blocks that have the size of a value and at least its alignment.
+    pub(super) fn of_values(self, layout: Layout) -> Self {
+        let align = self.align.max(layout.align());
+        self.block_size(layout.size()).align(align)
+    }
+
+    /// Makes an object with these settings. `make` gets options whose pointers are valid: the pool
+    /// copies the source, if there is one, and the source's context lives until the pool closes the
+    /// source. If `make` returns `None`, the core has written the options' error record.
+    pub(super) fn make<R>(
+        self,
+        make: impl FnOnce(&ffi::aegis_pool_options, Option<usize>) -> Option<R>,
+    ) -> Result<R, AllocError> {
         let source = self.source?;
         let mut error = MaybeUninit::<ffi::aegis_error>::uninit();
         let options = ffi::aegis_pool_options {
@@ -274,12 +294,7 @@ impl<P: PoolKind> PoolBuilder<P> {
             error: error.as_mut_ptr(),
             wait_ns: self.wait_ns,
         };
-        let made = unwind::call_keeping(Option::is_some, || {
-            // SAFETY: the pool copies the source, if there is one, and the source's context lives
-            // until the pool closes the source.
-            unsafe { P::make(KEY, &options, self.caches) }
-        });
-        match made {
+        match unwind::call_keeping(Option::is_some, || make(&options, self.caches)) {
             Some(pool) => {
                 // The pool owns the source now and closes it.
                 mem::forget(source);

@@ -290,9 +290,7 @@ impl<P: PoolKind> PoolBuilder<P> {
     /// # Ok::<(), aegis_memory::AllocError>(())
     /// ```
     pub fn build_typed<T>(self) -> Result<TypedPool<T, P>, AllocError> {
-        let layout = Layout::new::<T>();
-        let align = self.align.max(layout.align());
-        let pool = self.block_size(layout.size()).align(align).build()?;
+        let pool = self.of_values(Layout::new::<T>()).build()?;
         Ok(TypedPool { pool, makes: PhantomData })
     }
 }

@@ -90,6 +90,14 @@ static void pool_made(void *out, bool fails) {
     aegis_pool_abandon(&pool);
 }
 
+static void keyed_pool_made(void *out, bool fails) {
+    aegis_keyed_pool pool;
+    aegis_pool_options options = pool_options(64, fails ? 0 : 4, 0, NULL);
+    CHECK((aegis_keyed_pool_init((aegis_keyed_pool *)out, &options) != AEGIS_OK) == fails);
+    memcpy(&pool, out, sizeof pool);
+    aegis_keyed_pool_abandon(&pool);
+}
+
 static void lock_free_pool_made(void *out, bool fails) {
     aegis_lock_free_pool pool;
     aegis_lock_free_pool_options options = lock_free_options(64, fails ? 0 : 4, 0, 0, NULL);
@@ -329,6 +337,7 @@ static const filled_row rows[] = {
     BOTH(aegis_arena_recycler_init, recycler, aegis_arena_recycler, recycler_made),
     BOTH(aegis_arena_recycler_get, arena, aegis_arena, arena_recycled),
     BOTH(aegis_pool_init, pool, aegis_pool, pool_made),
+    BOTH(aegis_keyed_pool_init, pool, aegis_keyed_pool, keyed_pool_made),
     BOTH(aegis_lock_free_pool_init, pool, aegis_lock_free_pool, lock_free_pool_made),
     BOTH(aegis_locked_pool_init, pool, aegis_locked_pool, locked_pool_made),
     BOTH(aegis_pool_cache_init, cache, aegis_pool_cache, cache_made),

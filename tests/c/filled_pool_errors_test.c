@@ -129,6 +129,12 @@ static void pool_made(void *out, bool fails) {
     CHECK(aegis_pool_init(&pool, &options) != AEGIS_OK);
 }
 
+static void keyed_pool_made(void *out, bool fails) {
+    aegis_keyed_pool pool;
+    aegis_pool_options options = refused_options(out, fails);
+    CHECK(aegis_keyed_pool_init(&pool, &options) != AEGIS_OK);
+}
+
 static void lock_free_pool_made(void *out, bool fails) {
     aegis_lock_free_pool pool;
     aegis_lock_free_pool_options options = {refused_options(out, fails), 0, 0};
@@ -384,6 +390,7 @@ static const filled_row rows[] = {
     BOTH(aegis_locked_pool_alloc_n, error, locked_pool_alloc_n),
     FILLS_ON_FAILURE(aegis_locked_pool_poll, error, aegis_error, locked_pool_poll),
     BOTH(aegis_pool_init, options.error, pool_made),
+    BOTH(aegis_keyed_pool_init, options.error, keyed_pool_made),
     BOTH(aegis_lock_free_pool_init, options.error, lock_free_pool_made),
     BOTH(aegis_locked_pool_init, options.error, locked_pool_made),
     BOTH(aegis_buffer_move_budget, error, view_moved),

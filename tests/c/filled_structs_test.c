@@ -90,6 +90,20 @@ static void pool_figures(void *out, bool fails) {
     aegis_pool_abandon(&pool);
 }
 
+static void keyed_pool_figures(void *out, bool fails) {
+    aegis_keyed_pool pool;
+    uint64_t keys[BLOCKS];
+    aegis_pool_options options = pool_options(64, 4, 12, NULL);
+    CHECK(!fails && aegis_keyed_pool_init(&pool, &options) == AEGIS_OK);
+    for (size_t i = 0; i < BLOCKS; i++)
+        CHECK(aegis_keyed_pool_alloc(&pool, &keys[i]) != NULL);
+    for (size_t i = 2; i < BLOCKS; i++)
+        CHECK(aegis_keyed_pool_free(&pool, keys[i]) == AEGIS_OK);
+    aegis_keyed_pool_trim(&pool, 0);
+    aegis_keyed_pool_get_stats(&pool, (aegis_pool_stats *)out);
+    aegis_keyed_pool_abandon(&pool);
+}
+
 static void lock_free_pool_figures(void *out, bool fails) {
     aegis_lock_free_pool pool;
     aegis_pool_cache cache;
@@ -310,6 +324,8 @@ static const filled_row rows[] = {
     FILLS_ALL_BUT(aegis_arena_recycler_get_stats, stats, aegis_arena_recycler_stats, recycler_stats,
                   ""),
     FILLS_ALL_BUT(aegis_pool_get_stats, stats, aegis_pool_stats, pool_figures,
+                  "parked max_cache_count cache_reserve_bytes"),
+    FILLS_ALL_BUT(aegis_keyed_pool_get_stats, stats, aegis_pool_stats, keyed_pool_figures,
                   "parked max_cache_count cache_reserve_bytes"),
     FILLS_ALL_BUT(aegis_lock_free_pool_get_stats, stats, aegis_pool_stats, lock_free_pool_figures,
                   ""),

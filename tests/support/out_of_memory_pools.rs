@@ -2,7 +2,9 @@
 //! The table of `tests/out_of_memory.rs` for pools.
 
 use aegis_memory::budget::MemoryBudget;
-use aegis_memory::pool::{LockFreePool, LockedPool, Pool, PoolBuilder, PoolKind, TypedPool};
+use aegis_memory::pool::{
+    KeyedPool, LockFreePool, LockedPool, Pool, PoolBuilder, PoolKey, PoolKind, TypedPool,
+};
 use aegis_memory::source::Global;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
@@ -161,6 +163,40 @@ pub fn rows() -> Vec<Row> {
             assert!(probe.fails(|| pool.alloc_with(value)).is_err());
             drop(held);
             assert_eq!(drops.load(SeqCst), 2, "one that was placed, and one that was not");
+        }),
+        row!("pool/keyed.rs try_new", "pool/keyed.rs build_keyed", "pool/keyed.rs slab",
+             "pool/keyed.rs fmt", "pool/key.rs from_u64", "pool/key.rs fmt"; |probe| {
+            let mut pool = probe.quiet(|| KeyedPool::<u64>::try_new(4)).expect("pages");
+            assert!(probe.quiet(|| pool.slab(0)).is_some());
+            let key = pool.insert(7);
+            assert_eq!(probe.quiet(|| PoolKey::from_u64(key.as_u64())), Some(key));
+            probe.quiet(|| Text::of(format_args!("{pool:?}{key}{key:?}")));
+            probe.quiet(|| Text::of(format_args!("{:?}", pool.vacant_entry())));
+            drop(probe.fails(|| Pool::builder().blocks(4).source(Global).build_keyed::<u64>()));
+        }),
+        row!("pool/keyed.rs try_insert", "pool/keyed.rs try_insert_with_key",
+             "pool/keyed.rs try_vacant_entry", "pool/keyed.rs try_reserve", "pool/keyed.rs get",
+             "pool/keyed.rs get_mut", "pool/keyed.rs get_disjoint_mut", "pool/keyed.rs remove",
+             "pool/keyed.rs key_of", "pool/keyed_iter.rs next", "pool/keyed_iter.rs next_back",
+             "pool/keyed_iter.rs fmt"; |probe| {
+            let budget = MemoryBudget::new("pool", MemoryBudget::UNLIMITED);
+            let builder = Pool::builder().blocks(1).max_blocks(8).budget(&budget);
+            let mut pool = builder.build_keyed::<Counted>().expect("the first slab");
+            budget.set_limit(budget.used());
+            let drops = Arc::new(AtomicUsize::new(0));
+            let value = || Counted::with(&drops);
+            let key = pool.try_insert(value()).expect("the first block");
+            assert!(probe.fails(|| pool.try_insert(value())).is_err());
+            assert!(probe.fails(|| pool.try_insert_with_key(|_| value())).is_err());
+            assert!(probe.fails(|| pool.try_vacant_entry().map(drop)).is_err());
+            assert!(probe.fails(|| pool.try_reserve(1)).is_err());
+            assert_eq!(drops.load(SeqCst), 1, "one was not placed");
+            assert!(probe.quiet(|| pool.get(key).is_some() && pool.get_mut(key).is_some()));
+            assert!(probe.quiet(|| pool.get_disjoint_mut([key])).is_some());
+            assert_eq!(probe.quiet(|| pool.key_of(&pool[key])), Some(key));
+            assert!(probe.quiet(|| pool.iter().next().is_some() && pool.iter().next_back().is_some()));
+            probe.quiet(|| Text::of(format_args!("{:?}", pool.iter())));
+            assert!(probe.quiet(|| pool.remove(key)).is_some());
         }),
         row!("pool/block.rs fmt", "pool/cache.rs fmt", "pool/methods.rs fmt",
              "pool/typed.rs fmt"; |probe| {
