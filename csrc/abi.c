@@ -160,6 +160,7 @@ static const aegis_i_abi_entry table[] = {
     FIELD(aegis_arena_block_info, capacity_bytes),
     FIELD(aegis_arena_block_info, used_bytes),
     FIELD(aegis_arena_block_info, state),
+    FIELD(aegis_arena_block_info, start),
     STRUCT(aegis_lock_free_arena_options),
     FIELD(aegis_lock_free_arena_options, capacity_bytes),
     FIELD(aegis_lock_free_arena_options, max_block_bytes),

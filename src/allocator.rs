@@ -52,14 +52,18 @@ pub(crate) fn unwinding<R>(f: impl FnOnce() -> R) -> R {
 }
 
 /// Implements one allocator trait, named by its module, for references to these types. `$call` calls
-/// the functions of [`Memory`]. The pages of docs.rs name the feature that it needs.
+/// the functions of [`Memory`]. The pages of docs.rs name the feature that it needs. A type with
+/// generics has them in braces before it.
 macro_rules! face {
-    ($feature:literal, $($module:ident)::+: $($type:ty),*) => {
+    ($feature:literal, $($module:ident)::+: $($types:tt)*) => {
         $crate::allocator::face!(
-            $feature, $($module)::+, $crate::allocator::unwinding: $($type),*
+            $feature, $($module)::+, $crate::allocator::unwinding: $($types)*
         );
     };
-    ($feature:literal, $($module:ident)::+, $call:path: $($type:ty),*) => {
+    (
+        $feature:literal, $($module:ident)::+, $call:path:
+        $($({$($generics:tt)*})? $type:ty),* $(,)?
+    ) => {
         const _: () = {
             use core::alloc::Layout;
             use core::ptr::NonNull;
@@ -85,7 +89,7 @@ macro_rules! face {
             // Copies of the reference are the same allocator. If the reference can go to another
             // thread, the arena or pool serves several threads at the same time.
             #[cfg_attr(docsrs, doc(cfg(feature = $feature)))]
-            unsafe impl Allocator for &$type {
+            unsafe impl $($($generics)*)? Allocator for &$type {
                 #[inline]
                 fn allocate(&self, layout: Layout) -> Result<NonNull<[u8]>, AllocError> {
                     sized(layout, || Memory::allocate(*self, layout))
@@ -149,23 +153,33 @@ macro_rules! face {
 /// Implements every allocator trait that the features and the compiler offer for references to these
 /// types, which implement [`Memory`].
 macro_rules! faces {
-    ($($type:ty),* $(,)?) => {
+    ($($types:tt)*) => {
         // With its feature `nightly` that line has the standard library's trait, not one of its own.
         #[cfg(all(feature = "allocator-api2", not(feature = "allocator-api2-nightly")))]
-        $crate::allocator::face!("allocator-api2", allocator_api2::alloc: $($type),*);
+        $crate::allocator::face!("allocator-api2", allocator_api2::alloc: $($types)*);
         #[cfg(feature = "allocator-api2-03")]
-        $crate::allocator::face!("allocator-api2-03", allocator_api2_03::alloc: $($type),*);
+        $crate::allocator::face!("allocator-api2-03", allocator_api2_03::alloc: $($types)*);
         #[cfg(feature = "allocator-api2-04")]
-        $crate::allocator::face!("allocator-api2-04", allocator_api2_04::alloc: $($type),*);
+        $crate::allocator::face!("allocator-api2-04", allocator_api2_04::alloc: $($types)*);
         #[cfg(aegis_std_allocator)]
-        $crate::allocator::face!("nightly", core::alloc, $crate::unwind::never: $($type),*);
-        $(
+        $crate::allocator::face!("nightly", core::alloc, $crate::unwind::never: $($types)*);
         #[cfg(aegis_allocator_clone)]
+        $crate::allocator::same_when_cloned!($($types)*);
+    };
+}
+
+/// Promises that a clone of a reference to these types is the same allocator.
+#[cfg(aegis_allocator_clone)]
+macro_rules! same_when_cloned {
+    ($($({$($generics:tt)*})? $type:ty),* $(,)?) => {
+        $(
         // SAFETY: copies of a shared reference are the same allocator, and what is done to one of
         // them does not change the arena or pool.
-        unsafe impl core::alloc::AllocatorClone for &$type {}
+        unsafe impl $($($generics)*)? core::alloc::AllocatorClone for &$type {}
         )*
     };
 }
 
+#[cfg(aegis_allocator_clone)]
+pub(crate) use same_when_cloned;
 pub(crate) use {face, faces};

@@ -43,11 +43,15 @@
 //! }
 //! ```
 
+mod adopt;
+mod aligned;
 mod alloc;
 #[cfg(aegis_allocator)]
 mod allocator;
 mod boxed;
 mod builder;
+mod c_strings;
+mod chunks;
 mod fixed;
 mod forms;
 mod gather;
@@ -55,19 +59,25 @@ mod layout;
 mod local;
 mod lock_free;
 mod locked;
+mod mark;
 mod methods;
 mod one_owner;
 mod recycler;
+mod reverse;
 mod shared;
 mod stats;
 
+pub use aligned::AlignedArena;
 pub use boxed::ArenaBox;
 pub use builder::{ArenaBuilder, ArenaKind};
+pub use c_strings::CStrError;
+pub use chunks::{ChunkIter, ChunkRawIter};
 pub use fixed::FixedArena;
 pub use layout::ArenaLayout;
 pub use local::LocalArena;
 pub use lock_free::LockFreeArena;
 pub use locked::LockedArena;
+pub use mark::{ArenaMark, StaleMark};
 pub use one_owner::Arena;
 pub use recycler::{ArenaRecycler, OwnedRecycledArena, Recycled, RecycledArena, RecyclerStats};
 pub use stats::ArenaStats;

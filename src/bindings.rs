@@ -467,6 +467,7 @@ pub struct aegis_arena_block_info {
     pub capacity_bytes: usize,
     pub used_bytes: usize,
     pub state: u32,
+    pub start: *const ::core::ffi::c_void,
 }
 extern "C" {
     pub fn aegis_arena_init(

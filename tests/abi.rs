@@ -100,7 +100,7 @@ rust_table! {
     aegis_arena_mark { block, last, ptr, deferred, closed_bytes, wasted_bytes, guards_bytes, guard_count, generation, stamp }
     aegis_arena_scope { arena, mark, stamp_count }
     aegis_arena_stats { capacity_bytes, reserved_bytes, used_bytes, peak_used_bytes, remaining_bytes, wasted_bytes, block_count, acquired_count, released_count, reset_count }
-    aegis_arena_block_info { capacity_bytes, used_bytes, state }
+    aegis_arena_block_info { capacity_bytes, used_bytes, state, start }
     aegis_lock_free_arena_options { capacity_bytes, max_block_bytes, source, budget, name, wait_ns }
     aegis_lock_free_arena { shared }
     aegis_arena_local { arena }

@@ -6,10 +6,13 @@
 
 mod support;
 
-use aegis_memory::arena::Arena;
+use aegis_memory::arena::{Arena, LockFreeArena, LockedArena};
 use aegis_memory::source::{Global, Heap, Pages};
 use aegis_memory::AllocError;
 use std::alloc::Layout;
+use std::ops::{Deref, DerefMut};
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::Arc;
 use support::{panic_of, watched, TestSource};
 
 #[test]
@@ -266,4 +269,124 @@ fn layout_draws_each_block_with_its_fill() {
 fn debug_shows_the_figures() {
     let text = format!("{:?}", Arena::default());
     assert!(text.starts_with("Arena { stats: ArenaStats {") && text.contains("used_bytes: 0"));
+}
+
+#[test]
+fn chunks_are_the_bytes_handed_out_the_oldest_first() {
+    let mut arena = Arena::builder().no_debug().build().expect("no block yet");
+    assert_eq!(arena.iter_allocated_chunks().count(), 0);
+    for round in 0..2 {
+        for number in 0..20_000_u64 {
+            arena.alloc_value(number);
+        }
+        // SAFETY: nothing is allocated meanwhile.
+        let bytes: usize = unsafe { arena.iter_allocated_chunks_raw() }.map(|(_, len)| len).sum();
+        assert_eq!((bytes, arena.used()), (160_000, 160_000));
+        let mut numbers = Vec::new();
+        for chunk in arena.iter_allocated_chunks() {
+            let number = chunk.chunks_exact(8).map(|bytes| bytes.as_ptr().cast::<u64>());
+            // SAFETY: the arena has only numbers, each of them written.
+            numbers.extend(number.map(|number| unsafe { number.read() }));
+        }
+        assert!(numbers.into_iter().eq(0..20_000), "round {round}");
+        arena.reset();
+        assert_eq!(arena.iter_allocated_chunks().count(), 0, "idle blocks have no bytes");
+    }
+    arena.alloc(1);
+    let mut chunks = arena.iter_allocated_chunks();
+    assert_eq!(chunks.next().map(<[_]>::len), Some(8));
+    assert!(chunks.next().is_none() && chunks.next().is_none());
+}
+
+#[test]
+fn view_with_a_least_alignment_raises_that_of_every_method() {
+    fn check<const N: usize>(arena: &Arena) {
+        let view = arena.with_min_align::<N>();
+        let aligned = |p: *const u8| assert_eq!(p as usize % N, 0);
+        for _ in 0..20 {
+            arena.alloc(8);
+            aligned(view.alloc_value(1_u8));
+            aligned(view.alloc(3).as_ptr());
+            assert!(view.alloc(700).iter().all(|&byte| byte == 0));
+            aligned(view.alloc_str("a").as_ptr());
+            aligned(view.alloc_boxed([1_u8; 3]).as_ptr());
+            aligned(view.alloc_fmt(format_args!("{:600}", 1)).as_ptr());
+            aligned(
+                view.alloc_slice_from_iter((0..900_u16).filter(|i| i % 2 == 0)).as_ptr().cast(),
+            );
+            aligned(view.alloc_layout(Layout::new::<[u8; 5]>()).as_ptr());
+            assert_eq!(view.alloc_aligned(1, 256).as_ptr() as usize % 256, 0);
+            aligned(view.arena().with_min_align::<N>().alloc(0).as_ptr());
+        }
+        assert!(matches!(view.try_alloc_aligned(1, 24), Err(AllocError::InvalidLayout { .. })));
+        let largest = isize::MAX as usize;
+        let too_large = Layout::from_size_align(largest, 1).expect("a layout");
+        assert!(view.try_alloc_layout(too_large).is_err());
+        assert!(view.try_alloc(largest).is_err() && view.try_alloc_uninit(largest).is_err());
+    }
+    let arena = Arena::new(64);
+    check::<1>(&arena);
+    check::<16>(&arena);
+    check::<64>(&arena);
+    check::<4096>(&arena);
+    arena.scope(check::<32>);
+    let shared = LockFreeArena::default();
+    let local = shared.local();
+    let through = local.with_min_align::<64>().alloc_value(1_u8) as *const u8;
+    assert_eq!(through as usize % 64, 0);
+    assert_eq!(shared.with_min_align::<64>().alloc(9).as_ptr() as usize % 64, 0);
+    assert_eq!(LockedArena::new(9).with_min_align::<64>().alloc(9).as_ptr() as usize % 64, 0);
+}
+
+#[test]
+#[cfg(feature = "allocator-api2-04")]
+fn vector_in_a_view_stays_aligned_as_it_grows() {
+    let arena = Arena::new(64);
+    let view = arena.with_min_align::<64>();
+    let mut vector = allocator_api2_04::vec::Vec::new_in(&view);
+    for i in 0..3000_u16 {
+        vector.push(i);
+        assert_eq!(vector.as_ptr() as usize % 64, 0);
+    }
+    assert!(vector.iter().copied().eq(0..3000));
+}
+
+#[test]
+fn adopted_owner_is_not_copied_and_dropped_at_the_reset() {
+    struct Owner(Box<[u8]>, Arc<AtomicUsize>);
+    impl Drop for Owner {
+        fn drop(&mut self) {
+            self.1.fetch_add(1, SeqCst);
+        }
+    }
+    impl Deref for Owner {
+        type Target = [u8];
+        fn deref(&self) -> &[u8] {
+            &self.0
+        }
+    }
+    impl DerefMut for Owner {
+        fn deref_mut(&mut self) -> &mut [u8] {
+            &mut self.0
+        }
+    }
+    let drops = Arc::new(AtomicUsize::new(0));
+    let (mut one, mut free, mut locked) =
+        (Arena::default(), LockFreeArena::default(), LockedArena::default());
+    macro_rules! check {
+        ($($arena:expr),*) => {$(
+            let vector = vec![1_u32, 2, 3];
+            let place = vector.as_ptr();
+            let slice: &mut [u32] = $arena.adopt(vector);
+            slice[0] = 7;
+            assert_eq!((&*slice, slice.as_ptr()), (&[7, 2, 3][..], place));
+            let text: &mut str = $arena.adopt(String::from("text"));
+            let number: &mut u64 = $arena.adopt(Box::new(9));
+            $arena.adopt(Owner(Box::default(), drops.clone()));
+            assert_eq!((&*text, *number, drops.load(SeqCst)), ("text", 9, 0));
+            $arena.reset();
+            assert_eq!(drops.swap(0, SeqCst), 1);
+        )*};
+    }
+    check!(one, free, locked);
 }

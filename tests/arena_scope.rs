@@ -5,10 +5,11 @@
 
 mod support;
 
-use aegis_memory::arena::{Arena, FixedArena};
+use aegis_memory::arena::{Arena, ArenaMark, FixedArena, StaleMark};
 use aegis_memory::ffi;
 use aegis_memory::AllocError;
 use std::mem::MaybeUninit;
+use std::sync::{Arc, Mutex};
 use support::{panic_of, watched};
 
 #[test]
@@ -273,4 +274,70 @@ fn mark_of_an_ended_scope_is_refused_in_the_next() {
             );
         });
     }
+}
+
+#[test]
+fn rewind_frees_what_came_after_the_mark_and_keeps_the_rest() {
+    let arena = Arena::new(256);
+    let kept = arena.alloc_slice_fill(10, 7_u64);
+    let mark = arena.mark();
+    let used = arena.used();
+    let mut places = Vec::new();
+    for round in 0..5 {
+        places.push(arena.alloc_slice_fill(20_000, round).as_ptr() as usize);
+        arena.alloc_static(vec![round]);
+        // SAFETY: the mark is of this arena, and nothing that came after it is used again.
+        assert_eq!(unsafe { arena.rewind(&mark) }, Ok(()));
+        assert_eq!((arena.used(), &*kept), (used, &[7; 10][..]));
+    }
+    assert!(places.iter().all(|&place| place == places[0]), "the blocks are kept");
+}
+
+#[test]
+fn rewind_drops_static_values_since_the_mark_the_newest_first() {
+    let dropped = Arc::new(Mutex::new(Vec::new()));
+    struct Notes(u32, Arc<Mutex<Vec<u32>>>);
+    impl Drop for Notes {
+        fn drop(&mut self) {
+            self.1.lock().expect("no panic").push(self.0);
+        }
+    }
+    let arena = Arena::default();
+    arena.alloc_static(Notes(1, dropped.clone()));
+    let mark = arena.mark();
+    arena.alloc_static(Notes(2, dropped.clone()));
+    arena.alloc_static(Notes(3, dropped.clone()));
+    // SAFETY: as above.
+    assert_eq!(unsafe { arena.rewind(&mark) }, Ok(()));
+    assert_eq!(*dropped.lock().expect("no panic"), [3, 2]);
+    drop(arena);
+    assert_eq!(*dropped.lock().expect("no panic"), [3, 2, 1]);
+}
+
+#[test]
+fn stale_mark_is_refused_and_changes_nothing() {
+    let mut arena = Arena::new(1024);
+    arena.alloc(8);
+    let early = arena.mark();
+    arena.alloc(8);
+    let late = arena.mark();
+    // SAFETY: the marks are of this arena, and nothing that came after them is used again.
+    let rewind = |arena: &Arena, mark: &ArenaMark| unsafe { arena.rewind(mark) };
+    arena.scope(|scope| {
+        assert_eq!(rewind(&arena, &late), Err(StaleMark), "from before the scope");
+        let inner = scope.mark();
+        scope.alloc(100);
+        assert_eq!((rewind(scope, &inner), scope.used()), (Ok(()), 16));
+    });
+    assert_eq!(rewind(&arena, &early), Ok(()));
+    let used = arena.used();
+    assert_eq!((rewind(&arena, &late), arena.used()), (Err(StaleMark), used));
+    let moved = std::thread::spawn(move || {
+        assert_eq!(rewind(&arena, &early), Ok(()), "a mark goes with its arena");
+        arena.reset();
+        assert_eq!(rewind(&arena, &early), Err(StaleMark));
+    });
+    moved.join().expect("no panic");
+    let says = "the mark is stale: the arena has freed what was in use when it was taken";
+    assert_eq!(StaleMark.to_string(), says);
 }

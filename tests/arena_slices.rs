@@ -5,9 +5,10 @@
 
 mod support;
 
-use aegis_memory::arena::Arena;
+use aegis_memory::arena::{Arena, CStrError, LockFreeArena, LockedArena};
 use aegis_memory::AllocError;
 use std::cell::Cell;
+use std::ffi::{CStr, CString};
 use std::fmt;
 use support::panic_of;
 
@@ -232,4 +233,106 @@ fn plain_forms_panic_with_the_words_of_the_error() {
     assert_eq!(panic_of(|| arena.alloc_slice_clone(text.as_bytes())), says);
     assert_eq!(panic_of(|| arena.alloc_slice_from_iter(text.bytes())), says);
     assert!(panic_of(|| arena.alloc_fmt(format_args!("{text}{}", 1))).contains("exhausted"));
+}
+
+#[test]
+fn c_strings_end_with_the_only_zero_byte() {
+    fn check<'a>(
+        copy: impl Fn(&CStr) -> &'a CStr,
+        from_str: impl Fn(&str) -> Result<&'a CStr, CStrError>,
+        from_fmt: impl Fn(fmt::Arguments<'_>) -> Result<&'a CStr, CStrError>,
+    ) {
+        for len in [0, 1, 7, 8, 511, 512, 513, 9000] {
+            let text = "x".repeat(len);
+            let string = CString::new(&*text).expect("no zero byte");
+            assert_eq!(copy(&string), &*string);
+            assert_eq!(from_str(&text), Ok(&*string));
+            assert_eq!(from_fmt(format_args!("{text}")), Ok(&*string));
+            let bad = format!("{text}\0{text}\0");
+            let error = Err(len);
+            let position = |result: Result<&CStr, CStrError>| match result {
+                Err(CStrError::InteriorNul { position, .. }) => Err(position),
+                other => Ok(format!("{other:?}")),
+            };
+            assert_eq!(position(from_str(&bad)), error);
+            assert_eq!(position(from_fmt(format_args!("{bad}"))), error);
+        }
+        assert_eq!(from_fmt(format_args!("literal")).map(CStr::to_bytes), Ok(&b"literal"[..]));
+        assert!(from_fmt(format_args!("lit\0eral")).is_err());
+    }
+    let (arena, free, locked) = (Arena::new(64), LockFreeArena::new(64), LockedArena::new(64));
+    let (local, wide) = (free.local(), arena.with_min_align::<64>());
+    macro_rules! check {
+        ($($arena:expr),*) => {$(
+            check(
+                |text| $arena.alloc_cstr(text),
+                |text| $arena.try_alloc_cstr_from_str(text),
+                |text| $arena.try_alloc_cstr_fmt(text),
+            );
+        )*};
+    }
+    check!(arena, free, locked, local, wide);
+    assert_eq!(wide.alloc_cstr_from_str("a").as_ptr() as usize % 64, 0);
+}
+
+#[test]
+fn refused_c_strings_take_no_room_and_plain_forms_panic() {
+    let arena = Arena::new(64 * 1024);
+    let used = arena.used();
+    assert!(arena.try_alloc_cstr_from_str("a\0").is_err());
+    assert!(arena.try_alloc_cstr_fmt(format_args!("{:9000}\0", 1)).is_err());
+    assert_eq!(arena.used(), used);
+    let text = "a C string cannot have a zero byte inside: byte 2 is zero";
+    assert_eq!(panic_of(|| _ = arena.alloc_cstr_from_str("ab\0")), text);
+    assert_eq!(panic_of(|| _ = arena.alloc_cstr_fmt(format_args!("{}\0", "ab"))), text);
+}
+
+/// An iterator that says this `size_hint`, whatever it has.
+struct Says<I>(I, usize, Option<usize>);
+
+impl<I: Iterator> Iterator for Says<I> {
+    type Item = I::Item;
+    fn next(&mut self) -> Option<I::Item> {
+        self.0.next()
+    }
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        (self.1, self.2)
+    }
+}
+
+#[test]
+fn reverse_slices_have_the_last_item_first_whatever_the_iterator_says() {
+    let (arena, free, locked) = (Arena::new(64), LockFreeArena::new(64), LockedArena::new(64));
+    let (local, wide) = (free.local(), arena.with_min_align::<32>());
+    for len in [0, 1, 2, 9, 300, 3000_u32] {
+        let expected = Vec::from_iter((0..len).rev());
+        for says in [0, 1, 5, 300, 5000] {
+            for most in [None, Some(says), Some(says * 2)] {
+                let items = || Says(0..len, says, most);
+                assert_eq!(arena.alloc_slice_from_iter_rev(items()), expected);
+                assert_eq!(free.alloc_slice_from_iter_rev(items()), expected);
+                assert_eq!(locked.alloc_slice_from_iter_rev(items()), expected);
+                assert_eq!(local.alloc_slice_from_iter_rev(items()), expected);
+                let slice = wide.alloc_slice_from_iter_rev(items());
+                assert_eq!((&*slice, slice.as_ptr() as usize % 32), (&*expected, 0));
+            }
+        }
+    }
+    assert_eq!(arena.alloc_slice_from_iter_rev([Wide(1), Wide(2)]), [Wide(2), Wide(1)]);
+    assert_eq!(arena.alloc_slice_from_iter_rev([(); 9]).len(), 9);
+    assert!(arena.try_alloc_slice_from_iter_rev(Says(0..1, usize::MAX, Some(usize::MAX))).is_err());
+}
+
+#[test]
+fn reverse_slice_of_known_length_takes_its_room_once() {
+    let arena = Arena::new(64 * 1024);
+    let names =
+        arena.alloc_slice_from_iter_rev((0..9).map(|i| &*arena.alloc_fmt(format_args!("{i}"))));
+    assert!(names.iter().enumerate().all(|(i, name)| *name == (8 - i).to_string()));
+    let used = arena.used();
+    arena.alloc_slice_from_iter_rev(0..1000_u64);
+    assert_eq!(arena.used(), used + 8000);
+    let says_more = Says(0..10_u64, 1000, Some(1000));
+    arena.alloc_slice_from_iter_rev(says_more);
+    assert_eq!(arena.used(), used + 8080, "what is left over is given back");
 }

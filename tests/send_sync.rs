@@ -3,8 +3,9 @@
 //! is and one for what it is not.
 
 use aegis_memory::arena::{
-    Arena, ArenaBox, ArenaBuilder, ArenaLayout, ArenaRecycler, ArenaStats, FixedArena, LocalArena,
-    LockFreeArena, LockedArena, OwnedRecycledArena, RecycledArena, RecyclerStats,
+    AlignedArena, Arena, ArenaBox, ArenaBuilder, ArenaLayout, ArenaMark, ArenaRecycler, ArenaStats,
+    CStrError, ChunkIter, ChunkRawIter, FixedArena, LocalArena, LockFreeArena, LockedArena,
+    OwnedRecycledArena, RecycledArena, RecyclerStats, StaleMark,
 };
 use aegis_memory::budget;
 use aegis_memory::buffer::{
@@ -55,6 +56,16 @@ assert_impl_all!(ArenaBox<'static, MutexGuard<'static, u8>>: Sync);
 assert_not_impl_any!(ArenaBox<'static, MutexGuard<'static, u8>>: Send);
 assert_not_impl_any!(ArenaBox<'static, Rc<u8>>: Send, Sync);
 assert_not_impl_any!(ArenaBox<'static, u8>: Clone);
+
+// A view is a reference to its arena. A mark is plain data. Who walks an arena has it alone.
+assert_not_impl_any!(AlignedArena<'static, 64>: Send, Sync);
+assert_impl_all!(AlignedArena<'static, 64, LockFreeArena>: Send, Sync, Copy);
+assert_not_impl_any!(AlignedArena<'static, 64, LocalArena<'static>>: Send, Sync);
+assert_impl_all!(ArenaMark: Send, Sync, Copy);
+assert_impl_all!(StaleMark: Send, Sync, Copy);
+assert_impl_all!(CStrError: Send, Sync, Clone);
+assert_not_impl_any!(ChunkIter<'static>: Send, Sync);
+assert_not_impl_any!(ChunkRawIter<'static>: Send, Sync);
 
 // A pool with one owner moves between threads. Its blocks do not, because they return to it.
 assert_impl_all!(Pool: Send);

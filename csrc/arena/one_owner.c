@@ -232,5 +232,6 @@ const aegis_arena_block *aegis_arena_next_block(const aegis_arena *arena,
     info->state = block == arena->block ? AEGIS_ARENA_BLOCK_CURRENT
                   : idle                ? AEGIS_ARENA_BLOCK_IDLE
                                         : AEGIS_ARENA_BLOCK_CLOSED;
+    info->start = aegis_i_block_start(block);
     return block;
 }

@@ -263,6 +263,10 @@ typedef struct aegis_arena_block_info {
     size_t used_bytes;
     /** AEGIS_ARENA_BLOCK_*. */
     uint32_t state;
+    /** Where the usable bytes start. The first used_bytes of them are handed out: the allocations
+     *  in the order in which they were made, with padding, guards and records of the arena
+     *  between them. */
+    const void *start;
 } aegis_arena_block_info;
 
 /** Makes an arena.

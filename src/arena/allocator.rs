@@ -4,6 +4,7 @@
 use core::alloc::Layout;
 use core::ptr::{self, NonNull};
 
+use super::aligned::AlignedArena;
 use super::fixed::FixedArena;
 use super::forms::Allocate;
 use super::local::LocalArena;
@@ -50,4 +51,11 @@ unsafe impl<A: Allocate> Memory for A {
     }
 }
 
-faces!(Arena, FixedArena<'_>, LockFreeArena, LocalArena<'_>, LockedArena);
+faces!(
+    Arena,
+    FixedArena<'_>,
+    LockFreeArena,
+    LocalArena<'_>,
+    LockedArena,
+    {<const N: usize, A: Allocate>} AlignedArena<'_, N, A>,
+);

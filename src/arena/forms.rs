@@ -12,7 +12,7 @@ use crate::{ffi, unwind};
 /// Every allocation starts at a multiple of this.
 pub(super) const ALIGN: usize = ffi::AEGIS_ARENA_ALIGN as usize;
 
-pub(super) type Bytes = Result<NonNull<u8>, AllocError>;
+pub type Bytes = Result<NonNull<u8>, AllocError>;
 
 /// Refuses, when code is made, a type whose drop the arena would never run. Each public method asks
 /// for the check itself, so that the compiler names the line that calls it.
@@ -25,14 +25,15 @@ impl<T> NoDrop<T> {
     );
 }
 
-/// What every way to allocate is built on.
+/// What every way to allocate is built on. It is public because it is a bound of methods that are
+/// public; code outside of this crate cannot name it.
 ///
 /// # Safety
 ///
 /// - Memory that is handed out has the size and alignment asked for, and overlaps no other live
 ///   allocation.
 /// - It stays valid until the arena is reset, cleared or finished, or until it is given back.
-pub(super) unsafe trait Allocate {
+pub unsafe trait Allocate {
     /// Uninitialised memory.
     fn take(&self, layout: Layout) -> Bytes;
 

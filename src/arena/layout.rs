@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //! A picture of the blocks of an arena.
 
-use core::{fmt, ptr};
+use core::fmt;
 
+use super::chunks::Blocks;
 use super::one_owner::Arena;
 use crate::ffi;
 use crate::lines::Size;
@@ -48,16 +49,11 @@ impl fmt::Display for ArenaLayout<'_> {
             Size(stats.capacity_bytes as u64),
             stats.block_count
         )?;
-        let mut info = ffi::aegis_arena_block_info { capacity_bytes: 0, used_bytes: 0, state: 0 };
-        let mut block = ptr::null();
-        for number in 1.. {
-            // SAFETY: the call reads the arena, which does not change during the loop.
-            block = unsafe { ffi::aegis_arena_next_block(self.arena.as_raw(), block, &mut info) };
-            if block.is_null() {
-                break;
-            }
+        let (mut blocks, mut number) = (Blocks::of(self.arena), 0);
+        while let Some(info) = blocks.next() {
+            number += 1;
             write!(f, "\n{number:>3} ")?;
-            draw(f, &info)?;
+            draw(f, info)?;
         }
         Ok(())
     }

@@ -336,6 +336,31 @@ static void clear_gives_all_back_and_the_arena_works_on(void) {
     finish(&arena);
 }
 
+static void walk_shows_the_bytes_of_each_block(void) {
+    aegis_arena arena = arena_with(0, 4096);
+    unsigned char *latest = NULL;
+    for (int i = 0; i < 50; i++) {
+        latest = (unsigned char *)aegis_arena_alloc(&arena, 400);
+        CHECK(latest != NULL);
+        memset(latest, i, 400);
+    }
+    size_t used_bytes = 0;
+    bool found = false;
+    aegis_arena_block_info info;
+    const aegis_arena_block *block = NULL;
+    while ((block = aegis_arena_next_block(&arena, block, &info)) != NULL) {
+        const unsigned char *start = (const unsigned char *)info.start;
+        CHECK(start != NULL && info.used_bytes <= info.capacity_bytes);
+        /* The first allocation of a block starts where its bytes start. */
+        CHECK(info.used_bytes >= 400 && start[0] == start[399]);
+        found = found || (latest >= start && latest < start + info.used_bytes);
+        used_bytes += info.used_bytes;
+    }
+    CHECK(found);
+    CHECK(used_bytes >= stats_of(&arena).used_bytes);
+    finish(&arena);
+}
+
 static void walk_without_info_visits_every_block(void) {
     aegis_arena arena = arena_with(0, 4096);
     CHECK(aegis_arena_next_block(&arena, NULL, NULL) == NULL);
@@ -379,6 +404,7 @@ int main(void) {
     RUN(trim_keeps_a_closed_block_that_holds_nothing);
     RUN(trim_and_clear_of_an_empty_arena_do_nothing);
     RUN(clear_gives_all_back_and_the_arena_works_on);
+    RUN(walk_shows_the_bytes_of_each_block);
     RUN(walk_without_info_visits_every_block);
     RUN(peak_survives_reset_and_clear);
     return check_finish();

@@ -24,4 +24,6 @@ fn main() {
     _ = arena.try_alloc_slice_fill_with(2, |_| Value::<10>); //~? E0080 src/arena/forms.rs
     arena.alloc_slice_from_iter([Value::<11>]); //~? E0080 src/arena/forms.rs
     _ = arena.try_alloc_slice_from_iter([Value::<12>]); //~? E0080 src/arena/forms.rs
+    arena.alloc_slice_from_iter_rev([Value::<13>]); //~? E0080 src/arena/forms.rs
+    _ = arena.try_alloc_slice_from_iter_rev([Value::<14>]); //~? E0080 src/arena/forms.rs
 }

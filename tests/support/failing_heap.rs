@@ -158,6 +158,15 @@ impl<T> SaysNoMemory for (T, AllocError) {
     }
 }
 
+impl SaysNoMemory for aegis_memory::arena::CStrError {
+    fn wrong(&self) -> Option<Text> {
+        match self {
+            Self::Alloc(error) => error.wrong(),
+            other => Some(Text::of(format_args!("{other}"))),
+        }
+    }
+}
+
 /// For traits whose error has no content.
 impl SaysNoMemory for fmt::Error {
     fn wrong(&self) -> Option<Text> {

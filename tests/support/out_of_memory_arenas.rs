@@ -9,7 +9,9 @@ use aegis_memory::buffer::{Buffer, BufferMut, BufferPool};
 use aegis_memory::pool::{LockFreePool, LockedPool, TypedPool};
 use aegis_memory::source::Global;
 use std::alloc::Layout;
+use std::ffi::CString;
 use std::mem::MaybeUninit;
+use std::ops::{Deref, DerefMut};
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::Arc;
 
@@ -124,6 +126,79 @@ pub fn rows() -> Vec<Row> {
                 on_every_arena!(probe, |arena| arena.try_alloc_static(value()));
             }
             assert_eq!(drops.load(SeqCst), 8, "each is dropped once");
+        }),
+        row!("arena/c_strings.rs try_alloc_cstr", "arena/c_strings.rs try_alloc_cstr_from_str",
+             "arena/c_strings.rs try_alloc_cstr_fmt", "arena/c_strings.rs fmt"; |probe| {
+            let text = CString::new("a text").expect("no zero byte");
+            on_every_arena!(probe, |arena| arena.try_alloc_cstr(&text));
+            on_every_arena!(probe, |arena| arena.try_alloc_cstr_from_str("a text"));
+            on_every_arena!(probe, |arena| arena.try_alloc_cstr_fmt(format_args!("{:9000}", 7)));
+            let error = probe.quiet(|| Arena::default().try_alloc_cstr_from_str("a\0").unwrap_err());
+            let says = probe.quiet(|| Text::of(format_args!("{error}{error:?}")));
+            assert!(says.as_str().contains("byte 1 is zero"));
+        }),
+        row!("arena/reverse.rs try_alloc_slice_from_iter_rev"; |probe| {
+            let items = || (0..20_000_u32).filter(|i| i % 2 == 0);
+            on_every_arena!(probe, |arena| arena.try_alloc_slice_from_iter_rev(items()));
+            on_every_arena!(probe, |arena| arena.try_alloc_slice_from_iter_rev(0..20_000_u32));
+        }),
+        row!("arena/aligned.rs fmt"; |probe| {
+            let arena = Arena::default();
+            probe.quiet(|| Text::of(format_args!("{:?}", arena.with_min_align::<64>())));
+            on_every_arena!(probe, |arena| arena.with_min_align::<64>().try_alloc_value(7_u8));
+            on_every_arena!(probe, |arena| arena.with_min_align::<64>().try_alloc(9000));
+            let items = || (0..20_000_u32).filter(|i| i % 2 == 0);
+            on_every_arena!(probe, |arena| {
+                arena.with_min_align::<64>().try_alloc_slice_from_iter(items())
+            });
+        }),
+        row!("arena/adopt.rs try_adopt"; |probe| {
+            struct Owner(Counted);
+            impl Deref for Owner {
+                type Target = Counted;
+                fn deref(&self) -> &Counted {
+                    &self.0
+                }
+            }
+            impl DerefMut for Owner {
+                fn deref_mut(&mut self) -> &mut Counted {
+                    &mut self.0
+                }
+            }
+            let drops = Arc::new(AtomicUsize::new(0));
+            {
+                on_every_arena!(probe, |arena| {
+                    arena.try_adopt(Owner(Counted::with(&drops)))
+                });
+            }
+            assert_eq!(drops.load(SeqCst), 8, "each is dropped once");
+        }),
+        row!("arena/mark.rs rewind", "arena/mark.rs fmt"; |probe| {
+            let arena = Arena::default();
+            let mark = probe.quiet(|| arena.mark());
+            arena.alloc(100);
+            // SAFETY: the mark is of this arena, and nothing that came after it is used again.
+            let error = probe.quiet(|| unsafe {
+                assert!(arena.rewind(&mark).is_ok());
+                let late = arena.mark();
+                _ = arena.rewind(&mark);
+                arena.rewind(&late)
+            });
+            let error = error.expect_err("it is stale");
+            probe.quiet(|| Text::of(format_args!("{error}{error:?}{mark:?}")));
+        }),
+        row!("arena/chunks.rs next", "arena/chunks.rs fmt"; |probe| {
+            let mut arena = Arena::default();
+            arena.alloc(100);
+            probe.quiet(|| {
+                let mut chunks = arena.iter_allocated_chunks();
+                assert!(chunks.next().is_some() && chunks.next().is_none());
+                Text::of(format_args!("{chunks:?}"));
+                // SAFETY: the arena does not change.
+                let mut chunks = unsafe { arena.iter_allocated_chunks_raw() };
+                assert!(chunks.next().is_some() && chunks.next().is_none());
+                Text::of(format_args!("{chunks:?}"));
+            });
         }),
         row!("arena/recycler.rs try_get", "arena/recycler.rs try_get_owned"; |probe| {
             let recycler = || ArenaRecycler::builder().capacity(5000).max_idle(1);
