@@ -66,6 +66,10 @@ mod recycler;
 mod reverse;
 mod shared;
 mod stats;
+mod typed;
+mod typed_chunks;
+mod typed_iter;
+mod typed_run;
 
 pub use aligned::AlignedArena;
 pub use boxed::ArenaBox;
@@ -81,3 +85,5 @@ pub use mark::{ArenaMark, StaleMark};
 pub use one_owner::Arena;
 pub use recycler::{ArenaRecycler, OwnedRecycledArena, Recycled, RecycledArena, RecyclerStats};
 pub use stats::ArenaStats;
+pub use typed::TypedArena;
+pub use typed_iter::{TypedIntoIter, TypedIterMut};

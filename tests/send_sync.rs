@@ -5,7 +5,8 @@
 use aegis_memory::arena::{
     AlignedArena, Arena, ArenaBox, ArenaBuilder, ArenaLayout, ArenaMark, ArenaRecycler, ArenaStats,
     CStrError, ChunkIter, ChunkRawIter, FixedArena, LocalArena, LockFreeArena, LockedArena,
-    OwnedRecycledArena, RecycledArena, RecyclerStats, StaleMark,
+    OwnedRecycledArena, RecycledArena, RecyclerStats, StaleMark, TypedArena, TypedIntoIter,
+    TypedIterMut,
 };
 use aegis_memory::budget;
 use aegis_memory::buffer::{
@@ -66,6 +67,15 @@ assert_impl_all!(StaleMark: Send, Sync, Copy);
 assert_impl_all!(CStrError: Send, Sync, Clone);
 assert_not_impl_any!(ChunkIter<'static>: Send, Sync);
 assert_not_impl_any!(ChunkRawIter<'static>: Send, Sync);
+
+// An arena of values moves between threads if its values do. So do its iterators.
+assert_impl_all!(TypedArena<Cell<u8>>: Send);
+assert_not_impl_any!(TypedArena<u8>: Sync, Clone);
+assert_not_impl_any!(TypedArena<Rc<u8>>: Send, Sync);
+assert_impl_all!(TypedIntoIter<Cell<u8>>: Send);
+assert_not_impl_any!(TypedIntoIter<Rc<u8>>: Send, Sync);
+assert_impl_all!(TypedIterMut<'static, Cell<u8>>: Send);
+assert_not_impl_any!(TypedIterMut<'static, Rc<u8>>: Send, Sync);
 
 // A pool with one owner moves between threads. Its blocks do not, because they return to it.
 assert_impl_all!(Pool: Send);

@@ -3,12 +3,14 @@
 
 use aegis_memory::arena::{
     Arena, ArenaBuilder, ArenaKind, ArenaRecycler, FixedArena, LockFreeArena, LockedArena,
+    TypedArena,
 };
 use aegis_memory::budget::MemoryBudget;
 use aegis_memory::buffer::{Buffer, BufferMut, BufferPool};
 use aegis_memory::pool::{LockFreePool, LockedPool, TypedPool};
 use aegis_memory::source::Global;
 use std::alloc::Layout;
+use std::cell::Cell;
 use std::ffi::CString;
 use std::mem::MaybeUninit;
 use std::ops::{Deref, DerefMut};
@@ -199,6 +201,41 @@ pub fn rows() -> Vec<Row> {
                 assert!(chunks.next().is_some() && chunks.next().is_none());
                 Text::of(format_args!("{chunks:?}"));
             });
+        }),
+        row!("arena/typed.rs try_with_capacity", "arena/typed.rs try_alloc",
+             "arena/typed.rs try_alloc_extend", "arena/typed.rs try_reserve_extend",
+             "arena/typed.rs fmt", "arena/typed_iter.rs next",
+             "arena/typed_iter.rs size_hint", "arena/typed_iter.rs fmt"; |probe| {
+            assert!(probe.quiet(|| TypedArena::<u64>::try_with_capacity(9)).is_ok());
+            let drops = Arc::new(AtomicUsize::new(0));
+            let made = Cell::new(0);
+            let value = || {
+                made.set(made.get() + 1);
+                Counted::with(&drops)
+            };
+            for refuses in [false, true] {
+                let (full, _root, _held) = full();
+                let builder = Arena::builder();
+                let builder = if refuses { builder.budget(&full) } else { builder.source(Global) };
+                let mut arena = TypedArena::from(builder.build().expect("no block yet"));
+                let items = || std::iter::repeat_with(value);
+                for result in [
+                    probe.may_fail(|| arena.try_reserve_extend(9)),
+                    probe.may_fail(|| arena.try_alloc(value()).map(|_| ())),
+                    probe.may_fail(|| arena.try_alloc_extend(items().take(300)).map(|_| ())),
+                ] {
+                    assert!(result.is_err() || !refuses);
+                }
+                assert_eq!(drops.load(SeqCst) + arena.len(), made.get());
+                probe.quiet(|| {
+                    Text::of(format_args!("{arena:?}"));
+                    Text::of(format_args!("{:?}", arena.iter_mut()));
+                    let mut values = arena.into_iter();
+                    _ = (values.next(), values.size_hint());
+                    Text::of(format_args!("{values:?}"));
+                });
+                assert_eq!(drops.load(SeqCst), made.get());
+            }
         }),
         row!("arena/recycler.rs try_get", "arena/recycler.rs try_get_owned"; |probe| {
             let recycler = || ArenaRecycler::builder().capacity(5000).max_idle(1);
