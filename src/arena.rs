@@ -42,6 +42,26 @@
 //!     arena.reset(); // frees all of it and keeps the memory
 //! }
 //! ```
+//!
+//! # Allocators
+//!
+//! A reference to an arena is an allocator for collections, of each allocator trait whose feature is
+//! on. The latest allocation grows and shrinks in place. The arena cannot be reset while a collection
+//! borrows it. If the arena has no memory, `try_reserve` returns an error and `push` ends the process.
+//!
+//! ```
+//! # #[cfg(feature = "allocator-api2")] {
+//! use aegis_memory::arena::Arena;
+//! use allocator_api2::vec::Vec;
+//!
+//! let mut arena = Arena::default();
+//! let mut numbers = Vec::new_in(&arena);
+//! numbers.extend(0..100);
+//! assert_eq!(numbers.len(), 100);
+//! drop(numbers);
+//! arena.reset();
+//! # }
+//! ```
 
 mod adopt;
 mod aligned;

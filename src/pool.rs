@@ -19,6 +19,21 @@
 //! The borrow of a block that is forgotten ([`core::mem::forget`]) ends, but the block never comes
 //! back to the pool. Its memory is freed with the pool.
 //!
+//! A reference to a pool or a cache is an allocator for collections, of each allocator trait whose
+//! feature is on: each allocation is a block, and what is larger than a block is refused.
+//!
+//! ```
+//! # #[cfg(feature = "allocator-api2")] {
+//! use aegis_memory::pool::Pool;
+//! use allocator_api2::boxed::Box;
+//!
+//! let pool = Pool::new(64, 100);
+//! let number = Box::new_in(7, &pool);
+//! assert_eq!((*number, pool.in_use()), (7, 1));
+//! assert!(Box::try_new_in([0_u8; 65], &pool).is_err());
+//! # }
+//! ```
+//!
 //! The structs are those of C, so C code can use the same pools: see [`Pool::as_raw`]. The
 //! algorithms are described in `aegis_memory/pool.h`, `lock_free_pool.h` and `locked_pool.h`.
 //!
