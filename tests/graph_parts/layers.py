@@ -7,7 +7,7 @@ C_LAYERS = [["base"], ["source"], ["budget"], ["acquire"], ["arena", "pool"], ["
 RUST_LAYERS = [["base"], ["source"], ["budget"], ["arena", "pool"], ["buffer"], ["top"]]
 C_FILES = {"explain": "acquire", "abi": "top", "inline": "top"}
 RUST_FILES = {"lib": "top"} | dict.fromkeys(
-    "bindings ffi error unwind heap request short_list lines sealed unshared build_flags".split(), "base")
+    "allocator bindings ffi error unwind heap request short_list lines sealed unshared build_flags".split(), "base")
 
 
 class Graph:
