@@ -336,13 +336,12 @@ fn buf_mut_writes_into_the_room_and_refuses_more() {
 fn bytes_compare_with_buffers_in_both_directions() {
     let (bytes, bytes_mut) = (Bytes::from_static(b"same"), BytesMut::from("same"));
     let (buffer, writer) = (Buffer::from("same"), BufferMut::from("same"));
-    assert!(buffer == bytes && bytes == buffer && buffer == bytes_mut && bytes_mut == buffer);
-    assert!(writer == bytes && bytes == writer && writer == bytes_mut && bytes_mut == writer);
+    assert_eq!([buffer == bytes, bytes == buffer, buffer == bytes_mut], [true; 3]);
+    assert_eq!([writer == bytes, bytes == writer, bytes_mut == writer], [true; 3]);
     let chain = BufferChain::from([buffer.slice(..2), buffer.slice(2..)]);
-    assert!(chain == bytes && bytes == chain && chain != bytes.slice(1..));
-    assert!(
-        buffer < Bytes::from_static(b"t") && bytes > Buffer::from("sa") && buffer != Bytes::new()
-    );
+    assert_eq!([chain == bytes, bytes == chain, chain == bytes.slice(1..)], [true, true, false]);
+    let (less, more) = (Bytes::from_static(b"sa"), Bytes::from_static(b"t"));
+    assert_eq!([buffer < more, more > buffer, writer > less, less < writer], [true; 4]);
 }
 
 #[test]
