@@ -150,6 +150,17 @@ impl BufferChain {
     /// # Panics
     ///
     /// When the chain would have more than `usize::MAX` bytes.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use aegis_memory::buffer::{Buffer, BufferChain};
+    ///
+    /// let mut message = BufferChain::from(Buffer::from("body"));
+    /// message.try_push_front(Buffer::from("head")).map_err(|(_, error)| error)?;
+    /// assert_eq!(message, "headbody");
+    /// # Ok::<(), aegis_memory::AllocError>(())
+    /// ```
     #[track_caller]
     pub fn try_push_front(&mut self, buffer: Buffer) -> Result<(), (Buffer, AllocError)> {
         self.insert(buffer, VecDeque::push_front)

@@ -12,12 +12,32 @@ use crate::unwind;
 
 impl BufferChain {
     /// Drops all buffers. The memory of the table of the buffers is kept.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use aegis_memory::buffer::{Buffer, BufferChain};
+    ///
+    /// let mut message = BufferChain::from([Buffer::from("head"), Buffer::from("body")]);
+    /// message.clear();
+    /// assert!(message.is_empty());
+    /// ```
     pub fn clear(&mut self) {
         unwind::call(|| self.skip(self.len));
     }
 
     /// Drops the bytes behind the first `len` bytes. A chain that has at most `len` bytes stays as
     /// it is.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use aegis_memory::buffer::{Buffer, BufferChain};
+    ///
+    /// let mut message = BufferChain::from([Buffer::from("head"), Buffer::from("body")]);
+    /// message.truncate(6);
+    /// assert_eq!(message, "headbo");
+    /// ```
     pub fn truncate(&mut self, len: usize) {
         unwind::call(|| {
             while self.len > len {
@@ -37,6 +57,15 @@ impl BufferChain {
     /// The first `len` bytes, or all if there are fewer: as [`truncate`](Self::truncate). As
     /// [`Buffer::take`], it is there also to be called where both `std::io::Read` and `bytes::Buf`
     /// are imported.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use aegis_memory::buffer::{Buffer, BufferChain};
+    ///
+    /// let message = BufferChain::from([Buffer::from("head"), Buffer::from("body")]);
+    /// assert_eq!(message.take(6), "headbo");
+    /// ```
     #[must_use]
     pub fn take(mut self, len: usize) -> Self {
         self.truncate(len);
@@ -50,6 +79,15 @@ impl BufferChain {
     /// # Panics
     ///
     /// As [`push`](Self::push).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use aegis_memory::buffer::{Buffer, BufferChain};
+    ///
+    /// let message = BufferChain::from(Buffer::from("head")).chain(Buffer::from("body"));
+    /// assert_eq!(message.chain([Buffer::from("ta"), Buffer::from("il")]), "headbodytail");
+    /// ```
     #[must_use]
     #[track_caller]
     pub fn chain(mut self, next: impl Into<Self>) -> Self {
@@ -89,6 +127,17 @@ impl BufferChain {
     /// # Panics
     ///
     /// When `at` is larger than the length.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use aegis_memory::buffer::{Buffer, BufferChain};
+    ///
+    /// let mut rest = BufferChain::from([Buffer::from("he"), Buffer::from("adbody")]);
+    /// let head = rest.try_split_to(4)?;
+    /// assert!(head == "head" && rest == "body");
+    /// # Ok::<(), aegis_memory::AllocError>(())
+    /// ```
     #[track_caller]
     pub fn try_split_to(&mut self, at: usize) -> Result<Self, AllocError> {
         if at > self.len {

@@ -48,6 +48,17 @@ impl Buffer {
     /// # Panics
     ///
     /// When [`try_into_vec_or_copy`](Self::try_into_vec_or_copy) fails.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use aegis_memory::buffer::Buffer;
+    ///
+    /// let vec = Buffer::from(b"a vector".to_vec()).into_vec(); // no copy
+    /// assert_eq!(vec, b"a vector");
+    /// let copy: Vec<u8> = Buffer::from("static").into();
+    /// assert_eq!(copy, b"static");
+    /// ```
     #[must_use]
     #[track_caller]
     pub fn into_vec(self) -> Vec<u8> {
@@ -64,6 +75,16 @@ impl Buffer {
     ///
     /// The buffer, unchanged, and the reason: [`AllocError::OutOfMemory`] when there is no memory
     /// for a copy, [`AllocError::Truncated`] when a mapped file was truncated.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use aegis_memory::buffer::Buffer;
+    ///
+    /// let vec = Buffer::from("static").try_into_vec_or_copy().map_err(|(_, error)| error)?;
+    /// assert_eq!(vec, b"static");
+    /// # Ok::<(), aegis_memory::AllocError>(())
+    /// ```
     pub fn try_into_vec_or_copy(self) -> Result<Vec<u8>, (Self, AllocError)> {
         let buffer = match self.try_into_vec() {
             Ok(vec) => return Ok(vec),

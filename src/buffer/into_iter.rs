@@ -28,11 +28,27 @@ pub struct IntoIter {
 
 impl IntoIter {
     /// The bytes that are still to come.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let mut bytes = aegis_memory::buffer::Buffer::from("abc").into_iter();
+    /// bytes.next();
+    /// assert_eq!(bytes.as_slice(), b"bc");
+    /// ```
     pub fn as_slice(&self) -> &[u8] {
         &self.buffer[self.left.clone()]
     }
 
     /// The bytes that are still to come, as a view.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let mut bytes = aegis_memory::buffer::Buffer::from("abc").into_iter();
+    /// bytes.next_back();
+    /// assert_eq!(bytes.into_inner(), "ab");
+    /// ```
     #[must_use]
     pub fn into_inner(mut self) -> Buffer {
         self.buffer.truncate(self.left.end);

@@ -248,6 +248,13 @@ impl BufferMut {
     /// The address of the first byte, for the whole capacity: its provenance covers the bytes
     /// written and the room behind them. (The pointer that `writer.as_ref().as_ptr()` returns is
     /// good for the bytes written only.) See also [`as_mut_ptr`](Self::as_mut_ptr).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let page = aegis_memory::buffer::BufferMut::with_capacity_aligned(100, 4096);
+    /// assert_eq!(page.as_ptr() as usize % 4096, 0);
+    /// ```
     #[inline]
     pub const fn as_ptr(&self) -> *const u8 {
         self.raw.data

@@ -68,6 +68,15 @@ impl BufferMut {
     /// # Panics
     ///
     /// When the range is not inside the bytes written.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let mut line = aegis_memory::buffer::BufferMut::with_capacity(5);
+    /// line.extend_from_slice(b"na");
+    /// assert!(line.try_extend_from_within(..).is_ok() && line.try_extend_from_within(..).is_err());
+    /// assert_eq!(line, "nana");
+    /// ```
     #[track_caller]
     pub fn try_extend_from_within(
         &mut self,
@@ -123,6 +132,17 @@ impl BufferMut {
     /// The view and the reason: [`AllocError::Exhausted`] when its bytes do not fit and its memory
     /// cannot be taken over, [`AllocError::Truncated`] when they lie in a mapped file that was
     /// truncated. The writer is unchanged.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use aegis_memory::buffer::{Buffer, BufferMut};
+    ///
+    /// let mut writer = BufferMut::with_capacity(4);
+    /// assert!(writer.try_put_buffer(Buffer::from("four")).is_ok());
+    /// let (refused, _error) = writer.try_put_buffer(Buffer::from("more")).expect_err("it is full");
+    /// assert!(writer == "four" && refused == "more");
+    /// ```
     pub fn try_put_buffer(&mut self, source: Buffer) -> Result<(), (Buffer, AllocError)> {
         let Err(source) = self.absorb(source) else { return Ok(()) };
         let len = source.len();

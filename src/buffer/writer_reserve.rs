@@ -138,6 +138,15 @@ impl BufferMut {
     /// # Errors
     ///
     /// As [`try_with_capacity_aligned`](Self::try_with_capacity_aligned). The writer is unchanged.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let mut block = aegis_memory::buffer::BufferMut::from("for direct I/O");
+    /// block.try_reserve_aligned(4096, 512)?;
+    /// assert!(block.as_ptr() as usize % 512 == 0 && block == "for direct I/O");
+    /// # Ok::<(), aegis_memory::AllocError>(())
+    /// ```
     pub fn try_reserve_aligned(
         &mut self,
         additional: usize,
@@ -151,6 +160,18 @@ impl BufferMut {
     /// # Errors
     ///
     /// As [`try_with_capacity_in`](Self::try_with_capacity_in). The writer is unchanged.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use aegis_memory::{budget::MemoryBudget, buffer::BufferMut};
+    ///
+    /// let budget = MemoryBudget::new("blocks", 64 << 10);
+    /// let mut block = BufferMut::from("for direct I/O");
+    /// block.try_reserve_aligned_in(4096, 4096, &budget)?;
+    /// assert_eq!(block.retained_bytes(), budget.used());
+    /// # Ok::<(), aegis_memory::AllocError>(())
+    /// ```
     pub fn try_reserve_aligned_in(
         &mut self,
         additional: usize,
