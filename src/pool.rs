@@ -58,6 +58,7 @@ mod stats;
 
 mod builder;
 mod bulk;
+mod keyed_entry;
 mod keyed_iter;
 mod methods;
 
@@ -74,11 +75,14 @@ mod keyed;
 mod locked_async;
 mod typed;
 
+mod keyed_memory;
+
 pub use block::{Block, BlockByte, BlockPool, OwnedPoolBlock};
 pub use builder::{PoolBuilder, PoolKind};
 pub use cache::PoolCache;
 pub use key::PoolKey;
-pub use keyed::{KeyedPool, VacantEntry};
+pub use keyed::KeyedPool;
+pub use keyed_entry::VacantEntry;
 pub use keyed_iter::{KeyedDrain, KeyedIntoIter, KeyedIter, KeyedIterMut};
 pub use lock_free::LockFreePool;
 pub use locked::LockedPool;

@@ -158,7 +158,6 @@ fn vacant_entry_knows_its_key_and_changes_nothing_if_it_is_dropped() {
         let key = pool.vacant_entry().key();
         let entry = pool.vacant_entry();
         assert_eq!(format!("{entry:?}"), format!("VacantEntry {{ key: {key:?} }}"));
-        mem::forget(entry);
         assert!(!pool.contains(key) && pool.len() == round);
         *pool.vacant_entry().insert(round) += 10;
         assert_eq!(pool[key], round + 10);

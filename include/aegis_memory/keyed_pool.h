@@ -225,8 +225,8 @@ AEGIS_API uint64_t aegis_keyed_pool_next(const aegis_keyed_pool *pool, uint64_t 
  */
 AEGIS_API aegis_status aegis_keyed_pool_reserve(aegis_keyed_pool *pool, size_t count);
 
-/** Releases slabs without a valid key, the last slab first. The first slab stays, and so does a slab
- *  with a retired index. Stale keys stay stale.
+/** Releases slabs without a valid key, the last slab first. The first slab stays, and so does a
+ *  slab with a retired index. Stale keys stay stale.
  *  @param keep_block_count  a slab stays if the pool would have fewer blocks than this without
  *                           it.
  *  Threads:                 one owner.

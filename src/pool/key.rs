@@ -47,6 +47,16 @@ impl PoolKey {
     }
 
     /// The key as a number, which is not 0.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use aegis_memory::pool::KeyedPool;
+    ///
+    /// let mut pool = KeyedPool::new(10);
+    /// let key = pool.insert("value");
+    /// assert_eq!(key.as_u64(), 1 << 32); // the first generation of index 0
+    /// ```
     #[inline]
     pub const fn as_u64(self) -> u64 {
         self.0.get()
@@ -54,6 +64,15 @@ impl PoolKey {
 
     /// The key of a number that [`as_u64`](Self::as_u64) returned, or `None` for a number that is
     /// never a key. Any number is safe: a pool refuses a key that it did not make.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use aegis_memory::pool::PoolKey;
+    ///
+    /// assert_eq!(PoolKey::from_u64(1 << 32 | 7).map(PoolKey::index), Some(7));
+    /// assert_eq!(PoolKey::from_u64(7), None);
+    /// ```
     #[inline]
     pub const fn from_u64(number: u64) -> Option<Self> {
         if number & (Self::VALID | Self::NO_INDEX) != Self::VALID {
@@ -68,12 +87,35 @@ impl PoolKey {
     /// The index of the block: the index of [`PoolSlab`](super::PoolSlab). Two values of a pool that
     /// live at the same time have different indices. An index is used again, so it alone does not
     /// tell a value from an earlier one.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use aegis_memory::pool::KeyedPool;
+    ///
+    /// let mut pool = KeyedPool::new(10);
+    /// let keys = [pool.insert("a"), pool.insert("b")];
+    /// assert_eq!(keys.map(|key| key.index()), [0, 1]);
+    /// ```
     #[inline]
     pub const fn index(self) -> usize {
         (self.0.get() & 0xFFFF_FFFF) as usize
     }
 
     /// The generation: it tells the values apart that have had the same index. It is odd.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use aegis_memory::pool::KeyedPool;
+    ///
+    /// let mut pool = KeyedPool::new(10);
+    /// let first = pool.insert("a");
+    /// pool.remove(first);
+    /// let second = pool.insert("b");
+    /// assert_eq!(first.index(), second.index());
+    /// assert_eq!((first.generation(), second.generation()), (1, 3));
+    /// ```
     #[inline]
     pub const fn generation(self) -> u32 {
         (self.0.get() >> 32) as u32

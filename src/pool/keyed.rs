@@ -3,22 +3,17 @@
 //! removed, the key is stale, and no later value gets it. `aegis_memory/keyed_pool.h` describes the
 //! algorithm.
 
-use core::alloc::Layout;
 use core::fmt;
 use core::mem;
 use core::ops::{Index, IndexMut};
-use core::ptr;
 
-use super::builder::{made, PoolBuilder};
 use super::key::PoolKey;
+use super::keyed_entry::VacantEntry;
 use super::keyed_iter::{KeyedDrain, KeyedIntoIter, KeyedIter, KeyedIterMut};
 use super::one_owner::Pool;
-use super::slab::PoolSlab;
 use super::slots::Slots;
-use super::stats::PoolStats;
-use crate::budget::move_methods;
 use crate::error::{expect, AllocError};
-use crate::{ffi, unwind};
+use crate::ffi;
 
 /// A pool of values of type `T` that are found by keys: a slab, or slot map, with one owner.
 ///
@@ -63,7 +58,7 @@ use crate::{ffi, unwind};
 /// # Ok::<(), aegis_memory::AllocError>(())
 /// ```
 pub struct KeyedPool<T> {
-    slots: Slots<T>,
+    pub(super) slots: Slots<T>,
 }
 
 impl<T> KeyedPool<T> {
@@ -72,6 +67,13 @@ impl<T> KeyedPool<T> {
     /// # Panics
     ///
     /// When [`try_new`](Self::try_new) fails.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let pool = aegis_memory::pool::KeyedPool::<String>::new(1000);
+    /// assert_eq!(pool.capacity(), 1000);
+    /// ```
     #[must_use]
     #[track_caller]
     pub fn new(blocks: usize) -> Self {
@@ -84,6 +86,16 @@ impl<T> KeyedPool<T> {
     /// # Errors
     ///
     /// As [`PoolBuilder::build`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use aegis_memory::pool::KeyedPool;
+    ///
+    /// let pool = KeyedPool::<String>::try_new(1000)?;
+    /// assert!(KeyedPool::<String>::try_new(0).is_err());
+    /// # Ok::<(), aegis_memory::AllocError>(())
+    /// ```
     pub fn try_new(blocks: usize) -> Result<Self, AllocError> {
         Pool::builder().blocks(blocks).build_keyed()
     }
@@ -93,6 +105,16 @@ impl<T> KeyedPool<T> {
     /// # Panics
     ///
     /// When [`try_insert`](Self::try_insert) fails.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use aegis_memory::pool::KeyedPool;
+    ///
+    /// let mut pool = KeyedPool::new(10);
+    /// let key = pool.insert("value");
+    /// assert_eq!(pool[key], "value");
+    /// ```
     #[inline]
     #[track_caller]
     pub fn insert(&mut self, value: T) -> PoolKey {
@@ -105,6 +127,16 @@ impl<T> KeyedPool<T> {
     ///
     /// As [`Pool::alloc`]. The value is dropped; [`try_vacant_entry`](Self::try_vacant_entry) asks
     /// for room first.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let mut pool = aegis_memory::pool::KeyedPool::new(1);
+    /// let key = pool.try_insert(1)?;
+    /// assert!(pool.try_insert(2).is_err()); // it is full
+    /// # let _ = key;
+    /// # Ok::<(), aegis_memory::AllocError>(())
+    /// ```
     #[inline]
     pub fn try_insert(&mut self, value: T) -> Result<PoolKey, AllocError> {
         let (block, key) = self.slots.take()?;
@@ -138,6 +170,17 @@ impl<T> KeyedPool<T> {
     /// # Errors
     ///
     /// As [`Pool::alloc`]. `f` is not called.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use aegis_memory::pool::KeyedPool;
+    ///
+    /// let mut pool = KeyedPool::new(10);
+    /// let key = pool.try_insert_with_key(|key| key.index())?;
+    /// assert_eq!(pool[key], key.index());
+    /// # Ok::<(), aegis_memory::AllocError>(())
+    /// ```
     pub fn try_insert_with_key(
         &mut self,
         f: impl FnOnce(PoolKey) -> T,
@@ -153,6 +196,18 @@ impl<T> KeyedPool<T> {
     /// # Panics
     ///
     /// When [`try_vacant_entry`](Self::try_vacant_entry) fails.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use aegis_memory::pool::KeyedPool;
+    ///
+    /// let mut pool = KeyedPool::new(10);
+    /// let entry = pool.vacant_entry();
+    /// let key = entry.key();
+    /// entry.insert(format!("my key is {key}"));
+    /// assert_eq!(pool[key], "my key is 0v1");
+    /// ```
     #[track_caller]
     pub fn vacant_entry(&mut self) -> VacantEntry<'_, T> {
         expect(self.try_vacant_entry())
@@ -164,12 +219,37 @@ impl<T> KeyedPool<T> {
     /// # Errors
     ///
     /// As [`Pool::alloc`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use aegis_memory::pool::KeyedPool;
+    ///
+    /// let mut pool = KeyedPool::new(10);
+    /// // The value is still ours if there is no room.
+    /// let value = vec![1, 2, 3];
+    /// if let Ok(entry) = pool.try_vacant_entry() {
+    ///     entry.insert(value);
+    /// }
+    /// assert_eq!(pool.len(), 1);
+    /// ```
     pub fn try_vacant_entry(&mut self) -> Result<VacantEntry<'_, T>, AllocError> {
-        let key = self.slots.next_key()?;
-        Ok(VacantEntry { slots: &mut self.slots, key })
+        VacantEntry::new(&mut self.slots)
     }
 
     /// The value of a key, or `None` if the key is stale.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use aegis_memory::pool::KeyedPool;
+    ///
+    /// let mut pool = KeyedPool::new(10);
+    /// let key = pool.insert(1);
+    /// assert_eq!(pool.get(key), Some(&1));
+    /// pool.remove(key);
+    /// assert_eq!(pool.get(key), None);
+    /// ```
     #[inline]
     pub fn get(&self, key: PoolKey) -> Option<&T> {
         // SAFETY: the block has a value, and the pool is borrowed.
@@ -177,6 +257,19 @@ impl<T> KeyedPool<T> {
     }
 
     /// The value of a key, or `None` if the key is stale.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use aegis_memory::pool::KeyedPool;
+    ///
+    /// let mut pool = KeyedPool::new(10);
+    /// let key = pool.insert(1);
+    /// if let Some(value) = pool.get_mut(key) {
+    ///     *value += 1;
+    /// }
+    /// assert_eq!(pool[key], 2);
+    /// ```
     #[inline]
     pub fn get_mut(&mut self, key: PoolKey) -> Option<&mut T> {
         // SAFETY: the block has a value, and the pool is borrowed exclusively.
@@ -204,15 +297,26 @@ impl<T> KeyedPool<T> {
         if !keys.iter().enumerate().all(is_good) {
             return None;
         }
-        Some(keys.map(|key| {
-            let value = self.slots.find(key).map(|value| value.as_ptr());
-            // SAFETY: the key is valid, and no other key has the same value. The pool is borrowed
-            // exclusively.
-            unsafe { &mut *value.unwrap_or(ptr::null_mut()) }
+        Some(keys.map(|key| match self.slots.find(key) {
+            // SAFETY: no other of the keys has the same value. The pool is borrowed exclusively.
+            Some(value) => unsafe { &mut *value.as_ptr() },
+            None => unreachable!("it was found above"),
         }))
     }
 
     /// Whether the key has a value.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use aegis_memory::pool::KeyedPool;
+    ///
+    /// let mut pool = KeyedPool::new(10);
+    /// let key = pool.insert(1);
+    /// assert!(pool.contains(key));
+    /// pool.clear();
+    /// assert!(!pool.contains(key));
+    /// ```
     #[inline]
     pub fn contains(&self, key: PoolKey) -> bool {
         self.slots.find(key).is_some()
@@ -220,6 +324,17 @@ impl<T> KeyedPool<T> {
 
     /// Moves the value of a key out, or returns `None` if the key is stale. The key is stale from
     /// then on.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use aegis_memory::pool::KeyedPool;
+    ///
+    /// let mut pool = KeyedPool::new(10);
+    /// let key = pool.insert(1);
+    /// assert_eq!(pool.remove(key), Some(1));
+    /// assert_eq!(pool.remove(key), None);
+    /// ```
     #[inline]
     pub fn remove(&mut self, key: PoolKey) -> Option<T> {
         self.slots.remove(key)
@@ -242,11 +357,34 @@ impl<T> KeyedPool<T> {
     }
 
     /// The keys and values, in the order of the keys' indices.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use aegis_memory::pool::KeyedPool;
+    ///
+    /// let mut pool = KeyedPool::new(10);
+    /// let (a, b) = (pool.insert("a"), pool.insert("b"));
+    /// assert_eq!(pool.iter().collect::<Vec<_>>(), [(a, &"a"), (b, &"b")]);
+    /// ```
     pub fn iter(&self) -> KeyedIter<'_, T> {
         KeyedIter::new(&self.slots)
     }
 
     /// The keys and values, in the order of the keys' indices, with values that can be changed.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use aegis_memory::pool::KeyedPool;
+    ///
+    /// let mut pool = KeyedPool::new(10);
+    /// let key = pool.insert(1);
+    /// for (_, value) in pool.iter_mut() {
+    ///     *value += 1;
+    /// }
+    /// assert_eq!(pool[key], 2);
+    /// ```
     pub fn iter_mut(&mut self) -> KeyedIterMut<'_, T> {
         KeyedIterMut::new(&mut self.slots)
     }
@@ -254,11 +392,33 @@ impl<T> KeyedPool<T> {
     /// Removes all values and returns them with their keys, which are stale then. What the iterator
     /// has not returned when it is dropped is dropped with it. If the iterator is forgotten, those
     /// values stay in the pool.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use aegis_memory::pool::KeyedPool;
+    ///
+    /// let mut pool = KeyedPool::new(10);
+    /// let key = pool.insert(1);
+    /// assert_eq!(pool.drain().collect::<Vec<_>>(), [(key, 1)]);
+    /// assert!(pool.is_empty());
+    /// ```
     pub fn drain(&mut self) -> KeyedDrain<'_, T> {
         KeyedDrain::new(&mut self.slots)
     }
 
     /// Keeps the values for which a function returns `true`, and drops all others.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use aegis_memory::pool::KeyedPool;
+    ///
+    /// let mut pool = KeyedPool::new(10);
+    /// let keys = [1, 2, 3].map(|value| pool.insert(value));
+    /// pool.retain(|_, value| *value != 2);
+    /// assert_eq!(keys.map(|key| pool.contains(key)), [true, false, true]);
+    /// ```
     pub fn retain(&mut self, mut keep: impl FnMut(PoolKey, &mut T) -> bool) {
         let mut walk = self.slots.walk();
         while let Some((key, mut value)) = walk.next(&self.slots) {
@@ -270,6 +430,17 @@ impl<T> KeyedPool<T> {
     }
 
     /// Drops all values. All keys are stale afterwards. If a drop panics, the others still run.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use aegis_memory::pool::KeyedPool;
+    ///
+    /// let mut pool = KeyedPool::new(10);
+    /// let key = pool.insert(1);
+    /// pool.clear();
+    /// assert!(pool.is_empty() && !pool.contains(key));
+    /// ```
     pub fn clear(&mut self) {
         if mem::needs_drop::<T>() {
             drop(self.drain());
@@ -280,111 +451,36 @@ impl<T> KeyedPool<T> {
     }
 
     /// How many values the pool has.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use aegis_memory::pool::KeyedPool;
+    ///
+    /// let mut pool = KeyedPool::new(10);
+    /// pool.insert(1);
+    /// assert_eq!(pool.len(), 1);
+    /// ```
     #[inline]
     pub fn len(&self) -> usize {
         self.slots.len()
     }
 
     /// Whether the pool has no value.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use aegis_memory::pool::KeyedPool;
+    ///
+    /// let mut pool = KeyedPool::new(10);
+    /// assert!(pool.is_empty());
+    /// pool.insert(1);
+    /// assert!(!pool.is_empty());
+    /// ```
     #[inline]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
-    }
-
-    /// How many values the slabs that the pool holds now have room for.
-    #[inline]
-    pub fn capacity(&self) -> usize {
-        self.slots.raw().pool.capacity - self.slots.raw().retired_count
-    }
-
-    /// Makes the pool grow until `additional` more values need no further growth.
-    ///
-    /// # Panics
-    ///
-    /// When [`try_reserve`](Self::try_reserve) fails.
-    #[track_caller]
-    pub fn reserve(&mut self, additional: usize) {
-        expect(self.try_reserve(additional));
-    }
-
-    /// Makes the pool grow until `additional` more values need no further growth.
-    ///
-    /// # Errors
-    ///
-    /// As [`Pool::alloc`]. Slabs that were added stay.
-    pub fn try_reserve(&mut self, additional: usize) -> Result<(), AllocError> {
-        let status = unwind::call_keeping(ffi::is_ok, || {
-            // SAFETY: the pool is ours.
-            unsafe { ffi::aegis_keyed_pool_reserve(self.slots.raw_mut(), additional) }
-        });
-        if status == ffi::AEGIS_OK as ffi::aegis_status {
-            return Ok(());
-        }
-        Err(self.slots.refusal())
-    }
-
-    /// Releases slabs without values to the source. The first slab stays.
-    pub fn shrink_to_fit(&mut self) {
-        self.trim(0);
-    }
-
-    /// Releases slabs without values to the source, the last slab first. The first slab stays, and so
-    /// does every slab that is needed to keep `keep_blocks` blocks in all. No value moves, and stale
-    /// keys stay stale.
-    pub fn trim(&mut self, keep_blocks: usize) {
-        let raw = self.slots.raw_mut();
-        // SAFETY: the pool is ours, and the call leaves slabs with blocks out alone.
-        unwind::call(|| unsafe { ffi::aegis_keyed_pool_trim(raw, keep_blocks) });
-    }
-
-    /// The statistics of the pool of blocks. A block that is not used again, because its generations
-    /// are used up, is left out of all counts but the peak. The peak may be too high by up to 31
-    /// blocks, or by those of a reserve, after slabs were released and came back.
-    pub fn stats(&self) -> PoolStats {
-        let raw = self.slots.raw();
-        // SAFETY: the call reads the pool, and writes the whole struct.
-        unsafe { PoolStats::read(|stats| ffi::aegis_keyed_pool_get_stats(raw, stats)) }
-    }
-
-    /// Slab number `slab`, counted from 0, or `None` if the pool does not hold it now. See
-    /// [`Pool::slab`].
-    pub fn slab(&self, slab: usize) -> Option<PoolSlab> {
-        let pool = &self.slots.raw().pool;
-        // SAFETY: the call reads the pool, and writes the whole record or fails.
-        unsafe { PoolSlab::read(|info| ffi::aegis_pool_get_slab(pool, slab, info)) }
-    }
-
-    move_methods!(
-        aegis_pool_move_budget,
-        (&mut) self => ptr::addr_of_mut!(self.slots.raw_mut().pool),
-        "all memory of the pool, and later slabs,"
-    );
-
-    /// The C struct, so that C code can find values by their keys. The pointer is valid until the
-    /// pool is used otherwise, moved or dropped. Each block of a valid key has a `T`.
-    pub fn as_raw(&mut self) -> *mut ffi::aegis_keyed_pool {
-        self.slots.raw_mut()
-    }
-}
-
-impl PoolBuilder<Pool> {
-    /// Makes a pool whose values of type `T` are found by keys. Each block has the size of `T` and at
-    /// least its alignment. If the pool can grow, [`blocks`](Self::blocks) is rounded up to a power
-    /// of two, or to [`max_blocks`](Self::max_blocks) if that is less.
-    ///
-    /// Beside each of `max_blocks` blocks there are 12 bytes of side arrays, which are charged to the
-    /// budget at once.
-    ///
-    /// # Errors
-    ///
-    /// As for [`build`](Self::build).
-    pub fn build_keyed<T>(self) -> Result<KeyedPool<T>, AllocError> {
-        let raw = self.of_values(Layout::new::<T>()).make(|options, _| {
-            // SAFETY: the call writes the whole struct, and the builder's options are valid.
-            unsafe { made(|raw| ffi::aegis_keyed_pool_init(raw, options)) }
-        })?;
-        // SAFETY: the pool is new, and its blocks have the layout of `T`.
-        Ok(KeyedPool { slots: unsafe { Slots::new(raw) } })
     }
 }
 
@@ -455,40 +551,5 @@ fn no_value(key: PoolKey) -> ! {
 impl<T: fmt::Debug> fmt::Debug for KeyedPool<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_map().entries(self.iter()).finish()
-    }
-}
-
-/// Room for one value in a [`KeyedPool`], whose key is known. From
-/// [`vacant_entry`](KeyedPool::vacant_entry).
-#[must_use = "insert() puts a value in"]
-pub struct VacantEntry<'a, T> {
-    slots: &'a mut Slots<T>,
-    key: PoolKey,
-}
-
-impl<'a, T> VacantEntry<'a, T> {
-    /// The key that the value will have.
-    #[inline]
-    pub fn key(&self) -> PoolKey {
-        self.key
-    }
-
-    /// Moves a value in.
-    #[inline]
-    pub fn insert(self, value: T) -> &'a mut T {
-        let Ok((mut block, key)) = self.slots.take() else {
-            unreachable!("a block was free, and the pool has been borrowed since");
-        };
-        // SAFETY: the block has just been taken, and has the size and alignment of a `T`.
-        unsafe { block.as_ptr().write(value) };
-        debug_assert_eq!(key, self.key);
-        // SAFETY: the value is initialised, and the pool is borrowed for 'a.
-        unsafe { block.as_mut() }
-    }
-}
-
-impl<T> fmt::Debug for VacantEntry<'_, T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("VacantEntry").field("key", &self.key).finish()
     }
 }

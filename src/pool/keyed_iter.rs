@@ -11,6 +11,17 @@ use super::slots::{Slots, Walk};
 
 /// An iterator over the keys and values of a [`KeyedPool`](super::KeyedPool). From
 /// [`iter`](super::KeyedPool::iter).
+///
+/// # Examples
+///
+/// ```
+/// use aegis_memory::pool::KeyedPool;
+///
+/// let mut pool = KeyedPool::new(10);
+/// pool.insert(1);
+/// let mut values = pool.iter().map(|(_, value)| *value);
+/// assert_eq!(values.next(), Some(1));
+/// ```
 pub struct KeyedIter<'a, T> {
     slots: &'a Slots<T>,
     walk: Walk,
@@ -18,6 +29,17 @@ pub struct KeyedIter<'a, T> {
 
 /// An iterator over the keys and values of a [`KeyedPool`](super::KeyedPool), which lends the values
 /// for changes. From [`iter_mut`](super::KeyedPool::iter_mut).
+///
+/// # Examples
+///
+/// ```
+/// use aegis_memory::pool::KeyedPool;
+///
+/// let mut pool = KeyedPool::new(10);
+/// let key = pool.insert(1);
+/// pool.iter_mut().for_each(|(_, value)| *value += 1);
+/// assert_eq!(pool[key], 2);
+/// ```
 pub struct KeyedIterMut<'a, T> {
     slots: &'a Slots<T>,
     walk: Walk,
@@ -30,6 +52,17 @@ unsafe impl<T: Send> Send for KeyedIterMut<'_, T> {}
 
 /// An iterator that empties a [`KeyedPool`](super::KeyedPool). Its drop removes and drops the values
 /// that are left. From [`drain`](super::KeyedPool::drain).
+///
+/// # Examples
+///
+/// ```
+/// use aegis_memory::pool::KeyedPool;
+///
+/// let mut pool = KeyedPool::new(10);
+/// pool.insert(1);
+/// pool.insert(2);
+/// assert_eq!(pool.drain().map(|(_, value)| value).sum::<i32>(), 3);
+/// ```
 pub struct KeyedDrain<'a, T> {
     slots: &'a mut Slots<T>,
     walk: Walk,
@@ -37,6 +70,16 @@ pub struct KeyedDrain<'a, T> {
 
 /// An iterator that owns the values of a [`KeyedPool`](super::KeyedPool). It keeps the pool's memory
 /// until it is dropped.
+///
+/// # Examples
+///
+/// ```
+/// use aegis_memory::pool::KeyedPool;
+///
+/// let mut pool = KeyedPool::new(10);
+/// let key = pool.insert(1);
+/// assert_eq!(pool.into_iter().collect::<Vec<_>>(), [(key, 1)]);
+/// ```
 pub struct KeyedIntoIter<T> {
     // Its drop drops the values that are left.
     slots: Slots<T>,

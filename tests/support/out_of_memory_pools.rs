@@ -164,7 +164,8 @@ pub fn rows() -> Vec<Row> {
             drop(held);
             assert_eq!(drops.load(SeqCst), 2, "one that was placed, and one that was not");
         }),
-        row!("pool/keyed.rs try_new", "pool/keyed.rs build_keyed", "pool/keyed.rs slab",
+        row!("pool/keyed.rs try_new", "pool/keyed_memory.rs build_keyed",
+             "pool/keyed_memory.rs slab", "pool/keyed_entry.rs fmt",
              "pool/keyed.rs fmt", "pool/key.rs from_u64", "pool/key.rs fmt"; |probe| {
             let mut pool = probe.quiet(|| KeyedPool::<u64>::try_new(4)).expect("pages");
             assert!(probe.quiet(|| pool.slab(0)).is_some());
@@ -175,10 +176,10 @@ pub fn rows() -> Vec<Row> {
             drop(probe.fails(|| Pool::builder().blocks(4).source(Global).build_keyed::<u64>()));
         }),
         row!("pool/keyed.rs try_insert", "pool/keyed.rs try_insert_with_key",
-             "pool/keyed.rs try_vacant_entry", "pool/keyed.rs try_reserve", "pool/keyed.rs get",
-             "pool/keyed.rs get_mut", "pool/keyed.rs get_disjoint_mut", "pool/keyed.rs remove",
+             "pool/keyed.rs try_vacant_entry", "pool/keyed_memory.rs try_reserve", "pool/keyed.rs get",
+             "pool/keyed.rs get_mut", "pool/keyed.rs remove",
              "pool/keyed.rs key_of", "pool/keyed_iter.rs next", "pool/keyed_iter.rs next_back",
-             "pool/keyed_iter.rs fmt"; |probe| {
+             "pool/keyed_iter.rs size_hint", "pool/keyed_iter.rs fmt"; |probe| {
             let budget = MemoryBudget::new("pool", MemoryBudget::UNLIMITED);
             let builder = Pool::builder().blocks(1).max_blocks(8).budget(&budget);
             let mut pool = builder.build_keyed::<Counted>().expect("the first slab");
@@ -195,6 +196,7 @@ pub fn rows() -> Vec<Row> {
             assert!(probe.quiet(|| pool.get_disjoint_mut([key])).is_some());
             assert_eq!(probe.quiet(|| pool.key_of(&pool[key])), Some(key));
             assert!(probe.quiet(|| pool.iter().next().is_some() && pool.iter().next_back().is_some()));
+            assert_eq!(probe.quiet(|| pool.iter().size_hint()), (1, Some(1)));
             probe.quiet(|| Text::of(format_args!("{:?}", pool.iter())));
             assert!(probe.quiet(|| pool.remove(key)).is_some());
         }),
