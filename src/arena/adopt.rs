@@ -47,6 +47,15 @@ macro_rules! adopt_forms {
             /// # Errors
             ///
             /// As [`try_alloc`](Self::try_alloc). The owner is dropped then.
+            ///
+            /// # Examples
+            ///
+            /// ```
+            /// let arena = aegis_memory::arena::Arena::default();
+            /// let text: &mut str = arena.try_adopt(String::from("kept"))?;
+            /// assert_eq!(text, "kept");
+            /// # Ok::<(), aegis_memory::AllocError>(())
+            /// ```
             pub fn try_adopt<O>(&self, owner: O) -> Result<&mut O::Target, AllocError>
             where
                 O: DerefMut + Send + 'static,

@@ -92,6 +92,14 @@ allocation_forms!({<'a, const N: usize, A: Allocate>} AlignedArena<'a, N, A>, 'a
 
 impl<'a, const N: usize, A> AlignedArena<'a, N, A> {
     /// The arena that the view allocates from.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let arena = aegis_memory::arena::Arena::default();
+    /// let view = arena.with_min_align::<64>();
+    /// view.arena().scope(|scratch| scratch.with_min_align::<64>().alloc(100).fill(1));
+    /// ```
     #[inline]
     pub fn arena(&self) -> &'a A {
         self.arena

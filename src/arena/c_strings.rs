@@ -136,6 +136,15 @@ macro_rules! c_string_forms {
             /// # Errors
             ///
             /// As [`try_alloc`](Self::try_alloc).
+            ///
+            /// # Examples
+            ///
+            /// ```
+            /// # let arena = aegis_memory::arena::Arena::default();
+            /// # let text = std::ffi::CString::default();
+            /// assert_eq!(arena.try_alloc_cstr(&text)?, &*text);
+            /// # Ok::<(), aegis_memory::AllocError>(())
+            /// ```
             pub fn try_alloc_cstr(&self, text: &CStr) -> Result<&$out CStr, AllocError> {
                 let bytes = copy(self, text.to_bytes_with_nul())?;
                 // SAFETY: a copy of a C string, in memory that is valid for the lifetime.
@@ -165,6 +174,15 @@ macro_rules! c_string_forms {
             ///
             /// [`CStrError::InteriorNul`] with the position of the first zero byte of `text`, if
             /// there is one. [`CStrError::Alloc`] as [`try_alloc`](Self::try_alloc).
+            ///
+            /// # Examples
+            ///
+            /// ```
+            /// # let arena = aegis_memory::arena::Arena::default();
+            /// let name = arena.try_alloc_cstr_from_str("name")?;
+            /// assert_eq!(name.to_bytes(), b"name");
+            /// # Ok::<(), aegis_memory::arena::CStrError>(())
+            /// ```
             pub fn try_alloc_cstr_from_str(&self, text: &str) -> Result<&$out CStr, CStrError> {
                 let bytes = from_text(self, text.as_bytes())?;
                 // SAFETY: the only zero byte is the last one, and the memory is valid for the
@@ -203,6 +221,14 @@ macro_rules! c_string_forms {
             ///
             /// When a `Display` in `text` returns an error that is not a failed allocation of this
             /// arena.
+            ///
+            /// # Examples
+            ///
+            /// ```
+            /// # let arena = aegis_memory::arena::Arena::default();
+            /// let text = "with a \0 inside";
+            /// assert!(arena.try_alloc_cstr_fmt(format_args!("{text}")).is_err());
+            /// ```
             pub fn try_alloc_cstr_fmt(
                 &self,
                 text: fmt::Arguments<'_>,

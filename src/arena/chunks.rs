@@ -41,6 +41,15 @@ impl<'a> Blocks<'a> {
 }
 
 /// An iterator over the bytes that an arena has handed out, from [`Arena::iter_allocated_chunks`].
+///
+/// # Examples
+///
+/// ```
+/// let mut arena = aegis_memory::arena::Arena::default();
+/// arena.alloc(100);
+/// let mut chunks: aegis_memory::arena::ChunkIter<'_> = arena.iter_allocated_chunks();
+/// assert!(chunks.next().is_some_and(|bytes| bytes.len() >= 100));
+/// ```
 pub struct ChunkIter<'a> {
     raw: ChunkRawIter<'a>,
     // While it is borrowed so, the arena does not change, and nothing in it is borrowed.
@@ -49,6 +58,16 @@ pub struct ChunkIter<'a> {
 
 /// An iterator over the bytes that an arena has handed out, as pointers and lengths, from
 /// [`Arena::iter_allocated_chunks_raw`].
+///
+/// # Examples
+///
+/// ```
+/// let arena = aegis_memory::arena::Arena::default();
+/// let first = arena.alloc(100).as_mut_ptr();
+/// // SAFETY: the arena does not change meanwhile.
+/// let mut chunks = unsafe { arena.iter_allocated_chunks_raw() };
+/// assert_eq!(chunks.next().map(|(start, _)| start), Some(first));
+/// ```
 pub struct ChunkRawIter<'a> {
     blocks: Option<Blocks<'a>>,
 }

@@ -7,6 +7,26 @@ use super::one_owner::Arena;
 use crate::{ffi, unwind};
 
 /// A position in an [`Arena`], from [`Arena::mark`].
+///
+/// # Examples
+///
+/// ```
+/// use aegis_memory::arena::{Arena, ArenaMark};
+///
+/// /// A parser that can go back to an earlier place in its text, and in its arena.
+/// struct Place {
+///     offset: usize,
+///     mark: ArenaMark,
+/// }
+///
+/// let arena = Arena::default();
+/// let place = Place { offset: 0, mark: arena.mark() };
+/// arena.alloc_str("a node");
+/// // SAFETY: the mark is of this arena, and the node is not used again.
+/// unsafe { arena.rewind(&place.mark)? };
+/// assert_eq!((place.offset, arena.used()), (0, 0));
+/// # Ok::<(), aegis_memory::arena::StaleMark>(())
+/// ```
 #[derive(Clone, Copy)]
 pub struct ArenaMark {
     raw: ffi::aegis_arena_mark,
@@ -25,6 +45,18 @@ impl fmt::Debug for ArenaMark {
 }
 
 /// The error of [`Arena::rewind`] for a mark that a later call has made unusable.
+///
+/// # Examples
+///
+/// ```
+/// use aegis_memory::arena::{Arena, StaleMark};
+///
+/// let mut arena = Arena::default();
+/// let mark = arena.mark();
+/// arena.reset();
+/// // SAFETY: the mark is of this arena, and nothing was allocated since.
+/// assert_eq!(unsafe { arena.rewind(&mark) }, Err(StaleMark));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StaleMark;
 

@@ -129,6 +129,14 @@ macro_rules! reverse_forms {
             ///
             /// As [`try_alloc`](Self::try_alloc). The iterator may be partly consumed then, or
             /// completely.
+            ///
+            /// # Examples
+            ///
+            /// ```
+            /// # let arena = aegis_memory::arena::Arena::default();
+            /// assert_eq!(arena.try_alloc_slice_from_iter_rev(0..3)?, [2, 1, 0]);
+            /// # Ok::<(), aegis_memory::AllocError>(())
+            /// ```
             pub fn try_alloc_slice_from_iter_rev<T>(
                 &self,
                 items: impl IntoIterator<Item = T>,

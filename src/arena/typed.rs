@@ -69,6 +69,13 @@ unsafe impl<T: Send> Send for TypedArena<T> {}
 
 impl<T> TypedArena<T> {
     /// Makes an arena without blocks: the first value acquires one.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let arena = aegis_memory::arena::TypedArena::<String>::new();
+    /// assert_eq!(arena.arena().stats().block_count, 0);
+    /// ```
     #[must_use]
     pub fn new() -> Self {
         Self::from(Arena::default())
@@ -79,6 +86,13 @@ impl<T> TypedArena<T> {
     /// # Panics
     ///
     /// When [`try_with_capacity`](Self::try_with_capacity) fails.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let arena = aegis_memory::arena::TypedArena::with_capacity(100);
+    /// arena.alloc(1_u64);
+    /// ```
     #[must_use]
     #[track_caller]
     pub fn with_capacity(values: usize) -> Self {
@@ -91,6 +105,14 @@ impl<T> TypedArena<T> {
     ///
     /// [`AllocError::InvalidLayout`] for a number that no object can have,
     /// [`AllocError::OutOfMemory`] when the heap refuses.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let arena = aegis_memory::arena::TypedArena::try_with_capacity(100)?;
+    /// arena.alloc(1_u64);
+    /// # Ok::<(), aegis_memory::AllocError>(())
+    /// ```
     pub fn try_with_capacity(values: usize) -> Result<Self, AllocError> {
         if values == 0 {
             return Ok(Self::from(Arena::try_new(0)?));
@@ -104,11 +126,25 @@ impl<T> TypedArena<T> {
     }
 
     /// The number of values in the arena.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let arena = aegis_memory::arena::TypedArena::new();
+    /// arena.alloc_extend(0..10);
+    /// assert_eq!(arena.len(), 10);
+    /// ```
     pub fn len(&self) -> usize {
         self.chunks.len()
     }
 
     /// Whether the arena has no value.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// assert!(aegis_memory::arena::TypedArena::<u8>::new().is_empty());
+    /// ```
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -134,6 +170,15 @@ impl<T> TypedArena<T> {
     /// # Panics
     ///
     /// When [`try_alloc`](Self::try_alloc) fails.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let arena = aegis_memory::arena::TypedArena::new();
+    /// let (one, two) = (arena.alloc(1), arena.alloc(2));
+    /// std::mem::swap(one, two);
+    /// assert_eq!((*one, *two), (2, 1));
+    /// ```
     #[inline]
     #[track_caller]
     pub fn alloc(&self, value: T) -> &mut T {
@@ -145,6 +190,14 @@ impl<T> TypedArena<T> {
     /// # Errors
     ///
     /// [`AllocError`] when the arena can get no block. The value is dropped then.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let arena = aegis_memory::arena::TypedArena::new();
+    /// assert_eq!(arena.try_alloc(String::from("a"))?, "a");
+    /// # Ok::<(), aegis_memory::AllocError>(())
+    /// ```
     #[inline]
     pub fn try_alloc(&self, value: T) -> Result<&mut T, AllocError> {
         let mut place = self.chunks.place::<T>()?;
@@ -182,6 +235,14 @@ impl<T> TypedArena<T> {
     ///
     /// As [`try_alloc`](Self::try_alloc). The iterator may be partly consumed then, or completely,
     /// and its items are dropped.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let arena = aegis_memory::arena::TypedArena::new();
+    /// assert_eq!(arena.try_alloc_extend([1, 2, 3])?, [1, 2, 3]);
+    /// # Ok::<(), aegis_memory::AllocError>(())
+    /// ```
     pub fn try_alloc_extend(
         &self,
         items: impl IntoIterator<Item = T>,
@@ -224,6 +285,14 @@ impl<T> TypedArena<T> {
     /// # Errors
     ///
     /// As [`try_alloc`](Self::try_alloc).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let arena = aegis_memory::arena::TypedArena::<u64>::new();
+    /// arena.try_reserve_extend(100)?;
+    /// # Ok::<(), aegis_memory::AllocError>(())
+    /// ```
     pub fn try_reserve_extend(&self, values: usize) -> Result<(), AllocError> {
         self.chunks.reserve::<T>(values)
     }
@@ -260,6 +329,14 @@ impl<T> TypedArena<T> {
     ///
     /// It takes the arena by `&mut`, because the references that the arena has handed out are
     /// `&mut` too.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let mut arena = aegis_memory::arena::TypedArena::new();
+    /// arena.alloc_extend([1, 2, 3]);
+    /// assert_eq!(arena.iter().sum::<i32>(), 6);
+    /// ```
     pub fn iter(&mut self) -> impl ExactSizeIterator<Item = &T> {
         self.iter_mut().map(|value| &*value)
     }
@@ -282,6 +359,14 @@ impl<T> TypedArena<T> {
     }
 
     /// Moves the values into a vector, in the order of [`iter`](Self::iter).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let arena = aegis_memory::arena::TypedArena::new();
+    /// arena.alloc(String::from("a"));
+    /// assert_eq!(arena.into_vec(), ["a"]);
+    /// ```
     #[must_use]
     pub fn into_vec(self) -> Vec<T> {
         let mut values = Vec::with_capacity(self.len());

@@ -75,6 +75,14 @@ pub(super) unsafe fn drop_all<T>(first: Option<NonNull<Chunk>>) {
 }
 
 /// An iterator over the values of a [`TypedArena`](super::TypedArena), from its method `iter_mut`.
+///
+/// # Examples
+///
+/// ```
+/// let mut arena = aegis_memory::arena::TypedArena::from_iter([1, 2]);
+/// let values: aegis_memory::arena::TypedIterMut<'_, i32> = arena.iter_mut();
+/// assert_eq!(values.len(), 2);
+/// ```
 pub struct TypedIterMut<'a, T> {
     slices: Slices<T>,
     here: slice::IterMut<'a, T>,
@@ -126,6 +134,14 @@ impl<T> fmt::Debug for TypedIterMut<'_, T> {
 
 /// An iterator that moves the values out of a [`TypedArena`](super::TypedArena). It owns the memory
 /// of the arena, and drops the values that are left.
+///
+/// # Examples
+///
+/// ```
+/// let arena = aegis_memory::arena::TypedArena::from_iter([1, 2]);
+/// let mut values: aegis_memory::arena::TypedIntoIter<i32> = arena.into_iter();
+/// assert_eq!((values.next(), values.len()), (Some(1), 1));
+/// ```
 pub struct TypedIntoIter<T> {
     slices: Slices<T>,
     /// The values of a chunk that are left.
