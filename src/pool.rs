@@ -16,6 +16,8 @@
 //! values. A pool keeps no data of its own in its blocks. A program can ask where a slab lies and
 //! which numbers its blocks have ([`PoolSlab`]), for example to register the slab with `io_uring`.
 //!
+//! An [`ObjectPool`] keeps objects of Rust, with what they have allocated, from one use to the next.
+//!
 //! The borrow of a block that is forgotten ([`core::mem::forget`]) ends, but the block never comes
 //! back to the pool. Its memory is freed with the pool.
 //!
@@ -73,6 +75,8 @@ mod allocator;
 mod cache;
 mod keyed;
 mod locked_async;
+#[cfg(feature = "std")]
+mod objects;
 mod typed;
 
 mod keyed_memory;
@@ -87,6 +91,8 @@ pub use keyed_iter::{KeyedDrain, KeyedIntoIter, KeyedIter, KeyedIterMut};
 pub use lock_free::LockFreePool;
 pub use locked::LockedPool;
 pub use locked_async::AllocBlock;
+#[cfg(feature = "std")]
+pub use objects::{ObjectPool, OwnedReusable, Reusable, Reused};
 pub use one_owner::{Pool, PoolBlock};
 pub use slab::PoolSlab;
 pub use stats::PoolStats;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Tests the recycler, a stock of arenas. A guard must give its arena back however it ends (by a
 //! drop, a panic, an early return, on another thread), and the arena must come back reset and
-//! trimmed. The stock must be bounded.
+//! trimmed. The stock must be bounded. The same is asked of pools of objects.
 
 mod support;
 
@@ -287,4 +287,173 @@ fn stock_decays_to_what_is_needed() {
         used = budget.used();
     }
     assert_eq!((budget.used(), recycler.stats().made_count), (0, 32));
+}
+
+/// Pools of objects, which keep what they have allocated.
+#[cfg(feature = "std")]
+mod objects {
+    use aegis_memory::budget::MemoryBudget;
+    use aegis_memory::pool::{ObjectPool, OwnedReusable, Reused};
+    use std::cell::Cell;
+    use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+    use std::sync::Arc;
+
+    use super::support::panic_of;
+
+    /// An object that counts how many of its kind live.
+    struct Counted(Arc<AtomicUsize>, Vec<u8>);
+
+    impl Drop for Counted {
+        fn drop(&mut self) {
+            self.0.fetch_sub(1, SeqCst);
+        }
+    }
+
+    /// A pool, and how many objects live.
+    fn pool(max_idle: usize) -> (ObjectPool<Counted>, Arc<AtomicUsize>) {
+        let live = Arc::new(AtomicUsize::new(0));
+        let counter = live.clone();
+        let make = move || {
+            counter.fetch_add(1, SeqCst);
+            Counted(counter.clone(), Vec::new())
+        };
+        (ObjectPool::new(max_idle, make, |object| object.1.clear()), live)
+    }
+
+    #[test]
+    fn object_comes_back_reset_with_what_it_has_allocated() {
+        let (pool, live) = pool(4);
+        for round in 0..10 {
+            let mut object = pool.get();
+            assert!(object.1.is_empty() && (round == 0 || object.1.capacity() >= 1000));
+            object.1.extend([7; 1000]);
+        }
+        assert_eq!((live.load(SeqCst), pool.idle()), (1, 1));
+        drop(pool);
+        assert_eq!(live.load(SeqCst), 0);
+    }
+
+    #[test]
+    fn stock_keeps_no_more_than_its_bound_and_the_latest_comes_first() {
+        let (pool, live) = pool(3);
+        let mut objects: Vec<_> = (0..8).map(|_| pool.get()).collect();
+        objects[2].1.reserve(100);
+        assert_eq!((live.load(SeqCst), pool.idle()), (8, 0));
+        drop(objects);
+        assert_eq!((live.load(SeqCst), pool.idle(), pool.max_idle()), (3, 3, 3));
+        let latest = pool.get_idle().expect("three are idle");
+        assert!(latest.1.capacity() >= 100);
+        let latest = Reused::into_inner(latest);
+        pool.trim(1);
+        assert_eq!((live.load(SeqCst), pool.idle()), (2, 1));
+        pool.put(latest);
+        pool.trim(0);
+        assert_eq!((live.load(SeqCst), pool.idle(), pool.get_idle().is_none()), (0, 0, true));
+        let none = ObjectPool::new(0, String::new, String::clear);
+        drop(none.get());
+        assert_eq!(none.idle(), 0);
+    }
+
+    #[test]
+    fn idle_objects_are_charged_and_dropped_where_the_budget_refuses() {
+        let budget = MemoryBudget::new("idle", 1000);
+        let (pool, live) = pool(10);
+        let pool = pool.with_budget(&budget, |object| object.1.capacity());
+        let objects: Vec<_> = [400, 500, 300, 100]
+            .map(|bytes| {
+                let mut object = pool.get();
+                object.1.reserve_exact(bytes);
+                object
+            })
+            .into();
+        assert_eq!(budget.used(), 0);
+        drop(objects);
+        assert_eq!((budget.used(), pool.idle(), live.load(SeqCst)), (1000, 3, 3));
+        let object = pool.get();
+        assert_eq!((budget.used(), object.1.capacity()), (900, 100));
+        drop(object);
+        pool.trim(1);
+        assert_eq!(budget.used(), 400);
+        drop(pool);
+        assert_eq!((budget.used(), live.load(SeqCst)), (0, 0));
+    }
+
+    #[test]
+    fn functions_of_the_user_may_use_the_pool() {
+        thread_local!(static POOL: Arc<ObjectPool<Nested>> = {
+            Arc::new(ObjectPool::new(2, || Nested(0), |object| {
+                object.0 = 0;
+                POOL.with(|pool| assert!(pool.idle() <= 2));
+            }))
+        });
+        struct Nested(u32);
+        impl Drop for Nested {
+            fn drop(&mut self) {
+                let _ = POOL.try_with(|pool| assert!(pool.idle() <= 2));
+            }
+        }
+        POOL.with(|pool| {
+            drop([pool.get(), pool.get(), pool.get()]);
+            assert_eq!(pool.idle(), 2);
+            pool.trim(0);
+        });
+    }
+
+    #[test]
+    fn panic_of_a_reset_drops_the_object_and_leaves_the_pool_usable() {
+        let live = Arc::new(AtomicUsize::new(0));
+        let counter = live.clone();
+        let make = move || {
+            counter.fetch_add(1, SeqCst);
+            Counted(counter.clone(), Vec::new())
+        };
+        let pool = ObjectPool::new(4, make, |object: &mut Counted| {
+            assert!(object.1.is_empty(), "not empty");
+        });
+        drop(pool.get());
+        let mut object = pool.get();
+        object.1.push(1);
+        assert_eq!(panic_of(|| drop(object)), "not empty");
+        assert_eq!((live.load(SeqCst), pool.idle()), (0, 0));
+        drop(pool.get());
+        assert_eq!((live.load(SeqCst), pool.idle()), (1, 1));
+        // A guard that is dropped by a panic puts its object back too.
+        assert_eq!(
+            panic_of(|| {
+                let _object = pool.get();
+                panic!("in a request");
+            }),
+            "in a request"
+        );
+        assert_eq!((live.load(SeqCst), pool.idle()), (1, 1));
+        let makes = ObjectPool::new(1, || -> u8 { panic!("no object") }, |_| ());
+        assert_eq!(panic_of(|| _ = makes.get()), "no object");
+    }
+
+    #[test]
+    fn threads_share_a_pool_and_no_object() {
+        let (pool, live) = pool(4);
+        let pool = Arc::new(pool);
+        let threads: Vec<_> = (0..4_u8)
+            .map(|number| {
+                let pool = pool.clone();
+                std::thread::spawn(move || {
+                    for _ in 0..500 {
+                        let mut object: OwnedReusable<Counted> = pool.get_owned();
+                        assert!(object.1.is_empty());
+                        object.1.extend([number; 100]);
+                        assert!(object.1.iter().all(|&byte| byte == number));
+                    }
+                })
+            })
+            .collect();
+        threads.into_iter().for_each(|thread| thread.join().expect("no panic"));
+        assert!(live.load(SeqCst) <= 4 && live.load(SeqCst) == pool.idle());
+        // Objects that cannot be shared may be in a pool that is shared.
+        let cells = ObjectPool::new(4, || Cell::new(0), |cell| cell.set(0));
+        std::thread::scope(|threads| {
+            threads.spawn(|| cells.get().set(1));
+        });
+        assert_eq!(cells.get().get(), 0);
+    }
 }

@@ -141,6 +141,21 @@ assert_not_impl_any!(PoolBox<'static, Rc<u8>, LockFreePool>: Send, Sync);
 assert_impl_all!(PoolBox<'static, MutexGuard<'static, u8>, LockFreePool>: Sync);
 assert_not_impl_any!(PoolBox<'static, MutexGuard<'static, u8>, LockFreePool>: Send);
 
+// A pool of objects is shared if its objects can be sent. An object that is out belongs to one thread.
+#[cfg(feature = "std")]
+mod objects {
+    use super::*;
+    use aegis_memory::pool::{ObjectPool, OwnedReusable, Reusable};
+
+    assert_impl_all!(ObjectPool<Cell<u8>>: Send, Sync);
+    assert_not_impl_any!(ObjectPool<Rc<u8>>: Send, Sync);
+    assert_not_impl_any!(ObjectPool<u8>: Clone);
+    assert_impl_all!(Reusable<'static, Cell<u8>>: Send);
+    assert_not_impl_any!(Reusable<'static, Cell<u8>>: Sync);
+    assert_impl_all!(OwnedReusable<Cell<u8>>: Send);
+    assert_not_impl_any!(OwnedReusable<MutexGuard<'static, u8>>: Send);
+}
+
 // Views and pools can be used from all threads. A writer can be sent, and has one handle.
 assert_impl_all!(Buffer: Send, Sync, Clone, std::panic::UnwindSafe);
 assert_not_impl_any!(Buffer: Copy, std::ops::DerefMut);

@@ -200,6 +200,33 @@ pub fn rows() -> Vec<Row> {
             probe.quiet(|| Text::of(format_args!("{:?}", pool.iter())));
             assert!(probe.quiet(|| pool.remove(key)).is_some());
         }),
+        #[cfg(feature = "std")]
+        row!("pool/objects.rs try_new", "pool/objects.rs try_with_budget",
+             "pool/objects.rs get_idle", "pool/objects.rs fmt"; |probe| {
+            use aegis_memory::pool::ObjectPool;
+            let drops = Arc::new(AtomicUsize::new(0));
+            let made = drops.clone();
+            let make = move || Counted::with(&made);
+            let by = 7_usize;
+            let new = || ObjectPool::try_new(4, make.clone(), move |_| assert_eq!(by, 7));
+            drop(probe.fails(new));
+            let budget = MemoryBudget::new("idle", 10);
+            drop(probe.fails(|| new()?.try_with_budget(&budget, move |_| by)));
+            let pool = new().and_then(|pool| pool.try_with_budget(&budget, move |_| by));
+            if let Ok(pool) = pool {
+                let objects = (probe.quiet(|| pool.get()), pool.get());
+                // One is kept, and the budget has no room for the other.
+                let put = probe.may_fail(|| {
+                    drop(objects);
+                    Ok::<_, std::fmt::Error>(())
+                });
+                put.expect("it returns nothing");
+                assert_eq!((drops.load(SeqCst), pool.idle(), budget.used()), (1, 1, 7));
+                probe.quiet(|| Text::of(format_args!("{pool:?}{:?}", pool.get_idle().is_some())));
+                drop(pool);
+                assert_eq!(drops.load(SeqCst), 2);
+            }
+        }),
         row!("pool/block.rs fmt", "pool/cache.rs fmt", "pool/methods.rs fmt",
              "pool/typed.rs fmt"; |probe| {
             let (pool, typed) = (LockFreePool::new(64, 4), TypedPool::<u64>::new(4));
