@@ -68,6 +68,8 @@ mod aligned;
 mod alloc;
 #[cfg(aegis_allocator)]
 mod allocator;
+#[cfg(feature = "collections")]
+mod any;
 mod boxed;
 mod builder;
 mod c_strings;
@@ -92,6 +94,8 @@ mod typed_iter;
 mod typed_run;
 
 pub use aligned::AlignedArena;
+#[cfg(feature = "collections")]
+pub use any::AnyArena;
 pub use boxed::ArenaBox;
 pub use builder::{ArenaBuilder, ArenaKind};
 pub use c_strings::CStrError;

@@ -22,6 +22,8 @@ pub mod arena;
 pub mod budget;
 pub mod buffer;
 mod build_flags;
+#[cfg(feature = "collections")]
+pub mod collections;
 mod error;
 pub mod ffi;
 mod heap;

@@ -32,6 +32,9 @@ fn programs_that_break_a_promise_do_not_compile() {
     if cfg!(feature = "allocator-api2") {
         programs.extend(programs_in("compile_fail/allocator"));
     }
+    if cfg!(feature = "collections") {
+        programs.extend(programs_in("compile_fail/collections"));
+    }
     let compiler = Compiler::new();
     let check = |program: &PathBuf| {
         let faults = compiler.check(program).into_iter();

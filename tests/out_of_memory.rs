@@ -17,6 +17,9 @@ mod fallible_calls;
 mod out_of_memory_arenas;
 #[path = "support/out_of_memory_buffers.rs"]
 mod out_of_memory_buffers;
+#[cfg(feature = "collections")]
+#[path = "support/out_of_memory_collections.rs"]
+mod out_of_memory_collections;
 #[path = "support/out_of_memory_pools.rs"]
 mod out_of_memory_pools;
 
@@ -249,6 +252,12 @@ fn buffers_fail_without_memory_and_lose_nothing() {
     out_of_memory_buffers::rows().iter().for_each(Row::run);
 }
 
+#[cfg(feature = "collections")]
+#[test]
+fn collections_fail_without_memory_and_lose_nothing() {
+    out_of_memory_collections::rows().iter().for_each(Row::run);
+}
+
 #[test]
 fn an_error_is_five_sizes_and_what_it_is() {
     assert!(size_of::<AllocError>() <= 5 * size_of::<usize>() + 2 * size_of::<u32>());
@@ -259,6 +268,8 @@ const EXEMPT: &[(&str, &[&str])] = &[
     (
         "of a sealed trait: nobody outside calls it, and the tables go through it",
         &[
+            "arena/any.rs allocate",
+            "arena/any.rs resize",
             "arena/builder.rs make",
             "arena/forms.rs take",
             "arena/forms.rs take_regrown",
@@ -280,12 +291,59 @@ const EXEMPT: &[(&str, &[&str])] = &[
         &["error/budget_name.rs serialize", "short_list.rs serialize"],
     ),
     ("of a type that is private; the text of `MapError` goes through it", &["buffer/range.rs fmt"]),
+    ("of a type that is private; what collections take goes by it", &["collections/room.rs allocate"]),
+    (
+        "moves, compares or shows what is there",
+        &[
+            "collections/edit.rs pop",
+            "collections/edit.rs pop_if",
+            "collections/iter.rs fmt",
+            "collections/iter.rs next",
+            "collections/iter.rs next_back",
+            "collections/iter.rs size_hint",
+            "collections/splice.rs fmt",
+            "collections/splice.rs next",
+            "collections/splice.rs next_back",
+            "collections/splice.rs size_hint",
+            "collections/string_edit.rs fmt",
+            "collections/string_edit.rs next",
+            "collections/string_edit.rs next_back",
+            "collections/string_edit.rs pop",
+            "collections/string_edit.rs size_hint",
+            "collections/string_from.rs fmt",
+            "collections/string_from.rs from_utf8",
+            "collections/string_traits.rs fmt",
+            "collections/string_traits.rs partial_cmp",
+            "collections/vec_traits.rs fmt",
+            "collections/vec_traits.rs partial_cmp",
+        ],
+    ),
+    (
+        "its error is about the text, and it panics without memory",
+        &["collections/string_from.rs from_utf16_in"],
+    ),
+    (
+        "calls the format, whose errors take memory; `tests/collections.rs` has an arena that is full",
+        &[
+            "collections/serde.rs deserialize",
+            "collections/serde.rs deserialize_in",
+            "collections/serde.rs expecting",
+            "collections/serde.rs serialize",
+            "collections/serde.rs visit_none",
+            "collections/serde.rs visit_seq",
+            "collections/serde.rs visit_some",
+            "collections/serde.rs visit_str",
+            "collections/serde.rs visit_unit",
+        ],
+    ),
 ];
 
 #[test]
 fn every_public_fallible_function_is_in_a_table() {
     let rows = [
         out_of_memory_arenas::rows(),
+        #[cfg(feature = "collections")]
+        out_of_memory_collections::rows(),
         budgets_and_sources(),
         out_of_memory_pools::rows(),
         out_of_memory_buffers::rows(),
@@ -301,6 +359,8 @@ fn every_public_fallible_function_is_in_a_table() {
             && (name.starts_with("buffer/") || name.starts_with("pool/objects.rs")))
             || (!cfg!(feature = "allocator-api2") && name.contains("allocator.rs "))
             || (!cfg!(feature = "arrow") && name.starts_with("buffer/arrow"))
+            || (!cfg!(feature = "collections") && name.starts_with("collections/"))
+            || (!cfg!(feature = "std") && name.starts_with("collections/vec_traits.rs"))
             || (!cfg!(feature = "bytes") && name.starts_with("buffer/interop.rs"))
     };
     let missing: Vec<_> = missing.into_iter().filter(|name| !off(name)).collect();

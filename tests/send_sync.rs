@@ -229,6 +229,38 @@ mod allocator {
     assert_impl_all!(Vec<u8, &'static LockedPool>: Send, Sync);
 }
 
+#[cfg(feature = "collections")]
+mod collections {
+    use super::*;
+    use aegis_memory::collections::{ArenaString, ArenaVec, Drain, ExtractIf, IntoIter, Splice};
+
+    // A collection is a reference to its arena and owns its items.
+    assert_not_impl_any!(ArenaVec<'static, u8>: Send, Sync);
+    assert_not_impl_any!(ArenaString<'static>: Send, Sync);
+    assert_not_impl_any!(ArenaVec<'static, u8, LocalArena<'static>>: Send, Sync);
+    assert_not_impl_any!(IntoIter<'static, u8>: Send, Sync);
+    assert_impl_all!(ArenaVec<'static, u8, LockFreeArena>: Send, Sync);
+    assert_impl_all!(ArenaString<'static, LockedArena>: Send, Sync);
+    assert_not_impl_any!(ArenaVec<'static, Rc<u8>, LockFreeArena>: Send, Sync);
+    assert_impl_all!(ArenaVec<'static, Cell<u8>, LockFreeArena>: Send);
+    assert_not_impl_any!(ArenaVec<'static, Cell<u8>, LockFreeArena>: Sync);
+    // Its iterators are as itself.
+    type Shared<T> = ArenaVec<'static, T, LockFreeArena>;
+    assert_impl_all!(IntoIter<'static, u8, LockFreeArena>: Send, Sync);
+    assert_impl_all!(Drain<'static, 'static, u8, LockFreeArena>: Send, Sync);
+    assert_not_impl_any!(Drain<'static, 'static, Rc<u8>, LockFreeArena>: Send, Sync);
+    assert_not_impl_any!(ExtractIf<'static, 'static, u8, fn(&mut u8) -> bool>: Send, Sync);
+    assert_impl_all!(ExtractIf<'static, 'static, u8, fn(&mut u8) -> bool, LockFreeArena>: Send);
+    assert_not_impl_any!(Splice<'static, 'static, std::vec::IntoIter<u8>>: Send, Sync);
+    assert_impl_all!(Splice<'static, 'static, std::vec::IntoIter<u8>, LockFreeArena>: Send);
+    assert_impl_all!(Shared<u8>: Unpin, std::panic::RefUnwindSafe);
+
+    /// Compiles only if a collection can live shorter than what it was made with.
+    fn _is_covariant<'a, 'b: 'a>(vec: Shared<&'b str>) -> ArenaVec<'a, &'a str, LockFreeArena> {
+        vec
+    }
+}
+
 #[test]
 fn arena_filled_on_one_thread_is_used_and_dropped_on_another() {
     let arena = Arena::new(64);

@@ -6,7 +6,7 @@ use core::ptr::{self, NonNull};
 
 use super::aligned::AlignedArena;
 use super::fixed::FixedArena;
-use super::forms::Allocate;
+use super::forms::{Allocate, Bytes};
 use super::local::LocalArena;
 use super::lock_free::LockFreeArena;
 use super::locked::LockedArena;
@@ -31,24 +31,40 @@ unsafe impl<A: Allocate> Memory for A {
         unsafe { self.give_back(p, layout.size()) }
     }
 
-    /// In place if the arena can, else by a move into new memory. The new memory is taken before the
-    /// old memory is changed. So the old allocation is intact if the block source panics and the
-    /// panic continues.
     #[inline]
     unsafe fn resize(&self, p: NonNull<u8>, old: Layout, new: Layout) -> Option<NonNull<u8>> {
-        let aligned = p.as_ptr() as usize % new.align() == 0;
-        // SAFETY: the caller vouches for the allocation.
-        if aligned && unsafe { self.resize_in_place(p, old.size(), new.size()) } {
-            return Some(p);
-        }
-        let grows = new.size() > old.size();
-        let moved = if grows { self.take_regrown(new) } else { self.take(new) }.ok()?;
-        // SAFETY: two live allocations of at least this many bytes.
-        unsafe { ptr::copy_nonoverlapping(p.as_ptr(), moved.as_ptr(), old.size().min(new.size())) };
-        // SAFETY: the caller vouches for the allocation, which is not used again.
-        unsafe { self.give_back(p, old.size()) };
-        Some(moved)
+        // SAFETY: the caller keeps this function's contract, which is the same.
+        unsafe { resized(self, p, old, new) }.ok()
     }
+}
+
+/// Resizes an allocation in place if the arena can, else by a move into new memory. The new memory
+/// is taken before the old memory is changed. So the old allocation is intact if the block source
+/// panics and the panic continues.
+///
+/// # Safety
+///
+/// - `p` is a live allocation with the layout `old`. If the call returns another pointer, `p` is not
+///   used afterwards.
+#[inline]
+pub(super) unsafe fn resized<A: Allocate>(
+    arena: &A,
+    p: NonNull<u8>,
+    old: Layout,
+    new: Layout,
+) -> Bytes {
+    let aligned = p.as_ptr() as usize % new.align() == 0;
+    // SAFETY: the caller vouches for the allocation.
+    if aligned && unsafe { arena.resize_in_place(p, old.size(), new.size()) } {
+        return Ok(p);
+    }
+    let grows = new.size() > old.size();
+    let moved = if grows { arena.take_regrown(new) } else { arena.take(new) }?;
+    // SAFETY: two live allocations of at least this many bytes.
+    unsafe { ptr::copy_nonoverlapping(p.as_ptr(), moved.as_ptr(), old.size().min(new.size())) };
+    // SAFETY: the caller vouches for the allocation, which is not used again.
+    unsafe { arena.give_back(p, old.size()) };
+    Ok(moved)
 }
 
 faces!(
