@@ -134,6 +134,7 @@ impl<T> TypedArena<T> {
     /// arena.alloc_extend(0..10);
     /// assert_eq!(arena.len(), 10);
     /// ```
+    #[inline]
     pub fn len(&self) -> usize {
         self.chunks.len()
     }

@@ -104,6 +104,7 @@ impl Chunks {
     }
 
     /// The number of values.
+    #[inline]
     pub(super) fn len(&self) -> usize {
         self.before.get() + self.len.get()
     }
@@ -121,6 +122,7 @@ impl Chunks {
     }
 
     /// Makes room for this number of values in one chunk.
+    #[inline]
     pub(super) fn reserve<T>(&self, values: usize) -> Result<(), AllocError> {
         if values > self.capacity.get() - self.len.get() {
             self.make_room::<T>(values)?;
@@ -207,6 +209,7 @@ impl Chunks {
     /// Closes the open chunk, and returns its values, how many they are, and for how many there is
     /// room. Then the next value opens another chunk, unless this one is [put
     /// back](Self::put_back).
+    #[inline]
     pub(super) fn take_open<T>(&self) -> Option<(NonNull<T>, usize, usize)> {
         let taken = (self.items.get().cast(), self.len.get(), self.capacity.get());
         self.close();
@@ -220,6 +223,7 @@ impl Chunks {
     ///
     /// - The chunk was taken by `take_open` and is not put back yet. It holds `len` values now, and
     ///   has room for `capacity`.
+    #[inline]
     pub(super) unsafe fn put_back<T>(
         &self,
         items: NonNull<T>,
@@ -239,6 +243,7 @@ impl Chunks {
     }
 
     /// The first chunk of the list. The records of all chunks are good until a value is added.
+    #[inline]
     pub(super) fn first(&self) -> Option<NonNull<Chunk>> {
         self.note_len();
         self.first.get()
@@ -259,6 +264,7 @@ impl Chunks {
     }
 
     /// Writes the number of values of the open chunk to its record.
+    #[inline]
     fn note_len(&self) {
         if let Some(last) = self.last.get().filter(|_| self.capacity.get() != 0) {
             // SAFETY: a chunk of the list.
@@ -266,12 +272,14 @@ impl Chunks {
         }
     }
 
+    #[inline]
     fn close(&self) {
         self.note_len();
         self.before.set(self.before.get() + self.len.get());
         self.set_open(self.items.get(), 0, 0);
     }
 
+    #[inline]
     fn set_open(&self, items: NonNull<u8>, len: usize, capacity: usize) {
         self.items.set(items);
         self.len.set(len);

@@ -7,6 +7,7 @@
 //! allocates go to another chunk. If that chunk cannot grow, the run moves to a chunk of its own. If
 //! the iterator panics, or there is no memory, the run drops its items.
 
+use core::mem::forget;
 use core::ptr::{self, NonNull};
 
 use super::forms::Allocate;
@@ -35,6 +36,7 @@ impl<'a, T> Run<'a, T> {
     /// # Safety
     ///
     /// - The values of the chunks are of this type.
+    #[inline]
     pub(super) unsafe fn begin(chunks: &'a Chunks) -> Self {
         let (place, items, capacity) = match chunks.take_open::<T>() {
             None => (Place::Nowhere, NonNull::dangling(), 0),
@@ -60,10 +62,16 @@ impl<'a, T> Run<'a, T> {
     }
 
     /// Makes room for `more` items behind those that are here.
+    #[inline]
     pub(super) fn reserve(&mut self, more: usize) -> Result<(), AllocError> {
         if more <= self.capacity - self.len {
             return Ok(());
         }
+        self.make_room(more)
+    }
+
+    #[cold]
+    fn make_room(&mut self, more: usize) -> Result<(), AllocError> {
         if let Some((items, before)) = self.chunk() {
             let (len, capacity) = (before + self.len, before + self.capacity);
             // SAFETY: the chunk that the run is in.
@@ -84,7 +92,8 @@ impl<'a, T> Run<'a, T> {
     }
 
     /// Puts the items into the list.
-    pub(super) fn finish(mut self) -> NonNull<[T]> {
+    #[inline]
+    pub(super) fn finish(self) -> NonNull<[T]> {
         let items = NonNull::slice_from_raw_parts(self.items, self.len);
         match self.place {
             Place::Nowhere => {}
@@ -94,11 +103,12 @@ impl<'a, T> Run<'a, T> {
                 self.chunks.open::<T>(chunk, self.len, self.capacity);
             },
         }
-        (self.place, self.len) = (Place::Nowhere, 0);
+        forget(self);
         items
     }
 
     /// The values of the chunk that the run is in, and how many are before the run.
+    #[inline]
     fn chunk(&self) -> Option<(NonNull<T>, usize)> {
         let before = match self.place {
             Place::Nowhere => return None,
@@ -110,6 +120,7 @@ impl<'a, T> Run<'a, T> {
         Some((items, before))
     }
 
+    #[inline]
     fn put_back(&self, before: usize, len: usize) {
         if let Some((items, _)) = self.chunk() {
             // SAFETY: the chunk that `begin` has taken. The run has not left it yet.
@@ -118,6 +129,7 @@ impl<'a, T> Run<'a, T> {
     }
 
     /// Gives back the room that the run is in. The items have been moved or dropped.
+    #[inline]
     fn leave(&mut self) {
         match self.place {
             Place::Nowhere => {}
