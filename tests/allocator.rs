@@ -203,10 +203,17 @@ fn run_lock_free(ops: &[Op], capacity: usize) {
     log.assert_finished();
 }
 
+/// The same on a locked arena, in turn through the arena and through a view of a larger alignment.
 fn run_locked(ops: &[Op], capacity: usize) {
     let mut arena = LockedArena::new(capacity);
     for ops in ops.split(|op| matches!(op, Op::Reset)) {
-        apply_all(&faces!(&arena), every, &mut Model::default(), ops);
+        let (view, mut model) = (arena.with_min_align::<64>(), Model::default());
+        let (faces, view_faces) = (faces!(&arena), faces!(&view));
+        for ops in ops.chunks(20) {
+            apply_all(&faces, every, &mut model, &ops[..ops.len() / 2]);
+            apply_all(&view_faces, every, &mut model, &ops[ops.len() / 2..]);
+        }
+        drop((faces, view_faces));
         arena.reset();
     }
 }
