@@ -45,7 +45,9 @@ pub(crate) unsafe trait Memory {
     unsafe fn resize(&self, p: NonNull<u8>, old: Layout, new: Layout) -> Option<NonNull<u8>>;
 }
 
-/// Calls a function of [`Memory`] for a trait whose functions may unwind.
+/// Calls a function of [`Memory`] for a trait whose functions may unwind. The only trait may be the
+/// one whose functions may not.
+#[cfg_attr(aegis_std_allocator, allow(dead_code))]
 #[inline(always)]
 pub(crate) fn unwinding<R>(f: impl FnOnce() -> R) -> R {
     f()
