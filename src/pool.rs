@@ -67,6 +67,7 @@ mod methods;
 mod one_owner;
 mod shared;
 
+mod boxed;
 mod lock_free;
 mod locked;
 
@@ -80,10 +81,13 @@ mod objects;
 mod typed;
 
 mod keyed_memory;
+mod typed_cache;
+mod typed_locked;
 
 pub use block::{Block, BlockByte, BlockPool, OwnedPoolBlock};
+pub use boxed::{Boxed, OwnedPoolBox, PoolBox};
 pub use builder::{PoolBuilder, PoolKind};
-pub use cache::PoolCache;
+pub use cache::{Cache, OwnedPoolCache, PoolCache};
 pub use key::PoolKey;
 pub use keyed::KeyedPool;
 pub use keyed_entry::VacantEntry;
@@ -96,4 +100,6 @@ pub use objects::{ObjectPool, OwnedReusable, Reusable, Reused};
 pub use one_owner::{Pool, PoolBlock};
 pub use slab::PoolSlab;
 pub use stats::PoolStats;
-pub use typed::{PoolBox, TypedPool};
+pub use typed::TypedPool;
+pub use typed_cache::{OwnedTypedCache, TypedCache};
+pub use typed_locked::AllocValue;

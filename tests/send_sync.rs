@@ -14,9 +14,10 @@ use aegis_memory::buffer::{
     IoBlock, WhenEmpty,
 };
 use aegis_memory::pool::{
-    AllocBlock, Block, KeyedDrain, KeyedIntoIter, KeyedIter, KeyedIterMut, KeyedPool, LockFreePool,
-    LockedPool, OwnedPoolBlock, Pool, PoolBlock, PoolBox, PoolBuilder, PoolCache, PoolKey,
-    PoolSlab, PoolStats, TypedPool, VacantEntry,
+    AllocBlock, AllocValue, Block, Boxed, KeyedDrain, KeyedIntoIter, KeyedIter, KeyedIterMut,
+    KeyedPool, LockFreePool, LockedPool, OwnedPoolBlock, OwnedPoolBox, OwnedPoolCache,
+    OwnedTypedCache, Pool, PoolBlock, PoolBox, PoolBuilder, PoolCache, PoolKey, PoolSlab,
+    PoolStats, TypedCache, TypedPool, VacantEntry,
 };
 use aegis_memory::source::{Global, Heap, Pages, SourceBlock};
 use aegis_memory::{ffi, AllocError};
@@ -131,6 +132,24 @@ assert_not_impl_any!(AllocBlock<Rc<LockedPool>>: Send, Sync);
 assert_impl_all!(PoolCache<'static>: Send);
 assert_not_impl_any!(PoolCache<'static>: Sync, Clone);
 assert_not_impl_any!(PoolBlock<'static, PoolCache<'static>>: Send, Sync);
+
+// A cache that keeps its pool alive goes with a worker to its thread.
+assert_impl_all!(OwnedPoolCache: Send);
+assert_not_impl_any!(OwnedPoolCache: Sync, Clone);
+assert_not_impl_any!(PoolBlock<'static, OwnedPoolCache>: Send, Sync);
+assert_impl_all!(TypedCache<'static, Rc<u8>>: Send);
+assert_not_impl_any!(TypedCache<'static, u8>: Sync, Clone);
+assert_impl_all!(OwnedTypedCache<Rc<u8>>: Send);
+assert_not_impl_any!(OwnedTypedCache<u8>: Sync, Clone);
+assert_not_impl_any!(PoolBox<'static, u8, OwnedPoolCache>: Send, Sync);
+assert_impl_all!(OwnedPoolBox<u8, LockFreePool>: Send, Sync);
+assert_impl_all!(OwnedPoolBox<Cell<u8>, LockedPool>: Send);
+assert_not_impl_any!(OwnedPoolBox<Cell<u8>, LockedPool>: Sync);
+assert_not_impl_any!(OwnedPoolBox<Rc<u8>, LockFreePool>: Send, Sync);
+assert_not_impl_any!(Boxed<Rc<Pool>, u8>: Send, Sync);
+assert_impl_all!(AllocValue<Arc<LockedPool>, Cell<u8>>: Send, Unpin);
+assert_not_impl_any!(AllocValue<Arc<LockedPool>, Rc<u8>>: Send, Sync);
+assert_impl_all!(AllocValue<&'static LockedPool, u8>: Send, Sync);
 
 // A typed pool holds no value itself, and a box may do what its value may do.
 assert_impl_all!(TypedPool<Rc<u8>, LockFreePool>: Send, Sync);

@@ -6,7 +6,7 @@ use core::alloc::Layout;
 use core::ptr::{self, NonNull};
 
 use super::block::Source;
-use super::cache::PoolCache;
+use super::cache::{OwnedPoolCache, PoolCache};
 use super::lock_free::LockFreePool;
 use super::locked::LockedPool;
 use super::one_owner::Pool;
@@ -70,5 +70,5 @@ fn take(pool: &impl Source, layout: Layout, zeroed: bool) -> Option<NonNull<u8>>
     }
 }
 
-memory!(Pool, LockFreePool, LockedPool, PoolCache<'_>);
-faces!(Pool, LockFreePool, LockedPool, PoolCache<'_>);
+memory!(Pool, LockFreePool, LockedPool, PoolCache<'_>, OwnedPoolCache);
+faces!(Pool, LockFreePool, LockedPool, PoolCache<'_>, OwnedPoolCache);

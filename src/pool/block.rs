@@ -32,10 +32,10 @@ pub type OwnedPoolBlock<P, T = u8> = Block<Arc<P>, T>;
 
 /// The object that a block comes from: a [`Pool`](super::Pool),
 /// [`LockFreePool`](super::LockFreePool), [`LockedPool`](super::LockedPool) or
-/// [`PoolCache`](super::PoolCache).
+/// [`Cache`](super::Cache).
 ///
-/// It is a bound for code that works with blocks of any of them. It has no methods to call, and no
-/// other type implements it.
+/// It is a bound for code that works with blocks of any of them. No other type implements it. Each
+/// method does what the method of the same name does that the type itself has.
 ///
 /// # Examples
 ///
@@ -50,11 +50,38 @@ pub type OwnedPoolBlock<P, T = u8> = Block<Arc<P>, T>;
 /// {
 ///     block[0]
 /// }
+/// // Takes a block of any pool or cache.
+/// fn zeroes<P: BlockPool>(pool: &P) -> u8 {
+///     pool.alloc().map_or(0, |block| first(&block))
+/// }
 /// let (pool, shared) = (Pool::new(64, 8), LockFreePool::new(64, 8));
-/// assert_eq!(first(&pool.alloc()?) + first(&shared.alloc()?), 0);
+/// assert_eq!(zeroes(&pool) + zeroes(&shared) + zeroes(&shared.cache()), 0);
 /// # Ok::<(), aegis_memory::AllocError>(())
 /// ```
-pub trait BlockPool: Source {}
+pub trait BlockPool: Source + Sized {
+    /// Takes a block of zeroes.
+    ///
+    /// # Errors
+    ///
+    /// As `alloc` of the pool or cache.
+    fn alloc(&self) -> Result<Block<&Self>, AllocError> {
+        Block::zeroed(self)
+    }
+
+    /// Takes a block without clearing it.
+    ///
+    /// # Errors
+    ///
+    /// As [`alloc`](Self::alloc).
+    fn alloc_uninit(&self) -> Result<Block<&Self, MaybeUninit<u8>>, AllocError> {
+        Block::uninit(self)
+    }
+
+    /// Usable bytes of each block.
+    fn block_size(&self) -> usize {
+        self.block_bytes(KEY)
+    }
+}
 
 impl<P: Source> BlockPool for P {}
 

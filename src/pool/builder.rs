@@ -19,12 +19,20 @@ use crate::{ffi, unwind};
 /// [`LockedPool`](super::LockedPool).
 ///
 /// It is a bound for code that works with a [`TypedPool`](super::TypedPool) or a [`PoolBuilder`] of
-/// any of them. It has no methods to call, and no other type implements it.
+/// any of them. No other type implements it. Each method does what the method of the same name does
+/// that the pool itself has. The blocks are taken by the methods of [`BlockPool`](super::BlockPool).
 ///
 /// # Examples
 ///
 /// ```
 /// use aegis_memory::pool::{LockedPool, Pool, PoolKind, TypedPool};
+/// use aegis_memory::AllocError;
+///
+/// // Makes a pool of any form.
+/// fn pages<P: PoolKind>() -> Result<P, AllocError> {
+///     P::builder().block_size(4096).blocks(64).build()
+/// }
+/// assert_eq!(pages::<Pool>()?.stats(), Pool::new(4096, 64).stats());
 ///
 /// // Works with any form of pool.
 /// fn count<P: PoolKind>(names: &TypedPool<String, P>) -> usize {
@@ -32,8 +40,33 @@ use crate::{ffi, unwind};
 /// }
 /// assert_eq!(count(&TypedPool::<_, Pool>::new(8)), 0);
 /// assert_eq!(count(&TypedPool::<_, LockedPool>::new(8)), 0);
+/// # Ok::<(), AllocError>(())
 /// ```
-pub trait PoolKind: Make {}
+pub trait PoolKind: Make {
+    /// Starts to make a pool.
+    fn builder() -> PoolBuilder<Self> {
+        PoolBuilder::new()
+    }
+
+    /// The pool's statistics.
+    fn stats(&self) -> PoolStats {
+        self.figures(KEY)
+    }
+
+    /// Releases empty slabs to the source, as `trim` of the pool.
+    fn trim(&self, keep_blocks: usize) {
+        self.shrink(KEY, keep_blocks);
+    }
+
+    /// Charges all memory of the pool to another budget, as `try_move_to` of the pool.
+    ///
+    /// # Errors
+    ///
+    /// [`AllocError::LimitExceeded`] when the new budget refuses.
+    fn try_move_to(&mut self, budget: Option<&MemoryBudget>) -> Result<(), AllocError> {
+        self.relocate(KEY, budget)
+    }
+}
 
 impl<P: Make> PoolKind for P {}
 
@@ -100,7 +133,21 @@ pub struct PoolBuilder<P> {
 }
 
 impl<P: PoolKind> PoolBuilder<P> {
-    pub(super) fn new() -> Self {
+    /// Starts to make a pool of the form `P`, as `builder()` of that form does.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use aegis_memory::pool::{LockFreePool, PoolBuilder, PoolKind};
+    ///
+    /// fn pages<P: PoolKind>() -> PoolBuilder<P> {
+    ///     PoolBuilder::new().block_size(4096).blocks(64)
+    /// }
+    /// let pool: LockFreePool = pages().build()?;
+    /// assert_eq!(pool.capacity(), 64);
+    /// # Ok::<(), aegis_memory::AllocError>(())
+    /// ```
+    pub fn new() -> Self {
         Self {
             block_size: 0,
             blocks: 0,
@@ -110,6 +157,33 @@ impl<P: PoolKind> PoolBuilder<P> {
             source: Ok(None),
             budget: None,
             wait_ns: 0,
+            makes: PhantomData,
+        }
+    }
+
+    /// The same settings for a pool of another form. [`caches`](Self::caches) counts only for a
+    /// [`LockFreePool`](super::LockFreePool).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use aegis_memory::pool::{LockedPool, Pool};
+    ///
+    /// let builder = Pool::builder().block_size(4096).blocks(64);
+    /// let pool = builder.form::<LockedPool>().build()?;
+    /// assert_eq!(pool.capacity(), 64);
+    /// # Ok::<(), aegis_memory::AllocError>(())
+    /// ```
+    pub fn form<Q: PoolKind>(self) -> PoolBuilder<Q> {
+        PoolBuilder {
+            block_size: self.block_size,
+            blocks: self.blocks,
+            max_blocks: self.max_blocks,
+            align: self.align,
+            caches: self.caches,
+            source: self.source,
+            budget: self.budget,
+            wait_ns: self.wait_ns,
             makes: PhantomData,
         }
     }
@@ -306,5 +380,11 @@ impl<P: PoolKind> PoolBuilder<P> {
                 Err(unsafe { AllocError::from_raw(error.assume_init_ref()) })
             }
         }
+    }
+}
+
+impl<P: PoolKind> Default for PoolBuilder<P> {
+    fn default() -> Self {
+        Self::new()
     }
 }

@@ -22,26 +22,36 @@ const BATCH: usize = 64;
 
 type Room = [MaybeUninit<NonNull<u8>>; BATCH];
 
-/// Appends `count` blocks to `blocks`, or none.
+/// Takes `count` blocks from `pool` and appends them to `blocks`, or none. `handle` is the pointer of
+/// each to its pool.
 ///
 /// # Safety
 ///
 /// - `zeroed` is true, or `T` is `MaybeUninit<u8>`.
-pub(super) unsafe fn append<'a, P: BlockPool, T: BlockByte>(
-    pool: &'a P,
+/// - `handle` is a borrow or an `Arc` of `pool`, or of the pool behind it if `pool` is a cache.
+pub(super) unsafe fn append<P, H, T>(
+    pool: &P,
+    handle: &H,
     count: usize,
     zeroed: bool,
-    blocks: &mut Vec<Block<&'a P, T>>,
-) -> Result<(), AllocError> {
+    blocks: &mut Vec<Block<H, T>>,
+) -> Result<(), AllocError>
+where
+    P: BlockPool,
+    H: Deref + Clone,
+    H::Target: BlockPool,
+    T: BlockByte,
+{
     if blocks.try_reserve(count).is_err() {
-        let requested = count.saturating_mul(mem::size_of::<Block<&P, T>>());
-        let align = mem::align_of::<Block<&P, T>>();
+        let requested = count.saturating_mul(mem::size_of::<Block<H, T>>());
+        let align = mem::align_of::<Block<H, T>>();
         return Err(AllocError::out_of_memory(requested, align, mem::size_of_val(&**blocks)));
     }
     let mut taken = Taken { keep: blocks.len(), blocks };
     pool.take_n(KEY, count, zeroed, |memory| {
-        // SAFETY: the block has just been taken, and is zeroed if `T` is `u8`.
-        taken.blocks.push(unsafe { Block::from_raw(pool, memory) });
+        // SAFETY: the block has just been taken, and is zeroed if `T` is `u8`. The caller guarantees
+        // the handle.
+        taken.blocks.push(unsafe { Block::from_raw(handle.clone(), memory) });
     })
     .map_err(|error| error.of_blocks(count, taken.blocks.len() - taken.keep))?;
     taken.keep = usize::MAX;
@@ -161,8 +171,8 @@ impl<F: Fn(*const *mut c_void, usize) -> ffi::aegis_status> Drop for Returning<F
 
 /// The methods for several blocks, which are the same for all pools and for caches.
 macro_rules! bulk_methods {
-    ([$($life:lifetime)?] $Pool:ty) => {
-        impl$(<$life>)? $Pool {
+    ([$($generics:tt)*] $Pool:ty) => {
+        impl $($generics)* $Pool {
             /// Takes `count` blocks of zeroes and appends them to `blocks`. It allocates nothing
             /// if `blocks` has room for them.
             ///
@@ -188,8 +198,8 @@ macro_rules! bulk_methods {
                 count: usize,
                 blocks: &mut alloc::vec::Vec<PoolBlock<'a, Self>>,
             ) -> Result<(), AllocError> {
-                // SAFETY: the blocks are zeroed.
-                unsafe { super::bulk::append(self, count, true, blocks) }
+                // SAFETY: the blocks are zeroed, and the handle is a borrow of the pool.
+                unsafe { super::bulk::append(self, &self, count, true, blocks) }
             }
 
             /// Takes `count` blocks without clearing them and appends them to `blocks`. It
@@ -213,8 +223,9 @@ macro_rules! bulk_methods {
                 count: usize,
                 blocks: &mut alloc::vec::Vec<PoolBlock<'a, Self, MaybeUninit<u8>>>,
             ) -> Result<(), AllocError> {
-                // SAFETY: `MaybeUninit<u8>` need not be initialised.
-                unsafe { super::bulk::append(self, count, false, blocks) }
+                // SAFETY: `MaybeUninit<u8>` need not be initialised, and the handle is a borrow of the
+                // pool.
+                unsafe { super::bulk::append(self, &self, count, false, blocks) }
             }
 
             /// Gives several blocks back, for example those of a `drain(..)` of a `Vec`. A block of
@@ -232,9 +243,9 @@ macro_rules! bulk_methods {
             ///
             /// # Ok::<(), aegis_memory::AllocError>(())
             /// ```
-            pub fn free_n<H, T>(&self, blocks: impl IntoIterator<Item = Block<H, T>>)
+            pub fn free_n<G, T>(&self, blocks: impl IntoIterator<Item = Block<G, T>>)
             where
-                H: core::ops::Deref<Target = Self>,
+                G: core::ops::Deref<Target = Self>,
                 T: super::BlockByte,
             {
                 super::bulk::give_back(self, blocks);

@@ -5,13 +5,15 @@
 //! written again here over the same fields, so that it inlines. `tests/pool_fast_path.rs` checks
 //! that both do the same.
 
+use alloc::sync::Arc;
+use alloc::vec::Vec;
 use core::fmt;
 use core::mem::MaybeUninit;
 use core::ops::Deref;
 use core::ptr::{self, NonNull};
 use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
-use super::block::{Block, BlockByte, Source};
+use super::block::{Block, BlockByte, OwnedPoolBlock, Source};
 use super::bulk::bulk_methods;
 use super::lock_free::LockFreePool;
 use super::one_owner::PoolBlock;
@@ -25,7 +27,8 @@ use crate::{ffi, unwind};
 const CACHE_BLOCKS: usize = ffi::AEGIS_POOL_CACHE_BLOCKS as usize;
 
 /// A magazine of up to 64 free blocks in front of a [`LockFreePool`], for one thread at a time:
-/// `Send`, not `Sync`. From [`LockFreePool::cache`]. Each thread opens its own cache of the pool.
+/// `Send`, not `Sync`. `H` is the pointer to the pool. The usual names of this type are [`PoolCache`],
+/// which borrows the pool, and [`OwnedPoolCache`], which keeps it alive.
 ///
 /// A full cache moves the older half of its blocks to the pool, and an empty cache takes 32 blocks
 /// from the pool. Either is one compare-and-swap. A block that was taken from a cache returns to
@@ -45,16 +48,61 @@ const CACHE_BLOCKS: usize = ffi::AEGIS_POOL_CACHE_BLOCKS as usize;
 /// });
 /// # Ok::<(), aegis_memory::AllocError>(())
 /// ```
-pub struct PoolCache<'p> {
+pub struct Cache<H: Deref<Target = LockFreePool>> {
     raw: Unshared<ffi::aegis_pool_cache>,
-    pool: &'p LockFreePool,
+    /// Given up after the cache is finished.
+    pool: H,
 }
 
-// SAFETY: nothing in a cache is bound to a thread. A cache is not `Sync`, because it takes blocks
-// through `&self` without synchronisation; `Unshared` makes it so.
-unsafe impl Send for PoolCache<'_> {}
+/// A cache that borrows its pool. From [`LockFreePool::cache`]. Each thread opens its own cache of the
+/// pool.
+///
+/// # Examples
+///
+/// ```
+/// use aegis_memory::pool::{LockFreePool, PoolCache};
+///
+/// fn fill(cache: &PoolCache<'_>) -> u8 {
+///     cache.alloc().map_or(0, |page| page[0])
+/// }
+/// let pool = LockFreePool::new(4096, 1024);
+/// assert_eq!(fill(&pool.cache()), 0);
+/// ```
+pub type PoolCache<'p> = Cache<&'p LockFreePool>;
 
-bulk_methods!(['p] PoolCache<'p>);
+/// A cache that keeps its pool alive, so that it can be a field of a worker. From
+/// [`LockFreePool::cache_owned`].
+///
+/// # Examples
+///
+/// ```
+/// use aegis_memory::pool::{LockFreePool, OwnedPoolBlock, OwnedPoolCache};
+/// use std::sync::Arc;
+///
+/// struct Worker {
+///     pages: OwnedPoolCache,
+///     dirty: Vec<OwnedPoolBlock<LockFreePool>>,
+/// }
+/// let pool = Arc::new(LockFreePool::new(4096, 1024));
+/// let worker = |_| Worker { pages: pool.cache_owned(), dirty: Vec::new() };
+/// let workers: Vec<_> = (0..2).map(worker).collect();
+/// let threads = workers.into_iter().map(|mut worker| {
+///     std::thread::spawn(move || {
+///         let page = worker.pages.alloc_owned().expect("there are 1024 pages");
+///         worker.dirty.push(page);
+///         worker.dirty.drain(..).for_each(|page| worker.pages.put(page));
+///     })
+/// });
+/// threads.for_each(|thread| thread.join().unwrap());
+/// assert_eq!(pool.in_use(), 0);
+/// ```
+pub type OwnedPoolCache = Cache<Arc<LockFreePool>>;
+
+// SAFETY: nothing in a cache is bound to a thread, except perhaps the pointer to the pool. A cache is
+// not `Sync`, because it takes blocks through `&self` without synchronisation; `Unshared` makes it so.
+unsafe impl<H: Deref<Target = LockFreePool> + Send> Send for Cache<H> {}
+
+bulk_methods!([<H: Deref<Target = LockFreePool>>] Cache<H>);
 
 impl LockFreePool {
     /// A cache of up to 64 free blocks in front of the pool, for one thread.
@@ -82,12 +130,32 @@ impl LockFreePool {
     /// # Ok::<(), aegis_memory::AllocError>(())
     /// ```
     pub fn cache(&self) -> PoolCache<'_> {
-        PoolCache::new(self)
+        Cache::new(self)
+    }
+
+    /// A cache as of [`cache`](Self::cache) that keeps the pool alive instead of borrowing it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use aegis_memory::pool::LockFreePool;
+    /// use std::sync::Arc;
+    ///
+    /// let pool = Arc::new(LockFreePool::new(4096, 1024));
+    /// let cache = pool.cache_owned();
+    /// drop(pool);
+    /// assert_eq!(cache.alloc()?.len(), 4096);
+    /// # Ok::<(), aegis_memory::AllocError>(())
+    /// ```
+    pub fn cache_owned(self: &Arc<Self>) -> OwnedPoolCache {
+        Cache::new(self.clone())
     }
 }
 
-impl<'p> PoolCache<'p> {
-    fn new(pool: &'p LockFreePool) -> Self {
+impl<H: Deref<Target = LockFreePool>> Cache<H> {
+    /// `pool` is a borrow or an `Arc`. So it dereferences to the same pool every time, and the pool
+    /// does not move.
+    fn new(pool: H) -> Self {
         let mut raw = MaybeUninit::<ffi::aegis_pool_cache>::uninit();
         // SAFETY: `raw` is memory for the struct, and the pool outlives the cache. If no cache is
         // left, the struct is all-zero. Then taking finds the cache empty, giving back finds its
@@ -155,9 +223,9 @@ impl<'p> PoolCache<'p> {
     /// # Ok::<(), aegis_memory::AllocError>(())
     /// ```
     #[inline]
-    pub fn put<H, T>(&self, block: Block<H, T>)
+    pub fn put<G, T>(&self, block: Block<G, T>)
     where
-        H: Deref<Target = LockFreePool>,
+        G: Deref<Target = LockFreePool>,
         T: BlockByte,
     {
         let (pool, memory) = block.parts();
@@ -170,6 +238,29 @@ impl<'p> PoolCache<'p> {
             // SAFETY: the block is of that pool, and its handle is gone.
             unsafe { pool.give_back(KEY, memory) }
         }
+    }
+
+    /// Gives several blocks of the same pool back through this cache, as [`put`](Self::put) does. For
+    /// blocks that were taken from this cache and not detached there is [`free_n`](Self::free_n).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aegis_memory::pool::LockFreePool;
+    /// # let pool = LockFreePool::new(64, 1024);
+    /// # let cache = pool.cache();
+    /// let mut blocks = Vec::with_capacity(20);
+    /// pool.alloc_n(20, &mut blocks)?;
+    /// cache.put_n(blocks.drain(..));
+    /// assert!(cache.len() >= 20 && pool.in_use() == 0);
+    /// # Ok::<(), aegis_memory::AllocError>(())
+    /// ```
+    pub fn put_n<G, T>(&self, blocks: impl IntoIterator<Item = Block<G, T>>)
+    where
+        G: Deref<Target = LockFreePool>,
+        T: BlockByte,
+    {
+        blocks.into_iter().for_each(|block| self.put(block));
     }
 
     /// Gives the cache's free blocks to the pool, for example before the thread is idle for long.
@@ -246,21 +337,6 @@ impl<'p> PoolCache<'p> {
         unsafe { !(*self.raw.get()).shared.is_null() }
     }
 
-    /// The pool behind the cache.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # use aegis_memory::pool::LockFreePool;
-    /// # let pool = LockFreePool::builder().block_size(64).blocks(100).caches(1).build()?;
-    /// # let cache = pool.cache();
-    /// assert_eq!(cache.pool().block_size(), 64);
-    /// # Ok::<(), aegis_memory::AllocError>(())
-    /// ```
-    pub fn pool(&self) -> &'p LockFreePool {
-        self.pool
-    }
-
     /// The `i`-th entry of the array of cached block indices.
     #[inline(always)]
     fn item(&self, i: usize) -> *mut u32 {
@@ -313,7 +389,86 @@ impl<'p> PoolCache<'p> {
     }
 }
 
-impl Source for PoolCache<'_> {
+impl<'p> PoolCache<'p> {
+    /// The pool behind the cache.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aegis_memory::pool::LockFreePool;
+    /// # let pool = LockFreePool::builder().block_size(64).blocks(100).caches(1).build()?;
+    /// # let cache = pool.cache();
+    /// assert_eq!(cache.pool().block_size(), 64);
+    /// # Ok::<(), aegis_memory::AllocError>(())
+    /// ```
+    pub fn pool(&self) -> &'p LockFreePool {
+        self.pool
+    }
+}
+
+impl OwnedPoolCache {
+    /// Takes a block of zeroes that keeps the pool alive. Its drop gives it to the pool, and
+    /// [`put`](Self::put) to this cache or that of another thread.
+    ///
+    /// # Errors
+    ///
+    /// As [`alloc`](Self::alloc).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aegis_memory::pool::LockFreePool;
+    /// # let cache = std::sync::Arc::new(LockFreePool::new(64, 1024)).cache_owned();
+    /// let block = cache.alloc_owned()?;
+    /// cache.put(block);
+    /// assert!(!cache.is_empty());
+    /// # Ok::<(), aegis_memory::AllocError>(())
+    /// ```
+    #[inline]
+    pub fn alloc_owned(&self) -> Result<OwnedPoolBlock<LockFreePool>, AllocError> {
+        self.alloc().map(Block::detach)
+    }
+
+    /// Takes `count` blocks of zeroes that keep the pool alive, and appends them to `blocks`.
+    ///
+    /// # Errors
+    ///
+    /// As [`alloc_n`](Self::alloc_n).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aegis_memory::pool::LockFreePool;
+    /// # let cache = std::sync::Arc::new(LockFreePool::new(64, 1024)).cache_owned();
+    /// let mut blocks = Vec::with_capacity(20);
+    /// cache.alloc_owned_n(20, &mut blocks)?;
+    /// cache.put_n(blocks.drain(..));
+    /// # Ok::<(), aegis_memory::AllocError>(())
+    /// ```
+    pub fn alloc_owned_n(
+        &self,
+        count: usize,
+        blocks: &mut Vec<OwnedPoolBlock<LockFreePool>>,
+    ) -> Result<(), AllocError> {
+        // SAFETY: the blocks are zeroed, and a block of the cache is one of the pool.
+        unsafe { super::bulk::append(self, &self.pool, count, true, blocks) }
+    }
+
+    /// The pool behind the cache.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aegis_memory::pool::LockFreePool;
+    /// # let cache = std::sync::Arc::new(LockFreePool::new(64, 1024)).cache_owned();
+    /// assert_eq!(cache.pool().capacity(), 1024);
+    /// ```
+    pub fn pool(&self) -> &Arc<LockFreePool> {
+        &self.pool
+    }
+}
+
+impl<H: Deref<Target = LockFreePool>> Source for Cache<H> {
     #[inline(always)]
     fn take(&self, _: Key, zeroed: bool) -> Result<NonNull<u8>, AllocError> {
         let raw = self.raw.get();
@@ -374,7 +529,7 @@ impl Source for PoolCache<'_> {
     }
 }
 
-impl<'p, T: BlockByte> Block<&PoolCache<'p>, T> {
+impl<H: Deref<Target = LockFreePool> + Clone, T: BlockByte> Block<&Cache<H>, T> {
     /// Turns this block of a cache into a block of the pool, which can leave the cache and the
     /// thread.
     ///
@@ -392,21 +547,21 @@ impl<'p, T: BlockByte> Block<&PoolCache<'p>, T> {
     /// # Ok::<(), aegis_memory::AllocError>(())
     /// ```
     #[inline]
-    pub fn detach(self) -> PoolBlock<'p, LockFreePool, T> {
+    pub fn detach(self) -> Block<H, T> {
         let (cache, memory) = self.parts();
         // SAFETY: the block is of the pool behind the cache and is out, and its handle is gone.
-        unsafe { Block::of_parts(cache.pool, memory) }
+        unsafe { Block::of_parts(cache.pool.clone(), memory) }
     }
 }
 
-impl Drop for PoolCache<'_> {
+impl<H: Deref<Target = LockFreePool>> Drop for Cache<H> {
     fn drop(&mut self) {
         // SAFETY: the cache is ours, and nothing uses it again.
         unsafe { ffi::aegis_pool_cache_fini(self.raw.get()) }
     }
 }
 
-impl fmt::Debug for PoolCache<'_> {
+impl<H: Deref<Target = LockFreePool>> fmt::Debug for Cache<H> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (is_open, len) = (self.is_open(), self.len());
         f.debug_struct("PoolCache").field("is_open", &is_open).field("len", &len).finish()

@@ -81,11 +81,11 @@ impl<T> KeyedPool<T> {
     }
 
     /// Makes a pool with room for `blocks` values, in pages of the system. For other settings use
-    /// [`PoolBuilder::build_keyed`].
+    /// [`PoolBuilder::build_keyed`](super::PoolBuilder::build_keyed).
     ///
     /// # Errors
     ///
-    /// As [`PoolBuilder::build`].
+    /// As [`PoolBuilder::build`](super::PoolBuilder::build).
     ///
     /// # Examples
     ///

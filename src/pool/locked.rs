@@ -286,7 +286,7 @@ impl LockedPool {
 }
 
 /// Takes a block, and waits if none is free.
-fn wait<H>(pool: H, timeout: Duration) -> Result<Block<H, MaybeUninit<u8>>, AllocError>
+pub(super) fn wait<H>(pool: H, timeout: Duration) -> Result<Block<H, MaybeUninit<u8>>, AllocError>
 where
     H: Deref<Target = LockedPool>,
 {

@@ -156,7 +156,8 @@ impl LockedPool {
 }
 
 impl<H: Deref<Target = LockedPool>, T: BlockByte> AllocBlock<H, T> {
-    fn new(pool: H) -> Self {
+    /// `pool` dereferences to the same pool every time, without a panic.
+    pub(super) fn new(pool: H) -> Self {
         Self { request: Request::new(), pool: Some(pool), made: PhantomData }
     }
 }

@@ -2,14 +2,16 @@
 //! A pool of values. Each value lies in a block of its own and is dropped when the block is given
 //! back.
 
+use alloc::rc::Rc;
+use alloc::sync::Arc;
 use core::alloc::Layout;
 use core::fmt;
 use core::marker::PhantomData;
 use core::mem::MaybeUninit;
-use core::ops::{Deref, DerefMut};
-use core::ptr;
+use core::ops::Deref;
 
 use super::block::{Block, BlockPool};
+use super::boxed::{Boxed, OwnedPoolBox, PoolBox};
 use super::builder::{PoolBuilder, PoolKind};
 use super::one_owner::Pool;
 use super::stats::PoolStats;
@@ -17,8 +19,8 @@ use crate::budget::MemoryBudget;
 use crate::error::{expect, AllocError};
 use crate::sealed::KEY;
 
-/// A pool of values of type `T` over a pool `P`: [`Pool`], [`LockFreePool`](super::LockFreePool) or
-/// [`LockedPool`](super::LockedPool).
+/// A pool of values of type `T` over a pool `P`: [`Pool`], [`LockFreePool`](super::LockFreePool),
+/// [`LockedPool`](super::LockedPool), or a cache ([`TypedCache`](super::TypedCache)).
 ///
 /// # Examples
 ///
@@ -39,50 +41,15 @@ use crate::sealed::KEY;
 /// drop(names);
 /// name.len();
 /// ```
+#[repr(transparent)]
 pub struct TypedPool<T, P = Pool> {
     /// Its blocks have at least the size and the alignment of `T`.
-    pool: P,
+    pub(super) pool: P,
     // Handles own the values, so the pool may be sent to another thread whatever `T` is.
     makes: PhantomData<fn(T) -> T>,
 }
 
-impl<T, P: PoolKind> TypedPool<T, P> {
-    /// Makes a pool with room for `blocks` values, in pages of the system.
-    ///
-    /// # Panics
-    ///
-    /// When [`try_new`](Self::try_new) fails.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// let names = aegis_memory::pool::TypedPool::<String>::new(8);
-    /// assert_eq!(names.capacity(), 8);
-    /// ```
-    #[must_use]
-    #[track_caller]
-    pub fn new(blocks: usize) -> Self {
-        expect(Self::try_new(blocks))
-    }
-
-    /// Makes a pool with room for `blocks` values, in pages of the system. For other settings use
-    /// [`PoolBuilder::build_typed`].
-    ///
-    /// # Errors
-    ///
-    /// As [`PoolBuilder::build`].
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// let names = aegis_memory::pool::TypedPool::<String>::try_new(8)?;
-    /// assert_eq!(names.capacity(), 8);
-    /// # Ok::<(), aegis_memory::AllocError>(())
-    /// ```
-    pub fn try_new(blocks: usize) -> Result<Self, AllocError> {
-        PoolBuilder::<P>::new().blocks(blocks).build_typed()
-    }
-
+impl<T, P: BlockPool> TypedPool<T, P> {
     /// Moves a value into a block.
     ///
     /// # Errors
@@ -120,10 +87,26 @@ impl<T, P: PoolKind> TypedPool<T, P> {
     /// ```
     #[inline]
     pub fn alloc_with(&self, f: impl FnOnce() -> T) -> Result<PoolBox<'_, T, P>, AllocError> {
-        let mut block = Block::uninit(&self.pool)?;
-        // SAFETY: the block is ours, and its size and alignment are enough for a `T`.
-        unsafe { block.as_mut_ptr().cast::<T>().write(f()) };
-        Ok(PoolBox { block, owns: PhantomData })
+        // SAFETY: the block is of this pool.
+        unsafe { Self::place(Block::uninit(&self.pool)?, f) }
+    }
+
+    /// Moves a value into a block.
+    ///
+    /// # Safety
+    ///
+    /// - The block is of the pool of blocks of a typed pool of `T`.
+    #[inline(always)]
+    pub(super) unsafe fn place<H>(
+        block: Block<H, MaybeUninit<u8>>,
+        f: impl FnOnce() -> T,
+    ) -> Result<Boxed<H, T>, AllocError>
+    where
+        H: Deref,
+        H::Target: BlockPool,
+    {
+        // SAFETY: such a block has at least the size and the alignment of `T`.
+        Ok(unsafe { Boxed::new(block, f) })
     }
 
     /// The pool that the blocks come from.
@@ -137,6 +120,57 @@ impl<T, P: PoolKind> TypedPool<T, P> {
     /// ```
     pub fn pool(&self) -> &P {
         &self.pool
+    }
+
+    /// A typed pool over a pool or cache whose blocks have at least the size and the alignment of `T`.
+    pub(super) fn over(pool: P) -> Self {
+        Self { pool, makes: PhantomData }
+    }
+
+    /// The pool of blocks behind an `Arc`.
+    pub(super) fn shared(this: &Arc<Self>) -> Arc<P> {
+        let this = Arc::into_raw(this.clone());
+        // SAFETY: the pointer comes from `into_raw`. `TypedPool` is a transparent wrapper around `P`,
+        // so both have one layout, and has no drop of its own, so the drop of `P` is that of both.
+        unsafe { Arc::from_raw(this.cast()) }
+    }
+}
+
+impl<T, P: PoolKind> TypedPool<T, P> {
+    /// Makes a pool with room for `blocks` values, in pages of the system.
+    ///
+    /// # Panics
+    ///
+    /// When [`try_new`](Self::try_new) fails.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let names = aegis_memory::pool::TypedPool::<String>::new(8);
+    /// assert_eq!(names.capacity(), 8);
+    /// ```
+    #[must_use]
+    #[track_caller]
+    pub fn new(blocks: usize) -> Self {
+        expect(Self::try_new(blocks))
+    }
+
+    /// Makes a pool with room for `blocks` values, in pages of the system. For other settings use
+    /// [`PoolBuilder::build_typed`].
+    ///
+    /// # Errors
+    ///
+    /// As [`PoolBuilder::build`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let names = aegis_memory::pool::TypedPool::<String>::try_new(8)?;
+    /// assert_eq!(names.capacity(), 8);
+    /// # Ok::<(), aegis_memory::AllocError>(())
+    /// ```
+    pub fn try_new(blocks: usize) -> Result<Self, AllocError> {
+        PoolBuilder::<P>::new().blocks(blocks).build_typed()
     }
 
     /// Values that can live at a time with the slabs that the pool holds now.
@@ -254,7 +288,60 @@ impl<T, P: PoolKind> TypedPool<T, P> {
     }
 }
 
+impl<T> TypedPool<T> {
+    /// Moves a value into a block that keeps the pool alive.
+    ///
+    /// # Errors
+    ///
+    /// As [`alloc`](Self::alloc).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use aegis_memory::pool::TypedPool;
+    /// use std::rc::Rc;
+    ///
+    /// let names = Rc::new(TypedPool::<String>::new(8));
+    /// let name = names.alloc_owned(String::from("a"))?;
+    /// drop(names);
+    /// assert_eq!(*name, "a");
+    /// # Ok::<(), aegis_memory::AllocError>(())
+    /// ```
+    pub fn alloc_owned(self: &Rc<Self>, value: T) -> Result<Boxed<Rc<Pool>, T>, AllocError> {
+        let this = Rc::into_raw(self.clone());
+        // SAFETY: as in `shared`.
+        let pool: Rc<Pool> = unsafe { Rc::from_raw(this.cast()) };
+        // SAFETY: the block is of this pool.
+        unsafe { Self::place(Block::uninit(pool)?, || value) }
+    }
+}
+
 impl<T> TypedPool<T, super::LockFreePool> {
+    /// Moves a value into a block that keeps the pool alive.
+    ///
+    /// # Errors
+    ///
+    /// As [`alloc`](Self::alloc).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use aegis_memory::pool::{LockFreePool, TypedPool};
+    /// use std::sync::Arc;
+    ///
+    /// let names = Arc::new(TypedPool::<String, LockFreePool>::new(8));
+    /// let name = names.alloc_owned(String::from("a"))?;
+    /// std::thread::spawn(move || assert_eq!(*name, "a")).join().unwrap();
+    /// # Ok::<(), aegis_memory::AllocError>(())
+    /// ```
+    pub fn alloc_owned(
+        self: &Arc<Self>,
+        value: T,
+    ) -> Result<OwnedPoolBox<T, super::LockFreePool>, AllocError> {
+        // SAFETY: the block is of this pool.
+        unsafe { Self::place(Block::uninit(Self::shared(self))?, || value) }
+    }
+
     /// Releases slabs that have had no value since the latest call, as
     /// [`trim_idle`](super::LockFreePool::trim_idle) does.
     ///
@@ -291,130 +378,12 @@ impl<P: PoolKind> PoolBuilder<P> {
     /// ```
     pub fn build_typed<T>(self) -> Result<TypedPool<T, P>, AllocError> {
         let pool = self.of_values(Layout::new::<T>()).build()?;
-        Ok(TypedPool { pool, makes: PhantomData })
+        Ok(TypedPool::over(pool))
     }
 }
 
 impl<T, P: PoolKind> fmt::Debug for TypedPool<T, P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("TypedPool").field("stats", &self.stats()).finish()
-    }
-}
-
-/// A value in a block of a [`TypedPool`]. When it is dropped, it drops the value and gives the
-/// block back.
-///
-/// # Examples
-///
-/// ```
-/// use aegis_memory::pool::{PoolBox, TypedPool};
-///
-/// let names = TypedPool::<String>::new(8);
-/// let mut name: PoolBox<'_, String> = names.alloc(String::from("a"))?;
-/// name.push('b');
-/// assert_eq!(*name, "ab");
-/// # Ok::<(), aegis_memory::AllocError>(())
-/// ```
-pub struct PoolBox<'a, T, P: BlockPool = Pool> {
-    block: Block<&'a P, MaybeUninit<u8>>,
-    owns: PhantomData<T>,
-}
-
-impl<'a, T, P: BlockPool> PoolBox<'a, T, P> {
-    /// Moves the value out and gives the block back.
-    ///
-    /// This is an associated function, and so is `leak`, so that they hide no method of `T`.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use aegis_memory::pool::{PoolBox, TypedPool};
-    ///
-    /// let names = TypedPool::<String>::new(8);
-    /// let name: String = PoolBox::into_inner(names.alloc(String::from("moved out"))?);
-    /// assert_eq!((name.as_str(), names.in_use()), ("moved out", 0));
-    /// # Ok::<(), aegis_memory::AllocError>(())
-    /// ```
-    pub fn into_inner(this: Self) -> T {
-        let block = Self::into_block(this);
-        // SAFETY: the value is initialised, and its owner is gone.
-        unsafe { ptr::read(block.as_ptr().cast()) }
-    }
-
-    /// Gives up the handle without dropping the value. The block stays out.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use aegis_memory::pool::{PoolBox, TypedPool};
-    ///
-    /// let numbers = TypedPool::<u64>::new(8);
-    /// let number: &mut u64 = PoolBox::leak(numbers.alloc(7)?);
-    /// *number += 1;
-    /// assert_eq!(numbers.in_use(), 1);
-    /// # Ok::<(), aegis_memory::AllocError>(())
-    /// ```
-    pub fn leak(this: Self) -> &'a mut T {
-        let memory = Self::into_block(this).leak().as_mut_ptr().cast();
-        // SAFETY: the value is initialised, its owner is gone, and the pool is borrowed for 'a.
-        unsafe { &mut *memory }
-    }
-
-    /// The block without ownership of the value: the caller takes care of the value.
-    fn into_block(this: Self) -> Block<&'a P, MaybeUninit<u8>> {
-        let this = core::mem::ManuallyDrop::new(this);
-        // SAFETY: `this` is not used or dropped again, so the block has one owner.
-        unsafe { ptr::read(&this.block) }
-    }
-}
-
-impl<T, P: BlockPool> Drop for PoolBox<'_, T, P> {
-    #[inline]
-    fn drop(&mut self) {
-        // SAFETY: the value is initialised, and nothing uses it again. The block goes back after
-        // the value is dropped, even if its drop panics.
-        unsafe { ptr::drop_in_place(self.block.as_mut_ptr().cast::<T>()) }
-    }
-}
-
-impl<T, P: BlockPool> Deref for PoolBox<'_, T, P> {
-    type Target = T;
-
-    #[inline(always)]
-    fn deref(&self) -> &T {
-        // SAFETY: the value is initialised and ours, and the borrow is that of the handle.
-        unsafe { &*self.block.as_ptr().cast() }
-    }
-}
-
-impl<T, P: BlockPool> DerefMut for PoolBox<'_, T, P> {
-    #[inline(always)]
-    fn deref_mut(&mut self) -> &mut T {
-        // SAFETY: as in `deref`, and exclusively.
-        unsafe { &mut *self.block.as_mut_ptr().cast() }
-    }
-}
-
-impl<T, P: BlockPool> AsRef<T> for PoolBox<'_, T, P> {
-    fn as_ref(&self) -> &T {
-        self
-    }
-}
-
-impl<T, P: BlockPool> AsMut<T> for PoolBox<'_, T, P> {
-    fn as_mut(&mut self) -> &mut T {
-        self
-    }
-}
-
-impl<T: fmt::Debug, P: BlockPool> fmt::Debug for PoolBox<'_, T, P> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        (**self).fmt(f)
-    }
-}
-
-impl<T: fmt::Display, P: BlockPool> fmt::Display for PoolBox<'_, T, P> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        (**self).fmt(f)
     }
 }

@@ -151,6 +151,61 @@ pub fn rows() -> Vec<Row> {
             assert!(probe.fails(|| cache.alloc_uninit()).is_err());
             drop(held);
         }),
+        row!("pool/cache.rs alloc_owned", "pool/cache.rs alloc_owned_n", "pool/typed_cache.rs alloc_owned",
+             "pool/typed_cache.rs fmt"; |probe| {
+            let budget = MemoryBudget::new("pool", MemoryBudget::UNLIMITED);
+            let pool = Arc::new(used_up(LockFreePool::builder().caches(1), &budget));
+            let cache = pool.cache_owned();
+            // The pool sets blocks aside for the cache first.
+            let held: Vec<_> = std::iter::from_fn(|| cache.alloc().ok()).collect();
+            assert!(probe.fails(|| cache.alloc_owned()).is_err());
+            let mut blocks = Vec::new();
+            assert!(probe.fails(|| cache.alloc_owned_n(7, &mut blocks)).is_err());
+            drop(held);
+            let other = MemoryBudget::new("typed", MemoryBudget::UNLIMITED);
+            let builder = LockFreePool::builder().blocks(1).max_blocks(8).caches(1).budget(&other);
+            let pool = Arc::new(builder.build_typed::<u64>().expect("the first slab"));
+            other.set_limit(other.used());
+            let cache = pool.cache_owned();
+            probe.quiet(|| Text::of(format_args!("{cache:?}")));
+            let held: Vec<_> = std::iter::from_fn(|| cache.alloc(7).ok()).collect();
+            assert!(probe.fails(|| cache.alloc_owned(7)).is_err());
+            drop(held);
+        }),
+        row!("pool/typed.rs alloc_owned", "pool/typed_locked.rs alloc_owned",
+             "pool/typed_locked.rs alloc_timeout", "pool/typed_locked.rs alloc_with_timeout",
+             "pool/typed_locked.rs alloc_owned_timeout", "pool/typed_locked.rs poll",
+             "pool/typed_locked.rs fmt"; |probe| {
+            fn typed<P: PoolKind>(budget: &MemoryBudget) -> TypedPool<u64, P> {
+                let builder = P::builder().blocks(1).max_blocks(8).budget(budget);
+                let pool = builder.build_typed().expect("the first slab");
+                budget.set_limit(budget.used());
+                pool
+            }
+            let budget = || MemoryBudget::new("pool", MemoryBudget::UNLIMITED);
+            let budgets = [budget(), budget(), budget()];
+            let pool = Rc::new(typed::<Pool>(&budgets[0]));
+            let held = pool.alloc(7);
+            assert!(probe.fails(|| pool.alloc_owned(7)).is_err() && held.is_ok());
+            let pool = Arc::new(typed::<LockFreePool>(&budgets[1]));
+            let held = pool.alloc(7);
+            assert!(probe.fails(|| pool.alloc_owned(7)).is_err() && held.is_ok());
+            let pool = Arc::new(typed::<LockedPool>(&budgets[2]));
+            let held = pool.alloc(7);
+            let soon = Duration::from_micros(1);
+            assert!(probe.fails(|| pool.alloc_owned(7)).is_err() && held.is_ok());
+            assert!(probe.fails(|| pool.alloc_timeout(7, soon)).is_err());
+            assert!(probe.fails(|| pool.alloc_with_timeout(|| 7, soon)).is_err());
+            assert!(probe.fails(|| pool.alloc_owned_timeout(7, soon)).is_err());
+            let (_calls, waker) = Calls::new();
+            let mut future = pool.alloc_owned_async(7);
+            let result = probe.fails(|| match poll_once(&mut future, &waker) {
+                Poll::Pending => Ok(()),
+                Poll::Ready(result) => result.map(|_| panic!("no block is free")),
+            });
+            assert_eq!(pool.pool().waiting(), usize::from(result.is_ok()));
+            probe.quiet(|| Text::of(format_args!("{future:?}")));
+        }),
         row!("pool/typed.rs alloc", "pool/typed.rs alloc_with"; |probe| {
             let budget = MemoryBudget::new("pool", MemoryBudget::UNLIMITED);
             let builder = Pool::builder().blocks(1).max_blocks(8).budget(&budget);
@@ -228,7 +283,7 @@ pub fn rows() -> Vec<Row> {
             }
         }),
         row!("pool/block.rs fmt", "pool/cache.rs fmt", "pool/methods.rs fmt",
-             "pool/typed.rs fmt"; |probe| {
+             "pool/typed.rs fmt", "pool/boxed.rs fmt"; |probe| {
             let (pool, typed) = (LockFreePool::new(64, 4), TypedPool::<u64>::new(4));
             let (block, boxed) = (pool.alloc().unwrap(), typed.alloc(7).unwrap());
             let cache = pool.cache();
