@@ -25,6 +25,9 @@ struct aegis_arena_block {
     unsigned char *top;
     /* AEGIS_I_BLOCK_* */
     uint32_t flags;
+    /* Other than 0 if the block holds one allocation and was closed with it at once, without being
+     * the current block. Then it tells how many marks there had been: see aegis_i_arena_stamp. */
+    uint32_t single;
 };
 
 /* The block lies in the caller's memory, so the arena never releases it. */
@@ -60,6 +63,7 @@ static inline aegis_arena_block *aegis_i_block_lay(void *memory, size_t total_by
     block->dirty_end = zeroed ? aegis_i_block_start(block) : block->end;
     block->top = aegis_i_block_start(block);
     block->flags = flags;
+    block->single = 0;
     AEGIS_I_HIDE(aegis_i_block_start(block), usable_bytes);
     return block;
 }

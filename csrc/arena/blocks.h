@@ -16,6 +16,7 @@ static inline void aegis_i_arena_enter(aegis_arena *arena, aegis_arena_block *bl
     if (arena->first == NULL)
         arena->first = block;
     arena->block = block;
+    block->single = 0;
     arena->last = block;
     arena->dirty_end = block->dirty_end;
     aegis_i_arena_set_ptr(arena, aegis_i_block_start(block));

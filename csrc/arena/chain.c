@@ -229,6 +229,7 @@ static void *place(aegis_arena *arena, aegis_arena_block *block, const aegis_i_r
     block->top = aegis_i_block_start(block) + request->need_bytes;
     if (block->top > block->dirty_end)
         block->dirty_end = block->top;
+    block->single = aegis_i_arena_stamp(arena);
     arena->closed_bytes += capacity_bytes;
     arena->wasted_bytes += rest_bytes;
     return memory;

@@ -6,7 +6,7 @@
  *
  * Invariants:
  * 1. Every mark and every generation of an arena gets a number from a counter that only rises
- *    (stamps_of). An arena and its open scopes use one counter (begin_marks in scope.c).
+ *    (aegis_i_arena_stamps). An arena and its open scopes use one counter (begin_marks in scope.c).
  * 2. A mark holds the generation of its arena (aegis_arena_get_mark). A reset, and a trim that may
  *    move the first block, give the arena a new generation (aegis_i_arena_renew). So does the begin
  *    of a scope (begin_marks). The end of a scope gives the arena the generation from before the
@@ -82,6 +82,7 @@ static inline aegis_arena_block *go_back(aegis_arena *arena, aegis_arena_block *
     if ((arena->flags & (cleaned | AEGIS_ARENA_OWN_BLOCKS)) != 0)
         freed_list = clean_freed(arena, block, ptr, last);
     arena->block = block;
+    block->single = 0;
     arena->last = last;
     arena->dirty_end = block->dirty_end;
     aegis_i_arena_set_ptr(arena, ptr);
@@ -124,11 +125,6 @@ void aegis_i_arena_free_since(aegis_arena *arena, const aegis_arena_mark *mark) 
     aegis_i_arena_release(arena, freed);
 }
 
-/* The counter from which marks and generations get their numbers. */
-static uint64_t *stamps_of(aegis_arena *arena) {
-    return arena->stamps != NULL ? arena->stamps : &arena->stamp_count;
-}
-
 void aegis_i_arena_forget_marks(aegis_arena *arena, uint64_t stamp) {
     while (arena->stale_nodes != NULL && arena->stale_nodes->span.after >= stamp)
         arena->stale_nodes = arena->stale_nodes->older;
@@ -142,7 +138,7 @@ void aegis_i_arena_renew(aegis_arena *arena) {
     const aegis_arena_mark *floor = aegis_i_arena_floor(arena);
     if (arena->stale_count != 0)
         aegis_i_arena_forget_marks(arena, floor != NULL ? floor->stamp : 0);
-    arena->generation = ++*stamps_of(arena);
+    arena->generation = ++*aegis_i_arena_stamps(arena);
 }
 
 /* Puts the newest span into the arena's memory. It does not ask the source for a block, because the
@@ -162,7 +158,7 @@ static bool add_node(aegis_arena *arena, aegis_arena_stale_span span) {
 /* Makes the marks stale that were taken after the mark with this number. The spans that begin at
  * this number or later are dropped already. */
 static void retire_marks(aegis_arena *arena, uint64_t stamp) {
-    aegis_arena_stale_span span = {stamp, *stamps_of(arena)};
+    aegis_arena_stale_span span = {stamp, *aegis_i_arena_stamps(arena)};
     aegis_arena_stale_span *spans = arena->stale;
     bool full = arena->stale_count == AEGIS_ARENA_STALE_SPANS;
     if (span.after == span.last || (full && add_node(arena, span)))
@@ -204,10 +200,11 @@ static bool is_good(const aegis_arena *arena, const aegis_arena_mark *mark) {
 }
 
 aegis_arena_mark aegis_arena_get_mark(aegis_arena *arena) {
-    aegis_arena_mark mark = {arena->block,        arena->last,         arena->ptr,
-                             arena->deferred,     arena->closed_bytes, arena->wasted_bytes,
-                             arena->guards_bytes, arena->guard_count,  arena->generation,
-                             ++*stamps_of(arena)};
+    aegis_arena_mark mark = {arena->block,        arena->last,
+                             arena->ptr,          arena->deferred,
+                             arena->closed_bytes, arena->wasted_bytes,
+                             arena->guards_bytes, arena->guard_count,
+                             arena->generation,   ++*aegis_i_arena_stamps(arena)};
     return mark;
 }
 

@@ -4,6 +4,9 @@
 #include "../base/harden.h"
 #include "chain.h"
 
+/* The blocks among which the one before a freed block is looked for. */
+#define SINGLE_STEPS 64
+
 /* Whether `arena` is the arena of a scope and the memory is from before the scope. Such memory must
  * not be changed. */
 static bool is_older_than_scope(const aegis_arena *arena, const unsigned char *p) {
@@ -41,6 +44,46 @@ static void drop_bytes(const aegis_arena *arena, unsigned char *p, unsigned char
     AEGIS_I_HIDE(from, size_bytes);
 }
 
+/* The closed block that the allocation has to itself, if it is the last block in use, so that the
+ * block can become idle again, as at a rewind. NULL: there is no such block, or a mark was taken
+ * since. A rewind to that mark would go back to the block. */
+static aegis_arena_block *single_block(aegis_arena *arena, const unsigned char *p,
+                                       size_t size_bytes) {
+    aegis_arena_block *block = arena->last;
+    if (block == NULL || block == arena->block || (arena->flags & AEGIS_ARENA_OWN_BLOCKS) != 0)
+        return NULL;
+    /* An allocation that was made smaller has its guard behind its first end, and one with a large
+     * alignment may have padding behind it. They stay. */
+    bool holds = p >= aegis_i_block_start(block) && p < block->end &&
+                 size_bytes <= (size_t)(block->end - p) &&
+                 p + aegis_i_arena_span(arena, size_bytes) == block->top;
+    if (!holds)
+        return NULL;
+    return block->single != 0 && block->single == aegis_i_arena_stamp(arena) ? block : NULL;
+}
+
+/* Makes the block of an allocation that has it to itself idle again. The block before it is looked
+ * for in SINGLE_STEPS blocks, so that this takes constant time. False: it was not found. */
+static bool free_single(aegis_arena *arena, unsigned char *p, size_t size_bytes,
+                        aegis_i_damage *damage) {
+    aegis_arena_block *block = single_block(arena, p, size_bytes);
+    if (block == NULL)
+        return false;
+    aegis_arena_block *before = arena->block;
+    for (int step = 0; before != NULL && before->next != block && step < SINGLE_STEPS; step++)
+        before = before->next;
+    if (before == NULL || before->next != block)
+        return false;
+    aegis_i_arena_sync_block(arena);
+    aegis_i_guard_drop(arena, p, size_bytes, damage);
+    arena->guards_bytes -= arena->guard_bytes;
+    arena->closed_bytes -= aegis_i_block_capacity(block);
+    arena->wasted_bytes -= (size_t)(block->end - block->top);
+    arena->last = before;
+    assert(aegis_i_arena_is_valid(arena));
+    return true;
+}
+
 void aegis_i_arena_free_last(aegis_arena *arena, void *memory, size_t size_bytes,
                              aegis_i_damage *damage) {
     if (is_latest(arena, (unsigned char *)memory, size_bytes)) {
@@ -48,6 +91,8 @@ void aegis_i_arena_free_last(aegis_arena *arena, void *memory, size_t size_bytes
         aegis_i_guard_drop(arena, (unsigned char *)memory, size_bytes, damage);
         aegis_i_arena_set_ptr(arena, (unsigned char *)memory);
         arena->guards_bytes -= arena->guard_bytes;
+    } else {
+        (void)free_single(arena, (unsigned char *)memory, size_bytes, damage);
     }
     drop_bytes(arena, (unsigned char *)memory, (unsigned char *)memory, size_bytes);
 }

@@ -41,6 +41,18 @@ static inline uint32_t aegis_i_arena_block_flags(const aegis_arena *arena) {
     return outer ? AEGIS_I_BLOCK_OUTER | depth << AEGIS_I_BLOCK_DEPTH_SHIFT : 0;
 }
 
+/* The counter from which marks and generations get their numbers. */
+static inline uint64_t *aegis_i_arena_stamps(aegis_arena *arena) {
+    return arena->stamps != NULL ? arena->stamps : &arena->stamp_count;
+}
+
+/* The field `single` of a block that is closed with one allocation now: it tells whether there was
+ * a mark since. 0, which says nothing, after very many marks. */
+static inline uint32_t aegis_i_arena_stamp(aegis_arena *arena) {
+    uint64_t count = *aegis_i_arena_stamps(arena);
+    return count < UINT32_MAX ? (uint32_t)count + 1 : 0;
+}
+
 /* The end of the current block. In a watched arena `limit` is lower. */
 static inline unsigned char *aegis_i_arena_end(const aegis_arena *arena) {
     return arena->block != NULL ? arena->block->end : arena->ptr;
