@@ -14,8 +14,9 @@
 //!
 //! A type has drop glue if something runs when a value of it is dropped, as with `String`, `Vec` and
 //! `Box`. A plain allocation never drops its value. So `alloc_value`, `alloc_with`,
-//! `alloc_slice_clone`, `_fill`, `_fill_with` and `_from_iter`, and their `try_` forms, refuse such a
-//! type. [`alloc_boxed`](Arena::alloc_boxed) takes it, and its handle drops the value;
+//! `alloc_try_with`, `alloc_slice_clone`, `_fill`, `_fill_with`, `_from_iter`, `_try_fill_with` and
+//! `_try_from_iter`, and their `try_` forms, refuse such a type. [`alloc_boxed`](Arena::alloc_boxed)
+//! and the other methods for boxes take it, and the handle drops the value;
 //! [`alloc_static`](Arena::alloc_static) takes it, and the reset drops the value.
 //!
 //! No bound of Rust says "without drop glue", so the type is checked when code is made for the call:
@@ -70,10 +71,13 @@ mod alloc;
 mod allocator;
 #[cfg(feature = "collections")]
 mod any;
+mod box_methods;
 mod boxed;
 mod builder;
 mod c_strings;
 mod chunks;
+mod emplace;
+mod emplace_methods;
 mod fixed;
 mod forms;
 mod gather;
@@ -84,6 +88,7 @@ mod locked;
 mod mark;
 mod methods;
 mod one_owner;
+mod pin;
 mod recycler;
 mod reverse;
 mod shared;
@@ -96,7 +101,11 @@ mod typed_run;
 pub use aligned::AlignedArena;
 #[cfg(feature = "collections")]
 pub use any::AnyArena;
-pub use boxed::ArenaBox;
+#[cfg(feature = "serde")]
+pub use boxed::BoxSeed;
+pub use boxed::{ArenaBox, ArenaFnOnce, CallOnce, IntoValues, Pinned, PinnedBox};
+#[doc(hidden)]
+pub use boxed::{BoxParts, PinnedLife, PlainLife};
 pub use builder::{ArenaBuilder, ArenaKind};
 pub use c_strings::CStrError;
 pub use chunks::{ChunkIter, ChunkRawIter};

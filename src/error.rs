@@ -5,6 +5,7 @@
 //! the budgets return errors. `crate::budget` exports the public ones.
 
 mod alloc_error;
+mod alloc_or_init;
 mod budget_name;
 mod budget_stats;
 mod refusal;
@@ -12,6 +13,8 @@ mod what;
 
 pub(crate) use alloc_error::expect;
 pub use alloc_error::AllocError;
+pub(crate) use alloc_or_init::expect_alloc;
+pub use alloc_or_init::AllocOrInitError;
 pub use budget_name::BudgetName;
 pub(crate) use budget_name::{c_name, write_lossy};
 pub use budget_stats::BudgetStats;

@@ -61,6 +61,8 @@ extern "C" {
         align_bytes: usize,
         error: *mut aegis_error,
     ) -> *mut core::ffi::c_void;
+    /// Whether the memory of an arena is used again only after its deferred functions have run.
+    pub(crate) fn aegis_i_arena_always_defers(arena: *const aegis_arena) -> bool;
     /// Whether this process has lost the children of a budget by a fork.
     pub(crate) fn aegis_i_budget_is_lost(budget: *mut aegis_budget) -> bool;
 }

@@ -37,7 +37,7 @@ mod unshared;
 mod unwind;
 
 pub use build_flags::{build_flags, is_debug, BuildFlags};
-pub use error::{AllocError, What};
+pub use error::{AllocError, AllocOrInitError, What};
 pub use short_list::ShortList;
 
 /// The pages of `docs/`, whose code is run with that of the README.

@@ -221,7 +221,7 @@ mod imp {
     /// Ends the process, by a panic while unwinding.
     pub(crate) fn abort() -> ! {
         let _bomb = AbortOnUnwind;
-        panic!("a reference count overflowed");
+        panic!("a reference count overflowed, or a pinned value was forgotten");
     }
 
     /// Runs `f`; a panic in it aborts.

@@ -64,6 +64,11 @@ macro_rules! arena_calls {
             check(ACQUIRE, empty, |arena| _ = arena.alloc_value(1_u8));
             check(ACQUIRE, empty, |arena| _ = arena.alloc_boxed(String::from("boxed")));
             check(ACQUIRE, empty, |arena| _ = arena.alloc_static(String::from("static")));
+            check(ACQUIRE, empty, |arena| _ = arena.alloc_pinned(String::from("pinned")));
+            check(ACQUIRE, empty, |arena| _ = arena.alloc_try_with(|| Ok::<_, ()>([1_u8; 99])));
+            check(ACQUIRE, empty, |arena| {
+                _ = arena.alloc_boxed_slice_from_iter((0..9).map(|n| n.to_string()));
+            });
             check(ACQUIRE, empty, |arena| _ = arena.alloc_str("text"));
             check(ACQUIRE, empty, |arena| _ = arena.alloc_fmt(format_args!("{}{}", 1, 2)));
             check(ACQUIRE, empty, |arena| _ = arena.alloc_slice_fill(9, 1_u64));

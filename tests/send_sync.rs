@@ -3,10 +3,10 @@
 //! is and one for what it is not.
 
 use aegis_memory::arena::{
-    AlignedArena, Arena, ArenaBox, ArenaBuilder, ArenaLayout, ArenaMark, ArenaRecycler, ArenaStats,
-    CStrError, ChunkIter, ChunkRawIter, FixedArena, LocalArena, LockFreeArena, LockedArena,
-    OwnedRecycledArena, RecycledArena, RecyclerStats, StaleMark, TypedArena, TypedIntoIter,
-    TypedIterMut,
+    AlignedArena, Arena, ArenaBox, ArenaBuilder, ArenaFnOnce, ArenaLayout, ArenaMark,
+    ArenaRecycler, ArenaStats, CStrError, CallOnce, ChunkIter, ChunkRawIter, FixedArena,
+    IntoValues, LocalArena, LockFreeArena, LockedArena, OwnedRecycledArena, Pinned, PinnedBox,
+    RecycledArena, RecyclerStats, StaleMark, TypedArena, TypedIntoIter, TypedIterMut,
 };
 use aegis_memory::budget;
 use aegis_memory::buffer::{
@@ -20,7 +20,7 @@ use aegis_memory::pool::{
     PoolStats, TypedCache, TypedPool, VacantEntry,
 };
 use aegis_memory::source::{Global, Heap, Pages, SourceBlock};
-use aegis_memory::{ffi, AllocError};
+use aegis_memory::{ffi, AllocError, AllocOrInitError};
 use static_assertions::{assert_impl_all, assert_not_impl_any};
 use std::cell::Cell;
 use std::mem::MaybeUninit;
@@ -58,6 +58,23 @@ assert_impl_all!(ArenaBox<'static, MutexGuard<'static, u8>>: Sync);
 assert_not_impl_any!(ArenaBox<'static, MutexGuard<'static, u8>>: Send);
 assert_not_impl_any!(ArenaBox<'static, Rc<u8>>: Send, Sync);
 assert_not_impl_any!(ArenaBox<'static, u8>: Clone);
+assert_impl_all!(ArenaBox<'static, dyn std::future::Future<Output = Rc<u8>>>: Unpin);
+assert_not_impl_any!(ArenaBox<'static, dyn std::future::Future<Output = u8>>: Send, Sync);
+assert_impl_all!(ArenaFnOnce<'static, (u8,), u8>: Unpin);
+assert_not_impl_any!(ArenaFnOnce<'static, (u8,), u8>: Send, Sync);
+assert_impl_all!(ArenaBox<'static, dyn CallOnce<(), Output = u8> + Send>: Send);
+assert_impl_all!(PinnedBox<'static, u8>: Send, Sync, Unpin);
+assert_impl_all!(PinnedBox<'static, Cell<u8>>: Send);
+assert_not_impl_any!(PinnedBox<'static, Cell<u8>>: Sync);
+assert_not_impl_any!(PinnedBox<'static, Rc<u8>>: Send, Sync);
+assert_not_impl_any!(Pinned<u8>: Unpin, Clone);
+assert_not_impl_any!(PinnedBox<'static, u8>: std::ops::DerefMut, Clone);
+assert_impl_all!(IntoValues<'static, u8>: Send, Sync);
+assert_impl_all!(IntoValues<'static, Cell<u8>>: Send);
+assert_not_impl_any!(IntoValues<'static, Cell<u8>>: Sync);
+assert_not_impl_any!(IntoValues<'static, Rc<u8>>: Send, Sync);
+assert_impl_all!(AllocOrInitError<u8>: Send, Sync, Clone);
+assert_not_impl_any!(AllocOrInitError<Rc<u8>>: Send, Sync);
 
 // A view is a reference to its arena. A mark is plain data. Who walks an arena has it alone.
 assert_not_impl_any!(AlignedArena<'static, 64>: Send, Sync);

@@ -21,3 +21,8 @@ aegis_status aegis_arena_defer(aegis_arena *arena, aegis_arena_defer_fn function
     aegis_i_arena_chain_deferred(arena, entry, function, context);
     return AEGIS_OK;
 }
+
+bool aegis_i_arena_always_defers(const aegis_arena *arena) {
+    const uint32_t elsewhere = AEGIS_I_ARENA_FIXED | AEGIS_I_ARENA_LENT;
+    return (arena->flags & AEGIS_I_ARENA_SCOPED) != 0 || (arena->flags & elsewhere) == 0;
+}

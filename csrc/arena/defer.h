@@ -26,4 +26,9 @@ static inline void aegis_i_arena_chain_deferred(aegis_arena *arena, aegis_arena_
 AEGIS_I_HIDDEN void aegis_i_arena_run_deferred(aegis_arena *arena,
                                                const aegis_arena_deferred *stop);
 
+/* Whether the memory of the arena is used again only after its deferred functions have run, also if
+ * the owner of the struct forgets it. This is not so if the memory is the caller's or that of a
+ * shared arena, which go on without the struct. A scope always ends. For the Rust crate. */
+AEGIS_I_HIDDEN bool aegis_i_arena_always_defers(const aegis_arena *arena);
+
 #endif

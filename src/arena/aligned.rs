@@ -12,6 +12,7 @@ use core::ptr::NonNull;
 use core::{slice, str};
 
 use super::boxed::ArenaBox;
+use super::emplace;
 use super::forms::{self, Allocate, Bytes, NoDrop, ALIGN};
 use super::gather;
 use super::local::LocalArena;
@@ -19,7 +20,7 @@ use super::lock_free::LockFreeArena;
 use super::locked::LockedArena;
 use super::methods::allocation_forms;
 use super::one_owner::Arena;
-use crate::error::{expect, AllocError};
+use crate::error::{expect, expect_alloc, AllocError, AllocOrInitError};
 
 /// A view of an arena through which each allocation starts at a multiple of `N`, or of its own
 /// alignment if that is larger. `with_min_align` of an arena makes it. It is as small as a reference

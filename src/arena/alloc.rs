@@ -13,11 +13,12 @@ use core::ptr::NonNull;
 use core::{slice, str};
 
 use super::boxed::ArenaBox;
+use super::emplace;
 use super::forms::{self, Allocate, Bytes, NoDrop, ALIGN};
 use super::gather;
 use super::methods::allocation_forms;
 use super::one_owner::{error_of, Arena};
-use crate::error::{expect, AllocError};
+use crate::error::{expect, expect_alloc, AllocError, AllocOrInitError};
 use crate::{ffi, unwind};
 
 /// No block reaches into the last `HEADROOM` bytes of the address space, so the sum of this and an

@@ -18,13 +18,13 @@
 use core::alloc::Layout;
 use core::fmt::{self, Write};
 use core::marker::PhantomData;
-use core::mem::{align_of, forget, size_of, MaybeUninit};
+use core::mem::{align_of, forget, needs_drop, size_of, MaybeUninit};
 use core::ptr::{self, NonNull};
 
 use super::forms::{array, copy, too_large, Allocate};
-use crate::error::AllocError;
+use crate::error::{AllocError, AllocOrInitError};
 
-/// Collects the items of an iterator into a slice. The caller has checked that `T` has no drop glue.
+/// Collects the items of an iterator into a slice.
 pub(super) fn collect<A: Allocate, T>(
     arena: &A,
     iter: impl IntoIterator<Item = T>,
@@ -36,6 +36,20 @@ pub(super) fn collect<A: Allocate, T>(
         list.push(item, || iter.size_hint())?;
     }
     list.finish()
+}
+
+/// Collects the items of an iterator into a slice, up to the first error.
+pub(super) fn try_collect<A: Allocate, T, E>(
+    arena: &A,
+    iter: impl IntoIterator<Item = Result<T, E>>,
+) -> Result<NonNull<[T]>, AllocOrInitError<E>> {
+    let mut iter = iter.into_iter();
+    let mut stage = Stage::new();
+    let mut list = Gather::of_hint(&mut stage, arena, iter.size_hint())?;
+    while let Some(item) = iter.next() {
+        list.push(item.map_err(AllocOrInitError::Init)?, || iter.size_hint())?;
+    }
+    Ok(list.finish()?)
 }
 
 /// Formats a text, which is UTF-8.
@@ -116,7 +130,8 @@ struct Piece {
     len: usize,
 }
 
-/// A slice under construction. When it is dropped before it is finished, it gives its room back.
+/// A slice under construction. When it is dropped before it is finished, it drops its items and gives
+/// its room back.
 struct Gather<'a, A: Allocate, T> {
     arena: &'a A,
     /// The piece that the next item goes into.
@@ -300,8 +315,11 @@ impl<'a, A: Allocate, T> Gather<'a, A, T> {
             return Ok(start);
         }
         let start = array::<A, T>(self.arena, len)?;
-        // SAFETY: new room for the items of all pieces. The drop gives back that of the pieces.
+        // SAFETY: new room for the items of all pieces.
         unsafe { self.copy_pieces(Some(self.piece), start.as_ptr(), len) };
+        self.give_back(Some(self.piece));
+        // The items have moved.
+        forget(self);
         Ok(start)
     }
 
@@ -364,7 +382,37 @@ impl<'a, A: Allocate, T> Gather<'a, A, T> {
 
 impl<A: Allocate, T> Drop for Gather<'_, A, T> {
     fn drop(&mut self) {
-        self.give_back(Some(self.piece));
+        struct GiveBack<'a, 'b, A: Allocate, T>(&'a Gather<'b, A, T>);
+        impl<A: Allocate, T> Drop for GiveBack<'_, '_, A, T> {
+            fn drop(&mut self) {
+                self.0.give_back(Some(self.0.piece));
+            }
+        }
+        // The room is given back even if the drop of an item panics.
+        let room = GiveBack(self);
+        if needs_drop::<T>() {
+            drop(Items::<T>(Some(room.0.piece), PhantomData));
+        }
+    }
+}
+
+/// The items of a piece and of those before it. The drop drops them, the oldest first, and goes on
+/// if the drop of one panics. Each piece adds a quarter to the items, so there are few pieces.
+struct Items<T>(Option<Piece>, PhantomData<T>);
+
+impl<T> Drop for Items<T> {
+    fn drop(&mut self) {
+        struct These<T>(*mut [T]);
+        impl<T> Drop for These<T> {
+            fn drop(&mut self) {
+                // SAFETY: the piece holds these items, which are not used again.
+                unsafe { self.0.drop_in_place() }
+            }
+        }
+        let Some(piece) = self.0 else { return };
+        let items = piece.items.cast::<T>().as_ptr();
+        let _after = These(ptr::slice_from_raw_parts_mut(items, piece.len));
+        drop(Self(piece.previous(), PhantomData));
     }
 }
 

@@ -10,12 +10,13 @@ use core::ptr::NonNull;
 use core::{slice, str};
 
 use super::boxed::ArenaBox;
+use super::emplace;
 use super::forms::{self, allocate_from_inner, Allocate, NoDrop, ALIGN};
 use super::gather;
 use super::lock_free::LockFreeArena;
 use super::methods::allocation_forms;
 use super::one_owner::Arena;
-use crate::error::{expect, AllocError};
+use crate::error::{expect, expect_alloc, AllocError, AllocOrInitError};
 use crate::{ffi, unwind};
 
 /// A thread's own handle to a [`LockFreeArena`], from [`LockFreeArena::local`]. It takes shards of
@@ -80,6 +81,16 @@ impl LockFreeArena {
         // outlives it.
         let arena = unsafe { Arena::from_raw(raw.arena) };
         LocalArena { arena: ManuallyDrop::new(arena), shared: PhantomData }
+    }
+}
+
+impl LocalArena<'_> {
+    /// The C struct of the shared arena.
+    pub(super) fn shared(&self) -> ffi::aegis_lock_free_arena {
+        // SAFETY: this thread owns the struct.
+        let source = unsafe { (*self.arena.as_raw()).source };
+        // The context of a local arena's source is what the shared arena consists of.
+        ffi::aegis_lock_free_arena { shared: source.context.cast() }
     }
 }
 

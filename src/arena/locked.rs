@@ -9,13 +9,14 @@ use core::{slice, str};
 
 use super::boxed::ArenaBox;
 use super::builder::{constructors, ArenaBuilder, Hardened, Make, Stock};
+use super::emplace;
 use super::forms::{self, Allocate, Bytes, NoDrop, ALIGN};
 use super::gather;
 use super::methods::allocation_forms;
 use super::shared::{call, shared_methods};
 use super::stats::ArenaStats;
 use crate::budget::move_methods;
-use crate::error::{expect, AllocError};
+use crate::error::{expect, expect_alloc, AllocError, AllocOrInitError};
 use crate::sealed::Key;
 use crate::{ffi, unwind};
 

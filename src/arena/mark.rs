@@ -115,6 +115,7 @@ impl Arena {
     /// - Nothing that was allocated since the mark is used afterwards: no reference, no
     ///   [`ArenaBox`](super::ArenaBox), not even by its drop, and no collection. For the arena that a
     ///   [`LocalArena`](super::LocalArena) derefs to, this includes what the handle has allocated.
+    /// - What was pinned since the mark is dropped.
     ///
     /// # Examples
     ///

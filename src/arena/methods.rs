@@ -8,6 +8,9 @@
 /// of `&self`.
 macro_rules! allocation_forms {
     ({$($generics:tt)*} $arena:ty, $out:lifetime) => {
+        $crate::arena::emplace_methods::emplacing_forms!({$($generics)*} $arena, $out);
+        $crate::arena::box_methods::boxing_forms!({$($generics)*} $arena, $out);
+
         impl $($generics)* $arena {
             /// Allocates `size` zeroed bytes. Memory that comes zeroed from the source is not
             /// cleared again.

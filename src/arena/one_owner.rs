@@ -122,8 +122,8 @@ impl Arena {
     ///   and no scope is open on it.
     /// - No other code uses or finishes this arena afterwards, through any copy of the struct.
     /// - The memory of the caller and the context of the source with which the arena was made stay
-    ///   valid until this arena is dropped. The source keeps the contract of
-    ///   [`BlockSource`](crate::source::BlockSource).
+    ///   valid until this arena is dropped, and for ever if it is forgotten. The source keeps the
+    ///   contract of [`BlockSource`](crate::source::BlockSource).
     /// - Any thread may use the source of the arena, and its deferred functions may run on any
     ///   thread.
     ///
@@ -149,6 +149,8 @@ impl Arena {
     ///   moved, reset, rewound, cleared or finished, and what it was made with stays valid.
     /// - No other thread uses the arena while `'a` lasts. C does not free or resize what Rust has
     ///   allocated.
+    /// - After that, C uses the memory of the arena for something else only when it has reset, rewound
+    ///   or finished the arena.
     /// - C finishes the arena on a thread on which values of [`alloc_static`](Self::alloc_static)
     ///   may be dropped. Every thread is such a thread.
     ///

@@ -1,11 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Does correctly what the refused programs do wrong. It must compile and run.
-use aegis_memory::arena::{Arena, ArenaBox, ArenaRecycler, FixedArena, LockFreeArena, LockedArena};
+use aegis_memory::arena::{
+    Arena, ArenaBox, ArenaRecycler, FixedArena, LockFreeArena, LockedArena, PinnedBox,
+};
 use std::mem::MaybeUninit;
 
 fn longest<'a>(arena: &'a Arena, words: &[&str]) -> &'a str {
     let longest = words.iter().max_by_key(|word| word.len());
     arena.alloc_str(longest.copied().unwrap_or_default())
+}
+
+/// A box can be used where one with shorter lives is expected.
+fn shorter<'s>(boxed: ArenaBox<'static, &'static str>, _: &'s str) -> ArenaBox<'s, &'s str> {
+    boxed
+}
+
+fn pinned_shorter<'s>(boxed: PinnedBox<'static, &'static str>) -> PinnedBox<'s, &'s str> {
+    boxed
 }
 
 pub fn main() {
@@ -42,6 +53,9 @@ pub fn main() {
     shared.reset();
 
     LockedArena::new(64).alloc_static(vec![1]);
+    let for_ever: &'static LockedArena = Box::leak(Box::new(LockedArena::new(64)));
+    assert_eq!(*shorter(for_ever.alloc_boxed("lives long"), ""), "lives long");
+    assert_eq!(**pinned_shorter(for_ever.alloc_pinned("stays")), "stays");
     let recycler = ArenaRecycler::new(1, 4096);
     let mut guard = recycler.get();
     guard.alloc_str("until the guard is dropped");

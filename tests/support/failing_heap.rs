@@ -167,6 +167,15 @@ impl SaysNoMemory for aegis_memory::arena::CStrError {
     }
 }
 
+impl SaysNoMemory for aegis_memory::AllocOrInitError<()> {
+    fn wrong(&self) -> Option<Text> {
+        match self {
+            Self::Alloc(error) => error.wrong(),
+            Self::Init(()) => Some(Text::of(format_args!("the closure failed"))),
+        }
+    }
+}
+
 /// For traits whose error has no content.
 impl SaysNoMemory for fmt::Error {
     fn wrong(&self) -> Option<Text> {

@@ -96,6 +96,91 @@ pub fn rows() -> Vec<Row> {
             on_every_arena!(probe, |arena| arena.try_alloc_boxed(value()));
             assert_eq!(drops.load(SeqCst), 8, "each is dropped once");
         }),
+        row!("arena/emplace_methods.rs try_alloc_try_with",
+             "arena/emplace_methods.rs alloc_try_with"; |probe| {
+            on_every_arena!(probe, |arena| arena.try_alloc_try_with(|| Ok::<_, ()>([1_u64; 9])));
+            on_every_arena!(probe, |arena| arena.try_alloc_try_with(|| Ok::<_, ()>([1_u8; 9000])));
+            let arena = Arena::default();
+            _ = probe.quiet(|| arena.alloc_try_with(|| Err::<u8, _>(7)));
+        }),
+        row!("arena/emplace_methods.rs try_alloc_slice_try_fill_with",
+             "arena/emplace_methods.rs alloc_slice_try_fill_with"; |probe| {
+            on_every_arena!(probe, |arena| {
+                arena.try_alloc_slice_try_fill_with(900, Ok::<usize, ()>)
+            });
+            let arena = Arena::default();
+            _ = probe.quiet(|| arena.alloc_slice_try_fill_with(9, Err::<u8, _>));
+        }),
+        row!("arena/emplace_methods.rs try_alloc_slice_try_from_iter",
+             "arena/emplace_methods.rs alloc_slice_try_from_iter"; |probe| {
+            let items = || (0..20_000_u32).filter(|i| i % 2 == 0).map(Ok::<_, ()>);
+            on_every_arena!(probe, |arena| arena.try_alloc_slice_try_from_iter(items()));
+            let arena = Arena::default();
+            _ = probe.quiet(|| arena.alloc_slice_try_from_iter([Ok(1), Err(2)]));
+        }),
+        row!("arena/box_methods.rs try_alloc_boxed_with",
+             "arena/box_methods.rs try_alloc_boxed_try_with",
+             "arena/box_methods.rs alloc_boxed_try_with"; |probe| {
+            let (made, drops) = (AtomicUsize::new(0), Arc::new(AtomicUsize::new(0)));
+            let value = || {
+                made.fetch_add(1, SeqCst);
+                Counted::with(&drops)
+            };
+            on_every_arena!(probe, |arena| arena.try_alloc_boxed_with(value));
+            on_every_arena!(probe, |arena| {
+                arena.try_alloc_boxed_try_with(|| Ok::<_, ()>(value()))
+            });
+            assert_eq!(drops.load(SeqCst), made.load(SeqCst), "each is dropped once");
+            let arena = Arena::default();
+            _ = probe.quiet(|| arena.alloc_boxed_try_with(|| Err::<u8, _>(7)));
+        }),
+        row!("arena/box_methods.rs try_alloc_boxed_uninit",
+             "arena/box_methods.rs try_alloc_boxed_slice_uninit",
+             "arena/box_methods.rs try_alloc_boxed_str"; |probe| {
+            on_every_arena!(probe, |arena| arena.try_alloc_boxed_uninit::<[u64; 9]>());
+            on_every_arena!(probe, |arena| arena.try_alloc_boxed_slice_uninit::<u64>(900));
+            on_every_arena!(probe, |arena| arena.try_alloc_boxed_str("a text"));
+        }),
+        row!("arena/box_methods.rs try_alloc_boxed_slice_clone",
+             "arena/box_methods.rs try_alloc_boxed_slice_fill_with",
+             "arena/box_methods.rs try_alloc_boxed_slice_try_fill_with",
+             "arena/box_methods.rs alloc_boxed_slice_try_fill_with"; |probe| {
+            let (made, drops) = (AtomicUsize::new(0), Arc::new(AtomicUsize::new(0)));
+            let value = |_| {
+                made.fetch_add(1, SeqCst);
+                Counted::with(&drops)
+            };
+            on_every_arena!(probe, |arena| arena.try_alloc_boxed_slice_fill_with(9, value));
+            on_every_arena!(probe, |arena| {
+                arena.try_alloc_boxed_slice_try_fill_with(9, |i| Ok::<_, ()>(value(i)))
+            });
+            assert_eq!(drops.load(SeqCst), made.load(SeqCst), "each is dropped once");
+            on_every_arena!(probe, |arena| arena.try_alloc_boxed_slice_clone(&[7_u16; 900]));
+            let arena = Arena::default();
+            _ = probe.quiet(|| arena.alloc_boxed_slice_try_fill_with(9, Err::<u8, _>));
+        }),
+        row!("arena/box_methods.rs try_alloc_boxed_slice_from_iter",
+             "arena/box_methods.rs try_alloc_boxed_slice_try_from_iter",
+             "arena/box_methods.rs alloc_boxed_slice_try_from_iter"; |probe| {
+            let (made, drops) = (AtomicUsize::new(0), Arc::new(AtomicUsize::new(0)));
+            let items = || (0..500_u32).filter(|i| i % 2 == 0).map(|_| {
+                made.fetch_add(1, SeqCst);
+                Counted::with(&drops)
+            });
+            on_every_arena!(probe, |arena| arena.try_alloc_boxed_slice_from_iter(items()));
+            on_every_arena!(probe, |arena| {
+                arena.try_alloc_boxed_slice_try_from_iter(items().map(Ok::<_, ()>))
+            });
+            assert_eq!(drops.load(SeqCst), made.load(SeqCst), "each is dropped once");
+            let arena = Arena::default();
+            _ = probe.quiet(|| arena.alloc_boxed_slice_try_from_iter([Ok(1), Err(2)]));
+        }),
+        row!("arena/pin.rs try_alloc_pinned"; |probe| {
+            let drops = Arc::new(AtomicUsize::new(0));
+            let value = || Counted::with(&drops);
+            on_every_arena!(probe, |arena| arena.try_alloc_pinned(value()));
+            assert_eq!(drops.load(SeqCst), 8, "each is dropped once");
+        }),
         row!("arena/methods.rs try_alloc_slice_copy"; |probe| {
             on_every_arena!(probe, |arena| arena.try_alloc_slice_copy(&[7_u16; 900]));
         }),
@@ -279,7 +364,7 @@ pub fn rows() -> Vec<Row> {
             assert!(probe.fails(|| Buffer::copy_from_slice(&[1]).try_move_to(&full)).is_err());
             assert_eq!((full.used(), recycler.stats().idle_count), (held.bytes(), 1));
         }),
-        row!("arena/boxed.rs fmt", "arena/fixed.rs fmt", "arena/layout.rs fmt", "arena/local.rs fmt",
+        row!("arena/boxed/traits.rs fmt", "arena/fixed.rs fmt", "arena/layout.rs fmt", "arena/local.rs fmt",
              "arena/one_owner.rs fmt", "arena/recycler.rs fmt", "arena/shared.rs fmt", "lines.rs fmt",
              "lines.rs write_str"; |probe| {
             let (mut memory, arena) = ([MaybeUninit::uninit(); 100], Arena::new(9));
