@@ -278,6 +278,7 @@ pub fn rows() -> Vec<Row> {
                 put.expect("it returns nothing");
                 assert_eq!((drops.load(SeqCst), pool.idle(), budget.used()), (1, 1, 7));
                 probe.quiet(|| Text::of(format_args!("{pool:?}{:?}", pool.get_idle().is_some())));
+                probe.quiet(|| drop((pool.get(), pool.get_idle().is_none())));
                 drop(pool);
                 assert_eq!(drops.load(SeqCst), 2);
             }
