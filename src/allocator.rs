@@ -35,6 +35,17 @@ pub(crate) unsafe trait Memory {
     /// - `p` is a live allocation with this layout. It is not used afterwards.
     unsafe fn deallocate(&self, p: NonNull<u8>, layout: Layout);
 
+    /// Grows an allocation, as [`resize`](Self::resize) does.
+    ///
+    /// # Safety
+    ///
+    /// - As for [`resize`](Self::resize). `new` is not smaller than `old`.
+    #[inline]
+    unsafe fn grow(&self, p: NonNull<u8>, old: Layout, new: Layout) -> Option<NonNull<u8>> {
+        // SAFETY: the caller vouches for the allocation.
+        unsafe { self.resize(p, old, new) }
+    }
+
     /// Grows or shrinks an allocation, and moves it if it has to. The bytes behind the old ones are
     /// undefined. On failure the old allocation is as it was.
     ///
@@ -116,7 +127,7 @@ macro_rules! face {
                     new: Layout,
                 ) -> Result<NonNull<[u8]>, AllocError> {
                     // SAFETY: the caller keeps this function's contract, which is the same.
-                    sized(new, || unsafe { self.resize(p, old, new) })
+                    sized(new, || unsafe { Memory::grow(*self, p, old, new) })
                 }
 
                 #[inline]
@@ -127,7 +138,7 @@ macro_rules! face {
                     new: Layout,
                 ) -> Result<NonNull<[u8]>, AllocError> {
                     // SAFETY: the caller keeps this function's contract, which is the same.
-                    let memory = sized(new, || unsafe { self.resize(p, old, new) })?;
+                    let memory = sized(new, || unsafe { Memory::grow(*self, p, old, new) })?;
                     // SAFETY: the bytes behind the old ones belong to the allocation too.
                     unsafe {
                         let end = memory.cast::<u8>().as_ptr().add(old.size());

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Compares the two copies of the fast path, one in C and one in Rust. The test drives both with
-//! the same random sequences, each on an arena of its own with the same settings. Both must give
-//! the same offsets, the same zeroes, the same failures and the same statistics.
+//! Compares the two copies of the fast path, one in C and one in Rust, and Rust's fast path of growth
+//! with the functions of the core. The test drives both with the same random sequences, each on an
+//! arena of its own with the same settings. Both must give the same offsets, the same zeroes, the
+//! same failures and the same statistics.
 
 mod support;
 
@@ -23,10 +24,30 @@ enum Op {
     Words(usize),
     Copy(usize),
     Typed(u8),
+    Grow(Growth),
     Scope(Vec<Op>),
     Reset,
     Trim(usize),
     Clear,
+}
+
+/// An allocation that grows, perhaps after another one was made, and is perhaps given back.
+#[derive(Clone, Copy, Debug)]
+struct Growth {
+    first: usize,
+    between: Option<usize>,
+    more: usize,
+    align: usize,
+    is_freed: bool,
+}
+
+fn growths() -> impl Strategy<Value = Growth> {
+    let size = || prop_oneof![8 => 0_usize..80, 2 => 0_usize..3000];
+    let more = prop_oneof![8 => 0_usize..80, 4 => 0_usize..5000, 1 => 0_usize..90_000];
+    let align = prop_oneof![8 => Just(8), 1 => Just(1), 1 => Just(64)];
+    (size(), prop::option::of(size()), more, align, any::<bool>()).prop_map(
+        |(first, between, more, align, is_freed)| Growth { first, between, more, align, is_freed },
+    )
 }
 
 fn sizes() -> impl Strategy<Value = usize> {
@@ -56,6 +77,7 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
         3 => (0_usize..5000).prop_map(Op::Words),
         3 => (0_usize..5000).prop_map(Op::Copy),
         6 => (0_u8..8).prop_map(Op::Typed),
+        8 => growths().prop_map(Op::Grow),
     ];
     let allocations = leaf
         .prop_recursive(2, 24, 12, |inner| prop::collection::vec(inner, 0..12).prop_map(Op::Scope));
@@ -76,12 +98,15 @@ struct Settings {
     max_block: usize,
     zeroed: bool,
     plain: bool,
+    wipes: bool,
 }
 
 /// One side: an arena and its region.
 struct Side {
     region: Arc<Region>,
     arena: Arena,
+    /// Whether the arena wipes what is freed, and does nothing else with it.
+    wipes: bool,
 }
 
 impl Side {
@@ -90,8 +115,9 @@ impl Side {
         let builder = Arena::builder().capacity(settings.capacity).max_block(settings.max_block);
         // In a debug build the flags send every allocation to the slow path.
         let builder = if settings.plain { builder.no_debug() } else { builder };
-        let arena = builder.source(region.clone()).build().expect("the region has room");
-        Self { region, arena }
+        let builder = builder.wipe_on_reset(settings.wipes).source(region.clone());
+        let arena = builder.build().expect("the region has room");
+        Self { region, arena, wipes: settings.plain && settings.wipes }
     }
 
     /// An allocation of size 0 may lie anywhere, even outside the region. Only its alignment
@@ -119,8 +145,99 @@ fn use_up(p: NonNull<u8>, size: usize, zeroed: bool) {
     unsafe { p.as_ptr().write_bytes(DIRT, size) };
 }
 
+/// The last byte of what an allocation has before it grows; it must have it afterwards.
+const MARK: u8 = 0x3C;
+
+/// Grows an allocation by three functions: the first allocates, the second resizes from a layout to
+/// another, and the third frees. Each of the first two may return NULL.
+fn grow(
+    side: &Side,
+    arena: &Arena,
+    growth: Growth,
+    allocate: impl Fn(Layout) -> *mut u8,
+    resize: impl FnOnce(*mut u8, Layout, Layout) -> *mut u8,
+    free: impl FnOnce(*mut u8, Layout),
+) -> Outcome {
+    let Growth { first, between, more, align, is_freed } = growth;
+    let layout = |size| Layout::from_size_align(size, align).expect("a small layout");
+    let (old, new) = (layout(first), layout(first + more));
+    let some = |p: *mut u8| NonNull::new(p).ok_or_else(|| last_error(arena));
+    let p = some(allocate(old))?;
+    use_up(p, first, false);
+    if first > 0 {
+        // SAFETY: the last byte of the allocation.
+        unsafe { p.as_ptr().add(first - 1).write(MARK) };
+    }
+    if let Some(size) = between {
+        some(allocate(layout(size)))?;
+    }
+    let grown = some(resize(p.as_ptr(), old, new))?;
+    if first > 0 {
+        // SAFETY: a byte of the allocation, which was written above.
+        assert_eq!(unsafe { grown.as_ptr().add(first - 1).read() }, MARK, "{growth:?}");
+    }
+    if first > 0 && grown != p && side.wipes {
+        // SAFETY: freed, but memory of the arena.
+        assert_eq!(unsafe { p.as_ptr().add(first - 1).read() }, 0, "not wiped: {growth:?}");
+    }
+    use_up(grown, new.size(), false);
+    if is_freed {
+        free(grown.as_ptr(), new);
+    }
+    Ok(side.place(grown, new.size()))
+}
+
+fn grow_by_c(side: &Side, arena: &Arena, growth: Growth) -> Outcome {
+    let raw = arena.as_raw();
+    // SAFETY: the arena is ours and open; each allocation is live and has this layout.
+    unsafe {
+        grow(
+            side,
+            arena,
+            growth,
+            |layout| {
+                let (size, align) = (layout.size(), layout.align());
+                ffi::aegis_arena_alloc_aligned(raw, size, align).cast()
+            },
+            |p, old, new| {
+                let (p, align) = (p.cast(), new.align());
+                ffi::aegis_arena_realloc_aligned(raw, p, old.size(), new.size(), align).cast()
+            },
+            |p, layout| ffi::aegis_arena_free_last(raw, p.cast(), layout.size()),
+        )
+    }
+}
+
+#[cfg(feature = "allocator-api2")]
+fn grow_by_rust(side: &Side, arena: &Arena, growth: Growth) -> Option<Outcome> {
+    use allocator_api2::alloc::{AllocError, Allocator};
+    use std::ptr::null_mut;
+    let start = |memory: Result<NonNull<[u8]>, AllocError>| {
+        memory.map_or(null_mut(), |memory| memory.as_ptr().cast())
+    };
+    let some = |p| NonNull::new(p).expect("it was allocated");
+    Some(grow(
+        side,
+        arena,
+        growth,
+        |layout| start((&arena).allocate(layout)),
+        // SAFETY: the allocation is live and has this layout, and the new one is not smaller.
+        |p, old, new| start(unsafe { (&arena).grow(some(p), old, new) }),
+        // SAFETY: the allocation is live and has this layout.
+        |p, layout| unsafe { (&arena).deallocate(some(p), layout) },
+    ))
+}
+
+#[cfg(not(feature = "allocator-api2"))]
+fn grow_by_rust(_: &Side, _: &Arena, _: Growth) -> Option<Outcome> {
+    None
+}
+
 /// Allocates with the C functions.
 fn by_c(side: &Side, arena: &Arena, op: &Op) -> Outcome {
+    if let Op::Grow(growth) = *op {
+        return grow_by_c(side, arena, growth);
+    }
     let raw = arena.as_raw();
     let (size, align, zeroed) = match *op {
         Op::Uninit(size) | Op::Copy(size) => (size, 8, false),
@@ -237,6 +354,7 @@ fn by_rust(side: &Side, arena: &Arena, op: &Op) -> Option<Outcome> {
             (copy.map(|copy| NonNull::from(copy).cast()), size, false)
         }
         Op::Typed(number) => (typed_value(arena, number), typed_layout(number).size(), false),
+        Op::Grow(growth) => return grow_by_rust(side, arena, growth),
         _ => unreachable!("not an allocation"),
     };
     Some(p.map_err(in_c_words).map(|p| {
@@ -295,7 +413,8 @@ proptest! {
         max_block in prop_oneof![Just(0), 1_usize..100_000],
         zeroed: bool,
         plain in prop::bool::weighted(0.8),
+        wipes in prop::bool::weighted(0.2),
     ) {
-        drive(&ops, &Settings { capacity, max_block, zeroed, plain });
+        drive(&ops, &Settings { capacity, max_block, zeroed, plain, wipes });
     }
 }

@@ -9,7 +9,7 @@
 use core::alloc::Layout;
 use core::fmt;
 use core::mem::MaybeUninit;
-use core::ptr::NonNull;
+use core::ptr::{self, NonNull};
 use core::{slice, str};
 
 use super::boxed::ArenaBox;
@@ -29,6 +29,17 @@ const fn round_up(size: usize) -> usize {
     (size + (ALIGN - 1)) & !(ALIGN - 1)
 }
 
+/// Whether bytes at `start`, an address of a block, end before the limit of the block:
+/// [`bump`](Arena::bump) says why this cannot wrap.
+#[inline(always)]
+fn fits(start: usize, size: usize, limit: usize) -> bool {
+    if usize::BITS >= 64 || size <= HEADROOM {
+        start + round_up(size) <= limit
+    } else {
+        limit - start >= size
+    }
+}
+
 allocation_forms!({} Arena, '_);
 
 impl Arena {
@@ -42,6 +53,14 @@ impl Arena {
             unsafe { ffi::aegis_arena_alloc_slow(self.as_raw(), size, align, zeroed) }
         });
         NonNull::new(p.cast()).ok_or_else(|| self.refusal())
+    }
+
+    /// As [`alloc_slow`](Self::alloc_slow), for a caller that does not ask why. It has less code
+    /// without an error.
+    #[cold]
+    #[inline(never)]
+    fn alloc_slow_quietly(&self, size: usize, align: usize) -> Option<NonNull<u8>> {
+        self.alloc_slow(size, align, false).ok()
     }
 
     /// As [`alloc_slow`](Self::alloc_slow), for memory that replaces a smaller allocation.
@@ -80,11 +99,7 @@ impl Arena {
     #[inline(always)]
     fn bump(&self, size: usize) -> Option<NonNull<u8>> {
         let (p, limit) = self.window();
-        let fits = if usize::BITS >= 64 || size <= HEADROOM {
-            p as usize + round_up(size) <= limit as usize
-        } else {
-            limit as usize - p as usize >= size
-        };
+        let fits = fits(p as usize, size, limit as usize);
         fits.then(|| self.hand_out(p as usize, p as usize + round_up(size)))
     }
 
@@ -110,6 +125,23 @@ impl Arena {
         unsafe { (*self.as_raw()).ptr = p.wrapping_add(end - p as usize) };
         // SAFETY: a pointer into a block is not null.
         unsafe { NonNull::new_unchecked(p.wrapping_add(start - p as usize)) }
+    }
+
+    /// Whether an allocation ends where the next one begins. In an arena with guards none does.
+    #[inline(always)]
+    fn is_latest(&self, p: NonNull<u8>, size: usize) -> bool {
+        p.as_ptr() as usize + round_up(size) == self.window().0 as usize
+    }
+
+    /// Whether the core does nothing when it is given bytes that are not of the latest allocation.
+    #[inline(always)]
+    fn is_plain(&self) -> bool {
+        const CLEANED: u32 =
+            ffi::AEGIS_ARENA_WIPE | ffi::AEGIS_ARENA_FILL | ffi::AEGIS_ARENA_OWN_BLOCKS;
+        // SAFETY: the struct is initialised, and this thread owns it.
+        let (flags, guard_bytes) =
+            unsafe { ((*self.as_raw()).flags, (*self.as_raw()).guard_bytes) };
+        flags & CLEANED == 0 && guard_bytes == 0
     }
 
     /// Uninitialised bytes of a layout. Each of the two alignments has its own call of the slow
@@ -211,6 +243,36 @@ unsafe impl Allocate for Arena {
         self.bump_layout(layout)
     }
 
+    #[inline]
+    fn take_quietly(&self, layout: Layout) -> Option<NonNull<u8>> {
+        let (size, align) = (layout.size(), layout.align());
+        let bumped = if align > ALIGN { self.bump_aligned(size, align) } else { self.bump(size) };
+        bumped.or_else(|| self.alloc_slow_quietly(size, align))
+    }
+
+    #[inline]
+    unsafe fn grow_by_bump(&self, p: NonNull<u8>, old: Layout, new: Layout) -> Option<NonNull<u8>> {
+        // In a watched arena the window is empty, so nothing fits that needs more room.
+        if new.align() > ALIGN || round_up(new.size()) <= round_up(old.size()) {
+            return None;
+        }
+        if self.is_latest(p, old.size()) {
+            let (start, (end, limit)) = (p.as_ptr() as usize, self.window());
+            return fits(start, new.size(), limit as usize).then(|| {
+                self.hand_out(end as usize, start + round_up(new.size()));
+                p
+            });
+        }
+        if !self.is_plain() {
+            return None;
+        }
+        // The core would take the new bytes from the same place, and do nothing with the old ones.
+        let moved = self.bump(new.size())?;
+        // SAFETY: two live allocations of at least this many bytes.
+        unsafe { ptr::copy_nonoverlapping(p.as_ptr(), moved.as_ptr(), old.size()) };
+        Some(moved)
+    }
+
     fn take_regrown(&self, layout: Layout) -> Bytes {
         self.alloc_regrown(layout.size(), layout.align())
     }
@@ -225,7 +287,11 @@ unsafe impl Allocate for Arena {
         unsafe { ffi::aegis_arena_resize_in_place(self.as_raw(), p.as_ptr().cast(), old, new) }
     }
 
+    #[inline]
     unsafe fn give_back(&self, p: NonNull<u8>, size: usize) {
+        if !self.is_latest(p, size) && self.is_plain() {
+            return;
+        }
         // SAFETY: the caller vouches for the allocation.
         unsafe { ffi::aegis_arena_free_last(self.as_raw(), p.as_ptr().cast(), size) }
     }

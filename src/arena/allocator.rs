@@ -17,7 +17,7 @@ use crate::allocator::{faces, Memory};
 unsafe impl<A: Allocate> Memory for A {
     #[inline]
     fn allocate(&self, layout: Layout) -> Option<NonNull<u8>> {
-        self.take(layout).ok()
+        self.take_quietly(layout)
     }
 
     #[inline]
@@ -32,9 +32,39 @@ unsafe impl<A: Allocate> Memory for A {
     }
 
     #[inline]
+    unsafe fn grow(&self, p: NonNull<u8>, old: Layout, new: Layout) -> Option<NonNull<u8>> {
+        // SAFETY: the caller vouches for the allocation.
+        match unsafe { self.grow_by_bump(p, old, new) } {
+            Some(grown) => Some(grown),
+            // SAFETY: as above. Nothing has changed.
+            None => unsafe { self.resize(p, old, new) },
+        }
+    }
+
+    #[cold]
     unsafe fn resize(&self, p: NonNull<u8>, old: Layout, new: Layout) -> Option<NonNull<u8>> {
         // SAFETY: the caller keeps this function's contract, which is the same.
-        unsafe { resized(self, p, old, new) }.ok()
+        unsafe { resized_slowly(self, p, old, new) }.ok()
+    }
+}
+
+/// Resizes an allocation, as [`resized_slowly`] does.
+///
+/// # Safety
+///
+/// - As for [`resized_slowly`].
+#[inline]
+pub(super) unsafe fn resized<A: Allocate>(
+    arena: &A,
+    p: NonNull<u8>,
+    old: Layout,
+    new: Layout,
+) -> Bytes {
+    // SAFETY: the caller vouches for the allocation.
+    match unsafe { arena.grow_by_bump(p, old, new) } {
+        Some(grown) => Ok(grown),
+        // SAFETY: as above. Nothing has changed.
+        None => unsafe { resized_slowly(arena, p, old, new) },
     }
 }
 
@@ -46,14 +76,15 @@ unsafe impl<A: Allocate> Memory for A {
 ///
 /// - `p` is a live allocation with the layout `old`. If the call returns another pointer, `p` is not
 ///   used afterwards.
-#[inline]
-pub(super) unsafe fn resized<A: Allocate>(
+#[cold]
+unsafe fn resized_slowly<A: Allocate>(
     arena: &A,
     p: NonNull<u8>,
     old: Layout,
     new: Layout,
 ) -> Bytes {
-    let aligned = p.as_ptr() as usize % new.align() == 0;
+    // An alignment is a power of two.
+    let aligned = p.as_ptr() as usize & (new.align() - 1) == 0;
     // SAFETY: the caller vouches for the allocation.
     if aligned && unsafe { arena.resize_in_place(p, old.size(), new.size()) } {
         return Ok(p);

@@ -37,6 +37,24 @@ pub unsafe trait Allocate {
     /// Uninitialised memory.
     fn take(&self, layout: Layout) -> Bytes;
 
+    /// As [`take`](Self::take), without the reason of a failure.
+    #[inline]
+    fn take_quietly(&self, layout: Layout) -> Option<NonNull<u8>> {
+        self.take(layout).ok()
+    }
+
+    /// Grows an allocation, in place or by a move, if the arena can do this in a few inlined steps.
+    /// Otherwise nothing has changed.
+    ///
+    /// # Safety
+    ///
+    /// - `p` is a live allocation of this arena with the layout `old`. If the call returns another
+    ///   pointer, `p` is not used afterwards.
+    #[inline(always)]
+    unsafe fn grow_by_bump(&self, _: NonNull<u8>, _: Layout, _: Layout) -> Option<NonNull<u8>> {
+        None
+    }
+
     /// Uninitialised memory that may grow: it replaces a smaller allocation or continues a slice. If
     /// it needs a new block, the block has room behind it for growth.
     fn take_regrown(&self, layout: Layout) -> Bytes;
@@ -69,6 +87,22 @@ macro_rules! allocate_from_inner {
                 self.arena.take(layout)
             }
 
+            #[inline(always)]
+            fn take_quietly(&self, layout: Layout) -> Option<NonNull<u8>> {
+                self.arena.take_quietly(layout)
+            }
+
+            #[inline(always)]
+            unsafe fn grow_by_bump(
+                &self,
+                p: NonNull<u8>,
+                old: Layout,
+                new: Layout,
+            ) -> Option<NonNull<u8>> {
+                // SAFETY: the caller vouches for the allocation.
+                unsafe { self.arena.grow_by_bump(p, old, new) }
+            }
+
             fn take_regrown(&self, layout: Layout) -> forms::Bytes {
                 self.arena.take_regrown(layout)
             }
@@ -83,6 +117,7 @@ macro_rules! allocate_from_inner {
                 unsafe { self.arena.resize_in_place(p, old, new) }
             }
 
+            #[inline]
             unsafe fn give_back(&self, p: NonNull<u8>, size: usize) {
                 // SAFETY: the caller vouches for the allocation.
                 unsafe { self.arena.give_back(p, size) }
