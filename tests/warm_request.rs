@@ -269,6 +269,19 @@ fn collections(arena: &RecycledArena<'_>) {
         table.shrink_to_fit();
         assert_eq!(table.get(&999), Some(&998_001));
     }
+    #[cfg(feature = "collections")]
+    {
+        use aegis_memory::collections::{ArenaString, ArenaVec};
+        let mut words = ArenaVec::new_in(&**arena);
+        for word in "a b c d e f g".split(' ') {
+            let mut text = ArenaString::from_str_in(word, &**arena);
+            text.push_str(" is a word, and this text outgrows what it began with");
+            words.push(text);
+        }
+        words.sort();
+        words.retain(|word| !word.starts_with('d'));
+        assert_eq!(words.len(), 6);
+    }
     let _ = arena;
 }
 
