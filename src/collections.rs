@@ -42,6 +42,7 @@
 mod collect;
 mod edit;
 mod extend;
+mod grow;
 mod iter;
 #[cfg(feature = "hashbrown")]
 mod map;

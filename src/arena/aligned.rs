@@ -133,6 +133,17 @@ unsafe impl<const N: usize, A: Allocate> Allocate for AlignedArena<'_, N, A> {
         self.arena.take_zeroed(size, raised)
     }
 
+    #[inline(always)]
+    fn quick(&self, layout: Layout) -> Option<NonNull<u8>> {
+        self.arena.quick(raised::<N>(layout).ok()?)
+    }
+
+    #[inline(always)]
+    unsafe fn extend(&self, p: NonNull<u8>, old: usize, new: usize) -> bool {
+        // SAFETY: the caller vouches for the allocation.
+        unsafe { self.arena.extend(p, old, new) }
+    }
+
     unsafe fn resize_in_place(&self, p: NonNull<u8>, old: usize, new: usize) -> bool {
         // SAFETY: the caller vouches for the allocation.
         unsafe { self.arena.resize_in_place(p, old, new) }

@@ -29,17 +29,6 @@ const fn round_up(size: usize) -> usize {
     (size + (ALIGN - 1)) & !(ALIGN - 1)
 }
 
-/// Whether bytes at `start`, an address of a block, end before the limit of the block:
-/// [`bump`](Arena::bump) says why this cannot wrap.
-#[inline(always)]
-fn fits(start: usize, size: usize, limit: usize) -> bool {
-    if usize::BITS >= 64 || size <= HEADROOM {
-        start + round_up(size) <= limit
-    } else {
-        limit - start >= size
-    }
-}
-
 allocation_forms!({} Arena, '_);
 
 impl Arena {
@@ -99,7 +88,11 @@ impl Arena {
     #[inline(always)]
     fn bump(&self, size: usize) -> Option<NonNull<u8>> {
         let (p, limit) = self.window();
-        let fits = fits(p as usize, size, limit as usize);
+        let fits = if usize::BITS >= 64 || size <= HEADROOM {
+            p as usize + round_up(size) <= limit as usize
+        } else {
+            limit as usize - p as usize >= size
+        };
         fits.then(|| self.hand_out(p as usize, p as usize + round_up(size)))
     }
 
@@ -245,9 +238,7 @@ unsafe impl Allocate for Arena {
 
     #[inline]
     fn take_quietly(&self, layout: Layout) -> Option<NonNull<u8>> {
-        let (size, align) = (layout.size(), layout.align());
-        let bumped = if align > ALIGN { self.bump_aligned(size, align) } else { self.bump(size) };
-        bumped.or_else(|| self.alloc_slow_quietly(size, align))
+        self.quick(layout).or_else(|| self.alloc_slow_quietly(layout.size(), layout.align()))
     }
 
     #[inline]
@@ -257,11 +248,8 @@ unsafe impl Allocate for Arena {
             return None;
         }
         if self.is_latest(p, old.size()) {
-            let (start, (end, limit)) = (p.as_ptr() as usize, self.window());
-            return fits(start, new.size(), limit as usize).then(|| {
-                self.hand_out(end as usize, start + round_up(new.size()));
-                p
-            });
+            // SAFETY: the caller vouches for the allocation.
+            return unsafe { self.extend(p, old.size(), new.size()) }.then_some(p);
         }
         if !self.is_plain() {
             return None;
@@ -280,6 +268,23 @@ unsafe impl Allocate for Arena {
     #[inline(always)]
     fn take_zeroed(&self, size: usize, align: usize) -> Bytes {
         self.bump_zeroed(size, align)
+    }
+
+    #[inline(always)]
+    fn quick(&self, layout: Layout) -> Option<NonNull<u8>> {
+        if layout.align() > ALIGN {
+            self.bump_aligned(layout.size(), layout.align())
+        } else {
+            self.bump(layout.size())
+        }
+    }
+
+    /// What is allocated next lies right behind the latest allocation, so this one grows by an
+    /// allocation of the bytes that it lacks. That fails in a watched arena, whose slow path sees
+    /// each call.
+    #[inline(always)]
+    unsafe fn extend(&self, p: NonNull<u8>, old: usize, new: usize) -> bool {
+        self.is_latest(p, old) && new > round_up(old) && self.bump(new - round_up(old)).is_some()
     }
 
     unsafe fn resize_in_place(&self, p: NonNull<u8>, old: usize, new: usize) -> bool {

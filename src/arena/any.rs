@@ -57,9 +57,25 @@ pub unsafe trait Room {
     /// Uninitialised memory.
     fn allocate(&self, key: Key, layout: Layout) -> Result<NonNull<u8>, AllocError>;
 
-    /// Grows or shrinks an allocation, and moves it if it has to. Memory that shrinks never moves,
-    /// and shrinking never fails, if the alignment stays the same. On failure the allocation is as
-    /// it was.
+    /// Uninitialised memory, if that is a matter of a few instructions.
+    fn quick(&self, key: Key, layout: Layout) -> Option<NonNull<u8>>;
+
+    /// Grows an allocation in place and returns `true` if that is a matter of a few instructions.
+    /// Otherwise it is left as it is.
+    ///
+    /// # Safety
+    ///
+    /// - `p` is a live allocation of this size. The sizes are those of layouts.
+    unsafe fn extend(&self, key: Key, p: NonNull<u8>, old: usize, new: usize) -> bool;
+
+    /// Shrinks an allocation in place.
+    ///
+    /// # Safety
+    ///
+    /// - `p` is a live allocation of the size `old`, and `new` is not above it.
+    unsafe fn shrink(&self, key: Key, p: NonNull<u8>, old: usize, new: usize);
+
+    /// Resizes an allocation, and moves it if it has to. On failure the allocation is as it was.
     ///
     /// # Safety
     ///
@@ -94,7 +110,24 @@ macro_rules! any_arena {
                 self.take(layout)
             }
 
+            #[inline(always)]
+            fn quick(&self, _: Key, layout: Layout) -> Option<NonNull<u8>> {
+                Allocate::quick(self, layout)
+            }
+
+            #[inline(always)]
+            unsafe fn extend(&self, _: Key, p: NonNull<u8>, old: usize, new: usize) -> bool {
+                // SAFETY: the caller keeps this function's contract, which is the same.
+                unsafe { Allocate::extend(self, p, old, new) }
+            }
+
             #[inline]
+            unsafe fn shrink(&self, _: Key, p: NonNull<u8>, old: usize, new: usize) {
+                // SAFETY: the caller vouches for the allocation.
+                let shrunk = unsafe { self.resize_in_place(p, old, new) };
+                debug_assert!(shrunk, "less memory is always there");
+            }
+
             unsafe fn resize(
                 &self,
                 _: Key,

@@ -53,7 +53,7 @@ impl<T> NoDrop<T> {
 }
 
 /// Gives `items` with room for `old` items, 0 if it has none yet, room for `new` items, which are at
-/// least one. Never moves them and never fails if `new` is at most `old`.
+/// least one.
 ///
 /// # Safety
 ///
@@ -75,6 +75,28 @@ pub(super) unsafe fn resized<T, A: AnyArena>(
     let old = unsafe { Layout::array::<T>(old).unwrap_unchecked() };
     // SAFETY: the caller vouches for the allocation.
     Ok(unsafe { arena.resize(KEY, items.cast(), old, layout) }?.cast())
+}
+
+/// As [`resized`], for growth that takes a few instructions: in place, or the first room. `None`
+/// leaves the room as it is, and [`resized`] may find more.
+///
+/// # Safety
+///
+/// - As [`resized`], and `new` is above `old`. `T` may be without a size.
+#[inline(always)]
+pub(super) unsafe fn extended<T, A: AnyArena>(
+    arena: &A,
+    items: NonNull<T>,
+    old: usize,
+    new: usize,
+) -> Option<NonNull<T>> {
+    let layout = Layout::array::<T>(new).ok().filter(|layout| layout.size() != 0)?;
+    if old == 0 {
+        return arena.quick(KEY, layout).map(NonNull::cast);
+    }
+    // SAFETY: the caller vouches for the allocation.
+    let grown = unsafe { arena.extend(KEY, items.cast(), old * size_of::<T>(), layout.size()) };
+    grown.then_some(items)
 }
 
 /// Room for how many items a vector takes that has room for `old` and needs room for `needed`. It

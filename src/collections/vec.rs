@@ -11,7 +11,7 @@ use core::slice;
 
 use allocator_api2_04::vec::Vec;
 
-use super::room::{amortized, resized, too_many, Handle, NoDrop};
+use super::room::{Handle, NoDrop};
 use crate::arena::{AnyArena, Arena, ArenaBox};
 use crate::error::{expect, AllocError};
 
@@ -302,8 +302,8 @@ impl<'a, T, A: AnyArena> ArenaVec<'a, T, A> {
             drop(mem::replace(self, empty));
             return;
         }
-        let shrunk = self.set_capacity(capacity);
-        debug_assert!(shrunk.is_ok(), "less room needs no memory");
+        // SAFETY: this is less than the room that there is, and the items stay.
+        unsafe { self.give_up_room(capacity) };
     }
 
     /// Keeps the items in the arena, as a slice that the caller owns. They are not copied. Room that
@@ -441,53 +441,5 @@ impl<'a, T, A: AnyArena> ArenaVec<'a, T, A> {
     #[inline]
     pub fn as_mut_ptr(&mut self) -> *mut T {
         self.items.as_mut_ptr()
-    }
-
-    /// Whether `additional` items fit into the room.
-    #[inline(always)]
-    pub(super) fn has_room_for(&self, additional: usize) -> bool {
-        additional <= self.capacity() - self.len()
-    }
-
-    /// Makes room for `additional` items more, which do not fit into the room that there is.
-    #[cold]
-    #[inline(never)]
-    pub(super) fn grow(&mut self, additional: usize) -> Result<(), AllocError> {
-        match self.len().checked_add(additional) {
-            Some(needed) => self.grow_to(needed),
-            None => Err(too_many::<T>(usize::MAX)),
-        }
-    }
-
-    /// Makes room for `needed` items, which is more than there is. If the arena has not as much as
-    /// the vector wants, the vector takes what it needs. What is in the room behind the items moves
-    /// with it.
-    pub(super) fn grow_to(&mut self, needed: usize) -> Result<(), AllocError> {
-        let wanted = amortized::<T>(self.capacity(), needed);
-        match self.set_capacity(wanted) {
-            // The heap had no memory for the record of this refusal, and the error says so.
-            Err(error @ AllocError::LimitExceeded { refusal: None, .. }) => Err(error),
-            Err(_) if wanted > needed => self.set_capacity(needed),
-            result => result,
-        }
-    }
-
-    /// Sets the room. It is not 0 and at least the number of items. If the arena has no memory for
-    /// it, or its block source panics, the vector is as it was.
-    fn set_capacity(&mut self, capacity: usize) -> Result<(), AllocError> {
-        if size_of::<T>() == 0 {
-            // There is room for `usize::MAX` items, which was not enough.
-            return Err(too_many::<T>(capacity));
-        }
-        let (arena, len, old) = (self.arena(), self.len(), self.capacity());
-        // SAFETY: the pointer of a vector is not null.
-        let items = unsafe { NonNull::new_unchecked(self.as_mut_ptr()) };
-        // SAFETY: the vector's own room. It is not used afterwards if it has moved.
-        let items = unsafe { resized(arena, items, old, capacity) }?.as_ptr();
-        // SAFETY: the room of the vector, which has this size now and begins with its items. The
-        // vector that it was before is forgotten.
-        let resized = unsafe { Self::from_raw_parts_in(items, len, capacity, arena) };
-        mem::forget(mem::replace(self, resized));
-        Ok(())
     }
 }
