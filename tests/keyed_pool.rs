@@ -281,6 +281,37 @@ fn panics_of_user_code_leave_the_pool_whole() {
     log.assert_finished();
 }
 
+/// Without `std` a panic of a source ends the process.
+#[cfg(feature = "std")]
+#[test]
+fn pool_stays_whole_when_its_source_panics_or_refuses() {
+    use support::Act;
+
+    let drops = Cell::new(0);
+    // The side arrays and the first slab, then a panic and a refusal for each later slab.
+    let (source, log) = TestSource::with_plan(|call| match call {
+        0 | 1 => Act::Give,
+        call if call % 3 == 2 => Act::Panic,
+        call if call % 3 == 0 => Act::Refuse,
+        _ => Act::Give,
+    });
+    let builder = Pool::builder().blocks(1).max_blocks(3).source(source);
+    let mut pool = builder.build_keyed().unwrap();
+    let first = pool.insert(counted(&drops));
+    panic_of(|| pool.insert(counted(&drops)));
+    assert_eq!((drops.get(), pool.len(), pool.capacity()), (1, 1, 1));
+    assert!(pool.try_vacant_entry().is_err());
+    let second = pool.insert(counted(&drops));
+    panic_of(|| pool.reserve(1));
+    assert!(matches!(pool.try_reserve(1), Err(AllocError::OutOfMemory { .. })));
+    pool.reserve(1);
+    assert_eq!((drops.get(), pool.len(), pool.capacity()), (1, 2, 3));
+    assert!(pool.contains(first) && pool.contains(second));
+    drop(pool);
+    assert_eq!(drops.get(), 3);
+    log.assert_finished();
+}
+
 #[test]
 fn reserve_takes_slabs_ahead_and_budgets_bound_them() {
     let budget = MemoryBudget::new("keyed", MemoryBudget::UNLIMITED);

@@ -109,9 +109,11 @@
 #if defined(__cplusplus)
 #define AEGIS_CAST(type, value) static_cast<type>(value)
 #define AEGIS_ADDRESS(pointer) reinterpret_cast<uintptr_t>(pointer)
+#define AEGIS_POINTER(type, address) reinterpret_cast<type>(address)
 #else
 #define AEGIS_CAST(type, value) ((type)(value))
 #define AEGIS_ADDRESS(pointer) ((uintptr_t)(pointer))
+#define AEGIS_POINTER(type, address) ((type)(address))
 #endif
 
 /* Branch weight and compile-time constants, if the compiler has builtins for them. */

@@ -128,7 +128,7 @@ AEGIS_INLINE void *aegis_keyed_pool_alloc(aegis_keyed_pool *pool, uint64_t *key)
     pool->pool.free_count = free_count - 1;
     generation = pool->generations[index] + 1;
     pool->generations[index] = generation;
-    *key = (uint64_t)generation << 32 | index;
+    *key = AEGIS_CAST(uint64_t, generation) << 32 | index;
     return pool->pool.grid.base + index * pool->pool.grid.stride_bytes;
 }
 
@@ -141,20 +141,20 @@ AEGIS_INLINE void *aegis_keyed_pool_alloc(aegis_keyed_pool *pool, uint64_t *key)
  *              more in a later one.
  */
 AEGIS_INLINE void *aegis_keyed_pool_get(const aegis_keyed_pool *pool, uint64_t key) {
-    uint32_t index = (uint32_t)(key & UINT32_MAX);
-    uint32_t generation = (uint32_t)(key >> 32);
-    uintptr_t slab;
-    if (index < pool->pool.grid.count) {
-        if (pool->generations[index] != generation || (generation & 1) == 0)
-            return NULL;
-        return pool->pool.grid.base + index * pool->pool.grid.stride_bytes;
+    const aegis_pool_grid *grid = &pool->pool.grid;
+    uint32_t index = AEGIS_CAST(uint32_t, key & UINT32_MAX);
+    uint32_t generation = AEGIS_CAST(uint32_t, key >> 32);
+    uintptr_t slab = 0;
+    if (index < grid->count) {
+        if (pool->generations[index] == generation && (generation & 1) != 0)
+            return grid->base + index * grid->stride_bytes;
+    } else if (index < pool->pool.slabs.index_limit && pool->generations[index] == generation &&
+               (generation & 1) != 0) {
+        /* A block is out, so its slab is held. The lowest two bits are flags. */
+        slab = pool->pool.slabs.directory[index >> pool->step_shift] & ~AEGIS_CAST(uintptr_t, 3);
+        slab += (index & pool->step_mask) * grid->stride_bytes;
     }
-    if (index >= pool->pool.slabs.index_limit || pool->generations[index] != generation ||
-        (generation & 1) == 0)
-        return NULL;
-    /* A block is out, so its slab is held. The lowest two bits are flags. */
-    slab = pool->pool.slabs.directory[index >> pool->step_shift] & ~(uintptr_t)3;
-    return (unsigned char *)slab + (index & pool->step_mask) * pool->pool.grid.stride_bytes;
+    return AEGIS_POINTER(void *, slab);
 }
 
 /** Frees the block of a key. The key is stale from then on.
@@ -166,8 +166,8 @@ AEGIS_INLINE void *aegis_keyed_pool_get(const aegis_keyed_pool *pool, uint64_t k
  *  Cost:        O(1).
  */
 AEGIS_INLINE aegis_status aegis_keyed_pool_free(aegis_keyed_pool *pool, uint64_t key) {
-    uint32_t index = (uint32_t)(key & UINT32_MAX);
-    uint32_t generation = (uint32_t)(key >> 32);
+    uint32_t index = AEGIS_CAST(uint32_t, key & UINT32_MAX);
+    uint32_t generation = AEGIS_CAST(uint32_t, key >> 32);
     size_t free_count = pool->pool.free_count;
     if (AEGIS_UNLIKELY(index >= pool->pool.grid.count || generation == UINT32_MAX))
         return aegis_keyed_pool_free_slow(pool, key);

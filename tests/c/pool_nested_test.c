@@ -29,6 +29,7 @@ typedef struct form {
 } form;
 
 static aegis_pool one;
+static aegis_keyed_pool keyed;
 static aegis_lock_free_pool lock_free;
 static aegis_locked_pool locked;
 
@@ -64,6 +65,49 @@ static aegis_status one_get_slab(size_t slab, aegis_pool_slab_info *info) {
 }
 static void one_get_stats(aegis_pool_stats *stats) {
     aegis_pool_get_stats(&one, stats);
+}
+
+static aegis_status keyed_init(const aegis_pool_options *options) {
+    return aegis_keyed_pool_init(&keyed, options);
+}
+static aegis_status keyed_fini(void) {
+    return aegis_keyed_pool_fini(&keyed);
+}
+static void *keyed_alloc(aegis_error *error) {
+    uint64_t key;
+    /* It may fail, and the allocation may succeed nevertheless. */
+    if (aegis_keyed_pool_len(&keyed) % 5 == 3)
+        (void)aegis_keyed_pool_reserve(&keyed, STEP_COUNT * 2);
+    void *block = aegis_keyed_pool_alloc(&keyed, &key);
+    if (block == NULL)
+        aegis_pool_last_error(&keyed.pool, error);
+    CHECK(aegis_keyed_pool_get(&keyed, key) == block);
+    return block;
+}
+static aegis_status keyed_free(void *block) {
+    return aegis_keyed_pool_free(&keyed, aegis_keyed_pool_key_of(&keyed, block));
+}
+static void keyed_trim(size_t keep_block_count) {
+    aegis_keyed_pool_trim(&keyed, keep_block_count);
+}
+static bool keyed_owns(const void *block) {
+    return aegis_pool_owns(&keyed.pool, block);
+}
+static aegis_status keyed_index_of(const void *block, size_t *index) {
+    return aegis_pool_index_of(&keyed.pool, block, index);
+}
+static void *keyed_address_of(size_t index) {
+    return aegis_pool_address_of(&keyed.pool, index);
+}
+static aegis_status keyed_get_slab(size_t slab, aegis_pool_slab_info *info) {
+    return aegis_pool_get_slab(&keyed.pool, slab, info);
+}
+static void keyed_get_stats(aegis_pool_stats *stats) {
+    aegis_keyed_pool_get_stats(&keyed, stats);
+    size_t key_count = 0;
+    for (uint64_t key = 0; (key = aegis_keyed_pool_next(&keyed, key)) != 0;)
+        key_count++;
+    CHECK_SIZE(key_count, stats->in_use);
 }
 
 static aegis_status lock_free_init(const aegis_pool_options *options) {
@@ -139,6 +183,7 @@ static void locked_get_stats(aegis_pool_stats *stats) {
         name##_init, name##_fini,     name##_alloc,      name##_free,     name##_trim,             \
         name##_owns, name##_index_of, name##_address_of, name##_get_slab, name##_get_stats}
 FORM(one);
+FORM(keyed);
 FORM(lock_free);
 FORM(locked);
 
@@ -306,6 +351,10 @@ static void nested_use_of_a_pool_changes_nothing_but_what_it_does(void) {
     run_rounds(&one_form, 11);
 }
 
+static void nested_use_of_a_keyed_pool_changes_nothing_but_what_it_does(void) {
+    run_rounds(&keyed_form, 44);
+}
+
 static void nested_use_of_a_lock_free_pool_changes_nothing_but_what_it_does(void) {
     run_rounds(&lock_free_form, 22);
 }
@@ -319,6 +368,7 @@ int main(void) {
     unsigned char *raw = (unsigned char *)malloc(PLACES * PLACE_BYTES + AEGIS_POOL_SLAB_ALIGN);
     range = raw + ((size_t)(0 - (uintptr_t)raw) & (AEGIS_POOL_SLAB_ALIGN - 1));
     RUN(nested_use_of_a_pool_changes_nothing_but_what_it_does);
+    RUN(nested_use_of_a_keyed_pool_changes_nothing_but_what_it_does);
     RUN(nested_use_of_a_lock_free_pool_changes_nothing_but_what_it_does);
     RUN(nested_use_of_a_locked_pool_changes_nothing_but_what_it_does);
     CHECK(nested_count != 0);
