@@ -126,15 +126,16 @@ impl Arena {
         p.as_ptr() as usize + round_up(size) == self.window().0 as usize
     }
 
-    /// Whether the core does nothing when it is given bytes that are not of the latest allocation.
+    /// Whether the core does nothing when it is given bytes that are not of the latest allocation:
+    /// it wipes nothing, no checker watches, and no allocation has a block to itself. In a watched
+    /// arena the window is empty.
     #[inline(always)]
     fn is_plain(&self) -> bool {
-        const CLEANED: u32 =
-            ffi::AEGIS_ARENA_WIPE | ffi::AEGIS_ARENA_FILL | ffi::AEGIS_ARENA_OWN_BLOCKS;
         // SAFETY: the struct is initialised, and this thread owns it.
-        let (flags, guard_bytes) =
-            unsafe { ((*self.as_raw()).flags, (*self.as_raw()).guard_bytes) };
-        flags & CLEANED == 0 && guard_bytes == 0
+        let (flags, last, block) =
+            unsafe { ((*self.as_raw()).flags, (*self.as_raw()).last, (*self.as_raw()).block) };
+        let (start, limit) = self.window();
+        flags & ffi::AEGIS_ARENA_WIPE == 0 && last == block && start != limit
     }
 
     /// Uninitialised bytes of a layout. Each of the two alignments has its own call of the slow
