@@ -411,3 +411,13 @@ fn forced_growth_that_cannot_be_counted_panics_and_changes_nothing() {
     drop(huge);
     assert_eq!(budget.used(), 20);
 }
+
+#[test]
+fn forced_charges_beyond_what_can_be_counted_are_merged_to_the_most_that_can() {
+    let budget = MemoryBudget::new("b", 10);
+    let mut most = budget.force_reserve(usize::MAX);
+    most.merge(budget.force_reserve(100));
+    assert_eq!((most.bytes(), budget.used()), (usize::MAX, usize::MAX));
+    drop(most);
+    assert_eq!(budget.used(), 0);
+}

@@ -418,6 +418,17 @@ fn aligned_reserve_aligns_the_first_byte() {
 }
 
 #[test]
+fn aligning_a_writer_that_has_the_room_takes_no_more_memory_than_it_has() {
+    let mut input = writer(256, &[7; 100]);
+    for left in (50..100).rev() {
+        input.advance(1);
+        input.reserve_aligned(0, 64);
+        assert_eq!((input.len(), input.as_ptr() as usize % 64), (left, 0));
+        assert!(input.capacity() <= 256, "{} bytes for {left}", input.capacity());
+    }
+}
+
+#[test]
 fn pointer_is_good_for_the_whole_capacity() {
     let mut writer = writer(16, b"head");
     let data = writer.as_mut_ptr();

@@ -198,8 +198,10 @@ aegis_status aegis_buffer_compact(aegis_buffer *buffer, aegis_budget *budget, ae
 static aegis_status alloc_larger(const aegis_buffer_mut *writer, size_t needed_bytes,
                                  size_t align_bytes, aegis_buffer_mut *larger, aegis_budget *budget,
                                  aegis_error *error) {
-    size_t wanted_bytes = aegis_i_max(2 * writer->capacity,
-                                      aegis_i_min(writer->owner->capacity_bytes, INHERITED_BYTES));
+    /* A writer that is only not aligned would otherwise double each time that it is aligned. */
+    size_t grown_bytes = needed_bytes > writer->capacity ? 2 * writer->capacity : writer->capacity;
+    size_t wanted_bytes =
+        aegis_i_max(grown_bytes, aegis_i_min(writer->owner->capacity_bytes, INHERITED_BYTES));
     if (wanted_bytes > needed_bytes &&
         alloc(larger, wanted_bytes, align_bytes, budget, true, NULL) == AEGIS_OK)
         return AEGIS_OK;

@@ -550,10 +550,12 @@ AEGIS_API aegis_status aegis_buffer_mut_reserve(aegis_buffer_mut *writer, size_t
 /** Makes room for more bytes behind those written, as aegis_buffer_mut_reserve does, and makes the
  *  first byte aligned, for instance for O_DIRECT. A writer that is aligned and has the room stays
  *  where it is. Otherwise its bytes move to the first aligned address of the same memory, under the
- *  conditions of aegis_buffer_mut_reserve, or to new memory. A writer without bytes may move there
- *  whatever it wins.
+ *  conditions of aegis_buffer_mut_reserve, or to new memory. That is not made larger if only the
+ *  alignment is missing. A writer without bytes may move inside its memory whatever it wins.
  *  @param align_bytes  alignment of the first byte: a power of two; 0: 16.
- *  Other parameters, @return, On failure, Threads, Cost: as for aegis_buffer_mut_reserve.
+ *  Other parameters, @return, On failure, Threads: as for aegis_buffer_mut_reserve.
+ *  Cost:               as for aegis_buffer_mut_reserve, but O(length) each time that the first byte
+ *                      is not aligned.
  */
 AEGIS_API aegis_status aegis_buffer_mut_reserve_aligned(aegis_buffer_mut *writer,
                                                         size_t additional_bytes, size_t align_bytes,

@@ -346,7 +346,8 @@ impl Reservation {
     pub fn try_merge(&mut self, mut other: Self) -> Result<(), (Self, AllocError)> {
         match other.try_move_to(&self.budget) {
             Ok(()) => {
-                self.bytes += mem::take(&mut other.bytes);
+                // Forced charges may be more than can be counted. The budget counts as much then.
+                self.bytes = self.bytes.saturating_add(mem::take(&mut other.bytes));
                 Ok(())
             }
             Err(error) => Err((other, error)),

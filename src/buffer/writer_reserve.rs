@@ -132,8 +132,10 @@ impl BufferMut {
     ///
     /// A writer that is aligned and has the room stays where it is. Otherwise its bytes move to the
     /// first aligned address of the same memory, under the conditions of `try_reserve`, or to new
-    /// memory. A writer without bytes may go there whatever it wins. Only this call aligns: a later
-    /// `reserve` that moves the bytes aligns them to 16.
+    /// memory. If only the alignment is missing, new memory is not made larger for it. A writer
+    /// without bytes may move inside its memory whatever it wins. Only this call aligns: a later
+    /// `reserve` may move the bytes to the beginning of the same memory, or to new memory, which is
+    /// aligned to 16.
     ///
     /// # Errors
     ///
