@@ -111,10 +111,11 @@ mod ring {
                     next += wanted as u64;
                 }
                 if self.pending.iter().all(Option::is_none) {
-                    return Ok(());
+                    // The pool has no block left, because `each` has kept them all.
+                    let all = next == size;
+                    return if all { Ok(()) } else { Err(ErrorKind::OutOfMemory.into()) };
                 }
-                for (id, result) in self.finished()? {
-                    let Some(mut read) = self.pending[id].take() else { continue };
+                for (mut read, result) in self.finished()? {
                     let count = usize::try_from(result);
                     match count.map_err(|_| io::Error::from_raw_os_error(-result)) {
                         Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
@@ -154,8 +155,9 @@ mod ring {
             })
         }
 
-        /// Waits for at least one read, and returns which are finished, with their results.
-        fn finished(&mut self) -> io::Result<Vec<(usize, i32)>> {
+        /// Waits for at least one read, and returns those that are finished, with their results. The
+        /// kernel does not write to their buffers any more, so they are not pending any more.
+        fn finished(&mut self) -> io::Result<Vec<(Pending, i32)>> {
             loop {
                 match self.ring.submit_and_wait(1) {
                     Err(error) if error.kind() == ErrorKind::Interrupted => {}
@@ -163,8 +165,12 @@ mod ring {
                     Ok(_) => break,
                 }
             }
-            let entries = self.ring.completion();
-            Ok(entries.map(|entry| (entry.user_data() as usize, entry.result())).collect())
+            let (entries, pending) = (self.ring.completion(), &mut self.pending);
+            Ok(entries
+                .filter_map(|entry| {
+                    Some((pending[entry.user_data() as usize].take()?, entry.result()))
+                })
+                .collect())
         }
     }
 
@@ -173,12 +179,9 @@ mod ring {
         /// buffers.
         fn drop(&mut self) {
             while self.pending.iter().any(Option::is_some) {
-                let Ok(finished) = self.finished() else {
+                if self.finished().is_err() {
                     // Nothing is known of them any more: their blocks are not used again.
                     return mem::forget(mem::take(&mut self.pending));
-                };
-                for (id, _) in finished {
-                    self.pending[id] = None;
                 }
             }
         }
