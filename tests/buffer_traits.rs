@@ -233,6 +233,22 @@ fn writer_is_made_of_a_vector_with_its_room_and_of_copies() {
 }
 
 #[test]
+fn empty_writer_of_a_vector_gives_the_vector_back() {
+    let mut vec = Vec::with_capacity(64);
+    vec.extend_from_slice(b"used up");
+    let data = vec.as_ptr();
+    let mut writer = BufferMut::from(vec);
+    writer.advance(7);
+    let vec = Vec::from(writer);
+    assert_eq!((vec.len(), vec.capacity(), vec.as_ptr()), (0, 64, data));
+    let mut writer = BufferMut::from(vec);
+    writer.extend_from_slice(b"frame");
+    let frame = writer.split();
+    assert!(Vec::from(writer).is_empty(), "the frame keeps the memory");
+    assert!(Vec::from(frame).as_ptr() == data && Vec::from(BufferMut::with_capacity(8)).is_empty());
+}
+
+#[test]
 fn iterators_are_appended_up_to_the_capacity() {
     let mut writer = BufferMut::with_capacity(6);
     writer.extend(*b"ab");

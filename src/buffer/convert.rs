@@ -10,7 +10,7 @@ use super::owned;
 use super::view::{drop_inside, Buffer};
 use super::writer::BufferMut;
 use crate::error::{expect, AllocError};
-use crate::unwind;
+use crate::{ffi, unwind};
 
 impl Buffer {
     /// The vector that the buffer was made of, without a copy, if this is the only handle to it. It
@@ -114,10 +114,15 @@ impl From<Buffer> for Vec<u8> {
 }
 
 impl From<BufferMut> for Vec<u8> {
-    /// As [`Buffer::into_vec`]: without a copy if the writer is the only handle to a vector.
+    /// As [`Buffer::into_vec`]: without a copy if the writer is the only handle to a vector. A writer
+    /// without bytes gives the vector back too.
     #[track_caller]
     fn from(writer: BufferMut) -> Self {
-        writer.freeze().into_vec()
+        let ffi::aegis_buffer_mut { data, length, owner, .. } = writer.into_raw();
+        // SAFETY: the view takes over the handle, and the bytes are not written any more. It may
+        // have none: then it keeps its owner, as a view that C code has made.
+        let buffer = unsafe { Buffer::from_raw(ffi::aegis_buffer { data, length, owner }) };
+        owned::into_vec(buffer).unwrap_or_else(Buffer::into_vec)
     }
 }
 
