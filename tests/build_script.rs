@@ -61,6 +61,8 @@ fn allocator_trait_is_found_where_it_can_be_implemented() {
     fs::create_dir_all(&out).expect("the directory can be made");
     let mut rustc = Command::new(env!("AEGIS_RUSTC"));
     rustc.arg("-Zcrate-attr=feature(allocator_api)").env("RUSTC_BOOTSTRAP", "1");
+    // The user's RUSTFLAGS may forbid what the program does.
+    rustc.args(["-Dmissing_docs", "-Funsafe_code", "-Dwarnings"]);
     assert!(compiles(rustc, &out, ALLOCATOR));
     let mut rustc = Command::new(env!("AEGIS_RUSTC"));
     rustc.arg("-Zcrate-attr=no_core").env("RUSTC_BOOTSTRAP", "1");

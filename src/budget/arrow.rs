@@ -18,6 +18,9 @@ use super::tree::MemoryBudget;
 /// refuses all charges that can be refused until its use has fallen. So what limits a query is the
 /// code that asks before it allocates. Arrow's part is that the memory is seen.
 ///
+/// Arrow holds a lock of the buffer while it claims. So reclaimers and callbacks of the budget must
+/// not claim the same buffer: they would wait for themselves.
+///
 /// Memory of this crate that is charged to a budget already, such as a page of a pool with a budget,
 /// counts twice if it is claimed too.
 ///

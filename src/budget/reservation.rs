@@ -181,7 +181,7 @@ impl Reservation {
     /// ```
     pub fn try_grow(&mut self, bytes: usize) -> Result<(), AllocError> {
         charge(&self.budget, bytes)?;
-        self.bytes += bytes;
+        self.bytes = self.bytes.saturating_add(bytes);
         Ok(())
     }
 

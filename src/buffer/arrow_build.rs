@@ -274,11 +274,12 @@ impl BitmapBuilder {
     /// [`AllocError::Exhausted`] when it does not fit.
     #[inline]
     pub fn try_append(&mut self, bit: bool) -> Result<(), AllocError> {
+        let Some(len) = self.len.checked_add(1) else { return Err(self.writer.full(1)) };
         if self.len % 8 == 0 {
             self.writer.try_extend_from_slice(&[0])?;
         }
         self.writer[self.len / 8] |= u8::from(bit) << (self.len % 8);
-        self.len += 1;
+        self.len = len;
         Ok(())
     }
 
@@ -298,7 +299,9 @@ impl BitmapBuilder {
     ///
     /// [`AllocError::Exhausted`] when they do not fit. Then nothing is written.
     pub fn try_append_n(&mut self, count: usize, bit: bool) -> Result<(), AllocError> {
-        let len = self.len.saturating_add(count);
+        let Some(len) = self.len.checked_add(count) else {
+            return Err(self.writer.full(count.div_ceil(8)));
+        };
         let fill = if bit { 0xFF } else { 0 };
         let begin = self.writer.len();
         self.writer.try_resize(len.div_ceil(8), fill)?;
