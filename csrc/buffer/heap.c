@@ -193,12 +193,12 @@ aegis_status aegis_buffer_compact(aegis_buffer *buffer, aegis_budget *budget, ae
 
 /* Makes an empty writer that will replace `writer`. It has twice the capacity, or the capacity of
  * the memory that `writer` is a part of if that is more. So a writer that is split again and again
- * does not start with a small capacity each time. If this is refused, or is less than
- * `needed_bytes`, the new writer has a capacity of `needed_bytes`. */
+ * does not start with a small capacity each time. A writer that has the room and is only not
+ * aligned keeps its capacity; otherwise it would double each time that it is aligned. If this is
+ * refused, or is less than `needed_bytes`, the new writer has a capacity of `needed_bytes`. */
 static aegis_status alloc_larger(const aegis_buffer_mut *writer, size_t needed_bytes,
                                  size_t align_bytes, aegis_buffer_mut *larger, aegis_budget *budget,
                                  aegis_error *error) {
-    /* A writer that is only not aligned would otherwise double each time that it is aligned. */
     size_t grown_bytes = needed_bytes > writer->capacity ? 2 * writer->capacity : writer->capacity;
     size_t wanted_bytes =
         aegis_i_max(grown_bytes, aegis_i_min(writer->owner->capacity_bytes, INHERITED_BYTES));
