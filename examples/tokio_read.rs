@@ -68,9 +68,9 @@ async fn serve(mut stream: TcpStream, pool: BufferPool) -> io::Result<usize> {
             count += 1;
             bytes += line.len();
             if line.len() > longest.len() {
-                longest = line;
                 // Its page would be missing to the others for as long as this connection lasts.
-                longest.compact();
+                // (`compact` would leave a line in place that takes up half of the page.)
+                longest = Buffer::copy_from_slice(&line);
             }
         }
     }
