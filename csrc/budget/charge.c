@@ -445,7 +445,8 @@ void aegis_i_budget_charge_back(aegis_budget *budget, const aegis_budget *stop, 
 
 void aegis_budget_force_charge(aegis_budget *budget, size_t size_bytes) {
     aegis_i_refusal why;
-    if (aegis_i_budget_charge_uncounted(budget, size_bytes, &why) != AEGIS_OK)
+    /* A budget that is beyond its limit would refuse even no bytes, and ask for room. */
+    if (size_bytes != 0 && aegis_i_budget_charge_uncounted(budget, size_bytes, &why) != AEGIS_OK)
         charge_regardless(budget, NULL, size_bytes, true);
 }
 

@@ -198,7 +198,7 @@ AEGIS_API aegis_status aegis_budget_charge(aegis_budget *budget, size_t size_byt
  *  refused is charged beyond the limits, also to a closed budget. Those budgets refuse all other
  *  charges until their use has fallen. No refusal is counted.
  *  @param budget      NULL is accepted, and nothing is done.
- *  @param size_bytes  how many; 0 is accepted. No counter rises above SIZE_MAX.
+ *  @param size_bytes  how many; 0: nothing is done. No counter rises above SIZE_MAX.
  *  Threads:           any thread.
  *  Cost:              as aegis_budget_charge; beyond a limit the same again, and up to one lock.
  */
