@@ -52,8 +52,8 @@ fn tell_version() {
 }
 
 /// Sets `aegis_std_allocator` if the standard library's trait `Allocator` can be implemented: with
-/// feature `nightly`, and with a compiler for which it is stable. Sets `aegis_unstable_allocator` if
-/// it is not stable, so that the crate has to name the compiler's feature. Sets
+/// feature `nightly`, and with a compiler for which it is stable. Sets `aegis_unstable_allocator`
+/// if it is not stable, so that the crate has to name the compiler's feature. Sets
 /// `aegis_allocator_clone` if there is also a trait for allocators whose clones are the same
 /// allocator. Sets `aegis_allocator` if there is any allocator trait to implement.
 fn tell_allocator() {

@@ -8,8 +8,8 @@
 //! Only shared references implement the traits. An owner that lends its arena as `&mut` could be
 //! reset while the memory is in use.
 //!
-//! If a block source panics, the panic continues from the functions of `allocator-api2`. Those of the
-//! standard library's trait must not unwind, so there it aborts the process.
+//! If a block source panics, the panic continues from the functions of `allocator-api2`. Those of
+//! the standard library's trait must not unwind, so there it aborts the process.
 
 use core::alloc::Layout;
 use core::ptr::NonNull;
@@ -51,8 +51,8 @@ pub(crate) unsafe trait Memory {
     ///
     /// # Safety
     ///
-    /// - `p` is a live allocation with the layout `old`. If the call returns another pointer, `p` is
-    ///   not used afterwards.
+    /// - `p` is a live allocation with the layout `old`. If the call returns another pointer,
+    ///   `p` is not used afterwards.
     unsafe fn resize(&self, p: NonNull<u8>, old: Layout, new: Layout) -> Option<NonNull<u8>>;
 }
 
@@ -64,8 +64,8 @@ pub(crate) fn unwinding<R>(f: impl FnOnce() -> R) -> R {
     f()
 }
 
-/// Implements one allocator trait, named by its module, for references to these types. `$call` calls
-/// the functions of [`Memory`]. The pages of docs.rs name the feature that it needs. A type with
+/// Implements one allocator trait, named by its module, for references to these types. `$call`
+/// calls the functions of [`Memory`]. The pages of docs.rs name the feature that it needs. A type with
 /// generics has them in braces before it.
 macro_rules! face {
     ($feature:literal, $($module:ident)::+: $($types:tt)*) => {
@@ -163,11 +163,11 @@ macro_rules! face {
     };
 }
 
-/// Implements every allocator trait that the features and the compiler offer for references to these
-/// types, which implement [`Memory`].
+/// Implements every allocator trait that the features and the compiler offer for references to
+/// these types, which implement [`Memory`].
 macro_rules! faces {
     ($($types:tt)*) => {
-        // With its feature `nightly` that line has the standard library's trait, not one of its own.
+        // With its feature `nightly` that line has the standard library's trait, not its own.
         #[cfg(all(feature = "allocator-api2", not(feature = "allocator-api2-nightly")))]
         $crate::allocator::face!("allocator-api2", allocator_api2::alloc: $($types)*);
         #[cfg(feature = "allocator-api2-03")]

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Tests references to arenas and pools as allocators, through every allocator trait that there is.
-//! Random calls of the traits' functions are compared with the memory model, and collections live in
-//! arenas and pools. Every live allocation must stay whole, and a collection must behave as with the
-//! standard allocator.
+//! Random calls of the traits' functions are compared with the memory model, and collections live
+//! in arenas and pools. Every live allocation must stay whole, and a collection must behave as with
+//! the standard allocator.
 #![cfg(aegis_allocator)]
 #![cfg_attr(aegis_unstable_allocator, feature(allocator_api, btreemap_alloc))]
 
@@ -248,10 +248,14 @@ macro_rules! run_pool {
     }};
 }
 
+/// A part of the usual number of cases.
+fn config(share: u32) -> ProptestConfig {
+    let usual = ProptestConfig::default();
+    ProptestConfig { failure_persistence: None, cases: usual.cases.div_ceil(share), ..usual }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig {
-        failure_persistence: None, cases: 128, ..Default::default()
-    })]
+    #![proptest_config(config(2))]
 
     #[test]
     fn random_use_of_the_traits_keeps_every_live_allocation_whole(

@@ -210,9 +210,7 @@ macro_rules! line {
             }
 
             proptest! {
-                #![proptest_config(ProptestConfig {
-                    failure_persistence: None, cases: 64, ..Default::default()
-                })]
+                #![proptest_config(config(4))]
 
                 #[test]
                 fn vec_in_an_arena_equals_vec(

@@ -89,8 +89,8 @@ mod tree {
     use std::alloc::Allocator;
     use std::collections::BTreeMap;
 
-    /// What today's `BTreeMap<u64, String>` asks for: a node has 11 keys and values, the address of its
-    /// parent, and two numbers of two bytes. An inner node has 12 addresses more.
+    /// What today's `BTreeMap<u64, String>` asks for: a node has 11 keys and values, the address of
+    /// its parent, and two numbers of two bytes. An inner node has 12 addresses more.
     const NODE: usize =
         11 * (size_of::<u64>() + size_of::<String>()) + (1 + 12) * size_of::<usize>() + 8;
 
