@@ -160,9 +160,12 @@ fn run_scope(arena: &Arena, outer: &mut Model) {
     outer.check();
 }
 
-fn run(ops: &[Op], capacity: usize) {
+/// With `debug` each allocation has a guard and goes through the core, in a debug build. Without it
+/// the inlined fast paths serve.
+fn run(ops: &[Op], capacity: usize, debug: bool) {
     let (source, log) = TestSource::new();
     let builder = Arena::builder().capacity(capacity).source(source);
+    let builder = if debug { builder } else { builder.no_debug() };
     let mut arena = builder.build().expect("there is memory for a test");
     for ops in ops.split(|op| matches!(op, Op::Reset)) {
         let mut model = Model::default();
@@ -261,8 +264,9 @@ proptest! {
     fn random_use_of_the_traits_keeps_every_live_allocation_whole(
         ops in prop::collection::vec(op(), 0..100),
         capacity in prop_oneof![Just(0), 1_usize..5000],
+        debug in any::<bool>(),
     ) {
-        run(&ops, capacity);
+        run(&ops, capacity, debug);
     }
 
     #[test]
