@@ -89,6 +89,7 @@ mod mark;
 mod methods;
 mod one_owner;
 mod pin;
+mod rc;
 mod recycler;
 mod reverse;
 mod shared;
@@ -116,6 +117,9 @@ pub use lock_free::LockFreeArena;
 pub use locked::LockedArena;
 pub use mark::{ArenaMark, StaleMark};
 pub use one_owner::Arena;
+pub use rc::ArenaRc;
+#[doc(hidden)]
+pub use rc::RcLife;
 pub use recycler::{ArenaRecycler, OwnedRecycledArena, Recycled, RecycledArena, RecyclerStats};
 pub use stats::ArenaStats;
 pub use typed::TypedArena;

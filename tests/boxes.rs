@@ -13,13 +13,14 @@ mod in_place;
 mod support;
 
 use aegis_memory::arena::{
-    Arena, ArenaBox, ArenaFnOnce, ArenaRecycler, CallOnce, FixedArena, LockFreeArena, LockedArena,
+    Arena, ArenaBox, ArenaFnOnce, ArenaRc, ArenaRecycler, CallOnce, FixedArena, LockFreeArena,
+    LockedArena,
 };
 use aegis_memory::unsize_box;
 use every_arena::{Entry, Journal};
 use executor::{block_on, run_tasks, yield_once};
 use std::any::Any;
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::future::Future;
 use std::mem::{self, MaybeUninit};
 use std::pin::Pin;
@@ -110,7 +111,8 @@ fn box_of_any_is_downcast_to_its_type_only() {
 fn box_behaves_as_its_value_in_every_trait() {
     let arena = Arena::default();
     let (a, b) = (arena.alloc_boxed_str("a"), arena.alloc_boxed_str("b"));
-    assert!(a < b && a != b && a == arena.alloc_boxed_str("a") && a.max(b) == "b".into_box(&arena));
+    let again = arena.alloc_boxed_str("a");
+    assert!(a < b && a != b && a == again && *a.max(again) == *"a");
     let mut set = std::collections::BTreeSet::from([arena.alloc_boxed_str("key")]);
     assert!(set.contains("key") && set.take("other").is_none());
     let map = std::collections::HashMap::from([(arena.alloc_boxed_str("key"), 7)]);
@@ -141,17 +143,6 @@ fn box_behaves_as_its_value_in_every_trait() {
             error.to_string()
         }
         assert_eq!(text(error), "invalid digit found in string");
-    }
-}
-
-/// A box of a copy, for comparisons.
-trait IntoBox {
-    fn into_box<'a>(&self, arena: &'a Arena) -> ArenaBox<'a, str>;
-}
-
-impl IntoBox for str {
-    fn into_box<'a>(&self, arena: &'a Arena) -> ArenaBox<'a, str> {
-        arena.alloc_boxed_str(self)
     }
 }
 
@@ -192,6 +183,54 @@ fn closures_are_called_with_what_they_captured_and_drop_it_once() {
     count(4);
     drop(count);
     assert_eq!(sum, 10);
+}
+
+#[test]
+fn shared_value_is_dropped_with_the_last_handle_in_every_form() {
+    on_every_arena!(|arena| {
+        let journal = Journal::default();
+        let first = arena.alloc_rc(Square(2, Entry(&journal, 1)));
+        let shape = unsize_box!(first.clone(), dyn Shape);
+        let mut both = [shape.clone(), shape];
+        assert_eq!((both[0].area(), ArenaRc::strong_count(&both[1])), (4, 3));
+        assert!(ArenaRc::get_mut(&mut both[0]).is_none());
+        assert!(ArenaRc::into_inner(first).is_none() && journal.borrow().is_empty());
+        let [last, _] = &mut both;
+        assert_eq!(ArenaRc::strong_count(last), 2);
+        let [mut last, other] = both;
+        drop(other);
+        ArenaRc::get_mut(&mut last).expect("the only handle").grow();
+        assert_eq!((last.area(), journal.take()), (9, vec![]));
+        drop(last);
+        assert_eq!(journal.take(), [1]);
+    });
+}
+
+#[test]
+fn shared_value_of_any_size_and_alignment_lies_behind_its_count() {
+    #[repr(align(256))]
+    struct Wide(u8);
+    let arena = Arena::default();
+    let (byte, wide, nothing) = (arena.alloc_rc(7_u8), arena.alloc_rc(Wide(8)), arena.alloc_rc(()));
+    assert_eq!((&*wide as *const Wide as usize % 256, wide.0, *byte), (0, 8, 7));
+    let slice: ArenaRc<'_, [u16]> = unsize_box!(arena.alloc_rc([1, 2, 3]));
+    assert_eq!((slice[2], ArenaRc::strong_count(&slice.clone())), (3, 2));
+    assert_eq!(ArenaRc::into_inner(nothing), Some(()));
+    // A circle is never dropped, and its memory goes with the arena.
+    struct Node<'a>(RefCell<Option<ArenaRc<'a, Node<'a>>>>);
+    let node = arena.alloc_rc(Node(RefCell::new(None)));
+    *node.0.borrow_mut() = Some(node.clone());
+    assert_eq!(ArenaRc::strong_count(&node), 2);
+    struct Panics;
+    impl Drop for Panics {
+        fn drop(&mut self) {
+            panic!("drop")
+        }
+    }
+    let (panics, other) = (arena.alloc_rc(Panics), arena.alloc_rc(1));
+    let also = panics.clone();
+    drop(panics);
+    assert_eq!((panic_of(|| drop(also)).as_str(), *other), ("drop", 1));
 }
 
 /// A request handler whose futures live in the arena of the request.

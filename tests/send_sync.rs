@@ -3,7 +3,7 @@
 //! is and one for what it is not.
 
 use aegis_memory::arena::{
-    AlignedArena, Arena, ArenaBox, ArenaBuilder, ArenaFnOnce, ArenaLayout, ArenaMark,
+    AlignedArena, Arena, ArenaBox, ArenaBuilder, ArenaFnOnce, ArenaLayout, ArenaMark, ArenaRc,
     ArenaRecycler, ArenaStats, CStrError, CallOnce, ChunkIter, ChunkRawIter, FixedArena,
     IntoValues, LocalArena, LockFreeArena, LockedArena, OwnedRecycledArena, Pinned, PinnedBox,
     RecycledArena, RecyclerStats, StaleMark, TypedArena, TypedIntoIter, TypedIterMut,
@@ -69,6 +69,8 @@ assert_not_impl_any!(PinnedBox<'static, Cell<u8>>: Sync);
 assert_not_impl_any!(PinnedBox<'static, Rc<u8>>: Send, Sync);
 assert_not_impl_any!(Pinned<u8>: Unpin, Clone);
 assert_not_impl_any!(PinnedBox<'static, u8>: std::ops::DerefMut, Clone);
+assert_impl_all!(ArenaRc<'static, dyn std::future::Future<Output = u8>>: Unpin, Clone);
+assert_not_impl_any!(ArenaRc<'static, u8>: Send, Sync, std::ops::DerefMut);
 assert_impl_all!(IntoValues<'static, u8>: Send, Sync);
 assert_impl_all!(IntoValues<'static, Cell<u8>>: Send);
 assert_not_impl_any!(IntoValues<'static, Cell<u8>>: Sync);

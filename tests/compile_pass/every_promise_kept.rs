@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Does correctly what the refused programs do wrong. It must compile and run.
 use aegis_memory::arena::{
-    Arena, ArenaBox, ArenaRecycler, FixedArena, LockFreeArena, LockedArena, PinnedBox,
+    Arena, ArenaBox, ArenaRc, ArenaRecycler, FixedArena, LockFreeArena, LockedArena, PinnedBox,
 };
 use std::mem::MaybeUninit;
 
@@ -13,6 +13,10 @@ fn longest<'a>(arena: &'a Arena, words: &[&str]) -> &'a str {
 /// A box can be used where one with shorter lives is expected.
 fn shorter<'s>(boxed: ArenaBox<'static, &'static str>, _: &'s str) -> ArenaBox<'s, &'s str> {
     boxed
+}
+
+fn rc_shorter<'s>(shared: ArenaRc<'static, &'static str>) -> ArenaRc<'s, &'s str> {
+    shared
 }
 
 fn pinned_shorter<'s>(boxed: PinnedBox<'static, &'static str>) -> PinnedBox<'s, &'s str> {
@@ -55,6 +59,7 @@ pub fn main() {
     LockedArena::new(64).alloc_static(vec![1]);
     let for_ever: &'static LockedArena = Box::leak(Box::new(LockedArena::new(64)));
     assert_eq!(*shorter(for_ever.alloc_boxed("lives long"), ""), "lives long");
+    assert_eq!(*rc_shorter(for_ever.alloc_rc("shared")), "shared");
     assert_eq!(**pinned_shorter(for_ever.alloc_pinned("stays")), "stays");
     let recycler = ArenaRecycler::new(1, 4096);
     let mut guard = recycler.get();

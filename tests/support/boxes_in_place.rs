@@ -22,14 +22,14 @@ fn room_of_a_value_comes_back_after_an_error_or_a_panic() {
         // A small value, a large one, and one that is smaller than its error.
         assert_eq!(arena.alloc_try_with(|| Err::<u32, _>(Refused(1))), Err(Refused(1)));
         assert!(arena.alloc_try_with(|| Err::<[u64; 100], _>([1_u8; 9])).is_err());
-        assert!(arena.alloc_try_with(|| Err::<[u64; 10], _>([1_u8; 900])).is_err());
+        assert!(arena.alloc_try_with(|| Err::<[u64; 10], _>([1_u8; 120])).is_err());
         assert!(arena.alloc_boxed_try_with(|| Err::<String, _>(String::from("text"))).is_err());
         let panics = || panic_of(|| arena.alloc_try_with(|| -> Result<u8, ()> { panic!("f") }));
         assert_eq!((panics(), arena.used()), (String::from("f"), before));
 
         assert_eq!(arena.alloc_try_with(|| Ok::<_, Refused>(7)), Ok(&mut 7));
         assert_eq!(arena.used(), before + 8);
-        let smaller = arena.alloc_try_with(|| Ok::<_, [u8; 900]>([7_u64; 10])).expect("built");
+        let smaller = arena.alloc_try_with(|| Ok::<_, [u8; 120]>([7_u64; 10])).expect("built");
         assert_eq!((smaller, arena.used()), (&mut [7; 10], before + 8 + 80));
         let large = arena.alloc_try_with(|| Ok::<_, Refused>([7_u64; 10])).expect("built");
         assert_eq!((large, arena.used()), (&mut [7; 10], before + 8 + 80 + 80));

@@ -175,6 +175,12 @@ pub fn rows() -> Vec<Row> {
             let arena = Arena::default();
             _ = probe.quiet(|| arena.alloc_boxed_slice_try_from_iter([Ok(1), Err(2)]));
         }),
+        row!("arena/rc.rs try_alloc_rc"; |probe| {
+            let drops = Arc::new(AtomicUsize::new(0));
+            let value = || Counted::with(&drops);
+            on_every_arena!(probe, |arena| arena.try_alloc_rc(value()));
+            assert_eq!(drops.load(SeqCst), 8, "each is dropped once");
+        }),
         row!("arena/pin.rs try_alloc_pinned"; |probe| {
             let drops = Arc::new(AtomicUsize::new(0));
             let value = || Counted::with(&drops);

@@ -13,7 +13,8 @@ use core::ptr::NonNull;
 use super::arena_box::ArenaBox;
 
 /// Turns an [`ArenaBox`](crate::arena::ArenaBox) of a value into one of a trait object, and a box of
-/// an array into one of a slice. A `Pin` of a box becomes a `Pin` of a box.
+/// an array into one of a slice. A `Pin` of a box becomes a `Pin` of a box, and an
+/// [`ArenaRc`](crate::arena::ArenaRc) becomes an `ArenaRc`.
 ///
 /// The target is the type that is expected, or the second argument. It is what a `Box` would turn
 /// into by itself. Stable Rust does not do so for the types of a crate.

@@ -3,9 +3,12 @@
 //! of COUNT operations. `count reset ALLOCATIONS BLOCKS` makes an arena with that many allocations
 //! and blocks and resets it in [`measured_reset`]; only one of the two may be above 1.
 //! `count charge LEVELS RECLAIMERS PAIRS` charges and uncharges the leaf of a tree of budgets.
+//! `count boxes KIND COUNT` makes and drops this many boxes or shared values of four words.
 
 use std::env;
+use std::hint::black_box;
 use std::ptr;
+use std::rc::Rc;
 
 use aegis_memory::arena::Arena;
 use aegis_memory::budget::MemoryBudget;
@@ -45,6 +48,37 @@ fn reset(allocations: usize, blocks: usize) {
     assert_eq!(arena.used(), 0);
 }
 
+/// Four words with drop glue.
+struct Dropped([usize; 4]);
+
+impl Drop for Dropped {
+    fn drop(&mut self) {
+        black_box(self.0[0]);
+    }
+}
+
+/// Makes and drops this many values of one kind, in an arena that is reset after each thousand.
+fn boxes(kind: &str, count: usize) {
+    let mut arena = Arena::new(1 << 18);
+    let mut repeat = |make: &dyn Fn(&Arena, usize)| {
+        for round in 0..count / 1000 {
+            (0..1000).for_each(|i| make(&arena, round + i));
+            arena.reset();
+        }
+    };
+    match kind {
+        "none" => repeat(&|_, i| _ = black_box(i)),
+        "rc" => repeat(&|_, i| _ = black_box(black_box(Rc::new([i; 4])).clone())),
+        "arena-rc" => repeat(&|arena, i| _ = black_box(black_box(arena.alloc_rc([i; 4])).clone())),
+        "reference" => repeat(&|arena, i| _ = black_box(*black_box(&&*arena.alloc_value([i; 4])))),
+        "box" => repeat(&|_, i| _ = black_box(Box::new([i; 4]))),
+        "arena-box" => repeat(&|arena, i| _ = black_box(arena.alloc_boxed([i; 4]))),
+        "pin" => repeat(&|_, i| _ = black_box(Box::pin(Dropped([i; 4])))),
+        "arena-pin" => repeat(&|arena, i| _ = black_box(arena.alloc_pinned(Dropped([i; 4])))),
+        _ => panic!("no kind `{kind}`"),
+    }
+}
+
 /// Makes a chain of this many budgets, and charges and uncharges the lowest this many times. The
 /// reclaimers are registered with a budget beside the lowest, and none is asked.
 fn charge(levels: usize, reclaimers: usize, pairs: usize) {
@@ -72,6 +106,7 @@ fn main() {
         ["charge", levels, reclaimers, pairs] => {
             charge(number(levels), number(reclaimers), number(pairs));
         }
+        ["boxes", kind, count] => boxes(kind, number(count)),
         [rival, operation, rounds, count] => {
             let case = compare::cases()
                 .into_iter()
@@ -84,7 +119,7 @@ fn main() {
         }
         _ => panic!(
             "usage: count RIVAL OPERATION ROUNDS COUNT | count reset ALLOCATIONS BLOCKS | \
-             count charge LEVELS RECLAIMERS PAIRS"
+             count charge LEVELS RECLAIMERS PAIRS | count boxes KIND COUNT"
         ),
     }
 }
