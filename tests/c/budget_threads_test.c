@@ -5,6 +5,7 @@
 #if !defined(_GNU_SOURCE)
 #define _GNU_SOURCE /* sched_yield */
 #endif
+#include "aegis_memory/budget_arbitration.h"
 #include "budget_support.h"
 
 #include <pthread.h>
@@ -54,6 +55,41 @@ static void many_charges_of_two_threads_end_at_exactly_zero(void) {
     aegis_budget_destroy(second);
     for (size_t i = 0; i < 3; i++)
         aegis_budget_destroy(levels[i]);
+}
+
+/* Forces charges beyond the limits of its budget. The first thread also switches the gate of the
+ * tree on and off. */
+static void *force_and_release(void *context) {
+    aegis_budget *budget = (aegis_budget *)context;
+    bool is_first = strcmp(figures_of(budget).name, "first") == 0;
+    for (size_t i = 0; i < TEST_CHARGES / 100; i++) {
+        size_t bytes = i % 50;
+        if (is_first && i % 64 == 0)
+            CHECK(aegis_budget_set_guarantee(budget, i % 128 == 0 ? 1 : 0, NULL) == AEGIS_OK ||
+                  i % 128 == 0);
+        aegis_budget_force_charge(budget, bytes);
+        CHECK(used(budget) >= bytes);
+        if (aegis_budget_charge(budget, 3, NULL) == AEGIS_OK)
+            CHECK(aegis_budget_uncharge(budget, 3) == AEGIS_OK);
+        CHECK(aegis_budget_uncharge(budget, bytes) == AEGIS_OK);
+    }
+    return NULL;
+}
+
+static void forced_charges_of_two_threads_end_at_exactly_zero(void) {
+    aegis_budget *root = aegis_budget_new("root", 40, NULL);
+    aegis_budget *first = aegis_budget_new("first", 20, root);
+    aegis_budget *second = aegis_budget_new("second", 30, root);
+    run_two(force_and_release, first, second);
+    CHECK_SIZE(used(first), 0);
+    CHECK_SIZE(used(second), 0);
+    CHECK(aegis_budget_set_guarantee(first, 0, NULL) == AEGIS_OK);
+    CHECK_SIZE(used(root), 0);
+    CHECK(peak(first) >= 49 && peak(first) <= 52);
+    CHECK(peak(root) >= 49 && peak(root) <= 104);
+    aegis_budget_destroy(first);
+    aegis_budget_destroy(second);
+    aegis_budget_destroy(root);
 }
 
 /* Charges more than two threads can have at the same time, and counts the charges that
@@ -209,6 +245,7 @@ static void tree_may_change_while_others_look_at_it(void) {
 
 int main(void) {
     RUN(many_charges_of_two_threads_end_at_exactly_zero);
+    RUN(forced_charges_of_two_threads_end_at_exactly_zero);
     RUN(contended_refusal_keeps_counters_exact);
     RUN(charge_is_in_the_peak_that_is_taken_or_in_the_next);
     RUN(two_threads_that_rise_together_are_told_once);
