@@ -245,7 +245,9 @@ fn empty_writer_of_a_vector_gives_the_vector_back() {
     writer.extend_from_slice(b"frame");
     let frame = writer.split();
     assert!(Vec::from(writer).is_empty(), "the frame keeps the memory");
-    assert!(Vec::from(frame).as_ptr() == data && Vec::from(BufferMut::with_capacity(8)).is_empty());
+    let frame = Vec::from(frame);
+    assert_eq!(frame.as_ptr(), data);
+    assert!(Vec::from(BufferMut::with_capacity(8)).is_empty());
 }
 
 #[test]
