@@ -386,7 +386,8 @@ pub fn rows() -> Vec<Row> {
         #[cfg(feature = "allocator-api2")]
         row!("allocator.rs allocate", "allocator.rs allocate_zeroed", "allocator.rs grow",
              "allocator.rs grow_zeroed", "allocator.rs shrink", "arena/allocator.rs allocate",
-             "arena/allocator.rs allocate_zeroed", "arena/allocator.rs resize"; |probe| {
+             "arena/allocator.rs allocate_zeroed", "arena/allocator.rs grow",
+             "arena/allocator.rs resize"; |probe| {
             use allocator_api2::alloc::Allocator;
             let [small, large] = [1000, 90_000].map(|n| Layout::from_size_align(n, 8).unwrap());
             on_every_arena!(probe, |arena| (&arena).allocate(small));
