@@ -7,6 +7,9 @@
 //! stay in registers; `std::hint::black_box` would add a store and a load to each operation.
 
 pub mod c;
+pub mod collections;
+pub mod homes;
+pub mod json;
 pub mod operations;
 pub mod page;
 pub mod pools;

@@ -110,6 +110,7 @@ fn main() {
         [rival, operation, rounds, count] => {
             let case = compare::cases()
                 .into_iter()
+                .chain(compare::collections::cases())
                 .find(|case| case.rival == rival && case.operation == operation)
                 .unwrap_or_else(|| panic!("no case {rival}, {operation}"));
             let mut round = (case.make)();

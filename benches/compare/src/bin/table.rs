@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Counts instructions under Callgrind, reads Criterion's times, and prints both as one table.
 //!
-//! Usage: `table [--few] [--times DIRECTORY]`; the script `run` calls it. The instructions per
+//! Usage: `table [--few] [--times DIRECTORY] | table --collections`; the script `run` calls it. The instructions per
 //! operation are the difference between two runs that differ only in the number of operations in a
 //! round, divided by that number, minus the same for the empty loop. The instructions of a reset
 //! are the difference between two runs that differ in the number of rounds. `--few` counts only
@@ -17,7 +17,7 @@ use std::process::{exit, Command};
 use compare::operations::{timed_count, ALL, COPY_16, LAYOUT, RECORD, SIZE, VALUE};
 use compare::page::{Charges, CHARGED_LEVELS, CHARGED_RECLAIMERS};
 use compare::rivals::GATED;
-use compare::{c, page, rivals};
+use compare::{c, page, rivals, Case};
 
 /// The operations in which this library must take fewer instructions than the best rival of
 /// [`GATED`].
@@ -360,6 +360,25 @@ fn broken_promises(
     broken
 }
 
+/// Counts the instructions of collections in each home, per operation, and prints them. They are the
+/// difference between two runs that differ in the number of rounds, so the first rounds, in which
+/// an arena acquires its memory, do not count.
+fn print_collections() {
+    const ROUNDS: u64 = 2;
+    const COUNT: u64 = 200_000;
+    let mut figures = Figures::new();
+    let (mut names, mut columns) = (Vec::new(), Vec::new());
+    for Case { rival, operation, .. } in compare::collections::cases() {
+        let [short, long] = [ROUNDS, 2 * ROUNDS].map(|rounds| run(rival, operation, rounds, COUNT));
+        figures.insert((rival, operation), (long - short) / (ROUNDS * COUNT) as f64);
+        names.push(rival);
+        columns.push(operation);
+    }
+    names.dedup();
+    columns.truncate(compare::collections::ALL.len());
+    print("Collections, instructions", &figures, &names, &columns);
+}
+
 fn main() {
     let mut few = false;
     let mut times = None;
@@ -367,8 +386,9 @@ fn main() {
     while let Some(argument) = arguments.next() {
         match argument.as_str() {
             "--few" => few = true,
+            "--collections" => return print_collections(),
             "--times" => times = Some(PathBuf::from(arguments.next().expect("a directory"))),
-            _ => panic!("usage: table [--few] [--times DIRECTORY]"),
+            _ => panic!("usage: table [--few] [--times DIRECTORY] | table --collections"),
         }
     }
     let wanted = |rival: &str| {
@@ -393,6 +413,7 @@ fn main() {
     }
     if let Some(directory) = &times {
         print_timed(directory);
+        print_collections();
     }
     columns.push(RESET);
     names.retain(|&name| name != loop_of(name));
