@@ -9,13 +9,13 @@
 //!
 //! The arena is any [`AnyArena`](crate::arena::AnyArena), an [`Arena`](crate::arena::Arena) if no
 //! other is named. A collection borrows it, so the arena cannot be reset meanwhile. The latest
-//! allocation of an arena grows where it is. A collection that grows while others allocate moves, and
-//! leaves its old room to the reset.
+//! allocation of an arena grows where it is. A collection that grows while others allocate moves,
+//! and leaves its old room to the reset.
 //!
-//! A collection drops its items when it is dropped. So it has drop glue, and a value that contains one
-//! cannot be placed by `alloc_value`. Turn the collection into a slice or text first, which
-//! [`into_slice`](ArenaVec::into_slice) and [`into_str`](ArenaString::into_str) do without a copy, or
-//! use `alloc_boxed`.
+//! A collection drops its items when it is dropped. So it has drop glue, and a value that contains
+//! one cannot be placed by `alloc_value`. Turn the collection into a slice or text first, which
+//! [`into_slice`](ArenaVec::into_slice) and [`into_str`](ArenaString::into_str) do without a copy,
+//! or use `alloc_boxed`.
 //!
 //! # Examples
 //!
@@ -51,10 +51,12 @@ mod room;
 mod serde;
 mod splice;
 mod string;
+mod string_drain;
 mod string_edit;
 mod string_from;
 mod string_traits;
 mod vec;
+mod vec_from;
 mod vec_traits;
 
 #[cfg(feature = "hashbrown")]
@@ -69,12 +71,12 @@ pub use map::{ArenaHashMap, ArenaHashSet};
 pub use serde::{seed, DeserializeIn, Seed};
 pub use splice::Splice;
 pub use string::ArenaString;
-pub use string_edit::StringDrain;
+pub use string_drain::StringDrain;
 pub use string_from::FromUtf8Error;
 pub use vec::ArenaVec;
 
-/// Makes an [`ArenaVec`](crate::collections::ArenaVec) of the items, or of a number of clones of one,
-/// as `vec!` does.
+/// Makes an [`ArenaVec`](crate::collections::ArenaVec) of the items, or of a number of clones of
+/// one, as `vec!` does.
 ///
 /// # Panics
 ///
@@ -88,7 +90,6 @@ pub use vec::ArenaVec;
 /// let arena = aegis_memory::arena::Arena::default();
 /// assert_eq!(arena_vec![in &arena; 1, 2, 3], [1, 2, 3]);
 /// assert_eq!(arena_vec![in &arena; 0; 2], [0, 0]);
-/// assert!(arena_vec![in &arena; "to be typed"].len() == 1 && arena_vec![in &arena; 0; 0].is_empty());
 /// ```
 #[macro_export]
 macro_rules! arena_vec {

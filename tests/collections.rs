@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Tests the collections in an arena: that they do what the standard library's do, what they do when
-//! the arena is full, and what stays of them when a user's code panics.
+//! Tests the collections in an arena: that they do what the standard library's do, what they do
+//! when the arena is full, and what stays of them when a user's code panics.
 #![cfg(feature = "collections")]
 
 #[path = "support/collections_model.rs"]
@@ -246,8 +246,8 @@ impl Clone for Fragile<'_> {
     }
 }
 
-/// Makes a vector of five values, of which number `at` panics, and calls. Afterwards each value that
-/// was made was dropped once.
+/// Makes a vector of five values, of which number `at` panics, and calls. Afterwards each value
+/// that was made was dropped once.
 fn with_panic(
     at: usize,
     message: &str,

@@ -16,9 +16,9 @@ use crate::error::AllocError;
 use crate::sealed::Key;
 
 /// An arena in which a [collection](crate::collections) can live: [`Arena`], [`FixedArena`],
-/// [`LocalArena`], [`LockFreeArena`], [`LockedArena`], or an [`AlignedArena`] of one. This trait is a bound for code that is
-/// generic over the arena of a collection. It has no methods to call, and only this crate implements
-/// it.
+/// [`LocalArena`], [`LockFreeArena`], [`LockedArena`], or an [`AlignedArena`] of one. This trait is
+/// a bound for code that is generic over the arena of a collection. It has no methods to call, and
+/// only this crate implements it.
 ///
 /// A guard of a recycler is no arena itself. It derefs to one, so write `&*guard`.
 ///
@@ -79,8 +79,8 @@ pub unsafe trait Room {
     ///
     /// # Safety
     ///
-    /// - `p` is a live allocation with the layout `old`. If the call returns another pointer, `p` is
-    ///   not used afterwards.
+    /// - `p` is a live allocation with the layout `old`. If the call returns another pointer, `p`
+    ///   is not used afterwards.
     unsafe fn resize(
         &self,
         key: Key,

@@ -44,6 +44,14 @@ pub trait FromIteratorIn<T> {
 }
 
 /// [`collect_in`](Self::collect_in) for every iterator.
+///
+/// ```
+/// # use aegis_memory::collections::ArenaVec;
+/// # let arena = aegis_memory::arena::Arena::default();
+/// # use aegis_memory::collections::CollectIn;
+/// let doubled: ArenaVec<u32> = [1, 2].iter().map(|n| n * 2).collect_in(&arena);
+/// assert_eq!(doubled, [2, 4]);
+/// ```
 pub trait CollectIn: Iterator + Sized {
     /// Collects the items into a collection in an arena, as [`Iterator::collect`] does on the heap.
     ///
@@ -61,7 +69,8 @@ pub trait CollectIn: Iterator + Sized {
     /// assert_eq!(even, [0, 2, 4]);
     /// let text: ArenaString = "abc".chars().rev().collect_in(&arena);
     /// assert_eq!(text, "cba");
-    /// let numbers: Result<ArenaVec<u32>, _> = "1 2 x".split(' ').map(str::parse).collect_in(&arena);
+    /// let fields = "1 2 x".split(' ');
+    /// let numbers: Result<ArenaVec<u32>, _> = fields.map(str::parse).collect_in(&arena);
     /// assert!(numbers.is_err());
     /// ```
     #[inline]

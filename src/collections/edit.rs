@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The methods of [`ArenaVec`] that change its items one by one or remove them. `extend.rs` has those
-//! that add many.
+//! The methods of [`ArenaVec`] that change its items one by one or remove them. `extend.rs` has
+//! those that add many.
 //!
 //! A panic of a user's closure, or of the drop of an item, leaves a vector whose items are all
 //! initialised. Which items these are is not specified.
@@ -127,6 +127,15 @@ impl<'a, T, A: AnyArena> ArenaVec<'a, T, A> {
     /// # Panics
     ///
     /// When `index` is above the number of items.
+    ///
+    /// ```
+    /// # use aegis_memory::collections::ArenaVec;
+    /// # let arena = aegis_memory::arena::Arena::default();
+    /// let mut numbers = ArenaVec::from_iter_in(0..3, &arena);
+    /// numbers.try_insert(0, 9)?;
+    /// assert_eq!(numbers, [9, 0, 1, 2]);
+    /// # Ok::<(), aegis_memory::AllocError>(())
+    /// ```
     #[inline]
     #[track_caller]
     pub fn try_insert(&mut self, index: usize, item: T) -> Result<(), AllocError> {
@@ -317,8 +326,8 @@ impl<'a, T, A: AnyArena> ArenaVec<'a, T, A> {
     ///
     /// # Panics
     ///
-    /// When the range is no part of the items. The drop of the iterator panics when the arena has no
-    /// memory for the others. The vector then has those that there was room for.
+    /// When the range is no part of the items. The drop of the iterator panics when the arena has
+    /// no memory for the others. The vector then has those that there was room for.
     ///
     /// ```
     /// # let arena = aegis_memory::arena::Arena::default();
@@ -364,6 +373,14 @@ impl<'a, T, A: AnyArena> ArenaVec<'a, T, A> {
     /// # Panics
     ///
     /// When `at` is above the number of items.
+    ///
+    /// ```
+    /// # use aegis_memory::collections::ArenaVec;
+    /// # let arena = aegis_memory::arena::Arena::default();
+    /// let mut numbers = ArenaVec::from_iter_in(0..3, &arena);
+    /// assert_eq!(numbers.try_split_off(2)?, [2]);
+    /// # Ok::<(), aegis_memory::AllocError>(())
+    /// ```
     #[track_caller]
     pub fn try_split_off(&mut self, at: usize) -> Result<Self, AllocError> {
         let moved = part(at.., self.len());

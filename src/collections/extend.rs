@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The methods of [`ArenaVec`] that add many items. Each asks for its room once, as far as the number
-//! of items is known.
+//! The methods of [`ArenaVec`] that add many items. Each asks for its room once, as far as the
+//! number of items is known.
 
 use core::ops::RangeBounds;
 use core::ptr;
@@ -109,6 +109,15 @@ impl<'a, T, A: AnyArena> ArenaVec<'a, T, A> {
     /// # Errors
     ///
     /// As [`try_with_capacity_in`](Self::try_with_capacity_in).
+    ///
+    /// ```
+    /// # use aegis_memory::collections::ArenaVec;
+    /// # let arena = aegis_memory::arena::Arena::default();
+    /// let mut numbers = ArenaVec::from_iter_in(0..3, &arena);
+    /// numbers.try_extend_from_slice(&[3])?;
+    /// assert_eq!(numbers, [0, 1, 2, 3]);
+    /// # Ok::<(), aegis_memory::AllocError>(())
+    /// ```
     #[inline]
     pub fn try_extend_from_slice(&mut self, items: &[T]) -> Result<(), AllocError>
     where
@@ -148,6 +157,15 @@ impl<'a, T, A: AnyArena> ArenaVec<'a, T, A> {
     /// # Errors
     ///
     /// As [`try_with_capacity_in`](Self::try_with_capacity_in).
+    ///
+    /// ```
+    /// # use aegis_memory::collections::ArenaVec;
+    /// # let arena = aegis_memory::arena::Arena::default();
+    /// let mut numbers = ArenaVec::from_iter_in(0..3, &arena);
+    /// numbers.try_extend_from_slice_copy(&[3])?;
+    /// assert_eq!(numbers, [0, 1, 2, 3]);
+    /// # Ok::<(), aegis_memory::AllocError>(())
+    /// ```
     #[inline]
     pub fn try_extend_from_slice_copy(&mut self, items: &[T]) -> Result<(), AllocError>
     where
@@ -212,6 +230,15 @@ impl<'a, T, A: AnyArena> ArenaVec<'a, T, A> {
     /// # Panics
     ///
     /// When the range is no part of the items.
+    ///
+    /// ```
+    /// # use aegis_memory::collections::ArenaVec;
+    /// # let arena = aegis_memory::arena::Arena::default();
+    /// let mut numbers = ArenaVec::from_iter_in(0..3, &arena);
+    /// numbers.try_extend_from_within(..2)?;
+    /// assert_eq!(numbers, [0, 1, 2, 0, 1]);
+    /// # Ok::<(), aegis_memory::AllocError>(())
+    /// ```
     #[track_caller]
     pub fn try_extend_from_within(
         &mut self,
@@ -258,6 +285,15 @@ impl<'a, T, A: AnyArena> ArenaVec<'a, T, A> {
     /// # Errors
     ///
     /// As [`try_with_capacity_in`](Self::try_with_capacity_in). The items stay where they are then.
+    ///
+    /// ```
+    /// # use aegis_memory::collections::ArenaVec;
+    /// # let arena = aegis_memory::arena::Arena::default();
+    /// let mut numbers = ArenaVec::from_iter_in(0..3, &arena);
+    /// numbers.try_append(&mut ArenaVec::from_iter_in(3..5, &arena))?;
+    /// assert_eq!(numbers, [0, 1, 2, 3, 4]);
+    /// # Ok::<(), aegis_memory::AllocError>(())
+    /// ```
     pub fn try_append<B: AnyArena>(
         &mut self,
         other: &mut ArenaVec<'_, T, B>,
@@ -314,6 +350,15 @@ impl<'a, T, A: AnyArena> ArenaVec<'a, T, A> {
     /// # Errors
     ///
     /// As [`try_with_capacity_in`](Self::try_with_capacity_in).
+    ///
+    /// ```
+    /// # use aegis_memory::collections::ArenaVec;
+    /// # let arena = aegis_memory::arena::Arena::default();
+    /// let mut numbers = ArenaVec::from_iter_in(0..3, &arena);
+    /// numbers.try_resize(4, 7)?;
+    /// assert_eq!(numbers, [0, 1, 2, 7]);
+    /// # Ok::<(), aegis_memory::AllocError>(())
+    /// ```
     #[inline]
     pub fn try_resize(&mut self, len: usize, item: T) -> Result<(), AllocError>
     where
@@ -357,6 +402,15 @@ impl<'a, T, A: AnyArena> ArenaVec<'a, T, A> {
     /// # Errors
     ///
     /// As [`try_with_capacity_in`](Self::try_with_capacity_in).
+    ///
+    /// ```
+    /// # use aegis_memory::collections::ArenaVec;
+    /// # let arena = aegis_memory::arena::Arena::default();
+    /// let mut numbers = ArenaVec::from_iter_in(0..3, &arena);
+    /// numbers.try_resize_with(4, || 7)?;
+    /// assert_eq!(numbers, [0, 1, 2, 7]);
+    /// # Ok::<(), aegis_memory::AllocError>(())
+    /// ```
     #[inline]
     pub fn try_resize_with(
         &mut self,
@@ -374,75 +428,5 @@ impl<'a, T, A: AnyArena> ArenaVec<'a, T, A> {
             unsafe { tail.push(make()) };
         }
         Ok(())
-    }
-
-    /// Makes a vector of `count` clones of an item. As `arena_vec![in arena; item; count]`.
-    ///
-    /// # Panics
-    ///
-    /// When the arena has no memory.
-    ///
-    /// ```
-    /// # let arena = aegis_memory::arena::Arena::default();
-    /// let zeros = aegis_memory::collections::ArenaVec::from_elem_in(0, 3, &arena);
-    /// assert_eq!(zeros, [0, 0, 0]);
-    /// ```
-    #[inline]
-    #[track_caller]
-    pub fn from_elem_in(item: T, count: usize, arena: &'a A) -> Self
-    where
-        T: Clone,
-    {
-        let mut vec = Self::with_capacity_in(count, arena);
-        vec.resize(count, item);
-        vec
-    }
-
-    /// Makes a vector of clones of items.
-    ///
-    /// # Panics
-    ///
-    /// When [`try_from_slice_in`](Self::try_from_slice_in) fails.
-    ///
-    /// ```
-    /// # let arena = aegis_memory::arena::Arena::default();
-    /// let numbers = aegis_memory::collections::ArenaVec::from_slice_in(&[1, 2], &arena);
-    /// assert_eq!(numbers, [1, 2]);
-    /// ```
-    #[inline]
-    #[track_caller]
-    pub fn from_slice_in(items: &[T], arena: &'a A) -> Self
-    where
-        T: Clone,
-    {
-        expect(Self::try_from_slice_in(items, arena))
-    }
-
-    /// Makes a vector of clones of items.
-    ///
-    /// # Errors
-    ///
-    /// As [`try_with_capacity_in`](Self::try_with_capacity_in).
-    #[inline]
-    pub fn try_from_slice_in(items: &[T], arena: &'a A) -> Result<Self, AllocError>
-    where
-        T: Clone,
-    {
-        let mut vec = Self::try_with_capacity_in(items.len(), arena)?;
-        vec.try_extend_from_slice(items)?;
-        Ok(vec)
-    }
-}
-
-impl<'a, T, A: AnyArena, const N: usize> ArenaVec<'a, [T; N], A> {
-    /// Makes one vector of the arrays' items, which stay where they are.
-    ///
-    /// ```
-    /// # let arena = aegis_memory::arena::Arena::default();
-    /// let pairs = aegis_memory::collections::arena_vec![in &arena; [1, 2], [3, 4]];
-    /// assert_eq!(pairs.into_flattened(), [1, 2, 3, 4]);
-    /// ```
-    pub fn into_flattened(self) -> ArenaVec<'a, T, A> {
-        ArenaVec { items: self.items.into_flattened() }
     }
 }

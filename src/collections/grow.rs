@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! How the room of an [`ArenaVec`] changes. A push that finds room is inlined. If it finds none, it
-//! calls [`ArenaVec::grow`], in which the usual case takes a few instructions more: the vector is the
-//! arena's latest allocation and grows where it is. What is seldom is in functions of its own.
+//! calls [`ArenaVec::grow`], in which the usual case takes a few instructions more: the vector is
+//! the arena's latest allocation and grows where it is. What is seldom is in functions of its own.
 
 use core::mem::{self, size_of};
 use core::ptr::NonNull;

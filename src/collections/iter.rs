@@ -23,6 +23,14 @@ use crate::arena::{AnyArena, Arena};
 pub struct IntoIter<'a, T, A: AnyArena = Arena>(pub(super) vec::IntoIter<T, Handle<'a, A>>);
 
 /// Removes a range of items. From [`ArenaVec::drain`].
+///
+/// ```
+/// # use aegis_memory::collections::ArenaVec;
+/// # let arena = aegis_memory::arena::Arena::default();
+/// let mut numbers = ArenaVec::from_iter_in(0..3, &arena);
+/// let mut drain = numbers.drain(1..);
+/// assert_eq!((drain.next(), drain.next_back()), (Some(1), Some(2)));
+/// ```
 pub struct Drain<'v, 'a, T, A: AnyArena = Arena>(pub(super) vec::Drain<'v, T, Handle<'a, A>>);
 
 impl<T, A: AnyArena> IntoIter<'_, T, A> {
@@ -114,6 +122,14 @@ forward_iterator!(Drain, 'v, 'a,);
 /// The items lie in this order: those that stay, a hole of `removed` items, those of the range that
 /// are still to be looked at, and those behind the range. The vector's length is 0 meanwhile, so if
 /// the iterator is forgotten, its items are too. The drop closes the hole.
+///
+/// ```
+/// # use aegis_memory::collections::ArenaVec;
+/// # let arena = aegis_memory::arena::Arena::default();
+/// let mut numbers = ArenaVec::from_iter_in(0..3, &arena);
+/// let mut odd = numbers.extract_if(.., |n| *n % 2 == 1);
+/// assert_eq!(odd.next(), Some(1));
+/// ```
 #[must_use = "iterators do nothing until they are used; `retain_mut` drops the items"]
 pub struct ExtractIf<'v, 'a, T, F, A: AnyArena = Arena> {
     vec: &'v mut ArenaVec<'a, T, A>,

@@ -14,10 +14,10 @@ use crate::error::{expect, AllocError};
 /// A hash map in an arena: hashbrown's `HashMap`, with all its methods. `new_in(&arena)` and
 /// `with_capacity_in(n, &arena)` make one.
 ///
-/// A table that grows moves its entries into new memory, and the arena gets the old memory back only
-/// if it is the latest allocation. So a map whose size is known is made with that capacity. hashbrown
-/// ends the process when there is no memory for a growth; call `try_reserve` first where an arena has
-/// a limit.
+/// A table that grows moves its entries into new memory, and the arena gets the old memory back
+/// only if it is the latest allocation. So a map whose size is known is made with that capacity.
+/// hashbrown ends the process when there is no memory for a growth; call `try_reserve` first where
+/// an arena has a limit.
 ///
 /// # Examples
 ///

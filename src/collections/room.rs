@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-//! How the room of a vector changes. The vector beneath, of `allocator-api2`, never asks for memory:
-//! it would end the process when there is none. Each method that needs room calls [`resized`] first,
-//! whose error says what was asked and what was in use. The vector beneath only gives its memory
-//! back.
+//! How the room of a vector changes. The vector beneath, of `allocator-api2`, never asks for
+//! memory: it would end the process when there is none. Each method that needs room calls
+//! [`resized`] first, whose error says what was asked and what was in use. The vector beneath only
+//! gives its memory back.
 
 use core::alloc::Layout;
 use core::mem::{align_of, needs_drop, size_of};
@@ -52,13 +52,13 @@ impl<T> NoDrop<T> {
     );
 }
 
-/// Gives `items` with room for `old` items, 0 if it has none yet, room for `new` items, which are at
-/// least one.
+/// Gives `items` with room for `old` items, 0 if it has none yet, room for `new` items, which are
+/// at least one.
 ///
 /// # Safety
 ///
-/// - If `old` is not 0, `items` is a live allocation of this arena of this size. If the call returns
-///   another pointer, `items` is not used afterwards.
+/// - If `old` is not 0, `items` is a live allocation of this arena of this size. If the call
+///   returns another pointer, `items` is not used afterwards.
 /// - `T` has a size.
 #[inline]
 pub(super) unsafe fn resized<T, A: AnyArena>(

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Collections in and out of serde's formats. What is read needs an arena, which `Deserialize` has no
-//! place for. So there is [`DeserializeIn`], which has one, and [`seed`], which makes of it the
+//! Collections in and out of serde's formats. What is read needs an arena, which `Deserialize` has
+//! no place for. So there is [`DeserializeIn`], which has one, and [`seed`], which makes of it the
 //! `DeserializeSeed` that a format takes.
 
 use core::fmt;
@@ -58,8 +58,8 @@ impl<A: AnyArena> Serialize for ArenaString<'_, A> {
 /// struct Name<'a>(ArenaString<'a>);
 ///
 /// impl<'de, 'a> DeserializeIn<'de, 'a, Arena> for Name<'a> {
-///     fn deserialize_in<D: Deserializer<'de>>(from: D, arena: &'a Arena) -> Result<Self, D::Error> {
-///         seed(arena).deserialize(from).map(Name)
+///     fn deserialize_in<D: Deserializer<'de>>(from: D, to: &'a Arena) -> Result<Self, D::Error> {
+///         seed(to).deserialize(from).map(Name)
 ///     }
 /// }
 ///
@@ -79,6 +79,16 @@ pub trait DeserializeIn<'de, 'a, A: AnyArena = Arena>: Sized {
 }
 
 /// A `DeserializeSeed` for a value in an arena. From [`seed`].
+///
+/// ```
+/// use aegis_memory::collections::{seed, ArenaVec, Seed};
+/// use serde::de::DeserializeSeed;
+/// # let arena = aegis_memory::arena::Arena::default();
+/// let bytes: Seed<ArenaVec<u8>> = seed(&arena);
+/// let read = bytes.deserialize(&mut serde_json::Deserializer::from_str("[1, 2]"))?;
+/// assert_eq!(read, [1, 2]);
+/// # Ok::<(), serde_json::Error>(())
+/// ```
 pub struct Seed<'a, T, A = Arena> {
     arena: &'a A,
     value: PhantomData<fn() -> T>,

@@ -2,10 +2,10 @@
 //! [`Splice`], which replaces a range of an [`ArenaVec`]. The one of `allocator-api2` would end the
 //! process when the arena has no memory.
 //!
-//! The vector's length is the start of the range meanwhile. Behind it come the removed items and the
-//! tail, which are the items behind the range. A [`Gap`] knows where the tail is. Its drop moves the
-//! tail to the end of the vector, whatever has panicked before. If a `Splice` is forgotten, so are
-//! the removed items and the tail.
+//! The vector's length is the start of the range meanwhile. Behind it come the removed items and
+//! the tail, which are the items behind the range. A [`Gap`] knows where the tail is. Its drop
+//! moves the tail to the end of the vector, whatever has panicked before. If a `Splice` is
+//! forgotten, so are the removed items and the tail.
 
 use core::fmt;
 use core::iter::FusedIterator;
@@ -19,6 +19,16 @@ use crate::arena::{AnyArena, Arena};
 use crate::error::{expect, AllocError};
 
 /// Replaces a range of items. From [`ArenaVec::splice`].
+///
+/// ```
+/// # use aegis_memory::collections::ArenaVec;
+/// # let arena = aegis_memory::arena::Arena::default();
+/// let mut numbers = ArenaVec::from_iter_in(0..3, &arena);
+/// let removed = numbers.splice(1.., [7, 8, 9]);
+/// assert_eq!(removed.len(), 2);
+/// drop(removed);
+/// assert_eq!(numbers, [0, 7, 8, 9]);
+/// ```
 pub struct Splice<'v, 'a, I: Iterator, A: AnyArena = Arena> {
     replace_with: I,
     /// Where the range begins.

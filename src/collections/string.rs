@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! [`ArenaString`]: the type, its room, and what it turns into. `string_from.rs` has the ways to make
-//! one, `string_edit.rs` the methods that change the text, `string_traits.rs` its traits.
+//! [`ArenaString`]: the type, its room, and what it turns into. `string_from.rs` has the ways to
+//! make one, `string_edit.rs` the methods that change the text, `string_traits.rs` its traits.
 //!
 //! It is an [`ArenaVec`] of bytes that are always UTF-8, also when a user's closure has panicked.
 
@@ -13,8 +13,8 @@ use crate::error::{expect, AllocError};
 
 /// A growable text in an arena, with the methods of the standard library's `String`.
 ///
-/// It grows as an [`ArenaVec`] does. [`into_str`](Self::into_str) keeps the text in the arena without
-/// a copy. `write!` appends to it: the result is an error when the arena has no memory.
+/// It grows as an [`ArenaVec`] does. [`into_str`](Self::into_str) keeps the text in the arena
+/// without a copy. `write!` appends to it: the result is an error when the arena has no memory.
 ///
 /// # Examples
 ///
@@ -72,6 +72,13 @@ impl<'a, A: AnyArena> ArenaString<'a, A> {
     ///
     /// [`AllocError`] when the arena can get no block, or when the size is above `isize::MAX`. The
     /// other `try_` forms fail for the same reasons, and leave the text as it is.
+    ///
+    /// ```
+    /// # use aegis_memory::collections::ArenaString;
+    /// # let arena = aegis_memory::arena::Arena::default();
+    /// assert!(ArenaString::try_with_capacity_in(10, &arena).is_ok());
+    /// assert!(ArenaString::try_with_capacity_in(usize::MAX, &arena).is_err());
+    /// ```
     #[inline]
     pub fn try_with_capacity_in(capacity: usize, arena: &'a A) -> Result<Self, AllocError> {
         Ok(Self { bytes: ArenaVec::try_with_capacity_in(capacity, arena)? })
@@ -158,6 +165,15 @@ impl<'a, A: AnyArena> ArenaString<'a, A> {
     /// # Errors
     ///
     /// As [`try_with_capacity_in`](Self::try_with_capacity_in).
+    ///
+    /// ```
+    /// # use aegis_memory::collections::ArenaString;
+    /// # let arena = aegis_memory::arena::Arena::default();
+    /// let mut text = ArenaString::from_str_in("abc", &arena);
+    /// text.try_reserve_exact(1)?;
+    /// assert_eq!(text.capacity(), 4);
+    /// # Ok::<(), aegis_memory::AllocError>(())
+    /// ```
     #[inline]
     pub fn try_reserve_exact(&mut self, additional: usize) -> Result<(), AllocError> {
         self.bytes.try_reserve_exact(additional)
@@ -190,8 +206,8 @@ impl<'a, A: AnyArena> ArenaString<'a, A> {
         self.bytes.shrink_to(least);
     }
 
-    /// Keeps the text in the arena, as a `str` that the caller owns. It is not copied. Room that has
-    /// no text is given back if the text is the arena's latest allocation.
+    /// Keeps the text in the arena, as a `str` that the caller owns. It is not copied. Room that
+    /// has no text is given back if the text is the arena's latest allocation.
     ///
     /// ```
     /// # let arena = aegis_memory::arena::Arena::default();

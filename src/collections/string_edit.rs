@@ -1,16 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The methods of [`ArenaString`] that change its text. A position in the text is a number of bytes,
-//! and each method that takes one panics if it lies within a character.
+//! The methods of [`ArenaString`] that change its text. A position in the text is a number of
+//! bytes, and each method that takes one panics if it lies within a character.
 
-use core::fmt;
-use core::iter::FusedIterator;
 use core::ops::RangeBounds;
 use core::{ptr, str};
 
-use super::iter::Drain;
 use super::room::part;
 use super::string::ArenaString;
-use crate::arena::{AnyArena, Arena};
+use super::string_drain::StringDrain;
+use crate::arena::AnyArena;
 use crate::error::{expect, AllocError};
 
 impl<'a, A: AnyArena> ArenaString<'a, A> {
@@ -37,6 +35,15 @@ impl<'a, A: AnyArena> ArenaString<'a, A> {
     /// # Errors
     ///
     /// As [`try_with_capacity_in`](Self::try_with_capacity_in).
+    ///
+    /// ```
+    /// # use aegis_memory::collections::ArenaString;
+    /// # let arena = aegis_memory::arena::Arena::default();
+    /// let mut text = ArenaString::from_str_in("abc", &arena);
+    /// text.try_push('d')?;
+    /// assert_eq!(text, "abcd");
+    /// # Ok::<(), aegis_memory::AllocError>(())
+    /// ```
     #[inline]
     pub fn try_push(&mut self, character: char) -> Result<(), AllocError> {
         if character.is_ascii() {
@@ -68,6 +75,15 @@ impl<'a, A: AnyArena> ArenaString<'a, A> {
     /// # Errors
     ///
     /// As [`try_with_capacity_in`](Self::try_with_capacity_in).
+    ///
+    /// ```
+    /// # use aegis_memory::collections::ArenaString;
+    /// # let arena = aegis_memory::arena::Arena::default();
+    /// let mut text = ArenaString::from_str_in("abc", &arena);
+    /// text.try_push_str("de")?;
+    /// assert_eq!(text, "abcde");
+    /// # Ok::<(), aegis_memory::AllocError>(())
+    /// ```
     #[inline]
     pub fn try_push_str(&mut self, text: &str) -> Result<(), AllocError> {
         self.bytes.try_extend_from_slice_copy(text.as_bytes())
@@ -101,6 +117,15 @@ impl<'a, A: AnyArena> ArenaString<'a, A> {
     /// # Panics
     ///
     /// When the range is no part of the text.
+    ///
+    /// ```
+    /// # use aegis_memory::collections::ArenaString;
+    /// # let arena = aegis_memory::arena::Arena::default();
+    /// let mut text = ArenaString::from_str_in("abc", &arena);
+    /// text.try_extend_from_within(..1)?;
+    /// assert_eq!(text, "abca");
+    /// # Ok::<(), aegis_memory::AllocError>(())
+    /// ```
     #[track_caller]
     pub fn try_extend_from_within(
         &mut self,
@@ -154,6 +179,15 @@ impl<'a, A: AnyArena> ArenaString<'a, A> {
     /// # Panics
     ///
     /// When `index` is no position in the text.
+    ///
+    /// ```
+    /// # use aegis_memory::collections::ArenaString;
+    /// # let arena = aegis_memory::arena::Arena::default();
+    /// let mut text = ArenaString::from_str_in("abc", &arena);
+    /// text.try_insert(0, '>')?;
+    /// assert_eq!(text, ">abc");
+    /// # Ok::<(), aegis_memory::AllocError>(())
+    /// ```
     #[inline]
     #[track_caller]
     pub fn try_insert(&mut self, index: usize, character: char) -> Result<(), AllocError> {
@@ -188,6 +222,15 @@ impl<'a, A: AnyArena> ArenaString<'a, A> {
     /// # Panics
     ///
     /// When `index` is no position in the text.
+    ///
+    /// ```
+    /// # use aegis_memory::collections::ArenaString;
+    /// # let arena = aegis_memory::arena::Arena::default();
+    /// let mut text = ArenaString::from_str_in("abc", &arena);
+    /// text.try_insert_str(0, "> ")?;
+    /// assert_eq!(text, "> abc");
+    /// # Ok::<(), aegis_memory::AllocError>(())
+    /// ```
     #[inline]
     #[track_caller]
     pub fn try_insert_str(&mut self, index: usize, text: &str) -> Result<(), AllocError> {
@@ -222,6 +265,15 @@ impl<'a, A: AnyArena> ArenaString<'a, A> {
     /// # Panics
     ///
     /// When the range is no part of the text.
+    ///
+    /// ```
+    /// # use aegis_memory::collections::ArenaString;
+    /// # let arena = aegis_memory::arena::Arena::default();
+    /// let mut text = ArenaString::from_str_in("abc", &arena);
+    /// text.try_replace_range(..2, "_")?;
+    /// assert_eq!(text, "_c");
+    /// # Ok::<(), aegis_memory::AllocError>(())
+    /// ```
     #[track_caller]
     pub fn try_replace_range(
         &mut self,
@@ -362,7 +414,7 @@ impl<'a, A: AnyArena> ArenaString<'a, A> {
         let range = part(range, self.len());
         self.check(range.start);
         self.check(range.end);
-        StringDrain(self.bytes.drain(range))
+        StringDrain::of(self.bytes.drain(range))
     }
 
     /// Moves the text from `at` on into a new one of the same arena.
@@ -392,6 +444,14 @@ impl<'a, A: AnyArena> ArenaString<'a, A> {
     /// # Panics
     ///
     /// When `at` is no position in the text.
+    ///
+    /// ```
+    /// # use aegis_memory::collections::ArenaString;
+    /// # let arena = aegis_memory::arena::Arena::default();
+    /// let mut text = ArenaString::from_str_in("abc", &arena);
+    /// assert_eq!(text.try_split_off(1)?, "bc");
+    /// # Ok::<(), aegis_memory::AllocError>(())
+    /// ```
     #[inline]
     #[track_caller]
     pub fn try_split_off(&mut self, at: usize) -> Result<Self, AllocError> {
@@ -404,57 +464,5 @@ impl<'a, A: AnyArena> ArenaString<'a, A> {
     #[track_caller]
     fn check(&self, index: usize) {
         assert!(self.is_char_boundary(index), "byte {index} is no position in the text");
-    }
-}
-
-/// Removes a part of a text. From [`ArenaString::drain`].
-pub struct StringDrain<'s, 'a, A: AnyArena = Arena>(Drain<'s, 'a, u8, A>);
-
-impl<A: AnyArena> StringDrain<'_, '_, A> {
-    /// The part of the text that is left.
-    ///
-    /// ```
-    /// # let arena = aegis_memory::arena::Arena::default();
-    /// let mut text = aegis_memory::collections::ArenaString::from_str_in("abcd", &arena);
-    /// assert_eq!(text.drain(1..3).as_str(), "bc");
-    /// assert_eq!(text, "ad");
-    /// ```
-    #[inline]
-    pub fn as_str(&self) -> &str {
-        // SAFETY: whole characters of the text are left.
-        unsafe { str::from_utf8_unchecked(self.0.as_slice()) }
-    }
-}
-
-impl<A: AnyArena> Iterator for StringDrain<'_, '_, A> {
-    type Item = char;
-
-    #[inline]
-    fn next(&mut self) -> Option<char> {
-        let first = self.as_str().chars().next()?;
-        self.0.by_ref().take(first.len_utf8()).for_each(drop);
-        Some(first)
-    }
-
-    #[inline]
-    fn size_hint(&self) -> (usize, Option<usize>) {
-        self.as_str().chars().size_hint()
-    }
-}
-
-impl<A: AnyArena> DoubleEndedIterator for StringDrain<'_, '_, A> {
-    #[inline]
-    fn next_back(&mut self) -> Option<char> {
-        let last = self.as_str().chars().next_back()?;
-        self.0.by_ref().rev().take(last.len_utf8()).for_each(drop);
-        Some(last)
-    }
-}
-
-impl<A: AnyArena> FusedIterator for StringDrain<'_, '_, A> {}
-
-impl<A: AnyArena> fmt::Debug for StringDrain<'_, '_, A> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("StringDrain").field(&self.as_str()).finish()
     }
 }

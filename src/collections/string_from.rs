@@ -33,6 +33,13 @@ impl<'a, A: AnyArena> ArenaString<'a, A> {
     /// # Errors
     ///
     /// As [`try_with_capacity_in`](Self::try_with_capacity_in).
+    ///
+    /// ```
+    /// # use aegis_memory::collections::ArenaString;
+    /// # let arena = aegis_memory::arena::Arena::default();
+    /// assert_eq!(ArenaString::try_from_str_in("abc", &arena)?, "abc");
+    /// # Ok::<(), aegis_memory::AllocError>(())
+    /// ```
     #[inline]
     pub fn try_from_str_in(text: &str, arena: &'a A) -> Result<Self, AllocError> {
         let mut copy = Self::try_with_capacity_in(text.len(), arena)?;
@@ -87,6 +94,13 @@ impl<'a, A: AnyArena> ArenaString<'a, A> {
     /// # Panics
     ///
     /// When a `Display` in `text` returns an error that is not a failed allocation of this text.
+    ///
+    /// ```
+    /// # use aegis_memory::collections::ArenaString;
+    /// # let arena = aegis_memory::arena::Arena::default();
+    /// assert_eq!(ArenaString::try_from_fmt_in(format_args!("{}", 7), &arena)?, "7");
+    /// # Ok::<(), aegis_memory::AllocError>(())
+    /// ```
     #[track_caller]
     pub fn try_from_fmt_in(text: fmt::Arguments<'_>, arena: &'a A) -> Result<Self, AllocError> {
         struct Writer<'a, A: AnyArena> {
@@ -177,6 +191,13 @@ impl<'a, A: AnyArena> ArenaString<'a, A> {
     /// # Errors
     ///
     /// As [`try_with_capacity_in`](Self::try_with_capacity_in).
+    ///
+    /// ```
+    /// # use aegis_memory::collections::ArenaString;
+    /// # let arena = aegis_memory::arena::Arena::default();
+    /// assert_eq!(ArenaString::try_from_utf8_lossy_in(b"a\xFF", &arena)?, "a\u{FFFD}");
+    /// # Ok::<(), aegis_memory::AllocError>(())
+    /// ```
     pub fn try_from_utf8_lossy_in(mut bytes: &[u8], arena: &'a A) -> Result<Self, AllocError> {
         let mut text = Self::try_with_capacity_in(bytes.len(), arena)?;
         loop {
@@ -265,6 +286,14 @@ impl<'a, A: AnyArena> ArenaString<'a, A> {
 }
 
 /// Bytes that are not UTF-8, from [`ArenaString::from_utf8`].
+///
+/// ```
+/// # use aegis_memory::collections::ArenaString;
+/// # let arena = aegis_memory::arena::Arena::default();
+/// # use aegis_memory::collections::arena_vec;
+/// let error = ArenaString::from_utf8(arena_vec![in &arena; 0xFF]).unwrap_err();
+/// assert!(error.to_string().starts_with("invalid utf-8"));
+/// ```
 pub struct FromUtf8Error<'a, A: AnyArena = Arena> {
     bytes: ArenaVec<'a, u8, A>,
     error: Utf8Error,

@@ -2,8 +2,8 @@
 //! [`ArenaVec`]: the type, how it is made, its room, and what it turns into. `edit.rs` has the
 //! methods that change its items, `vec_traits.rs` its traits.
 //!
-//! It is a thin layer over the vector of `allocator-api2`, whose methods it calls where they need no
-//! memory. `room.rs` says why it does not call the others.
+//! It is a thin layer over the vector of `allocator-api2`, whose methods it calls where they need
+//! no memory. `room.rs` says why it does not call the others.
 
 use core::mem::{self, size_of, ManuallyDrop, MaybeUninit};
 use core::ptr::NonNull;
@@ -17,10 +17,10 @@ use crate::error::{expect, AllocError};
 
 /// A growable array in an arena, with the methods of the standard library's `Vec`.
 ///
-/// It doubles its room when it is full. As long as it is the latest allocation of its arena, it grows
-/// where it is, and no item is copied. Its drop drops the items, and gives the memory back if it is
-/// the latest allocation. [`into_slice`](Self::into_slice) keeps the items in the arena without a
-/// copy.
+/// It doubles its room when it is full. As long as it is the latest allocation of its arena, it
+/// grows where it is, and no item is copied. Its drop drops the items, and gives the memory back if
+/// it is the latest allocation. [`into_slice`](Self::into_slice) keeps the items in the arena
+/// without a copy.
 ///
 /// Each method that needs memory panics with the reason when there is none, and has a `try_` form
 /// that returns the reason. None ends the process.
@@ -80,6 +80,13 @@ impl<'a, T, A: AnyArena> ArenaVec<'a, T, A> {
     ///
     /// [`AllocError`] when the arena can get no block, or when the size is above `isize::MAX`. The
     /// other `try_` forms fail for the same reasons, and leave the vector as it is.
+    ///
+    /// ```
+    /// # use aegis_memory::collections::ArenaVec;
+    /// # let arena = aegis_memory::arena::Arena::default();
+    /// assert!(ArenaVec::<u64>::try_with_capacity_in(10, &arena).is_ok());
+    /// assert!(ArenaVec::<u64>::try_with_capacity_in(usize::MAX, &arena).is_err());
+    /// ```
     #[inline]
     pub fn try_with_capacity_in(capacity: usize, arena: &'a A) -> Result<Self, AllocError> {
         let mut vec = Self::new_in(arena);
@@ -109,6 +116,13 @@ impl<'a, T, A: AnyArena> ArenaVec<'a, T, A> {
     /// # Errors
     ///
     /// As [`try_with_capacity_in`](Self::try_with_capacity_in). The items are dropped then.
+    ///
+    /// ```
+    /// # use aegis_memory::collections::ArenaVec;
+    /// # let arena = aegis_memory::arena::Arena::default();
+    /// assert_eq!(ArenaVec::try_from_iter_in(0..2, &arena)?, [0, 1]);
+    /// # Ok::<(), aegis_memory::AllocError>(())
+    /// ```
     #[inline]
     pub fn try_from_iter_in(
         iter: impl IntoIterator<Item = T>,
@@ -142,14 +156,14 @@ impl<'a, T, A: AnyArena> ArenaVec<'a, T, A> {
         vec
     }
 
-    /// Makes a vector of room that was taken from the arena. [`into_raw_parts`](Self::into_raw_parts)
-    /// returns its first three arguments.
+    /// Makes a vector of room that was taken from the arena.
+    /// [`into_raw_parts`](Self::into_raw_parts) returns its first three arguments.
     ///
     /// # Safety
     ///
-    /// - `items`, `len` and `capacity` came from [`into_raw_parts`](Self::into_raw_parts) of a vector
-    ///   of this arena, or `items` is aligned memory of this arena, for exactly `capacity` items, the
-    ///   first `len` of which are initialised.
+    /// - `items`, `len` and `capacity` came from [`into_raw_parts`](Self::into_raw_parts) of a
+    ///   vector of this arena, or `items` is aligned memory of this arena, for exactly `capacity`
+    ///   items, the first `len` of which are initialised.
     /// - The vector owns them from then on. No other code uses them.
     ///
     /// ```
@@ -173,6 +187,15 @@ impl<'a, T, A: AnyArena> ArenaVec<'a, T, A> {
     /// Gives the items to the caller: where they are, their number, and the room. The arena keeps
     /// the memory, and nothing drops the items. See
     /// [`from_raw_parts_in`](Self::from_raw_parts_in) for an example.
+    ///
+    /// ```
+    /// # use aegis_memory::collections::ArenaVec;
+    /// # let arena = aegis_memory::arena::Arena::default();
+    /// let (items, len, capacity) = ArenaVec::from_iter_in(0..3, &arena).into_raw_parts();
+    /// assert_eq!((len, capacity), (3, 3));
+    /// // SAFETY: the arena keeps the items.
+    /// assert_eq!(unsafe { *items.add(2) }, 2);
+    /// ```
     pub fn into_raw_parts(self) -> (*mut T, usize, usize) {
         self.items.into_raw_parts()
     }
@@ -261,6 +284,15 @@ impl<'a, T, A: AnyArena> ArenaVec<'a, T, A> {
     /// # Errors
     ///
     /// As [`try_with_capacity_in`](Self::try_with_capacity_in).
+    ///
+    /// ```
+    /// # use aegis_memory::collections::ArenaVec;
+    /// # let arena = aegis_memory::arena::Arena::default();
+    /// let mut numbers = ArenaVec::from_iter_in(0..3, &arena);
+    /// numbers.try_reserve_exact(1)?;
+    /// assert_eq!(numbers.capacity(), 4);
+    /// # Ok::<(), aegis_memory::AllocError>(())
+    /// ```
     #[inline]
     pub fn try_reserve_exact(&mut self, additional: usize) -> Result<(), AllocError> {
         if self.has_room_for(additional) {
@@ -306,12 +338,12 @@ impl<'a, T, A: AnyArena> ArenaVec<'a, T, A> {
         unsafe { self.give_up_room(capacity) };
     }
 
-    /// Keeps the items in the arena, as a slice that the caller owns. They are not copied. Room that
-    /// has no item is given back if the vector is the arena's latest allocation.
+    /// Keeps the items in the arena, as a slice that the caller owns. They are not copied. Room
+    /// that has no item is given back if the vector is the arena's latest allocation.
     ///
     /// As a plain allocation of an arena, the slice never drops its items. So this refuses a type
-    /// with drop glue when the program is built: see [drop glue](crate::arena#drop-glue). Such a type
-    /// has [`into_boxed_slice`](Self::into_boxed_slice) and [`leak`](Self::leak).
+    /// with drop glue when the program is built: see [drop glue](crate::arena#drop-glue). Such a
+    /// type has [`into_boxed_slice`](Self::into_boxed_slice) and [`leak`](Self::leak).
     ///
     /// ```
     /// # let arena = aegis_memory::arena::Arena::default();
@@ -331,8 +363,8 @@ impl<'a, T, A: AnyArena> ArenaVec<'a, T, A> {
         self.leak()
     }
 
-    /// Keeps the items in the arena, as [`into_slice`](Self::into_slice) does, and never drops them,
-    /// whatever their type is.
+    /// Keeps the items in the arena, as [`into_slice`](Self::into_slice) does, and never drops
+    /// them, whatever their type is.
     ///
     /// ```
     /// # let arena = aegis_memory::arena::Arena::default();
@@ -385,6 +417,15 @@ impl<'a, T, A: AnyArena> ArenaVec<'a, T, A> {
     /// - The items up to `len` are initialised.
     ///
     /// See [`spare_capacity_mut`](Self::spare_capacity_mut) for an example.
+    ///
+    /// ```
+    /// # use aegis_memory::collections::ArenaVec;
+    /// # let arena = aegis_memory::arena::Arena::default();
+    /// let mut numbers = ArenaVec::from_iter_in(0..3, &arena);
+    /// // SAFETY: the items up to there are initialised.
+    /// unsafe { numbers.set_len(1) };
+    /// assert_eq!(numbers, [0]);
+    /// ```
     #[inline]
     pub unsafe fn set_len(&mut self, len: usize) {
         // SAFETY: the caller keeps this function's contract, which is the same.

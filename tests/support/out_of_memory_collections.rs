@@ -14,8 +14,8 @@ use crate::{full, Counted};
 
 const BYTES: &[u8] = &[7; 900];
 
-/// Makes a call that needs memory on an empty collection, made by `$of`, in arenas with a source and
-/// in one under a budget that refuses. A collection that is refused stays empty.
+/// Makes a call that needs memory on an empty collection, made by `$of`, in arenas with a source
+/// and in one under a budget that refuses. A collection that is refused stays empty.
 macro_rules! on_empty {
     ($probe:ident, $of:expr, |$it:ident| $call:expr) => {{
         let heap_arena = Arena::builder().source(Global).build().expect("no block yet");
@@ -78,7 +78,7 @@ fn vectors() -> Vec<Row> {
         }),
         row!("collections/extend.rs try_extend_from_slice",
              "collections/extend.rs try_extend_from_slice_copy",
-             "collections/extend.rs try_from_slice_in"; |probe| {
+             "collections/vec_from.rs try_from_slice_in"; |probe| {
             on_empty!(probe, ArenaVec::new_in, |vec| vec.try_extend_from_slice(BYTES));
             on_empty!(probe, ArenaVec::new_in, |vec| vec.try_extend_from_slice_copy(BYTES));
             on_empty!(probe, ArenaVec::<u8, _>::new_in, |vec| {
