@@ -240,7 +240,8 @@ impl<T: ?Sized + hash::Hash> hash::Hash for ArenaRc<'_, T> {
 #[allow(missing_debug_implementations)]
 pub struct RcLife<'a>(PhantomData<(&'a (), *const ())>);
 
-impl<'a, T: ?Sized> BoxParts for ArenaRc<'a, T> {
+// SAFETY: the pointer and the lifetime are those of the handle, which is forgotten.
+unsafe impl<'a, T: ?Sized> BoxParts for ArenaRc<'a, T> {
     type Value = T;
     type Life = RcLife<'a>;
 

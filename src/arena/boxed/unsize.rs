@@ -62,8 +62,13 @@ macro_rules! unsize_box {
 }
 
 /// The box taken apart into a pointer and the rest, which makes a box again.
+///
+/// # Safety
+///
+/// - `into_parts` returns the pointer of a box, which is forgotten, and the lifetime of that box.
+///   [`unsize_box!`](crate::unsize_box) relies on it.
 #[doc(hidden)]
-pub trait BoxParts {
+pub unsafe trait BoxParts {
     type Value: ?Sized;
     type Life;
 
@@ -80,7 +85,8 @@ pub struct PlainLife<'a>(PhantomData<&'a ()>);
 #[allow(missing_debug_implementations)]
 pub struct PinnedLife<'a>(PlainLife<'a>);
 
-impl<'a, T: ?Sized> BoxParts for ArenaBox<'a, T> {
+// SAFETY: the pointer and the lifetime are those of the box.
+unsafe impl<'a, T: ?Sized> BoxParts for ArenaBox<'a, T> {
     type Value = T;
     type Life = PlainLife<'a>;
 
@@ -90,7 +96,8 @@ impl<'a, T: ?Sized> BoxParts for ArenaBox<'a, T> {
     }
 }
 
-impl<'a, T: ?Sized> BoxParts for Pin<ArenaBox<'a, T>> {
+// SAFETY: the pointer and the lifetime are those of the box.
+unsafe impl<'a, T: ?Sized> BoxParts for Pin<ArenaBox<'a, T>> {
     type Value = T;
     type Life = PinnedLife<'a>;
 
