@@ -190,7 +190,9 @@ fn fault(pages: &[Page], page: &Page, target: &str) -> Option<&'static str> {
         file = outside.to_owned();
     }
     if !root().join(&file).exists() {
-        return Some("no such file");
+        // The package is without the integrations.
+        let is_left_out = file.starts_with("integrations") && !is_repository();
+        return if is_left_out { None } else { Some("no such file") };
     }
     let is_there = |page: &Page| page.anchors().iter().any(|name| name == anchor);
     match pages.iter().find(|page| Path::new(&page.name) == file) {
