@@ -7,9 +7,7 @@ use core::fmt;
 use core::marker::PhantomData;
 use core::mem::size_of;
 
-use ::serde::de::{
-    Deserialize, DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor,
-};
+use ::serde::de::{Deserialize, DeserializeSeed, Deserializer, Error, SeqAccess, Visitor};
 use ::serde::ser::{Serialize, Serializer};
 
 use super::string::ArenaString;
@@ -316,6 +314,7 @@ where
 mod tables {
     use core::hash::{BuildHasher, Hash};
 
+    use ::serde::de::MapAccess;
     use allocator_api2::alloc::Allocator;
     use hashbrown::{HashMap, HashSet};
 
