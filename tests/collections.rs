@@ -271,6 +271,10 @@ fn panics_of_drops_and_clones_lose_no_value_and_drop_none_twice() {
     with_panic(2, "drop", 5, |vec| vec.truncate(1));
     with_panic(2, "drop", 5, |vec| vec.clear());
     with_panic(2, "drop", 5, |vec| drop(vec.drain(1..4)));
+    with_panic(2, "drop", 5, |vec| {
+        let empty = ArenaVec::new_in(vec.arena());
+        drop(std::mem::replace(vec, empty).into_iter());
+    });
     with_panic(2, "drop", 5, |vec| vec.retain(|value| !value.panics));
     with_panic(2, "drop", 5, |vec| vec.dedup_by_key(|_| 1));
     with_panic(1, "drop", 5, |vec| drop(vec.splice(1..4, None)));
@@ -344,6 +348,29 @@ fn forgotten_iterators_leave_a_vector_that_can_be_used() {
     assert_eq!(vec, ["a"]);
     vec.push(String::from("d"));
     assert_eq!(vec, ["a", "d"]);
+}
+
+#[test]
+fn items_without_a_size_come_out_once_and_where_they_are_aligned() {
+    thread_local!(static DROPS: Cell<usize> = const { Cell::new(0) });
+    #[repr(align(64))]
+    struct Token;
+    impl Drop for Token {
+        fn drop(&mut self) {
+            assert_eq!(std::hint::black_box(self as *const Self as usize) % 64, 0);
+            DROPS.set(DROPS.get() + 1);
+        }
+    }
+    let arena = Arena::default();
+    let tokens = || ArenaVec::from_iter_in((0..5).map(|_| Token), &arena).into_iter();
+    assert_eq!(tokens().rev().take(9).count(), 5);
+    assert_eq!(DROPS.get(), 5);
+    let mut left = tokens();
+    drop((left.next(), left.next_back()));
+    assert_eq!((left.len(), left.as_slice().len()), (3, 3));
+    assert_eq!(left.as_mut_slice().as_ptr() as usize % 64, 0);
+    drop(left);
+    assert_eq!(DROPS.get(), 10);
 }
 
 #[test]

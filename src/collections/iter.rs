@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The iterators that move items out of an [`ArenaVec`]. Those over all items and over a range are
-//! the ones of the vector beneath. [`ExtractIf`] is written here, because that vector has none.
+//! The iterators that move items out of an [`ArenaVec`]. The one over a range is that of the vector
+//! beneath. [`IntoIter`] is written here, because for items without a size the one of that vector
+//! gives more than there are from the back, and makes slices that are not aligned. [`ExtractIf`] is
+//! written here, because that vector has none.
 
 use core::fmt;
 use core::iter::FusedIterator;
 use core::ops::{Range, RangeBounds};
-use core::ptr;
+use core::{ptr, slice};
 
 use allocator_api2_04::vec;
 
@@ -20,7 +22,12 @@ use crate::arena::{AnyArena, Arena};
 /// let names = aegis_memory::collections::arena_vec![in &arena; String::from("a")];
 /// let names: Vec<String> = names.into_iter().collect();
 /// ```
-pub struct IntoIter<'a, T, A: AnyArena = Arena>(pub(super) vec::IntoIter<T, Handle<'a, A>>);
+pub struct IntoIter<'a, T, A: AnyArena = Arena> {
+    /// The room of the items, with the length 0. Dropped after the `drop` below, even if that panics.
+    room: ArenaVec<'a, T, A>,
+    /// The positions of the items that are left.
+    left: Range<usize>,
+}
 
 /// Removes a range of items. From [`ArenaVec::drain`].
 ///
@@ -33,7 +40,15 @@ pub struct IntoIter<'a, T, A: AnyArena = Arena>(pub(super) vec::IntoIter<T, Hand
 /// ```
 pub struct Drain<'v, 'a, T, A: AnyArena = Arena>(pub(super) vec::Drain<'v, T, Handle<'a, A>>);
 
-impl<T, A: AnyArena> IntoIter<'_, T, A> {
+impl<'a, T, A: AnyArena> IntoIter<'a, T, A> {
+    #[inline]
+    pub(super) fn of(mut vec: ArenaVec<'a, T, A>) -> Self {
+        let left = 0..vec.len();
+        // SAFETY: fewer items. The iterator owns them.
+        unsafe { vec.set_len(0) };
+        Self { room: vec, left }
+    }
+
     /// The items that are left.
     ///
     /// ```
@@ -43,7 +58,8 @@ impl<T, A: AnyArena> IntoIter<'_, T, A> {
     /// assert_eq!(iter.as_slice(), [2]);
     /// ```
     pub fn as_slice(&self) -> &[T] {
-        self.0.as_slice()
+        // SAFETY: the items that are left are initialised, and `self`, which is borrowed, owns them.
+        unsafe { slice::from_raw_parts(self.room.as_ptr().add(self.left.start), self.left.len()) }
     }
 
     /// The items that are left, to be changed.
@@ -55,7 +71,44 @@ impl<T, A: AnyArena> IntoIter<'_, T, A> {
     /// assert_eq!(iter.next(), Some(7));
     /// ```
     pub fn as_mut_slice(&mut self) -> &mut [T] {
-        self.0.as_mut_slice()
+        // SAFETY: as in `as_slice`, and exclusively.
+        unsafe {
+            let first = self.room.as_mut_ptr().add(self.left.start);
+            slice::from_raw_parts_mut(first, self.left.len())
+        }
+    }
+}
+
+impl<T, A: AnyArena> Iterator for IntoIter<'_, T, A> {
+    type Item = T;
+
+    #[inline]
+    fn next(&mut self) -> Option<T> {
+        let index = self.left.next()?;
+        // SAFETY: the item is initialised, and is no longer among those that are left.
+        Some(unsafe { self.room.as_ptr().add(index).read() })
+    }
+
+    #[inline]
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        self.left.size_hint()
+    }
+}
+
+impl<T, A: AnyArena> DoubleEndedIterator for IntoIter<'_, T, A> {
+    #[inline]
+    fn next_back(&mut self) -> Option<T> {
+        let index = self.left.next_back()?;
+        // SAFETY: the item is initialised, and is no longer among those that are left.
+        Some(unsafe { self.room.as_ptr().add(index).read() })
+    }
+}
+
+impl<T, A: AnyArena> Drop for IntoIter<'_, T, A> {
+    #[inline]
+    fn drop(&mut self) {
+        // SAFETY: the items that are left are not used again.
+        unsafe { ptr::drop_in_place(self.as_mut_slice()) }
     }
 }
 
@@ -73,29 +126,29 @@ impl<T, A: AnyArena> Drain<'_, '_, T, A> {
     }
 }
 
-macro_rules! forward_iterator {
+impl<T, A: AnyArena> Iterator for Drain<'_, '_, T, A> {
+    type Item = T;
+
+    #[inline]
+    fn next(&mut self) -> Option<T> {
+        self.0.next()
+    }
+
+    #[inline]
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        self.0.size_hint()
+    }
+}
+
+impl<T, A: AnyArena> DoubleEndedIterator for Drain<'_, '_, T, A> {
+    #[inline]
+    fn next_back(&mut self) -> Option<T> {
+        self.0.next_back()
+    }
+}
+
+macro_rules! iterator_with_a_slice {
     ($name:ident, $($generics:tt)*) => {
-        impl<$($generics)* T, A: AnyArena> Iterator for $name<$($generics)* T, A> {
-            type Item = T;
-
-            #[inline]
-            fn next(&mut self) -> Option<T> {
-                self.0.next()
-            }
-
-            #[inline]
-            fn size_hint(&self) -> (usize, Option<usize>) {
-                self.0.size_hint()
-            }
-        }
-
-        impl<$($generics)* T, A: AnyArena> DoubleEndedIterator for $name<$($generics)* T, A> {
-            #[inline]
-            fn next_back(&mut self) -> Option<T> {
-                self.0.next_back()
-            }
-        }
-
         impl<$($generics)* T, A: AnyArena> ExactSizeIterator for $name<$($generics)* T, A> {}
 
         impl<$($generics)* T, A: AnyArena> FusedIterator for $name<$($generics)* T, A> {}
@@ -114,8 +167,8 @@ macro_rules! forward_iterator {
     };
 }
 
-forward_iterator!(IntoIter, 'a,);
-forward_iterator!(Drain, 'v, 'a,);
+iterator_with_a_slice!(IntoIter, 'a,);
+iterator_with_a_slice!(Drain, 'v, 'a,);
 
 /// Removes the items of a range for which a condition holds. From [`ArenaVec::extract_if`].
 ///
@@ -202,8 +255,7 @@ impl<T: fmt::Debug, F, A: AnyArena> fmt::Debug for ExtractIf<'_, '_, T, F, A> {
         // The items that are left, whether the condition holds for them or not.
         let rest = &self.rest;
         // SAFETY: these items are initialised.
-        let items =
-            unsafe { core::slice::from_raw_parts(self.vec.as_ptr().add(rest.start), rest.len()) };
+        let items = unsafe { slice::from_raw_parts(self.vec.as_ptr().add(rest.start), rest.len()) };
         f.debug_tuple("ExtractIf").field(&items).finish()
     }
 }

@@ -88,7 +88,7 @@ impl<'a, T, A: AnyArena> IntoIterator for ArenaVec<'a, T, A> {
 
     #[inline]
     fn into_iter(self) -> IntoIter<'a, T, A> {
-        IntoIter(self.items.into_iter())
+        IntoIter::of(self)
     }
 }
 
