@@ -374,6 +374,23 @@ fn items_without_a_size_come_out_once_and_where_they_are_aligned() {
 }
 
 #[test]
+fn splice_into_room_that_is_there_moves_no_room() {
+    let arena = Arena::default();
+    for hidden in [false, true] {
+        let mut vec = ArenaVec::with_capacity_in(6, &arena);
+        vec.extend(0..5);
+        arena.alloc_str("the vector is not the latest allocation");
+        let place = vec.as_ptr();
+        drop(
+            vec.splice(1..2, [7, 8].into_iter().filter(|_| true).take(if hidden { 9 } else { 2 })),
+        );
+        assert_eq!((&vec[..], vec.capacity()), (&[0, 7, 8, 2, 3, 4][..], 6));
+        drop(vec.splice(0..2, [1, 2]));
+        assert_eq!((&vec[..], vec.as_ptr()), (&[1, 2, 8, 2, 3, 4][..], place));
+    }
+}
+
+#[test]
 fn splice_that_finds_no_memory_keeps_what_had_room() {
     let mut memory = [MaybeUninit::uninit(); 256];
     let arena = FixedArena::new(&mut memory);

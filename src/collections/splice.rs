@@ -105,9 +105,17 @@ impl<'v, 'a, I: Iterator, A: AnyArena> Splice<'v, 'a, I, A> {
         while let Some(item) = self.replace_with.next() {
             let len = self.gap.vec.len();
             if len == self.gap.tail.start {
-                // The gap doubles, so that the tail moves seldom. It takes less if it has to.
-                let known = self.replace_with.size_hint().0.saturating_add(1);
-                let double = (len - self.start).max(4);
+                let (least, most) = self.replace_with.size_hint();
+                let known = least.saturating_add(1);
+                // The gap doubles, so that the tail moves seldom. It takes no more than the items
+                // that can follow or, if the known ones have room, than the room. It takes less if
+                // it has to.
+                let mut double = (len - self.start).max(4);
+                double = double.min(most.map_or(usize::MAX, |most| most.saturating_add(1)));
+                let room = self.gap.vec.capacity() - self.gap.tail.end;
+                if known <= room {
+                    double = double.min(room);
+                }
                 let mut widened = self.gap.widen(known.max(double));
                 for less in [double, 1] {
                     widened = widened.or_else(|_| self.gap.widen(less));
