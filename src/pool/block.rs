@@ -289,6 +289,13 @@ where
         NonNull::slice_from_raw_parts(self.memory, self.pool.block_bytes(KEY))
     }
 
+    /// The address of the bytes. Unlike a pointer that comes from a slice of them, it may be used to
+    /// change them behind a shared borrow, as a `Cell` in the block does.
+    #[inline(always)]
+    pub(super) fn memory(&self) -> NonNull<T> {
+        self.memory
+    }
+
     /// The pool that the block returns to.
     #[inline(always)]
     pub(super) fn pool(&self) -> &H::Target {

@@ -80,9 +80,9 @@ where
     ///
     /// - The block has at least the size and the alignment of `T`.
     #[inline(always)]
-    pub(super) unsafe fn new(mut block: Block<H, MaybeUninit<u8>>, f: impl FnOnce() -> T) -> Self {
+    pub(super) unsafe fn new(block: Block<H, MaybeUninit<u8>>, f: impl FnOnce() -> T) -> Self {
         // SAFETY: the block is ours, and the caller guarantees size and alignment.
-        unsafe { block.as_mut_ptr().cast::<T>().write(f()) };
+        unsafe { block.memory().cast::<T>().as_ptr().write(f()) };
         Self { block, owns: PhantomData }
     }
 
@@ -112,7 +112,7 @@ where
     pub fn into_inner(this: Self) -> T {
         let block = Self::into_block(this);
         // SAFETY: the value is initialised, and its owner is gone.
-        unsafe { ptr::read(block.as_ptr().cast()) }
+        unsafe { block.memory().cast::<T>().as_ptr().read() }
     }
 
     /// The block without ownership of the value: the caller takes care of the value.
@@ -153,7 +153,7 @@ where
     fn drop(&mut self) {
         // SAFETY: the value is initialised, and nothing uses it again. The block goes back after
         // the value is dropped, even if its drop panics.
-        unsafe { ptr::drop_in_place(self.block.as_mut_ptr().cast::<T>()) }
+        unsafe { ptr::drop_in_place(self.block.memory().cast::<T>().as_ptr()) }
     }
 }
 
@@ -167,7 +167,7 @@ where
     #[inline(always)]
     fn deref(&self) -> &T {
         // SAFETY: the value is initialised and ours, and the borrow is that of the handle.
-        unsafe { &*self.block.as_ptr().cast() }
+        unsafe { self.block.memory().cast().as_ref() }
     }
 }
 
@@ -179,7 +179,7 @@ where
     #[inline(always)]
     fn deref_mut(&mut self) -> &mut T {
         // SAFETY: as in `deref`, and exclusively.
-        unsafe { &mut *self.block.as_mut_ptr().cast() }
+        unsafe { self.block.memory().cast().as_mut() }
     }
 }
 

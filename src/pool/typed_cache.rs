@@ -126,8 +126,8 @@ impl<T, H: Deref<Target = LockFreePool>> TypedPool<T, Cache<H>> {
             }
         }
 
-        let mut block = Boxed::into_block(value);
-        let value = block.as_mut_ptr().cast::<T>();
+        let block = Boxed::into_block(value);
+        let value = block.memory().cast::<T>().as_ptr();
         let _returning = Returning(&self.pool, Some(block));
         // SAFETY: the value is initialised, and its owner is gone.
         unsafe { ptr::drop_in_place(value) };
