@@ -191,6 +191,16 @@ impl Reservation {
     /// # Panics
     ///
     /// When the reservation would have more than `usize::MAX` bytes. It is then as before.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let budget = aegis_memory::budget::MemoryBudget::new("query", 1000);
+    /// let mut table = budget.reserve(600);
+    /// table.force_grow(900); // the memory is there already
+    /// assert_eq!(budget.used(), 1500);
+    ///
+    /// ```
     #[track_caller]
     pub fn force_grow(&mut self, bytes: usize) {
         let sum = self.bytes.checked_add(bytes);

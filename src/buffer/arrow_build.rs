@@ -46,6 +46,15 @@ impl<T: ArrowNativeType> ScalarBuilder<T> {
     /// # Panics
     ///
     /// When [`try_new`](Self::try_new) fails.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use aegis_memory::buffer::{BufferMut, ScalarBuilder};
+    ///
+    /// let values = ScalarBuilder::<u32>::new(BufferMut::with_capacity_aligned(64, 64));
+    /// assert!(values.is_empty());
+    /// ```
     #[must_use]
     #[track_caller]
     pub fn new(writer: BufferMut) -> Self {
@@ -66,6 +75,16 @@ impl<T: ArrowNativeType> ScalarBuilder<T> {
     ///
     /// The writer, if its first byte is not aligned for a `T`, or if the bytes that it has are not
     /// whole values.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use aegis_memory::buffer::{BufferMut, ScalarBuilder};
+    ///
+    /// let mut writer = BufferMut::with_capacity_aligned(64, 64);
+    /// writer.extend_from_slice(b"abc");
+    /// assert!(ScalarBuilder::<u32>::try_new(writer).is_err(), "three bytes are no whole value");
+    /// ```
     pub fn try_new(writer: BufferMut) -> Result<Self, BufferMut> {
         let aligned = writer.as_ptr() as usize % align_of::<T>() == 0;
         if !aligned || writer.len() % size_of::<T>() != 0 {
@@ -75,6 +94,14 @@ impl<T: ArrowNativeType> ScalarBuilder<T> {
     }
 
     /// Values that the builder has room for, those written included.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aegis_memory::buffer::{BufferMut, ScalarBuilder};
+    /// # let mut values = ScalarBuilder::<u32>::new(BufferMut::with_capacity_aligned(64, 64));
+    /// assert!(values.capacity() >= 16);
+    /// ```
     #[inline]
     pub fn capacity(&self) -> usize {
         self.writer.capacity() / size_of::<T>()
@@ -85,6 +112,15 @@ impl<T: ArrowNativeType> ScalarBuilder<T> {
     /// # Panics
     ///
     /// When it does not fit.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aegis_memory::buffer::{BufferMut, ScalarBuilder};
+    /// # let mut values = ScalarBuilder::<u32>::new(BufferMut::with_capacity_aligned(64, 64));
+    /// values.append(7);
+    /// assert_eq!(*values, [7]);
+    /// ```
     #[inline]
     #[track_caller]
     pub fn append(&mut self, value: T) {
@@ -96,6 +132,15 @@ impl<T: ArrowNativeType> ScalarBuilder<T> {
     /// # Errors
     ///
     /// [`AllocError::Exhausted`] when it does not fit.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aegis_memory::buffer::{BufferMut, ScalarBuilder};
+    /// # let mut values = ScalarBuilder::<u32>::new(BufferMut::with_capacity_aligned(64, 64));
+    /// while values.try_append(7).is_ok() {}
+    /// assert_eq!(values.len(), values.capacity());
+    /// ```
     #[inline]
     pub fn try_append(&mut self, value: T) -> Result<(), AllocError> {
         self.writer.try_extend_from_slice(value.to_byte_slice())
@@ -106,6 +151,15 @@ impl<T: ArrowNativeType> ScalarBuilder<T> {
     /// # Panics
     ///
     /// When they do not fit. Then nothing is written.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aegis_memory::buffer::{BufferMut, ScalarBuilder};
+    /// # let mut values = ScalarBuilder::<u32>::new(BufferMut::with_capacity_aligned(64, 64));
+    /// values.append_n(3, 7);
+    /// assert_eq!(*values, [7, 7, 7]);
+    /// ```
     #[track_caller]
     pub fn append_n(&mut self, count: usize, value: T) {
         expect(self.try_append_n(count, value));
@@ -116,6 +170,16 @@ impl<T: ArrowNativeType> ScalarBuilder<T> {
     /// # Errors
     ///
     /// [`AllocError::Exhausted`] when they do not fit. Then nothing is written.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aegis_memory::buffer::{BufferMut, ScalarBuilder};
+    /// # let mut values = ScalarBuilder::<u32>::new(BufferMut::with_capacity_aligned(64, 64));
+    /// values.try_append_n(3, 7)?;
+    /// assert!(values.try_append_n(1_000_000, 7).is_err());
+    /// # Ok::<(), aegis_memory::AllocError>(())
+    /// ```
     pub fn try_append_n(&mut self, count: usize, value: T) -> Result<(), AllocError> {
         let begin = self.len();
         // One call makes sure of the room. A count whose bytes cannot be counted does not fit.
@@ -131,6 +195,15 @@ impl<T: ArrowNativeType> ScalarBuilder<T> {
     /// # Panics
     ///
     /// When they do not fit. Then nothing is written.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aegis_memory::buffer::{BufferMut, ScalarBuilder};
+    /// # let mut values = ScalarBuilder::<u32>::new(BufferMut::with_capacity_aligned(64, 64));
+    /// values.append_slice(&[1, 2, 3]);
+    /// assert_eq!(*values, [1, 2, 3]);
+    /// ```
     #[inline]
     #[track_caller]
     pub fn append_slice(&mut self, values: &[T]) {
@@ -142,18 +215,47 @@ impl<T: ArrowNativeType> ScalarBuilder<T> {
     /// # Errors
     ///
     /// [`AllocError::Exhausted`] when they do not fit. Then nothing is written.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aegis_memory::buffer::{BufferMut, ScalarBuilder};
+    /// # let mut values = ScalarBuilder::<u32>::new(BufferMut::with_capacity_aligned(64, 64));
+    /// values.try_append_slice(&[1, 2, 3])?;
+    /// assert!(values.try_append_slice(&[7; 10_000]).is_err());
+    /// # Ok::<(), aegis_memory::AllocError>(())
+    /// ```
     #[inline]
     pub fn try_append_slice(&mut self, values: &[T]) -> Result<(), AllocError> {
         self.writer.try_extend_from_slice(values.to_byte_slice())
     }
 
     /// Drops the values behind the first `len`. A builder that has at most `len` stays as it is.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aegis_memory::buffer::{BufferMut, ScalarBuilder};
+    /// # let mut values = ScalarBuilder::<u32>::new(BufferMut::with_capacity_aligned(64, 64));
+    /// values.append_slice(&[1, 2, 3]);
+    /// values.truncate(1);
+    /// assert_eq!(*values, [1]);
+    /// ```
     pub fn truncate(&mut self, len: usize) {
         self.writer.truncate(len.saturating_mul(size_of::<T>()));
     }
 
     /// Arrow's buffer of the values. Nothing is copied. It keeps the writer's memory, the room
     /// behind the values too.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aegis_memory::buffer::{BufferMut, ScalarBuilder};
+    /// # let mut values = ScalarBuilder::<u32>::new(BufferMut::with_capacity_aligned(64, 64));
+    /// values.append_slice(&[1, 2, 3]);
+    /// assert_eq!(values.finish().slice(1, 2).as_ref(), [2, 3]);
+    /// ```
     #[must_use]
     pub fn finish(self) -> ScalarBuffer<T> {
         let len = self.len();
@@ -161,6 +263,15 @@ impl<T: ArrowNativeType> ScalarBuilder<T> {
     }
 
     /// The writer, with the bytes of the values.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aegis_memory::buffer::{BufferMut, ScalarBuilder};
+    /// # let mut values = ScalarBuilder::<u32>::new(BufferMut::with_capacity_aligned(64, 64));
+    /// values.append(7);
+    /// assert_eq!(values.into_inner().len(), 4);
+    /// ```
     pub fn into_inner(self) -> BufferMut {
         self.writer
     }
@@ -232,6 +343,15 @@ pub struct BitmapBuilder {
 
 impl BitmapBuilder {
     /// A builder in the memory of a writer. Bytes that the writer has already are dropped.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use aegis_memory::buffer::{BitmapBuilder, BufferMut};
+    ///
+    /// let bits = BitmapBuilder::new(BufferMut::with_capacity_aligned(64, 64));
+    /// assert!(bits.capacity() >= 512);
+    /// ```
     #[must_use]
     pub fn new(mut writer: BufferMut) -> Self {
         writer.clear();
@@ -239,18 +359,43 @@ impl BitmapBuilder {
     }
 
     /// Number of bits.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aegis_memory::buffer::{BitmapBuilder, BufferMut};
+    /// # let mut bits = BitmapBuilder::new(BufferMut::with_capacity_aligned(64, 64));
+    /// bits.append(true);
+    /// assert_eq!(bits.len(), 1);
+    /// ```
     #[inline]
     pub fn len(&self) -> usize {
         self.len
     }
 
     /// Whether there are no bits.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aegis_memory::buffer::{BitmapBuilder, BufferMut};
+    /// # let mut bits = BitmapBuilder::new(BufferMut::with_capacity_aligned(64, 64));
+    /// assert!(bits.is_empty());
+    /// ```
     #[inline]
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }
 
     /// Bits that the builder has room for, those written included.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aegis_memory::buffer::{BitmapBuilder, BufferMut};
+    /// # let mut bits = BitmapBuilder::new(BufferMut::with_capacity_aligned(64, 64));
+    /// assert!(bits.capacity() >= 512);
+    /// ```
     #[inline]
     pub fn capacity(&self) -> usize {
         self.writer.capacity().saturating_mul(8)
@@ -261,6 +406,16 @@ impl BitmapBuilder {
     /// # Panics
     ///
     /// When it does not fit.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aegis_memory::buffer::{BitmapBuilder, BufferMut};
+    /// # let mut bits = BitmapBuilder::new(BufferMut::with_capacity_aligned(64, 64));
+    /// bits.append(true);
+    /// bits.append(false);
+    /// assert_eq!(bits.finish().count_set_bits(), 1);
+    /// ```
     #[inline]
     #[track_caller]
     pub fn append(&mut self, bit: bool) {
@@ -272,6 +427,15 @@ impl BitmapBuilder {
     /// # Errors
     ///
     /// [`AllocError::Exhausted`] when it does not fit.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aegis_memory::buffer::{BitmapBuilder, BufferMut};
+    /// # let mut bits = BitmapBuilder::new(BufferMut::with_capacity_aligned(64, 64));
+    /// while bits.try_append(true).is_ok() {}
+    /// assert_eq!(bits.len(), bits.capacity());
+    /// ```
     #[inline]
     pub fn try_append(&mut self, bit: bool) -> Result<(), AllocError> {
         let Some(len) = self.len.checked_add(1) else { return Err(self.writer.full(1)) };
@@ -288,6 +452,15 @@ impl BitmapBuilder {
     /// # Panics
     ///
     /// When they do not fit. Then nothing is written.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aegis_memory::buffer::{BitmapBuilder, BufferMut};
+    /// # let mut bits = BitmapBuilder::new(BufferMut::with_capacity_aligned(64, 64));
+    /// bits.append_n(100, true);
+    /// assert_eq!(bits.len(), 100);
+    /// ```
     #[track_caller]
     pub fn append_n(&mut self, count: usize, bit: bool) {
         expect(self.try_append_n(count, bit));
@@ -298,6 +471,16 @@ impl BitmapBuilder {
     /// # Errors
     ///
     /// [`AllocError::Exhausted`] when they do not fit. Then nothing is written.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aegis_memory::buffer::{BitmapBuilder, BufferMut};
+    /// # let mut bits = BitmapBuilder::new(BufferMut::with_capacity_aligned(64, 64));
+    /// bits.try_append_n(100, true)?;
+    /// assert!(bits.try_append_n(1_000_000, true).is_err());
+    /// # Ok::<(), aegis_memory::AllocError>(())
+    /// ```
     pub fn try_append_n(&mut self, count: usize, bit: bool) -> Result<(), AllocError> {
         let Some(len) = self.len.checked_add(count) else {
             return Err(self.writer.full(count.div_ceil(8)));
@@ -319,6 +502,17 @@ impl BitmapBuilder {
     }
 
     /// Arrow's buffer of the bits. Nothing is copied.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use aegis_memory::buffer::{BitmapBuilder, BufferMut};
+    /// # let mut bits = BitmapBuilder::new(BufferMut::with_capacity_aligned(64, 64));
+    /// bits.append_n(10, true);
+    /// bits.append(false);
+    /// let bits = bits.finish();
+    /// assert_eq!((bits.len(), bits.value(10)), (11, false));
+    /// ```
     #[must_use]
     pub fn finish(self) -> BooleanBuffer {
         BooleanBuffer::new(self.writer.freeze().into(), 0, self.len)
