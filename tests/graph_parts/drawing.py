@@ -89,18 +89,19 @@ def layer_arrows(graph):
 
 
 def place(columns):
-    """Puts rows of the same layers at one height; returns that of the drawing."""
+    """Puts rows that share a layer at one height; returns that of the drawing."""
     order = [row for row, _ in max(columns, key=len)]
     y = 70
     for row in reversed(order):
         here = [(i, box) for i, column in enumerate(columns)
-                for boxed, list_ in column if boxed == row for box in list_]
+                for boxed, list_ in column if set(boxed) & set(row) for box in list_]
         height = max((box.least for _, box in here), default=0)
         x = [LEFT + i * (WIDTH + 2 * LEFT) for i in range(len(columns))]
         for i, box in here:
             box.x, box.y, box.height = x[i], y, height
             x[i] += box.width + 10
         y += height + GAP if here else 0
+    assert all(box.y for column in columns for _, list_ in column for box in list_), "no place"
     return y
 
 
