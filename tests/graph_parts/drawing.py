@@ -106,7 +106,7 @@ def place(columns):
 
 
 def arrow_lines(graph, placed):
-    """Straight arrows, and around what lies between two boxes to the left or right of it."""
+    """Arrows down, and around what lies between two boxes to the left or right of it."""
     lanes = {False: 0, True: 0}
     for user, used in layer_arrows(graph):
         a, b = placed[user], placed[used]
@@ -114,8 +114,10 @@ def arrow_lines(graph, placed):
         between = any(a.y < box.y < b.y and box.x < right and left < box.x + box.width
                       for box in placed.values())
         if not between:
-            x = (left + right) // 2
-            yield f'<path class="arrow" d="M{x} {a.y + a.height}V{b.y - 2}"/>'
+            x = end = (left + right) // 2
+            if left > right:  # side by side
+                x, end = (left + 30, right - 30) if a.x > b.x else (right - 30, left + 30)
+            yield f'<path class="arrow" d="M{x} {a.y + a.height}L{end} {b.y - 2}"/>'
             continue
         column = min(box.x for box in placed.values())
         to_left = a.x == column and a.width < WIDTH
