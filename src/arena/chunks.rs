@@ -83,9 +83,10 @@ impl Arena {
     /// Bytes are part of a slice even if they were never written, as padding between allocations is
     /// not. Each allocation starts at a multiple of 8, so there is no padding between values whose
     /// size is a multiple of 8 and whose alignment is at most 8. The arena itself writes between
-    /// the allocations: a record for each value of [`alloc_static`](Self::alloc_static) with a
-    /// destructor, records for marks, and guards in [debug builds](crate::is_debug). So only a
-    /// program that knows what it has allocated can tell what the bytes are.
+    /// the allocations: a record for each value of [`alloc_static`](Self::alloc_static) or
+    /// [`alloc_pinned`](Self::alloc_pinned) with a destructor, records for marks, and guards in
+    /// [debug builds](crate::is_debug). So only a program that knows what it has allocated can tell
+    /// what the bytes are.
     ///
     /// # Examples
     ///
