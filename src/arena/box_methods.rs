@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The public methods that make boxes, other than `alloc_boxed`, for every form of arena: see
 //! `methods.rs`.
+//!
+//! The file is longer than 500 lines, because each method has an example.
 
 /// Writes the methods. The arguments are those of `allocation_forms`.
 macro_rules! boxing_forms {

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The public methods that allocate, written once for every form of arena. A form itself has only
 //! the five functions of [`Allocate`](super::forms::Allocate).
+//!
+//! The file is longer than 500 lines, because each method has an example.
 
 /// Writes the public methods that allocate for an arena that implements `Allocate`. The arguments
 /// are its generics, its type, and the lifetime of the references that the methods return. During

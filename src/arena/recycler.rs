@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! A bounded stock of arenas, for servers that use one arena for each request.
+//!
+//! The file is longer than 500 lines, because each method has an example.
 
 use alloc::sync::Arc;
 use core::fmt;

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The tree of budgets: its nodes, the charges to them, and the callbacks that are told of
 //! pressure.
+//!
+//! The file is longer than 500 lines, because each method has an example.
 
 use alloc::boxed::Box;
 use alloc::string::String;

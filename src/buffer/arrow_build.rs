@@ -5,6 +5,8 @@
 //!
 //! Invariant: the writer's first byte is aligned for a `T`, and the bytes written are whole values
 //! of type `T`.
+//!
+//! The file is longer than 500 lines, because each method has an example.
 
 use std::fmt;
 use std::marker::PhantomData;

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Buffers from copies, from owners and from arenas, and views that become writers again.
+//!
+//! The file is longer than 500 lines, because each method has an example.
 
 use alloc::boxed::Box;
 use alloc::string::String;

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The immutable view: making it narrower, splitting and joining, all in constant time and inlined.
 //! The rules are those of `aegis_memory/buffer.h`. A test checks that both do the same.
+//!
+//! The file is longer than 500 lines, because each method has an example.
 
 use core::mem::{self, align_of, size_of, ManuallyDrop};
 use core::ops::RangeBounds;

@@ -2,6 +2,8 @@
 //! The only writer of its bytes: making, filling and freezing it. Making room is in
 //! `writer_reserve.rs`, splitting in `writer_split.rs`, and what takes over other memory or moves
 //! bytes in `writer_put.rs`.
+//!
+//! The file is longer than 500 lines, because each method has an example.
 
 use core::fmt;
 use core::mem::{ManuallyDrop, MaybeUninit};

@@ -2,6 +2,8 @@
 //! The pool whose values are found by keys. A key names one value for ever: when the value is
 //! removed, the key is stale, and no later value gets it. `aegis_memory/keyed_pool.h` describes the
 //! algorithm.
+//!
+//! The file is longer than 500 lines, because each method has an example.
 
 use core::fmt;
 use core::mem;
