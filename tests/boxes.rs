@@ -213,6 +213,10 @@ fn shared_value_of_any_size_and_alignment_lies_behind_its_count() {
     let arena = Arena::default();
     let (byte, wide, nothing) = (arena.alloc_rc(7_u8), arena.alloc_rc(Wide(8)), arena.alloc_rc(()));
     assert_eq!((&*wide as *const Wide as usize % 256, wide.0, *byte), (0, 8, 7));
+    let lines = arena.with_min_align::<64>();
+    let (thin, line) = (lines.alloc_rc(7_u8), lines.alloc_rc(Wide(8)));
+    assert_eq!((&*thin as *const u8 as usize % 64, *thin), (0, 7));
+    assert_eq!((&*line as *const Wide as usize % 256, line.0), (0, 8));
     let slice: ArenaRc<'_, [u16]> = unsize_box!(arena.alloc_rc([1, 2, 3]));
     assert_eq!((slice[2], ArenaRc::strong_count(&slice.clone())), (3, 2));
     assert_eq!(ArenaRc::into_inner(nothing), Some(()));

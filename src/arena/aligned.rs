@@ -117,6 +117,8 @@ fn raised<const N: usize>(layout: Layout) -> Result<Layout, AllocError> {
 // SAFETY: the arena hands out each byte once, at least as aligned as it is asked for. The bytes stay
 // valid until the arena is reset.
 unsafe impl<const N: usize, A: Allocate> Allocate for AlignedArena<'_, N, A> {
+    const LEAST_ALIGN: usize = N;
+
     #[inline(always)]
     fn take(&self, layout: Layout) -> Bytes {
         self.arena.take(raised::<N>(layout)?)

@@ -34,6 +34,9 @@ impl<T> NoDrop<T> {
 ///   allocation.
 /// - It stays valid until the arena is reset, cleared or finished, or until it is given back.
 pub unsafe trait Allocate {
+    /// What each allocation is aligned to, if that is more than the arena aligns to in any case.
+    const LEAST_ALIGN: usize = 1;
+
     /// Uninitialised memory.
     fn take(&self, layout: Layout) -> Bytes;
 

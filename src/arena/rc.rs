@@ -270,8 +270,11 @@ impl<'a> RcLife<'a> {
 #[inline]
 fn place<A: Allocate, T>(arena: &A, value: T) -> Result<NonNull<T>, AllocError> {
     let count = Layout::new::<Cell<usize>>();
-    let (layout, offset) = count.extend(Layout::new::<T>()).map_err(|_| {
-        AllocError::invalid(mem::size_of::<T>(), mem::align_of::<T>().max(count.align()))
+    // The value is what has the least alignment of the arena, not its count.
+    let whole = Layout::new::<T>().align_to(A::LEAST_ALIGN).and_then(|value| count.extend(value));
+    let (layout, offset) = whole.map_err(|_| {
+        let align = mem::align_of::<T>().max(count.align()).max(A::LEAST_ALIGN);
+        AllocError::invalid(mem::size_of::<T>(), align)
     })?;
     let room = arena.take(layout)?;
     // SAFETY: the room was taken above and is large enough for the count and the value behind it, at
