@@ -247,7 +247,7 @@ void *aegis_i_pool_take_held(aegis_pool *pool, bool *clean) {
 
 void *aegis_pool_alloc_slow(aegis_pool *pool, bool zeroed) {
     assert(aegis_i_pool_is_valid(pool));
-    bool clean;
+    bool clean = false;
     if (!aegis_i_pool_make_free(pool))
         return NULL;
     void *block = aegis_i_pool_take_held(pool, &clean);
