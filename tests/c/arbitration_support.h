@@ -39,9 +39,13 @@ static inline size_t waiting_at(const aegis_budget *budget) {
     return atomic_load(&budget->waiting_count);
 }
 
+/* Returns once so many requests are in the queue of a budget, and their threads have given the gate
+ * up, inside which they join it. A child that is forked then can have the gate. */
 static inline void await_waiting(const aegis_budget *budget, size_t count) {
     while (waiting_at(budget) != count)
         sched_yield();
+    CHECK(aegis_i_mutex_lock(&budget->root->gate.mutex));
+    aegis_i_mutex_unlock(&budget->root->gate.mutex);
 }
 
 /* Starts a thread that charges `budget`, and returns once it waits in the queue of `at`. */
