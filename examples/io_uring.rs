@@ -247,7 +247,7 @@ fn read(path: &Path, pool: &BufferPool, each: impl FnMut(u64, Buffer)) -> Result
 }
 
 fn run(given: Option<PathBuf>) -> Result<(), Failure> {
-    let made = Temporary::new("", "io_uring", "input.tmp");
+    let made = Temporary::new(std::env::temp_dir(), "io_uring", "input");
     let path = match given {
         Some(path) => path,
         None => {
