@@ -96,12 +96,12 @@ macro_rules! face {
             }
 
             $(
+            #[cfg_attr(docsrs, doc(cfg(feature = $feature)))]
             // SAFETY: `Memory` demands the same. Memory stays valid while the arena or pool is
             // borrowed, wherever the reference is moved or copied to. What frees the memory takes
             // the arena or pool by `&mut`, or, for a handle, the arena that the handle belongs to.
             // Copies of the reference are the same allocator. If the reference can go to another
             // thread, the arena or pool serves several threads at the same time.
-            #[cfg_attr(docsrs, doc(cfg(feature = $feature)))]
             unsafe impl $($($generics)*)? Allocator for &$type {
                 #[inline]
                 fn allocate(&self, layout: Layout) -> Result<NonNull<[u8]>, AllocError> {

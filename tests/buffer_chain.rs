@@ -8,10 +8,29 @@ mod support;
 
 use aegis_memory::buffer::{Buffer, BufferChain};
 use std::io::{self, BufRead, ErrorKind, IoSlice, Read, Write};
+use std::sync::Arc;
 use support::panic_of;
 
 fn chain(parts: &[&'static str]) -> BufferChain {
     parts.iter().map(|&part| Buffer::from(part)).collect()
+}
+
+/// An owner of bytes whose drop panics.
+#[derive(Default)]
+struct Panics {
+    _alive: Arc<()>,
+}
+
+impl AsRef<[u8]> for Panics {
+    fn as_ref(&self) -> &[u8] {
+        b"abc"
+    }
+}
+
+impl Drop for Panics {
+    fn drop(&mut self) {
+        panic!("drop panics");
+    }
 }
 
 #[test]
@@ -70,18 +89,7 @@ fn advance_drops_parts_that_are_used_up() {
 
 #[test]
 fn advance_over_an_owner_that_panics_goes_all_the_way() {
-    struct Panics;
-    impl AsRef<[u8]> for Panics {
-        fn as_ref(&self) -> &[u8] {
-            b"abc"
-        }
-    }
-    impl Drop for Panics {
-        fn drop(&mut self) {
-            panic!("drop panics");
-        }
-    }
-    let mut all = BufferChain::from([Buffer::from_owner(Panics), Buffer::from("defg")]);
+    let mut all = BufferChain::from([Buffer::from_owner(Panics::default()), Buffer::from("defg")]);
     assert_eq!(panic_of(|| all.advance(5)), "drop panics");
     assert!(all == "fg" && all.len() == 2, "the panic goes on when that is done");
 }
@@ -280,20 +288,7 @@ fn split_to_cuts_at_every_byte() {
 
 #[test]
 fn chain_drops_every_buffer_although_an_owner_panics() {
-    struct Panics {
-        _alive: std::sync::Arc<()>,
-    }
-    impl AsRef<[u8]> for Panics {
-        fn as_ref(&self) -> &[u8] {
-            b"abc"
-        }
-    }
-    impl Drop for Panics {
-        fn drop(&mut self) {
-            panic!("drop panics");
-        }
-    }
-    let alive = std::sync::Arc::new(());
+    let alive: Arc<()> = Arc::default();
     let shorten: [fn(&mut BufferChain); 3] =
         [BufferChain::clear, |all| all.truncate(1), |all| drop(all.split_to(6))];
     for (at, shorten) in shorten.into_iter().enumerate() {
@@ -306,6 +301,6 @@ fn chain_drops_every_buffer_although_an_owner_panics() {
         let left: usize = all.iter().map(|part| part.len()).sum();
         assert_eq!((all.len(), left), ([0, 1, 4][at], [0, 1, 4][at]));
         drop(all);
-        assert_eq!(std::sync::Arc::strong_count(&alive), 1, "all owners are dropped");
+        assert_eq!(Arc::strong_count(&alive), 1, "all owners are dropped");
     }
 }
