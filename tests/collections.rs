@@ -14,7 +14,7 @@ use aegis_memory::AllocError;
 use collections_model::{apply, op};
 use proptest::prelude::*;
 use std::borrow::Cow;
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::fmt::Write;
 use std::mem::MaybeUninit;
 use std::rc::Rc;
@@ -335,19 +335,30 @@ fn panics_of_closures_and_iterators_lose_no_value_and_drop_none_twice() {
 
 #[test]
 fn forgotten_iterators_leave_a_vector_that_can_be_used() {
+    struct Name<'a>(char, &'a RefCell<String>);
+    impl Drop for Name<'_> {
+        fn drop(&mut self) {
+            self.1.borrow_mut().push(self.0);
+        }
+    }
+    let dropped = RefCell::new(String::new());
+    let names = |text: &'static str| text.chars().map(|name| Name(name, &dropped));
     let arena = Arena::default();
-    let mut vec = ArenaVec::from_iter_in((0..5).map(|i| i.to_string()), &arena);
+    let mut vec = ArenaVec::from_iter_in(names("12345"), &arena);
     std::mem::forget(vec.drain(1..3));
     assert!(vec.len() <= 5);
     vec.truncate(0);
-    vec.extend(["a", "b", "c"].map(String::from));
+    vec.extend(names("abc"));
     std::mem::forget(vec.extract_if(1.., |_| true));
     assert!(vec.is_empty());
-    vec.extend(["a", "b", "c"].map(String::from));
+    vec.extend(names("def"));
     std::mem::forget(vec.splice(1..2, None));
-    assert_eq!(vec, ["a"]);
-    vec.push(String::from("d"));
-    assert_eq!(vec, ["a", "d"]);
+    vec.push(Name('g', &dropped));
+    assert_eq!(vec.iter().map(|name| name.0).collect::<String>(), "dg");
+    drop(vec);
+    let dropped = dropped.into_inner();
+    assert!(dropped.ends_with("dg"));
+    assert!(dropped.chars().all(|name| dropped.matches(name).count() == 1), "{dropped}");
 }
 
 #[test]
