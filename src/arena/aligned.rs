@@ -124,6 +124,12 @@ unsafe impl<const N: usize, A: Allocate> Allocate for AlignedArena<'_, N, A> {
         self.arena.take(raised::<N>(layout)?)
     }
 
+    #[inline(always)]
+    unsafe fn grow_by_bump(&self, p: NonNull<u8>, old: Layout, new: Layout) -> Option<NonNull<u8>> {
+        // SAFETY: the caller vouches for the allocation.
+        unsafe { self.arena.grow_by_bump(p, old, raised::<N>(new).ok()?) }
+    }
+
     fn take_regrown(&self, layout: Layout) -> Bytes {
         self.arena.take_regrown(raised::<N>(layout)?)
     }
@@ -138,12 +144,6 @@ unsafe impl<const N: usize, A: Allocate> Allocate for AlignedArena<'_, N, A> {
     #[inline(always)]
     fn quick(&self, layout: Layout) -> Option<NonNull<u8>> {
         self.arena.quick(raised::<N>(layout).ok()?)
-    }
-
-    #[inline(always)]
-    unsafe fn extend(&self, p: NonNull<u8>, old: usize, new: usize) -> bool {
-        // SAFETY: the caller vouches for the allocation.
-        unsafe { self.arena.extend(p, old, new) }
     }
 
     unsafe fn resize_in_place(&self, p: NonNull<u8>, old: usize, new: usize) -> bool {

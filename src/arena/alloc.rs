@@ -242,17 +242,17 @@ unsafe impl Allocate for Arena {
         self.quick(layout).or_else(|| self.alloc_slow_quietly(layout.size(), layout.align()))
     }
 
+    /// What is allocated next lies right behind the latest allocation, so this one grows by an
+    /// allocation of the bytes that it lacks. Another one moves. In a watched arena the window is
+    /// empty, so nothing fits that needs more room, and the slow path sees each call.
     #[inline]
     unsafe fn grow_by_bump(&self, p: NonNull<u8>, old: Layout, new: Layout) -> Option<NonNull<u8>> {
-        // In a watched arena the window is empty, so nothing fits that needs more room.
-        if new.align() > ALIGN || round_up(new.size()) <= round_up(old.size()) {
-            return None;
-        }
+        let more = new.size().checked_sub(round_up(old.size())).filter(|&more| more != 0)?;
         if self.is_latest(p, old.size()) {
-            // SAFETY: the caller vouches for the allocation.
-            return unsafe { self.extend(p, old.size(), new.size()) }.then_some(p);
+            let aligned = new.align() <= ALIGN || p.as_ptr() as usize & (new.align() - 1) == 0;
+            return (aligned && self.bump(more).is_some()).then_some(p);
         }
-        if !self.is_plain() {
+        if new.align() > ALIGN || !self.is_plain() {
             return None;
         }
         // The core would take the new bytes from the same place, and do nothing with the old ones.
@@ -278,14 +278,6 @@ unsafe impl Allocate for Arena {
         } else {
             self.bump(layout.size())
         }
-    }
-
-    /// What is allocated next lies right behind the latest allocation, so this one grows by an
-    /// allocation of the bytes that it lacks. That fails in a watched arena, whose slow path sees
-    /// each call.
-    #[inline(always)]
-    unsafe fn extend(&self, p: NonNull<u8>, old: usize, new: usize) -> bool {
-        self.is_latest(p, old) && new > round_up(old) && self.bump(new - round_up(old)).is_some()
     }
 
     unsafe fn resize_in_place(&self, p: NonNull<u8>, old: usize, new: usize) -> bool {

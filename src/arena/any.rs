@@ -60,13 +60,19 @@ pub unsafe trait Room {
     /// Uninitialised memory, if that is a matter of a few instructions.
     fn quick(&self, key: Key, layout: Layout) -> Option<NonNull<u8>>;
 
-    /// Grows an allocation in place and returns `true` if that is a matter of a few instructions.
+    /// Grows an allocation, in place or by a move, if that is a matter of a few instructions.
     /// Otherwise it is left as it is.
     ///
     /// # Safety
     ///
-    /// - `p` is a live allocation of this size. The sizes are those of layouts.
-    unsafe fn extend(&self, key: Key, p: NonNull<u8>, old: usize, new: usize) -> bool;
+    /// - As [`resize`](Self::resize).
+    unsafe fn grow_by_bump(
+        &self,
+        key: Key,
+        p: NonNull<u8>,
+        old: Layout,
+        new: Layout,
+    ) -> Option<NonNull<u8>>;
 
     /// Shrinks an allocation in place.
     ///
@@ -116,9 +122,15 @@ macro_rules! any_arena {
             }
 
             #[inline(always)]
-            unsafe fn extend(&self, _: Key, p: NonNull<u8>, old: usize, new: usize) -> bool {
+            unsafe fn grow_by_bump(
+                &self,
+                _: Key,
+                p: NonNull<u8>,
+                old: Layout,
+                new: Layout,
+            ) -> Option<NonNull<u8>> {
                 // SAFETY: the caller keeps this function's contract, which is the same.
-                unsafe { Allocate::extend(self, p, old, new) }
+                unsafe { Allocate::grow_by_bump(self, p, old, new) }
             }
 
             #[inline]

@@ -72,18 +72,6 @@ pub unsafe trait Allocate {
         None
     }
 
-    /// Grows an allocation in place and returns `true` if a few instructions are enough to see that
-    /// it is the latest one and has room behind it. Otherwise it is left as it is.
-    ///
-    /// # Safety
-    ///
-    /// - As [`resize_in_place`](Self::resize_in_place). The sizes are those of layouts.
-    #[inline(always)]
-    unsafe fn extend(&self, p: NonNull<u8>, old: usize, new: usize) -> bool {
-        let _ = (p, old, new);
-        false
-    }
-
     /// Resizes an allocation in place and returns `true`, or leaves it as it is. Runs no user code.
     ///
     /// # Safety
@@ -137,12 +125,6 @@ macro_rules! allocate_from_inner {
             #[inline(always)]
             fn quick(&self, layout: Layout) -> Option<NonNull<u8>> {
                 self.arena.quick(layout)
-            }
-
-            #[inline(always)]
-            unsafe fn extend(&self, p: NonNull<u8>, old: usize, new: usize) -> bool {
-                // SAFETY: the caller vouches for the allocation.
-                unsafe { self.arena.extend(p, old, new) }
             }
 
             unsafe fn resize_in_place(&self, p: NonNull<u8>, old: usize, new: usize) -> bool {

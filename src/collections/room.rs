@@ -77,8 +77,8 @@ pub(super) unsafe fn resized<T, A: AnyArena>(
     Ok(unsafe { arena.resize(KEY, items.cast(), old, layout) }?.cast())
 }
 
-/// As [`resized`], for growth that takes a few instructions: in place, or the first room. `None`
-/// leaves the room as it is, and [`resized`] may find more.
+/// As [`resized`], for growth that takes a few instructions: the first room, in place, or a move in
+/// the block. `None` leaves the room as it is, and [`resized`] may find more.
 ///
 /// # Safety
 ///
@@ -94,9 +94,10 @@ pub(super) unsafe fn extended<T, A: AnyArena>(
     if old == 0 {
         return arena.quick(KEY, layout).map(NonNull::cast);
     }
+    // SAFETY: room of this size was allocated.
+    let old = unsafe { Layout::array::<T>(old).unwrap_unchecked() };
     // SAFETY: the caller vouches for the allocation.
-    let grown = unsafe { arena.extend(KEY, items.cast(), old * size_of::<T>(), layout.size()) };
-    grown.then_some(items)
+    unsafe { arena.grow_by_bump(KEY, items.cast(), old, layout) }.map(NonNull::cast)
 }
 
 /// Room for how many items a vector takes that has room for `old` and needs room for `needed`. It
