@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Tests which blocks an arena acquires, keeps and gives back: growth, reuse after a reset, trim,
- * clear, and the walk over the blocks. Fixed and random requests run over a source that counts.
- * What must hold: less than a quarter of the memory is wasted, the memory that an arena holds
- * reaches a bound, and the same work after a reset acquires nothing. */
+ * clear, freeing of the latest allocation, and the walk over the blocks. Fixed and random requests
+ * run over a source that counts. What must hold: less than a quarter of the memory is wasted, the
+ * memory that an arena holds reaches a bound, and the same work after a reset acquires nothing. */
 #include "support.h"
 
 static test_source state;
@@ -388,6 +388,55 @@ static void peak_survives_reset_and_clear(void) {
     finish(&arena);
 }
 
+/* A request that is too large for the current block has a block to itself. */
+static void free_last_reuses_a_block_of_one_allocation(void) {
+    aegis_arena arena;
+    CHECK(aegis_arena_init(&arena, NULL) == AEGIS_OK);
+    void *small = aegis_arena_alloc(&arena, 24);
+    size_t used = stats_of(&arena).used_bytes;
+    for (int round = 0; round < 3; round++) {
+        void *p = aegis_arena_alloc(&arena, 100000);
+        void *q = aegis_arena_alloc(&arena, 200000);
+        CHECK(p != NULL && q != NULL && stats_of(&arena).used_bytes == used + 300000);
+        aegis_arena_free_last(&arena, q, 200000);
+        CHECK(stats_of(&arena).used_bytes == used + 100000);
+        CHECK(aegis_arena_alloc(&arena, 200000) == q);
+        /* The block of p is not the last one, and becomes the last one. */
+        aegis_arena_free_last(&arena, p, 100000);
+        CHECK(stats_of(&arena).used_bytes == used + 300000);
+        aegis_arena_free_last(&arena, q, 200000);
+        CHECK(stats_of(&arena).used_bytes == used + 100000);
+        aegis_arena_free_last(&arena, p, 100000);
+        CHECK(stats_of(&arena).used_bytes == used && stats_of(&arena).wasted_bytes == 0);
+    }
+    CHECK(stats_of(&arena).block_count == 3 && small != NULL);
+    aegis_arena_fini(&arena);
+}
+
+/* A rewind may go back to a block only if the block is still in use. */
+static void free_last_keeps_a_block_that_a_mark_knows(void) {
+    aegis_arena arena;
+    CHECK(aegis_arena_init(&arena, NULL) == AEGIS_OK);
+    aegis_arena_alloc(&arena, 24);
+    size_t used = stats_of(&arena).used_bytes;
+    void *p = aegis_arena_alloc(&arena, 100000);
+    aegis_arena_mark mark = aegis_arena_get_mark(&arena);
+    aegis_arena_free_last(&arena, p, 100000);
+    CHECK(stats_of(&arena).used_bytes == used + 100000);
+    aegis_arena_trim(&arena, 0);
+    CHECK(aegis_arena_rewind(&arena, &mark) == AEGIS_OK);
+    aegis_arena_scope scope;
+    void *q = aegis_arena_alloc(&arena, 200000);
+    aegis_arena_scope_begin(&arena, &scope);
+    aegis_arena_free_last(&scope.arena, q, 200000);
+    void *r = aegis_arena_alloc(&scope.arena, 300000);
+    aegis_arena_free_last(&scope.arena, r, 300000);
+    CHECK(stats_of(&scope.arena).used_bytes == used + 300000);
+    aegis_arena_scope_end(&arena, &scope);
+    CHECK(stats_of(&arena).used_bytes == used + 300000);
+    aegis_arena_fini(&arena);
+}
+
 int main(void) {
     RUN(waste_stays_under_a_quarter_for_any_mix);
     RUN(what_grows_into_idle_blocks_wastes_less_than_a_quarter_and_goes_on_growing);
@@ -407,5 +456,7 @@ int main(void) {
     RUN(walk_shows_the_bytes_of_each_block);
     RUN(walk_without_info_visits_every_block);
     RUN(peak_survives_reset_and_clear);
+    RUN(free_last_reuses_a_block_of_one_allocation);
+    RUN(free_last_keeps_a_block_that_a_mark_knows);
     return check_finish();
 }

@@ -385,55 +385,6 @@ static void free_last_reuses_only_the_latest(void) {
     aegis_arena_fini(&arena);
 }
 
-/* A request that is too large for the current block has a block to itself. */
-static void free_last_reuses_a_block_of_one_allocation(void) {
-    aegis_arena arena;
-    CHECK(aegis_arena_init(&arena, NULL) == AEGIS_OK);
-    void *small = aegis_arena_alloc(&arena, 24);
-    size_t used = stats_of(&arena).used_bytes;
-    for (int round = 0; round < 3; round++) {
-        void *p = aegis_arena_alloc(&arena, 100000);
-        void *q = aegis_arena_alloc(&arena, 200000);
-        CHECK(p != NULL && q != NULL && stats_of(&arena).used_bytes == used + 300000);
-        aegis_arena_free_last(&arena, q, 200000);
-        CHECK(stats_of(&arena).used_bytes == used + 100000);
-        CHECK(aegis_arena_alloc(&arena, 200000) == q);
-        /* The block of p is not the last one, and becomes the last one. */
-        aegis_arena_free_last(&arena, p, 100000);
-        CHECK(stats_of(&arena).used_bytes == used + 300000);
-        aegis_arena_free_last(&arena, q, 200000);
-        CHECK(stats_of(&arena).used_bytes == used + 100000);
-        aegis_arena_free_last(&arena, p, 100000);
-        CHECK(stats_of(&arena).used_bytes == used && stats_of(&arena).wasted_bytes == 0);
-    }
-    CHECK(stats_of(&arena).block_count == 3 && small != NULL);
-    aegis_arena_fini(&arena);
-}
-
-/* A rewind may go back to a block only if the block is still in use. */
-static void free_last_keeps_a_block_that_a_mark_knows(void) {
-    aegis_arena arena;
-    CHECK(aegis_arena_init(&arena, NULL) == AEGIS_OK);
-    aegis_arena_alloc(&arena, 24);
-    size_t used = stats_of(&arena).used_bytes;
-    void *p = aegis_arena_alloc(&arena, 100000);
-    aegis_arena_mark mark = aegis_arena_get_mark(&arena);
-    aegis_arena_free_last(&arena, p, 100000);
-    CHECK(stats_of(&arena).used_bytes == used + 100000);
-    aegis_arena_trim(&arena, 0);
-    CHECK(aegis_arena_rewind(&arena, &mark) == AEGIS_OK);
-    aegis_arena_scope scope;
-    void *q = aegis_arena_alloc(&arena, 200000);
-    aegis_arena_scope_begin(&arena, &scope);
-    aegis_arena_free_last(&scope.arena, q, 200000);
-    void *r = aegis_arena_alloc(&scope.arena, 300000);
-    aegis_arena_free_last(&scope.arena, r, 300000);
-    CHECK(stats_of(&scope.arena).used_bytes == used + 300000);
-    aegis_arena_scope_end(&arena, &scope);
-    CHECK(stats_of(&arena).used_bytes == used + 300000);
-    aegis_arena_fini(&arena);
-}
-
 static void memdup_and_strdup_copy(void) {
     aegis_arena arena;
     CHECK(aegis_arena_init(&arena, NULL) == AEGIS_OK);
@@ -512,8 +463,6 @@ int main(void) {
     RUN(resize_in_place_resizes_what_realloc_would_not_move);
     RUN(realloc_aligned_keeps_the_alignment_when_it_moves);
     RUN(free_last_reuses_only_the_latest);
-    RUN(free_last_reuses_a_block_of_one_allocation);
-    RUN(free_last_keeps_a_block_that_a_mark_knows);
     RUN(memdup_and_strdup_copy);
     RUN(arena_moved_by_memcpy_keeps_working);
     RUN(last_error_without_failure_is_ok_and_keeps_the_latest);
