@@ -2,7 +2,7 @@
 //! Tests the crate when Rust's heap is exhausted. Each allocation of every public call that returns
 //! a `Result` or an `Option` fails in turn. No call may end the process, each must say what it
 //! asked for, and nothing may be lost or leaked. C's heap is a separate one:
-//! `tests/failing_source.rs` and the C tests make it refuse.
+//! `tests/objects/failing_source.rs` and the C tests make it refuse.
 //!
 //! The tables name the public functions, and a test finds each function of the source that is in no
 //! table. A call that is `quiet` in a table must allocate nothing on Rust's heap at all.
@@ -382,7 +382,7 @@ const EXEMPT: &[(&str, &[&str])] = &[
         &["collections/string_from.rs from_utf16_in"],
     ),
     (
-        "calls the format, whose errors take memory; `tests/collections.rs` has an arena that is full",
+        "calls the format, whose errors take memory; `tests/arena/collections.rs` has an arena that is full",
         &[
             "collections/serde.rs deserialize",
             "collections/serde.rs deserialize_in",

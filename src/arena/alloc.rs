@@ -3,7 +3,7 @@
 //! drops at its reset.
 //!
 //! The fast path is the one of `aegis_arena_alloc` in C. It is written again in Rust, over the same
-//! two fields, so that it can be inlined. `tests/fast_path.rs` checks that the two do the same. The
+//! two fields, so that it can be inlined. `tests/arena/fast_path.rs` checks that the two do the same. The
 //! fast path calls C only to go to another block.
 
 use core::alloc::Layout;

@@ -2,7 +2,7 @@
 //! The cache of one thread in front of a lock-free pool.
 //!
 //! Its fast path is that of `aegis_pool_cache_alloc` and `aegis_pool_cache_free` in C. It is
-//! written again here over the same fields, so that it inlines. `tests/pool_fast_path.rs` checks
+//! written again here over the same fields, so that it inlines. `tests/pool/fast_path.rs` checks
 //! that both do the same.
 //!
 //! The file is longer than 500 lines, because each method has an example.

@@ -2,7 +2,7 @@
 //! The pool with one owner.
 //!
 //! Its fast path is that of `aegis_pool_alloc` and `aegis_pool_free` in C. It is written again here
-//! over the same fields, so that it inlines. `tests/pool_fast_path.rs` checks that both do the
+//! over the same fields, so that it inlines. `tests/pool/fast_path.rs` checks that both do the
 //! same. The one difference: it does not look for double frees, because the types make them
 //! impossible.
 

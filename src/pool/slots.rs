@@ -2,7 +2,7 @@
 //! The blocks of a keyed pool as places for values: which of them have a value, and where they lie.
 //!
 //! The fast paths are those of `aegis_keyed_pool_alloc`, `_get` and `_free` in C, over the same
-//! fields. `tests/keyed_pool.rs` checks that both do the same.
+//! fields. `tests/pool/keyed.rs` checks that both do the same.
 //!
 //! The invariant: a block that is out has a value, except between the call that takes it and the
 //! write that follows. No user code runs between the two.

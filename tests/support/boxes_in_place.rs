@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The tests of `tests/boxes.rs` for what closures and iterators build in its place, and fail or
+//! The tests of `tests/arena/boxes.rs` for what closures and iterators build in its place, and fail or
 //! panic meanwhile.
 
-use crate::every_arena::{Entry, Journal};
+use super::every_arena::{Entry, Journal};
 use crate::support::panic_of;
 use aegis_memory::arena::{Arena, ArenaBox, FixedArena, LockFreeArena, LockedArena};
 use aegis_memory::AllocOrInitError;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The model of vectors in `tests/collections.rs`: what can be done with one, and the function that
+//! The model of vectors in `tests/arena/collections.rs`: what can be done with one, and the function that
 //! does the same with a vector in an arena and with one of the standard library.
 
 use aegis_memory::collections::ArenaVec;

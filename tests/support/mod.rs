@@ -6,7 +6,6 @@
 pub mod model;
 #[cfg(feature = "std")]
 pub mod panics;
-#[cfg(feature = "std")]
 pub mod runner;
 
 use aegis_memory::arena::Arena;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The tests of `tests/panics_ownership.rs` for hash tables in arenas and boxes in pools.
+//! The tests of `tests/panics/ownership.rs` for hash tables in arenas and boxes in pools.
 
 use super::{at_every_request, Attempts};
 use aegis_memory::arena::{Arena, LockFreeArena, LockedArena};
