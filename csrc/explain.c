@@ -135,6 +135,12 @@ static void explain_argument(aegis_i_text *text, const aegis_error *error) {
     case AEGIS_WHAT_OUT:
         aegis_i_text_add(text, "still in use: the pool has other handles, or buffers that are out");
         break;
+    case AEGIS_WHAT_UNKNOWN_OPTION:
+        aegis_i_text_add(text,
+                         "invalid argument: the option at byte %zu is set, but this library knows "
+                         "only %zu bytes of options: it is older than the header",
+                         error->asked, error->allowed);
+        break;
     case AEGIS_WHAT_SHARE:
         explain_share(text, error);
         break;

@@ -48,6 +48,7 @@ pub const AEGIS_WHAT_SHARE: u32 = 20;
 pub const AEGIS_WHAT_USED_BUDGET: u32 = 23;
 pub const AEGIS_WHAT_MOVE: u32 = 24;
 pub const AEGIS_WHAT_OUT: u32 = 25;
+pub const AEGIS_WHAT_UNKNOWN_OPTION: u32 = 26;
 pub const AEGIS_BUILD_DEBUG: u32 = 1;
 pub const AEGIS_BUILD_ASAN: u32 = 2;
 pub const AEGIS_BUILD_VALGRIND: u32 = 4;
@@ -238,15 +239,17 @@ extern "C" {
     pub fn aegis_budget_set_limit(budget: *mut aegis_budget, limit_bytes: usize);
 }
 extern "C" {
-    pub fn aegis_budget_get_figures(
+    pub fn aegis_budget_get_figures_sized(
         budget: *const aegis_budget,
         figures: *mut aegis_budget_figures,
+        figures_bytes: usize,
     );
 }
 extern "C" {
-    pub fn aegis_budget_snapshot(
+    pub fn aegis_budget_snapshot_sized(
         budget: *mut aegis_budget,
         figures: *mut aegis_budget_figures,
+        figures_bytes: usize,
         capacity: usize,
     ) -> usize;
 }
@@ -254,27 +257,31 @@ extern "C" {
     pub fn aegis_budget_take_peak(budget: *mut aegis_budget) -> usize;
 }
 extern "C" {
-    pub fn aegis_budget_get_peak(
+    pub fn aegis_budget_get_peak_sized(
         budget: *mut aegis_budget,
         peak: *mut aegis_budget_peak,
+        peak_bytes: usize,
     );
 }
 extern "C" {
-    pub fn aegis_budget_explain_peak(
+    pub fn aegis_budget_explain_peak_sized(
         peak: *const aegis_budget_peak,
+        peak_bytes: usize,
         buffer: *mut ::core::ffi::c_char,
         buffer_bytes: usize,
     ) -> usize;
 }
 extern "C" {
-    pub fn aegis_budget_get_refusal(
+    pub fn aegis_budget_get_refusal_sized(
         error: *const aegis_error,
         refusal: *mut aegis_budget_refusal,
+        refusal_bytes: usize,
     );
 }
 extern "C" {
-    pub fn aegis_budget_explain(
+    pub fn aegis_budget_explain_sized(
         refusal: *const aegis_budget_refusal,
+        refusal_bytes: usize,
         buffer: *mut ::core::ffi::c_char,
         buffer_bytes: usize,
     ) -> usize;
@@ -470,9 +477,10 @@ pub struct aegis_arena_block_info {
     pub start: *const ::core::ffi::c_void,
 }
 extern "C" {
-    pub fn aegis_arena_init(
+    pub fn aegis_arena_init_sized(
         arena: *mut aegis_arena,
         options: *const aegis_arena_options,
+        options_bytes: usize,
     ) -> aegis_status;
 }
 extern "C" {
@@ -592,16 +600,18 @@ extern "C" {
     pub fn aegis_arena_clear(arena: *mut aegis_arena);
 }
 extern "C" {
-    pub fn aegis_arena_get_stats(
+    pub fn aegis_arena_get_stats_sized(
         arena: *const aegis_arena,
         stats: *mut aegis_arena_stats,
+        stats_bytes: usize,
     );
 }
 extern "C" {
-    pub fn aegis_arena_next_block(
+    pub fn aegis_arena_next_block_sized(
         arena: *const aegis_arena,
         previous: *const aegis_arena_block,
         info: *mut aegis_arena_block_info,
+        info_bytes: usize,
     ) -> *const aegis_arena_block;
 }
 extern "C" {
@@ -682,9 +692,10 @@ pub struct aegis_lock_free_arena {
     pub shared: *mut aegis_lock_free_arena_shared,
 }
 extern "C" {
-    pub fn aegis_lock_free_arena_init(
+    pub fn aegis_lock_free_arena_init_sized(
         arena: *mut aegis_lock_free_arena,
         options: *const aegis_lock_free_arena_options,
+        options_bytes: usize,
         error: *mut aegis_error,
     ) -> aegis_status;
 }
@@ -789,9 +800,10 @@ extern "C" {
     pub fn aegis_lock_free_arena_clear(arena: *mut aegis_lock_free_arena);
 }
 extern "C" {
-    pub fn aegis_lock_free_arena_get_stats(
+    pub fn aegis_lock_free_arena_get_stats_sized(
         arena: *const aegis_lock_free_arena,
         stats: *mut aegis_arena_stats,
+        stats_bytes: usize,
     );
 }
 #[repr(C)]
@@ -836,9 +848,11 @@ pub struct aegis_arena_recycler_stats {
     pub reused_count: u64,
 }
 extern "C" {
-    pub fn aegis_arena_recycler_init(
+    pub fn aegis_arena_recycler_init_sized(
         recycler: *mut aegis_arena_recycler,
         options: *const aegis_arena_recycler_options,
+        options_bytes: usize,
+        arena_bytes: usize,
     ) -> aegis_status;
 }
 extern "C" {
@@ -876,9 +890,10 @@ extern "C" {
     pub fn aegis_arena_recycler_trim_idle(recycler: *const aegis_arena_recycler);
 }
 extern "C" {
-    pub fn aegis_arena_recycler_get_stats(
+    pub fn aegis_arena_recycler_get_stats_sized(
         recycler: *const aegis_arena_recycler,
         stats: *mut aegis_arena_recycler_stats,
+        stats_bytes: usize,
     );
 }
 #[repr(C)]
@@ -975,9 +990,10 @@ extern "C" {
     ) -> aegis_status;
 }
 extern "C" {
-    pub fn aegis_budget_get_terms(
+    pub fn aegis_budget_get_terms_sized(
         budget: *mut aegis_budget,
         terms: *mut aegis_budget_terms,
+        terms_bytes: usize,
     );
 }
 extern "C" {
@@ -1353,9 +1369,10 @@ extern "C" {
     ) -> usize;
 }
 extern "C" {
-    pub fn aegis_pool_init(
+    pub fn aegis_pool_init_sized(
         pool: *mut aegis_pool,
         options: *const aegis_pool_options,
+        options_bytes: usize,
     ) -> aegis_status;
 }
 extern "C" {
@@ -1422,10 +1439,11 @@ extern "C" {
     ) -> bool;
 }
 extern "C" {
-    pub fn aegis_pool_get_slab(
+    pub fn aegis_pool_get_slab_sized(
         pool: *const aegis_pool,
         slab: usize,
         info: *mut aegis_pool_slab_info,
+        info_bytes: usize,
     ) -> aegis_status;
 }
 extern "C" {
@@ -1439,7 +1457,11 @@ extern "C" {
     ) -> aegis_status;
 }
 extern "C" {
-    pub fn aegis_pool_get_stats(pool: *const aegis_pool, stats: *mut aegis_pool_stats);
+    pub fn aegis_pool_get_stats_sized(
+        pool: *const aegis_pool,
+        stats: *mut aegis_pool_stats,
+        stats_bytes: usize,
+    );
 }
 extern "C" {
     pub fn aegis_pool_last_error(pool: *const aegis_pool, error: *mut aegis_error);
@@ -1469,9 +1491,10 @@ pub struct aegis_locked_pool_request {
     _unused: [u8; 0],
 }
 extern "C" {
-    pub fn aegis_locked_pool_init(
+    pub fn aegis_locked_pool_init_sized(
         pool: *mut aegis_locked_pool,
         options: *const aegis_pool_options,
+        options_bytes: usize,
     ) -> aegis_status;
 }
 extern "C" {
@@ -1560,10 +1583,11 @@ extern "C" {
     ) -> bool;
 }
 extern "C" {
-    pub fn aegis_locked_pool_get_slab(
+    pub fn aegis_locked_pool_get_slab_sized(
         pool: *const aegis_locked_pool,
         slab: usize,
         info: *mut aegis_pool_slab_info,
+        info_bytes: usize,
     ) -> aegis_status;
 }
 extern "C" {
@@ -1580,9 +1604,10 @@ extern "C" {
     ) -> aegis_status;
 }
 extern "C" {
-    pub fn aegis_locked_pool_get_stats(
+    pub fn aegis_locked_pool_get_stats_sized(
         pool: *const aegis_locked_pool,
         stats: *mut aegis_pool_stats,
+        stats_bytes: usize,
     );
 }
 extern "C" {
@@ -1647,9 +1672,10 @@ pub struct aegis_buffer_pool_stats {
     pub reserved_bytes: usize,
 }
 extern "C" {
-    pub fn aegis_buffer_pool_init(
+    pub fn aegis_buffer_pool_init_sized(
         pool: *mut aegis_buffer_pool,
         options: *const aegis_buffer_pool_options,
+        options_bytes: usize,
     ) -> aegis_status;
 }
 extern "C" {
@@ -1727,9 +1753,10 @@ extern "C" {
     pub fn aegis_buffer_pool_trim_idle(pool: *const aegis_buffer_pool);
 }
 extern "C" {
-    pub fn aegis_buffer_pool_get_stats(
+    pub fn aegis_buffer_pool_get_stats_sized(
         pool: *const aegis_buffer_pool,
         stats: *mut aegis_buffer_pool_stats,
+        stats_bytes: usize,
     );
 }
 #[repr(C)]
@@ -1743,9 +1770,10 @@ pub struct aegis_keyed_pool {
     pub step_mask: u32,
 }
 extern "C" {
-    pub fn aegis_keyed_pool_init(
+    pub fn aegis_keyed_pool_init_sized(
         pool: *mut aegis_keyed_pool,
         options: *const aegis_pool_options,
+        options_bytes: usize,
     ) -> aegis_status;
 }
 extern "C" {
@@ -1806,9 +1834,10 @@ extern "C" {
     pub fn aegis_keyed_pool_trim(pool: *mut aegis_keyed_pool, keep_block_count: usize);
 }
 extern "C" {
-    pub fn aegis_keyed_pool_get_stats(
+    pub fn aegis_keyed_pool_get_stats_sized(
         pool: *const aegis_keyed_pool,
         stats: *mut aegis_pool_stats,
+        stats_bytes: usize,
     );
 }
 extern "C" {
@@ -1847,9 +1876,11 @@ pub struct aegis_pool_cache {
     pub items: [u32; 64usize],
 }
 extern "C" {
-    pub fn aegis_lock_free_pool_init(
+    pub fn aegis_lock_free_pool_init_sized(
         pool: *mut aegis_lock_free_pool,
         options: *const aegis_lock_free_pool_options,
+        options_bytes: usize,
+        blocks_bytes: usize,
     ) -> aegis_status;
 }
 extern "C" {
@@ -1911,10 +1942,11 @@ extern "C" {
     ) -> bool;
 }
 extern "C" {
-    pub fn aegis_lock_free_pool_get_slab(
+    pub fn aegis_lock_free_pool_get_slab_sized(
         pool: *const aegis_lock_free_pool,
         slab: usize,
         info: *mut aegis_pool_slab_info,
+        info_bytes: usize,
     ) -> aegis_status;
 }
 extern "C" {
@@ -1937,9 +1969,10 @@ extern "C" {
     pub fn aegis_lock_free_pool_capacity(pool: *const aegis_lock_free_pool) -> usize;
 }
 extern "C" {
-    pub fn aegis_lock_free_pool_get_stats(
+    pub fn aegis_lock_free_pool_get_stats_sized(
         pool: *const aegis_lock_free_pool,
         stats: *mut aegis_pool_stats,
+        stats_bytes: usize,
     );
 }
 extern "C" {
@@ -2020,9 +2053,10 @@ pub struct aegis_locked_arena {
     pub shared: *mut aegis_locked_arena_shared,
 }
 extern "C" {
-    pub fn aegis_locked_arena_init(
+    pub fn aegis_locked_arena_init_sized(
         arena: *mut aegis_locked_arena,
         options: *const aegis_arena_options,
+        options_bytes: usize,
         error: *mut aegis_error,
     ) -> aegis_status;
 }
@@ -2124,8 +2158,9 @@ extern "C" {
     pub fn aegis_locked_arena_clear(arena: *mut aegis_locked_arena);
 }
 extern "C" {
-    pub fn aegis_locked_arena_get_stats(
+    pub fn aegis_locked_arena_get_stats_sized(
         arena: *const aegis_locked_arena,
         stats: *mut aegis_arena_stats,
+        stats_bytes: usize,
     );
 }

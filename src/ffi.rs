@@ -17,6 +17,9 @@ include!("bindings.rs");
 #[cfg(feature = "bindgen")]
 include!(concat!(env!("OUT_DIR"), "/bindings.rs"));
 
+mod sized;
+pub use sized::*;
+
 /// Whether a call has succeeded.
 #[inline(always)]
 pub(crate) fn is_ok(status: &aegis_status) -> bool {

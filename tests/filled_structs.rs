@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Every C function that fills a struct of the caller must stand in the tables of
 //! `tests/c/filled_*_test.c`, which check that it fills the whole struct. This test finds the
-//! functions by the pointers in their bindings.
+//! functions by the pointers in their bindings. A function that reads or fills a struct that may
+//! grow must be told its size, and must stand in `tests/c/sized_structs_test.c`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -69,6 +70,10 @@ fn functions() -> Vec<(&'static str, Vec<(&'static str, &'static str)>)> {
     let texts = BINDINGS.split("    pub fn ").skip(1).chain(own);
     let function = |text: &'static str| {
         let (name, rest) = text.split_once('(').expect("a function has parameters");
+        // Users call the inline form, which has no size and no binding.
+        let plain = name.strip_suffix("_sized");
+        let plain = plain.filter(|plain| !BINDINGS.contains(&format!("fn {plain}(")));
+        let name = plain.unwrap_or(name);
         // What is in the parentheses of a parameter that is a function does no harm here.
         let list = rest.split_once(';').expect("a declaration ends").0;
         let parameters = list.split(',').filter_map(|parameter| parameter.trim().split_once(": "));
@@ -160,5 +165,106 @@ fn every_exception_is_a_parameter() {
     }
     for function in CHANGES_A_BUFFER {
         assert!(functions.contains_key(function), "there is no {function}");
+    }
+}
+
+/// Structs that keep their size as long as the library's minor version is the same: objects, what
+/// lies in an array or in another struct, and structs whose functions take no size. All others may
+/// grow, so a function that takes one has to take its size too.
+const FIXED: &[&str] = &[
+    "aegis_arena",
+    "aegis_arena_local",
+    "aegis_arena_mark",
+    "aegis_arena_recycler",
+    "aegis_arena_scope",
+    "aegis_arena_stale_span",
+    "aegis_budget_consumer",
+    "aegis_buffer",
+    "aegis_buffer_class",
+    "aegis_buffer_class_stats",
+    "aegis_buffer_mut",
+    "aegis_buffer_owner",
+    "aegis_buffer_pool",
+    "aegis_error",
+    "aegis_iovec",
+    "aegis_keyed_pool",
+    "aegis_lock_free_arena",
+    "aegis_lock_free_pool",
+    "aegis_locked_arena",
+    "aegis_locked_pool",
+    "aegis_pool",
+    "aegis_pool_cache",
+    "aegis_pool_grid",
+    "aegis_pool_slabs",
+    "aegis_region",
+    "aegis_source",
+];
+
+/// The functions of the library with a parameter that may grow, and that parameter.
+fn sized() -> Vec<(&'static str, &'static str)> {
+    let structs = structs();
+    let mut found = Vec::new();
+    for text in BINDINGS.split("    pub fn ").skip(1) {
+        let (function, rest) = text.split_once('(').expect("a function has parameters");
+        let list = rest.split_once(';').expect("a declaration ends").0;
+        let parameters: Vec<_> =
+            list.split(',').filter_map(|text| text.trim().split_once(": ")).collect();
+        for (place, (parameter, of_type)) in parameters.iter().enumerate() {
+            let to = pointee(of_type, "*mut ").or_else(|| pointee(of_type, "*const "));
+            if !to.is_some_and(|name| structs.contains_key(name) && !FIXED.contains(&name)) {
+                continue;
+            }
+            let next = parameters.get(place + 1);
+            let has_size =
+                next.is_some_and(|(name, of)| name.ends_with("_bytes") && of.starts_with("usize"));
+            assert!(
+                has_size && function.ends_with("_sized"),
+                "{function}: `{parameter}` may grow, so its size must follow it, and the name must \
+                 end with `_sized`; or its struct belongs into FIXED"
+            );
+            found.push((function, *parameter));
+        }
+    }
+    found
+}
+
+#[test]
+fn every_struct_that_may_grow_comes_with_its_size() {
+    let sized = sized();
+    assert!(sized.len() >= 29, "only {sized:?} were found");
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let read = |path: &str| fs::read_to_string(root.join(path)).expect("the file can be read");
+    let headers: String = fs::read_dir(root.join("include/aegis_memory"))
+        .expect("the headers can be listed")
+        .map(|entry| fs::read_to_string(entry.expect("a header").path()).expect("a header"))
+        .collect();
+    // Users call an inline function, which no other can stand for: it passes the size of the
+    // caller's struct.
+    let words = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let (headers, rust) = (words(&headers), words(&read("src/ffi/sized.rs")));
+    let test = read("tests/c/sized_structs_test.c");
+    for (function, parameter) in sized {
+        let plain = function.strip_suffix("_sized").expect("checked by sized()");
+        let inline = headers
+            .split("AEGIS_STATIC_INLINE ")
+            .find(|text| text.split('(').next().is_some_and(|head| head.ends_with(plain)))
+            .unwrap_or_else(|| panic!("the headers have no inline {plain}"));
+        let body = inline.split_once('{').expect("it has a body").1;
+        let call = body.split_once(&format!("{function}(")).map_or("", |(_, rest)| rest);
+        let call = call.split_once(';').map_or("", |(call, _)| call);
+        assert!(
+            call.contains(&format!("{parameter}, sizeof *{parameter}")),
+            "{plain}: {body:.200}"
+        );
+        assert!(rust.contains(&format!("fn {plain}(")), "src/ffi/sized.rs has no {plain}");
+        assert!(test.contains(&format!("{function}(")), "sized_structs_test.c lacks {function}");
+    }
+}
+
+#[test]
+fn every_fixed_struct_is_a_struct() {
+    let structs = structs();
+    for name in FIXED {
+        assert!(structs.contains_key(name), "there is no {name}");
     }
 }

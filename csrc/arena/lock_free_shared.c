@@ -16,6 +16,7 @@
 #include "aegis_memory/lock_free_arena.h"
 #include "../acquire.h"
 #include "../base/error_record.h"
+#include "../base/sized.h"
 #include "../base/text.h"
 #include "../budget/move.h"
 #include "defer.h"
@@ -54,14 +55,23 @@ static void set_limits(aegis_lock_free_arena_shared *shared, size_t max_bytes,
 
 _Static_assert(_Alignof(aegis_lock_free_arena_shared) <= AEGIS_I_HEAP_ALIGN, "calloc aligns so");
 
-aegis_status aegis_lock_free_arena_init(aegis_lock_free_arena *arena,
-                                        const aegis_lock_free_arena_options *options,
-                                        aegis_error *error) {
+aegis_status aegis_lock_free_arena_init_sized(aegis_lock_free_arena *arena,
+                                              const aegis_lock_free_arena_options *given,
+                                              size_t options_bytes, aegis_error *error) {
     static const aegis_lock_free_arena_options defaults = {0, 0, NULL, NULL, NULL, 0};
+    aegis_lock_free_arena_options copy;
     aegis_error unwanted;
     error = error != NULL ? error : &unwanted;
-    options = options != NULL ? options : &defaults;
     arena->shared = NULL;
+    size_t unknown = aegis_i_unknown_option(given, options_bytes, sizeof copy);
+    if (unknown != 0)
+        return aegis_i_error_refuse(error, AEGIS_E_INVALID, AEGIS_WHAT_UNKNOWN_OPTION, unknown,
+                                    sizeof copy);
+    const aegis_lock_free_arena_options *options =
+        (const aegis_lock_free_arena_options *)aegis_i_known_part(given, options_bytes, &copy,
+                                                                  sizeof copy);
+    if (options == NULL)
+        options = &defaults;
     aegis_lock_free_arena_shared *shared =
         (aegis_lock_free_arena_shared *)calloc(1, sizeof *shared);
     if (shared == NULL) {
@@ -320,7 +330,8 @@ void aegis_lock_free_arena_fini(aegis_lock_free_arena *arena) {
     arena->shared = NULL;
 }
 
-void aegis_lock_free_arena_get_stats(const aegis_lock_free_arena *arena, aegis_arena_stats *stats) {
+void aegis_lock_free_arena_get_stats_sized(const aegis_lock_free_arena *arena,
+                                           aegis_arena_stats *stats, size_t stats_bytes) {
     const aegis_lock_free_arena_shared *shared = arena->shared;
     assert(aegis_i_shared_is_valid(shared));
     /* Acquire: as in sum_used. */
@@ -332,10 +343,10 @@ void aegis_lock_free_arena_get_stats(const aegis_lock_free_arena *arena, aegis_a
     size_t used_bytes = sum_used(shared, &wasted_bytes);
     size_t peak_used_bytes =
         aegis_i_max(aegis_i_load(&shared->peak_used_bytes, memory_order_relaxed), used_bytes);
-    aegis_i_arena_fill_stats(stats, aegis_i_load(&shared->capacity_bytes, memory_order_relaxed),
-                             aegis_i_load(&shared->reserved_bytes, memory_order_relaxed),
-                             used_bytes, peak_used_bytes, remaining_bytes, wasted_bytes,
-                             aegis_i_load(&shared->block_count, memory_order_relaxed),
-                             aegis_i_load(&shared->acquired_count, memory_order_relaxed),
-                             shared->released_count, shared->reset_count);
+    aegis_i_arena_fill_stats(
+        stats, stats_bytes, aegis_i_load(&shared->capacity_bytes, memory_order_relaxed),
+        aegis_i_load(&shared->reserved_bytes, memory_order_relaxed), used_bytes, peak_used_bytes,
+        remaining_bytes, wasted_bytes, aegis_i_load(&shared->block_count, memory_order_relaxed),
+        aegis_i_load(&shared->acquired_count, memory_order_relaxed), shared->released_count,
+        shared->reset_count);
 }

@@ -35,8 +35,9 @@ struct aegis_locked_arena_shared {
 
 _Static_assert(_Alignof(aegis_locked_arena_shared) <= AEGIS_I_HEAP_ALIGN, "malloc aligns so");
 
-aegis_status aegis_locked_arena_init(aegis_locked_arena *arena, const aegis_arena_options *options,
-                                     aegis_error *error) {
+aegis_status aegis_locked_arena_init_sized(aegis_locked_arena *arena,
+                                           const aegis_arena_options *options, size_t options_bytes,
+                                           aegis_error *error) {
     arena->shared = NULL;
     aegis_locked_arena_shared *shared = (aegis_locked_arena_shared *)malloc(sizeof *shared);
     if (shared == NULL) {
@@ -44,7 +45,7 @@ aegis_status aegis_locked_arena_init(aegis_locked_arena *arena, const aegis_aren
         return aegis_i_error_bytes(error != NULL ? error : &unwanted, AEGIS_E_OUT_OF_MEMORY,
                                    sizeof *shared, AEGIS_ARENA_ALIGN);
     }
-    aegis_status status = aegis_arena_init(&shared->arena, options);
+    aegis_status status = aegis_arena_init_sized(&shared->arena, options, options_bytes);
     if (status != AEGIS_OK) {
         if (error != NULL)
             aegis_arena_last_error(&shared->arena, error);
@@ -303,11 +304,12 @@ aegis_status aegis_locked_arena_move_budget(aegis_locked_arena *arena, aegis_bud
     return AEGIS_E_FORKED;
 }
 
-void aegis_locked_arena_get_stats(const aegis_locked_arena *arena, aegis_arena_stats *stats) {
+void aegis_locked_arena_get_stats_sized(const aegis_locked_arena *arena, aegis_arena_stats *stats,
+                                        size_t stats_bytes) {
     aegis_arena *inner = enter(arena);
-    memset(stats, 0, sizeof *stats);
+    memset(stats, 0, stats_bytes);
     if (inner == NULL)
         return;
-    aegis_arena_get_stats(inner, stats);
+    aegis_arena_get_stats_sized(inner, stats, stats_bytes);
     leave(arena);
 }

@@ -3,6 +3,7 @@
  * allocation, and mark.c goes back. */
 #include "aegis_memory/arena.h"
 #include "../base/harden.h"
+#include "../base/sized.h"
 #include "../base/text.h"
 #include "../budget/move.h"
 #include "blocks.h"
@@ -87,11 +88,19 @@ static aegis_status fail_init(aegis_arena *arena, const aegis_i_refusal *why, si
     return why->status;
 }
 
-aegis_status aegis_arena_init(aegis_arena *arena, const aegis_arena_options *options) {
+aegis_status aegis_arena_init_sized(aegis_arena *arena, const aegis_arena_options *given,
+                                    size_t options_bytes) {
     static const aegis_arena_options defaults = {0, 0, NULL, NULL, 0, NULL, NULL, 0, 0};
+    aegis_arena_options copy;
+    memset(arena, 0, sizeof *arena);
+    size_t unknown = aegis_i_unknown_option(given, options_bytes, sizeof copy);
+    if (unknown != 0)
+        return aegis_i_arena_refuse(arena, AEGIS_E_INVALID, AEGIS_WHAT_UNKNOWN_OPTION, unknown,
+                                    sizeof copy);
+    const aegis_arena_options *options =
+        (const aegis_arena_options *)aegis_i_known_part(given, options_bytes, &copy, sizeof copy);
     if (options == NULL)
         options = &defaults;
-    memset(arena, 0, sizeof *arena);
     aegis_status status = check_options(arena, options);
     if (status != AEGIS_OK)
         return status;
@@ -206,32 +215,39 @@ void aegis_arena_clear(aegis_arena *arena) {
     aegis_arena_trim(arena, 0);
 }
 
-void aegis_arena_get_stats(const aegis_arena *arena, aegis_arena_stats *stats) {
+void aegis_arena_get_stats_sized(const aegis_arena *arena, aegis_arena_stats *stats,
+                                 size_t stats_bytes) {
     size_t used_bytes = aegis_i_arena_used(arena);
     size_t peak_used_bytes = aegis_i_max(arena->peak_used_bytes, used_bytes);
     size_t remaining_bytes = (size_t)(aegis_i_arena_end(arena) - arena->ptr);
-    aegis_i_arena_fill_stats(stats, arena->capacity_bytes, arena->reserved_bytes, used_bytes,
-                             peak_used_bytes, remaining_bytes, arena->wasted_bytes,
+    aegis_i_arena_fill_stats(stats, stats_bytes, arena->capacity_bytes, arena->reserved_bytes,
+                             used_bytes, peak_used_bytes, remaining_bytes, arena->wasted_bytes,
                              arena->block_count, arena->acquired_count, arena->released_count,
                              arena->reset_count);
 }
 
-const aegis_arena_block *aegis_arena_next_block(const aegis_arena *arena,
-                                                const aegis_arena_block *previous,
-                                                aegis_arena_block_info *info) {
+const aegis_arena_block *aegis_arena_next_block_sized(const aegis_arena *arena,
+                                                      const aegis_arena_block *previous,
+                                                      aegis_arena_block_info *info,
+                                                      size_t info_bytes) {
     const aegis_arena_block *block = previous == NULL ? arena->first : previous->next;
     if (block == NULL || info == NULL)
         return block;
     /* The blocks behind `last` are idle, so a block behind an idle one is idle too. */
-    bool idle =
-        previous != NULL && (previous == arena->last || info->state == AEGIS_ARENA_BLOCK_IDLE);
+    aegis_arena_block_info filled;
+    bool idle = previous != NULL && previous == arena->last;
+    if (previous != NULL && !idle) {
+        aegis_i_copy_sized(&filled, sizeof filled, info, info_bytes);
+        idle = filled.state == AEGIS_ARENA_BLOCK_IDLE;
+    }
     const unsigned char *top = block == arena->block ? arena->ptr : block->top;
-    memset(info, 0, sizeof *info);
-    info->capacity_bytes = aegis_i_block_capacity(block);
-    info->used_bytes = idle ? 0 : (size_t)(top - aegis_i_block_start(block));
-    info->state = block == arena->block ? AEGIS_ARENA_BLOCK_CURRENT
-                  : idle                ? AEGIS_ARENA_BLOCK_IDLE
-                                        : AEGIS_ARENA_BLOCK_CLOSED;
-    info->start = aegis_i_block_start(block);
+    memset(&filled, 0, sizeof filled);
+    filled.capacity_bytes = aegis_i_block_capacity(block);
+    filled.used_bytes = idle ? 0 : (size_t)(top - aegis_i_block_start(block));
+    filled.state = block == arena->block ? AEGIS_ARENA_BLOCK_CURRENT
+                   : idle                ? AEGIS_ARENA_BLOCK_IDLE
+                                         : AEGIS_ARENA_BLOCK_CLOSED;
+    filled.start = aegis_i_block_start(block);
+    aegis_i_copy_sized(info, info_bytes, &filled, sizeof filled);
     return block;
 }

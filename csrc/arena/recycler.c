@@ -28,6 +28,7 @@
 #include "aegis_memory/arena_recycler.h"
 #include "../base/error_record.h"
 #include "../base/mutex.h"
+#include "../base/sized.h"
 #include "../base/text.h"
 #include "../budget/move.h"
 
@@ -65,13 +66,27 @@ _Static_assert(_Alignof(aegis_arena_recycler_shared) <= AEGIS_I_HEAP_ALIGN, "mal
 _Static_assert(sizeof(aegis_arena_recycler_shared) % _Alignof(aegis_arena) == 0,
                "the stock behind the struct is aligned");
 
-aegis_status aegis_arena_recycler_init(aegis_arena_recycler *recycler,
-                                       const aegis_arena_recycler_options *options) {
+_Static_assert(offsetof(aegis_arena_recycler_options, max_idle_count) ==
+                   sizeof(aegis_arena_options),
+               "the options of the arenas may grow");
+
+aegis_status aegis_arena_recycler_init_sized(aegis_arena_recycler *recycler,
+                                             const aegis_arena_recycler_options *given,
+                                             size_t options_bytes, size_t arena_bytes) {
+    aegis_arena_recycler_options copy;
     recycler->shared = NULL;
-    if (options == NULL)
+    if (given == NULL)
         return AEGIS_E_INVALID;
+    size_t unknown = aegis_i_unknown_nested_option(given, options_bytes, arena_bytes, sizeof copy,
+                                                   sizeof copy.arena);
+    const aegis_arena_recycler_options *options =
+        (const aegis_arena_recycler_options *)aegis_i_known_parts(
+            given, options_bytes, arena_bytes, &copy, sizeof copy, sizeof copy.arena);
     aegis_error unwanted;
     aegis_error *error = options->error != NULL ? options->error : &unwanted;
+    if (unknown != 0)
+        return aegis_i_error_refuse(error, AEGIS_E_INVALID, AEGIS_WHAT_UNKNOWN_OPTION, unknown,
+                                    sizeof copy);
     if (options->arena.memory != NULL)
         return aegis_i_error_refuse(error, AEGIS_E_INVALID, AEGIS_WHAT_MEMORY,
                                     options->arena.memory_bytes, 0);
@@ -318,11 +333,12 @@ void aegis_arena_recycler_trim_idle(const aegis_arena_recycler *recycler) {
             aegis_arena_fini(&surplus[count]);
 }
 
-void aegis_arena_recycler_get_stats(const aegis_arena_recycler *recycler,
-                                    aegis_arena_recycler_stats *stats) {
-    memset(stats, 0, sizeof *stats);
-    if (!aegis_i_mutex_lock(&recycler->shared->lock))
+void aegis_arena_recycler_get_stats_sized(const aegis_arena_recycler *recycler,
+                                          aegis_arena_recycler_stats *stats, size_t stats_bytes) {
+    aegis_arena_recycler_shared *shared = recycler->shared;
+    memset(stats, 0, stats_bytes);
+    if (!aegis_i_mutex_lock(&shared->lock))
         return;
-    *stats = recycler->shared->stats;
-    aegis_i_mutex_unlock(&recycler->shared->lock);
+    aegis_i_copy_sized(stats, stats_bytes, &shared->stats, sizeof shared->stats);
+    aegis_i_mutex_unlock(&shared->lock);
 }

@@ -3,25 +3,26 @@
 #ifndef AEGIS_MEMORY_I_ARENA_STATS_H
 #define AEGIS_MEMORY_I_ARENA_STATS_H
 
-#include "../base/port.h"
+#include "../base/sized.h"
 #include "aegis_memory/arena.h"
 
 _Static_assert(offsetof(aegis_arena_stats, reset_count) + sizeof(uint64_t) ==
                    sizeof(aegis_arena_stats),
                "each field is a parameter below, so a new field is a new parameter");
 
-/* Fills the struct. No other function writes its fields, and each field is a parameter, in the
- * order of the struct. So a form that does not count a new field does not compile. */
-static inline void aegis_i_arena_fill_stats(aegis_arena_stats *stats, size_t capacity_bytes,
-                                            size_t reserved_bytes, size_t used_bytes,
-                                            size_t peak_used_bytes, size_t remaining_bytes,
-                                            size_t wasted_bytes, size_t block_count,
-                                            uint64_t acquired_count, uint64_t released_count,
-                                            uint64_t reset_count) {
+/* Fills the caller's struct of `stats_bytes` bytes. No other function writes its fields, and each
+ * field is a parameter, in the order of the struct. So a form that does not count a new field does
+ * not compile. */
+static inline void aegis_i_arena_fill_stats(aegis_arena_stats *stats, size_t stats_bytes,
+                                            size_t capacity_bytes, size_t reserved_bytes,
+                                            size_t used_bytes, size_t peak_used_bytes,
+                                            size_t remaining_bytes, size_t wasted_bytes,
+                                            size_t block_count, uint64_t acquired_count,
+                                            uint64_t released_count, uint64_t reset_count) {
     aegis_arena_stats filled = {capacity_bytes,  reserved_bytes, used_bytes,  peak_used_bytes,
                                 remaining_bytes, wasted_bytes,   block_count, acquired_count,
                                 released_count,  reset_count};
-    *stats = filled;
+    aegis_i_copy_sized(stats, stats_bytes, &filled, sizeof filled);
 }
 
 #endif

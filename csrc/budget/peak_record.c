@@ -34,6 +34,7 @@
 
 #include "peak_record.h"
 #include "../base/arithmetic.h"
+#include "../base/sized.h"
 #include "../base/text.h"
 #include "consumers.h"
 
@@ -118,7 +119,7 @@ void aegis_i_peak_first_child(aegis_budget *budget) {
     aegis_i_store(&budget->record_due_bytes, next_due(peak_bytes), memory_order_relaxed);
 }
 
-void aegis_budget_get_peak(aegis_budget *budget, aegis_budget_peak *peak) {
+static void read_peak(aegis_budget *budget, aegis_budget_peak *peak) {
     memset(peak, 0, sizeof *peak);
     memcpy(peak->name, budget->name, sizeof peak->name);
     bool locked = aegis_i_mutex_lock(&budget->lock);
@@ -137,7 +138,17 @@ void aegis_budget_get_peak(aegis_budget *budget, aegis_budget_peak *peak) {
     aegis_i_mutex_unlock(&budget->lock);
 }
 
-size_t aegis_budget_explain_peak(const aegis_budget_peak *peak, char *buffer, size_t buffer_bytes) {
+void aegis_budget_get_peak_sized(aegis_budget *budget, aegis_budget_peak *peak, size_t peak_bytes) {
+    aegis_budget_peak filled;
+    read_peak(budget, &filled);
+    aegis_i_copy_sized(peak, peak_bytes, &filled, sizeof filled);
+}
+
+size_t aegis_budget_explain_peak_sized(const aegis_budget_peak *given, size_t peak_bytes,
+                                       char *buffer, size_t buffer_bytes) {
+    aegis_budget_peak copy;
+    const aegis_budget_peak *peak =
+        (const aegis_budget_peak *)aegis_i_known_part(given, peak_bytes, &copy, sizeof copy);
     aegis_i_text text = {buffer, buffer_bytes, 0};
     aegis_i_text_add(&text, "budget '%s' peaked at %zu bytes", peak->name, peak->peak_bytes);
     if (peak->consumer_count != 0)

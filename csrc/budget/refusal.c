@@ -8,6 +8,7 @@
 #define _GNU_SOURCE /* for condition.h */
 #endif
 
+#include "../base/sized.h"
 #include "../base/text.h"
 #include "consumers.h"
 #include "refusal.h"
@@ -19,7 +20,7 @@ void aegis_i_count_refusal(const aegis_i_refusal *why) {
     (void)aegis_i_add(&budget->refused_count, 1, memory_order_relaxed);
 }
 
-void aegis_budget_get_refusal(const aegis_error *error, aegis_budget_refusal *refusal) {
+static void read_refusal(const aegis_error *error, aegis_budget_refusal *refusal) {
     memset(refusal, 0, sizeof *refusal);
     if (error->refused == NULL)
         return;
@@ -42,6 +43,13 @@ void aegis_budget_get_refusal(const aegis_error *error, aegis_budget_refusal *re
     refusal->reason = error->refusal;
 }
 
+void aegis_budget_get_refusal_sized(const aegis_error *error, aegis_budget_refusal *refusal,
+                                    size_t refusal_bytes) {
+    aegis_budget_refusal filled;
+    read_refusal(error, &filled);
+    aegis_i_copy_sized(refusal, refusal_bytes, &filled, sizeof filled);
+}
+
 /* What the limit is called that was not kept, and the words behind the bytes in use. */
 static const struct {
     const char *limit;
@@ -54,8 +62,11 @@ static const struct {
     [AEGIS_REFUSED_GUARANTEE] = {"limit", " or guaranteed"},
 };
 
-size_t aegis_budget_explain(const aegis_budget_refusal *refusal, char *buffer,
-                            size_t buffer_bytes) {
+size_t aegis_budget_explain_sized(const aegis_budget_refusal *given, size_t refusal_bytes,
+                                  char *buffer, size_t buffer_bytes) {
+    aegis_budget_refusal copy;
+    const aegis_budget_refusal *refusal =
+        (const aegis_budget_refusal *)aegis_i_known_part(given, refusal_bytes, &copy, sizeof copy);
     aegis_i_text text = {buffer, buffer_bytes, 0};
     aegis_i_text_add(&text, "budget '%s' refused %zu bytes", refusal->budget.name,
                      refusal->needed_bytes);

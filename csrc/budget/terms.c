@@ -6,6 +6,7 @@
 #endif
 
 #include "../base/arithmetic.h"
+#include "../base/sized.h"
 #include "gate.h"
 #include "pressure.h"
 #include "reclaim.h"
@@ -119,7 +120,7 @@ aegis_status aegis_budget_set_policy(aegis_budget *budget, uint32_t policy, aegi
     return AEGIS_OK;
 }
 
-void aegis_budget_get_terms(aegis_budget *budget, aegis_budget_terms *terms) {
+static void read_terms(aegis_budget *budget, aegis_budget_terms *terms) {
     bool is_share, has_gate = aegis_i_gate_enter(budget);
     memset(terms, 0, sizeof *terms);
     terms->guaranteed_bytes = aegis_i_load(&budget->guaranteed_bytes, memory_order_relaxed);
@@ -135,4 +136,11 @@ void aegis_budget_get_terms(aegis_budget *budget, aegis_budget_terms *terms) {
     for (const aegis_budget *node = budget; node != NULL; node = node->parent)
         terms->closed |= node->closed ? 1 : 0;
     aegis_i_gate_leave(budget);
+}
+
+void aegis_budget_get_terms_sized(aegis_budget *budget, aegis_budget_terms *terms,
+                                  size_t terms_bytes) {
+    aegis_budget_terms filled;
+    read_terms(budget, &filled);
+    aegis_i_copy_sized(terms, terms_bytes, &filled, sizeof filled);
 }

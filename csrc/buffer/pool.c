@@ -24,6 +24,7 @@
 #endif
 
 #include "../base/harden.h"
+#include "../base/sized.h"
 #include "../base/text.h"
 #include "owner.h"
 #include "pool_state.h"
@@ -477,22 +478,26 @@ static void get_class_stats(const aegis_i_buffer_class *home, aegis_buffer_class
         stats->parked += aegis_i_load(&home->stripes[i].count, memory_order_relaxed);
 }
 
-void aegis_buffer_pool_get_stats(const aegis_buffer_pool *pool, aegis_buffer_pool_stats *stats) {
+void aegis_buffer_pool_get_stats_sized(const aegis_buffer_pool *pool,
+                                       aegis_buffer_pool_stats *stats, size_t stats_bytes) {
     const aegis_buffer_pool_shared *shared = pool->shared;
-    memset(stats, 0, sizeof *stats);
+    aegis_buffer_pool_stats filled;
+    memset(stats, 0, stats_bytes);
     if (shared == NULL)
         return;
     assert(aegis_i_buffer_pool_is_valid(shared));
-    stats->class_count = shared->class_count;
+    memset(&filled, 0, sizeof filled);
+    filled.class_count = shared->class_count;
     for (size_t i = 0; i < shared->class_count; i++) {
         aegis_pool_stats inner;
-        get_class_stats(&shared->classes[i], &stats->classes[i]);
+        get_class_stats(&shared->classes[i], &filled.classes[i]);
         aegis_i_slabs_get_stats(&shared->classes[i].pool.shared->slabs, &inner);
-        stats->reserved_bytes += inner.reserved_bytes;
+        filled.reserved_bytes += inner.reserved_bytes;
     }
-    stats->heap_count = aegis_i_load(&shared->heap_count, memory_order_relaxed);
-    stats->heap_bytes = aegis_i_load(&shared->heap_bytes, memory_order_relaxed);
-    stats->wait_count = aegis_i_load(&shared->wait_count, memory_order_relaxed);
-    stats->timeout_count = aegis_i_load(&shared->timeout_count, memory_order_relaxed);
-    stats->refused_count = aegis_i_load(&shared->refused_count, memory_order_relaxed);
+    filled.heap_count = aegis_i_load(&shared->heap_count, memory_order_relaxed);
+    filled.heap_bytes = aegis_i_load(&shared->heap_bytes, memory_order_relaxed);
+    filled.wait_count = aegis_i_load(&shared->wait_count, memory_order_relaxed);
+    filled.timeout_count = aegis_i_load(&shared->timeout_count, memory_order_relaxed);
+    filled.refused_count = aegis_i_load(&shared->refused_count, memory_order_relaxed);
+    aegis_i_copy_sized(stats, stats_bytes, &filled, sizeof filled);
 }

@@ -12,6 +12,7 @@
 
 #include "pool_state.h"
 #include "../base/harden.h"
+#include "../base/sized.h"
 
 #define DEFAULT_ALIGN ((size_t)4096)
 #define MIN_STRIPES 4
@@ -325,14 +326,24 @@ static aegis_status enlist(aegis_buffer_pool *pool, const aegis_buffer_pool_opti
     return status;
 }
 
-aegis_status aegis_buffer_pool_init(aegis_buffer_pool *pool,
-                                    const aegis_buffer_pool_options *options) {
+aegis_status aegis_buffer_pool_init_sized(aegis_buffer_pool *pool,
+                                          const aegis_buffer_pool_options *given,
+                                          size_t options_bytes) {
+    aegis_buffer_pool_options copy;
+    size_t unknown = aegis_i_unknown_option(given, options_bytes, sizeof copy);
+    const aegis_buffer_pool_options *options =
+        (const aegis_buffer_pool_options *)aegis_i_known_part(given, options_bytes, &copy,
+                                                              sizeof copy);
     unfinished_class made[AEGIS_BUFFER_MAX_CLASSES];
     aegis_error error;
     size_t made_count = 0;
     pool->shared = NULL;
     if (options == NULL)
         return AEGIS_E_INVALID;
+    if (unknown != 0)
+        return aegis_i_error_refuse(options->error != NULL ? options->error : &error,
+                                    AEGIS_E_INVALID, AEGIS_WHAT_UNKNOWN_OPTION, unknown,
+                                    sizeof copy);
     memset(&error, 0, sizeof error);
     aegis_source source = options->source != NULL ? *options->source : aegis_source_pages(0);
     aegis_source unclosed = source;

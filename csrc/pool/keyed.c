@@ -13,6 +13,7 @@
 #include "aegis_memory/keyed_pool.h"
 #include "../base/arithmetic.h"
 #include "../base/harden.h"
+#include "../base/sized.h"
 #include "one_owner.h"
 
 /* How many blocks that were never handed out are put on the stack at a time. */
@@ -39,15 +40,18 @@ static size_t ceil_power_of_two(size_t count) {
     return power;
 }
 
-aegis_status aegis_keyed_pool_init(aegis_keyed_pool *pool, const aegis_pool_options *options) {
+aegis_status aegis_keyed_pool_init_sized(aegis_keyed_pool *pool, const aegis_pool_options *options,
+                                         size_t options_bytes) {
+    aegis_pool_options rounded;
     memset(pool, 0, sizeof *pool);
-    if (options == NULL)
-        return aegis_i_pool_init(&pool->pool, NULL, 0, 0);
-    aegis_pool_options rounded = *options;
-    if (options->block_count != 0 && options->max_block_count > options->block_count)
+    if (options == NULL || aegis_i_unknown_option(options, options_bytes, sizeof rounded) != 0)
+        return aegis_i_pool_init(&pool->pool, options, options_bytes, 0, 0); /* it refuses them */
+    aegis_i_copy_sized(&rounded, sizeof rounded, options, options_bytes);
+    if (rounded.block_count != 0 && rounded.max_block_count > rounded.block_count)
         rounded.block_count =
-            aegis_i_min(ceil_power_of_two(options->block_count), options->max_block_count);
-    aegis_status status = aegis_i_pool_init(&pool->pool, &rounded, 0, sizeof(uint32_t));
+            aegis_i_min(ceil_power_of_two(rounded.block_count), rounded.max_block_count);
+    aegis_status status =
+        aegis_i_pool_init(&pool->pool, &rounded, sizeof rounded, 0, sizeof(uint32_t));
     if (status != AEGIS_OK)
         return status;
     pool->generations = pool->pool.positions + pool->pool.slabs.index_limit;
@@ -175,12 +179,15 @@ void aegis_keyed_pool_trim(aegis_keyed_pool *pool, size_t keep_block_count) {
     aegis_pool_trim(&pool->pool, keep_block_count);
 }
 
-void aegis_keyed_pool_get_stats(const aegis_keyed_pool *pool, aegis_pool_stats *stats) {
-    aegis_pool_get_stats(&pool->pool, stats);
-    stats->in_use -= pool->retired_count;
-    stats->capacity -= pool->retired_count;
-    stats->max_capacity -= pool->retired_count;
-    stats->peak_in_use = aegis_i_max(stats->peak_in_use, used_count(pool));
+void aegis_keyed_pool_get_stats_sized(const aegis_keyed_pool *pool, aegis_pool_stats *stats,
+                                      size_t stats_bytes) {
+    aegis_pool_stats filled;
+    aegis_pool_get_stats(&pool->pool, &filled);
+    filled.in_use -= pool->retired_count;
+    filled.capacity -= pool->retired_count;
+    filled.max_capacity -= pool->retired_count;
+    filled.peak_in_use = aegis_i_max(filled.peak_in_use, used_count(pool));
+    aegis_i_copy_sized(stats, stats_bytes, &filled, sizeof filled);
 }
 
 void aegis_keyed_pool_clear(aegis_keyed_pool *pool) {

@@ -404,7 +404,7 @@ bool aegis_lock_free_pool_owns(const aegis_lock_free_pool *pool, const void *blo
     return aegis_i_slabs_find(&pool->shared->slabs, block) != AEGIS_I_NO_INDEX;
 }
 
-aegis_status aegis_lock_free_pool_get_slab(const aegis_lock_free_pool *pool, size_t slab,
-                                           aegis_pool_slab_info *info) {
-    return aegis_i_slabs_get(&pool->shared->slabs, slab, info);
+aegis_status aegis_lock_free_pool_get_slab_sized(const aegis_lock_free_pool *pool, size_t slab,
+                                                 aegis_pool_slab_info *info, size_t info_bytes) {
+    return aegis_i_slabs_get(&pool->shared->slabs, slab, info, info_bytes);
 }

@@ -14,6 +14,7 @@
  * work its numbers need not fit each other. */
 #include "aegis_memory/lock_free_pool.h"
 #include "../base/harden.h"
+#include "../base/sized.h"
 #include "../base/threads.h"
 #include "lock_free_state.h"
 
@@ -119,12 +120,26 @@ static aegis_status acquire_slabs(aegis_pool_slabs *slabs,
     return init_slabs(slabs, &options->blocks, *cache_count, false, error);
 }
 
-aegis_status aegis_lock_free_pool_init(aegis_lock_free_pool *pool,
-                                       const aegis_lock_free_pool_options *options) {
+_Static_assert(offsetof(aegis_lock_free_pool_options, max_cache_count) ==
+                   sizeof(aegis_pool_options),
+               "the options of the blocks may grow");
+
+aegis_status aegis_lock_free_pool_init_sized(aegis_lock_free_pool *pool,
+                                             const aegis_lock_free_pool_options *given,
+                                             size_t options_bytes, size_t blocks_bytes) {
+    aegis_lock_free_pool_options copy;
     memset(pool, 0, sizeof *pool);
     aegis_error error;
-    if (options == NULL)
+    if (given == NULL)
         return AEGIS_E_INVALID;
+    size_t unknown = aegis_i_unknown_nested_option(given, options_bytes, blocks_bytes, sizeof copy,
+                                                   sizeof copy.blocks);
+    const aegis_lock_free_pool_options *options =
+        (const aegis_lock_free_pool_options *)aegis_i_known_parts(
+            given, options_bytes, blocks_bytes, &copy, sizeof copy, sizeof copy.blocks);
+    if (unknown != 0)
+        return aegis_i_slabs_refuse(&options->blocks, &error, AEGIS_E_INVALID,
+                                    AEGIS_WHAT_UNKNOWN_OPTION, unknown, sizeof copy);
     if ((options->flags & ~FLAGS) != 0)
         return aegis_i_slabs_refuse(&options->blocks, &error, AEGIS_E_INVALID, AEGIS_WHAT_FLAGS,
                                     options->flags, FLAGS);
@@ -262,14 +277,17 @@ size_t aegis_lock_free_pool_capacity(const aegis_lock_free_pool *pool) {
     return aegis_i_load(&pool->shared->block_count, memory_order_relaxed);
 }
 
-void aegis_lock_free_pool_get_stats(const aegis_lock_free_pool *pool, aegis_pool_stats *stats) {
+void aegis_lock_free_pool_get_stats_sized(const aegis_lock_free_pool *pool, aegis_pool_stats *stats,
+                                          size_t stats_bytes) {
     aegis_lock_free_pool_shared *shared = pool->shared;
-    aegis_i_slabs_get_stats(&shared->slabs, stats);
-    count_all(shared, &stats->in_use, &stats->parked);
-    stats->capacity = aegis_lock_free_pool_capacity(pool);
-    stats->available = stats->capacity > stats->in_use ? stats->capacity - stats->in_use : 0;
-    stats->peak_in_use = aegis_i_lock_free_peak(shared);
-    stats->slab_count = aegis_i_load(&shared->slab_count, memory_order_relaxed);
-    stats->max_cache_count = shared->slot_limit;
-    stats->cache_reserve_bytes = count_cache_bytes(shared);
+    aegis_pool_stats filled;
+    aegis_i_slabs_get_stats(&shared->slabs, &filled);
+    count_all(shared, &filled.in_use, &filled.parked);
+    filled.capacity = aegis_lock_free_pool_capacity(pool);
+    filled.available = filled.capacity > filled.in_use ? filled.capacity - filled.in_use : 0;
+    filled.peak_in_use = aegis_i_lock_free_peak(shared);
+    filled.slab_count = aegis_i_load(&shared->slab_count, memory_order_relaxed);
+    filled.max_cache_count = shared->slot_limit;
+    filled.cache_reserve_bytes = count_cache_bytes(shared);
+    aegis_i_copy_sized(stats, stats_bytes, &filled, sizeof filled);
 }

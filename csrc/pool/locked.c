@@ -428,12 +428,12 @@ bool aegis_locked_pool_owns(const aegis_locked_pool *pool, const void *block) {
     return owns;
 }
 
-aegis_status aegis_locked_pool_get_slab(const aegis_locked_pool *pool, size_t slab,
-                                        aegis_pool_slab_info *info) {
+aegis_status aegis_locked_pool_get_slab_sized(const aegis_locked_pool *pool, size_t slab,
+                                              aegis_pool_slab_info *info, size_t info_bytes) {
     aegis_locked_pool_shared *shared = aegis_i_locked_pool_enter(pool);
     if (shared == NULL)
         return AEGIS_E_FORKED;
-    aegis_status status = aegis_pool_get_slab(&shared->pool, slab, info);
+    aegis_status status = aegis_pool_get_slab_sized(&shared->pool, slab, info, info_bytes);
     aegis_i_locked_pool_leave(shared);
     return status;
 }

@@ -7,6 +7,7 @@
 #endif
 
 #include "aegis_memory/locked_pool.h"
+#include "../base/sized.h"
 #include "../base/text.h"
 #include "locked_state.h"
 
@@ -14,10 +15,12 @@
  * pool then: it has no block. */
 static aegis_locked_pool_shared finished = {.mutex = AEGIS_I_MUTEX_INITIALIZER};
 
-aegis_status aegis_locked_pool_init(aegis_locked_pool *pool, const aegis_pool_options *options) {
+aegis_status aegis_locked_pool_init_sized(aegis_locked_pool *pool,
+                                          const aegis_pool_options *options, size_t options_bytes) {
     aegis_pool inner;
     memset(pool, 0, sizeof *pool);
-    aegis_status status = aegis_i_pool_init(&inner, options, sizeof(aegis_locked_pool_shared), 0);
+    aegis_status status =
+        aegis_i_pool_init(&inner, options, options_bytes, sizeof(aegis_locked_pool_shared), 0);
     if (status != AEGIS_OK)
         return status;
     aegis_locked_pool_shared *shared = (aegis_locked_pool_shared *)inner.slabs.meta;
@@ -101,13 +104,16 @@ aegis_status aegis_locked_pool_move_budget(const aegis_locked_pool *pool, aegis_
     return status;
 }
 
-void aegis_locked_pool_get_stats(const aegis_locked_pool *pool, aegis_pool_stats *stats) {
+void aegis_locked_pool_get_stats_sized(const aegis_locked_pool *pool, aegis_pool_stats *stats,
+                                       size_t stats_bytes) {
     aegis_locked_pool_shared *shared = aegis_i_locked_pool_enter(pool);
     if (shared == NULL) {
-        aegis_i_slabs_get_stats(&pool->shared->pool.slabs, stats);
+        aegis_pool_stats filled;
+        aegis_i_slabs_get_stats(&pool->shared->pool.slabs, &filled);
+        aegis_i_copy_sized(stats, stats_bytes, &filled, sizeof filled);
         return;
     }
-    aegis_pool_get_stats(&shared->pool, stats);
+    aegis_pool_get_stats_sized(&shared->pool, stats, stats_bytes);
     aegis_i_locked_pool_leave(shared);
 }
 

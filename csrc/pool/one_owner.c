@@ -16,6 +16,7 @@
  * Source: P. Briggs, L. Torczon, An efficient representation for sparse sets (1993). */
 #include "aegis_memory/pool.h"
 #include "../base/harden.h"
+#include "../base/sized.h"
 #include "one_owner.h"
 
 /* Bytes beside each block: an entry of the stack of free indices, and the block's position in that
@@ -36,16 +37,24 @@ static size_t in_use(const aegis_pool *pool) {
     return pool->touched_count - pool->free_count;
 }
 
-aegis_status aegis_pool_init(aegis_pool *pool, const aegis_pool_options *options) {
-    return aegis_i_pool_init(pool, options, 0, 0);
+aegis_status aegis_pool_init_sized(aegis_pool *pool, const aegis_pool_options *options,
+                                   size_t options_bytes) {
+    return aegis_i_pool_init(pool, options, options_bytes, 0, 0);
 }
 
-aegis_status aegis_i_pool_init(aegis_pool *pool, const aegis_pool_options *options,
-                               size_t head_bytes, size_t beside_bytes) {
+aegis_status aegis_i_pool_init(aegis_pool *pool, const aegis_pool_options *given,
+                               size_t options_bytes, size_t head_bytes, size_t beside_bytes) {
+    aegis_pool_options copy;
     memset(pool, 0, sizeof *pool);
+    size_t unknown = aegis_i_unknown_option(given, options_bytes, sizeof copy);
+    const aegis_pool_options *options =
+        (const aegis_pool_options *)aegis_i_known_part(given, options_bytes, &copy, sizeof copy);
     if (options == NULL)
         return aegis_i_slabs_refuse(options, &pool->failed, AEGIS_E_INVALID, AEGIS_WHAT_OPTIONS, 0,
                                     0);
+    if (unknown != 0)
+        return aegis_i_slabs_refuse(options, &pool->failed, AEGIS_E_INVALID,
+                                    AEGIS_WHAT_UNKNOWN_OPTION, unknown, sizeof copy);
     aegis_status status = aegis_i_slabs_init(&pool->slabs, options, 0, head_bytes,
                                              SIDE_BYTES + beside_bytes, false, &pool->failed);
     if (status != AEGIS_OK)
@@ -322,8 +331,9 @@ bool aegis_pool_owns(const aegis_pool *pool, const void *block) {
     return aegis_i_slabs_find(&pool->slabs, block) != AEGIS_I_NO_INDEX;
 }
 
-aegis_status aegis_pool_get_slab(const aegis_pool *pool, size_t slab, aegis_pool_slab_info *info) {
-    return aegis_i_slabs_get(&pool->slabs, slab, info);
+aegis_status aegis_pool_get_slab_sized(const aegis_pool *pool, size_t slab,
+                                       aegis_pool_slab_info *info, size_t info_bytes) {
+    return aegis_i_slabs_get(&pool->slabs, slab, info, info_bytes);
 }
 
 /* Whether no block of the slab is out. */
@@ -395,13 +405,16 @@ void aegis_pool_trim(aegis_pool *pool, size_t keep_block_count) {
     assert(aegis_i_pool_is_valid(pool));
 }
 
-void aegis_pool_get_stats(const aegis_pool *pool, aegis_pool_stats *stats) {
-    aegis_i_slabs_get_stats(&pool->slabs, stats);
-    stats->capacity = pool->capacity;
-    stats->in_use = in_use(pool);
-    stats->available = pool->capacity - stats->in_use;
-    stats->peak_in_use = pool->peak_in_use;
-    stats->slab_count = pool->slab_count;
+void aegis_pool_get_stats_sized(const aegis_pool *pool, aegis_pool_stats *stats,
+                                size_t stats_bytes) {
+    aegis_pool_stats filled;
+    aegis_i_slabs_get_stats(&pool->slabs, &filled);
+    filled.capacity = pool->capacity;
+    filled.in_use = in_use(pool);
+    filled.available = pool->capacity - filled.in_use;
+    filled.peak_in_use = pool->peak_in_use;
+    filled.slab_count = pool->slab_count;
+    aegis_i_copy_sized(stats, stats_bytes, &filled, sizeof filled);
 }
 
 void aegis_pool_last_error(const aegis_pool *pool, aegis_error *error) {

@@ -38,9 +38,10 @@ AEGIS_I_HIDDEN void aegis_i_pool_list_fresh(aegis_pool *pool, size_t count);
 /* For such a pool: makes it grow until `count` blocks are free. False: it cannot, and `failed` says
  * why. */
 AEGIS_I_HIDDEN bool aegis_i_pool_make_available(aegis_pool *pool, size_t count);
-/* As aegis_pool_init, with `head_bytes` zeroed bytes for the caller at the start of the slabs' side
- * memory, and `beside_bytes` for each index behind `positions`. */
-AEGIS_I_HIDDEN aegis_status aegis_i_pool_init(aegis_pool *pool, const aegis_pool_options *options,
-                                              size_t head_bytes, size_t beside_bytes);
+/* As aegis_pool_init_sized, with `head_bytes` zeroed bytes for the caller at the start of the
+ * slabs' side memory, and `beside_bytes` for each index behind `positions`. */
+AEGIS_I_HIDDEN aegis_status aegis_i_pool_init(aegis_pool *pool, const aegis_pool_options *given,
+                                              size_t options_bytes, size_t head_bytes,
+                                              size_t beside_bytes);
 
 #endif

@@ -17,6 +17,7 @@
  * All memory comes and goes through acquire and give_back below. */
 #include "slab.h"
 #include "../base/harden.h"
+#include "../base/sized.h"
 
 /* Only statistics read the counters of growth, so these orders are all relaxed. */
 static void count_up(size_t *counter, size_t value) {
@@ -402,17 +403,19 @@ uintptr_t aegis_i_slabs_take_condemned(aegis_pool_slabs *slabs, uint32_t slab) {
 }
 
 aegis_status aegis_i_slabs_get(const aegis_pool_slabs *slabs, size_t slab,
-                               aegis_pool_slab_info *info) {
+                               aegis_pool_slab_info *info, size_t info_bytes) {
     if (slab >= slabs->slab_limit)
         return AEGIS_E_INVALID;
     uintptr_t entry = aegis_i_slabs_entry(slabs, (uint32_t)slab);
     if (entry == 0)
         return AEGIS_E_EXHAUSTED;
-    memset(info, 0, sizeof *info);
-    info->base = aegis_i_slab_base(entry);
-    info->size_bytes = aegis_i_slab_bytes(slabs, (uint32_t)slab);
-    info->first_index = aegis_i_slab_start(slabs, (uint32_t)slab);
-    info->block_count = aegis_i_slab_blocks(slabs, (uint32_t)slab);
+    aegis_pool_slab_info filled;
+    memset(&filled, 0, sizeof filled);
+    filled.base = aegis_i_slab_base(entry);
+    filled.size_bytes = aegis_i_slab_bytes(slabs, (uint32_t)slab);
+    filled.first_index = aegis_i_slab_start(slabs, (uint32_t)slab);
+    filled.block_count = aegis_i_slab_blocks(slabs, (uint32_t)slab);
+    aegis_i_copy_sized(info, info_bytes, &filled, sizeof filled);
     return AEGIS_OK;
 }
 

@@ -97,7 +97,7 @@ AEGIS_I_HIDDEN uintptr_t aegis_i_slabs_take_condemned(aegis_pool_slabs *slabs, u
 AEGIS_I_HIDDEN size_t aegis_i_slab_bytes(const aegis_pool_slabs *slabs, uint32_t slab);
 /* Says where a slab is and what it holds: the body of the public get_slab functions. */
 AEGIS_I_HIDDEN aegis_status aegis_i_slabs_get(const aegis_pool_slabs *slabs, size_t slab,
-                                              aegis_pool_slab_info *info);
+                                              aegis_pool_slab_info *info, size_t info_bytes);
 /* Tells the checkers that a block is handed out. Clears the block if the caller wants it zeroed and
  * it is not `clean`. */
 AEGIS_I_HIDDEN void aegis_i_slabs_show(const aegis_pool_slabs *slabs, void *block, bool zeroed,

@@ -269,6 +269,11 @@ typedef struct aegis_arena_block_info {
     const void *start;
 } aegis_arena_block_info;
 
+/** aegis_arena_init for options of `options_bytes` bytes: see "Structs that grow" in base.h. */
+AEGIS_API aegis_status aegis_arena_init_sized(aegis_arena *arena,
+                                              const aegis_arena_options *options,
+                                              size_t options_bytes);
+
 /** Makes an arena.
  *  @param arena    memory for the struct; its content is overwritten.
  *  @param options  NULL means all defaults.
@@ -282,7 +287,10 @@ typedef struct aegis_arena_block_info {
  *  Threads:        one owner.
  *  Cost:           O(1); one acquire if a capacity is asked for.
  */
-AEGIS_API aegis_status aegis_arena_init(aegis_arena *arena, const aegis_arena_options *options);
+AEGIS_STATIC_INLINE aegis_status aegis_arena_init(aegis_arena *arena,
+                                                  const aegis_arena_options *options) {
+    return aegis_arena_init_sized(arena, options, sizeof *options);
+}
 
 /** Runs the deferred functions, newest first, and releases every block. The arena of a scope is
  *  only reset, which a debug build reports: the end of the scope finishes that arena.
@@ -529,12 +537,26 @@ AEGIS_API aegis_status aegis_arena_move_budget(aegis_arena *arena, aegis_budget 
  */
 AEGIS_API void aegis_arena_clear(aegis_arena *arena);
 
+/** aegis_arena_get_stats for statistics of `stats_bytes` bytes: see "Structs that grow" in
+ *  base.h. */
+AEGIS_API void aegis_arena_get_stats_sized(const aegis_arena *arena, aegis_arena_stats *stats,
+                                           size_t stats_bytes);
+
 /** Reports the arena's statistics.
  *  @param stats  overwritten.
  *  Threads:      one owner.
  *  Cost:         O(1).
  */
-AEGIS_API void aegis_arena_get_stats(const aegis_arena *arena, aegis_arena_stats *stats);
+AEGIS_STATIC_INLINE void aegis_arena_get_stats(const aegis_arena *arena, aegis_arena_stats *stats) {
+    aegis_arena_get_stats_sized(arena, stats, sizeof *stats);
+}
+
+/** aegis_arena_next_block for a description of `info_bytes` bytes: see "Structs that grow" in
+ *  base.h. */
+AEGIS_API const aegis_arena_block *aegis_arena_next_block_sized(const aegis_arena *arena,
+                                                                const aegis_arena_block *previous,
+                                                                aegis_arena_block_info *info,
+                                                                size_t info_bytes);
 
 /** Walks the blocks: first those in use, in the order of their first use, then the idle ones.
  *  @param previous  NULL to begin, then what the last call returned.
@@ -545,9 +567,11 @@ AEGIS_API void aegis_arena_get_stats(const aegis_arena *arena, aegis_arena_stats
  *  Threads:         one owner; the arena is not used during the walk.
  *  Cost:            O(1).
  */
-AEGIS_API const aegis_arena_block *aegis_arena_next_block(const aegis_arena *arena,
-                                                          const aegis_arena_block *previous,
-                                                          aegis_arena_block_info *info);
+AEGIS_STATIC_INLINE const aegis_arena_block *
+aegis_arena_next_block(const aegis_arena *arena, const aegis_arena_block *previous,
+                       aegis_arena_block_info *info) {
+    return aegis_arena_next_block_sized(arena, previous, info, sizeof *info);
+}
 
 /** Reports why the latest failing request of this arena failed, even if later ones have
  *  succeeded. An arena and the arenas of its scopes each have an error record.

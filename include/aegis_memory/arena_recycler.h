@@ -61,6 +61,12 @@ typedef struct aegis_arena_recycler_stats {
     uint64_t reused_count;
 } aegis_arena_recycler_stats;
 
+/** aegis_arena_recycler_init for options of `options_bytes` bytes, whose first field has
+ *  `arena_bytes` bytes: see "Structs that grow" in base.h. */
+AEGIS_API aegis_status aegis_arena_recycler_init_sized(aegis_arena_recycler *recycler,
+                                                       const aegis_arena_recycler_options *options,
+                                                       size_t options_bytes, size_t arena_bytes);
+
 /** Makes a recycler. It makes no arena yet.
  *  @param recycler  memory for the struct; its content is overwritten.
  *  @param options   not NULL; only read during the call.
@@ -71,8 +77,11 @@ typedef struct aegis_arena_recycler_stats {
  *  Threads:         one, before any other uses it.
  *  Cost:            one allocation on the C heap.
  */
-AEGIS_API aegis_status aegis_arena_recycler_init(aegis_arena_recycler *recycler,
-                                                 const aegis_arena_recycler_options *options);
+AEGIS_STATIC_INLINE aegis_status aegis_arena_recycler_init(
+    aegis_arena_recycler *recycler, const aegis_arena_recycler_options *options) {
+    return aegis_arena_recycler_init_sized(recycler, options, sizeof *options,
+                                           sizeof options->arena);
+}
 
 /** Finishes every arena in stock, then closes the source.
  *  @param recycler  NULL and all-zero are accepted. All-zero afterwards.
@@ -142,13 +151,21 @@ AEGIS_API aegis_status aegis_arena_recycler_move_budget(const aegis_arena_recycl
  */
 AEGIS_API void aegis_arena_recycler_trim_idle(const aegis_arena_recycler *recycler);
 
+/** aegis_arena_recycler_get_stats for statistics of `stats_bytes` bytes: see "Structs that grow"
+ *  in base.h. */
+AEGIS_API void aegis_arena_recycler_get_stats_sized(const aegis_arena_recycler *recycler,
+                                                    aegis_arena_recycler_stats *stats,
+                                                    size_t stats_bytes);
+
 /** Reports the recycler's statistics, all of the same moment.
  *  @param stats  overwritten.
  *  Threads:      any thread.
  *  Cost:         one lock; O(1).
  */
-AEGIS_API void aegis_arena_recycler_get_stats(const aegis_arena_recycler *recycler,
-                                              aegis_arena_recycler_stats *stats);
+AEGIS_STATIC_INLINE void aegis_arena_recycler_get_stats(const aegis_arena_recycler *recycler,
+                                                        aegis_arena_recycler_stats *stats) {
+    aegis_arena_recycler_get_stats_sized(recycler, stats, sizeof *stats);
+}
 
 #ifdef __cplusplus
 }

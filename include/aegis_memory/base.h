@@ -29,6 +29,19 @@
  *    pressure function of a budget, a deferred function, or the release function of an owner.
  *    The declaration of each says what it may do with the object that calls it.
  *
+ *  Structs that grow:
+ *  - A later version may add fields to the end of a struct of options, statistics or a report. A
+ *    function that reads or fills one exists in two forms. The one without a size is inline, so
+ *    it is compiled into the caller: it passes the size of the struct that the caller was
+ *    compiled with. The library has the other one, whose name ends with `_sized`. Callers in
+ *    other languages call that one with the size of their struct.
+ *  - The library writes no more bytes than that. Fields that it does not know become zero.
+ *  - Options that the caller's struct lacks have their default, which is zero in every option.
+ *    If a byte of the options is set that the library does not know, because it is older than
+ *    the header, the call fails with AEGIS_E_INVALID and AEGIS_WHAT_UNKNOWN_OPTION.
+ *  - All other structs keep their size as long as AEGIS_VERSION_MAJOR and AEGIS_VERSION_MINOR
+ *    are the same: those of objects, error records, and structs that lie in an array or a report.
+ *
  *  After a fork the child process has copies of the parent's objects, but only one thread:
  *  - An object works in the child if no other thread was inside a call on it at the moment of
  *    the fork.
@@ -103,6 +116,14 @@
 #define AEGIS_INLINE AEGIS_I_INLINE_API extern __inline__
 #else
 #define AEGIS_INLINE AEGIS_I_INLINE_API inline
+#endif
+
+/* The mark of the functions that pass the size of a struct: each caller has its own copy, because
+ * the size is that of the caller's struct. */
+#if defined(__GNUC__)
+#define AEGIS_STATIC_INLINE static __inline__
+#else
+#define AEGIS_STATIC_INLINE static inline
 #endif
 
 /* Casts in the syntax of each language, because compilers warn about C's casts in C++. */
@@ -264,6 +285,10 @@ struct aegis_budget;
 #define AEGIS_WHAT_MOVE 24u
 /** aegis_error.what: a buffer pool with other handles, or with buffers that are out. */
 #define AEGIS_WHAT_OUT 25u
+/** aegis_error.what: an option that is set and that the library does not know, because it is older
+ *  than the header that its caller was compiled with; `asked` is the offset of the option in the
+ *  struct of options, and `allowed` the size of the struct that the library knows. */
+#define AEGIS_WHAT_UNKNOWN_OPTION 26u
 
 /** Why a request failed, in numbers: what was asked, and what was allowed. aegis_error_explain
  *  writes any record as a sentence. */

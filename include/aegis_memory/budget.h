@@ -253,12 +253,25 @@ AEGIS_API aegis_status aegis_budget_move(aegis_budget *from, aegis_budget *to, s
  */
 AEGIS_API void aegis_budget_set_limit(aegis_budget *budget, size_t limit_bytes);
 
+/** aegis_budget_get_figures for figures of `figures_bytes` bytes: see "Structs that grow" in
+ *  base.h. */
+AEGIS_API void aegis_budget_get_figures_sized(const aegis_budget *budget,
+                                              aegis_budget_figures *figures, size_t figures_bytes);
+
 /** Reports the statistics of one budget.
  *  @param figures  overwritten.
  *  Threads:        any thread; the numbers are read one after the other.
  *  Cost:           O(1).
  */
-AEGIS_API void aegis_budget_get_figures(const aegis_budget *budget, aegis_budget_figures *figures);
+AEGIS_STATIC_INLINE void aegis_budget_get_figures(const aegis_budget *budget,
+                                                  aegis_budget_figures *figures) {
+    aegis_budget_get_figures_sized(budget, figures, sizeof *figures);
+}
+
+/** aegis_budget_snapshot for figures of `figures_bytes` bytes each: see "Structs that grow" in
+ *  base.h. */
+AEGIS_API size_t aegis_budget_snapshot_sized(aegis_budget *budget, aegis_budget_figures *figures,
+                                             size_t figures_bytes, size_t capacity);
 
 /** Reports the statistics of a budget and its descendants: a parent before its children, and
  *  children in the order in which they were made.
@@ -267,8 +280,10 @@ AEGIS_API void aegis_budget_get_figures(const aegis_budget *budget, aegis_budget
  *  Threads:        any thread.
  *  Cost:           O(budgets), under their locks.
  */
-AEGIS_API size_t aegis_budget_snapshot(aegis_budget *budget, aegis_budget_figures *figures,
-                                       size_t capacity);
+AEGIS_STATIC_INLINE size_t aegis_budget_snapshot(aegis_budget *budget,
+                                                 aegis_budget_figures *figures, size_t capacity) {
+    return aegis_budget_snapshot_sized(budget, figures, sizeof *figures, capacity);
+}
 
 /** Reads the peak of a budget and begins a new one, which starts at the present use. In the same
  *  step what its consumers held at the peak (aegis_budget_get_peak) is replaced by what they hold
@@ -280,6 +295,10 @@ AEGIS_API size_t aegis_budget_snapshot(aegis_budget *budget, aegis_budget_figure
  *            consumers.
  */
 AEGIS_API size_t aegis_budget_take_peak(aegis_budget *budget);
+
+/** aegis_budget_get_peak for a report of `peak_bytes` bytes: see "Structs that grow" in base.h. */
+AEGIS_API void aegis_budget_get_peak_sized(aegis_budget *budget, aegis_budget_peak *peak,
+                                           size_t peak_bytes);
 
 /** Reports the peak of a budget, and what the largest consumers below it held at that time.
  *
@@ -300,7 +319,14 @@ AEGIS_API size_t aegis_budget_take_peak(aegis_budget *budget);
  *  Cost:        O(1), one lock. A record costs the charge that makes it O(budgets below), under
  *               their locks.
  */
-AEGIS_API void aegis_budget_get_peak(aegis_budget *budget, aegis_budget_peak *peak);
+AEGIS_STATIC_INLINE void aegis_budget_get_peak(aegis_budget *budget, aegis_budget_peak *peak) {
+    aegis_budget_get_peak_sized(budget, peak, sizeof *peak);
+}
+
+/** aegis_budget_explain_peak for a report of `peak_bytes` bytes: see "Structs that grow" in
+ *  base.h. */
+AEGIS_API size_t aegis_budget_explain_peak_sized(const aegis_budget_peak *peak, size_t peak_bytes,
+                                                 char *buffer, size_t buffer_bytes);
 
 /** Writes a peak and its consumers as an English sentence.
  *  @param buffer  where the text goes, ended with a zero byte unless buffer_bytes is 0. The text
@@ -309,8 +335,15 @@ AEGIS_API void aegis_budget_get_peak(aegis_budget *budget, aegis_budget_peak *pe
  *  Threads:       any thread.
  *  Cost:          O(text).
  */
-AEGIS_API size_t aegis_budget_explain_peak(const aegis_budget_peak *peak, char *buffer,
-                                           size_t buffer_bytes);
+AEGIS_STATIC_INLINE size_t aegis_budget_explain_peak(const aegis_budget_peak *peak, char *buffer,
+                                                     size_t buffer_bytes) {
+    return aegis_budget_explain_peak_sized(peak, sizeof *peak, buffer, buffer_bytes);
+}
+
+/** aegis_budget_get_refusal for a report of `refusal_bytes` bytes: see "Structs that grow" in
+ *  base.h. */
+AEGIS_API void aegis_budget_get_refusal_sized(const aegis_error *error,
+                                              aegis_budget_refusal *refusal, size_t refusal_bytes);
 
 /** Says why a budget refused a charge.
  *  @param error    the record of a call that a budget refused: `error->refused` is not NULL.
@@ -319,7 +352,16 @@ AEGIS_API size_t aegis_budget_explain_peak(const aegis_budget_peak *peak, char *
  *  Threads:        any thread, while the budget in the record is good.
  *  Cost:           O(budgets below), under their locks.
  */
-AEGIS_API void aegis_budget_get_refusal(const aegis_error *error, aegis_budget_refusal *refusal);
+AEGIS_STATIC_INLINE void aegis_budget_get_refusal(const aegis_error *error,
+                                                  aegis_budget_refusal *refusal) {
+    aegis_budget_get_refusal_sized(error, refusal, sizeof *refusal);
+}
+
+/** aegis_budget_explain for a report of `refusal_bytes` bytes: see "Structs that grow" in
+ *  base.h. */
+AEGIS_API size_t aegis_budget_explain_sized(const aegis_budget_refusal *refusal,
+                                            size_t refusal_bytes, char *buffer,
+                                            size_t buffer_bytes);
 
 /** Writes a refusal as an English sentence.
  *  @param buffer  where the text goes, ended with a zero byte unless buffer_bytes is 0. The text
@@ -328,8 +370,10 @@ AEGIS_API void aegis_budget_get_refusal(const aegis_error *error, aegis_budget_r
  *  Threads:       any thread.
  *  Cost:          O(text).
  */
-AEGIS_API size_t aegis_budget_explain(const aegis_budget_refusal *refusal, char *buffer,
-                                      size_t buffer_bytes);
+AEGIS_STATIC_INLINE size_t aegis_budget_explain(const aegis_budget_refusal *refusal, char *buffer,
+                                                size_t buffer_bytes) {
+    return aegis_budget_explain_sized(refusal, sizeof *refusal, buffer, buffer_bytes);
+}
 
 /** Registers a pressure function, which runs when use reaches a share of the limit: the
  *  threshold. Use reaches it by rising, or because a lowered limit moves the threshold. The

@@ -260,12 +260,18 @@ AEGIS_API aegis_status aegis_budget_set_weight(aegis_budget *budget, uint32_t we
 AEGIS_API aegis_status aegis_budget_set_policy(aegis_budget *budget, uint32_t policy,
                                                aegis_error *error);
 
+/** aegis_budget_get_terms for terms of `terms_bytes` bytes: see "Structs that grow" in base.h. */
+AEGIS_API void aegis_budget_get_terms_sized(aegis_budget *budget, aegis_budget_terms *terms,
+                                            size_t terms_bytes);
+
 /** Reports the terms of a budget.
  *  @param terms  overwritten.
  *  Threads:      any thread.
  *  Cost:         O(levels), under one lock.
  */
-AEGIS_API void aegis_budget_get_terms(aegis_budget *budget, aegis_budget_terms *terms);
+AEGIS_STATIC_INLINE void aegis_budget_get_terms(aegis_budget *budget, aegis_budget_terms *terms) {
+    aegis_budget_get_terms_sized(budget, terms, sizeof *terms);
+}
 
 #ifdef __cplusplus
 }

@@ -215,6 +215,12 @@ typedef struct aegis_buffer_pool_stats {
     size_t reserved_bytes;
 } aegis_buffer_pool_stats;
 
+/** aegis_buffer_pool_init for options of `options_bytes` bytes: see "Structs that grow" in
+ *  base.h. */
+AEGIS_API aegis_status aegis_buffer_pool_init_sized(aegis_buffer_pool *pool,
+                                                    const aegis_buffer_pool_options *options,
+                                                    size_t options_bytes);
+
 /** Makes a pool.
  *  @param pool     overwritten.
  *  @param options  not NULL; see there.
@@ -232,8 +238,10 @@ typedef struct aegis_buffer_pool_stats {
  *                  does not zero its memory. A reclaimable pool: also one allocation on the C
  *                  heap.
  */
-AEGIS_API aegis_status aegis_buffer_pool_init(aegis_buffer_pool *pool,
-                                              const aegis_buffer_pool_options *options);
+AEGIS_STATIC_INLINE aegis_status aegis_buffer_pool_init(aegis_buffer_pool *pool,
+                                                        const aegis_buffer_pool_options *options) {
+    return aegis_buffer_pool_init_sized(pool, options, sizeof *options);
+}
 
 /** Makes another handle to the pool.
  *  @param copy  overwritten; all-zero on failure.
@@ -424,14 +432,22 @@ AEGIS_API void aegis_buffer_pool_trim(const aegis_buffer_pool *pool, size_t keep
  */
 AEGIS_API void aegis_buffer_pool_trim_idle(const aegis_buffer_pool *pool);
 
+/** aegis_buffer_pool_get_stats for statistics of `stats_bytes` bytes: see "Structs that grow" in
+ *  base.h. */
+AEGIS_API void aegis_buffer_pool_get_stats_sized(const aegis_buffer_pool *pool,
+                                                 aegis_buffer_pool_stats *stats,
+                                                 size_t stats_bytes);
+
 /** Reports the pool's statistics. They are exact when no other thread uses the pool; otherwise
  *  each buffer is counted as it was at some moment during the call.
  *  @param stats  overwritten.
  *  Threads:      any thread.
  *  Cost:         O(buffers).
  */
-AEGIS_API void aegis_buffer_pool_get_stats(const aegis_buffer_pool *pool,
-                                           aegis_buffer_pool_stats *stats);
+AEGIS_STATIC_INLINE void aegis_buffer_pool_get_stats(const aegis_buffer_pool *pool,
+                                                     aegis_buffer_pool_stats *stats) {
+    aegis_buffer_pool_get_stats_sized(pool, stats, sizeof *stats);
+}
 
 #ifdef __cplusplus
 }

@@ -65,6 +65,12 @@ typedef struct aegis_keyed_pool {
     uint32_t step_mask;
 } aegis_keyed_pool;
 
+/** aegis_keyed_pool_init for options of `options_bytes` bytes: see "Structs that grow" in
+ *  base.h. */
+AEGIS_API aegis_status aegis_keyed_pool_init_sized(aegis_keyed_pool *pool,
+                                                   const aegis_pool_options *options,
+                                                   size_t options_bytes);
+
 /** Makes a pool.
  *  @param pool     memory for the struct; its content is overwritten.
  *  @param options  not NULL; as for aegis_pool_init. If max_block_count is larger than
@@ -75,8 +81,10 @@ typedef struct aegis_keyed_pool {
  *  Threads:        one owner.
  *  Cost:           O(1) and two acquires; O(blocks) if the source does not zero its memory.
  */
-AEGIS_API aegis_status aegis_keyed_pool_init(aegis_keyed_pool *pool,
-                                             const aegis_pool_options *options);
+AEGIS_STATIC_INLINE aegis_status aegis_keyed_pool_init(aegis_keyed_pool *pool,
+                                                       const aegis_pool_options *options) {
+    return aegis_keyed_pool_init_sized(pool, options, sizeof *options);
+}
 
 /** Finishes a pool: releases all its memory.
  *  @param pool  NULL and all-zero are accepted. All-zero afterwards.
@@ -234,13 +242,21 @@ AEGIS_API aegis_status aegis_keyed_pool_reserve(aegis_keyed_pool *pool, size_t c
  */
 AEGIS_API void aegis_keyed_pool_trim(aegis_keyed_pool *pool, size_t keep_block_count);
 
+/** aegis_keyed_pool_get_stats for statistics of `stats_bytes` bytes: see "Structs that grow" in
+ *  base.h. */
+AEGIS_API void aegis_keyed_pool_get_stats_sized(const aegis_keyed_pool *pool,
+                                                aegis_pool_stats *stats, size_t stats_bytes);
+
 /** Reports the pool's statistics. Retired blocks are left out of all counts but the peak. The peak
  *  may be too high by 31, or by the blocks of a reserve, after slabs were released and came back.
  *  @param stats  overwritten.
  *  Threads:      several may call it while none changes the pool.
  *  Cost:         O(1); O(blocks reserved) as long as those were never handed out.
  */
-AEGIS_API void aegis_keyed_pool_get_stats(const aegis_keyed_pool *pool, aegis_pool_stats *stats);
+AEGIS_STATIC_INLINE void aegis_keyed_pool_get_stats(const aegis_keyed_pool *pool,
+                                                    aegis_pool_stats *stats) {
+    aegis_keyed_pool_get_stats_sized(pool, stats, sizeof *stats);
+}
 
 /** Frees the blocks of all keys.
  *  Ownership:  every key is stale, and every pointer to a block is dead.

@@ -89,6 +89,12 @@ typedef struct aegis_lock_free_arena {
     aegis_lock_free_arena_shared *shared;
 } aegis_lock_free_arena;
 
+/** aegis_lock_free_arena_init for options of `options_bytes` bytes: see "Structs that grow" in
+ *  base.h. */
+AEGIS_API aegis_status aegis_lock_free_arena_init_sized(
+    aegis_lock_free_arena *arena, const aegis_lock_free_arena_options *options,
+    size_t options_bytes, aegis_error *error);
+
 /** Makes an arena.
  *  @param arena    memory for the struct; its content is overwritten.
  *  @param options  NULL means all defaults.
@@ -101,9 +107,11 @@ typedef struct aegis_lock_free_arena {
  *  Threads:        one, before any other uses the arena.
  *  Cost:           O(1), one allocation on the C heap; one acquire if a capacity is asked for.
  */
-AEGIS_API aegis_status aegis_lock_free_arena_init(aegis_lock_free_arena *arena,
-                                                  const aegis_lock_free_arena_options *options,
-                                                  aegis_error *error);
+AEGIS_STATIC_INLINE aegis_status
+aegis_lock_free_arena_init(aegis_lock_free_arena *arena,
+                           const aegis_lock_free_arena_options *options, aegis_error *error) {
+    return aegis_lock_free_arena_init_sized(arena, options, sizeof *options, error);
+}
 
 /** Runs the deferred functions, newest first, and releases every block.
  *  @param arena  NULL and all-zero are accepted. All-zero afterwards.
@@ -270,6 +278,11 @@ AEGIS_API aegis_status aegis_lock_free_arena_move_budget(aegis_lock_free_arena *
  */
 AEGIS_API void aegis_lock_free_arena_clear(aegis_lock_free_arena *arena);
 
+/** aegis_lock_free_arena_get_stats for statistics of `stats_bytes` bytes: see "Structs that
+ *  grow" in base.h. */
+AEGIS_API void aegis_lock_free_arena_get_stats_sized(const aegis_lock_free_arena *arena,
+                                                     aegis_arena_stats *stats, size_t stats_bytes);
+
 /** Reports the arena's statistics. A whole shard counts as used as soon as it is carved. The
  *  peak is the largest use that a reset has found, or the present use if that is larger. A
  *  shard's guards count as used. In a build with AddressSanitizer or Valgrind support, the gap
@@ -279,8 +292,10 @@ AEGIS_API void aegis_lock_free_arena_clear(aegis_lock_free_arena *arena);
  *                each block is seen at some moment during the call.
  *  Cost:         O(blocks).
  */
-AEGIS_API void aegis_lock_free_arena_get_stats(const aegis_lock_free_arena *arena,
-                                               aegis_arena_stats *stats);
+AEGIS_STATIC_INLINE void aegis_lock_free_arena_get_stats(const aegis_lock_free_arena *arena,
+                                                         aegis_arena_stats *stats) {
+    aegis_lock_free_arena_get_stats_sized(arena, stats, sizeof *stats);
+}
 
 #ifdef __cplusplus
 }

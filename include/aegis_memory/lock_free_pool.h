@@ -136,6 +136,12 @@ typedef struct aegis_pool_cache {
 /** A link: the block is in a cache and its bytes are zero. */
 #define AEGIS_POOL_LINK_PARKED_CLEAN (UINT32_MAX - 2)
 
+/** aegis_lock_free_pool_init for options of `options_bytes` bytes, whose first field has
+ *  `blocks_bytes` bytes: see "Structs that grow" in base.h. */
+AEGIS_API aegis_status aegis_lock_free_pool_init_sized(aegis_lock_free_pool *pool,
+                                                       const aegis_lock_free_pool_options *options,
+                                                       size_t options_bytes, size_t blocks_bytes);
+
 /** Makes a pool.
  *  @param pool     memory for the struct; its content is overwritten.
  *  @param options  not NULL; see there.
@@ -149,8 +155,10 @@ typedef struct aegis_pool_cache {
  *  Cost:           O(1) and two acquires; O(blocks) if the source does not zero its memory. With
  *                  AEGIS_POOL_FIT_CACHES each refusal of the source or the budget adds two.
  */
-AEGIS_API aegis_status aegis_lock_free_pool_init(aegis_lock_free_pool *pool,
-                                                 const aegis_lock_free_pool_options *options);
+AEGIS_STATIC_INLINE aegis_status
+aegis_lock_free_pool_init(aegis_lock_free_pool *pool, const aegis_lock_free_pool_options *options) {
+    return aegis_lock_free_pool_init_sized(pool, options, sizeof *options, sizeof options->blocks);
+}
 
 /** Finishes a pool: releases all its memory.
  *  @param pool  NULL and all-zero are accepted. All-zero afterwards.
@@ -247,6 +255,12 @@ AEGIS_API void *aegis_lock_free_pool_address_of(const aegis_lock_free_pool *pool
  */
 AEGIS_API bool aegis_lock_free_pool_owns(const aegis_lock_free_pool *pool, const void *block);
 
+/** aegis_lock_free_pool_get_slab for a description of `info_bytes` bytes: see "Structs that
+ *  grow" in base.h. */
+AEGIS_API aegis_status aegis_lock_free_pool_get_slab_sized(const aegis_lock_free_pool *pool,
+                                                           size_t slab, aegis_pool_slab_info *info,
+                                                           size_t info_bytes);
+
 /** Reports a slab, for instance to register it with the kernel.
  *  @param slab  from 0. The first slab stays where it is as long as the pool lives.
  *  @param info  overwritten when the slab is held.
@@ -255,8 +269,11 @@ AEGIS_API bool aegis_lock_free_pool_owns(const aegis_lock_free_pool *pool, const
  *  Threads:     any thread.
  *  Cost:        O(1).
  */
-AEGIS_API aegis_status aegis_lock_free_pool_get_slab(const aegis_lock_free_pool *pool, size_t slab,
-                                                     aegis_pool_slab_info *info);
+AEGIS_STATIC_INLINE aegis_status aegis_lock_free_pool_get_slab(const aegis_lock_free_pool *pool,
+                                                               size_t slab,
+                                                               aegis_pool_slab_info *info) {
+    return aegis_lock_free_pool_get_slab_sized(pool, slab, info, sizeof *info);
+}
 
 /** Releases slabs, starting with the last one. A slab stays if one of its blocks is out or in a
  *  cache. The first slab always stays. The budget is credited before the call returns.
@@ -299,6 +316,11 @@ AEGIS_API void aegis_lock_free_pool_trim_idle(const aegis_lock_free_pool *pool);
  */
 AEGIS_API size_t aegis_lock_free_pool_capacity(const aegis_lock_free_pool *pool);
 
+/** aegis_lock_free_pool_get_stats for statistics of `stats_bytes` bytes: see "Structs that grow"
+ *  in base.h. */
+AEGIS_API void aegis_lock_free_pool_get_stats_sized(const aegis_lock_free_pool *pool,
+                                                    aegis_pool_stats *stats, size_t stats_bytes);
+
 /** Reports the pool's statistics. The call counts them. They are exact when no other thread uses
  *  the pool; otherwise each block is counted as it was at some moment during the call.
  *  @param stats  overwritten.
@@ -306,8 +328,10 @@ AEGIS_API size_t aegis_lock_free_pool_capacity(const aegis_lock_free_pool *pool)
  *  Cost:         O(blocks of the slabs held): 4 bytes are read for each that was handed out
  *                since its slab was acquired.
  */
-AEGIS_API void aegis_lock_free_pool_get_stats(const aegis_lock_free_pool *pool,
-                                              aegis_pool_stats *stats);
+AEGIS_STATIC_INLINE void aegis_lock_free_pool_get_stats(const aegis_lock_free_pool *pool,
+                                                        aegis_pool_stats *stats) {
+    aegis_lock_free_pool_get_stats_sized(pool, stats, sizeof *stats);
+}
 
 /** Makes a cache in front of a pool.
  *  @param cache  memory for the struct; its content is overwritten.

@@ -42,6 +42,12 @@ typedef struct aegis_locked_arena {
     aegis_locked_arena_shared *shared;
 } aegis_locked_arena;
 
+/** aegis_locked_arena_init for options of `options_bytes` bytes: see "Structs that grow" in
+ *  base.h. */
+AEGIS_API aegis_status aegis_locked_arena_init_sized(aegis_locked_arena *arena,
+                                                     const aegis_arena_options *options,
+                                                     size_t options_bytes, aegis_error *error);
+
 /** Makes an arena.
  *  @param arena    memory for the struct; its content is overwritten.
  *  @param options  as for aegis_arena_init. Any thread may call the source, several threads at
@@ -54,9 +60,11 @@ typedef struct aegis_locked_arena {
  *  Threads:        one, before any other uses the arena.
  *  Cost:           O(1), one allocation on the C heap; one acquire if a capacity is asked for.
  */
-AEGIS_API aegis_status aegis_locked_arena_init(aegis_locked_arena *arena,
-                                               const aegis_arena_options *options,
-                                               aegis_error *error);
+AEGIS_STATIC_INLINE aegis_status aegis_locked_arena_init(aegis_locked_arena *arena,
+                                                         const aegis_arena_options *options,
+                                                         aegis_error *error) {
+    return aegis_locked_arena_init_sized(arena, options, sizeof *options, error);
+}
 
 /** Runs the deferred functions, newest first, and releases every block.
  *  @param arena  NULL and all-zero are accepted. All-zero afterwards.
@@ -199,13 +207,20 @@ AEGIS_API aegis_status aegis_locked_arena_move_budget(aegis_locked_arena *arena,
  */
 AEGIS_API void aegis_locked_arena_clear(aegis_locked_arena *arena);
 
+/** aegis_locked_arena_get_stats for statistics of `stats_bytes` bytes: see "Structs that grow"
+ *  in base.h. */
+AEGIS_API void aegis_locked_arena_get_stats_sized(const aegis_locked_arena *arena,
+                                                  aegis_arena_stats *stats, size_t stats_bytes);
+
 /** Reports the arena's statistics, all of the same moment.
  *  @param stats  overwritten.
  *  Threads:      any thread.
  *  Cost:         one lock; O(1).
  */
-AEGIS_API void aegis_locked_arena_get_stats(const aegis_locked_arena *arena,
-                                            aegis_arena_stats *stats);
+AEGIS_STATIC_INLINE void aegis_locked_arena_get_stats(const aegis_locked_arena *arena,
+                                                      aegis_arena_stats *stats) {
+    aegis_locked_arena_get_stats_sized(arena, stats, sizeof *stats);
+}
 
 #ifdef __cplusplus
 }

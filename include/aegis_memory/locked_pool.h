@@ -90,6 +90,12 @@ typedef struct aegis_locked_pool {
 /** A request that waits for a block. One thread at a time uses it. */
 typedef struct aegis_locked_pool_request aegis_locked_pool_request;
 
+/** aegis_locked_pool_init for options of `options_bytes` bytes: see "Structs that grow" in
+ *  base.h. */
+AEGIS_API aegis_status aegis_locked_pool_init_sized(aegis_locked_pool *pool,
+                                                    const aegis_pool_options *options,
+                                                    size_t options_bytes);
+
 /** Makes a pool.
  *  @param pool     memory for the struct; its content is overwritten.
  *  @param options  not NULL; see there.
@@ -99,8 +105,10 @@ typedef struct aegis_locked_pool_request aegis_locked_pool_request;
  *  Threads:        one, before any other uses the pool.
  *  Cost:           O(1) and two acquires; O(blocks) if the source does not zero its memory.
  */
-AEGIS_API aegis_status aegis_locked_pool_init(aegis_locked_pool *pool,
-                                              const aegis_pool_options *options);
+AEGIS_STATIC_INLINE aegis_status aegis_locked_pool_init(aegis_locked_pool *pool,
+                                                        const aegis_pool_options *options) {
+    return aegis_locked_pool_init_sized(pool, options, sizeof *options);
+}
 
 /** Finishes a pool: releases all its memory.
  *  @param pool  NULL and all-zero are accepted. All-zero afterwards.
@@ -267,13 +275,22 @@ AEGIS_API void *aegis_locked_pool_address_of(const aegis_locked_pool *pool, size
  */
 AEGIS_API bool aegis_locked_pool_owns(const aegis_locked_pool *pool, const void *block);
 
+/** aegis_locked_pool_get_slab for a description of `info_bytes` bytes: see "Structs that grow"
+ *  in base.h. */
+AEGIS_API aegis_status aegis_locked_pool_get_slab_sized(const aegis_locked_pool *pool, size_t slab,
+                                                        aegis_pool_slab_info *info,
+                                                        size_t info_bytes);
+
 /** Reports a slab, for instance to register it with the kernel.
  *  Parameters, @return: as for aegis_pool_get_slab, and AEGIS_E_FORKED.
  *  Threads:  any thread.
  *  Cost:     O(1) under the lock.
  */
-AEGIS_API aegis_status aegis_locked_pool_get_slab(const aegis_locked_pool *pool, size_t slab,
-                                                  aegis_pool_slab_info *info);
+AEGIS_STATIC_INLINE aegis_status aegis_locked_pool_get_slab(const aegis_locked_pool *pool,
+                                                            size_t slab,
+                                                            aegis_pool_slab_info *info) {
+    return aegis_locked_pool_get_slab_sized(pool, slab, info, sizeof *info);
+}
 
 /** Releases slabs without a block that is out, the last slab first. The first slab stays.
  *  @param keep_block_count  a slab stays if the pool would have fewer blocks than this without
@@ -298,13 +315,21 @@ AEGIS_API void aegis_locked_pool_trim(const aegis_locked_pool *pool, size_t keep
 AEGIS_API aegis_status aegis_locked_pool_move_budget(const aegis_locked_pool *pool,
                                                      aegis_budget *budget, aegis_error *error);
 
+/** aegis_locked_pool_get_stats for statistics of `stats_bytes` bytes: see "Structs that grow" in
+ *  base.h. */
+AEGIS_API void aegis_locked_pool_get_stats_sized(const aegis_locked_pool *pool,
+                                                 aegis_pool_stats *stats, size_t stats_bytes);
+
 /** Reports the pool's statistics, all of the same moment.
  *  @param stats  overwritten. Where other calls return AEGIS_E_FORKED, every number that depends
  *                on blocks or slabs is 0.
  *  Threads:      any thread.
  *  Cost:         O(1) under the lock.
  */
-AEGIS_API void aegis_locked_pool_get_stats(const aegis_locked_pool *pool, aegis_pool_stats *stats);
+AEGIS_STATIC_INLINE void aegis_locked_pool_get_stats(const aegis_locked_pool *pool,
+                                                     aegis_pool_stats *stats) {
+    aegis_locked_pool_get_stats_sized(pool, stats, sizeof *stats);
+}
 
 /** Returns how many threads and requests are waiting for a block. A request that was given a block
  *  does not wait any more.

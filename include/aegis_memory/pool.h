@@ -212,6 +212,10 @@ AEGIS_INLINE size_t aegis_pool_grid_find(const aegis_pool_grid *grid, const void
            (offset << ((sizeof(size_t) * 8 - rotate) & (sizeof(size_t) * 8 - 1)));
 }
 
+/** aegis_pool_init for options of `options_bytes` bytes: see "Structs that grow" in base.h. */
+AEGIS_API aegis_status aegis_pool_init_sized(aegis_pool *pool, const aegis_pool_options *options,
+                                             size_t options_bytes);
+
 /** Makes a pool.
  *  @param pool     memory for the struct; its content is overwritten.
  *  @param options  not NULL; see there. Only read during the call.
@@ -226,7 +230,10 @@ AEGIS_INLINE size_t aegis_pool_grid_find(const aegis_pool_grid *grid, const void
  *  Threads:        one owner.
  *  Cost:           O(1) and two acquires; O(blocks) if the source does not zero its memory.
  */
-AEGIS_API aegis_status aegis_pool_init(aegis_pool *pool, const aegis_pool_options *options);
+AEGIS_STATIC_INLINE aegis_status aegis_pool_init(aegis_pool *pool,
+                                                 const aegis_pool_options *options) {
+    return aegis_pool_init_sized(pool, options, sizeof *options);
+}
 
 /** Finishes a pool: releases all its memory.
  *  @param pool  NULL and all-zero are accepted. All-zero afterwards.
@@ -370,6 +377,11 @@ AEGIS_API void *aegis_pool_address_of(const aegis_pool *pool, size_t index);
  */
 AEGIS_API bool aegis_pool_owns(const aegis_pool *pool, const void *block);
 
+/** aegis_pool_get_slab for a description of `info_bytes` bytes: see "Structs that grow" in
+ *  base.h. */
+AEGIS_API aegis_status aegis_pool_get_slab_sized(const aegis_pool *pool, size_t slab,
+                                                 aegis_pool_slab_info *info, size_t info_bytes);
+
 /** Reports a slab, for instance to register it with the kernel.
  *  @param slab  from 0. The first slab stays where it is as long as the pool lives.
  *  @param info  overwritten when the slab is held.
@@ -378,8 +390,10 @@ AEGIS_API bool aegis_pool_owns(const aegis_pool *pool, const void *block);
  *  Threads:     one owner.
  *  Cost:        O(1).
  */
-AEGIS_API aegis_status aegis_pool_get_slab(const aegis_pool *pool, size_t slab,
-                                           aegis_pool_slab_info *info);
+AEGIS_STATIC_INLINE aegis_status aegis_pool_get_slab(const aegis_pool *pool, size_t slab,
+                                                     aegis_pool_slab_info *info) {
+    return aegis_pool_get_slab_sized(pool, slab, info, sizeof *info);
+}
 
 /** Releases slabs without a block that is out, the last slab first. The first slab stays.
  *  @param keep_block_count  a slab stays if the pool would have fewer blocks than this without
@@ -403,12 +417,19 @@ AEGIS_API void aegis_pool_trim(aegis_pool *pool, size_t keep_block_count);
 AEGIS_API aegis_status aegis_pool_move_budget(aegis_pool *pool, aegis_budget *budget,
                                               aegis_error *error);
 
+/** aegis_pool_get_stats for statistics of `stats_bytes` bytes: see "Structs that grow" in
+ *  base.h. */
+AEGIS_API void aegis_pool_get_stats_sized(const aegis_pool *pool, aegis_pool_stats *stats,
+                                          size_t stats_bytes);
+
 /** Reports the pool's statistics.
  *  @param stats  overwritten.
  *  Threads:      one owner.
  *  Cost:         O(1).
  */
-AEGIS_API void aegis_pool_get_stats(const aegis_pool *pool, aegis_pool_stats *stats);
+AEGIS_STATIC_INLINE void aegis_pool_get_stats(const aegis_pool *pool, aegis_pool_stats *stats) {
+    aegis_pool_get_stats_sized(pool, stats, sizeof *stats);
+}
 
 /** Reports why the latest failing request of this pool failed.
  *  @param error  overwritten; its status is AEGIS_OK when no request has failed. If the pool was

@@ -69,6 +69,9 @@ pub enum What {
     Moving = ffi::AEGIS_WHAT_MOVE as u8,
     /// A buffer pool with other handles, or with buffers that are out.
     Out = ffi::AEGIS_WHAT_OUT as u8,
+    /// An option that is set beyond those that the library knows; the numbers are bytes of the
+    /// struct. Only a caller in C with a newer header meets this.
+    UnknownOption = ffi::AEGIS_WHAT_UNKNOWN_OPTION as u8,
 }
 
 impl What {
@@ -99,6 +102,7 @@ impl What {
         Self::UsedBudget,
         Self::Moving,
         Self::Out,
+        Self::UnknownOption,
     ];
 
     pub(super) fn from_raw(raw: u32) -> Option<Self> {

@@ -8,14 +8,14 @@
 
 /* The recycler's struct is private to its source file. So this program compiles that file too, with
  * other names for its functions. */
-#define aegis_arena_recycler_init counted_recycler_init
+#define aegis_arena_recycler_init_sized counted_recycler_init_sized
 #define aegis_arena_recycler_fini counted_recycler_fini
 #define aegis_arena_recycler_get counted_recycler_get
 #define aegis_arena_recycler_put counted_recycler_put
 #define aegis_arena_recycler_trim counted_recycler_trim
 #define aegis_arena_recycler_trim_idle counted_recycler_trim_idle
 #define aegis_arena_recycler_move_budget counted_recycler_move_budget
-#define aegis_arena_recycler_get_stats counted_recycler_get_stats
+#define aegis_arena_recycler_get_stats_sized counted_recycler_get_stats_sized
 #include "../../csrc/arena/recycler.c"
 
 #include "../../csrc/budget/state.h"

@@ -20,7 +20,7 @@
 
 /* The functions that the test calls in both copies. */
 typedef struct copy {
-    aegis_status (*pool_init)(aegis_buffer_pool *, const aegis_buffer_pool_options *);
+    aegis_status (*pool_init)(aegis_buffer_pool *, const aegis_buffer_pool_options *, size_t);
     void (*pool_release)(aegis_buffer_pool *);
     aegis_status (*pool_get)(const aegis_buffer_pool *, aegis_buffer_mut *, size_t, aegis_error *);
     aegis_status (*pool_get_timeout)(const aegis_buffer_pool *, aegis_buffer_mut *, size_t,
@@ -31,9 +31,10 @@ typedef struct copy {
     aegis_status (*check_file)(const aegis_buffer *);
 } copy;
 
-static copy copies[2] = {{aegis_buffer_pool_init, aegis_buffer_pool_release, aegis_buffer_pool_get,
-                          aegis_buffer_pool_get_timeout, aegis_buffer_mut_release,
-                          aegis_buffer_release, aegis_buffer_map_file, aegis_buffer_check_file},
+static copy copies[2] = {{aegis_buffer_pool_init_sized, aegis_buffer_pool_release,
+                          aegis_buffer_pool_get, aegis_buffer_pool_get_timeout,
+                          aegis_buffer_mut_release, aegis_buffer_release, aegis_buffer_map_file,
+                          aegis_buffer_check_file},
                          {NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL}};
 
 /* Looks up a function and stores its address through `function`. */
@@ -52,7 +53,7 @@ static void load_second(const char *path) {
         exit(2);
     }
     copy *second = &copies[1];
-    find(library, "aegis_buffer_pool_init", &second->pool_init);
+    find(library, "aegis_buffer_pool_init_sized", &second->pool_init);
     find(library, "aegis_buffer_pool_release", &second->pool_release);
     find(library, "aegis_buffer_pool_get", &second->pool_get);
     find(library, "aegis_buffer_pool_get_timeout", &second->pool_get_timeout);
@@ -109,7 +110,7 @@ static void share_pool(size_t maker, size_t block_count, bool crossing) {
     aegis_buffer_mut writer;
     aegis_iovec blocks[BLOCKS];
     worker workers[THREADS];
-    CHECK(copies[maker].pool_init(&pool, &options) == AEGIS_OK);
+    CHECK(copies[maker].pool_init(&pool, &options, sizeof options) == AEGIS_OK);
     CHECK_SIZE(aegis_buffer_pool_iovecs(&pool, blocks, block_count), block_count);
     for (size_t i = 0; i < THREADS; i++) {
         memset(&workers[i], 0, sizeof workers[i]);
@@ -139,7 +140,7 @@ static void make_pools_of_their_own(aegis_buffer_pool own[2]) {
     aegis_buffer_class only = {BLOCK_BYTES, 1, 0};
     aegis_buffer_pool_options options = buffer_pool_options(&only, 1, NULL);
     for (size_t i = 0; i < 2; i++)
-        CHECK(copies[i].pool_init(&own[i], &options) == AEGIS_OK);
+        CHECK(copies[i].pool_init(&own[i], &options, sizeof options) == AEGIS_OK);
 }
 
 static void a_block_has_one_owner_when_copies_share_a_pool(void) {
@@ -199,7 +200,7 @@ static void a_pool_does_without_a_copy_that_has_used_it_and_was_unloaded(void) {
     aegis_buffer_mut kept[2], writers[BLOCKS - 1];
     pthread_t thread;
     options.when_empty = AEGIS_BUFFER_HEAP;
-    CHECK(copies[0].pool_init(&lent, &options) == AEGIS_OK);
+    CHECK(copies[0].pool_init(&lent, &options, sizeof options) == AEGIS_OK);
     CHECK(pthread_create(&thread, NULL, use_second, kept) == 0);
     CHECK(pthread_join(thread, NULL) == 0);
     CHECK(dlclose(second_library) == 0);
