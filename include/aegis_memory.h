@@ -17,6 +17,7 @@
 #include "aegis_memory/budget_system.h"
 #include "aegis_memory/buffer.h"
 #include "aegis_memory/buffer_pool.h"
+#include "aegis_memory/hooks.h"
 #include "aegis_memory/keyed_pool.h"
 #include "aegis_memory/lock_free_arena.h"
 #include "aegis_memory/lock_free_pool.h"

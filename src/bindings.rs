@@ -624,6 +624,7 @@ extern "C" {
         buffer_bytes: usize,
     ) -> usize;
 }
+pub type aegis_arena_hook_target = aegis_arena;
 extern "C" {
     pub fn aegis_arena_hook_malloc(
         arena: *mut ::core::ffi::c_void,
@@ -635,6 +636,13 @@ extern "C" {
         arena: *mut ::core::ffi::c_void,
         count: usize,
         size_bytes: usize,
+    ) -> *mut ::core::ffi::c_void;
+}
+extern "C" {
+    pub fn aegis_arena_hook_zalloc(
+        arena: *mut ::core::ffi::c_void,
+        count: ::core::ffi::c_uint,
+        size_bytes: ::core::ffi::c_uint,
     ) -> *mut ::core::ffi::c_void;
 }
 extern "C" {

@@ -114,6 +114,7 @@ c_tests! {
     filled_pool_errors_test
     filled_structs_test
     fork_test
+    hooks_test
     keyed_pool_test
     lock_free_arena_defer_test
     lock_free_arena_memory_test

@@ -36,13 +36,21 @@ void *aegis_arena_hook_malloc(void *arena, size_t size_bytes) {
         size_bytes);
 }
 
-void *aegis_arena_hook_calloc(void *arena, size_t count, size_t size_bytes) {
+/* The size of an array, or a size that every allocation refuses. */
+static size_t array_bytes(size_t count, size_t size_bytes) {
     size_t total_bytes = count * size_bytes;
-    if (size_bytes != 0 && total_bytes / size_bytes != count)
-        total_bytes = SIZE_MAX;
+    return size_bytes != 0 && total_bytes / size_bytes != count ? SIZE_MAX : total_bytes;
+}
+
+void *aegis_arena_hook_calloc(void *arena, size_t count, size_t size_bytes) {
+    size_t total_bytes = array_bytes(count, size_bytes);
     return with_head(aegis_arena_alloc_slow((aegis_arena *)arena, with_head_bytes(total_bytes),
                                             HOOK_ALIGN, true),
                      total_bytes);
+}
+
+void *aegis_arena_hook_zalloc(void *arena, unsigned count, unsigned size_bytes) {
+    return aegis_arena_hook_malloc(arena, array_bytes(count, size_bytes));
 }
 
 void *aegis_arena_hook_realloc(void *arena, void *memory, size_t size_bytes) {

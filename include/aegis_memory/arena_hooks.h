@@ -1,17 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /** @file arena_hooks.h
  *  An arena for the allocator hooks of other C libraries: functions in the shapes of malloc,
- *  calloc, realloc and free with a user pointer. The user pointer is the arena.
+ *  calloc, realloc and free with a user pointer first. The user pointer is the arena. Each
+ *  function takes it as `void *`, so that the functions fit hooks of that shape without a cast.
+ *  For hooks without a user pointer, and for those that pass it last, hooks.h defines functions
+ *  over these.
  *
  *  There are two families:
  *  - The unsized family keeps the size of each allocation in the 16 bytes before it. It is for
- *    hooks that pass only a pointer (zlib, expat, SQLite, libxml2).
- *  - The sized family stores nothing. It is for hooks that pass the old size (Lua, Rust).
+ *    hooks that pass only a pointer when they free: zlib, zstd and Brotli as it is, SQLite,
+ *    Expat, libxml2 and others by way of hooks.h.
+ *  - The sized family stores nothing. It is for hooks that pass the old size (Lua).
  *
  *  Memory of one family must not be passed to the other. All memory is aligned to 16 bytes.
  *  Freeing makes only the latest allocation available again at once. The rest is freed when the
- *  arena is reset. Each function takes the arena as `void *`, so that it fits the hook's type
- *  without a cast. One thread owns the arena at a time, also after a fork: see arena.h.
+ *  arena is reset. One thread owns the arena at a time, also after a fork: see arena.h.
  */
 #ifndef AEGIS_MEMORY_ARENA_HOOKS_H
 #define AEGIS_MEMORY_ARENA_HOOKS_H
@@ -21,6 +24,9 @@
 #ifdef __cplusplus
 extern "C" {
 #endif
+
+/** The object that the functions work on, for the macros of hooks.h. */
+typedef aegis_arena aegis_arena_hook_target;
 
 /** Allocates memory of the unsized family, as malloc does.
  *  @param arena       an aegis_arena.
@@ -38,6 +44,15 @@ AEGIS_API void *aegis_arena_hook_malloc(void *arena, size_t size_bytes);
  *  Cost:    as aegis_arena_alloc_zeroed.
  */
 AEGIS_API void *aegis_arena_hook_calloc(void *arena, size_t count, size_t size_bytes);
+
+/** Allocates an array of the unsized family, in the shape of zlib's alloc_func.
+ *  @param arena       an aegis_arena.
+ *  @param count       elements.
+ *  @param size_bytes  of one element.
+ *  @return            uninitialised bytes, or NULL; also NULL when count * size_bytes overflows.
+ *  Ownership, Threads, Cost: as for aegis_arena_hook_malloc.
+ */
+AEGIS_API void *aegis_arena_hook_zalloc(void *arena, unsigned count, unsigned size_bytes);
 
 /** Resizes memory of the unsized family, as realloc does. It stays where it is if `memory` is
  *  the latest allocation and the new size fits, or if it shrinks.

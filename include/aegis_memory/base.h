@@ -126,6 +126,14 @@
 #define AEGIS_STATIC_INLINE static inline
 #endif
 
+/* The mark of the functions that a macro defines in a user's file. A user need not use all of
+ * them. */
+#if defined(__GNUC__)
+#define AEGIS_I_STATIC static __attribute__((unused))
+#else
+#define AEGIS_I_STATIC static inline
+#endif
+
 /* Casts in the syntax of each language, because compilers warn about C's casts in C++. */
 #if defined(__cplusplus)
 #define AEGIS_CAST(type, value) static_cast<type>(value)
