@@ -22,8 +22,10 @@ void *aegis_i_acquire(const aegis_source *source, aegis_budget *budget, size_t s
 
 static aegis_status charge(aegis_budget *budget, size_t size_bytes, aegis_i_patience *patience,
                            aegis_i_refusal *why) {
+#if !defined(AEGIS_OMIT_THREADS) /* Only the locked pools have requests that are polled. */
     if (patience->polled != NULL && budget != NULL)
         return aegis_i_polled_charge(patience->polled, budget, size_bytes, why);
+#endif
     return aegis_i_budget_charge_patiently(budget, size_bytes, patience, why);
 }
 

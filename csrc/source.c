@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The built-in sources: the C heap, anonymous pages, and a region of the caller's.
+/* The built-in sources: the C heap, anonymous pages, and a region of the caller's. Without a C
+ * library (AEGIS_FREESTANDING) the region is the only one, and the user sets the default source.
  *
  * The heap source uses calloc. Its memory is zeroed, so an arena need not clear it for a zeroed
  * allocation, and calloc itself does not clear memory that it knows to be fresh from the system.
@@ -10,15 +11,17 @@
  *    behind the aligned part. pages_release unmaps the rest, rounded up to pages in the same way.
  * 2. VirtualFree can release only what one VirtualAlloc has reserved. So there it reserves more
  *    bytes to find an aligned address, releases them, and allocates at that address. If another
- *    thread takes the address in between, it tries again; it makes at most 16 attempts. */
+ *    thread takes the address in between, it tries again; it makes at most 16 attempts.
+ * 3. Where no interface to pages is known, such as on WASI, it takes whole pages from the C heap,
+ *    and clears them. */
 #if !defined(_WIN32) && !defined(_GNU_SOURCE)
 #define _GNU_SOURCE /* MAP_ANONYMOUS, madvise */
 #endif
 
-#include "aegis_memory/source.h"
+#include "source.h"
 #include "base/arithmetic.h"
 
-#include <stdlib.h>
+#if !defined(AEGIS_FREESTANDING)
 
 #if defined(_WIN32)
 #include <malloc.h>
@@ -173,13 +176,25 @@ static void pages_release(void *context, void *memory, size_t size_bytes, size_t
 
 #else
 
-/* No interface to pages is known on this platform, so the heap is used. */
+#define PAGE_BYTES ((size_t)4096)
+
 static void *pages_acquire(void *context, size_t size_bytes, size_t align_bytes, bool *zeroed) {
-    return heap_acquire(context, size_bytes, align_bytes, zeroed);
+    uint32_t flags = (uint32_t)(uintptr_t)context;
+    align_bytes = aegis_i_max(align_bytes, PAGE_BYTES);
+    if ((flags & ~(AEGIS_PAGES_HUGE | AEGIS_PAGES_PREFAULT)) != 0 ||
+        !is_possible(size_bytes, align_bytes))
+        return NULL;
+    size_bytes = aegis_i_round_up(size_bytes, PAGE_BYTES);
+    void *memory = heap_acquire(NULL, size_bytes, align_bytes, zeroed);
+    if (memory != NULL && !*zeroed)
+        memset(memory, 0, size_bytes);
+    *zeroed = true;
+    return memory;
 }
 
 static void pages_release(void *context, void *memory, size_t size_bytes, size_t align_bytes) {
-    heap_release(context, memory, size_bytes, align_bytes);
+    (void)context;
+    heap_release(NULL, memory, size_bytes, aegis_i_max(align_bytes, PAGE_BYTES));
 }
 
 #endif
@@ -189,6 +204,55 @@ aegis_source aegis_source_pages(uint32_t flags) {
     source.context = (void *)(uintptr_t)flags;
     return source;
 }
+
+#else
+
+static aegis_source default_source;
+
+aegis_source aegis_set_default_source(aegis_source source) {
+    aegis_source before = default_source;
+    default_source = source;
+    return before;
+}
+
+aegis_source aegis_i_default_source(void) {
+    return default_source;
+}
+
+/* In front of a record: its bytes with these. As large as the alignment. */
+#define RECORD_HEADER_BYTES ((size_t)16)
+
+void *aegis_i_record_new(size_t size_bytes) {
+    size_t whole_bytes = RECORD_HEADER_BYTES + size_bytes;
+    bool zeroed = false;
+    if (default_source.acquire == NULL)
+        return NULL;
+    unsigned char *memory = (unsigned char *)default_source.acquire(
+        default_source.context, whole_bytes, RECORD_HEADER_BYTES, &zeroed);
+    if (memory == NULL)
+        return NULL;
+    if (aegis_i_padding(memory, RECORD_HEADER_BYTES) != 0) {
+        if (default_source.release != NULL)
+            default_source.release(default_source.context, memory, whole_bytes,
+                                   RECORD_HEADER_BYTES);
+        return NULL;
+    }
+    if (!zeroed)
+        memset(memory, 0, whole_bytes);
+    memcpy(memory, &whole_bytes, sizeof whole_bytes);
+    return memory + RECORD_HEADER_BYTES;
+}
+
+void aegis_i_record_free(void *record) {
+    if (record == NULL || default_source.release == NULL)
+        return;
+    unsigned char *memory = (unsigned char *)record - RECORD_HEADER_BYTES;
+    size_t whole_bytes;
+    memcpy(&whole_bytes, memory, sizeof whole_bytes);
+    default_source.release(default_source.context, memory, whole_bytes, RECORD_HEADER_BYTES);
+}
+
+#endif
 
 static void *region_acquire(void *context, size_t size_bytes, size_t align_bytes, bool *zeroed) {
     (void)zeroed;

@@ -6,6 +6,7 @@
 #include "../base/sized.h"
 #include "../base/text.h"
 #include "../budget/move.h"
+#include "../source.h"
 #include "blocks.h"
 #include "defer.h"
 #include "guard.h"
@@ -114,7 +115,7 @@ aegis_status aegis_arena_init_sized(aegis_arena *arena, const aegis_arena_option
         /* There can be no other block than the one in the caller's memory. */
         arena->flags = (arena->flags & ~AEGIS_ARENA_OWN_BLOCKS) | AEGIS_I_ARENA_FIXED;
     else
-        arena->source = aegis_source_heap();
+        arena->source = AEGIS_I_ARENA_SOURCE();
     if (options->name != NULL)
         aegis_i_copy_name(arena->name, options->name, AEGIS_ARENA_NAME_BYTES);
     arena->budget = options->budget;

@@ -190,5 +190,5 @@ void *aegis_arena_memdup(aegis_arena *arena, const void *bytes, size_t size_byte
 }
 
 char *aegis_arena_strdup(aegis_arena *arena, const char *text) {
-    return (char *)aegis_arena_memdup(arena, text, strlen(text) + 1);
+    return (char *)aegis_arena_memdup(arena, text, aegis_i_length(text) + 1);
 }

@@ -2,11 +2,7 @@
 /* Sections in which a thread is not cancelled. */
 #include "cancel.h"
 
-#if !defined(_WIN32)
-#include <pthread.h>
-#endif
-
-#if defined(_WIN32) || defined(__ANDROID__)
+#if defined(_WIN32) || defined(__ANDROID__) || defined(AEGIS_OMIT_THREADS)
 
 /* Threads are not cancelled here. */
 int aegis_i_uncancelled_begin(void) {
@@ -18,6 +14,8 @@ void aegis_i_uncancelled_end(int state) {
 }
 
 #else
+
+#include <pthread.h>
 
 int aegis_i_uncancelled_begin(void) {
     int state = PTHREAD_CANCEL_ENABLE;

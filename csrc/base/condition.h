@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The platform's condition variable, for the mutex of mutex.h, and waiting with a deadline on a
- * clock that cannot be set. Not installed.
+ * clock that cannot be set. Not installed. Without threads (AEGIS_OMIT_THREADS) no wait is begun.
  *
  * A file that includes this header defines _GNU_SOURCE first, except on Windows. */
 #ifndef AEGIS_MEMORY_I_BASE_CONDITION_H
@@ -15,7 +15,45 @@
 /* Called by a thread that is cancelled while it waits: see aegis_i_condition_wait. */
 typedef void (*aegis_i_give_up_fn)(void *context);
 
-#if defined(_WIN32)
+#if defined(AEGIS_OMIT_THREADS)
+
+typedef struct aegis_i_condition {
+    char unused;
+} aegis_i_condition;
+
+static inline bool aegis_i_condition_init(aegis_i_condition *condition) {
+    condition->unused = 0;
+    return true;
+}
+
+static inline void aegis_i_condition_fini(aegis_i_condition *condition) {
+    (void)condition;
+}
+
+static inline void aegis_i_condition_signal(aegis_i_condition *condition) {
+    (void)condition;
+}
+
+static inline void aegis_i_condition_broadcast(aegis_i_condition *condition) {
+    (void)condition;
+}
+
+static inline uint64_t aegis_i_now_ns(void) {
+    return 0;
+}
+
+static inline void aegis_i_condition_wait(aegis_i_condition *condition, aegis_i_mutex *mutex,
+                                          uint64_t deadline_ns, aegis_i_give_up_fn give_up,
+                                          void *context) {
+    (void)condition;
+    (void)mutex;
+    (void)deadline_ns;
+    (void)give_up;
+    (void)context;
+    assert(false);
+}
+
+#elif defined(_WIN32)
 
 typedef CONDITION_VARIABLE aegis_i_condition;
 

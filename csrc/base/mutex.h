@@ -27,13 +27,49 @@
  * although all is whole. Then the mutex counts as broken without need, which is safe.
  *
  * Adoption does not bring back the threads that waited. When aegis_i_mutex_take_adoption says so,
- * the object under the mutex must forget its queue and make its condition variables anew. */
+ * the object under the mutex must forget its queue and make its condition variables anew.
+ *
+ * Without threads (AEGIS_OMIT_THREADS) a mutex guards nothing, and is never held by another. */
 #ifndef AEGIS_MEMORY_I_BASE_MUTEX_H
 #define AEGIS_MEMORY_I_BASE_MUTEX_H
 
-#include "threads.h"
+#if defined(AEGIS_OMIT_THREADS)
 
-#if defined(_WIN32)
+#include "port.h"
+
+typedef struct aegis_i_mutex {
+    char unused;
+} aegis_i_mutex;
+
+static inline void aegis_i_mutex_init(aegis_i_mutex *mutex) {
+    mutex->unused = 0;
+}
+
+static inline void aegis_i_mutex_fini(aegis_i_mutex *mutex) {
+    (void)mutex;
+}
+
+static inline bool aegis_i_mutex_lock(aegis_i_mutex *mutex) {
+    (void)mutex;
+    return true;
+}
+
+static inline void aegis_i_mutex_unlock(aegis_i_mutex *mutex) {
+    (void)mutex;
+}
+
+static inline bool aegis_i_mutex_take_adoption(aegis_i_mutex *mutex) {
+    (void)mutex;
+    return false;
+}
+
+static inline uintptr_t aegis_i_thread_self(void) {
+    return 1;
+}
+
+#elif defined(_WIN32)
+
+#include "threads.h"
 
 #include <windows.h>
 
@@ -72,6 +108,8 @@ static inline uintptr_t aegis_i_thread_self(void) {
 }
 
 #else
+
+#include "threads.h"
 
 #include <pthread.h>
 

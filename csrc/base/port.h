@@ -19,14 +19,32 @@
 #define AEGIS_I_DEBUG 0
 #define NDEBUG
 #endif
+#if !defined(AEGIS_FREESTANDING)
 #include <assert.h>
 #include <string.h>
+#elif AEGIS_I_DEBUG && defined(__GNUC__)
+#define assert(condition) ((condition) ? (void)0 : __builtin_trap())
+#else
+#define assert(condition) ((void)0)
+#endif
 
 /* Internal functions can be called from all files of the library, but not from outside it. */
 #if defined(__GNUC__) && !defined(_WIN32)
 #define AEGIS_I_HIDDEN __attribute__((visibility("hidden")))
 #else
 #define AEGIS_I_HIDDEN
+#endif
+
+#if defined(AEGIS_FREESTANDING)
+static inline size_t aegis_i_length(const char *text) {
+    size_t length = 0;
+    /* Volatile, so that no compiler makes a call of strlen from the loop. */
+    for (const volatile char *each = text; *each != '\0'; each++)
+        length++;
+    return length;
+}
+#else
+#define aegis_i_length(text) strlen(text)
 #endif
 
 /* Marks a function for a rare case, which is not inlined: inlined, it would take registers from its

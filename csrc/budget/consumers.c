@@ -9,7 +9,6 @@
 
 #include "consumers.h"
 #include "../base/arithmetic.h"
-#include "../base/threads.h"
 
 /* Inserts a budget to which so many bytes are charged directly, if it is one of the largest. */
 static void note(aegis_i_consumers *consumers, const aegis_budget *budget, size_t direct_bytes,

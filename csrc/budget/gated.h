@@ -7,11 +7,11 @@
 #include "../base/arithmetic.h"
 #include "state.h"
 
-static inline size_t load(const _Atomic size_t *counter) {
+static inline size_t load(const AEGIS_I_ATOMIC(size_t) * counter) {
     return aegis_i_load(counter, memory_order_relaxed);
 }
 
-static inline void store(_Atomic size_t *counter, size_t value) {
+static inline void store(AEGIS_I_ATOMIC(size_t) * counter, size_t value) {
     aegis_i_store(counter, value, memory_order_relaxed);
 }
 

@@ -32,10 +32,9 @@
 #endif
 
 #include "move.h"
+#include "../source.h"
 #include "gate.h"
 #include "gated.h"
-
-#include <stdlib.h>
 
 /* The lowest budget that is `one` or `other` or above it, for both. NULL: there is none. */
 static aegis_budget *common_ancestor(aegis_budget *one, aegis_budget *other) {
@@ -228,8 +227,8 @@ static bool has_former(const aegis_i_former *entry, const aegis_i_former *end,
 }
 
 aegis_status aegis_i_move_shared(const aegis_i_movable *movable, aegis_budget *to,
-                                 _Atomic(aegis_i_former *) *list, aegis_error *error) {
-    aegis_i_former *entry = to != NULL ? (aegis_i_former *)malloc(sizeof *entry) : NULL;
+                                 AEGIS_I_ATOMIC(aegis_i_former *) * list, aegis_error *error) {
+    aegis_i_former *entry = to != NULL ? (aegis_i_former *)aegis_i_record_new(sizeof *entry) : NULL;
     if (entry == NULL && to != NULL) {
         const aegis_i_refusal why = {AEGIS_E_OUT_OF_MEMORY, AEGIS_REFUSED_LIMIT, NULL, 0, 0, 0};
         return aegis_i_explain_move(&why, sizeof *entry, error);
@@ -248,16 +247,16 @@ aegis_status aegis_i_move_shared(const aegis_i_movable *movable, aegis_budget *t
             return status;
     }
     aegis_budget_destroy(to);
-    free(entry);
+    aegis_i_record_free(entry);
     return status;
 }
 
-void aegis_i_forget_former(_Atomic(aegis_i_former *) *list) {
+void aegis_i_forget_former(AEGIS_I_ATOMIC(aegis_i_former *) * list) {
     aegis_i_former *entry = aegis_i_load(list, memory_order_relaxed);
     while (entry != NULL) {
         aegis_i_former *next = entry->next;
         aegis_budget_destroy(entry->budget);
-        free(entry);
+        aegis_i_record_free(entry);
         entry = next;
     }
 }

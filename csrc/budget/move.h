@@ -61,10 +61,10 @@ typedef struct aegis_i_former {
 /* As aegis_i_move_object. Keeps `to` in the list, once. AEGIS_E_OUT_OF_MEMORY: there is no memory
  * for its entry. */
 AEGIS_I_HIDDEN aegis_status aegis_i_move_shared(const aegis_i_movable *movable, aegis_budget *to,
-                                                _Atomic(aegis_i_former *) *list,
+                                                AEGIS_I_ATOMIC(aegis_i_former *) * list,
                                                 aegis_error *error);
 /* Gives up the budgets of the list, which no thread uses any more. */
-AEGIS_I_HIDDEN void aegis_i_forget_former(_Atomic(aegis_i_former *) *list);
+AEGIS_I_HIDDEN void aegis_i_forget_former(AEGIS_I_ATOMIC(aegis_i_former *) * list);
 
 /* Writes the record of a move that failed, if the caller wants it. Returns the status. */
 AEGIS_I_HIDDEN aegis_status aegis_i_explain_move(const aegis_i_refusal *why, size_t size_bytes,

@@ -46,7 +46,7 @@ struct aegis_i_patience {
      * without the gate. It may take a lock of the object. NULL: the thread is never called back. */
     bool (*look)(aegis_i_patience *patience);
     /* Counts the threads that wait; it is raised before `look` is called first. May be NULL. */
-    _Atomic uint32_t *waiting_count;
+    AEGIS_I_ATOMIC(uint32_t) * waiting_count;
     /* By this aegis_i_budget_call_all finds the thread. */
     const void *key;
     /* A refusal is not counted, because the request asks once more. */

@@ -18,12 +18,12 @@
 #endif
 
 #include "charge.h"
+#include "../source.h"
 #include "gate.h"
 #include "pressure.h"
 #include "wait.h"
 
 #include <stddef.h>
-#include <stdlib.h>
 
 /* The charge of a request was made, or will not be made, or the reclaimers are to be asked. */
 static void settle(aegis_i_budget_waiter *waiter) {
@@ -60,7 +60,7 @@ static bool disarm(aegis_budget_request *request) {
 
 static void free_request(aegis_budget_request *request) {
     aegis_budget *budget = request->waiter.budget;
-    free(request);
+    aegis_i_record_free(request);
     aegis_budget_destroy(budget);
 }
 
@@ -87,7 +87,7 @@ static aegis_status begin(aegis_budget *budget, size_t size_bytes, aegis_budget_
     if (status != AEGIS_E_LIMIT_EXCEEDED || why->reason == AEGIS_REFUSED_NESTED ||
         !aegis_i_gate_may_ever_fit(budget, size_bytes))
         return status;
-    aegis_budget_request *made = (aegis_budget_request *)calloc(1, sizeof *made);
+    aegis_budget_request *made = (aegis_budget_request *)aegis_i_record_new(sizeof *made);
     if (made == NULL) {
         memset(why, 0, sizeof *why);
         return why->status = AEGIS_E_OUT_OF_MEMORY;

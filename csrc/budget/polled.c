@@ -28,9 +28,8 @@
 #include "polled.h"
 #include "../base/atomics.h"
 #include "../base/cancel.h"
+#include "../source.h"
 #include "charge.h"
-
-#include <stdlib.h>
 
 /* States of a bell. OPEN: its poll runs. RUNG: the budget has called meanwhile. ARMED: its poll has
  * left the request. DONE: the waker was taken for its call, or withdrawn. */
@@ -42,18 +41,18 @@
 #define MOST_RINGS UINT32_C(4)
 
 struct aegis_i_bell {
-    _Atomic uint32_t references;
-    _Atomic uint32_t state;
+    AEGIS_I_ATOMIC(uint32_t) references;
+    AEGIS_I_ATOMIC(uint32_t) state;
     aegis_wake_fn wake;
     void *context;
 };
 
 static aegis_i_bell *make_bell(aegis_wake_fn wake, void *context) {
-    aegis_i_bell *bell = (aegis_i_bell *)malloc(sizeof *bell);
+    aegis_i_bell *bell = (aegis_i_bell *)aegis_i_record_new(sizeof *bell);
     if (bell == NULL)
         return NULL;
-    atomic_init(&bell->references, 2);
-    atomic_init(&bell->state, OPEN);
+    aegis_i_atomic_init(&bell->references, 2);
+    aegis_i_atomic_init(&bell->state, OPEN);
     bell->wake = wake;
     bell->context = context;
     return bell;
@@ -63,7 +62,7 @@ static void drop(aegis_i_bell *bell) {
     /* Release and acquire pair with the same subtraction by the other owner: the thread that frees
      * the bell does so after the other one has used it. */
     if (bell != NULL && aegis_i_sub(&bell->references, 1, memory_order_acq_rel) == 1)
-        free(bell);
+        aegis_i_record_free(bell);
 }
 
 /* Changes the state. False: it was not `from`. */
@@ -151,7 +150,7 @@ aegis_status aegis_i_polled_charge(aegis_i_polled *polled, aegis_budget *budget,
         polled->size_bytes = size_bytes;
         return fail(why, status);
     }
-    free(bell);
+    aegis_i_record_free(bell);
     /* If no thread can wait in this process, the pool is told of a refusal. Otherwise it would take
      * the status for one of its own. */
     return status != AEGIS_E_FORKED

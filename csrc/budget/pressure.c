@@ -6,8 +6,7 @@
 
 #include "pressure.h"
 #include "../base/arithmetic.h"
-
-#include <stdlib.h>
+#include "../source.h"
 
 /* A function that is told of pressure. It is not removed before its budget is freed. */
 struct aegis_i_watcher {
@@ -62,7 +61,7 @@ void aegis_i_forget_watchers(aegis_budget *budget) {
         aegis_i_watcher *next = watch->next;
         if (watch->destroy != NULL)
             watch->destroy(watch->context);
-        free(watch);
+        aegis_i_record_free(watch);
         watch = next;
     }
 }
@@ -72,7 +71,7 @@ aegis_status aegis_budget_on_pressure(aegis_budget *budget, uint32_t percent,
                                       void (*destroy)(void *context), void *context) {
     if (percent < 1 || percent > 100 || function == NULL)
         return AEGIS_E_INVALID;
-    aegis_i_watcher *watch = (aegis_i_watcher *)calloc(1, sizeof *watch);
+    aegis_i_watcher *watch = (aegis_i_watcher *)aegis_i_record_new(sizeof *watch);
     if (watch == NULL)
         return AEGIS_E_OUT_OF_MEMORY;
     watch->function = function;

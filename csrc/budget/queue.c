@@ -8,8 +8,6 @@
 #include "gate.h"
 #include "gated.h"
 
-#include <assert.h>
-
 /* Puts a request at the end of a queue. */
 static void enqueue(aegis_i_budget_waiter *waiter, aegis_budget *budget) {
     assert(is_gated(budget));

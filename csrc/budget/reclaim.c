@@ -32,10 +32,9 @@
 #include "reclaim.h"
 #include "../base/arithmetic.h"
 #include "../base/cancel.h"
+#include "../source.h"
 #include "gate.h"
 #include "pressure.h"
-
-#include <stdlib.h>
 
 #define PATIENCE_NS UINT64_C(1000000000)
 #define MOST_ROUNDS (2 * AEGIS_BUDGET_MAX_DEPTH)
@@ -47,7 +46,7 @@ void aegis_i_reclaimer_drop(aegis_budget_reclaimer *reclaimer) {
         return;
     if (reclaimer->destroy != NULL)
         reclaimer->destroy(reclaimer->context);
-    free(reclaimer);
+    aegis_i_record_free(reclaimer);
 }
 
 void aegis_i_forget_reclaimers(aegis_budget *budget) {

@@ -5,10 +5,9 @@
 #endif
 
 #include "reclaimer.h"
+#include "../source.h"
 #include "gate.h"
 #include "reclaim.h"
-
-#include <stdlib.h>
 
 aegis_status aegis_budget_on_reclaim(aegis_budget *budget, int32_t priority, uint32_t flags,
                                      aegis_budget_reclaim_fn function,
@@ -16,7 +15,7 @@ aegis_status aegis_budget_on_reclaim(aegis_budget *budget, int32_t priority, uin
                                      aegis_budget_reclaimer **reclaimer) {
     if (function == NULL || (flags & ~AEGIS_RECLAIM_OWN_LAST) != 0)
         return AEGIS_E_INVALID;
-    aegis_budget_reclaimer *made = (aegis_budget_reclaimer *)calloc(1, sizeof *made);
+    aegis_budget_reclaimer *made = (aegis_budget_reclaimer *)aegis_i_record_new(sizeof *made);
     if (made == NULL)
         return AEGIS_E_OUT_OF_MEMORY;
     made->budget = budget;
@@ -25,9 +24,9 @@ aegis_status aegis_budget_on_reclaim(aegis_budget *budget, int32_t priority, uin
     made->context = context;
     made->priority = priority;
     made->flags = flags;
-    atomic_init(&made->reference_count, reclaimer != NULL ? 2 : 1);
+    aegis_i_atomic_init(&made->reference_count, reclaimer != NULL ? 2 : 1);
     if (!aegis_i_gate_enter(budget)) {
-        free(made);
+        aegis_i_record_free(made);
         return AEGIS_E_FORKED;
     }
     aegis_i_gate *gate = &budget->root->gate;

@@ -13,7 +13,6 @@
 #include "consumers.h"
 #include "refusal.h"
 #include "state.h"
-#include "../base/threads.h"
 
 void aegis_i_count_refusal(const aegis_i_refusal *why) {
     aegis_budget *budget = (aegis_budget *)(uintptr_t)why->budget;

@@ -99,7 +99,7 @@ struct aegis_budget_reclaimer {
     uint32_t flags;
     /* A bit for each session that runs now: it has asked this one. */
     uint64_t asked_by;
-    _Atomic size_t reference_count;
+    AEGIS_I_ATOMIC(size_t) reference_count;
 };
 
 /* The time during which a thread runs functions of the user for one refused charge. It lies on the
@@ -156,23 +156,23 @@ typedef struct aegis_i_gate {
     aegis_budget *to_be_recorded;
     /* Whether a reclaimer was ever registered in the tree, or a thread has run pressure functions
      * for a refused charge. */
-    _Atomic uint32_t has_callees;
+    AEGIS_I_ATOMIC(uint32_t) has_callees;
 } aegis_i_gate;
 
 struct aegis_budget {
     /* The counter: the bytes in use, or AEGIS_I_COUNTER_GATED. */
-    _Atomic size_t used_bytes;
-    _Atomic size_t peak_bytes;
+    AEGIS_I_ATOMIC(size_t) used_bytes;
+    AEGIS_I_ATOMIC(size_t) peak_bytes;
     /* What charges compare the counter with: the limit, but at most AEGIS_I_COUNTER_MAX. */
-    _Atomic size_t counter_limit_bytes;
+    AEGIS_I_ATOMIC(size_t) counter_limit_bytes;
     /* The functions that aegis_budget_on_pressure registered, newest first. */
-    _Atomic(aegis_i_watcher *) watchers;
+    AEGIS_I_ATOMIC(aegis_i_watcher *) watchers;
     aegis_budget *parent;
     aegis_budget *root;
     /* Above AEGIS_I_MAX_REFERENCES it does not say the number of references any more, and the
      * budget is never freed. */
-    _Atomic size_t reference_count;
-    _Atomic size_t limit_bytes;
+    AEGIS_I_ATOMIC(size_t) reference_count;
+    AEGIS_I_ATOMIC(size_t) limit_bytes;
 
     aegis_i_mutex lock;
     aegis_budget *first_child;
@@ -184,10 +184,10 @@ struct aegis_budget {
      */
     bool recorded;
     /* A peak is recorded when a charge raises it to this or more. */
-    _Atomic size_t record_due_bytes;
+    AEGIS_I_ATOMIC(size_t) record_due_bytes;
     aegis_i_peak_record record;
     /* What the statistics count. Only a charge that finds no room changes these. */
-    _Atomic size_t waiting_count;
+    AEGIS_I_ATOMIC(size_t) waiting_count;
     AEGIS_I_ATOMIC_U64 refused_count;
     AEGIS_I_ATOMIC_U64 wait_count;
     AEGIS_I_ATOMIC_U64 timeout_count;
@@ -198,14 +198,14 @@ struct aegis_budget {
     /* What follows is guarded by the root's gate. Reports read the atomic fields without it. */
     aegis_i_gate gate;
     /* The bytes in use while the counter is AEGIS_I_COUNTER_GATED. */
-    _Atomic size_t held_bytes;
+    AEGIS_I_ATOMIC(size_t) held_bytes;
     /* What the guarantees of budgets beneath keep free here, beyond what those budgets use. */
-    _Atomic size_t reserved_bytes;
+    AEGIS_I_ATOMIC(size_t) reserved_bytes;
     /* What requests that wait further up have been promised here. */
     size_t promised_bytes;
-    _Atomic size_t guaranteed_bytes;
-    _Atomic uint32_t weight;
-    _Atomic uint32_t policy;
+    AEGIS_I_ATOMIC(size_t) guaranteed_bytes;
+    AEGIS_I_ATOMIC(uint32_t) weight;
+    AEGIS_I_ATOMIC(uint32_t) policy;
     /* How many budgets beneath have a guarantee. */
     size_t guarded_count;
     /* Of a budget that shares fairly: the sums over its children that have a weight, of their

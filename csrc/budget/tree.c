@@ -6,33 +6,32 @@
 
 #include "charge.h"
 #include "../base/arithmetic.h"
+#include "../source.h"
 #include "gate.h"
 #include "peak_record.h"
 #include "pressure.h"
 #include "reclaim.h"
 #include "state.h"
 #include "../base/text.h"
-#include "../base/threads.h"
-
-#include <stdlib.h>
 
 /* Sets what does not depend on the parent. False: there is no condition variable to be had. */
 static bool init(aegis_budget *budget, const char *name, size_t limit_bytes) {
-    atomic_init(&budget->used_bytes, 0);
-    atomic_init(&budget->peak_bytes, 0);
-    atomic_init(&budget->record_due_bytes, AEGIS_I_RECORD_NEVER);
-    atomic_init(&budget->limit_bytes, limit_bytes);
-    atomic_init(&budget->counter_limit_bytes, aegis_i_min(limit_bytes, AEGIS_I_COUNTER_MAX));
-    atomic_init(&budget->watchers, NULL);
-    atomic_init(&budget->reference_count, 1);
-    atomic_init(&budget->weight, AEGIS_BUDGET_DEFAULT_WEIGHT);
+    aegis_i_atomic_init(&budget->used_bytes, 0);
+    aegis_i_atomic_init(&budget->peak_bytes, 0);
+    aegis_i_atomic_init(&budget->record_due_bytes, AEGIS_I_RECORD_NEVER);
+    aegis_i_atomic_init(&budget->limit_bytes, limit_bytes);
+    aegis_i_atomic_init(&budget->counter_limit_bytes,
+                        aegis_i_min(limit_bytes, AEGIS_I_COUNTER_MAX));
+    aegis_i_atomic_init(&budget->watchers, NULL);
+    aegis_i_atomic_init(&budget->reference_count, 1);
+    aegis_i_atomic_init(&budget->weight, AEGIS_BUDGET_DEFAULT_WEIGHT);
     budget->root = budget;
-    atomic_init(&budget->waiting_count, 0);
-    atomic_init(&budget->refused_count, 0);
-    atomic_init(&budget->wait_count, 0);
-    atomic_init(&budget->timeout_count, 0);
-    atomic_init(&budget->reclaim_count, 0);
-    atomic_init(&budget->reclaimed_bytes, 0);
+    aegis_i_atomic_init(&budget->waiting_count, 0);
+    aegis_i_atomic_init(&budget->refused_count, 0);
+    aegis_i_atomic_init(&budget->wait_count, 0);
+    aegis_i_atomic_init(&budget->timeout_count, 0);
+    aegis_i_atomic_init(&budget->reclaim_count, 0);
+    aegis_i_atomic_init(&budget->reclaimed_bytes, 0);
     aegis_i_copy_name(budget->name, name != NULL ? name : "", AEGIS_BUDGET_NAME_BYTES);
     if (!aegis_i_condition_init(&budget->gate.session_ended))
         return false;
@@ -52,7 +51,7 @@ static void fini(aegis_budget *budget) {
     }
     aegis_i_mutex_fini(&budget->gate.mutex);
     aegis_i_mutex_fini(&budget->lock);
-    free(budget);
+    aegis_i_record_free(budget);
 }
 
 /* Puts a budget into its parent's list. False: the list is lost in this process. The gate, if
@@ -79,11 +78,11 @@ static bool link_to(aegis_budget *budget, aegis_budget *parent) {
 aegis_budget *aegis_budget_new(const char *name, size_t limit_bytes, aegis_budget *parent) {
     if (parent != NULL && parent->level + 1 >= AEGIS_BUDGET_MAX_DEPTH)
         return NULL;
-    aegis_budget *budget = (aegis_budget *)calloc(1, sizeof *budget);
+    aegis_budget *budget = (aegis_budget *)aegis_i_record_new(sizeof *budget);
     if (budget == NULL)
         return NULL;
     if (!init(budget, name, limit_bytes)) {
-        free(budget);
+        aegis_i_record_free(budget);
         return NULL;
     }
     if (parent == NULL)

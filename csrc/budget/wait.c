@@ -30,10 +30,6 @@
 #include "wait.h"
 #include "reclaim.h"
 
-static void wake(aegis_i_budget_waiter *waiter) {
-    aegis_i_condition_signal(&waiter->arrived);
-}
-
 void aegis_i_waiter_init(aegis_i_budget_waiter *waiter, aegis_budget *budget, size_t size_bytes,
                          void (*settle)(aegis_i_budget_waiter *waiter)) {
     memset(waiter, 0, sizeof *waiter);
@@ -97,14 +93,6 @@ void aegis_i_waiter_withdraw(aegis_i_budget_waiter *waiter) {
     aegis_i_gate_serve(waiter->budget);
 }
 
-/* The thread is cancelled while it waits; it has the gate. */
-static void give_up(void *context) {
-    aegis_i_budget_waiter *waiter = (aegis_i_budget_waiter *)context;
-    aegis_i_condition_fini(&waiter->arrived);
-    aegis_i_waiter_withdraw(waiter);
-    aegis_i_gate_leave(waiter->budget);
-}
-
 /* Whether a request waits and is the first in its queue. */
 static bool is_first(const aegis_i_budget_waiter *waiter) {
     return waiter->status == AEGIS_PENDING &&
@@ -144,6 +132,20 @@ static bool ask_all(aegis_i_budget_waiter *waiter) {
 
 bool aegis_i_waiter_reclaim(aegis_i_budget_waiter *waiter) {
     return !aegis_i_waiter_is_to_ask(waiter) || ask_all(waiter);
+}
+
+#if !defined(AEGIS_OMIT_THREADS)
+
+static void wake(aegis_i_budget_waiter *waiter) {
+    aegis_i_condition_signal(&waiter->arrived);
+}
+
+/* The thread is cancelled while it waits; it has the gate. */
+static void give_up(void *context) {
+    aegis_i_budget_waiter *waiter = (aegis_i_budget_waiter *)context;
+    aegis_i_condition_fini(&waiter->arrived);
+    aegis_i_waiter_withdraw(waiter);
+    aegis_i_gate_leave(waiter->budget);
 }
 
 static void begin_patience(aegis_i_budget_waiter *waiter, aegis_i_patience *patience) {
@@ -263,6 +265,8 @@ aegis_status aegis_i_budget_wait(aegis_budget *budget, size_t size_bytes,
     aegis_i_gate_leave(budget);
     return status;
 }
+
+#endif
 
 /* Ends the waiting in a queue of all requests that are to charge `closed` or a budget beneath it.
  */

@@ -5,6 +5,22 @@
 
 #include "gate.h"
 
+#if defined(AEGIS_OMIT_THREADS)
+
+/* There is no other thread that could make room, so the refusal of the charge before this stands.
+ */
+static inline aegis_status aegis_i_budget_wait(aegis_budget *budget, size_t size_bytes,
+                                               aegis_i_patience *patience, aegis_i_path *path,
+                                               aegis_i_refusal *why) {
+    (void)budget;
+    (void)size_bytes;
+    (void)patience;
+    (void)path;
+    return why->status;
+}
+
+#else
+
 /* Charges a budget, and waits for room as `patience` says. AEGIS_OK: `path` says what was in use
  * before the charge. AEGIS_PENDING: the wait has ended because the thread was called back, or
  * because the object was moved; nothing is charged. Any other status: `why` says why not, as it is
@@ -12,6 +28,9 @@
 AEGIS_I_HIDDEN aegis_status aegis_i_budget_wait(aegis_budget *budget, size_t size_bytes,
                                                 aegis_i_patience *patience, aegis_i_path *path,
                                                 aegis_i_refusal *why);
+
+#endif
+
 /* Makes a request that is in no queue yet. The caller has the gate. */
 AEGIS_I_HIDDEN void aegis_i_waiter_init(aegis_i_budget_waiter *waiter, aegis_budget *budget,
                                         size_t size_bytes,

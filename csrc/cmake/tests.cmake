@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-# The tests: every tests/c/*_test.c, every examples/c/*.c, and every public header by itself.
+# The tests: every tests/c/*_test.c, every examples/c/*.c, and every public header by itself. In a
+# build for one thread they are the programs that tests/c/one_thread.txt lists.
 set(root "${CMAKE_CURRENT_SOURCE_DIR}/..")
 
 # Builds a program from one file, links it to the library, and registers it as a test.
@@ -20,7 +21,13 @@ if(NOT has_static)
 else()
     set(internal_library aegis_memory_static)
 endif()
-file(GLOB test_files CONFIGURE_DEPENDS "${root}/tests/c/*_test.c")
+if(AEGIS_OMIT_THREADS)
+    set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS "${root}/tests/c/one_thread.txt")
+    file(STRINGS "${root}/tests/c/one_thread.txt" test_files REGEX "^[a-z]")
+    list(TRANSFORM test_files REPLACE "^([a-z_]+).*" "${root}/tests/c/\\1.c")
+else()
+    file(GLOB test_files CONFIGURE_DEPENDS "${root}/tests/c/*_test.c")
+endif()
 if(WIN32)
     # There no process forks and no thread is cancelled, and the system calls of Linux are missing.
     list(FILTER test_files EXCLUDE REGEX "/(arena_(guard|leak|own_blocks)|.*fork)_test\\.c$")
@@ -35,6 +42,9 @@ foreach(file IN LISTS test_files)
     endif()
     aegis_add_program(${name} "${file}" ${library})
 endforeach()
+if(AEGIS_OMIT_THREADS)
+    return()
+endif()
 # If the tests have the static library, some of them run once more with the shared one.
 if(has_shared AND chosen_kind STREQUAL "static")
     foreach(name IN ITEMS arena_test arena_hooks_test arena_scope_test base_test buffer_map_test

@@ -17,6 +17,7 @@
 #include "../base/sized.h"
 #include "../base/threads.h"
 #include "lock_free_state.h"
+#include "move.h"
 
 #define FLAGS (AEGIS_POOL_NO_RACING_FREES | AEGIS_POOL_FIT_CACHES)
 /* The most caches for AEGIS_POOL_FIT_CACHES if the options do not say a number, on a system with
@@ -271,6 +272,12 @@ size_t aegis_i_lock_free_peak(aegis_lock_free_pool_shared *shared) {
     size_t used_count = block_count > left_count ? block_count - left_count : 0;
     used_count += (size_t)used_slots * AEGIS_POOL_CACHE_BLOCKS;
     return aegis_i_max(aegis_i_load(&shared->old_peak, memory_order_relaxed), used_count);
+}
+
+aegis_status aegis_lock_free_pool_move_budget(const aegis_lock_free_pool *pool,
+                                              aegis_budget *budget, aegis_error *error) {
+    assert(aegis_i_lock_free_is_valid(pool->shared));
+    return aegis_i_slabs_move(&pool->shared->slabs, budget, error);
 }
 
 size_t aegis_lock_free_pool_capacity(const aegis_lock_free_pool *pool) {

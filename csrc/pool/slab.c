@@ -18,18 +18,19 @@
 #include "slab.h"
 #include "../base/harden.h"
 #include "../base/sized.h"
+#include "../source.h"
 
 /* Only statistics read the counters of growth, so these orders are all relaxed. */
 static void count_up(size_t *counter, size_t value) {
-    aegis_i_add((_Atomic size_t *)counter, value, memory_order_relaxed);
+    (void)aegis_i_add((AEGIS_I_ATOMIC(size_t) *)counter, value, memory_order_relaxed);
 }
 
 static void count_down(size_t *counter, size_t value) {
-    aegis_i_sub((_Atomic size_t *)counter, value, memory_order_relaxed);
+    (void)aegis_i_sub((AEGIS_I_ATOMIC(size_t) *)counter, value, memory_order_relaxed);
 }
 
 static size_t read_count(const size_t *counter) {
-    return aegis_i_load((const _Atomic size_t *)counter, memory_order_relaxed);
+    return aegis_i_load((const AEGIS_I_ATOMIC(size_t) *)counter, memory_order_relaxed);
 }
 
 void aegis_i_slabs_fail(const aegis_pool_slabs *slabs, size_t size_bytes, size_t align_bytes,
@@ -172,7 +173,7 @@ aegis_status aegis_i_slabs_init(aegis_pool_slabs *slabs, const aegis_pool_option
                                 bool optional, aegis_error *error) {
     aegis_status status =
         aegis_i_slabs_plan(slabs, options, reserve_count, head_bytes, side_bytes, error);
-    slabs->source = options->source != NULL ? *options->source : aegis_source_pages(0);
+    slabs->source = options->source != NULL ? *options->source : AEGIS_I_POOL_SOURCE();
     slabs->budget = options->budget;
     slabs->wait_ns = optional ? AEGIS_I_OPTIONAL : aegis_i_wait_ns(options->wait_ns);
     if (status == AEGIS_OK)
@@ -254,8 +255,8 @@ uint32_t aegis_i_slabs_find(const aegis_pool_slabs *slabs, const void *block) {
      * loop holds in any case. */
     for (uint32_t i = 0; i <= slabs->window_mask; i++, at = (at + 1) & slabs->window_mask) {
         /* Acquire pairs with the release in add_window: the slab's directory entry is seen. */
-        uint32_t slab =
-            aegis_i_load((const _Atomic uint32_t *)&slabs->windows[at], memory_order_acquire);
+        uint32_t slab = aegis_i_load((const AEGIS_I_ATOMIC(uint32_t) *)&slabs->windows[at],
+                                     memory_order_acquire);
         if (slab == 0)
             return AEGIS_I_NO_INDEX;
         if (slab == AEGIS_I_WINDOW_REMOVED)
@@ -298,7 +299,7 @@ uintptr_t aegis_i_slabs_acquire(aegis_pool_slabs *slabs, uint32_t slab, aegis_i_
 static void add_window(aegis_pool_slabs *slabs, uint32_t slab, uintptr_t window) {
     uint32_t at = window_slot(slabs, window);
     for (uint32_t i = 0; i <= slabs->window_mask; i++, at = (at + 1) & slabs->window_mask) {
-        _Atomic uint32_t *place = (_Atomic uint32_t *)&slabs->windows[at];
+        AEGIS_I_ATOMIC(uint32_t) *place = (AEGIS_I_ATOMIC(uint32_t) *)&slabs->windows[at];
         uint32_t found = aegis_i_load(place, memory_order_relaxed);
         /* Release pairs with the acquire in aegis_i_slabs_find. */
         if (((found == 0 || found == AEGIS_I_WINDOW_REMOVED) &&
@@ -311,7 +312,7 @@ static void add_window(aegis_pool_slabs *slabs, uint32_t slab, uintptr_t window)
 
 /* Removes a slab from under a window. No thread adds entries meanwhile, but threads look up. */
 static void remove_window(aegis_pool_slabs *slabs, uint32_t slab, uintptr_t window) {
-    _Atomic uint32_t *places = (_Atomic uint32_t *)slabs->windows;
+    AEGIS_I_ATOMIC(uint32_t) *places = (AEGIS_I_ATOMIC(uint32_t) *)slabs->windows;
     uint32_t mask = slabs->window_mask;
     uint32_t at = window_slot(slabs, window);
     /* All relaxed: a look-up that finds the slab sees in the directory that it is condemned. */
@@ -349,7 +350,7 @@ uintptr_t aegis_i_slabs_install(aegis_pool_slabs *slabs, uint32_t slab, uintptr_
     uintptr_t found = 0;
     /* Release pairs with the acquire in aegis_i_slabs_entry. Acquire, on failure, pairs with the
      * release here of the thread that was faster. */
-    if (!aegis_i_cas((_Atomic uintptr_t *)&slabs->directory[slab], &found, entry,
+    if (!aegis_i_cas((AEGIS_I_ATOMIC(uintptr_t) *)&slabs->directory[slab], &found, entry,
                      memory_order_release, memory_order_acquire))
         entry = found;
     add_windows(slabs, slab, entry);
@@ -367,8 +368,8 @@ void aegis_i_slabs_condemn(aegis_pool_slabs *slabs, uint32_t slab) {
     assert(slab != 0 && aegis_i_slab_is_held(slabs, slab));
     /* Release pairs with the acquire in aegis_i_slab_word: a thread that takes the slab back into
      * use sees what was done with it before. */
-    aegis_i_store((_Atomic uintptr_t *)&slabs->directory[slab], entry | AEGIS_I_SLAB_CONDEMNED,
-                  memory_order_release);
+    aegis_i_store((AEGIS_I_ATOMIC(uintptr_t) *)&slabs->directory[slab],
+                  entry | AEGIS_I_SLAB_CONDEMNED, memory_order_release);
     uintptr_t first = (uintptr_t)aegis_i_slab_base(entry);
     uintptr_t last = first + (aegis_i_slab_bytes(slabs, slab) - 1);
     remove_window(slabs, slab, first >> slabs->window_shift);
@@ -381,7 +382,7 @@ bool aegis_i_slabs_revive(aegis_pool_slabs *slabs, uint32_t slab) {
     uintptr_t entry = (uintptr_t)aegis_i_slab_base(found);
     /* Release pairs with the acquire in aegis_i_slab_word. */
     if ((found & AEGIS_I_SLAB_CONDEMNED) == 0 ||
-        !aegis_i_cas((_Atomic uintptr_t *)&slabs->directory[slab], &found, entry,
+        !aegis_i_cas((AEGIS_I_ATOMIC(uintptr_t) *)&slabs->directory[slab], &found, entry,
                      memory_order_release, memory_order_relaxed))
         return false;
     add_windows(slabs, slab, entry);
@@ -396,8 +397,8 @@ uintptr_t aegis_i_slabs_take_condemned(aegis_pool_slabs *slabs, uint32_t slab) {
     /* Release pairs with the acquire in aegis_i_slab_word: the thread that puts another slab here
      * sees what was done with this one. */
     if ((entry & AEGIS_I_SLAB_CONDEMNED) == 0 ||
-        !aegis_i_cas((_Atomic uintptr_t *)&slabs->directory[slab], &entry, 0, memory_order_release,
-                     memory_order_relaxed))
+        !aegis_i_cas((AEGIS_I_ATOMIC(uintptr_t) *)&slabs->directory[slab], &entry, 0,
+                     memory_order_release, memory_order_relaxed))
         return 0;
     return entry;
 }

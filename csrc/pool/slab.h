@@ -147,7 +147,8 @@ static inline uint32_t aegis_i_slab_blocks(const aegis_pool_slabs *slabs, uint32
 static inline uintptr_t aegis_i_slab_word(const aegis_pool_slabs *slabs, uint32_t slab) {
     /* Acquire pairs with the release of the thread that changed it (aegis_i_slabs_install,
      * _condemn, _revive and _take_condemned). */
-    return aegis_i_load((const _Atomic uintptr_t *)&slabs->directory[slab], memory_order_acquire);
+    return aegis_i_load((const AEGIS_I_ATOMIC(uintptr_t) *)&slabs->directory[slab],
+                        memory_order_acquire);
 }
 
 /* Whether a slab is condemned. */

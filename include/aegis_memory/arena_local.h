@@ -36,6 +36,10 @@
 #ifndef AEGIS_MEMORY_ARENA_LOCAL_H
 #define AEGIS_MEMORY_ARENA_LOCAL_H
 
+#if defined(AEGIS_OMIT_THREADS) || defined(AEGIS_FREESTANDING)
+#error "aegis_memory/arena_local.h needs threads: AEGIS_OMIT_THREADS leaves it out"
+#endif
+
 #include "arena.h"
 #include "base.h"
 #include "lock_free_arena.h"

@@ -21,6 +21,10 @@
 #ifndef AEGIS_MEMORY_ARENA_RECYCLER_H
 #define AEGIS_MEMORY_ARENA_RECYCLER_H
 
+#if defined(AEGIS_OMIT_THREADS) || defined(AEGIS_FREESTANDING)
+#error "aegis_memory/arena_recycler.h needs threads: AEGIS_OMIT_THREADS leaves it out"
+#endif
+
 #include "arena.h"
 #include "base.h"
 

@@ -60,6 +60,16 @@
  *    atomic operations of 8 bytes. The functions of libatomic take locks, which another thread
  *    may have held.
  *
+ *  Smaller builds, each chosen by a macro that the library and every user of it are compiled
+ *  with:
+ *  - AEGIS_OMIT_THREADS: for one thread, on a system that need not have threads. There are
+ *    arenas and pools with a single owner, keyed pools and budgets. The structs are the same.
+ *    A charge does not wait: if it is refused, that is final, as if no time was given. A
+ *    request that is polled works as ever. The headers of what is left out cannot be included.
+ *  - AEGIS_FREESTANDING: the same without a C library. The library calls memcpy, memmove, memset
+ *    and memcmp, and what the compiler itself calls. There is no C heap, so the user says where
+ *    memory comes from (aegis_set_default_source, or a source for each object).
+ *
  *  Cancelling a thread:
  *  - A call that waits for a block or a buffer is a cancellation point while it waits. So is
  *    aegis_budget_charge_timeout. A thread that is cancelled there leaves the queue. If it has
@@ -79,6 +89,36 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+
+#if defined(AEGIS_FREESTANDING) && !defined(AEGIS_OMIT_THREADS)
+#define AEGIS_OMIT_THREADS
+#endif
+
+/* The functions that a program without a C library has all the same. The library's other headers
+ * include this one instead of <string.h>. */
+#if !defined(AEGIS_FREESTANDING)
+#include <string.h>
+#else
+#if defined(__has_include)
+#if __has_include(<string.h>)
+#define AEGIS_I_HAS_STRING
+#endif
+#endif
+#if defined(AEGIS_I_HAS_STRING)
+#include <string.h>
+#else
+#ifdef __cplusplus
+extern "C" {
+#endif
+void *memcpy(void *to, const void *from, size_t size_bytes);
+void *memmove(void *to, const void *from, size_t size_bytes);
+void *memset(void *to, int byte, size_t size_bytes);
+int memcmp(const void *a, const void *b, size_t size_bytes);
+#ifdef __cplusplus
+}
+#endif
+#endif
+#endif
 
 /* The mark of every public function.
  * - AEGIS_SHARED: the library is the shared one, whose functions are exported. AEGIS_BUILD says

@@ -399,6 +399,8 @@ AEGIS_API aegis_status aegis_budget_on_pressure(aegis_budget *budget, uint32_t p
                                                 aegis_budget_pressure_fn function,
                                                 void (*destroy)(void *context), void *context);
 
+#if !defined(AEGIS_FREESTANDING)
+
 /** Draws a budget and its descendants, one line for each: the name, the use as a bar and in
  *  numbers, the limit, the peak, and those counts of the statistics that are not 0. If more was
  *  in use when the peak of `budget` was recorded than is now, a last line says what the largest
@@ -411,6 +413,8 @@ AEGIS_API aegis_status aegis_budget_on_pressure(aegis_budget *budget, uint32_t p
  */
 AEGIS_API aegis_status aegis_budget_print(aegis_budget *budget, aegis_budget_print_fn print,
                                           void *context);
+
+#endif
 
 #ifdef __cplusplus
 }

@@ -17,6 +17,10 @@
 #ifndef AEGIS_MEMORY_BUDGET_SYSTEM_H
 #define AEGIS_MEMORY_BUDGET_SYSTEM_H
 
+#if defined(AEGIS_FREESTANDING)
+#error "aegis_memory/budget_system.h needs a C library: AEGIS_FREESTANDING leaves it out"
+#endif
+
 #include "budget.h"
 
 #ifdef __cplusplus

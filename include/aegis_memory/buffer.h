@@ -47,6 +47,10 @@
 #ifndef AEGIS_MEMORY_BUFFER_H
 #define AEGIS_MEMORY_BUFFER_H
 
+#if defined(AEGIS_OMIT_THREADS) || defined(AEGIS_FREESTANDING)
+#error "aegis_memory/buffer.h needs threads: AEGIS_OMIT_THREADS leaves it out"
+#endif
+
 #include "arena.h"
 #include "base.h"
 #include "budget.h"

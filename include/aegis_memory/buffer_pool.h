@@ -100,6 +100,10 @@
 #ifndef AEGIS_MEMORY_BUFFER_POOL_H
 #define AEGIS_MEMORY_BUFFER_POOL_H
 
+#if defined(AEGIS_OMIT_THREADS) || defined(AEGIS_FREESTANDING)
+#error "aegis_memory/buffer_pool.h needs threads: AEGIS_OMIT_THREADS leaves it out"
+#endif
+
 #include "base.h"
 #include "buffer.h"
 #include "budget.h"

@@ -52,6 +52,10 @@
 #ifndef AEGIS_MEMORY_LOCK_FREE_ARENA_H
 #define AEGIS_MEMORY_LOCK_FREE_ARENA_H
 
+#if defined(AEGIS_OMIT_THREADS) || defined(AEGIS_FREESTANDING)
+#error "aegis_memory/lock_free_arena.h needs threads: AEGIS_OMIT_THREADS leaves it out"
+#endif
+
 #include "arena.h"
 #include "base.h"
 

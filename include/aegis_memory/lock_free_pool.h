@@ -58,6 +58,10 @@
 #ifndef AEGIS_MEMORY_LOCK_FREE_POOL_H
 #define AEGIS_MEMORY_LOCK_FREE_POOL_H
 
+#if defined(AEGIS_OMIT_THREADS) || defined(AEGIS_FREESTANDING)
+#error "aegis_memory/lock_free_pool.h needs threads: AEGIS_OMIT_THREADS leaves it out"
+#endif
+
 #include "base.h"
 #include "pool.h"
 

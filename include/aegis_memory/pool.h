@@ -43,8 +43,6 @@
 #include "budget.h"
 #include "source.h"
 
-#include <string.h>
-
 #ifdef __cplusplus
 extern "C" {
 #endif

@@ -5,7 +5,8 @@
  *  it to that source. A block here is one piece of memory of any size.
  *
  *  Three sources are built in: the C heap, anonymous pages of the operating system, and a region
- *  of memory that the caller supplies. A user makes another source by filling in the struct.
+ *  of memory that the caller supplies. A user makes another source by filling in the struct. In a
+ *  library without a C library (AEGIS_FREESTANDING) only the region is built in.
  *
  *  After a fork the built-in sources work in the child process. The author of another source
  *  must take care of that: a thread that the child does not have may hold a lock of the source.
@@ -49,6 +50,8 @@ typedef struct aegis_region {
     size_t used_bytes;
 } aegis_region;
 
+#if !defined(AEGIS_FREESTANDING)
+
 /** Returns the C heap as a source. Its blocks are zeroed (calloc) if their alignment is at most
  *  the one that malloc always gives: 16 bytes with 64-bit addresses, 8 bytes with 32-bit ones.
  *  @return   a source without state.
@@ -59,6 +62,8 @@ AEGIS_API aegis_source aegis_source_heap(void);
 
 /** Returns anonymous pages of the system as a source. Its blocks are zeroed and page-aligned,
  *  and go back to the system when they are released. The source rounds sizes up to whole pages.
+ *  On a system that has no such pages, as WASI, the C heap gives the memory, with the same
+ *  promises.
  *  @param flags  AEGIS_PAGES_* or 0. On a system that lacks the feature of a flag, the flag has
  *                no effect. If unknown bits are set, every acquire fails.
  *  @return       a source without state.
@@ -66,6 +71,22 @@ AEGIS_API aegis_source aegis_source_heap(void);
  *  Cost:         O(1); each acquire and each release is a system call.
  */
 AEGIS_API aegis_source aegis_source_pages(uint32_t flags);
+
+#else
+
+/** Sets the default source. Objects that are given no source take it, and so does the library for
+ *  what it keeps beside the objects: budgets, the functions that are registered with them, and
+ *  requests that are polled. Before the first call, the default source has no memory.
+ *  @param source  its `close` is not called. An all-zero struct: no memory.
+ *  @return        the source that was set before.
+ *  Ownership:     what `context` points to outlives all of the above.
+ *  Threads:       one owner. Not while there are budgets or requests, because they go back to
+ *                 the source that is set when they are freed.
+ *  Cost:          O(1).
+ */
+aegis_source aegis_set_default_source(aegis_source source);
+
+#endif
 
 /** Returns a source over the caller's memory. It hands out successive pieces, and refuses when
  *  no room is left. If the latest piece is released, its bytes are available again. Any other

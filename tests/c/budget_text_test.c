@@ -225,17 +225,17 @@ static void print_shows_the_counts_that_are_not_zero(void) {
     CHECK(aegis_budget_print(budget, keep_line, NULL) == AEGIS_OK);
     CHECK(strcmp(kept[0], "b                            [........................]   0%  "
                           "0 B of 4.0 KiB, peak 0 B, 1 refused") == 0);
-    atomic_store(&budget->reclaim_count, 1);
+    aegis_i_store(&budget->reclaim_count, 1, memory_order_relaxed);
     kept_count = 0;
     CHECK(aegis_budget_print(budget, keep_line, NULL) == AEGIS_OK);
     CHECK(strstr(kept[0], "peak 0 B, 1 refused, 0 B by 1 reclaim") != NULL);
     /* The largest numbers fit in the line, beside the longest name. */
-    atomic_store(&budget->waiting_count, 2);
-    atomic_store(&budget->refused_count, UINT64_MAX);
-    atomic_store(&budget->wait_count, UINT64_MAX);
-    atomic_store(&budget->timeout_count, UINT64_MAX);
-    atomic_store(&budget->reclaim_count, UINT64_MAX);
-    atomic_store(&budget->reclaimed_bytes, UINT64_MAX);
+    aegis_i_store(&budget->waiting_count, 2, memory_order_relaxed);
+    aegis_i_store(&budget->refused_count, UINT64_MAX, memory_order_relaxed);
+    aegis_i_store(&budget->wait_count, UINT64_MAX, memory_order_relaxed);
+    aegis_i_store(&budget->timeout_count, UINT64_MAX, memory_order_relaxed);
+    aegis_i_store(&budget->reclaim_count, UINT64_MAX, memory_order_relaxed);
+    aegis_i_store(&budget->reclaimed_bytes, UINT64_MAX, memory_order_relaxed);
     memset(budget->name, 'n', AEGIS_BUDGET_NAME_BYTES - 1);
     aegis_budget_set_limit(budget, SIZE_MAX - 1);
     kept_count = 0;
@@ -243,7 +243,7 @@ static void print_shows_the_counts_that_are_not_zero(void) {
     CHECK(strstr(kept[0], ", 18446744073709551615 refused, 2 waiting, "
                           "18446744073709551615 waited, 18446744073709551615 timed out, "
                           "16.0 EiB by 18446744073709551615 reclaims") != NULL);
-    atomic_store(&budget->waiting_count, 0);
+    aegis_i_store(&budget->waiting_count, 0, memory_order_relaxed);
     aegis_budget_destroy(budget);
 }
 

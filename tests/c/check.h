@@ -44,10 +44,10 @@ static inline void check_equal(size_t left, size_t right, const char *what, cons
 #define CHECK_SIZE(left, right)                                                                    \
     check_equal((size_t)(left), (size_t)(right), #left " == " #right, __FILE__, __LINE__)
 
-/* Ends the program after a time, in case a call hangs. Windows has no alarm; there the timeout of
- * CTest does it. */
+/* Ends the program after a time, in case a call hangs. Windows and WASI have no alarm; there the
+ * timeout of CTest does it. */
 static inline void check_alarm(unsigned seconds) {
-#if defined(_WIN32)
+#if defined(_WIN32) || defined(__wasi__)
     (void)seconds;
 #else
     (void)alarm(seconds);

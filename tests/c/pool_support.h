@@ -18,6 +18,14 @@ static inline aegis_pool_options pool_options(size_t block_bytes, size_t block_c
     return options;
 }
 
+static inline aegis_pool_stats pool_stats(const aegis_pool *pool) {
+    aegis_pool_stats stats;
+    aegis_pool_get_stats(pool, &stats);
+    return stats;
+}
+
+#if !defined(AEGIS_OMIT_THREADS)
+
 static inline aegis_lock_free_pool_options lock_free_options(size_t block_bytes, size_t block_count,
                                                              size_t max_block_count,
                                                              size_t max_cache_count,
@@ -27,12 +35,6 @@ static inline aegis_lock_free_pool_options lock_free_options(size_t block_bytes,
     options.blocks = pool_options(block_bytes, block_count, max_block_count, source);
     options.max_cache_count = max_cache_count;
     return options;
-}
-
-static inline aegis_pool_stats pool_stats(const aegis_pool *pool) {
-    aegis_pool_stats stats;
-    aegis_pool_get_stats(pool, &stats);
-    return stats;
 }
 
 static inline aegis_pool_stats lock_free_stats(const aegis_lock_free_pool *pool) {
@@ -46,6 +48,8 @@ static inline aegis_pool_stats locked_stats(const aegis_locked_pool *pool) {
     aegis_locked_pool_get_stats(pool, &stats);
     return stats;
 }
+
+#endif
 
 /* Whether the child of a process with threads may use the library. If not, the program prints why:
  * AddressSanitizer's heap may hang in the child, and so may libatomic where it takes locks. */

@@ -6,6 +6,8 @@
 
 #include "arbitration_support.h"
 
+#include <stdatomic.h>
+
 /* What a cache does when it is asked. */
 #define FREES 0
 #define FREES_ALL 1
