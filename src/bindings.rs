@@ -4,6 +4,7 @@ pub const AEGIS_HAS_ATOMICS: u32 = 1;
 pub const AEGIS_VERSION_MAJOR: u32 = 0;
 pub const AEGIS_VERSION_MINOR: u32 = 1;
 pub const AEGIS_VERSION_PATCH: u32 = 0;
+pub const AEGIS_VERSION: u32 = 100;
 pub const AEGIS_OK: u32 = 0;
 pub const AEGIS_E_OUT_OF_MEMORY: i32 = -1;
 pub const AEGIS_E_LIMIT_EXCEEDED: i32 = -2;

@@ -48,7 +48,7 @@ const char *aegis_status_message(aegis_status status) {
 }
 
 uint32_t aegis_version(void) {
-    return AEGIS_VERSION_MAJOR * 10000 + AEGIS_VERSION_MINOR * 100 + AEGIS_VERSION_PATCH;
+    return AEGIS_VERSION;
 }
 
 uint32_t aegis_build_flags(void) {

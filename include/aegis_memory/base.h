@@ -158,8 +158,8 @@ int memcmp(const void *a, const void *b, size_t size_bytes);
 #define AEGIS_INLINE AEGIS_I_INLINE_API inline
 #endif
 
-/* The mark of the functions that pass the size of a struct: each caller has its own copy, because
- * the size is that of the caller's struct. */
+/* The mark of the functions that tell the library what their caller was compiled with, such as
+ * the size of a struct. Each file that calls one has its own copy. */
 #if defined(__GNUC__)
 #define AEGIS_STATIC_INLINE static __inline__
 #else
@@ -216,6 +216,9 @@ int memcmp(const void *a, const void *b, size_t size_bytes);
 #define AEGIS_VERSION_MAJOR 0
 #define AEGIS_VERSION_MINOR 1
 #define AEGIS_VERSION_PATCH 0
+/** The version of these headers as one number, to compare with aegis_version. */
+#define AEGIS_VERSION                                                                              \
+    (AEGIS_VERSION_MAJOR * 10000 + AEGIS_VERSION_MINOR * 100 + AEGIS_VERSION_PATCH)
 
 #ifdef __cplusplus
 extern "C" {
@@ -397,11 +400,23 @@ AEGIS_API const char *aegis_status_message(aegis_status status);
 AEGIS_API size_t aegis_error_explain(const aegis_error *error, char *buffer, size_t buffer_bytes);
 
 /** Returns the version of the library that is linked.
- *  @return   major * 10000 + minor * 100 + patch.
+ *  @return   major * 10000 + minor * 100 + patch, as AEGIS_VERSION says it of the headers.
  *  Threads:  any thread.
  *  Cost:     O(1).
  */
 AEGIS_API uint32_t aegis_version(void);
+
+/** Says whether the library that is linked fits headers: aegis_version_fits(AEGIS_VERSION) is
+ *  false in a program that was compiled with the headers of another version. Such a program must
+ *  not make an object, because the structs of objects may differ.
+ *  @param headers  AEGIS_VERSION.
+ *  @return         whether major and minor number are equal, and the library is not older.
+ *  Threads:        any thread.
+ *  Cost:           O(1).
+ */
+AEGIS_STATIC_INLINE bool aegis_version_fits(uint32_t headers) {
+    return aegis_version() / 100 == headers / 100 && aegis_version() >= headers;
+}
 
 /** aegis_build_flags: guards, fill patterns, reports and internal checks are compiled in. */
 #define AEGIS_BUILD_DEBUG 1u

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The functions that the headers define inline because they pass the size of a struct: see
-//! "Structs that grow" in `base.h`. The library has only their `_sized` forms.
+//! "Structs that grow" in `base.h`. The library has only their `_sized` forms. Rust needs no
+//! `aegis_version_fits`, because the crate is compiled with its library.
 
 use super::*;
 use core::mem::size_of;

@@ -48,6 +48,16 @@ static void status_ok_is_zero_and_errors_are_negative(void) {
 static void version_of_library_equals_version_of_headers(void) {
     CHECK_SIZE(aegis_version(),
                AEGIS_VERSION_MAJOR * 10000 + AEGIS_VERSION_MINOR * 100 + AEGIS_VERSION_PATCH);
+    CHECK_SIZE(AEGIS_VERSION, aegis_version());
+}
+
+static void library_fits_its_own_headers_and_older_ones_of_the_same_minor(void) {
+    CHECK(aegis_version_fits(AEGIS_VERSION));
+    CHECK(aegis_version_fits(AEGIS_VERSION_MAJOR * 10000 + AEGIS_VERSION_MINOR * 100));
+    CHECK(!aegis_version_fits(AEGIS_VERSION + 1));
+    CHECK(!aegis_version_fits(AEGIS_VERSION + 100));
+    CHECK(!aegis_version_fits(AEGIS_VERSION + 10000));
+    CHECK(!aegis_version_fits(AEGIS_VERSION - AEGIS_VERSION_PATCH - 1));
 }
 
 static void build_flags_are_known_and_tell_what_an_arena_gets(void) {
@@ -65,11 +75,23 @@ static void build_flags_are_known_and_tell_what_an_arena_gets(void) {
     aegis_arena_fini(&arena);
 }
 
+enum { OLD_MINOR = AEGIS_VERSION_MINOR };
+/* What a program does that has the headers of the next minor version. */
+#undef AEGIS_VERSION_MINOR
+#define AEGIS_VERSION_MINOR (OLD_MINOR + 1)
+
+static void headers_of_another_version_are_noticed(void) {
+    CHECK(AEGIS_VERSION == aegis_version() + 100);
+    CHECK(!aegis_version_fits(AEGIS_VERSION));
+}
+
 int main(void) {
     RUN(status_message_of_each_status_is_its_own_text);
     RUN(status_message_of_no_status_is_a_fixed_text);
     RUN(status_ok_is_zero_and_errors_are_negative);
     RUN(version_of_library_equals_version_of_headers);
+    RUN(library_fits_its_own_headers_and_older_ones_of_the_same_minor);
+    RUN(headers_of_another_version_are_noticed);
     RUN(build_flags_are_known_and_tell_what_an_arena_gets);
     return check_finish();
 }

@@ -9,8 +9,7 @@ static void *(*const symbols[])(aegis_arena *, size_t) = {aegis_arena_alloc,
                                                           aegis_arena_alloc_zeroed};
 
 int main(void) {
-    if (aegis_version() !=
-        AEGIS_VERSION_MAJOR * 10000 + AEGIS_VERSION_MINOR * 100 + AEGIS_VERSION_PATCH)
+    if (!aegis_version_fits(AEGIS_VERSION))
         return 2;
     aegis_arena arena;
     if (aegis_arena_init(&arena, NULL) != AEGIS_OK)
