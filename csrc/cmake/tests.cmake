@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-# The tests: every tests/c/*_test.c, every examples/c/*.c, and every public header by itself. In a
-# build for one thread they are the programs that tests/c/one_thread.txt lists.
+# The tests: every tests/c/*_test.c, every examples/c/*.c, every public header by itself, and, if
+# there is a C++ compiler, those of tests/cpp. In a build for one thread they are the programs that
+# tests/c/one_thread.txt lists.
 set(root "${CMAKE_CURRENT_SOURCE_DIR}/..")
 
 # Builds a program from one file, links it to the library, and registers it as a test.
@@ -99,6 +100,34 @@ if(NOT MSVC)
                      -I "${root}/include" "${unit}.cc")
         endif()
     endforeach()
+endif()
+
+# The tests of aegis_memory.hpp. Unless a C++ compiler is named, it is the one that belongs to the C
+# compiler, as clang++ to clang, so that it makes programs for the same machine and sanitizer.
+if(AEGIS_CXX_TESTS)
+    get_filename_component(c_dir "${CMAKE_C_COMPILER}" DIRECTORY)
+    get_filename_component(cxx_name "${CMAKE_C_COMPILER}" NAME)
+    string(REGEX REPLACE "clang" "clang++" cxx_name "${cxx_name}")
+    string(REGEX REPLACE "gcc" "g++" cxx_name "${cxx_name}")
+    string(REGEX REPLACE "^cc" "c++" cxx_name "${cxx_name}")
+    set(named "${CMAKE_CXX_COMPILER}" "$ENV{CXX}" "${c_dir}/${cxx_name}")
+    list(REMOVE_ITEM named "" "${CMAKE_C_COMPILER}")
+    list(GET named 0 named)
+    find_program(AEGIS_TESTS_CXX NAMES "${named}")
+    if(AEGIS_TESTS_CXX)
+        set(CMAKE_CXX_COMPILER "${AEGIS_TESTS_CXX}")
+        enable_language(CXX)
+    endif()
+endif()
+if(AEGIS_CXX_TESTS AND "cxx_std_17" IN_LIST CMAKE_CXX_COMPILE_FEATURES)
+    foreach(name IN ITEMS all no_exceptions_test)
+        aegis_add_program(cpp_${name} "${root}/tests/cpp/${name}.cpp" aegis_memory)
+        set_target_properties(cpp_${name} PROPERTIES CXX_STANDARD 17 CXX_STANDARD_REQUIRED ON
+                              CXX_EXTENSIONS OFF)
+    endforeach()
+    if(NOT MSVC)
+        target_compile_options(cpp_no_exceptions_test PRIVATE -fno-exceptions -fno-rtti)
+    endif()
 endif()
 
 # For input that the example must refuse: it ends with a failure, and says what is wrong.
