@@ -135,6 +135,12 @@ extern "C" {
 pub type aegis_wake_fn = ::core::option::Option<
     unsafe extern "C" fn(context: *mut ::core::ffi::c_void),
 >;
+pub type aegis_print_fn = ::core::option::Option<
+    unsafe extern "C" fn(
+        context: *mut ::core::ffi::c_void,
+        line: *const ::core::ffi::c_char,
+    ),
+>;
 pub type aegis_report_fn = ::core::option::Option<
     unsafe extern "C" fn(message: *const ::core::ffi::c_char),
 >;
@@ -193,12 +199,7 @@ pub type aegis_budget_pressure_fn = ::core::option::Option<
         limit_bytes: usize,
     ),
 >;
-pub type aegis_budget_print_fn = ::core::option::Option<
-    unsafe extern "C" fn(
-        context: *mut ::core::ffi::c_void,
-        line: *const ::core::ffi::c_char,
-    ),
->;
+pub type aegis_budget_print_fn = aegis_print_fn;
 extern "C" {
     pub fn aegis_budget_new(
         name: *const ::core::ffi::c_char,
@@ -614,6 +615,13 @@ extern "C" {
         info: *mut aegis_arena_block_info,
         info_bytes: usize,
     ) -> *const aegis_arena_block;
+}
+extern "C" {
+    pub fn aegis_arena_print(
+        arena: *const aegis_arena,
+        print: aegis_print_fn,
+        context: *mut ::core::ffi::c_void,
+    );
 }
 extern "C" {
     pub fn aegis_arena_last_error(arena: *const aegis_arena, error: *mut aegis_error);
@@ -1470,6 +1478,13 @@ extern "C" {
         pool: *const aegis_pool,
         stats: *mut aegis_pool_stats,
         stats_bytes: usize,
+    );
+}
+extern "C" {
+    pub fn aegis_pool_print(
+        pool: *const aegis_pool,
+        print: aegis_print_fn,
+        context: *mut ::core::ffi::c_void,
     );
 }
 extern "C" {

@@ -142,6 +142,7 @@ c_tests! {
     pool_test
     pool_trim_test
     pool_wait_test
+    print_test
     refusal_test
     sized_structs_test
     source_test

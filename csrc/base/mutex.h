@@ -94,6 +94,10 @@ static inline bool aegis_i_mutex_lock(aegis_i_mutex *mutex) {
     return true;
 }
 
+static inline bool aegis_i_mutex_try_lock(aegis_i_mutex *mutex) {
+    return TryAcquireSRWLockExclusive(&mutex->native) != 0;
+}
+
 static inline void aegis_i_mutex_unlock(aegis_i_mutex *mutex) {
     ReleaseSRWLockExclusive(&mutex->native);
 }
@@ -162,6 +166,14 @@ static inline bool aegis_i_mutex_lock(aegis_i_mutex *mutex) {
     if (AEGIS_UNLIKELY(process != aegis_i_process_cached()))
         return aegis_i_mutex_lock_claiming(mutex);
     return pthread_mutex_lock(&mutex->native) == 0;
+}
+
+/* Locks the mutex if it is free, without waiting. False: nothing is locked. A mutex that no thread
+ * has locked since a fork counts as not free. */
+static inline bool aegis_i_mutex_try_lock(aegis_i_mutex *mutex) {
+    /* Acquire pairs with the release in aegis_i_process_settle. */
+    return aegis_i_load(&mutex->process, memory_order_acquire) == aegis_i_process_cached() &&
+           pthread_mutex_trylock(&mutex->native) == 0;
 }
 
 static inline void aegis_i_mutex_unlock(aegis_i_mutex *mutex) {

@@ -1,22 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A tree of budgets, drawn: a line for each budget, and who held the memory at the peak. */
-#include "aegis_memory/budget.h"
+#if !defined(_WIN32) && !defined(_GNU_SOURCE)
+#define _GNU_SOURCE /* for condition.h */
+#endif
+
 #include "../base/arithmetic.h"
 #include "../base/cancel.h"
+#include "../base/print.h"
 #include "../base/text.h"
+#include "state.h"
 
-#include <stdio.h>
 #include <stdlib.h>
-
-/* Writes a size with a unit in which the number is easy to read. */
-static void size_text(char *buffer, size_t buffer_bytes, uint64_t size_bytes) {
-    static const char *const units[] = {"B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"};
-    double value = (double)size_bytes;
-    size_t unit = 0;
-    for (; value >= 1024.0 && unit < 6; unit++)
-        value /= 1024.0;
-    (void)snprintf(buffer, buffer_bytes, "%.*f %s", unit == 0 ? 0 : 1, value, units[unit]);
-}
 
 #define BAR_WIDTH 24
 #define NAME_WIDTH 28
@@ -38,8 +32,8 @@ static void add_counts(aegis_i_text *line, const aegis_budget_figures *figures) 
                              counts[i].word);
     if (figures->reclaim_count == 0)
         return;
-    char bytes[24];
-    size_text(bytes, sizeof bytes, figures->reclaimed_bytes);
+    char bytes[AEGIS_I_SIZE_TEXT];
+    aegis_i_size_text(bytes, figures->reclaimed_bytes);
     aegis_i_text_add(line, ", %s by %llu %s", bytes, (unsigned long long)figures->reclaim_count,
                      figures->reclaim_count == 1 ? "reclaim" : "reclaims");
 }
@@ -48,23 +42,21 @@ static void print_line(const aegis_budget_figures *figures, aegis_budget_print_f
                        void *context) {
     char buffer[AEGIS_BUDGET_NAME_BYTES + 320];
     aegis_i_text line = {buffer, sizeof buffer, 0};
-    char used[24], peak[24], limit[24], bar[BAR_WIDTH + 1];
-    size_text(used, sizeof used, figures->used_bytes);
-    size_text(peak, sizeof peak, figures->peak_bytes);
-    size_text(limit, sizeof limit, figures->limit_bytes);
+    char used[AEGIS_I_SIZE_TEXT], peak[AEGIS_I_SIZE_TEXT], limit[AEGIS_I_SIZE_TEXT];
+    char bar[BAR_WIDTH + 1];
+    aegis_i_size_text(used, figures->used_bytes);
+    aegis_i_size_text(peak, figures->peak_bytes);
+    aegis_i_size_text(limit, figures->limit_bytes);
     bool limited = figures->limit_bytes != AEGIS_BUDGET_UNLIMITED;
-    /* For the share a limit of 0 counts as 1. A share above 1 gives a full bar. */
-    double share =
-        limited ? (double)figures->used_bytes / (double)aegis_i_max(figures->limit_bytes, 1) : 0.0;
-    size_t full = share < 1.0 ? (size_t)(share * BAR_WIDTH + 0.5) : BAR_WIDTH;
-    memset(bar, '.', BAR_WIDTH);
-    memset(bar, '#', full);
-    bar[BAR_WIDTH] = '\0';
+    /* For the share a limit of 0 counts as 1. */
+    uint64_t all = limited ? aegis_i_max(figures->limit_bytes, 1) : 0;
+    double percent = limited ? 100.0 * (double)figures->used_bytes / (double)all : 0.0;
+    aegis_i_bar(bar, BAR_WIDTH, figures->used_bytes, all);
     int indent = (int)figures->depth * 2;
     int width = NAME_WIDTH > indent ? NAME_WIDTH - indent : 0;
     if (limited)
         aegis_i_text_add(&line, "%*s%-*s [%s] %3.0f%%  %s of %s, peak %s", indent, "", width,
-                         figures->name, bar, share * 100.0, used, limit, peak);
+                         figures->name, bar, percent, used, limit, peak);
     else
         aegis_i_text_add(&line, "%*s%-*s [%s]   -   %s, no limit, peak %s", indent, "", width,
                          figures->name, bar, used, peak);
@@ -75,27 +67,50 @@ static void print_line(const aegis_budget_figures *figures, aegis_budget_print_f
 /* Adds a line on who held the memory at the peak, if more was in use than now. */
 static void print_peak(aegis_budget *budget, size_t used_bytes, aegis_budget_print_fn print,
                        void *context) {
-    char buffer[(1 + AEGIS_BUDGET_CONSUMERS) * (AEGIS_BUDGET_NAME_BYTES + 32)], bytes[24];
+    char buffer[(1 + AEGIS_BUDGET_CONSUMERS) * (AEGIS_BUDGET_NAME_BYTES + 32)],
+        bytes[AEGIS_I_SIZE_TEXT];
     aegis_i_text line = {buffer, sizeof buffer, 0};
     aegis_budget_peak peak;
     aegis_budget_get_peak(budget, &peak);
     if (peak.consumer_count == 0 || peak.used_bytes <= used_bytes)
         return;
-    size_text(bytes, sizeof bytes, peak.used_bytes);
+    aegis_i_size_text(bytes, peak.used_bytes);
     aegis_i_text_add(&line, "peak, recorded at %s: ", bytes);
     for (size_t i = 0; i < peak.consumer_count; i++) {
-        size_text(bytes, sizeof bytes, peak.consumers[i].direct_bytes);
+        aegis_i_size_text(bytes, peak.consumers[i].direct_bytes);
         aegis_i_text_add(&line, "%s'%s' %s", i != 0 ? ", " : "", peak.consumers[i].name, bytes);
     }
-    size_text(bytes, sizeof bytes, peak.direct_bytes);
+    aegis_i_size_text(bytes, peak.direct_bytes);
     if (peak.direct_bytes != 0)
         aegis_i_text_add(&line, "; %s held directly", bytes);
     print(context, buffer);
 }
 
+/* Draws the tree for a debugger: see the public header. AEGIS_BUDGET_MAX_DEPTH bounds the
+ * recursion. */
+static void print_now(aegis_budget *budget, uint32_t depth) {
+    aegis_budget_figures figures;
+    aegis_budget_get_figures(budget, &figures);
+    figures.depth = depth;
+    print_line(&figures, aegis_i_print_to_stderr, NULL);
+    if (!aegis_i_mutex_try_lock(&budget->lock)) {
+        char buffer[160];
+        aegis_i_text line = {buffer, sizeof buffer, 0};
+        aegis_i_text_add(&line, "%*s(a thread holds the lock of its children)", (int)depth * 2 + 2,
+                         "");
+        aegis_i_print_to_stderr(NULL, buffer);
+        return;
+    }
+    for (aegis_budget *child = budget->first_child; child != NULL; child = child->next_sibling)
+        print_now(child, depth + 1);
+    aegis_i_mutex_unlock(&budget->lock);
+}
+
 aegis_status aegis_budget_print(aegis_budget *budget, aegis_budget_print_fn print, void *context) {
-    if (print == NULL)
-        return AEGIS_E_INVALID;
+    if (print == NULL) {
+        print_now(budget, 0);
+        return AEGIS_OK;
+    }
     /* Budgets may be made between the two calls of aegis_budget_snapshot. Then the print leaves out
      * what does not fit. */
     size_t capacity = aegis_budget_snapshot(budget, NULL, 0);

@@ -38,7 +38,7 @@ foreach(file IN LISTS test_files)
     get_filename_component(name "${file}" NAME_WE)
     set(library aegis_memory)
     if(name MATCHES "^budget_(fork|stress|system|wait)_test$" OR
-       name MATCHES "^(buffer_pool_trim|count_limit|filled_.*|pool_wait|system_memory)_test$")
+       name MATCHES "^(buffer_pool_trim|count_limit|filled_.*|pool_wait|print|system_memory)_test$")
         set(library ${internal_library})
     endif()
     aegis_add_program(${name} "${file}" ${library})

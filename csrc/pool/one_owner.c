@@ -336,6 +336,15 @@ aegis_status aegis_pool_get_slab_sized(const aegis_pool *pool, size_t slab,
     return aegis_i_slabs_get(&pool->slabs, slab, info, info_bytes);
 }
 
+size_t aegis_i_pool_count_out(const aegis_pool *pool, uint32_t slab) {
+    uint32_t index = aegis_i_slab_start(&pool->slabs, slab);
+    uint32_t end = index + aegis_i_slab_blocks(&pool->slabs, slab);
+    size_t out_count = 0;
+    for (; index < end; index++)
+        out_count += is_out(pool, index);
+    return out_count;
+}
+
 /* Whether no block of the slab is out. */
 static bool is_empty(const aegis_pool *pool, uint32_t slab) {
     uint32_t index = aegis_i_slab_start(&pool->slabs, slab);

@@ -29,6 +29,8 @@ AEGIS_I_HIDDEN bool aegis_i_pool_add_slab(aegis_pool *pool, uint32_t slab, uintp
  * without them. aegis_i_slabs_take_condemned and aegis_i_slabs_release do the rest for each slab.
  */
 AEGIS_I_HIDDEN bool aegis_i_pool_condemn(aegis_pool *pool, size_t keep_block_count);
+/* How many blocks of a slab that the pool holds are out. */
+AEGIS_I_HIDDEN size_t aegis_i_pool_count_out(const aegis_pool *pool, uint32_t slab);
 /* Makes the pool grow if no block is free. False: it cannot, and `failed` says why. */
 AEGIS_I_HIDDEN bool aegis_i_pool_make_free(aegis_pool *pool);
 /* Puts up to `count` blocks that were never handed out on the stack, below all others and the first

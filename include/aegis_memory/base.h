@@ -438,6 +438,9 @@ AEGIS_API uint32_t aegis_build_flags(void);
  *  should be short, and must not unwind. */
 typedef void (*aegis_wake_fn)(void *context);
 
+/** Receives one line of text without a line end, from a function that draws an object. */
+typedef void (*aegis_print_fn)(void *context, const char *line);
+
 /** Receives the text of a mistake that the library has found in the use of its memory. */
 typedef void (*aegis_report_fn)(const char *message);
 

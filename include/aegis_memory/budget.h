@@ -141,8 +141,8 @@ typedef struct aegis_budget_peak {
  *  held: the function may charge, uncharge and allocate, even from the arena whose growth made
  *  it run. */
 typedef void (*aegis_budget_pressure_fn)(void *context, size_t used_bytes, size_t limit_bytes);
-/** Receives one line of text without a line end. */
-typedef void (*aegis_budget_print_fn)(void *context, const char *line);
+/** The same as aegis_print_fn. */
+typedef aegis_print_fn aegis_budget_print_fn;
 
 /** Makes a budget.
  *  @param name         a string ended with a zero byte; it is copied. NULL means "".
@@ -405,11 +405,14 @@ AEGIS_API aegis_status aegis_budget_on_pressure(aegis_budget *budget, uint32_t p
  *  numbers, the limit, the peak, and those counts of the statistics that are not 0. If more was
  *  in use when the peak of `budget` was recorded than is now, a last line says what the largest
  *  consumers held then (aegis_budget_get_peak).
- *  @param print    called once for each line, with no lock held.
+ *  @param print    called once for each line, with no lock held. NULL is for debuggers: the lines
+ *                  go to the standard error output, nothing is allocated, no lock is waited for,
+ *                  and the last line is left out. If a thread holds the lock of a list of
+ *                  children, a line says so in their place.
  *  @param context  passed to `print`.
- *  @return         AEGIS_OK, AEGIS_E_INVALID (no function), AEGIS_E_OUT_OF_MEMORY.
+ *  @return         AEGIS_OK, or AEGIS_E_OUT_OF_MEMORY if `print` is not NULL.
  *  Threads:        any thread.
- *  Cost:           O(budgets), one allocation on the C heap.
+ *  Cost:           O(budgets), one allocation on the C heap unless `print` is NULL.
  */
 AEGIS_API aegis_status aegis_budget_print(aegis_budget *budget, aegis_budget_print_fn print,
                                           void *context);

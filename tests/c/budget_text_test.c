@@ -181,7 +181,6 @@ static void print_and_snapshot_show_every_budget(void) {
     CHECK(aegis_budget_print(chain[0], collect, &line_count) == AEGIS_OK);
     CHECK_SIZE(line_count, AEGIS_BUDGET_MAX_DEPTH + 1);
     CHECK(strstr(printed, "no limit") != NULL && strstr(printed, "nothing") != NULL);
-    CHECK(aegis_budget_print(chain[0], NULL, NULL) == AEGIS_E_INVALID);
     aegis_budget_figures figures[3];
     CHECK_SIZE(aegis_budget_snapshot(chain[0], figures, 3), AEGIS_BUDGET_MAX_DEPTH + 1);
     CHECK(figures[0].depth == 0 && figures[1].depth == 1 && figures[2].depth == 2);
@@ -206,7 +205,6 @@ static void print_draws_a_line_per_budget(void) {
     aegis_budget *child = aegis_budget_new("database", AEGIS_BUDGET_UNLIMITED, root);
     CHECK(aegis_budget_charge(child, 1024, NULL) == AEGIS_OK);
     kept_count = 0;
-    CHECK(aegis_budget_print(root, NULL, NULL) == AEGIS_E_INVALID);
     CHECK(aegis_budget_print(root, keep_line, NULL) == AEGIS_OK);
     CHECK_SIZE(kept_count, 2);
     CHECK(strcmp(kept[0], "process                      [######..................]  25%  "
