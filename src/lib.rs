@@ -11,6 +11,8 @@
 )]
 #![doc = include_str!("../README.md")]
 #![doc = include_str!("../docs/features.md")]
+// Shows arenas, pools and budgets in gdb: docs/c-guide.md says how gdb is allowed to load it.
+#![debugger_visualizer(gdb_script_file = "../csrc/gdb/aegis_memory.py")]
 
 extern crate alloc;
 #[cfg(feature = "std")]
