@@ -9,9 +9,10 @@
  * The pages source uses mmap or VirtualAlloc. How it gets an alignment that is larger than a page:
  * 1. With mmap it maps as many bytes more as the alignment may need, and unmaps those before and
  *    behind the aligned part. pages_release unmaps the rest, rounded up to pages in the same way.
- * 2. VirtualFree can release only what one VirtualAlloc has reserved. So there it reserves more
- *    bytes to find an aligned address, releases them, and allocates at that address. If another
- *    thread takes the address in between, it tries again; it makes at most 16 attempts.
+ * 2. VirtualAlloc gives addresses that are multiples of 64 KiB. VirtualFree can release only what
+ *    one VirtualAlloc has reserved. So for a larger alignment it reserves more bytes to find an
+ *    aligned address, releases them, and allocates at that address. If another thread takes the
+ *    address in between, it tries again; it makes at most 16 attempts.
  * 3. Where no interface to pages is known, such as on WASI, it takes whole pages from the C heap,
  *    and clears them. */
 #if !defined(_WIN32) && !defined(_GNU_SOURCE)
@@ -26,6 +27,8 @@
 #if defined(_WIN32)
 #include <malloc.h>
 #include <windows.h>
+/* The system's granularity of reservations, on every version and processor. */
+#define AEGIS_I_GRANULARITY ((size_t)65536)
 #elif defined(__unix__) || defined(__APPLE__)
 #include <sys/mman.h>
 #include <unistd.h>
@@ -139,30 +142,37 @@ static void pages_release(void *context, void *memory, size_t size_bytes, size_t
 
 #elif defined(_WIN32)
 
+/* An address with the alignment and that many free bytes behind it, or NULL. */
+static void *find_aligned(size_t size_bytes, size_t align_bytes) {
+    unsigned char *probe =
+        (unsigned char *)VirtualAlloc(NULL, size_bytes + align_bytes, MEM_RESERVE, PAGE_NOACCESS);
+    if (probe == NULL)
+        return NULL;
+    (void)VirtualFree(probe, 0, MEM_RELEASE);
+    return probe + aegis_i_padding(probe, align_bytes);
+}
+
 static void *pages_acquire(void *context, size_t size_bytes, size_t align_bytes, bool *zeroed) {
     uint32_t flags = (uint32_t)(uintptr_t)context;
     if ((flags & ~(AEGIS_PAGES_HUGE | AEGIS_PAGES_PREFAULT)) != 0 ||
         !is_possible(size_bytes, align_bytes))
         return NULL;
-    /* Finds an aligned address, releases it, and takes it again: see above. */
+    void *address = NULL;
     for (int attempt = 0; attempt < 16; attempt++) {
-        unsigned char *probe = (unsigned char *)VirtualAlloc(NULL, size_bytes + align_bytes,
-                                                             MEM_RESERVE, PAGE_READWRITE);
-        if (probe == NULL)
+        if (align_bytes > AEGIS_I_GRANULARITY &&
+            (address = find_aligned(size_bytes, align_bytes)) == NULL)
             return NULL;
-        unsigned char *aligned = probe + aegis_i_padding(probe, align_bytes);
-        (void)VirtualFree(probe, 0, MEM_RELEASE);
         unsigned char *memory = (unsigned char *)VirtualAlloc(
-            aligned, size_bytes, MEM_RESERVE | MEM_COMMIT, PAGE_READWRITE);
-        if (memory != NULL && aegis_i_padding(memory, align_bytes) == 0) {
+            address, size_bytes, MEM_RESERVE | MEM_COMMIT, PAGE_READWRITE);
+        if (memory != NULL) {
             if ((flags & AEGIS_PAGES_PREFAULT) != 0)
                 for (size_t i = 0; i < size_bytes; i += 4096)
                     *(volatile unsigned char *)(memory + i) = 0;
             *zeroed = true;
             return memory;
         }
-        if (memory != NULL)
-            (void)VirtualFree(memory, 0, MEM_RELEASE);
+        if (address == NULL)
+            return NULL;
     }
     return NULL;
 }

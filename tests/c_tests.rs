@@ -149,6 +149,7 @@ c_tests! {
     statistics_forms_test
     statistics_test
     system_memory_test
+    windows_test
 }
 
 /// Runs a program that has one copy of the core linked in and loads another one from a shared

@@ -8,10 +8,15 @@
 #endif
 #include "buffer_pool_support.h"
 
-#include <dlfcn.h>
 #include <pthread.h>
 #include <stdatomic.h>
+
+#if defined(_WIN32)
+#include <windows.h>
+#else
+#include <dlfcn.h>
 #include <unistd.h>
+#endif
 
 #define BLOCKS 64
 #define BLOCK_BYTES 4096
@@ -37,19 +42,58 @@ static copy copies[2] = {{aegis_buffer_pool_init_sized, aegis_buffer_pool_releas
                           aegis_buffer_check_file},
                          {NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL}};
 
+#if defined(_WIN32)
+
+typedef HMODULE library_handle;
+typedef FARPROC function_address;
+
+static library_handle library_load(const char *path) {
+    return LoadLibraryA(path);
+}
+
+static function_address library_find(library_handle library, const char *name) {
+    return GetProcAddress(library, name);
+}
+
+static bool library_unload(library_handle library) {
+    return FreeLibrary(library);
+}
+
+#else
+
+typedef void *library_handle;
+typedef void *function_address;
+
+static library_handle library_load(const char *path) {
+    void *library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+    if (library == NULL)
+        fprintf(stderr, "%s\n", dlerror());
+    return library;
+}
+
+static function_address library_find(library_handle library, const char *name) {
+    return dlsym(library, name);
+}
+
+static bool library_unload(library_handle library) {
+    return dlclose(library) == 0;
+}
+
+#endif
+
 /* Looks up a function and stores its address through `function`. */
-static void find(void *library, const char *name, void *function) {
-    void *address = dlsym(library, name);
+static void find(library_handle library, const char *name, void *function) {
+    function_address address = library_find(library, name);
     CHECK(address != NULL);
     memcpy(function, &address, sizeof address);
 }
 
-static void *second_library;
+static library_handle second_library;
 
 static void load_second(const char *path) {
-    void *library = second_library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+    library_handle library = second_library = library_load(path);
     if (library == NULL) {
-        fprintf(stderr, "%s\n", dlerror());
+        fprintf(stderr, "cannot load %s\n", path);
         exit(2);
     }
     copy *second = &copies[1];
@@ -158,6 +202,8 @@ static void waiting_ends_when_copies_share_a_pool_of_few_blocks(void) {
         share_pool(maker, 2, true);
 }
 
+#if !defined(_WIN32) /* there a file that is mapped cannot be truncated */
+
 static void a_truncated_file_is_noticed_by_the_other_copy(void) {
     char path[] = "/tmp/aegis_two_copies_XXXXXX";
     int file = mkstemp(path);
@@ -174,6 +220,8 @@ static void a_truncated_file_is_noticed_by_the_other_copy(void) {
     }
     CHECK(close(file) == 0 && unlink(path) == 0);
 }
+
+#endif
 
 static aegis_buffer_pool lent;
 
@@ -203,7 +251,7 @@ static void a_pool_does_without_a_copy_that_has_used_it_and_was_unloaded(void) {
     CHECK(copies[0].pool_init(&lent, &options, sizeof options) == AEGIS_OK);
     CHECK(pthread_create(&thread, NULL, use_second, kept) == 0);
     CHECK(pthread_join(thread, NULL) == 0);
-    CHECK(dlclose(second_library) == 0);
+    CHECK(library_unload(second_library));
     for (size_t i = 0; i < BLOCKS - 1; i++)
         CHECK(copies[0].pool_get(&lent, &writers[i], 1, NULL) == AEGIS_OK);
     CHECK_SIZE(buffer_pool_stats(&lent).heap_count, 1);
@@ -220,12 +268,14 @@ int main(int argument_count, char **arguments) {
         fprintf(stderr, "usage: %s SHARED_LIBRARY\n", arguments[0]);
         return 2;
     }
-    alarm(300);
+    check_alarm(300);
     load_second(arguments[1]);
     RUN(the_copies_are_two);
     RUN(a_block_has_one_owner_when_copies_share_a_pool);
     RUN(waiting_ends_when_copies_share_a_pool_of_few_blocks);
+#if !defined(_WIN32)
     RUN(a_truncated_file_is_noticed_by_the_other_copy);
+#endif
     RUN(a_pool_does_without_a_copy_that_has_used_it_and_was_unloaded);
     return check_finish();
 }
