@@ -326,7 +326,8 @@ static void arenas_name_what_was_asked_and_allowed(void) {
     state.fail_on = true;
     aegis_arena arena;
     aegis_arena_options options = {100, 0, NULL, memory, sizeof memory, NULL, NULL, 0, 0};
-    expect_arena(&rows[0], &arena, aegis_arena_init(&arena, &options));
+    aegis_status status = aegis_arena_init(&arena, &options);
+    expect_arena(&rows[0], &arena, status);
     aegis_arena_options flags = {0, 0, &source, NULL, 0, NULL, NULL, 0x80, 0};
     expect_arena(&rows[1], &arena, aegis_arena_init(&arena, &flags));
     flags.flags = 0;
@@ -343,7 +344,7 @@ static void arenas_name_what_was_asked_and_allowed(void) {
     aegis_lock_free_arena shared;
     aegis_arena_local local;
     CHECK(aegis_lock_free_arena_init(&shared, NULL, NULL) == AEGIS_OK);
-    aegis_status status = aegis_arena_local_init(&local, &shared, AEGIS_ARENA_OWN_BLOCKS);
+    status = aegis_arena_local_init(&local, &shared, AEGIS_ARENA_OWN_BLOCKS);
     expect_arena(&rows[2], &local.arena, status);
     aegis_arena_local_fini(&local);
     aegis_report_fn report = aegis_set_report(NULL);

@@ -81,7 +81,7 @@ static void *hammer(void *argument) {
     uint64_t seed = (uint64_t)(uintptr_t)argument;
     aegis_pool_cache cache;
     CHECK(aegis_pool_cache_init(&cache, &lock_free_pool) == AEGIS_OK);
-    for (size_t round = 0; !atomic_load(&stopping); round++) {
+    while (!atomic_load(&stopping)) {
         void *blocks[8];
         size_t count = aegis_locked_pool_alloc_n(&locked_pool, blocks, 8, NULL);
         (void)aegis_locked_pool_free_n(&locked_pool, blocks, count);
