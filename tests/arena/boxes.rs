@@ -10,6 +10,8 @@ mod every_arena;
 mod in_place;
 use crate::executor::{block_on, run_tasks, yield_once};
 use crate::support::panic_of;
+#[cfg(feature = "std")]
+use crate::support::runner::command_for;
 use aegis_memory::arena::{
     Arena, ArenaBox, ArenaFnOnce, ArenaRc, ArenaRecycler, CallOnce, FixedArena, LockFreeArena,
     LockedArena,
@@ -403,7 +405,7 @@ fn memory_of_a_forgotten_pinned_value_ends_the_process_before_it_is_reused() {
     }
     let ways = ["reset", "clear", "drop", "scope", "recycled", "local", "locked"];
     let start = |way| {
-        let mut child = std::process::Command::new(std::env::current_exe().expect("this test"));
+        let mut child = command_for(&std::env::current_exe().expect("this test"));
         let name = "memory_of_a_forgotten_pinned_value_ends_the_process_before_it_is_reused";
         let name = format!("boxes::{name}");
         child.args([name.as_str(), "--exact", "--nocapture"]).env(WAY, way);
