@@ -28,8 +28,6 @@
 
 #include "base.h"
 
-#include <string.h>
-
 /** Defines functions in the shapes of the C library, for hooks without a user pointer (Expat,
  *  libxml2, jansson, curl, libuv, cJSON, libevent):
  *
@@ -60,7 +58,10 @@
         family##_free(prefix##_target(), memory);                                                  \
     }                                                                                              \
     AEGIS_I_STATIC char *prefix##_strdup(const char *text) {                                       \
-        size_t size_bytes = strlen(text) + 1;                                                      \
+        size_t size_bytes = 1;                                                                     \
+        while (text[size_bytes - 1] != '\0') {                                                     \
+            size_bytes++;                                                                          \
+        }                                                                                          \
         void *copy = family##_malloc(prefix##_target(), size_bytes);                               \
         return AEGIS_CAST(char *, copy != NULL ? memcpy(copy, text, size_bytes) : NULL);           \
     }                                                                                              \
