@@ -54,6 +54,11 @@ static inline bool aegis_i_mutex_lock(aegis_i_mutex *mutex) {
     return true;
 }
 
+static inline bool aegis_i_mutex_try_lock(aegis_i_mutex *mutex) {
+    (void)mutex;
+    return true;
+}
+
 static inline void aegis_i_mutex_unlock(aegis_i_mutex *mutex) {
     (void)mutex;
 }

@@ -571,6 +571,7 @@ aegis_arena_next_block(const aegis_arena *arena, const aegis_arena_block *previo
     return aegis_arena_next_block_sized(arena, previous, info, sizeof *info);
 }
 
+#if !defined(AEGIS_FREESTANDING)
 /** Draws an arena: a line for the whole, with its name, and a line for each block, in the order of
  *  aegis_arena_next_block: whether it is current, closed or idle, and how full it is.
  *  @param print    called once for each line. NULL writes the lines to the standard error output,
@@ -580,6 +581,7 @@ aegis_arena_next_block(const aegis_arena *arena, const aegis_arena_block *previo
  *  Cost:           O(blocks), without an allocation or a lock.
  */
 AEGIS_API void aegis_arena_print(const aegis_arena *arena, aegis_print_fn print, void *context);
+#endif
 
 /** Reports why the latest failing request of this arena failed, even if later ones have
  *  succeeded. An arena and the arenas of its scopes each have an error record.

@@ -429,6 +429,7 @@ AEGIS_STATIC_INLINE void aegis_pool_get_stats(const aegis_pool *pool, aegis_pool
     aegis_pool_get_stats_sized(pool, stats, sizeof *stats);
 }
 
+#if !defined(AEGIS_FREESTANDING)
 /** Draws a pool: a line for the whole, and a line for each slab: how many of its blocks are out,
  *  and where it starts.
  *  @param print    called once for each line. NULL writes the lines to the standard error output,
@@ -438,6 +439,7 @@ AEGIS_STATIC_INLINE void aegis_pool_get_stats(const aegis_pool *pool, aegis_pool
  *  Cost:           O(blocks + slabs), without an allocation or a lock.
  */
 AEGIS_API void aegis_pool_print(const aegis_pool *pool, aegis_print_fn print, void *context);
+#endif
 
 /** Reports why the latest failing request of this pool failed.
  *  @param error  overwritten; its status is AEGIS_OK when no request has failed. If the pool was
