@@ -53,6 +53,8 @@ mod docs {
     mod choosing {}
     #[doc = include_str!("../docs/contributing.md")]
     mod contributing {}
+    #[doc = include_str!("../docs/cpp-guide.md")]
+    mod cpp_guide {}
     #[doc = include_str!("../docs/migrating.md")]
     mod migrating {}
     #[doc = include_str!("../docs/security.md")]
