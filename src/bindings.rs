@@ -73,16 +73,16 @@ pub const AEGIS_ARENA_STALE_SPANS: u32 = 8;
 pub const AEGIS_ARENA_BLOCK_CURRENT: u32 = 0;
 pub const AEGIS_ARENA_BLOCK_CLOSED: u32 = 1;
 pub const AEGIS_ARENA_BLOCK_IDLE: u32 = 2;
-pub const AEGIS_ARENA_LOCAL_MAX_SHARD: u32 = 32768;
-pub const AEGIS_ARENA_LOCAL_MIN_SHARD: u32 = 1024;
 pub const AEGIS_BUDGET_GREEDY: u32 = 0;
 pub const AEGIS_BUDGET_FAIR: u32 = 1;
 pub const AEGIS_BUDGET_DEFAULT_WEIGHT: u32 = 100;
 pub const AEGIS_BUDGET_MAX_WEIGHT: u32 = 10000;
 pub const AEGIS_RECLAIM_OWN_LAST: u32 = 1;
-pub const AEGIS_BUFFER_WRITABLE: u32 = 1;
 pub const AEGIS_POOL_SLAB_ALIGN: u32 = 4096;
 pub const AEGIS_POOL_MAX_BLOCKS: u32 = 2147483392;
+pub const AEGIS_ARENA_LOCAL_MAX_SHARD: u32 = 32768;
+pub const AEGIS_ARENA_LOCAL_MIN_SHARD: u32 = 1024;
+pub const AEGIS_BUFFER_WRITABLE: u32 = 1;
 pub const AEGIS_BUFFER_MAX_CLASSES: u32 = 8;
 pub const AEGIS_BUFFER_FAIL: u32 = 0;
 pub const AEGIS_BUFFER_HEAP: u32 = 1;
@@ -690,6 +690,402 @@ extern "C" {
 }
 #[repr(C)]
 #[derive(Debug, Copy, Clone)]
+pub struct aegis_budget_terms {
+    pub guaranteed_bytes: usize,
+    pub share_bytes: usize,
+    pub waiting_count: usize,
+    pub weight: u32,
+    pub policy: u32,
+    pub closed: u32,
+}
+pub type aegis_budget_reclaim_fn = ::core::option::Option<
+    unsafe extern "C" fn(context: *mut ::core::ffi::c_void, wanted_bytes: usize) -> usize,
+>;
+#[repr(C)]
+#[derive(Debug)]
+pub struct aegis_budget_reclaimer {
+    _unused: [u8; 0],
+}
+extern "C" {
+    pub fn aegis_budget_on_reclaim(
+        budget: *mut aegis_budget,
+        priority: i32,
+        flags: u32,
+        function: aegis_budget_reclaim_fn,
+        destroy: ::core::option::Option<
+            unsafe extern "C" fn(context: *mut ::core::ffi::c_void),
+        >,
+        context: *mut ::core::ffi::c_void,
+        reclaimer: *mut *mut aegis_budget_reclaimer,
+    ) -> aegis_status;
+}
+extern "C" {
+    pub fn aegis_budget_reclaimer_remove(reclaimer: *mut aegis_budget_reclaimer);
+}
+extern "C" {
+    pub fn aegis_budget_reclaimer_keep(reclaimer: *mut aegis_budget_reclaimer);
+}
+extern "C" {
+    pub fn aegis_budget_reclaimer_notify(reclaimer: *mut aegis_budget_reclaimer);
+}
+extern "C" {
+    pub fn aegis_budget_charge_timeout(
+        budget: *mut aegis_budget,
+        size_bytes: usize,
+        timeout_ns: u64,
+        error: *mut aegis_error,
+    ) -> aegis_status;
+}
+#[repr(C)]
+#[derive(Debug)]
+pub struct aegis_budget_request {
+    _unused: [u8; 0],
+}
+extern "C" {
+    pub fn aegis_budget_poll_charge(
+        budget: *mut aegis_budget,
+        size_bytes: usize,
+        request: *mut *mut aegis_budget_request,
+        wake: aegis_wake_fn,
+        context: *mut ::core::ffi::c_void,
+        error: *mut aegis_error,
+    ) -> aegis_status;
+}
+extern "C" {
+    pub fn aegis_budget_request_disarm(request: *mut aegis_budget_request) -> bool;
+}
+extern "C" {
+    pub fn aegis_budget_request_cancel(request: *mut aegis_budget_request) -> bool;
+}
+extern "C" {
+    pub fn aegis_budget_close(budget: *mut aegis_budget);
+}
+extern "C" {
+    pub fn aegis_budget_set_guarantee(
+        budget: *mut aegis_budget,
+        guaranteed_bytes: usize,
+        error: *mut aegis_error,
+    ) -> aegis_status;
+}
+extern "C" {
+    pub fn aegis_budget_set_weight(
+        budget: *mut aegis_budget,
+        weight: u32,
+        error: *mut aegis_error,
+    ) -> aegis_status;
+}
+extern "C" {
+    pub fn aegis_budget_set_policy(
+        budget: *mut aegis_budget,
+        policy: u32,
+        error: *mut aegis_error,
+    ) -> aegis_status;
+}
+extern "C" {
+    pub fn aegis_budget_get_terms_sized(
+        budget: *mut aegis_budget,
+        terms: *mut aegis_budget_terms,
+        terms_bytes: usize,
+    );
+}
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct aegis_pool_options {
+    pub block_bytes: usize,
+    pub block_count: usize,
+    pub max_block_count: usize,
+    pub align_bytes: usize,
+    pub source: *const aegis_source,
+    pub budget: *mut aegis_budget,
+    pub error: *mut aegis_error,
+    pub wait_ns: u64,
+}
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct aegis_pool_grid {
+    pub base: *mut ::core::ffi::c_uchar,
+    pub stride_bytes: usize,
+    pub inverse: usize,
+    pub count: usize,
+    pub rotate: u32,
+}
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct aegis_pool_slabs {
+    pub grid: aegis_pool_grid,
+    pub block_bytes: usize,
+    pub align_bytes: usize,
+    pub directory: *mut usize,
+    pub windows: *mut u32,
+    pub side: *mut ::core::ffi::c_uchar,
+    pub meta: *mut ::core::ffi::c_void,
+    pub meta_bytes: usize,
+    pub reserved_bytes: usize,
+    pub acquired_count: usize,
+    pub released_count: usize,
+    pub window_mask: u32,
+    pub window_shift: u32,
+    pub step_count: u32,
+    pub index_limit: u32,
+    pub slab_limit: u32,
+    pub source: aegis_source,
+    pub budget: *mut aegis_budget,
+    pub wait_ns: u64,
+}
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct aegis_pool {
+    pub grid: aegis_pool_grid,
+    pub free_indices: *mut u32,
+    pub positions: *mut u32,
+    pub free_count: usize,
+    pub touched_count: usize,
+    pub fresh_next: usize,
+    pub fresh_end: usize,
+    pub capacity: usize,
+    pub slab_count: usize,
+    pub peak_in_use: usize,
+    pub failed: aegis_error,
+    pub slabs: aegis_pool_slabs,
+}
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct aegis_pool_stats {
+    pub block_bytes: usize,
+    pub stride_bytes: usize,
+    pub align_bytes: usize,
+    pub capacity: usize,
+    pub max_capacity: usize,
+    pub in_use: usize,
+    pub available: usize,
+    pub peak_in_use: usize,
+    pub parked: usize,
+    pub slab_count: usize,
+    pub reserved_bytes: usize,
+    pub acquired_count: u64,
+    pub released_count: u64,
+    pub cache_reserve_bytes: usize,
+    pub max_cache_count: usize,
+}
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct aegis_pool_slab_info {
+    pub base: *mut ::core::ffi::c_void,
+    pub size_bytes: usize,
+    pub first_index: usize,
+    pub block_count: usize,
+}
+extern "C" {
+    pub fn aegis_pool_grid_find(
+        grid: *const aegis_pool_grid,
+        block: *const ::core::ffi::c_void,
+    ) -> usize;
+}
+extern "C" {
+    pub fn aegis_pool_init_sized(
+        pool: *mut aegis_pool,
+        options: *const aegis_pool_options,
+        options_bytes: usize,
+    ) -> aegis_status;
+}
+extern "C" {
+    pub fn aegis_pool_fini(pool: *mut aegis_pool) -> aegis_status;
+}
+extern "C" {
+    pub fn aegis_pool_abandon(pool: *mut aegis_pool);
+}
+extern "C" {
+    pub fn aegis_pool_alloc_slow(
+        pool: *mut aegis_pool,
+        zeroed: bool,
+    ) -> *mut ::core::ffi::c_void;
+}
+extern "C" {
+    pub fn aegis_pool_free_slow(
+        pool: *mut aegis_pool,
+        block: *mut ::core::ffi::c_void,
+    ) -> aegis_status;
+}
+extern "C" {
+    pub fn aegis_pool_alloc(pool: *mut aegis_pool) -> *mut ::core::ffi::c_void;
+}
+extern "C" {
+    pub fn aegis_pool_alloc_zeroed(pool: *mut aegis_pool) -> *mut ::core::ffi::c_void;
+}
+extern "C" {
+    pub fn aegis_pool_free(
+        pool: *mut aegis_pool,
+        block: *mut ::core::ffi::c_void,
+    ) -> aegis_status;
+}
+extern "C" {
+    pub fn aegis_pool_alloc_n(
+        pool: *mut aegis_pool,
+        blocks: *mut *mut ::core::ffi::c_void,
+        count: usize,
+    ) -> usize;
+}
+extern "C" {
+    pub fn aegis_pool_free_n(
+        pool: *mut aegis_pool,
+        blocks: *const *mut ::core::ffi::c_void,
+        count: usize,
+    ) -> aegis_status;
+}
+extern "C" {
+    pub fn aegis_pool_index_of(
+        pool: *const aegis_pool,
+        block: *const ::core::ffi::c_void,
+        index: *mut usize,
+    ) -> aegis_status;
+}
+extern "C" {
+    pub fn aegis_pool_address_of(
+        pool: *const aegis_pool,
+        index: usize,
+    ) -> *mut ::core::ffi::c_void;
+}
+extern "C" {
+    pub fn aegis_pool_owns(
+        pool: *const aegis_pool,
+        block: *const ::core::ffi::c_void,
+    ) -> bool;
+}
+extern "C" {
+    pub fn aegis_pool_get_slab_sized(
+        pool: *const aegis_pool,
+        slab: usize,
+        info: *mut aegis_pool_slab_info,
+        info_bytes: usize,
+    ) -> aegis_status;
+}
+extern "C" {
+    pub fn aegis_pool_trim(pool: *mut aegis_pool, keep_block_count: usize);
+}
+extern "C" {
+    pub fn aegis_pool_move_budget(
+        pool: *mut aegis_pool,
+        budget: *mut aegis_budget,
+        error: *mut aegis_error,
+    ) -> aegis_status;
+}
+extern "C" {
+    pub fn aegis_pool_get_stats_sized(
+        pool: *const aegis_pool,
+        stats: *mut aegis_pool_stats,
+        stats_bytes: usize,
+    );
+}
+extern "C" {
+    pub fn aegis_pool_print(
+        pool: *const aegis_pool,
+        print: aegis_print_fn,
+        context: *mut ::core::ffi::c_void,
+    );
+}
+extern "C" {
+    pub fn aegis_pool_last_error(pool: *const aegis_pool, error: *mut aegis_error);
+}
+extern "C" {
+    pub fn aegis_pool_explain(
+        pool: *const aegis_pool,
+        buffer: *mut ::core::ffi::c_char,
+        buffer_bytes: usize,
+    ) -> usize;
+}
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct aegis_keyed_pool {
+    pub pool: aegis_pool,
+    pub generations: *mut u32,
+    pub index_bound: usize,
+    pub retired_count: usize,
+    pub step_shift: u32,
+    pub step_mask: u32,
+}
+extern "C" {
+    pub fn aegis_keyed_pool_init_sized(
+        pool: *mut aegis_keyed_pool,
+        options: *const aegis_pool_options,
+        options_bytes: usize,
+    ) -> aegis_status;
+}
+extern "C" {
+    pub fn aegis_keyed_pool_fini(pool: *mut aegis_keyed_pool) -> aegis_status;
+}
+extern "C" {
+    pub fn aegis_keyed_pool_abandon(pool: *mut aegis_keyed_pool);
+}
+extern "C" {
+    pub fn aegis_keyed_pool_alloc_slow(
+        pool: *mut aegis_keyed_pool,
+        key: *mut u64,
+    ) -> *mut ::core::ffi::c_void;
+}
+extern "C" {
+    pub fn aegis_keyed_pool_free_slow(
+        pool: *mut aegis_keyed_pool,
+        key: u64,
+    ) -> aegis_status;
+}
+extern "C" {
+    pub fn aegis_keyed_pool_alloc(
+        pool: *mut aegis_keyed_pool,
+        key: *mut u64,
+    ) -> *mut ::core::ffi::c_void;
+}
+extern "C" {
+    pub fn aegis_keyed_pool_get(
+        pool: *const aegis_keyed_pool,
+        key: u64,
+    ) -> *mut ::core::ffi::c_void;
+}
+extern "C" {
+    pub fn aegis_keyed_pool_free(pool: *mut aegis_keyed_pool, key: u64) -> aegis_status;
+}
+extern "C" {
+    pub fn aegis_keyed_pool_len(pool: *const aegis_keyed_pool) -> usize;
+}
+extern "C" {
+    pub fn aegis_keyed_pool_next_key(pool: *mut aegis_keyed_pool) -> u64;
+}
+extern "C" {
+    pub fn aegis_keyed_pool_key_of(
+        pool: *const aegis_keyed_pool,
+        block: *const ::core::ffi::c_void,
+    ) -> u64;
+}
+extern "C" {
+    pub fn aegis_keyed_pool_next(pool: *const aegis_keyed_pool, key: u64) -> u64;
+}
+extern "C" {
+    pub fn aegis_keyed_pool_reserve(
+        pool: *mut aegis_keyed_pool,
+        count: usize,
+    ) -> aegis_status;
+}
+extern "C" {
+    pub fn aegis_keyed_pool_trim(pool: *mut aegis_keyed_pool, keep_block_count: usize);
+}
+extern "C" {
+    pub fn aegis_keyed_pool_get_stats_sized(
+        pool: *const aegis_keyed_pool,
+        stats: *mut aegis_pool_stats,
+        stats_bytes: usize,
+    );
+}
+extern "C" {
+    pub fn aegis_keyed_pool_clear(pool: *mut aegis_keyed_pool);
+}
+extern "C" {
+    pub fn aegis_budget_of_system(
+        budget: *mut *mut aegis_budget,
+        share: f64,
+        error: *mut aegis_error,
+    ) -> aegis_status;
+}
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
 pub struct aegis_lock_free_arena_options {
     pub capacity_bytes: usize,
     pub max_block_bytes: usize,
@@ -912,113 +1308,6 @@ extern "C" {
         stats: *mut aegis_arena_recycler_stats,
         stats_bytes: usize,
     );
-}
-#[repr(C)]
-#[derive(Debug, Copy, Clone)]
-pub struct aegis_budget_terms {
-    pub guaranteed_bytes: usize,
-    pub share_bytes: usize,
-    pub waiting_count: usize,
-    pub weight: u32,
-    pub policy: u32,
-    pub closed: u32,
-}
-pub type aegis_budget_reclaim_fn = ::core::option::Option<
-    unsafe extern "C" fn(context: *mut ::core::ffi::c_void, wanted_bytes: usize) -> usize,
->;
-#[repr(C)]
-#[derive(Debug)]
-pub struct aegis_budget_reclaimer {
-    _unused: [u8; 0],
-}
-extern "C" {
-    pub fn aegis_budget_on_reclaim(
-        budget: *mut aegis_budget,
-        priority: i32,
-        flags: u32,
-        function: aegis_budget_reclaim_fn,
-        destroy: ::core::option::Option<
-            unsafe extern "C" fn(context: *mut ::core::ffi::c_void),
-        >,
-        context: *mut ::core::ffi::c_void,
-        reclaimer: *mut *mut aegis_budget_reclaimer,
-    ) -> aegis_status;
-}
-extern "C" {
-    pub fn aegis_budget_reclaimer_remove(reclaimer: *mut aegis_budget_reclaimer);
-}
-extern "C" {
-    pub fn aegis_budget_reclaimer_keep(reclaimer: *mut aegis_budget_reclaimer);
-}
-extern "C" {
-    pub fn aegis_budget_reclaimer_notify(reclaimer: *mut aegis_budget_reclaimer);
-}
-extern "C" {
-    pub fn aegis_budget_charge_timeout(
-        budget: *mut aegis_budget,
-        size_bytes: usize,
-        timeout_ns: u64,
-        error: *mut aegis_error,
-    ) -> aegis_status;
-}
-#[repr(C)]
-#[derive(Debug)]
-pub struct aegis_budget_request {
-    _unused: [u8; 0],
-}
-extern "C" {
-    pub fn aegis_budget_poll_charge(
-        budget: *mut aegis_budget,
-        size_bytes: usize,
-        request: *mut *mut aegis_budget_request,
-        wake: aegis_wake_fn,
-        context: *mut ::core::ffi::c_void,
-        error: *mut aegis_error,
-    ) -> aegis_status;
-}
-extern "C" {
-    pub fn aegis_budget_request_disarm(request: *mut aegis_budget_request) -> bool;
-}
-extern "C" {
-    pub fn aegis_budget_request_cancel(request: *mut aegis_budget_request) -> bool;
-}
-extern "C" {
-    pub fn aegis_budget_close(budget: *mut aegis_budget);
-}
-extern "C" {
-    pub fn aegis_budget_set_guarantee(
-        budget: *mut aegis_budget,
-        guaranteed_bytes: usize,
-        error: *mut aegis_error,
-    ) -> aegis_status;
-}
-extern "C" {
-    pub fn aegis_budget_set_weight(
-        budget: *mut aegis_budget,
-        weight: u32,
-        error: *mut aegis_error,
-    ) -> aegis_status;
-}
-extern "C" {
-    pub fn aegis_budget_set_policy(
-        budget: *mut aegis_budget,
-        policy: u32,
-        error: *mut aegis_error,
-    ) -> aegis_status;
-}
-extern "C" {
-    pub fn aegis_budget_get_terms_sized(
-        budget: *mut aegis_budget,
-        terms: *mut aegis_budget_terms,
-        terms_bytes: usize,
-    );
-}
-extern "C" {
-    pub fn aegis_budget_of_system(
-        budget: *mut *mut aegis_budget,
-        share: f64,
-        error: *mut aegis_error,
-    ) -> aegis_status;
 }
 #[repr(C)]
 #[derive(Debug, Copy, Clone)]
@@ -1291,211 +1580,6 @@ extern "C" {
         writer: *mut aegis_buffer_mut,
         back: *mut aegis_buffer_mut,
     ) -> aegis_status;
-}
-#[repr(C)]
-#[derive(Debug, Copy, Clone)]
-pub struct aegis_pool_options {
-    pub block_bytes: usize,
-    pub block_count: usize,
-    pub max_block_count: usize,
-    pub align_bytes: usize,
-    pub source: *const aegis_source,
-    pub budget: *mut aegis_budget,
-    pub error: *mut aegis_error,
-    pub wait_ns: u64,
-}
-#[repr(C)]
-#[derive(Debug, Copy, Clone)]
-pub struct aegis_pool_grid {
-    pub base: *mut ::core::ffi::c_uchar,
-    pub stride_bytes: usize,
-    pub inverse: usize,
-    pub count: usize,
-    pub rotate: u32,
-}
-#[repr(C)]
-#[derive(Debug, Copy, Clone)]
-pub struct aegis_pool_slabs {
-    pub grid: aegis_pool_grid,
-    pub block_bytes: usize,
-    pub align_bytes: usize,
-    pub directory: *mut usize,
-    pub windows: *mut u32,
-    pub side: *mut ::core::ffi::c_uchar,
-    pub meta: *mut ::core::ffi::c_void,
-    pub meta_bytes: usize,
-    pub reserved_bytes: usize,
-    pub acquired_count: usize,
-    pub released_count: usize,
-    pub window_mask: u32,
-    pub window_shift: u32,
-    pub step_count: u32,
-    pub index_limit: u32,
-    pub slab_limit: u32,
-    pub source: aegis_source,
-    pub budget: *mut aegis_budget,
-    pub wait_ns: u64,
-}
-#[repr(C)]
-#[derive(Debug, Copy, Clone)]
-pub struct aegis_pool {
-    pub grid: aegis_pool_grid,
-    pub free_indices: *mut u32,
-    pub positions: *mut u32,
-    pub free_count: usize,
-    pub touched_count: usize,
-    pub fresh_next: usize,
-    pub fresh_end: usize,
-    pub capacity: usize,
-    pub slab_count: usize,
-    pub peak_in_use: usize,
-    pub failed: aegis_error,
-    pub slabs: aegis_pool_slabs,
-}
-#[repr(C)]
-#[derive(Debug, Copy, Clone)]
-pub struct aegis_pool_stats {
-    pub block_bytes: usize,
-    pub stride_bytes: usize,
-    pub align_bytes: usize,
-    pub capacity: usize,
-    pub max_capacity: usize,
-    pub in_use: usize,
-    pub available: usize,
-    pub peak_in_use: usize,
-    pub parked: usize,
-    pub slab_count: usize,
-    pub reserved_bytes: usize,
-    pub acquired_count: u64,
-    pub released_count: u64,
-    pub cache_reserve_bytes: usize,
-    pub max_cache_count: usize,
-}
-#[repr(C)]
-#[derive(Debug, Copy, Clone)]
-pub struct aegis_pool_slab_info {
-    pub base: *mut ::core::ffi::c_void,
-    pub size_bytes: usize,
-    pub first_index: usize,
-    pub block_count: usize,
-}
-extern "C" {
-    pub fn aegis_pool_grid_find(
-        grid: *const aegis_pool_grid,
-        block: *const ::core::ffi::c_void,
-    ) -> usize;
-}
-extern "C" {
-    pub fn aegis_pool_init_sized(
-        pool: *mut aegis_pool,
-        options: *const aegis_pool_options,
-        options_bytes: usize,
-    ) -> aegis_status;
-}
-extern "C" {
-    pub fn aegis_pool_fini(pool: *mut aegis_pool) -> aegis_status;
-}
-extern "C" {
-    pub fn aegis_pool_abandon(pool: *mut aegis_pool);
-}
-extern "C" {
-    pub fn aegis_pool_alloc_slow(
-        pool: *mut aegis_pool,
-        zeroed: bool,
-    ) -> *mut ::core::ffi::c_void;
-}
-extern "C" {
-    pub fn aegis_pool_free_slow(
-        pool: *mut aegis_pool,
-        block: *mut ::core::ffi::c_void,
-    ) -> aegis_status;
-}
-extern "C" {
-    pub fn aegis_pool_alloc(pool: *mut aegis_pool) -> *mut ::core::ffi::c_void;
-}
-extern "C" {
-    pub fn aegis_pool_alloc_zeroed(pool: *mut aegis_pool) -> *mut ::core::ffi::c_void;
-}
-extern "C" {
-    pub fn aegis_pool_free(
-        pool: *mut aegis_pool,
-        block: *mut ::core::ffi::c_void,
-    ) -> aegis_status;
-}
-extern "C" {
-    pub fn aegis_pool_alloc_n(
-        pool: *mut aegis_pool,
-        blocks: *mut *mut ::core::ffi::c_void,
-        count: usize,
-    ) -> usize;
-}
-extern "C" {
-    pub fn aegis_pool_free_n(
-        pool: *mut aegis_pool,
-        blocks: *const *mut ::core::ffi::c_void,
-        count: usize,
-    ) -> aegis_status;
-}
-extern "C" {
-    pub fn aegis_pool_index_of(
-        pool: *const aegis_pool,
-        block: *const ::core::ffi::c_void,
-        index: *mut usize,
-    ) -> aegis_status;
-}
-extern "C" {
-    pub fn aegis_pool_address_of(
-        pool: *const aegis_pool,
-        index: usize,
-    ) -> *mut ::core::ffi::c_void;
-}
-extern "C" {
-    pub fn aegis_pool_owns(
-        pool: *const aegis_pool,
-        block: *const ::core::ffi::c_void,
-    ) -> bool;
-}
-extern "C" {
-    pub fn aegis_pool_get_slab_sized(
-        pool: *const aegis_pool,
-        slab: usize,
-        info: *mut aegis_pool_slab_info,
-        info_bytes: usize,
-    ) -> aegis_status;
-}
-extern "C" {
-    pub fn aegis_pool_trim(pool: *mut aegis_pool, keep_block_count: usize);
-}
-extern "C" {
-    pub fn aegis_pool_move_budget(
-        pool: *mut aegis_pool,
-        budget: *mut aegis_budget,
-        error: *mut aegis_error,
-    ) -> aegis_status;
-}
-extern "C" {
-    pub fn aegis_pool_get_stats_sized(
-        pool: *const aegis_pool,
-        stats: *mut aegis_pool_stats,
-        stats_bytes: usize,
-    );
-}
-extern "C" {
-    pub fn aegis_pool_print(
-        pool: *const aegis_pool,
-        print: aegis_print_fn,
-        context: *mut ::core::ffi::c_void,
-    );
-}
-extern "C" {
-    pub fn aegis_pool_last_error(pool: *const aegis_pool, error: *mut aegis_error);
-}
-extern "C" {
-    pub fn aegis_pool_explain(
-        pool: *const aegis_pool,
-        buffer: *mut ::core::ffi::c_char,
-        buffer_bytes: usize,
-    ) -> usize;
 }
 #[repr(C)]
 #[derive(Debug)]
@@ -1782,90 +1866,6 @@ extern "C" {
         stats: *mut aegis_buffer_pool_stats,
         stats_bytes: usize,
     );
-}
-#[repr(C)]
-#[derive(Debug, Copy, Clone)]
-pub struct aegis_keyed_pool {
-    pub pool: aegis_pool,
-    pub generations: *mut u32,
-    pub index_bound: usize,
-    pub retired_count: usize,
-    pub step_shift: u32,
-    pub step_mask: u32,
-}
-extern "C" {
-    pub fn aegis_keyed_pool_init_sized(
-        pool: *mut aegis_keyed_pool,
-        options: *const aegis_pool_options,
-        options_bytes: usize,
-    ) -> aegis_status;
-}
-extern "C" {
-    pub fn aegis_keyed_pool_fini(pool: *mut aegis_keyed_pool) -> aegis_status;
-}
-extern "C" {
-    pub fn aegis_keyed_pool_abandon(pool: *mut aegis_keyed_pool);
-}
-extern "C" {
-    pub fn aegis_keyed_pool_alloc_slow(
-        pool: *mut aegis_keyed_pool,
-        key: *mut u64,
-    ) -> *mut ::core::ffi::c_void;
-}
-extern "C" {
-    pub fn aegis_keyed_pool_free_slow(
-        pool: *mut aegis_keyed_pool,
-        key: u64,
-    ) -> aegis_status;
-}
-extern "C" {
-    pub fn aegis_keyed_pool_alloc(
-        pool: *mut aegis_keyed_pool,
-        key: *mut u64,
-    ) -> *mut ::core::ffi::c_void;
-}
-extern "C" {
-    pub fn aegis_keyed_pool_get(
-        pool: *const aegis_keyed_pool,
-        key: u64,
-    ) -> *mut ::core::ffi::c_void;
-}
-extern "C" {
-    pub fn aegis_keyed_pool_free(pool: *mut aegis_keyed_pool, key: u64) -> aegis_status;
-}
-extern "C" {
-    pub fn aegis_keyed_pool_len(pool: *const aegis_keyed_pool) -> usize;
-}
-extern "C" {
-    pub fn aegis_keyed_pool_next_key(pool: *mut aegis_keyed_pool) -> u64;
-}
-extern "C" {
-    pub fn aegis_keyed_pool_key_of(
-        pool: *const aegis_keyed_pool,
-        block: *const ::core::ffi::c_void,
-    ) -> u64;
-}
-extern "C" {
-    pub fn aegis_keyed_pool_next(pool: *const aegis_keyed_pool, key: u64) -> u64;
-}
-extern "C" {
-    pub fn aegis_keyed_pool_reserve(
-        pool: *mut aegis_keyed_pool,
-        count: usize,
-    ) -> aegis_status;
-}
-extern "C" {
-    pub fn aegis_keyed_pool_trim(pool: *mut aegis_keyed_pool, keep_block_count: usize);
-}
-extern "C" {
-    pub fn aegis_keyed_pool_get_stats_sized(
-        pool: *const aegis_keyed_pool,
-        stats: *mut aegis_pool_stats,
-        stats_bytes: usize,
-    );
-}
-extern "C" {
-    pub fn aegis_keyed_pool_clear(pool: *mut aegis_keyed_pool);
 }
 #[repr(C)]
 #[derive(Debug, Copy, Clone)]

@@ -1,31 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0
-//! C and Rust must agree on every public struct: its size, its alignment, and the offset and size of
-//! each field.
+//! What programs that were compiled before rely on is written down in `tests/abi/`, and must not
+//! change unannounced: the size, the alignment and the fields of every public struct
+//! (`layout_*.txt`, one file for each way of laying structs out), and the constants, types and
+//! functions (`interface.txt`). Here Rust is compared with these files, and C in
+//! `tests/c/layout_test.c`. So C and Rust agree on every struct too.
 //!
-//! The numbers of C are in a table that is compiled with the core (`csrc/abi.c`); the test measures
-//! those of Rust. Both sides must name every struct and field of `src/bindings.rs`, so that neither
-//! can miss a new one.
+//! After a change that docs/contributing.md allows, `AEGIS_BLESS=1 cargo test --test abi` writes the
+//! interface, and `tests/layouts --bless` the layouts.
 
 #[path = "support/differ.rs"]
 mod differ;
 
 use aegis_memory::ffi;
 use std::collections::{BTreeMap, BTreeSet};
-use std::ffi::{c_char, CStr};
+use std::env;
+use std::fs;
 use std::mem::{align_of, size_of, MaybeUninit};
+use std::path::Path;
 use std::ptr::addr_of;
-
-#[repr(C)]
-struct Entry {
-    name: *const c_char,
-    field: *const c_char,
-    value: usize,
-    field_bytes: usize,
-}
-
-extern "C" {
-    fn aegis_i_abi_table(count: *mut usize) -> *const Entry;
-}
 
 type Table = BTreeMap<(String, String), usize>;
 
@@ -38,26 +30,33 @@ fn size_of_pointee<T>(_: *const T) -> usize {
     size_of::<T>()
 }
 
+/// The file that has the layouts of this target.
+fn kept_layouts() -> &'static str {
+    match (size_of::<usize>(), align_of::<u64>()) {
+        (8, _) => include_str!("abi/layout_64.txt"),
+        (_, 8) => include_str!("abi/layout_32.txt"),
+        _ => include_str!("abi/layout_i386.txt"),
+    }
+}
+
 fn c_table() -> Table {
-    let mut count = 0;
-    // SAFETY: the function returns a table in static memory, and its length.
-    let entries = unsafe {
-        let table = aegis_i_abi_table(&mut count);
-        std::slice::from_raw_parts(table, count)
-    };
-    let text = |p| {
-        // SAFETY: the table's texts are static and terminated.
-        unsafe { CStr::from_ptr(p) }.to_str().expect("C names are ASCII").to_string()
-    };
-    let lines = entries.iter().map(|entry| ((text(entry.name), text(entry.field)), entry.value));
-    let mut table: Table = lines.collect();
-    assert_eq!(table.len(), count, "a line of the C table is there twice");
-    let fields = entries.iter().filter(|entry| entry.field_bytes != 0);
-    table.extend(
-        fields.map(|entry| {
-            ((text(entry.name), size_of_field(&text(entry.field))), entry.field_bytes)
-        }),
-    );
+    let mut table = Table::new();
+    let mut name = "";
+    for line in kept_layouts().lines().filter(|line| !line.starts_with('#')) {
+        let words: Vec<_> = line.split_whitespace().collect();
+        let &[word, first, second] = &words[..] else { panic!("not a line of layouts: {line}") };
+        let is_field = line.starts_with(' ');
+        name = if is_field { name } else { word };
+        let (first_name, second_name) = match is_field {
+            true => (word.to_owned(), size_of_field(word)),
+            false => ("size of".to_owned(), "align of".to_owned()),
+        };
+        for (of, number) in [(first_name, first), (second_name, second)] {
+            let number = number.parse().expect("the second and third word are numbers");
+            let twice = table.insert((name.to_owned(), of), number);
+            assert!(twice.is_none(), "there twice: {line}");
+        }
+    }
     table
 }
 
@@ -152,7 +151,8 @@ fn names_in_bindings() -> Vec<(String, String)> {
 
 /// What to do about a difference.
 const MEND: &str = "\
-C has what csrc/abi.c lists, and Rust what tests/abi.rs lists of src/bindings.rs.
+C has what tests/c/layouts.h lists and `tests/layouts --bless` writes down, and Rust what tests/abi.rs
+lists of src/bindings.rs.
 - \"none\": add the field to the list that lacks it.
 - Two numbers, or a field that src/bindings.rs lacks: make the bindings anew, with libclang, by
   AEGIS_BLESS=1 cargo test --features bindgen --test bindings_fresh
@@ -189,7 +189,55 @@ fn every_struct_and_field_of_the_bindings_is_compared() {
         fields.into_iter().map(|(name, field)| format!("{name}.{field}")).collect()
     };
     let (compared, bound) = (names(compared), names(names_in_bindings()));
-    differ::assert_same(("csrc/abi.c", &compared), ("src/bindings.rs", &bound), MEND);
+    differ::assert_same(("tests/c/layouts.h", &compared), ("src/bindings.rs", &bound), MEND);
+}
+
+/// The constants, types and functions of the bindings, one a line.
+fn interface() -> String {
+    let words = |text: &str| {
+        let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
+        let text = text.replace("::core::option::", "").replace("::core::ffi::", "");
+        text.replace("( ", "(").replace("< ", "<").replace(", )", ")").replace(", >", ">")
+    };
+    let bindings = include_str!("../src/bindings.rs");
+    let mut lines = Vec::new();
+    let kinds = [("const", ";"), ("type", ";"), ("struct", "\n}"), ("fn", ";")];
+    for (kind, end) in kinds {
+        let start = format!("pub {kind} ");
+        let of_kind = bindings.split(start.as_str()).skip(1).map(|text| {
+            let (text, _) = text.split_once(end).expect("an item ends");
+            let is_struct = kind == "struct";
+            let text = if is_struct { text.replace("pub ", "") + "}" } else { text.to_owned() };
+            format!("{kind} {}\n", words(&text))
+        });
+        let is_named = |line: &String| line.to_lowercase().starts_with(&format!("{kind} aegis_"));
+        let mut of_kind: Vec<_> = of_kind.filter(is_named).collect();
+        of_kind.sort();
+        lines.extend(of_kind);
+    }
+    format!(
+        "# SPDX-License-Identifier: Apache-2.0\n\
+         # The constants, types and functions of the C interface, as Rust sees them.\n\
+         # AEGIS_BLESS=1 cargo test --test abi writes this file; docs/contributing.md says what a\n\
+         # change means.\n{}",
+        lines.concat()
+    )
+}
+
+#[test]
+fn the_interface_is_as_it_is_written_down() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/abi/interface.txt");
+    let fresh = interface();
+    if env::var_os("AEGIS_BLESS").is_some() {
+        fs::write(&path, &fresh).expect("tests/abi/interface.txt can be written");
+    }
+    let kept = fs::read_to_string(&path).unwrap_or_default();
+    differ::assert_same_text(
+        ("tests/abi/interface.txt", &kept),
+        ("src/bindings.rs", &fresh),
+        "Programs that were compiled before may rely on what has changed: see \"A change of the \
+         interface\" in docs/contributing.md. Then AEGIS_BLESS=1 cargo test --test abi",
+    );
 }
 
 #[test]

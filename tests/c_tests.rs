@@ -116,6 +116,7 @@ c_tests! {
     fork_test
     hooks_test
     keyed_pool_test
+    layout_test
     lock_free_arena_defer_test
     lock_free_arena_memory_test
     lock_free_arena_stress_test

@@ -364,16 +364,15 @@ static void every_field_of_a_report_is_filled(void) {
 static void nested_structs_have_no_padding(void) {
     static const char *const nested[] = {"aegis_budget_figures", "aegis_budget_consumer",
                                          "aegis_buffer_class_stats"};
-    size_t line_count;
-    const aegis_i_abi_entry *lines = aegis_i_abi_table(&line_count);
     for (size_t n = 0; n < sizeof nested / sizeof nested[0]; n++) {
         size_t size_bytes = 0, sum_bytes = 0;
-        for (size_t i = 0; i < line_count; i++) {
-            if (strcmp(lines[i].type, nested[n]) != 0)
+        for (size_t i = 0; i < LAYOUT_LINES; i++) {
+            if (strcmp(layouts[i].type, nested[n]) != 0)
                 continue;
-            sum_bytes += lines[i].field_bytes;
-            if (strcmp(lines[i].field, "size of") == 0)
-                size_bytes = lines[i].value;
+            if (layouts[i].field == NULL)
+                size_bytes = layouts[i].size_bytes;
+            else
+                sum_bytes += layouts[i].size_bytes;
         }
         CHECK(size_bytes != 0);
         CHECK_SIZE(sum_bytes, size_bytes);

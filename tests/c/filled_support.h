@@ -4,12 +4,12 @@
  *
  * Each row of a table is a function, the parameter through which it fills a struct, and a call. The
  * call is made twice: with a struct full of 0xEE, and with one full of 0x11. A byte that keeps both
- * was left alone. The layout table of csrc/abi.c says which bytes are a field's; padding may keep
+ * was left alone. The table of layouts.h says which bytes are a field's; padding may keep
  * what it was. tests/filled_structs.rs finds the functions that are in no table. */
 #ifndef FILLED_SUPPORT_H
 #define FILLED_SUPPORT_H
 
-#include "../../csrc/abi.h"
+#include "layouts.h"
 #include "pool_support.h"
 
 /* Room for the largest public struct. */
@@ -57,16 +57,16 @@ static inline bool filled_may_be_zero(const filled_row *row, const char *field) 
 }
 
 /* Checks a field after both calls. */
-static inline void filled_check_field(const filled_row *row, const aegis_i_abi_entry *field,
+static inline void filled_check_field(const filled_row *row, const layout_line *field,
                                       const filled_place *places) {
-    const unsigned char *first = places[0].bytes + field->value;
-    const unsigned char *second = places[1].bytes + field->value;
+    const unsigned char *first = places[0].bytes + field->place;
+    const unsigned char *second = places[1].bytes + field->place;
     bool alone = false;
-    for (size_t i = 0; i < field->field_bytes; i++)
+    for (size_t i = 0; i < field->size_bytes; i++)
         alone = alone || (first[i] == FILLED_FIRST && second[i] == FILLED_SECOND);
     if (alone)
         filled_report(row, field->field, "a byte was left alone");
-    if (is_filled(first, 0, field->field_bytes) && !filled_may_be_zero(row, field->field))
+    if (is_filled(first, 0, field->size_bytes) && !filled_may_be_zero(row, field->field))
         filled_report(row, field->field, "the field is zero");
 }
 
@@ -74,11 +74,10 @@ static inline void filled_check_field(const filled_row *row, const aegis_i_abi_e
  * written. */
 static inline void filled_check(const filled_row *row) {
     static filled_place places[2];
-    size_t line_count, size_bytes = 0, field_count = 0;
-    const aegis_i_abi_entry *lines = aegis_i_abi_table(&line_count);
-    for (size_t i = 0; i < line_count; i++)
-        if (strcmp(lines[i].type, row->type) == 0 && strcmp(lines[i].field, "size of") == 0)
-            size_bytes = lines[i].value;
+    size_t size_bytes = 0, field_count = 0;
+    for (size_t i = 0; i < LAYOUT_LINES; i++)
+        if (strcmp(layouts[i].type, row->type) == 0 && layouts[i].field == NULL)
+            size_bytes = layouts[i].size_bytes;
     CHECK(size_bytes != 0 && size_bytes < FILLED_BYTES);
     for (size_t i = 0; i < 2; i++) {
         unsigned char pattern = i == 0 ? FILLED_FIRST : FILLED_SECOND;
@@ -87,10 +86,10 @@ static inline void filled_check(const filled_row *row) {
         if (!is_filled(places[i].bytes + size_bytes, pattern, FILLED_BYTES - size_bytes))
             filled_report(row, "?", "more than the struct was written");
     }
-    for (size_t i = 0; i < line_count; i++) {
-        if (strcmp(lines[i].type, row->type) != 0 || lines[i].field_bytes == 0)
+    for (size_t i = 0; i < LAYOUT_LINES; i++) {
+        if (strcmp(layouts[i].type, row->type) != 0 || layouts[i].field == NULL)
             continue;
-        filled_check_field(row, &lines[i], places);
+        filled_check_field(row, &layouts[i], places);
         field_count++;
     }
     CHECK(field_count != 0);

@@ -1,17 +1,26 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The layout of every public struct as this compiler sees it. A test compares it with the layout in
- * the Rust bindings. A program that does not use the table does not link this file. */
-#include "aegis_memory.h"
-#include "abi.h"
+/* The layout of every public struct: its size and alignment, and the offset and size of each field.
+ * It is a part of the tests that use it, not of the library. tests/abi.rs finds what is missing. */
+#ifndef LAYOUTS_H
+#define LAYOUTS_H
 
-#include <stdalign.h>
+#include "aegis_memory.h"
+
+/* One line: a struct (`field` is NULL) with its size and alignment, or a field of the struct before
+ * with its size and offset. */
+typedef struct layout_line {
+    const char *type;
+    const char *field;
+    size_t size_bytes;
+    size_t place;
+} layout_line;
 
 /* clang-format off */
-#define STRUCT(type) {#type, "size of", sizeof(type), 0}, {#type, "align of", alignof(type), 0}
-#define FIELD(type, field) {#type, #field, offsetof(type, field), sizeof(((type *)0)->field)}
+#define STRUCT(type) {#type, NULL, sizeof(type), _Alignof(type)}
+#define FIELD(type, field) {#type, #field, sizeof(((type *)0)->field), offsetof(type, field)}
 /* clang-format on */
 
-static const aegis_i_abi_entry table[] = {
+static const layout_line layouts[] = {
     STRUCT(aegis_error),
     FIELD(aegis_error, status),
     FIELD(aegis_error, requested_bytes),
@@ -339,7 +348,6 @@ static const aegis_i_abi_entry table[] = {
     FIELD(aegis_locked_pool, align_bytes),
 };
 
-const aegis_i_abi_entry *aegis_i_abi_table(size_t *count) {
-    *count = sizeof table / sizeof table[0];
-    return table;
-}
+#define LAYOUT_LINES (sizeof layouts / sizeof layouts[0])
+
+#endif
