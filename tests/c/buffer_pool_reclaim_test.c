@@ -450,7 +450,8 @@ static void a_pool_ends_while_threads_reclaim(void) {
     atomic_store(&done, false);
     for (size_t i = 0; i < 2; i++)
         CHECK(pthread_create(&threads[i], NULL, charge_again_and_again, NULL) == 0);
-    for (size_t round = 0; round < scaled(300); round++) {
+    /* With little work, it may take more rounds until a thread reclaims at all. */
+    for (size_t round = 0; round < scaled(300) || figures_of(root).reclaim_count == 0; round++) {
         last_buffer other_end;
         aegis_budget *own = aegis_budget_new("own", AEGIS_BUDGET_UNLIMITED, root);
         memset(&other_end, 0, sizeof other_end);
@@ -473,7 +474,6 @@ static void a_pool_ends_while_threads_reclaim(void) {
     atomic_store(&done, true);
     for (size_t i = 0; i < 2; i++)
         CHECK(pthread_join(threads[i], NULL) == 0);
-    CHECK(figures_of(root).reclaim_count != 0);
     take_apart();
 }
 
