@@ -126,6 +126,10 @@ fn compile_core(include: &Path) {
         // The compiler's command may ask for link-time optimisation, and so may a user's CFLAGS.
         .flag_if_supported("-fno-lto");
     refuse_lto();
+    if env::var("CARGO_CFG_TARGET_ENV").as_deref() == Ok("msvc") {
+        // Without this option Microsoft's compiler has no <stdatomic.h>. clang-cl does not know it.
+        core.flag_if_supported("/experimental:c11atomics");
+    }
     core.files(c_files(Path::new("csrc")));
     let is_dev = env::var("PROFILE").as_deref() == Ok("debug");
     if is_dev || env::var_os("CARGO_FEATURE_DEBUG").is_some() {

@@ -265,6 +265,70 @@ fn table_of_features_is_that_of_the_manifest() {
     assert!(features.is_empty(), "no row for {:?}", features.keys());
 }
 
+/// The words between two texts, of which the first occurs once in a script.
+fn words_of<'a>(script: &'a str, before: &str, after: &str) -> Vec<&'a str> {
+    let (_, rest) = script.split_once(before).expect(before);
+    rest.split_once(after).expect(after).0.split_whitespace().collect()
+}
+
+/// What the scripts run and compile: the machine, and the cells of its row in the README. Others never
+/// ran.
+fn platforms_of_the_scripts() -> BTreeMap<String, [String; 3]> {
+    let read = |name: &str| fs::read_to_string(root().join(name)).expect("the script");
+    let (platforms, zig, ci) = (read("tests/platforms"), read("tests/zig"), read(".ci/run"));
+    let windows = read("tests/windows");
+    let in_ci = words_of(&ci, "\ntests/platforms ", "\n");
+    assert!(in_ci.len() >= 2 && ci.contains("tests/windows"), "CI runs some of them");
+    let with_rust = words_of(&platforms, "rust=yes all=(", ")");
+    let mut rows = BTreeMap::new();
+    let mut add = |machine: &str, c: &str, rust: &str, by: String| {
+        rows.insert(machine.to_owned(), [c.to_owned(), rust.to_owned(), by]);
+    };
+    for machine in words_of(&platforms, "\nall=(", ")") {
+        let rust = if with_rust.contains(&machine) { "ran" } else { "never" };
+        let ci = if in_ci.contains(&machine) { "`.ci/run` (C); " } else { "" };
+        add(machine, "ran", rust, format!("{ci}`tests/platforms`"));
+    }
+    for target in words_of(&zig, "|| set -- ", "\n") {
+        let c = if target.ends_with("-macos") { "compiled, not run" } else { "ran" };
+        add(target, c, "never", "`tests/zig`".to_owned());
+    }
+    let is_run = |machine: &str| windows.contains(&format!("build \"$name\" {machine}-gcc"));
+    for machine in ["x86_64-w64-mingw32", "i686-w64-mingw32"] {
+        assert!(windows.contains(&format!("{machine}-gcc")), "{machine}");
+        let c = if is_run(machine) { "ran" } else { "compiled, not run" };
+        add(machine, c, "never", "`.ci/run` (C); `tests/windows`".to_owned());
+    }
+    rows
+}
+
+#[test]
+fn table_of_platforms_is_what_the_scripts_run() {
+    if !is_repository() {
+        return;
+    }
+    let mut wanted = platforms_of_the_scripts();
+    let readme = Page::read(&root().join("README.md"));
+    let mut lines = readme.prose.iter().map(|(_, line)| line.as_str());
+    let _ = lines.find(|line| line.starts_with("| platform |")).expect("the table");
+    for row in lines.skip(1).take_while(|line| line.starts_with('|')) {
+        let cells: Vec<_> = row.trim_matches('|').split('|').map(str::trim).collect();
+        let cell =
+            |i: usize| cells[i].trim_start_matches('[').split(']').next().unwrap_or_default();
+        let found = [cell(1), cell(2), cells[3]];
+        match cells[0].split('`').nth(1) {
+            Some(machine) => {
+                let row = wanted.remove(machine).unwrap_or_else(|| panic!("{machine}: no script"));
+                assert_eq!(found, row, "the cells of {machine}");
+            }
+            // The machine that all of this is developed on, and those that no script knows.
+            None if cells[0] == "Linux, x86-64" => assert_eq!(found, ["ran", "ran", "`.ci/run`"]),
+            None => assert_eq!(found, ["never", "never", ""], "{}", cells[0]),
+        }
+    }
+    assert!(wanted.is_empty(), "no row for {:?}", wanted.keys());
+}
+
 #[test]
 fn docs_rs_shows_every_feature_that_adds_items() {
     let manifest = manifest();
