@@ -9,6 +9,7 @@
 #define AEGIS_MEMORY_H
 
 #include "aegis_memory/arena.h"
+#include "aegis_memory/arena_heap.h"
 #include "aegis_memory/arena_hooks.h"
 #include "aegis_memory/base.h"
 #include "aegis_memory/budget.h"
@@ -30,6 +31,7 @@
 #include "aegis_memory/lock_free_arena.h"
 #include "aegis_memory/lock_free_pool.h"
 #include "aegis_memory/locked_arena.h"
+#include "aegis_memory/locked_arena_heap.h"
 #include "aegis_memory/locked_pool.h"
 #endif
 

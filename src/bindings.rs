@@ -73,6 +73,9 @@ pub const AEGIS_ARENA_STALE_SPANS: u32 = 8;
 pub const AEGIS_ARENA_BLOCK_CURRENT: u32 = 0;
 pub const AEGIS_ARENA_BLOCK_CLOSED: u32 = 1;
 pub const AEGIS_ARENA_BLOCK_IDLE: u32 = 2;
+pub const AEGIS_ARENA_HEAP_ALIGN: u32 = 16;
+pub const AEGIS_ARENA_HEAP_QUICK: u32 = 64;
+pub const AEGIS_ARENA_HEAP_BINS: u32 = 192;
 pub const AEGIS_BUDGET_GREEDY: u32 = 0;
 pub const AEGIS_BUDGET_FAIR: u32 = 1;
 pub const AEGIS_BUDGET_DEFAULT_WEIGHT: u32 = 100;
@@ -629,6 +632,184 @@ extern "C" {
 extern "C" {
     pub fn aegis_arena_explain(
         arena: *const aegis_arena,
+        buffer: *mut ::core::ffi::c_char,
+        buffer_bytes: usize,
+    ) -> usize;
+}
+#[repr(C)]
+#[derive(Debug)]
+pub struct aegis_arena_heap_chunk {
+    _unused: [u8; 0],
+}
+#[repr(C)]
+#[derive(Debug)]
+pub struct aegis_arena_heap_block {
+    _unused: [u8; 0],
+}
+#[repr(C)]
+#[derive(Debug)]
+pub struct aegis_arena_heap_large {
+    _unused: [u8; 0],
+}
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct aegis_arena_heap {
+    pub quick: [*mut aegis_arena_heap_chunk; 64usize],
+    pub quick_limit_bytes: usize,
+    pub used_bytes: usize,
+    pub least_used_bytes: usize,
+    pub top: *mut aegis_arena_heap_chunk,
+    pub top_bytes: usize,
+    pub dirty_end: *mut ::core::ffi::c_uchar,
+    pub binned_bytes: usize,
+    pub capacity_bytes: usize,
+    pub bin_map: [u64; 3usize],
+    pub bins: [*mut aegis_arena_heap_chunk; 192usize],
+    pub first: *mut aegis_arena_heap_block,
+    pub last: *mut aegis_arena_heap_block,
+    pub large: *mut aegis_arena_heap_large,
+    pub idle_large: *mut aegis_arena_heap_large,
+    pub large_limit_bytes: usize,
+    pub large_bytes: usize,
+    pub reserved_bytes: usize,
+    pub peak_reserved_bytes: usize,
+    pub block_count: usize,
+    pub max_block_bytes: usize,
+    pub acquired_count: u64,
+    pub released_count: u64,
+    pub reset_count: u64,
+    pub source: aegis_source,
+    pub budget: *mut aegis_budget,
+    pub wait_ns: u64,
+    pub guard_bytes: usize,
+    pub flags: u32,
+    pub name: [::core::ffi::c_char; 24usize],
+    pub failed: aegis_error,
+}
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct aegis_arena_heap_stats {
+    pub reserved_bytes: usize,
+    pub peak_reserved_bytes: usize,
+    pub used_bytes: usize,
+    pub large_bytes: usize,
+    pub capacity_bytes: usize,
+    pub quick_bytes: usize,
+    pub block_count: usize,
+    pub acquired_count: u64,
+    pub released_count: u64,
+    pub reset_count: u64,
+}
+extern "C" {
+    pub fn aegis_arena_heap_init_sized(
+        heap: *mut aegis_arena_heap,
+        options: *const aegis_arena_options,
+        options_bytes: usize,
+    ) -> aegis_status;
+}
+extern "C" {
+    pub fn aegis_arena_heap_init_in(
+        heap: *mut aegis_arena_heap,
+        arena: *mut aegis_arena,
+    );
+}
+extern "C" {
+    pub fn aegis_arena_heap_fini(heap: *mut aegis_arena_heap);
+}
+extern "C" {
+    pub fn aegis_arena_heap_alloc(
+        heap: *mut aegis_arena_heap,
+        size_bytes: usize,
+    ) -> *mut ::core::ffi::c_void;
+}
+extern "C" {
+    pub fn aegis_arena_heap_alloc_zeroed(
+        heap: *mut aegis_arena_heap,
+        size_bytes: usize,
+    ) -> *mut ::core::ffi::c_void;
+}
+extern "C" {
+    pub fn aegis_arena_heap_alloc_aligned(
+        heap: *mut aegis_arena_heap,
+        size_bytes: usize,
+        align_bytes: usize,
+        zeroed: bool,
+    ) -> *mut ::core::ffi::c_void;
+}
+extern "C" {
+    pub fn aegis_arena_heap_resize_in_place(
+        heap: *mut aegis_arena_heap,
+        memory: *mut ::core::ffi::c_void,
+        new_bytes: usize,
+    ) -> bool;
+}
+extern "C" {
+    pub fn aegis_arena_heap_realloc(
+        heap: *mut aegis_arena_heap,
+        memory: *mut ::core::ffi::c_void,
+        new_bytes: usize,
+    ) -> *mut ::core::ffi::c_void;
+}
+extern "C" {
+    pub fn aegis_arena_heap_realloc_aligned(
+        heap: *mut aegis_arena_heap,
+        memory: *mut ::core::ffi::c_void,
+        old_bytes: usize,
+        new_bytes: usize,
+        align_bytes: usize,
+    ) -> *mut ::core::ffi::c_void;
+}
+extern "C" {
+    pub fn aegis_arena_heap_free(
+        heap: *mut aegis_arena_heap,
+        memory: *mut ::core::ffi::c_void,
+    );
+}
+extern "C" {
+    pub fn aegis_arena_heap_free_sized(
+        heap: *mut aegis_arena_heap,
+        memory: *mut ::core::ffi::c_void,
+        size_bytes: usize,
+    );
+}
+extern "C" {
+    pub fn aegis_arena_heap_usable_size(
+        heap: *const aegis_arena_heap,
+        memory: *const ::core::ffi::c_void,
+    ) -> usize;
+}
+extern "C" {
+    pub fn aegis_arena_heap_reset(heap: *mut aegis_arena_heap);
+}
+extern "C" {
+    pub fn aegis_arena_heap_trim(heap: *mut aegis_arena_heap, keep_bytes: usize);
+}
+extern "C" {
+    pub fn aegis_arena_heap_clear(heap: *mut aegis_arena_heap);
+}
+extern "C" {
+    pub fn aegis_arena_heap_move_budget(
+        heap: *mut aegis_arena_heap,
+        budget: *mut aegis_budget,
+        error: *mut aegis_error,
+    ) -> aegis_status;
+}
+extern "C" {
+    pub fn aegis_arena_heap_get_stats_sized(
+        heap: *const aegis_arena_heap,
+        stats: *mut aegis_arena_heap_stats,
+        stats_bytes: usize,
+    );
+}
+extern "C" {
+    pub fn aegis_arena_heap_last_error(
+        heap: *const aegis_arena_heap,
+        error: *mut aegis_error,
+    );
+}
+extern "C" {
+    pub fn aegis_arena_heap_explain(
+        heap: *const aegis_arena_heap,
         buffer: *mut ::core::ffi::c_char,
         buffer_bytes: usize,
     ) -> usize;
@@ -2185,6 +2366,120 @@ extern "C" {
     pub fn aegis_locked_arena_get_stats_sized(
         arena: *const aegis_locked_arena,
         stats: *mut aegis_arena_stats,
+        stats_bytes: usize,
+    );
+}
+#[repr(C)]
+#[derive(Debug)]
+pub struct aegis_locked_arena_heap_shared {
+    _unused: [u8; 0],
+}
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct aegis_locked_arena_heap {
+    pub shared: *mut aegis_locked_arena_heap_shared,
+}
+extern "C" {
+    pub fn aegis_locked_arena_heap_init_sized(
+        heap: *mut aegis_locked_arena_heap,
+        options: *const aegis_arena_options,
+        options_bytes: usize,
+        error: *mut aegis_error,
+    ) -> aegis_status;
+}
+extern "C" {
+    pub fn aegis_locked_arena_heap_fini(heap: *mut aegis_locked_arena_heap);
+}
+extern "C" {
+    pub fn aegis_locked_arena_heap_alloc(
+        heap: *const aegis_locked_arena_heap,
+        size_bytes: usize,
+        error: *mut aegis_error,
+    ) -> *mut ::core::ffi::c_void;
+}
+extern "C" {
+    pub fn aegis_locked_arena_heap_alloc_zeroed(
+        heap: *const aegis_locked_arena_heap,
+        size_bytes: usize,
+        error: *mut aegis_error,
+    ) -> *mut ::core::ffi::c_void;
+}
+extern "C" {
+    pub fn aegis_locked_arena_heap_alloc_aligned(
+        heap: *const aegis_locked_arena_heap,
+        size_bytes: usize,
+        align_bytes: usize,
+        zeroed: bool,
+        error: *mut aegis_error,
+    ) -> *mut ::core::ffi::c_void;
+}
+extern "C" {
+    pub fn aegis_locked_arena_heap_resize_in_place(
+        heap: *const aegis_locked_arena_heap,
+        memory: *mut ::core::ffi::c_void,
+        new_bytes: usize,
+    ) -> bool;
+}
+extern "C" {
+    pub fn aegis_locked_arena_heap_realloc(
+        heap: *const aegis_locked_arena_heap,
+        memory: *mut ::core::ffi::c_void,
+        new_bytes: usize,
+        error: *mut aegis_error,
+    ) -> *mut ::core::ffi::c_void;
+}
+extern "C" {
+    pub fn aegis_locked_arena_heap_realloc_aligned(
+        heap: *const aegis_locked_arena_heap,
+        memory: *mut ::core::ffi::c_void,
+        old_bytes: usize,
+        new_bytes: usize,
+        align_bytes: usize,
+        error: *mut aegis_error,
+    ) -> *mut ::core::ffi::c_void;
+}
+extern "C" {
+    pub fn aegis_locked_arena_heap_free(
+        heap: *const aegis_locked_arena_heap,
+        memory: *mut ::core::ffi::c_void,
+    );
+}
+extern "C" {
+    pub fn aegis_locked_arena_heap_free_sized(
+        heap: *const aegis_locked_arena_heap,
+        memory: *mut ::core::ffi::c_void,
+        size_bytes: usize,
+    );
+}
+extern "C" {
+    pub fn aegis_locked_arena_heap_usable_size(
+        heap: *const aegis_locked_arena_heap,
+        memory: *const ::core::ffi::c_void,
+    ) -> usize;
+}
+extern "C" {
+    pub fn aegis_locked_arena_heap_reset(heap: *mut aegis_locked_arena_heap);
+}
+extern "C" {
+    pub fn aegis_locked_arena_heap_trim(
+        heap: *const aegis_locked_arena_heap,
+        keep_bytes: usize,
+    );
+}
+extern "C" {
+    pub fn aegis_locked_arena_heap_clear(heap: *mut aegis_locked_arena_heap);
+}
+extern "C" {
+    pub fn aegis_locked_arena_heap_move_budget(
+        heap: *mut aegis_locked_arena_heap,
+        budget: *mut aegis_budget,
+        error: *mut aegis_error,
+    ) -> aegis_status;
+}
+extern "C" {
+    pub fn aegis_locked_arena_heap_get_stats_sized(
+        heap: *const aegis_locked_arena_heap,
+        stats: *mut aegis_arena_heap_stats,
         stats_bytes: usize,
     );
 }

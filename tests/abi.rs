@@ -100,10 +100,13 @@ rust_table! {
     aegis_arena_scope { arena, mark, stamp_count }
     aegis_arena_stats { capacity_bytes, reserved_bytes, used_bytes, peak_used_bytes, remaining_bytes, wasted_bytes, block_count, acquired_count, released_count, reset_count }
     aegis_arena_block_info { capacity_bytes, used_bytes, state, start }
+    aegis_arena_heap { quick, quick_limit_bytes, used_bytes, least_used_bytes, top, top_bytes, dirty_end, binned_bytes, capacity_bytes, bin_map, bins, first, last, large, idle_large, large_limit_bytes, large_bytes, reserved_bytes, peak_reserved_bytes, block_count, max_block_bytes, acquired_count, released_count, reset_count, source, budget, wait_ns, guard_bytes, flags, name, failed }
+    aegis_arena_heap_stats { reserved_bytes, peak_reserved_bytes, used_bytes, large_bytes, capacity_bytes, quick_bytes, block_count, acquired_count, released_count, reset_count }
     aegis_lock_free_arena_options { capacity_bytes, max_block_bytes, source, budget, name, wait_ns }
     aegis_lock_free_arena { shared }
     aegis_arena_local { arena }
     aegis_locked_arena { shared }
+    aegis_locked_arena_heap { shared }
     aegis_arena_recycler_options { arena, max_idle_count, keep_bytes, error }
     aegis_arena_recycler { shared }
     aegis_arena_recycler_stats { idle_count, out_count, made_count, reused_count }

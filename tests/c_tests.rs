@@ -53,6 +53,7 @@ c_tests! {
     arena_fill_test
     arena_flags_test
     arena_guard_test
+    arena_heap_test
     arena_hooks_test
     arena_leak_test
     arena_limit_test

@@ -27,6 +27,7 @@ const CHANGES_A_BUFFER: &[&str] = &[
 /// Parameters through which a function changes a struct that is filled already, besides those that
 /// `is_changed` knows: the function and the parameter.
 const CHANGED: &[(&str, &str)] = &[
+    ("aegis_arena_heap_init_in", "arena"),
     ("aegis_arena_recycler_put", "arena"),
     ("aegis_arena_scope_end", "scope"),
     ("aegis_buffer_adopt", "owner"),
@@ -95,7 +96,7 @@ fn is_changed(function: &str, parameter: &str, place: usize, name: &str) -> bool
     let is_buffer = name == "aegis_buffer" || name == "aegis_buffer_mut";
     CHANGED.contains(&(function, parameter))
         || CHANGES_A_BUFFER.contains(&function) && is_buffer
-        || place == 0 && of_object && !is_buffer && !function.ends_with("_init")
+        || place == 0 && of_object && !is_buffer && !function.contains("_init")
 }
 
 /// Whether the options have an error record, which the function fills when it fails.
@@ -173,6 +174,7 @@ fn every_exception_is_a_parameter() {
 /// grow, so a function that takes one has to take its size too.
 const FIXED: &[&str] = &[
     "aegis_arena",
+    "aegis_arena_heap",
     "aegis_arena_local",
     "aegis_arena_mark",
     "aegis_arena_recycler",
@@ -191,6 +193,7 @@ const FIXED: &[&str] = &[
     "aegis_lock_free_arena",
     "aegis_lock_free_pool",
     "aegis_locked_arena",
+    "aegis_locked_arena_heap",
     "aegis_locked_pool",
     "aegis_pool",
     "aegis_pool_cache",

@@ -19,6 +19,33 @@ static inline size_t aegis_i_padding(const unsigned char *p, size_t align_bytes)
     return (size_t)(0 - (uintptr_t)p) & (align_bytes - 1);
 }
 
+/* The number of the lowest and of the highest bit that is set; there is one. */
+static inline unsigned aegis_i_lowest_bit(uint64_t value) {
+#if defined(__GNUC__)
+    return (unsigned)__builtin_ctzll(value);
+#else
+    unsigned bit = 0;
+    for (; (value & 0xFF) == 0; value >>= 8)
+        bit += 8;
+    for (; (value & 1) == 0; value >>= 1)
+        bit++;
+    return bit;
+#endif
+}
+
+static inline unsigned aegis_i_highest_bit(size_t value) {
+#if defined(__GNUC__)
+    return 63 - (unsigned)__builtin_clzll(value);
+#else
+    unsigned bit = 0;
+    for (; value > 0xFF; value >>= 8)
+        bit += 8;
+    for (; value > 1; value >>= 1)
+        bit++;
+    return bit;
+#endif
+}
+
 static inline size_t aegis_i_min(size_t a, size_t b) {
     return a < b ? a : b;
 }

@@ -34,6 +34,16 @@ sized! {
         info: *mut aegis_arena_block_info,
     ) -> *const aegis_arena_block =
         aegis_arena_next_block_sized(arena, previous, info, size_of::<aegis_arena_block_info>());
+    fn aegis_arena_heap_init(
+        heap: *mut aegis_arena_heap,
+        options: *const aegis_arena_options,
+    ) -> aegis_status =
+        aegis_arena_heap_init_sized(heap, options, size_of::<aegis_arena_options>());
+    fn aegis_arena_heap_get_stats(
+        heap: *const aegis_arena_heap,
+        stats: *mut aegis_arena_heap_stats,
+    ) =
+        aegis_arena_heap_get_stats_sized(heap, stats, size_of::<aegis_arena_heap_stats>());
     fn aegis_arena_recycler_init(
         recycler: *mut aegis_arena_recycler,
         options: *const aegis_arena_recycler_options,
@@ -126,6 +136,18 @@ sized! {
         error: *mut aegis_error,
     ) -> aegis_status =
         aegis_locked_arena_init_sized(arena, options, size_of::<aegis_arena_options>(), error);
+    fn aegis_locked_arena_heap_init(
+        heap: *mut aegis_locked_arena_heap,
+        options: *const aegis_arena_options,
+        error: *mut aegis_error,
+    ) -> aegis_status =
+        aegis_locked_arena_heap_init_sized(heap, options, size_of::<aegis_arena_options>(), error);
+    fn aegis_locked_arena_heap_get_stats(
+        heap: *const aegis_locked_arena_heap,
+        stats: *mut aegis_arena_heap_stats,
+    ) =
+        aegis_locked_arena_heap_get_stats_sized(heap, stats,
+            size_of::<aegis_arena_heap_stats>());
     fn aegis_locked_arena_get_stats(arena: *const aegis_locked_arena, stats: *mut aegis_arena_stats) =
         aegis_locked_arena_get_stats_sized(arena, stats, size_of::<aegis_arena_stats>());
     fn aegis_locked_pool_init(

@@ -15,6 +15,14 @@ static void last_error_of_arena(void *out, bool fails) {
     aegis_arena_fini(&arena);
 }
 
+static void last_error_of_heap(void *out, bool fails) {
+    aegis_arena_heap heap;
+    CHECK(aegis_arena_heap_init(&heap, NULL) == AEGIS_OK);
+    CHECK(!fails || aegis_arena_heap_alloc(&heap, SIZE_MAX) == NULL);
+    aegis_arena_heap_last_error(&heap, (aegis_error *)out);
+    aegis_arena_heap_fini(&heap);
+}
+
 #define LOCK_FREE_ARENA(name, failed)                                                              \
     static void lock_free_##name(void *out, bool fails) {                                          \
         aegis_error *error = (aegis_error *)out;                                                   \
@@ -81,6 +89,30 @@ static void locked_arena_made(void *out, bool fails) {
     aegis_arena_options options = arena_options(100, fails);
     aegis_locked_arena arena;
     CHECK(aegis_locked_arena_init(&arena, &options, (aegis_error *)out) != AEGIS_OK);
+}
+
+#define LOCKED_HEAP(name, failed)                                                                  \
+    static void locked_heap_##name(void *out, bool fails) {                                        \
+        aegis_error *error = (aegis_error *)out;                                                   \
+        aegis_arena_options options = arena_options(0, fails);                                     \
+        aegis_locked_arena_heap heap;                                                              \
+        CHECK(aegis_locked_arena_heap_init(&heap, &options, NULL) == AEGIS_OK);                    \
+        CHECK(failed);                                                                             \
+        aegis_locked_arena_heap_fini(&heap);                                                       \
+    }
+
+LOCKED_HEAP(alloc, aegis_locked_arena_heap_alloc(&heap, 100, error) == NULL)
+LOCKED_HEAP(alloc_huge, aegis_locked_arena_heap_alloc(&heap, SIZE_MAX, error) == NULL)
+LOCKED_HEAP(alloc_zeroed, aegis_locked_arena_heap_alloc_zeroed(&heap, 100, error) == NULL)
+LOCKED_HEAP(aligned, aegis_locked_arena_heap_alloc_aligned(&heap, 9, 64, false, error) == NULL)
+LOCKED_HEAP(realloc, aegis_locked_arena_heap_realloc(&heap, NULL, 100, error) == NULL)
+LOCKED_HEAP(realloc_aligned,
+            aegis_locked_arena_heap_realloc_aligned(&heap, NULL, 0, 100, 16, error) == NULL)
+
+static void locked_heap_made(void *out, bool fails) {
+    aegis_arena_options options = arena_options(100, fails);
+    aegis_locked_arena_heap heap;
+    CHECK(aegis_locked_arena_heap_init(&heap, &options, (aegis_error *)out) != AEGIS_OK);
 }
 
 static void recycler_made(void *out, bool fails) {
@@ -167,6 +199,29 @@ static void lock_free_arena_moved(void *out, bool fails) {
     aegis_lock_free_arena_fini(&arena);
 }
 
+static void heap_moved(void *out, bool fails) {
+    aegis_arena_options options = test_options(0, 0, NULL, NULL, 0);
+    aegis_arena arena;
+    aegis_arena_heap heap;
+    CHECK(aegis_arena_init(&arena, NULL) == AEGIS_OK);
+    if (fails)
+        aegis_arena_heap_init_in(&heap, &arena);
+    else
+        CHECK(aegis_arena_heap_init(&heap, &options) == AEGIS_OK);
+    CHECK(aegis_arena_heap_alloc(&heap, 100) != NULL);
+    CHECK(aegis_arena_heap_move_budget(&heap, full_budget, (aegis_error *)out) != AEGIS_OK);
+    aegis_arena_heap_fini(&heap);
+    aegis_arena_fini(&arena);
+}
+
+static void locked_heap_moved(void *out, bool fails) {
+    aegis_locked_arena_heap heap;
+    CHECK(!fails && aegis_locked_arena_heap_init(&heap, NULL, NULL) == AEGIS_OK);
+    CHECK(aegis_locked_arena_heap_alloc(&heap, 100, NULL) != NULL);
+    CHECK(aegis_locked_arena_heap_move_budget(&heap, full_budget, (aegis_error *)out) != AEGIS_OK);
+    aegis_locked_arena_heap_fini(&heap);
+}
+
 static void locked_arena_moved(void *out, bool fails) {
     aegis_locked_arena arena;
     CHECK(aegis_locked_arena_init(&arena, NULL, NULL) == AEGIS_OK);
@@ -191,6 +246,7 @@ static void recycler_moved(void *out, bool fails) {
 
 static const filled_row rows[] = {
     BOTH(aegis_arena_last_error, error, last_error_of_arena),
+    BOTH(aegis_arena_heap_last_error, error, last_error_of_heap),
     BOTH(aegis_lock_free_arena_init, error, lock_free_arena_made),
     BOTH(aegis_lock_free_arena_alloc, error, lock_free_alloc),
     BOTH(aegis_lock_free_arena_alloc, error, lock_free_alloc_huge),
@@ -213,6 +269,13 @@ static const filled_row rows[] = {
     BOTH(aegis_locked_arena_memdup, error, locked_memdup),
     BOTH(aegis_locked_arena_strdup, error, locked_strdup),
     BOTH(aegis_locked_arena_defer, error, locked_defer),
+    BOTH(aegis_locked_arena_heap_init, error, locked_heap_made),
+    BOTH(aegis_locked_arena_heap_alloc, error, locked_heap_alloc),
+    BOTH(aegis_locked_arena_heap_alloc, error, locked_heap_alloc_huge),
+    BOTH(aegis_locked_arena_heap_alloc_zeroed, error, locked_heap_alloc_zeroed),
+    BOTH(aegis_locked_arena_heap_alloc_aligned, error, locked_heap_aligned),
+    BOTH(aegis_locked_arena_heap_realloc, error, locked_heap_realloc),
+    BOTH(aegis_locked_arena_heap_realloc_aligned, error, locked_heap_realloc_aligned),
     BOTH(aegis_arena_recycler_init, options.error, recycler_made),
     BOTH(aegis_arena_recycler_get, error, recycler_get),
     FILLS(aegis_budget_charge, error, aegis_error, charged),
@@ -224,6 +287,8 @@ static const filled_row rows[] = {
     FILLS_ON_FAILURE(aegis_budget_of_system, error, aegis_error, of_system),
     BOTH(aegis_budget_move, error, charge_moved),
     BOTH(aegis_arena_move_budget, error, arena_moved),
+    BOTH(aegis_arena_heap_move_budget, error, heap_moved),
+    FILLS(aegis_locked_arena_heap_move_budget, error, aegis_error, locked_heap_moved),
     FILLS(aegis_lock_free_arena_move_budget, error, aegis_error, lock_free_arena_moved),
     FILLS(aegis_locked_arena_move_budget, error, aegis_error, locked_arena_moved),
     FILLS(aegis_arena_recycler_move_budget, error, aegis_error, recycler_moved),

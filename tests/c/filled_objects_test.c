@@ -37,6 +37,33 @@ static void lock_free_arena_made(void *out, bool fails) {
     aegis_lock_free_arena_fini(&arena);
 }
 
+static void heap_made(void *out, bool fails) {
+    aegis_arena_heap heap;
+    aegis_arena_options options = test_options(100, 0, fails ? &filled_refusing : NULL, NULL, 0);
+    CHECK((aegis_arena_heap_init((aegis_arena_heap *)out, &options) != AEGIS_OK) == fails);
+    memcpy(&heap, out, sizeof heap);
+    aegis_arena_heap_fini(&heap);
+}
+
+static void heap_made_in_an_arena(void *out, bool fails) {
+    aegis_arena arena;
+    aegis_arena_heap heap;
+    CHECK(!fails && aegis_arena_init(&arena, NULL) == AEGIS_OK);
+    aegis_arena_heap_init_in((aegis_arena_heap *)out, &arena);
+    memcpy(&heap, out, sizeof heap);
+    aegis_arena_heap_fini(&heap);
+    aegis_arena_fini(&arena);
+}
+
+static void locked_heap_made(void *out, bool fails) {
+    aegis_locked_arena_heap heap;
+    aegis_arena_options options = test_options(100, 0, fails ? &filled_refusing : NULL, NULL, 0);
+    CHECK((aegis_locked_arena_heap_init((aegis_locked_arena_heap *)out, &options, NULL) !=
+           AEGIS_OK) == fails);
+    memcpy(&heap, out, sizeof heap);
+    aegis_locked_arena_heap_fini(&heap);
+}
+
 static void local_made(void *out, bool fails) {
     aegis_lock_free_arena arena;
     aegis_arena_local local;
@@ -333,6 +360,9 @@ static const filled_row rows[] = {
     FILLS(aegis_arena_scope_begin, scope, aegis_arena_scope, scope_begun),
     BOTH(aegis_lock_free_arena_init, arena, aegis_lock_free_arena, lock_free_arena_made),
     BOTH(aegis_arena_local_init, local, aegis_arena_local, local_made),
+    BOTH(aegis_arena_heap_init, heap, aegis_arena_heap, heap_made),
+    FILLS(aegis_arena_heap_init_in, heap, aegis_arena_heap, heap_made_in_an_arena),
+    BOTH(aegis_locked_arena_heap_init, heap, aegis_locked_arena_heap, locked_heap_made),
     BOTH(aegis_locked_arena_init, arena, aegis_locked_arena, locked_arena_made),
     BOTH(aegis_arena_recycler_init, recycler, aegis_arena_recycler, recycler_made),
     BOTH(aegis_arena_recycler_get, arena, aegis_arena, arena_recycled),

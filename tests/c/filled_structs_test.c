@@ -43,6 +43,32 @@ static void locked_arena_stats(void *out, bool fails) {
     aegis_locked_arena_fini(&arena);
 }
 
+#define WORK_HEAP(type, heap, ...)                                                                 \
+    do {                                                                                           \
+        CHECK(aegis_##type##_alloc(heap, 300000 __VA_ARGS__) != NULL);                             \
+        aegis_##type##_reset(heap);                                                                \
+        aegis_##type##_trim(heap, 0);                                                              \
+        void *small = aegis_##type##_alloc(heap, 100 __VA_ARGS__);                                 \
+        CHECK(aegis_##type##_alloc(heap, 300000 __VA_ARGS__) != NULL);                             \
+        aegis_##type##_free(heap, small);                                                          \
+    } while (0)
+
+static void heap_stats(void *out, bool fails) {
+    aegis_arena_heap heap;
+    CHECK(!fails && aegis_arena_heap_init(&heap, NULL) == AEGIS_OK);
+    WORK_HEAP(arena_heap, &heap, );
+    aegis_arena_heap_get_stats(&heap, (aegis_arena_heap_stats *)out);
+    aegis_arena_heap_fini(&heap);
+}
+
+static void locked_heap_stats(void *out, bool fails) {
+    aegis_locked_arena_heap heap;
+    CHECK(!fails && aegis_locked_arena_heap_init(&heap, NULL, NULL) == AEGIS_OK);
+    WORK_HEAP(locked_arena_heap, &heap, , NULL);
+    aegis_locked_arena_heap_get_stats(&heap, (aegis_arena_heap_stats *)out);
+    aegis_locked_arena_heap_fini(&heap);
+}
+
 static void block_info(void *out, bool fails) {
     aegis_arena arena;
     CHECK(!fails && aegis_arena_init(&arena, NULL) == AEGIS_OK);
@@ -314,12 +340,18 @@ static void budget_peak_consumer(void *out, bool fails) {
 /* What no request has done to these budgets. */
 #define NOT_COUNTED "waiting_count wait_count timeout_count reclaim_count reclaimed_bytes"
 
+/* A debug build merges each chunk that is freed. */
+#define QUICK "quick_bytes"
+
 /* The state of the current block is 0. Only a lock-free pool has caches. */
 static const filled_row rows[] = {
     FILLS_ALL_BUT(aegis_arena_get_stats, stats, aegis_arena_stats, arena_stats, ""),
     FILLS_ALL_BUT(aegis_lock_free_arena_get_stats, stats, aegis_arena_stats, lock_free_arena_stats,
                   ""),
     FILLS_ALL_BUT(aegis_locked_arena_get_stats, stats, aegis_arena_stats, locked_arena_stats, ""),
+    FILLS_ALL_BUT(aegis_arena_heap_get_stats, stats, aegis_arena_heap_stats, heap_stats, QUICK),
+    FILLS_ALL_BUT(aegis_locked_arena_heap_get_stats, stats, aegis_arena_heap_stats,
+                  locked_heap_stats, QUICK),
     FILLS_ALL_BUT(aegis_arena_next_block, info, aegis_arena_block_info, block_info, "state"),
     FILLS_ALL_BUT(aegis_arena_recycler_get_stats, stats, aegis_arena_recycler_stats, recycler_stats,
                   ""),

@@ -22,6 +22,8 @@ static aegis_budget_refusal refusal;
 static aegis_arena arena;
 static aegis_locked_arena locked_arena;
 static aegis_lock_free_arena lock_free_arena;
+static aegis_arena_heap heap;
+static aegis_locked_arena_heap locked_heap;
 static aegis_arena_recycler recycler;
 static aegis_pool pool;
 static aegis_keyed_pool keyed_pool;
@@ -61,6 +63,8 @@ static void make_objects(void) {
     CHECK(aegis_lock_free_arena_init(&lock_free_arena, NULL, NULL) == AEGIS_OK);
     CHECK(aegis_lock_free_arena_alloc(&lock_free_arena, 100, NULL) != NULL);
     CHECK(aegis_arena_recycler_init(&recycler, &recycling) == AEGIS_OK);
+    CHECK(aegis_arena_heap_init(&heap, NULL) == AEGIS_OK);
+    CHECK(aegis_locked_arena_heap_init(&locked_heap, NULL, NULL) == AEGIS_OK);
     CHECK(aegis_pool_init(&pool, &blocks) == AEGIS_OK);
     CHECK(aegis_keyed_pool_init(&keyed_pool, &blocks) == AEGIS_OK);
     CHECK(aegis_locked_pool_init(&locked_pool, &blocks) == AEGIS_OK);
@@ -75,6 +79,8 @@ static void finish_objects(void) {
     aegis_arena_fini(&arena);
     aegis_locked_arena_fini(&locked_arena);
     aegis_lock_free_arena_fini(&lock_free_arena);
+    aegis_arena_heap_fini(&heap);
+    aegis_locked_arena_heap_fini(&locked_heap);
     CHECK(aegis_arena_recycler_fini(&recycler) == AEGIS_OK);
     CHECK(aegis_pool_fini(&pool) == AEGIS_OK);
     CHECK(aegis_keyed_pool_fini(&keyed_pool) == AEGIS_OK);
@@ -97,6 +103,9 @@ READS(locked_arena_stats, aegis_arena_stats,
       aegis_locked_arena_get_stats_sized(&locked_arena, to, bytes))
 READS(lock_free_arena_stats, aegis_arena_stats,
       aegis_lock_free_arena_get_stats_sized(&lock_free_arena, to, bytes))
+READS(heap_stats, aegis_arena_heap_stats, aegis_arena_heap_get_stats_sized(&heap, to, bytes))
+READS(locked_heap_stats, aegis_arena_heap_stats,
+      aegis_locked_arena_heap_get_stats_sized(&locked_heap, to, bytes))
 READS(recycler_stats, aegis_arena_recycler_stats,
       aegis_arena_recycler_get_stats_sized(&recycler, to, bytes))
 READS(block_info, aegis_arena_block_info, aegis_arena_next_block_sized(&arena, NULL, to, bytes))
@@ -126,6 +135,8 @@ static const struct reader {
 } readers[] = {
     {"arena_stats", arena_stats, sizeof(aegis_arena_stats)},
     {"locked_arena_stats", locked_arena_stats, sizeof(aegis_arena_stats)},
+    {"heap_stats", heap_stats, sizeof(aegis_arena_heap_stats)},
+    {"locked_heap_stats", locked_heap_stats, sizeof(aegis_arena_heap_stats)},
     {"lock_free_arena_stats", lock_free_arena_stats, sizeof(aegis_arena_stats)},
     {"recycler_stats", recycler_stats, sizeof(aegis_arena_recycler_stats)},
     {"block_info", block_info, sizeof(aegis_arena_block_info)},
@@ -269,6 +280,18 @@ static aegis_status init_arena(const void *given, size_t bytes, size_t head, aeg
     return status;
 }
 
+static aegis_status init_heap(const void *given, size_t bytes, size_t head, aegis_error *error) {
+    aegis_arena_heap made;
+    aegis_status status =
+        aegis_arena_heap_init_sized(&made, (const aegis_arena_options *)given, bytes);
+    (void)head;
+    aegis_arena_heap_last_error(&made, error);
+    aegis_arena_heap_fini(&made);
+    return status;
+}
+
+INITS(init_locked_heap, aegis_locked_arena_heap, aegis_arena_options,
+      aegis_locked_arena_heap_init_sized(&made, from, bytes, error), aegis_locked_arena_heap_fini)
 INITS(init_locked_arena, aegis_locked_arena, aegis_arena_options,
       aegis_locked_arena_init_sized(&made, from, bytes, error), aegis_locked_arena_fini)
 INITS(init_lock_free_arena, aegis_lock_free_arena, aegis_lock_free_arena_options,
@@ -306,6 +329,10 @@ static const struct initer {
     size_t short_head_bytes;
 } initers[] = {
     {"arena", init_arena, &arena_options, sizeof arena_options,
+     offsetof(aegis_arena_options, source), 0, 0},
+    {"heap", init_heap, &arena_options, sizeof arena_options, offsetof(aegis_arena_options, source),
+     0, 0},
+    {"locked_heap", init_locked_heap, &arena_options, sizeof arena_options,
      offsetof(aegis_arena_options, source), 0, 0},
     {"locked_arena", init_locked_arena, &arena_options, sizeof arena_options,
      offsetof(aegis_arena_options, source), 0, 0},

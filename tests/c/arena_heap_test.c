@@ -1,0 +1,484 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Tests the heap in an arena: every call from one thread, what a source that fails leaves behind,
+ * memory of a fixed size, budgets, and random calls beside a simple model. */
+#include "arena_heap_support.h"
+#include "budget_support.h"
+
+#define MODEL_SLOTS 300
+
+static void sizes_and_alignments_are_as_asked(void) {
+    test_source state;
+    aegis_arena_heap heap = new_heap(&state, 0);
+    static const size_t sizes[] = {0, 1, 8, 24, 25, 40, 1000, 1001, 4096, 100000, 131072, 1000000};
+    void *kept[sizeof sizes / sizeof sizes[0]];
+    for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
+        kept[i] = aegis_arena_heap_alloc(&heap, sizes[i]);
+        CHECK(kept[i] != NULL && is_aligned(kept[i], AEGIS_ARENA_HEAP_ALIGN));
+        CHECK(aegis_arena_heap_usable_size(&heap, kept[i]) >= sizes[i]);
+        memset(kept[i], (int)i + 1, sizes[i]);
+        for (size_t align = 1; align <= 65536; align *= 2) {
+            void *p = aegis_arena_heap_alloc_aligned(&heap, sizes[i], align, align % 3 == 1);
+            CHECK(p != NULL && is_aligned(p, align));
+            CHECK(align % 3 != 1 || is_filled(p, 0, sizes[i]));
+            memset(p, 0x55, sizes[i]);
+            if (align % 5 != 1)
+                aegis_arena_heap_free_sized(&heap, p, sizes[i]);
+        }
+    }
+    for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
+        CHECK(is_filled(kept[i], (unsigned char)(i + 1), sizes[i]));
+        aegis_arena_heap_free(&heap, kept[i]);
+    }
+    CHECK_SIZE(aegis_arena_heap_usable_size(&heap, NULL), 0);
+    aegis_arena_heap_free(&heap, NULL);
+    aegis_arena_heap_free_sized(&heap, NULL, 8);
+    finish_heap(&heap, &state);
+}
+
+static void freed_memory_is_used_again(void) {
+    test_source state;
+    aegis_arena_heap heap = new_heap(&state, 0);
+    for (size_t size = 0; size < 200000; size = size * 2 + 8) {
+        void *first = aegis_arena_heap_alloc(&heap, size);
+        aegis_arena_heap_free(&heap, first);
+        size_t reserved_bytes = heap_stats(&heap).reserved_bytes;
+        for (int i = 0; i < 100; i++)
+            aegis_arena_heap_free(&heap, aegis_arena_heap_alloc(&heap, size));
+        CHECK_SIZE(heap_stats(&heap).reserved_bytes, reserved_bytes);
+    }
+    CHECK_SIZE(heap_stats(&heap).used_bytes, 0);
+    finish_heap(&heap, &state);
+}
+
+static void neighbours_that_are_free_serve_a_larger_request(void) {
+    test_source state;
+    aegis_arena_heap heap = new_heap(&state, 0);
+    void *p[64];
+    for (size_t i = 0; i < 64; i++)
+        p[i] = aegis_arena_heap_alloc(&heap, 1000);
+    size_t acquired = state.acquired_count;
+    for (size_t i = 0; i < 64; i += 2)
+        aegis_arena_heap_free(&heap, p[i]);
+    for (size_t i = 1; i < 64; i += 2)
+        aegis_arena_heap_free(&heap, p[i]);
+    aegis_arena_heap_stats stats = heap_stats(&heap);
+    CHECK_SIZE(stats.used_bytes, 0);
+    /* What was small is one chunk in each block. */
+    CHECK(aegis_arena_heap_alloc(&heap, stats.capacity_bytes / 12) != NULL);
+    CHECK_SIZE(state.acquired_count, acquired);
+    finish_heap(&heap, &state);
+}
+
+static void realloc_keeps_the_bytes(void) {
+    test_source state;
+    aegis_arena_heap heap = new_heap(&state, 0);
+    unsigned char *p = (unsigned char *)aegis_arena_heap_realloc(&heap, NULL, 0);
+    size_t size = 0;
+    CHECK(p != NULL);
+    for (int i = 0; i < 25; i++) {
+        size_t larger = size * 2 + 1;
+        p = (unsigned char *)aegis_arena_heap_realloc(&heap, p, larger);
+        CHECK(p != NULL && is_filled(p, 7, size));
+        memset(p, 7, larger);
+        void *other = aegis_arena_heap_alloc(&heap, 8);
+        CHECK(other != NULL);
+        size = larger;
+    }
+    while (size != 0) {
+        size /= 2;
+        p = (unsigned char *)aegis_arena_heap_realloc(&heap, p, size);
+        CHECK(p != NULL && is_filled(p, 7, size));
+    }
+    unsigned char *q = (unsigned char *)aegis_arena_heap_realloc_aligned(&heap, NULL, 0, 10, 256);
+    memset(q, 9, 10);
+    q = (unsigned char *)aegis_arena_heap_realloc_aligned(&heap, q, 10, 5000, 256);
+    CHECK(q != NULL && is_aligned(q, 256) && is_filled(q, 9, 10));
+    finish_heap(&heap, &state);
+}
+
+static void resizes_in_place_where_there_is_room(void) {
+    test_source state;
+    aegis_arena_heap heap = new_heap(&state, 65536);
+    void *p = aegis_arena_heap_alloc(&heap, 100);
+    CHECK(aegis_arena_heap_resize_in_place(&heap, p, 10000));
+    CHECK(aegis_arena_heap_resize_in_place(&heap, p, 50));
+    void *q = aegis_arena_heap_alloc(&heap, 2000);
+    CHECK(!aegis_arena_heap_resize_in_place(&heap, p, 1000));
+    aegis_arena_heap_free(&heap, q);
+    CHECK(aegis_arena_heap_resize_in_place(&heap, p, 1000));
+    CHECK(!aegis_arena_heap_resize_in_place(&heap, p, 100000000));
+    CHECK(!aegis_arena_heap_resize_in_place(&heap, p, SIZE_MAX));
+    CHECK(!aegis_arena_heap_resize_in_place(&heap, NULL, 8));
+    void *large = aegis_arena_heap_alloc(&heap, 1000000);
+    CHECK(aegis_arena_heap_resize_in_place(&heap, large, 900000));
+    CHECK(!aegis_arena_heap_resize_in_place(&heap, large, 100));
+    finish_heap(&heap, &state);
+}
+
+static void large_requests_go_back_when_they_are_freed(void) {
+    test_source state;
+    aegis_arena_heap heap = new_heap(&state, 1024);
+    void *p[5];
+    for (size_t i = 0; i < 5; i++)
+        p[i] = aegis_arena_heap_alloc(&heap, 200000 + i);
+    CHECK_SIZE(state.live_count, 6);
+    CHECK(heap_stats(&heap).large_bytes > 1000000);
+    static const size_t order[] = {2, 0, 4, 1, 3};
+    for (size_t i = 0; i < 5; i++) {
+        aegis_arena_heap_free(&heap, p[order[i]]);
+        CHECK_SIZE(state.live_count, 5 - i);
+    }
+    CHECK_SIZE(heap_stats(&heap).large_bytes, 0);
+    CHECK_SIZE(heap_stats(&heap).used_bytes, 0);
+    finish_heap(&heap, &state);
+}
+
+static void fill_some(aegis_arena_heap *heap) {
+    for (size_t i = 0; i < 300; i++)
+        CHECK(aegis_arena_heap_alloc(heap, i * i % 5000) != NULL);
+    for (size_t i = 0; i < 4; i++)
+        CHECK(aegis_arena_heap_alloc(heap, 300000) != NULL);
+}
+
+static void reset_keeps_blocks_and_the_same_work_acquires_nothing(void) {
+    test_source state;
+    aegis_arena_heap heap = new_heap(&state, 0);
+    fill_some(&heap);
+    size_t asked = state.asked_count;
+    for (int round = 0; round < 3; round++) {
+        aegis_arena_heap_reset(&heap);
+        CHECK_SIZE(heap_stats(&heap).used_bytes, 0);
+        fill_some(&heap);
+        CHECK_SIZE(state.asked_count, asked);
+    }
+    aegis_arena_heap_reset(&heap);
+    aegis_arena_heap_reset(&heap);
+    /* A block that is left of a large request, and does not fit, is released. */
+    size_t live = state.live_count;
+    CHECK(aegis_arena_heap_alloc(&heap, 500000) != NULL);
+    CHECK_SIZE(state.live_count, live - 3);
+    CHECK_SIZE(heap_stats(&heap).reset_count, 5);
+    aegis_arena_heap_clear(&heap);
+    CHECK_SIZE(state.live_count, 0);
+    fill_some(&heap);
+    finish_heap(&heap, &state);
+}
+
+static void trim_releases_blocks_of_which_nothing_is_out(void) {
+    test_source state;
+    aegis_arena_heap heap = new_heap(&state, 0);
+    void *p[400];
+    for (size_t i = 0; i < 400; i++)
+        p[i] = aegis_arena_heap_alloc(&heap, 900);
+    aegis_arena_heap_trim(&heap, 0);
+    CHECK(heap_stats(&heap).reserved_bytes >= 400 * 900);
+    for (size_t i = 1; i < 400; i++)
+        aegis_arena_heap_free(&heap, p[i]);
+    size_t reserved_bytes = heap_stats(&heap).reserved_bytes;
+    aegis_arena_heap_trim(&heap, reserved_bytes);
+    CHECK_SIZE(heap_stats(&heap).reserved_bytes, reserved_bytes);
+    aegis_arena_heap_trim(&heap, 0);
+    CHECK(heap_stats(&heap).reserved_bytes < 20000);
+    CHECK_SIZE(heap_stats(&heap).quick_bytes, 0);
+    CHECK(aegis_arena_heap_alloc(&heap, 100000) != NULL);
+    aegis_arena_heap_free(&heap, p[0]);
+    finish_heap(&heap, &state);
+}
+
+static void memory_of_the_caller_is_used_up_and_never_released(void) {
+    static unsigned char memory[10001];
+    aegis_arena_options options = heap_options(NULL);
+    options.memory = memory + 1;
+    options.memory_bytes = 10000;
+    aegis_arena_heap heap;
+    CHECK(aegis_arena_heap_init(&heap, &options) == AEGIS_OK);
+    void *p[100];
+    for (int round = 0; round < 3; round++) {
+        size_t count = 0;
+        while (count < 100 && (p[count] = aegis_arena_heap_alloc(&heap, 300)) != NULL)
+            count++;
+        CHECK(count > 20 && count < 34);
+        aegis_error error;
+        aegis_arena_heap_last_error(&heap, &error);
+        CHECK(error.status == AEGIS_E_EXHAUSTED && error.requested_bytes == 300);
+        CHECK(error.in_use_bytes + error.needed_bytes > error.limit_bytes);
+        char text[200];
+        CHECK(aegis_arena_heap_explain(&heap, text, sizeof text) < sizeof text);
+        while (count != 0)
+            aegis_arena_heap_free(&heap, p[--count]);
+        void *whole = aegis_arena_heap_alloc(&heap, 9000);
+        CHECK(whole != NULL);
+        if (round == 1)
+            aegis_arena_heap_reset(&heap);
+        else
+            aegis_arena_heap_free(&heap, whole);
+        CHECK(aegis_arena_heap_alloc(&heap, 20000) == NULL);
+    }
+    CHECK_SIZE(heap_stats(&heap).reserved_bytes, 0);
+    aegis_arena_heap_fini(&heap);
+    /* Memory that is too small for a block. */
+    options.memory_bytes = 40;
+    CHECK(aegis_arena_heap_init(&heap, &options) == AEGIS_OK);
+    CHECK(aegis_arena_heap_alloc(&heap, 1) == NULL);
+    aegis_arena_heap_fini(&heap);
+}
+
+static void heap_in_an_arena_takes_its_blocks_from_there(void) {
+    test_source state;
+    aegis_source source = test_source_get(&state, false);
+    aegis_arena_options options = test_options(0, 0, &source, NULL, 0);
+    aegis_arena arena;
+    CHECK(aegis_arena_init(&arena, &options) == AEGIS_OK);
+    aegis_arena_heap heap;
+    aegis_arena_heap_init_in(&heap, &arena);
+    void *p = aegis_arena_heap_alloc(&heap, 10);
+    void *q = aegis_arena_heap_alloc(&heap, 500000);
+    CHECK(p != NULL && q != NULL);
+    aegis_arena_heap_free(&heap, q);
+    CHECK(aegis_arena_heap_alloc(&heap, 400000) != NULL);
+    CHECK(aegis_arena_heap_move_budget(&heap, NULL, NULL) == AEGIS_E_INVALID);
+    state.fail_at = 1;
+    state.fail_on = true;
+    CHECK(aegis_arena_heap_alloc(&heap, 5000000) == NULL);
+    aegis_error error;
+    aegis_arena_heap_last_error(&heap, &error);
+    CHECK(error.status == AEGIS_E_OUT_OF_MEMORY && error.requested_bytes == 5000000);
+    aegis_arena_heap_fini(&heap);
+    CHECK_SIZE(state.close_count, 0);
+    aegis_arena_fini(&arena);
+    test_source_check_done(&state);
+}
+
+static void wrong_options_are_refused(void) {
+    aegis_arena_heap heap;
+    aegis_error error;
+    aegis_arena_options options = heap_options(NULL);
+    options.flags = 1024;
+    CHECK(aegis_arena_heap_init(&heap, &options) == AEGIS_E_INVALID);
+    aegis_arena_heap_last_error(&heap, &error);
+    CHECK(error.what == AEGIS_WHAT_FLAGS && error.asked == 1024);
+    options = heap_options(NULL);
+    options.capacity_bytes = SIZE_MAX;
+    CHECK(aegis_arena_heap_init(&heap, &options) == AEGIS_E_INVALID_LAYOUT);
+    options.capacity_bytes = 100;
+    options.memory = &error;
+    options.memory_bytes = sizeof error;
+    CHECK(aegis_arena_heap_init(&heap, &options) == AEGIS_E_INVALID);
+    options.capacity_bytes = 0;
+    options.memory_bytes = SIZE_MAX;
+    CHECK(aegis_arena_heap_init(&heap, &options) == AEGIS_E_INVALID_LAYOUT);
+    aegis_arena_heap_fini(&heap);
+    aegis_arena_heap_fini(NULL);
+    test_source state;
+    aegis_source source = test_source_get(&state, false);
+    options = heap_options(&source);
+    options.capacity_bytes = 100;
+    state.fail_at = 1;
+    CHECK(aegis_arena_heap_init(&heap, &options) == AEGIS_E_OUT_OF_MEMORY);
+    CHECK_SIZE(state.close_count, 0);
+    /* A caller with an older, smaller struct. */
+    state.fail_at = 0;
+    CHECK(aegis_arena_heap_init_sized(&heap, &options, offsetof(aegis_arena_options, memory)) ==
+          AEGIS_OK);
+    size_t filled[2] = {1, 1};
+    aegis_arena_heap_get_stats_sized(&heap, (aegis_arena_heap_stats *)(void *)filled,
+                                     sizeof filled[0]);
+    CHECK(filled[0] > 100 && filled[1] == 1);
+    aegis_arena_heap_fini(&heap);
+}
+
+static void impossible_layouts_are_refused(void) {
+    test_source state;
+    aegis_arena_heap heap = new_heap(&state, 0);
+    aegis_error error;
+    CHECK(aegis_arena_heap_alloc(&heap, SIZE_MAX) == NULL);
+    aegis_arena_heap_last_error(&heap, &error);
+    CHECK(error.status == AEGIS_E_INVALID_LAYOUT && error.allowed == PTRDIFF_MAX - 15);
+    CHECK(aegis_arena_heap_alloc(&heap, PTRDIFF_MAX) == NULL);
+    CHECK(aegis_arena_heap_alloc_zeroed(&heap, PTRDIFF_MAX - 2000) == NULL);
+    CHECK(aegis_arena_heap_alloc_aligned(&heap, 1, 0, false) == NULL);
+    CHECK(aegis_arena_heap_alloc_aligned(&heap, 1, 24, false) == NULL);
+    CHECK(aegis_arena_heap_alloc_aligned(&heap, 1, (size_t)PTRDIFF_MAX + 1, false) == NULL);
+    CHECK_SIZE(state.asked_count, 1);
+    finish_heap(&heap, &state);
+}
+
+static void budget_is_charged_for_what_is_reserved(void) {
+    test_source state;
+    aegis_source source = test_source_get(&state, true);
+    aegis_budget *budget = aegis_budget_new("heap", 100000, NULL);
+    aegis_arena_options options = heap_options(&source);
+    options.budget = budget;
+    aegis_arena_heap heap;
+    CHECK(aegis_arena_heap_init(&heap, &options) == AEGIS_OK);
+    void *p[2000];
+    size_t count = 0;
+    while (count < 2000 && (p[count] = aegis_arena_heap_alloc(&heap, 200)) != NULL)
+        count++;
+    aegis_error error;
+    aegis_arena_heap_last_error(&heap, &error);
+    CHECK(error.status == AEGIS_E_LIMIT_EXCEEDED && error.refused == budget);
+    CHECK(error.in_use_bytes + error.needed_bytes > error.limit_bytes);
+    /* What is left below the limit is used too. */
+    CHECK(is_checked() || count * 208 > 95000);
+    CHECK_SIZE(used(budget), heap_stats(&heap).reserved_bytes);
+    /* A refused request merges the quick lists. */
+    for (size_t i = 0; i < count; i++)
+        aegis_arena_heap_free(&heap, p[i]);
+    CHECK(aegis_arena_heap_alloc(&heap, 5000) != NULL);
+    CHECK(aegis_arena_heap_alloc(&heap, 200000) == NULL);
+    aegis_budget *other = aegis_budget_new("other", 200000, NULL);
+    CHECK(aegis_arena_heap_move_budget(&heap, other, NULL) == AEGIS_OK);
+    CHECK_SIZE(used(budget), 0);
+    CHECK_SIZE(used(other), heap_stats(&heap).reserved_bytes);
+    CHECK(aegis_arena_heap_alloc(&heap, 50000) != NULL);
+    finish_heap(&heap, &state);
+    CHECK_SIZE(used(other), 0);
+    aegis_budget_destroy(budget);
+    aegis_budget_destroy(other);
+}
+
+/* The same work with a source that fails at its n-th acquire, for each n until none fails. */
+static void failing_source_at_every_acquire_leaves_the_heap_usable(void) {
+    for (size_t fail_at = 2;; fail_at++) {
+        test_source state;
+        aegis_arena_heap heap = new_heap(&state, 100);
+        state.fail_at = fail_at;
+        void *p[60];
+        bool failed = false;
+        for (size_t i = 0; i < 60; i++) {
+            size_t size = i % 7 == 3 ? 200000 : i * 97;
+            p[i] = aegis_arena_heap_alloc(&heap, size);
+            if (p[i] == NULL) {
+                failed = true;
+                p[i] = aegis_arena_heap_alloc(&heap, size);
+            }
+            CHECK(p[i] != NULL);
+            memset(p[i], (int)i, size);
+        }
+        for (size_t i = 0; i < 60; i++) {
+            size_t size = i % 7 == 3 ? 200000 : i * 97;
+            CHECK(is_filled(p[i], (unsigned char)i, size));
+            void *moved = aegis_arena_heap_realloc(&heap, p[i], size * 2);
+            failed = failed || moved == NULL;
+            p[i] = moved != NULL ? moved : p[i];
+            CHECK(is_filled(p[i], (unsigned char)i, size));
+            aegis_arena_heap_free(&heap, p[i]);
+        }
+        CHECK_SIZE(heap_stats(&heap).used_bytes, 0);
+        bool over = state.asked_count < fail_at;
+        finish_heap(&heap, &state);
+        /* A block of the growth step that is refused is replaced by a smaller one. */
+        if (over) {
+            CHECK(!failed && fail_at > 10);
+            break;
+        }
+    }
+}
+
+typedef struct model_slot {
+    unsigned char *memory;
+    size_t size_bytes;
+    size_t align_bytes;
+    unsigned char value;
+} model_slot;
+
+static size_t model_size(uint64_t *seed) {
+    static const size_t bounds[] = {16, 64, 300, 2000, 20000, 300000};
+    return random_below(
+        seed, bounds[random_below(seed, 100) < 90 ? random_below(seed, 4) : random_below(seed, 6)]);
+}
+
+static void model_step(aegis_arena_heap *heap, model_slot *slot, uint64_t *seed) {
+    size_t size = model_size(seed);
+    if (slot->memory == NULL) {
+        bool zeroed = random_below(seed, 3) == 0;
+        slot->align_bytes = random_below(seed, 8) == 0 ? (size_t)1 << random_below(seed, 13) : 16;
+        slot->memory =
+            (unsigned char *)aegis_arena_heap_alloc_aligned(heap, size, slot->align_bytes, zeroed);
+        CHECK(slot->memory != NULL && is_aligned(slot->memory, slot->align_bytes));
+        CHECK(is_aligned(slot->memory, 16));
+        CHECK(!zeroed || is_filled(slot->memory, 0, size));
+    } else {
+        CHECK(is_filled(slot->memory, slot->value, slot->size_bytes));
+        size_t kept = slot->size_bytes < size ? slot->size_bytes : size;
+        switch (random_below(seed, 5)) {
+        case 0:
+            slot->memory = (unsigned char *)aegis_arena_heap_realloc_aligned(
+                heap, slot->memory, slot->size_bytes, size, slot->align_bytes);
+            CHECK(is_aligned(slot->memory, slot->align_bytes));
+            break;
+        case 1:
+            if (!aegis_arena_heap_resize_in_place(heap, slot->memory, size))
+                size = kept = slot->size_bytes;
+            break;
+        case 2:
+            aegis_arena_heap_free(heap, slot->memory);
+            slot->memory = NULL;
+            return;
+        default:
+            aegis_arena_heap_free_sized(heap, slot->memory, slot->size_bytes);
+            slot->memory = NULL;
+            return;
+        }
+        CHECK(slot->memory != NULL && is_filled(slot->memory, slot->value, kept));
+    }
+    slot->size_bytes = size;
+    slot->value = (unsigned char)random_next(seed);
+    memset(slot->memory, slot->value, size);
+}
+
+static void random_calls_agree_with_a_model(void) {
+    static model_slot slots[MODEL_SLOTS];
+    for (uint64_t run = 1; run <= 6; run++) {
+        uint64_t seed = run * 7919;
+        test_source state;
+        aegis_arena_heap heap = new_heap(&state, 0);
+        memset(slots, 0, sizeof slots);
+        size_t steps = scaled(20000);
+        for (size_t i = 0; i < steps; i++) {
+            model_step(&heap, &slots[random_below(&seed, MODEL_SLOTS)], &seed);
+            size_t rare = random_below(&seed, 4000);
+            if (rare == 0) {
+                aegis_arena_heap_trim(&heap, 0);
+            } else if (rare == 1 && run % 2 == 0) {
+                aegis_arena_heap_reset(&heap);
+                memset(slots, 0, sizeof slots);
+            }
+        }
+        size_t used_bytes = 0;
+        for (size_t i = 0; i < MODEL_SLOTS; i++) {
+            if (slots[i].memory == NULL)
+                continue;
+            CHECK(is_filled(slots[i].memory, slots[i].value, slots[i].size_bytes));
+            used_bytes += slots[i].size_bytes;
+            CHECK(heap_stats(&heap).used_bytes >= slots[i].size_bytes);
+            aegis_arena_heap_free(&heap, slots[i].memory);
+        }
+        aegis_arena_heap_stats stats = heap_stats(&heap);
+        CHECK_SIZE(stats.used_bytes, 0);
+        CHECK(stats.peak_reserved_bytes >= used_bytes);
+        aegis_arena_heap_trim(&heap, 0);
+        CHECK_SIZE(heap_stats(&heap).reserved_bytes, 0);
+        finish_heap(&heap, &state);
+    }
+}
+
+int main(void) {
+    RUN(sizes_and_alignments_are_as_asked);
+    RUN(freed_memory_is_used_again);
+    RUN(neighbours_that_are_free_serve_a_larger_request);
+    RUN(realloc_keeps_the_bytes);
+    RUN(resizes_in_place_where_there_is_room);
+    RUN(large_requests_go_back_when_they_are_freed);
+    RUN(reset_keeps_blocks_and_the_same_work_acquires_nothing);
+    RUN(trim_releases_blocks_of_which_nothing_is_out);
+    RUN(memory_of_the_caller_is_used_up_and_never_released);
+    RUN(heap_in_an_arena_takes_its_blocks_from_there);
+    RUN(wrong_options_are_refused);
+    RUN(impossible_layouts_are_refused);
+    RUN(budget_is_charged_for_what_is_reserved);
+    RUN(failing_source_at_every_acquire_leaves_the_heap_usable);
+    RUN(random_calls_agree_with_a_model);
+    return check_finish();
+}
