@@ -11,6 +11,7 @@
 #include "../base/sized.h"
 #include "../base/text.h"
 #include "../budget/move.h"
+#include "../source.h"
 #include "heap_block.h"
 
 static aegis_status refuse(aegis_arena_heap *heap, aegis_status status, uint32_t what, size_t asked,
@@ -117,7 +118,7 @@ aegis_status aegis_arena_heap_init_sized(aegis_arena_heap *heap, const aegis_are
     } else if (options.memory != NULL) {
         heap->flags = (heap->flags & ~AEGIS_ARENA_OWN_BLOCKS) | AEGIS_I_HEAP_FIXED;
     } else {
-        heap->source = aegis_source_heap();
+        heap->source = AEGIS_I_ARENA_SOURCE();
     }
     set_sizes(heap, options.max_block_bytes);
     if (options.name != NULL)

@@ -25,6 +25,10 @@
 #ifndef AEGIS_MEMORY_LOCKED_ARENA_HEAP_H
 #define AEGIS_MEMORY_LOCKED_ARENA_HEAP_H
 
+#if defined(AEGIS_OMIT_THREADS) || defined(AEGIS_FREESTANDING)
+#error "aegis_memory/locked_arena_heap.h needs threads: AEGIS_OMIT_THREADS leaves it out"
+#endif
+
 #include "arena_heap.h"
 #include "base.h"
 
