@@ -171,6 +171,10 @@ fn other_memory_becomes_a_vector_by_a_copy() {
     assert_eq!(Vec::from(BufferMut::from("heap")), b"heap");
     assert_eq!(Vec::from(Buffer::from_owner(*b"owner")), b"owner");
     assert!(Buffer::new().into_vec().is_empty());
+    // With 32-bit addresses so much may be had.
+    if cfg!(target_pointer_width = "32") {
+        return;
+    }
     let mut huge = Buffer::from(vec![7; 10]).into_raw();
     huge.length = isize::MAX as usize;
     // SAFETY: never read.
