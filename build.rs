@@ -142,7 +142,7 @@ fn compile_core(include: &Path) {
 }
 
 /// The C files of a folder and of the folders in it, in a fixed order.
-fn c_files(dir: &Path) -> Vec<PathBuf> {
+pub(crate) fn c_files(dir: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(dir).expect("the package has csrc");
     let mut paths: Vec<_> = entries.map(|entry| entry.expect("csrc can be read").path()).collect();
     paths.sort();

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! `build.rs` must link libatomic exactly where the core calls it, and find the standard library's
-//! allocator trait exactly where the compiler lets the crate implement it.
+//! allocator trait exactly where the compiler lets the crate implement it. `csrc/meson.build` must
+//! build the same files, and name the same version.
 #![cfg(not(feature = "bindgen"))]
 
 #[allow(dead_code)]
@@ -8,8 +9,10 @@
 mod build_script;
 #[path = "support/compiler.rs"]
 mod compiler;
+#[path = "support/differ.rs"]
+mod differ;
 
-use build_script::{calls_libatomic, compiles, minor_version, ALLOCATOR};
+use build_script::{c_files, calls_libatomic, compiles, minor_version, ALLOCATOR};
 use compiler::compiler;
 use std::path::Path;
 use std::process::Command;
@@ -101,4 +104,25 @@ fn core_is_linked_with_libatomic_where_it_calls_it() {
     let calls = symbols.lines().any(|line| line.contains(" UND __atomic_"));
     let expected = if calls { "-latomic" } else { "" };
     assert_eq!(env!("AEGIS_PRIVATE_LIBRARIES"), expected);
+}
+
+/// CMake takes every file that it finds, and so does `build.rs`. Meson wants a list.
+#[test]
+fn meson_builds_the_same_files_and_names_the_same_version() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let meson = fs::read_to_string(root.join("csrc/meson.build")).expect("the file");
+    let (_, rest) = meson.split_once("foreach name : [\n").expect("the list of sources");
+    let (list, _) = rest.split_once("]\n").expect("its end");
+    let listed: Vec<_> = list.lines().map(|line| line.trim_matches([' ', '\'', ','])).collect();
+    let csrc = root.join("csrc");
+    let mut files: Vec<_> = c_files(&csrc)
+        .iter()
+        .map(|path| path.strip_prefix(&csrc).expect("a file of csrc").to_owned())
+        .map(|path| path.to_str().expect("a plain name").replace('\\', "/"))
+        .collect();
+    files.sort();
+    let mend = "Each C file of csrc has its line in csrc/meson.build, in this order.";
+    differ::assert_same(("csrc", &files), ("csrc/meson.build", &listed), mend);
+    let version = format!("version : '{}'", env!("CARGO_PKG_VERSION"));
+    assert!(meson.contains(&version), "csrc/meson.build has no {version}");
 }

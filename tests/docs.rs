@@ -26,7 +26,8 @@ use std::path::{Path, PathBuf};
 
 const INCLUDES: &str = "#include <aegis_memory.h>\n#include <stdio.h>\n#include <stdlib.h>\n";
 /// What a block of code may be. Without a language it would be Rust to rustdoc.
-const LANGUAGES: [&str; 8] = ["c", "cmake", "cpp", "rust", "sh", "text", "text output", "toml"];
+const LANGUAGES: [&str; 9] =
+    ["c", "cmake", "cpp", "meson", "rust", "sh", "text", "text output", "toml"];
 
 /// A fenced block of code.
 struct Block {
