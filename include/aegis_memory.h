@@ -10,6 +10,7 @@
 
 #include "aegis_memory/arena.h"
 #include "aegis_memory/arena_heap.h"
+#include "aegis_memory/arena_heap_hooks.h"
 #include "aegis_memory/arena_hooks.h"
 #include "aegis_memory/base.h"
 #include "aegis_memory/budget.h"
@@ -32,6 +33,7 @@
 #include "aegis_memory/lock_free_pool.h"
 #include "aegis_memory/locked_arena.h"
 #include "aegis_memory/locked_arena_heap.h"
+#include "aegis_memory/locked_arena_heap_hooks.h"
 #include "aegis_memory/locked_pool.h"
 #endif
 

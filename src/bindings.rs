@@ -814,6 +814,54 @@ extern "C" {
         buffer_bytes: usize,
     ) -> usize;
 }
+pub type aegis_arena_heap_hook_target = aegis_arena_heap;
+extern "C" {
+    pub fn aegis_arena_heap_hook_malloc(
+        heap: *mut ::core::ffi::c_void,
+        size_bytes: usize,
+    ) -> *mut ::core::ffi::c_void;
+}
+extern "C" {
+    pub fn aegis_arena_heap_hook_calloc(
+        heap: *mut ::core::ffi::c_void,
+        count: usize,
+        size_bytes: usize,
+    ) -> *mut ::core::ffi::c_void;
+}
+extern "C" {
+    pub fn aegis_arena_heap_hook_zalloc(
+        heap: *mut ::core::ffi::c_void,
+        count: ::core::ffi::c_uint,
+        size_bytes: ::core::ffi::c_uint,
+    ) -> *mut ::core::ffi::c_void;
+}
+extern "C" {
+    pub fn aegis_arena_heap_hook_free(
+        heap: *mut ::core::ffi::c_void,
+        memory: *mut ::core::ffi::c_void,
+    );
+}
+extern "C" {
+    pub fn aegis_arena_heap_hook_realloc(
+        heap: *mut ::core::ffi::c_void,
+        memory: *mut ::core::ffi::c_void,
+        size_bytes: usize,
+    ) -> *mut ::core::ffi::c_void;
+}
+extern "C" {
+    pub fn aegis_arena_heap_hook_usable_size(
+        heap: *mut ::core::ffi::c_void,
+        memory: *const ::core::ffi::c_void,
+    ) -> usize;
+}
+extern "C" {
+    pub fn aegis_arena_heap_hook_resize_sized(
+        heap: *mut ::core::ffi::c_void,
+        memory: *mut ::core::ffi::c_void,
+        old_bytes: usize,
+        new_bytes: usize,
+    ) -> *mut ::core::ffi::c_void;
+}
 pub type aegis_arena_hook_target = aegis_arena;
 extern "C" {
     pub fn aegis_arena_hook_malloc(
@@ -2482,4 +2530,52 @@ extern "C" {
         stats: *mut aegis_arena_heap_stats,
         stats_bytes: usize,
     );
+}
+pub type aegis_locked_arena_heap_hook_target = aegis_locked_arena_heap;
+extern "C" {
+    pub fn aegis_locked_arena_heap_hook_malloc(
+        heap: *mut ::core::ffi::c_void,
+        size_bytes: usize,
+    ) -> *mut ::core::ffi::c_void;
+}
+extern "C" {
+    pub fn aegis_locked_arena_heap_hook_calloc(
+        heap: *mut ::core::ffi::c_void,
+        count: usize,
+        size_bytes: usize,
+    ) -> *mut ::core::ffi::c_void;
+}
+extern "C" {
+    pub fn aegis_locked_arena_heap_hook_zalloc(
+        heap: *mut ::core::ffi::c_void,
+        count: ::core::ffi::c_uint,
+        size_bytes: ::core::ffi::c_uint,
+    ) -> *mut ::core::ffi::c_void;
+}
+extern "C" {
+    pub fn aegis_locked_arena_heap_hook_free(
+        heap: *mut ::core::ffi::c_void,
+        memory: *mut ::core::ffi::c_void,
+    );
+}
+extern "C" {
+    pub fn aegis_locked_arena_heap_hook_realloc(
+        heap: *mut ::core::ffi::c_void,
+        memory: *mut ::core::ffi::c_void,
+        size_bytes: usize,
+    ) -> *mut ::core::ffi::c_void;
+}
+extern "C" {
+    pub fn aegis_locked_arena_heap_hook_usable_size(
+        heap: *mut ::core::ffi::c_void,
+        memory: *const ::core::ffi::c_void,
+    ) -> usize;
+}
+extern "C" {
+    pub fn aegis_locked_arena_heap_hook_resize_sized(
+        heap: *mut ::core::ffi::c_void,
+        memory: *mut ::core::ffi::c_void,
+        old_bytes: usize,
+        new_bytes: usize,
+    ) -> *mut ::core::ffi::c_void;
 }

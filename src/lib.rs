@@ -57,6 +57,8 @@ mod docs {
     mod cpp_guide {}
     #[doc = include_str!("../docs/migrating.md")]
     mod migrating {}
+    #[doc = include_str!("../docs/other-libraries.md")]
+    mod other_libraries {}
     #[doc = include_str!("../docs/security.md")]
     mod security {}
 }

@@ -119,6 +119,22 @@ fn program_of(code: &str) -> String {
     format!("{INCLUDES}int main(void) {{\n{code}\nreturn 0;\n}}\n")
 }
 
+/// The linker's option for the other library that a block's program uses, which the first line
+/// names.
+fn other_library(code: &str) -> Option<&str> {
+    code.lines().next()?.strip_prefix("/* Link with ")?.strip_suffix(" */")
+}
+
+/// Whether the headers of a block are installed, and the library that it is linked with.
+fn is_installed(name: &str, code: &str, library: &str) -> bool {
+    let (mut command, dir) = c_programs::command(name);
+    let includes: Vec<_> = code.lines().filter(|line| line.starts_with("#include <")).collect();
+    let probe = includes.join("\n") + "\nint main(void) { return 0; }\n";
+    fs::write(dir.join("probe.c"), probe).expect("the program can be written");
+    let output = command.args(["probe.c", "-o", "probe", library]).output();
+    output.expect("the C compiler can be run").status.success()
+}
+
 #[test]
 fn c_code_compiles_and_does_what_it_says() {
     let mut count = 0;
@@ -128,7 +144,12 @@ fn c_code_compiles_and_does_what_it_says() {
             let name = place.replace(['/', '.', ':'], "_");
             let file = directory(&name).join("program.c");
             fs::write(&file, program_of(&block.code)).expect("the program can be written");
-            let output = compile_and_run(&name, &file, &["-pthread"]);
+            let library = other_library(&block.code);
+            if library.is_some_and(|library| !is_installed(&name, &block.code, library)) {
+                continue;
+            }
+            let options: Vec<_> = ["-pthread"].into_iter().chain(library).collect();
+            let output = compile_and_run(&name, &file, &options);
             let printed = String::from_utf8_lossy(&output.stdout).replace("\r\n", "\n");
             let errors = String::from_utf8_lossy(&output.stderr);
             assert!(!errors.contains("aegis-memory: "), "{place} is reported: {errors}");

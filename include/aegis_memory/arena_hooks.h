@@ -14,7 +14,9 @@
  *
  *  Memory of one family must not be passed to the other. All memory is aligned to 16 bytes.
  *  Freeing makes only the latest allocation available again at once. The rest is freed when the
- *  arena is reset. One thread owns the arena at a time, also after a fork: see arena.h.
+ *  arena is reset. So an arena is for a short piece of work; a library that frees and allocates
+ *  for long wants a heap (arena_heap_hooks.h). One thread owns the arena at a time, also after a
+ *  fork: see arena.h.
  */
 #ifndef AEGIS_MEMORY_ARENA_HOOKS_H
 #define AEGIS_MEMORY_ARENA_HOOKS_H

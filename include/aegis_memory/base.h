@@ -185,6 +185,13 @@ int memcmp(const void *a, const void *b, size_t size_bytes);
 #define AEGIS_POINTER(type, address) ((type)(address))
 #endif
 
+/* The null pointer for inline functions and macros, because compilers warn about NULL in C++. */
+#if defined(__cplusplus) && __cplusplus >= 201103L
+#define AEGIS_NULL nullptr
+#else
+#define AEGIS_NULL NULL
+#endif
+
 /* Branch weight and compile-time constants, if the compiler has builtins for them. */
 #if defined(__GNUC__)
 #define AEGIS_UNLIKELY(condition) __builtin_expect(!!(condition), 0)

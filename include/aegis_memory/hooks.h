@@ -3,14 +3,16 @@
  *  The shapes of other libraries' allocator hooks that pass no user pointer, or pass it last.
  *
  *  A C library that lets its user replace malloc wants functions of certain types. If each of
- *  them takes a user pointer first, the functions of arena_hooks.h fit as they are. For the other
- *  shapes the macros below define static functions in the file of the user. So nothing is cast,
- *  and the library has no global state: the user's file says which object the functions use.
+ *  them takes a user pointer first, functions of the families below fit as they are. For the
+ *  other shapes the macros of this header define static functions in the file of the user. So
+ *  nothing is cast, and the library has no global state: the user's file says which object the
+ *  functions use.
  *
  *  The first argument of each macro is the family of functions that do the work:
  *
- *      family              object                      header
- *      aegis_arena_hook    aegis_arena, one owner      arena_hooks.h
+ *      aegis_arena_heap_hook         an aegis_arena_heap: arena_heap_hooks.h
+ *      aegis_locked_arena_heap_hook  an aegis_locked_arena_heap: locked_arena_heap_hooks.h
+ *      aegis_arena_hook              an aegis_arena: arena_hooks.h
  *
  *  The last argument, where there is one, is an expression for a pointer to that object. It is
  *  evaluated at each call, and a pointer of another type is a compiler's error or warning. It may
@@ -39,7 +41,7 @@
  *
  *  They do what the functions of the family with the same names do. `prefix_strdup` copies a
  *  string with the zero byte at its end, or returns NULL.
- *  @param family  the functions that do the work, such as aegis_arena_hook.
+ *  @param family  the functions that do the work, such as aegis_arena_heap_hook.
  *  @param prefix  how the names begin.
  *  @param target  a pointer to the object, evaluated at each call.
  */
@@ -63,7 +65,9 @@
             size_bytes++;                                                                          \
         }                                                                                          \
         void *copy = family##_malloc(prefix##_target(), size_bytes);                               \
-        return AEGIS_CAST(char *, copy != NULL ? memcpy(copy, text, size_bytes) : NULL);           \
+        if (copy != AEGIS_NULL)                                                                    \
+            memcpy(copy, text, size_bytes);                                                        \
+        return AEGIS_CAST(char *, copy);                                                           \
     }                                                                                              \
     struct prefix##_hooks_end
 

@@ -8,11 +8,29 @@
 
 static aegis_arena arena;
 static aegis_arena *current;
+static aegis_arena_heap heap;
+static aegis_locked_arena_heap locked_heap;
 
 AEGIS_DEFINE_MALLOC_HOOKS(aegis_arena_hook, plain, &arena);
 AEGIS_DEFINE_MALLOC_HOOKS(aegis_arena_hook, chosen, current);
 AEGIS_DEFINE_SQLITE_HOOKS(aegis_arena_hook, sqlite, &arena);
 AEGIS_DEFINE_POINTER_LAST_HOOKS(aegis_arena_hook, last);
+
+AEGIS_DEFINE_MALLOC_HOOKS(aegis_arena_heap_hook, of_heap, &heap);
+AEGIS_DEFINE_MALLOC_HOOKS(aegis_locked_arena_heap_hook, of_locked_heap, &locked_heap);
+AEGIS_DEFINE_SQLITE_HOOKS(aegis_arena_heap_hook, sqlite_heap, &heap);
+
+/* A family of functions with a user pointer first, for the tests that each must pass. */
+typedef struct family {
+    void *(*malloc)(void *object, size_t size_bytes);
+    void *(*calloc)(void *object, size_t count, size_t size_bytes);
+    void *(*zalloc)(void *object, unsigned count, unsigned size_bytes);
+    void *(*realloc)(void *object, void *memory, size_t size_bytes);
+    void (*free)(void *object, void *memory);
+    size_t (*usable_size)(void *object, const void *memory);
+    void *(*resize_sized)(void *object, void *memory, size_t old_bytes, size_t new_bytes);
+    void *object;
+} family;
 
 /* expat.h */
 typedef struct expat_suite {
@@ -168,6 +186,100 @@ static void shapes_with_a_user_pointer_first_need_no_macro(void) {
     aegis_arena_fini(&arena);
 }
 
+static void check_family(const family *of) {
+    for (size_t size = 0; size < 3000; size += 37) {
+        unsigned char *p = (unsigned char *)of->malloc(of->object, size);
+        CHECK(p != NULL && is_aligned(p, 16) && of->usable_size(of->object, p) >= size);
+        memset(p, 1, size);
+        p = (unsigned char *)of->realloc(of->object, p, size * 2 + 1);
+        CHECK(p != NULL && is_aligned(p, 16) && is_filled(p, 1, size));
+        CHECK(of->usable_size(of->object, p) >= size * 2 + 1);
+        of->free(of->object, p);
+    }
+    CHECK(of->usable_size(of->object, NULL) == 0);
+    unsigned char *zeroed = (unsigned char *)of->calloc(of->object, 30, 11);
+    CHECK(zeroed != NULL && is_filled(zeroed, 0, 330));
+    CHECK(of->realloc(of->object, zeroed, 0) == NULL);
+    CHECK(of->calloc(of->object, SIZE_MAX / 2 + 1, 2) == NULL);
+    CHECK(of->calloc(of->object, SIZE_MAX, SIZE_MAX) == NULL);
+    void *none = of->calloc(of->object, 0, 9);
+    CHECK(none != NULL);
+    of->free(of->object, none);
+    void *items = of->zalloc(of->object, 30, 50);
+    CHECK(items != NULL && of->usable_size(of->object, items) >= 1500);
+    of->free(of->object, items);
+    if (sizeof(size_t) == sizeof(unsigned))
+        CHECK(of->zalloc(of->object, UINT_MAX, UINT_MAX) == NULL);
+    void *fresh = of->realloc(of->object, NULL, 10);
+    CHECK(fresh != NULL);
+    of->free(of->object, fresh);
+    of->free(of->object, NULL);
+}
+
+/* Lua frees what is not there, and then wants NULL. */
+static void check_sized_shape(const family *of) {
+    CHECK(of->resize_sized(of->object, NULL, 4, 0) == NULL);
+    unsigned char *p = (unsigned char *)of->resize_sized(of->object, NULL, 4, 100);
+    CHECK(p != NULL && is_aligned(p, 16));
+    memset(p, 2, 100);
+    p = (unsigned char *)of->resize_sized(of->object, p, 100, 5000);
+    CHECK(p != NULL && is_filled(p, 2, 100));
+    p = (unsigned char *)of->resize_sized(of->object, p, 5000, 10);
+    CHECK(p != NULL && is_filled(p, 2, 10));
+    CHECK(of->resize_sized(of->object, p, 10, 0) == NULL);
+}
+
+static void functions_of_an_arena_are_those_of_the_c_library(void) {
+    CHECK(aegis_arena_init(&arena, NULL) == AEGIS_OK);
+    const family of = {aegis_arena_hook_malloc,       aegis_arena_hook_calloc,
+                       aegis_arena_hook_zalloc,       aegis_arena_hook_realloc,
+                       aegis_arena_hook_free,         aegis_arena_hook_usable_size,
+                       aegis_arena_hook_resize_sized, &arena};
+    check_family(&of);
+    check_sized_shape(&of);
+    aegis_arena_fini(&arena);
+}
+
+static void functions_of_a_heap_are_those_of_the_c_library(void) {
+    CHECK(aegis_arena_heap_init(&heap, NULL) == AEGIS_OK);
+    const family of = {aegis_arena_heap_hook_malloc,       aegis_arena_heap_hook_calloc,
+                       aegis_arena_heap_hook_zalloc,       aegis_arena_heap_hook_realloc,
+                       aegis_arena_heap_hook_free,         aegis_arena_heap_hook_usable_size,
+                       aegis_arena_heap_hook_resize_sized, &heap};
+    check_family(&of);
+    check_sized_shape(&of);
+    char *copy = of_heap_strdup("text");
+    CHECK(copy != NULL && strcmp(copy, "text") == 0);
+    of_heap_free(copy);
+    void *p = sqlite_heap_malloc(100);
+    CHECK(p != NULL && sqlite_heap_size(p) >= 100);
+    sqlite_heap_free(sqlite_heap_realloc(p, 1000));
+    aegis_arena_heap_stats stats;
+    aegis_arena_heap_get_stats(&heap, &stats);
+    CHECK_SIZE(stats.used_bytes, 0);
+    aegis_arena_heap_fini(&heap);
+}
+
+static void functions_of_a_locked_heap_are_those_of_the_c_library(void) {
+    CHECK(aegis_locked_arena_heap_init(&locked_heap, NULL, NULL) == AEGIS_OK);
+    const family of = {
+        aegis_locked_arena_heap_hook_malloc,       aegis_locked_arena_heap_hook_calloc,
+        aegis_locked_arena_heap_hook_zalloc,       aegis_locked_arena_heap_hook_realloc,
+        aegis_locked_arena_heap_hook_free,         aegis_locked_arena_heap_hook_usable_size,
+        aegis_locked_arena_heap_hook_resize_sized, &locked_heap};
+    check_family(&of);
+    check_sized_shape(&of);
+    libxml2_functions use = {of_locked_heap_free, of_locked_heap_malloc, of_locked_heap_realloc,
+                             of_locked_heap_strdup, of_locked_heap_calloc};
+    use.free(use.realloc(use.malloc(3), 5));
+    use.free(use.calloc(2, 2));
+    use.free(use.strdup("text"));
+    aegis_arena_heap_stats stats;
+    aegis_locked_arena_heap_get_stats(&locked_heap, &stats);
+    CHECK_SIZE(stats.used_bytes, 0);
+    aegis_locked_arena_heap_fini(&locked_heap);
+}
+
 static void pointer_last_shape_passes_the_object_on(void) {
     aegis_arena own;
     CHECK(aegis_arena_init(&own, NULL) == AEGIS_OK);
@@ -190,6 +302,9 @@ int main(void) {
     RUN(sqlite_shape_takes_int_and_knows_sizes);
     RUN(zlib_shape_multiplies_unsigned_numbers);
     RUN(shapes_with_a_user_pointer_first_need_no_macro);
+    RUN(functions_of_an_arena_are_those_of_the_c_library);
+    RUN(functions_of_a_heap_are_those_of_the_c_library);
+    RUN(functions_of_a_locked_heap_are_those_of_the_c_library);
     RUN(pointer_last_shape_passes_the_object_on);
     return check_finish();
 }
