@@ -11,6 +11,10 @@
 #ifndef AEGIS_MEMORY_LOCKED_ARENA_HEAP_HOOKS_H
 #define AEGIS_MEMORY_LOCKED_ARENA_HEAP_HOOKS_H
 
+#if defined(AEGIS_OMIT_THREADS) || defined(AEGIS_FREESTANDING)
+#error "aegis_memory/locked_arena_heap_hooks.h needs threads: AEGIS_OMIT_THREADS leaves it out"
+#endif
+
 #include "base.h"
 #include "locked_arena_heap.h"
 
