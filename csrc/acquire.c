@@ -7,26 +7,16 @@
  *    (aegis_i_give_back).
  * 2. No object sees memory that is not aligned as it asked for, or that reaches into the headroom
  *    (see the invariants in arena.h): aegis_i_acquire gives such memory back at once.
- * 3. A thread is not cancelled while it waits for the budget (aegis_i_budget_charge_patiently): the
+ * 3. A thread is not cancelled while it waits for the budget (aegis_i_budget_take): the
  *    caller may have taken memory or a place in a queue already, which would be lost. */
 #include "acquire.h"
 #include "base/arithmetic.h"
-#include "budget/polled.h"
 
 void *aegis_i_acquire(const aegis_source *source, aegis_budget *budget, size_t size_bytes,
                       size_t align_bytes, uint64_t wait_ns, bool *zeroed, aegis_i_refusal *why) {
     aegis_i_patience patience = {wait_ns, NULL, NULL, NULL, NULL, false, NULL};
     return aegis_i_acquire_patiently(source, budget, size_bytes, align_bytes, &patience, zeroed,
                                      why);
-}
-
-static aegis_status charge(aegis_budget *budget, size_t size_bytes, aegis_i_patience *patience,
-                           aegis_i_refusal *why) {
-#if !defined(AEGIS_OMIT_THREADS) /* Only the locked pools have requests that are polled. */
-    if (patience->polled != NULL && budget != NULL)
-        return aegis_i_polled_charge(patience->polled, budget, size_bytes, why);
-#endif
-    return aegis_i_budget_charge_patiently(budget, size_bytes, patience, why);
 }
 
 void *aegis_i_acquire_patiently(const aegis_source *source, aegis_budget *budget, size_t size_bytes,
@@ -37,11 +27,11 @@ void *aegis_i_acquire_patiently(const aegis_source *source, aegis_budget *budget
     *zeroed = false;
     if (source->acquire == NULL)
         return NULL;
-    if (charge(budget, size_bytes, patience, why) != AEGIS_OK)
+    if (aegis_i_budget_take(budget, size_bytes, patience, why) != AEGIS_OK)
         return NULL;
     void *memory = source->acquire(source->context, size_bytes, align_bytes, zeroed);
     if (memory == NULL) {
-        (void)aegis_budget_uncharge(budget, size_bytes);
+        aegis_i_budget_put_back(budget, size_bytes);
         return NULL;
     }
     bool aligned = aegis_i_padding((const unsigned char *)memory, align_bytes) == 0;
@@ -56,5 +46,5 @@ void aegis_i_give_back(const aegis_source *source, aegis_budget *budget, void *m
                        size_t size_bytes, size_t align_bytes) {
     if (source->release != NULL)
         source->release(source->context, memory, size_bytes, align_bytes);
-    (void)aegis_budget_uncharge(budget, size_bytes);
+    aegis_i_budget_put_back(budget, size_bytes);
 }

@@ -5,6 +5,7 @@
 #define AEGIS_MEMORY_I_ACQUIRE_H
 
 #include "aegis_memory/source.h"
+#include "budget/calls.h"
 #include "budget/charge.h"
 
 /* No memory that an object has ends this close to the end of the address space. */

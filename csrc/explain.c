@@ -6,6 +6,7 @@
 #include "aegis_memory/budget.h"
 #include "base/arithmetic.h"
 #include "base/text.h"
+#include "budget/calls.h"
 
 /* A layout that no memory can have: the alignment is not a power of two, or the size is too large
  * for the alignment. */
@@ -153,11 +154,8 @@ static void explain_argument(aegis_i_text *text, const aegis_error *error) {
 }
 
 size_t aegis_error_explain(const aegis_error *error, char *buffer, size_t buffer_bytes) {
-    if (error->status == AEGIS_E_LIMIT_EXCEEDED && error->refused != NULL) {
-        aegis_budget_refusal refusal;
-        aegis_budget_get_refusal(error, &refusal);
-        return aegis_budget_explain(&refusal, buffer, buffer_bytes);
-    }
+    if (error->status == AEGIS_E_LIMIT_EXCEEDED && error->refused != NULL)
+        return aegis_i_calls_of(error->refused)->explain(error, buffer, buffer_bytes);
     aegis_i_text text = {buffer, buffer_bytes, 0};
     if (error->status == AEGIS_OK)
         aegis_i_text_add(&text, "%s", aegis_status_message(error->status));

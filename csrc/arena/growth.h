@@ -47,7 +47,7 @@ static inline bool aegis_i_moves_step(size_t step_bytes, size_t exact_bytes,
  * more than without a limit. */
 static inline size_t aegis_i_rest_block(const aegis_budget *budget, size_t refused_bytes,
                                         size_t exact_bytes) {
-    size_t rest_bytes = aegis_i_room(budget) & ~(AEGIS_I_BLOCK_ALIGN - 1);
+    size_t rest_bytes = aegis_i_budget_room(budget) & ~(AEGIS_I_BLOCK_ALIGN - 1);
     return rest_bytes > exact_bytes && rest_bytes < refused_bytes ? rest_bytes : 0;
 }
 

@@ -130,7 +130,7 @@ aegis_status aegis_arena_heap_init_sized(aegis_arena_heap *heap, const aegis_are
     if (options.capacity_bytes != 0)
         status = acquire_first(heap, options.capacity_bytes);
     if (status == AEGIS_OK && heap->budget != NULL)
-        (void)aegis_budget_retain(heap->budget);
+        (void)aegis_i_budget_keep(heap->budget);
     return status;
 }
 
@@ -161,7 +161,7 @@ void aegis_arena_heap_fini(aegis_arena_heap *heap) {
     /* From now on the source may still use the heap, but the heap gets no more blocks. */
     heap->source.acquire = NULL;
     aegis_i_heap_release(heap, aegis_i_heap_trim(heap, 0));
-    aegis_budget_destroy(heap->budget);
+    aegis_i_budget_give_up(heap->budget);
     if (heap->source.close != NULL)
         heap->source.close(heap->source.context);
     memset(heap, 0, sizeof *heap);

@@ -5,7 +5,7 @@
 #include "../base/harden.h"
 #include "../base/sized.h"
 #include "../base/text.h"
-#include "../budget/move.h"
+#include "../acquire.h"
 #include "../source.h"
 #include "blocks.h"
 #include "defer.h"
@@ -133,8 +133,7 @@ aegis_status aegis_arena_init_sized(aegis_arena *arena, const aegis_arena_option
             return fail_init(arena, &why, options->capacity_bytes);
         (void)aegis_i_arena_add(arena, first, first_bytes, zeroed);
     }
-    if (arena->budget != NULL)
-        (void)aegis_budget_retain(arena->budget);
+    (void)aegis_i_budget_keep(arena->budget);
     assert(aegis_i_arena_is_valid(arena));
     return AEGIS_OK;
 }
@@ -161,33 +160,10 @@ void aegis_arena_fini(aegis_arena *arena) {
     aegis_arena_block *list = arena->first;
     aegis_i_arena_forget_blocks(arena);
     aegis_i_arena_release(arena, list);
-    aegis_budget_destroy(arena->budget);
+    aegis_i_budget_give_up(arena->budget);
     if (arena->source.close != NULL && !scope_open)
         arena->source.close(arena->source.context);
     memset(arena, 0, sizeof *arena);
-}
-
-static aegis_status look(void *object, aegis_budget ***place, size_t *held_bytes) {
-    aegis_arena *arena = (aegis_arena *)object;
-    assert(aegis_i_arena_is_valid(arena));
-    /* While a scope is open, both arenas have blocks that were charged before it, and the inner one
-     * has no reference of its own. */
-    if ((arena->flags & (AEGIS_I_ARENA_SCOPED | AEGIS_I_ARENA_OUTER)) != 0)
-        return AEGIS_E_BUSY;
-    *place = &arena->budget;
-    *held_bytes = arena->reserved_bytes;
-    /* The blocks of a local arena are charged by the arena that it belongs to. */
-    return (arena->flags & AEGIS_I_ARENA_LENT) == 0 ? AEGIS_OK : AEGIS_E_INVALID;
-}
-
-static void leave(void *object, bool moved) {
-    if (moved)
-        ((aegis_arena *)object)->failed_budget = NULL;
-}
-
-aegis_status aegis_arena_move_budget(aegis_arena *arena, aegis_budget *budget, aegis_error *error) {
-    const aegis_i_movable movable = {arena, look, leave, AEGIS_WHAT_SCOPE};
-    return aegis_i_move_object(&movable, budget, error);
 }
 
 void aegis_arena_trim(aegis_arena *arena, size_t keep_bytes) {

@@ -231,8 +231,7 @@ bool aegis_i_arena_leave_scopes(aegis_arena *arena) {
         if ((inner->flags - AEGIS_I_ARENA_DEPTH_ONE) / AEGIS_I_ARENA_DEPTH_ONE != depth)
             continue;
         inner->flags &= ~AEGIS_I_ARENA_SCOPED;
-        if (inner->budget != NULL)
-            (void)aegis_budget_retain(inner->budget);
+        (void)aegis_i_budget_keep(inner->budget);
         if (latest != NULL)
             latest->source.close = NULL;
         latest = inner;

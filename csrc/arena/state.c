@@ -80,9 +80,3 @@ void aegis_arena_last_error(const aegis_arena *arena, aegis_error *error) {
     if (status == AEGIS_E_INVALID)
         error->what = AEGIS_WHAT_HANDLE;
 }
-
-size_t aegis_arena_explain(const aegis_arena *arena, char *buffer, size_t buffer_bytes) {
-    aegis_error error;
-    aegis_arena_last_error(arena, &error);
-    return aegis_error_explain(&error, buffer, buffer_bytes);
-}

@@ -8,8 +8,6 @@
 
 #include "port.h"
 
-#include "port.h"
-
 /* Copies a struct into one of another length. What only the longer one has is zero there. */
 static inline void aegis_i_copy_sized(void *to, size_t to_bytes, const void *from,
                                       size_t from_bytes) {

@@ -82,3 +82,9 @@ size_t aegis_budget_explain_sized(const aegis_budget_refusal *given, size_t refu
         aegis_i_text_add(&text, "; %zu bytes held directly", refusal->direct_bytes);
     return text.length;
 }
+
+size_t aegis_i_explain_refused(const aegis_error *error, char *buffer, size_t buffer_bytes) {
+    aegis_budget_refusal refusal;
+    read_refusal(error, &refusal);
+    return aegis_budget_explain(&refusal, buffer, buffer_bytes);
+}

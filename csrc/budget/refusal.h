@@ -19,6 +19,9 @@ typedef struct aegis_i_refusal {
     size_t needed_bytes;
 } aegis_i_refusal;
 
+/* As aegis_error_explain, of a record whose `refused` is not NULL. */
+AEGIS_I_HIDDEN size_t aegis_i_explain_refused(const aegis_error *error, char *buffer,
+                                              size_t buffer_bytes);
 /* Counts a refusal in the budget that refused. */
 AEGIS_I_HIDDEN void aegis_i_count_refusal(const aegis_i_refusal *why);
 

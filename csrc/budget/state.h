@@ -162,6 +162,9 @@ typedef struct aegis_i_gate {
 struct aegis_budget {
     /* The counter: the bytes in use, or AEGIS_I_COUNTER_GATED. */
     AEGIS_I_ATOMIC(size_t) used_bytes;
+    /* The aegis_i_budget_calls of the objects that charge the budget, which see nothing else of
+     * it. The counter comes first, so that a charge needs no offset. */
+    const void *calls;
     AEGIS_I_ATOMIC(size_t) peak_bytes;
     /* What charges compare the counter with: the limit, but at most AEGIS_I_COUNTER_MAX. */
     AEGIS_I_ATOMIC(size_t) counter_limit_bytes;

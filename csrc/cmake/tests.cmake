@@ -86,6 +86,12 @@ if(UNIX AND NOT APPLE AND has_shared)
              "$<TARGET_FILE:${internal_library}>")
 endif()
 
+# A program must link no more of the static library than it uses. With a sanitizer it cannot.
+if(UNIX AND NOT APPLE AND has_static AND NOT AEGIS_SANITIZE AND NOT CMAKE_CROSSCOMPILING)
+    add_test(NAME linked COMMAND "${root}/tests/linked" "${CMAKE_C_COMPILER}"
+             "$<TARGET_FILE:aegis_memory_static>")
+endif()
+
 # Each public header must compile alone, as C11 and as C++11. The compilers are called without the
 # flags of the build, so that none of these hides a fault.
 if(NOT MSVC)

@@ -75,7 +75,7 @@ size_t aegis_i_lock_free_first_bytes(const aegis_pool_options *options) {
 /* The number of caches for AEGIS_POOL_FIT_CACHES. */
 static size_t fit_caches(const aegis_lock_free_pool_options *options) {
     needs plain = count_needs(&options->blocks, 0);
-    size_t room_bytes = aegis_i_room(options->blocks.budget);
+    size_t room_bytes = aegis_i_budget_room(options->blocks.budget);
     /* Caches take no room from slabs that would fit into the budget without them. */
     bool spares_growth = plain.grown_bytes <= room_bytes;
     size_t least_count = 0;

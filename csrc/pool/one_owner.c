@@ -429,7 +429,3 @@ void aegis_pool_get_stats_sized(const aegis_pool *pool, aegis_pool_stats *stats,
 void aegis_pool_last_error(const aegis_pool *pool, aegis_error *error) {
     *error = pool->failed;
 }
-
-size_t aegis_pool_explain(const aegis_pool *pool, char *buffer, size_t buffer_bytes) {
-    return aegis_error_explain(&pool->failed, buffer, buffer_bytes);
-}

@@ -44,7 +44,7 @@ void aegis_i_slabs_fail(const aegis_pool_slabs *slabs, size_t size_bytes, size_t
 /* A reference to the budget of the slabs. A function of the user's may move the pool to another
  * one meanwhile. */
 static aegis_budget *keep_budget(const aegis_pool_slabs *slabs) {
-    return slabs->budget != NULL ? aegis_budget_retain(slabs->budget) : NULL;
+    return aegis_i_budget_keep(slabs->budget);
 }
 
 /* The one place that acquires memory. NULL: `error` says why; if a budget refused, as for a request
@@ -70,7 +70,7 @@ static void *acquire(aegis_pool_slabs *slabs, size_t size_bytes, size_t align_by
         moved = slabs->budget != budget;
         if (moved && memory != NULL)
             aegis_i_give_back(&slabs->source, budget, memory, size_bytes, align_bytes);
-        aegis_budget_destroy(budget);
+        aegis_i_budget_give_up(budget);
     } while (moved);
     if (memory == NULL) {
         aegis_i_slabs_fail(slabs, size_bytes, align_bytes, &why, error);
@@ -91,7 +91,7 @@ static void give_back(aegis_pool_slabs *slabs, void *memory, size_t size_bytes,
     count_up(&slabs->released_count, 1);
     aegis_budget *budget = keep_budget(slabs);
     aegis_i_give_back(&slabs->source, budget, memory, size_bytes, align_bytes);
-    aegis_budget_destroy(budget);
+    aegis_i_budget_give_up(budget);
 }
 
 void *aegis_i_slabs_acquire_beside(aegis_pool_slabs *slabs, size_t size_bytes, size_t align_bytes,
@@ -154,7 +154,7 @@ static aegis_status acquire_first(aegis_pool_slabs *slabs, size_t head_bytes, si
     aegis_i_patience patience = aegis_i_slabs_patience(slabs);
     /* Neither is larger than PTRDIFF_MAX. */
     size_t size_bytes = slabs->meta_bytes + aegis_i_slab_bytes(slabs, 0);
-    if (aegis_i_budget_charge_patiently(budget, size_bytes, &patience, &why) != AEGIS_OK) {
+    if (aegis_i_budget_take(budget, size_bytes, &patience, &why) != AEGIS_OK) {
         size_t asked_bytes = aegis_i_blocks_bytes(slabs, slabs->step_count);
         aegis_i_slabs_fail(slabs, asked_bytes, slabs->align_bytes, &why, error);
         aegis_i_error_whole(error, asked_bytes, 0);
@@ -164,7 +164,7 @@ static aegis_status acquire_first(aegis_pool_slabs *slabs, size_t head_bytes, si
     aegis_status status = acquire_charged(slabs, head_bytes, side_bytes, error);
     slabs->budget = budget;
     if (status != AEGIS_OK)
-        (void)aegis_budget_uncharge(budget, size_bytes);
+        aegis_i_budget_put_back(budget, size_bytes);
     return status;
 }
 
@@ -180,8 +180,7 @@ aegis_status aegis_i_slabs_init(aegis_pool_slabs *slabs, const aegis_pool_option
         status = acquire_first(slabs, head_bytes, side_bytes, error);
     slabs->wait_ns = aegis_i_wait_ns(options->wait_ns);
     if (status == AEGIS_OK) {
-        if (slabs->budget != NULL)
-            (void)aegis_budget_retain(slabs->budget);
+        (void)aegis_i_budget_keep(slabs->budget);
         return AEGIS_OK;
     }
     memset(slabs, 0, sizeof *slabs);
@@ -211,7 +210,7 @@ void aegis_i_slabs_close(aegis_pool_slabs *rest) {
     give_back(rest, rest->meta, rest->meta_bytes, AEGIS_I_META_ALIGN);
     if (rest->source.close != NULL)
         rest->source.close(rest->source.context);
-    aegis_budget_destroy(rest->budget);
+    aegis_i_budget_give_up(rest->budget);
 }
 
 void aegis_i_slabs_fini(aegis_pool_slabs *slabs) {

@@ -143,7 +143,7 @@ int memcmp(const void *a, const void *b, size_t size_bytes);
 #endif
 
 /* The mark of the functions that are defined in these headers. C++ merges the copies that it
- * makes of them. In C, csrc/inline.c defines each of them once more as a symbol, and a DLL
+ * makes of them. In C, the library defines each of them once more as a symbol, and a DLL
  * exports that symbol. No other file defines one, whether `inline` has the meaning of C99 or of
  * GNU C89. */
 #if defined(_WIN32)
@@ -151,7 +151,7 @@ int memcmp(const void *a, const void *b, size_t size_bytes);
 #else
 #define AEGIS_I_INLINE_API AEGIS_API
 #endif
-#if defined(AEGIS_INLINE) /* in csrc/inline.c */
+#if defined(AEGIS_INLINE) /* by a file that defines the symbols */
 #elif !defined(__cplusplus) && defined(__GNUC_GNU_INLINE__)
 #define AEGIS_INLINE AEGIS_I_INLINE_API extern __inline__
 #else

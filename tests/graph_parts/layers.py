@@ -6,7 +6,7 @@
 C_LAYERS = [["base"], ["source"], ["budget"], ["acquire"], ["arena", "pool"], ["buffer"], ["top"]]
 RUST_LAYERS = [
     ["base"], ["source"], ["budget"], ["arena", "pool"], ["buffer", "collections"], ["top"]]
-C_FILES = {"explain": "acquire", "inline": "top"}
+C_FILES = {"explain": "acquire"}
 RUST_FILES = {"lib": "top"} | dict.fromkeys(
     "allocator bindings ffi error unwind heap request short_list lines sealed unshared build_flags".split(), "base")
 

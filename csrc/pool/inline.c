@@ -1,0 +1,5 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The external definitions of the inline functions of pool.h: see base/inline.h. */
+#include "../base/inline.h"
+
+#include "aegis_memory/pool.h"
