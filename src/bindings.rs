@@ -802,6 +802,13 @@ extern "C" {
     );
 }
 extern "C" {
+    pub fn aegis_arena_heap_print(
+        heap: *const aegis_arena_heap,
+        print: aegis_print_fn,
+        context: *mut ::core::ffi::c_void,
+    );
+}
+extern "C" {
     pub fn aegis_arena_heap_last_error(
         heap: *const aegis_arena_heap,
         error: *mut aegis_error,

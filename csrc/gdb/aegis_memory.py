@@ -183,12 +183,11 @@ class Heap:
 
     def to_string(self):
         value = self.value
-        return (
-            f"aegis_arena_heap{name_of(value)}: {size_text(int(value['used_bytes']))} out of "
-            f"{size_text(int(value['reserved_bytes']))} in "
-            f"{plural(int(value['block_count']), 'block')}, "
-            f"{size_text(int(value['large_bytes']))} of them in blocks of their own"
-        )
+        large = int(value["large_bytes"])
+        text = f"aegis_arena_heap{name_of(value)}: {size_text(int(value['used_bytes']) + large)} of "
+        text += f"{size_text(int(value['reserved_bytes']))} out in "
+        text += plural(int(value["block_count"]), "block")
+        return text + (f", {size_text(large)} in blocks of their own" if large != 0 else "")
 
 
 class Error:

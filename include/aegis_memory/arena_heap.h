@@ -305,6 +305,19 @@ AEGIS_STATIC_INLINE void aegis_arena_heap_get_stats(const aegis_arena_heap *heap
     aegis_arena_heap_get_stats_sized(heap, stats, sizeof *stats);
 }
 
+#if !defined(AEGIS_FREESTANDING)
+/** Draws a heap in one line: its name, what is out of what is reserved as a bar and in numbers, and
+ *  how much is free in the quick lists or out in blocks of their own.
+ *  @param print    called with the line. NULL writes it to the standard error output, for
+ *                  debuggers.
+ *  @param context  passed to `print`.
+ *  Threads:        one owner.
+ *  Cost:           as aegis_arena_heap_get_stats, without an allocation or a lock.
+ */
+AEGIS_API void aegis_arena_heap_print(const aegis_arena_heap *heap, aegis_print_fn print,
+                                      void *context);
+#endif
+
 /** Reports why the latest failing request of this heap failed, even if later ones have succeeded.
  *  If the heap has memory of a fixed size, in_use_bytes is all of it but the largest free chunk.
  *  @param error  overwritten; its status is AEGIS_OK when no request has failed.

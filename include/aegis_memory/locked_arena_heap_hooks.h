@@ -6,7 +6,7 @@
  *  functions over these: its family aegis_locked_arena_heap_hook.
  *
  *  The hooks of other libraries cannot say why they fail. So these give no reason either: if the
- *  heap has a budget, its counts do (aegis_budget_get_stats).
+ *  heap has a budget, its counts do (aegis_budget_get_figures).
  */
 #ifndef AEGIS_MEMORY_LOCKED_ARENA_HEAP_HOOKS_H
 #define AEGIS_MEMORY_LOCKED_ARENA_HEAP_HOOKS_H

@@ -9,7 +9,9 @@
 static aegis_arena arena;
 static aegis_arena *current;
 static aegis_arena_heap heap;
+#if !defined(AEGIS_OMIT_THREADS)
 static aegis_locked_arena_heap locked_heap;
+#endif
 
 AEGIS_DEFINE_MALLOC_HOOKS(aegis_arena_hook, plain, &arena);
 AEGIS_DEFINE_MALLOC_HOOKS(aegis_arena_hook, chosen, current);
@@ -17,7 +19,9 @@ AEGIS_DEFINE_SQLITE_HOOKS(aegis_arena_hook, sqlite, &arena);
 AEGIS_DEFINE_POINTER_LAST_HOOKS(aegis_arena_hook, last);
 
 AEGIS_DEFINE_MALLOC_HOOKS(aegis_arena_heap_hook, of_heap, &heap);
+#if !defined(AEGIS_OMIT_THREADS)
 AEGIS_DEFINE_MALLOC_HOOKS(aegis_locked_arena_heap_hook, of_locked_heap, &locked_heap);
+#endif
 AEGIS_DEFINE_SQLITE_HOOKS(aegis_arena_heap_hook, sqlite_heap, &heap);
 
 /* A family of functions with a user pointer first, for the tests that each must pass. */
@@ -260,6 +264,7 @@ static void functions_of_a_heap_are_those_of_the_c_library(void) {
     aegis_arena_heap_fini(&heap);
 }
 
+#if !defined(AEGIS_OMIT_THREADS)
 static void functions_of_a_locked_heap_are_those_of_the_c_library(void) {
     CHECK(aegis_locked_arena_heap_init(&locked_heap, NULL, NULL) == AEGIS_OK);
     const family of = {
@@ -279,6 +284,7 @@ static void functions_of_a_locked_heap_are_those_of_the_c_library(void) {
     CHECK_SIZE(stats.used_bytes, 0);
     aegis_locked_arena_heap_fini(&locked_heap);
 }
+#endif
 
 static void pointer_last_shape_passes_the_object_on(void) {
     aegis_arena own;
@@ -304,7 +310,9 @@ int main(void) {
     RUN(shapes_with_a_user_pointer_first_need_no_macro);
     RUN(functions_of_an_arena_are_those_of_the_c_library);
     RUN(functions_of_a_heap_are_those_of_the_c_library);
+#if !defined(AEGIS_OMIT_THREADS)
     RUN(functions_of_a_locked_heap_are_those_of_the_c_library);
+#endif
     RUN(pointer_last_shape_passes_the_object_on);
     return check_finish();
 }

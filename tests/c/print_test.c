@@ -105,6 +105,28 @@ static void arena_without_name_and_blocks_is_one_line(void) {
     aegis_arena_fini(&arena);
 }
 
+static void heap_is_drawn_in_one_line(void) {
+    aegis_arena_options options = {0};
+    options.capacity_bytes = 4096;
+    options.name = "parser";
+    options.flags = AEGIS_ARENA_NO_DEBUG;
+    aegis_arena_heap heap;
+    CHECK(aegis_arena_heap_init(&heap, &options) == AEGIS_OK);
+    size_t line_count = 0;
+    printed[0] = '\0';
+    aegis_arena_heap_print(&heap, keep, &line_count);
+    CHECK(strstr(printed, "heap 'parser': [................................] 0 B of ") == printed);
+    CHECK(strstr(printed, " KiB out in 1 block\n") != NULL);
+    void *p = aegis_arena_heap_alloc(&heap, 1000);
+    CHECK(p != NULL && aegis_arena_heap_alloc(&heap, 300000) != NULL);
+    printed[0] = '\0';
+    aegis_arena_heap_print(&heap, keep, &line_count);
+    CHECK(strstr(printed, " in 2 blocks, ") != NULL);
+    CHECK(strstr(printed, " KiB in blocks of their own\n") != NULL);
+    CHECK_SIZE(line_count, 2);
+    aegis_arena_heap_fini(&heap);
+}
+
 static void pool_is_drawn_slab_by_slab(void) {
     aegis_pool_options options = {0};
     options.block_bytes = 64;
@@ -179,6 +201,7 @@ static void budget_whose_lock_is_held_is_drawn_without_waiting(void) {
 int main(void) {
     RUN(arena_is_drawn_block_by_block);
     RUN(arena_without_name_and_blocks_is_one_line);
+    RUN(heap_is_drawn_in_one_line);
     RUN(pool_is_drawn_slab_by_slab);
     RUN(without_a_function_lines_go_to_stderr);
     RUN(budget_whose_lock_is_held_is_drawn_without_waiting);
