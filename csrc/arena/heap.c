@@ -161,6 +161,8 @@ void aegis_arena_heap_fini(aegis_arena_heap *heap) {
     /* From now on the source may still use the heap, but the heap gets no more blocks. */
     heap->source.acquire = NULL;
     aegis_i_heap_release(heap, aegis_i_heap_trim(heap, 0));
+    if (heap->first != NULL)
+        AEGIS_I_SHOW_ZEROED(heap->first, heap->first->total_bytes); /* the caller's memory */
     aegis_i_budget_give_up(heap->budget);
     if (heap->source.close != NULL)
         heap->source.close(heap->source.context);
@@ -254,7 +256,8 @@ static void *resize_or_move(aegis_arena_heap *heap, void *memory, size_t named_b
     if (moved == NULL)
         return NULL;
     memcpy(moved, memory, aegis_i_min(damage.size_bytes, new_bytes));
-    aegis_arena_heap_free(heap, memory);
+    if (!aegis_i_heap_free_quick(heap, memory))
+        aegis_i_heap_release_large(heap, aegis_i_heap_free(heap, memory));
     return moved;
 }
 

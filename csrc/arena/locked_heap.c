@@ -189,7 +189,14 @@ static void *resize_or_move(const aegis_locked_arena_heap *heap, void *memory, s
     if (moved == NULL)
         return NULL;
     memcpy(moved, memory, aegis_i_min(old_bytes, new_bytes));
-    aegis_locked_arena_heap_free(heap, memory);
+    aegis_arena_heap *inner = enter(heap);
+    if (inner != NULL) {
+        /* Its mistakes are reported already. */
+        aegis_arena_heap_large *large =
+            aegis_i_heap_free_quick(inner, memory) ? NULL : aegis_i_heap_free(inner, memory);
+        leave(heap);
+        aegis_i_heap_release_large(inner, large);
+    }
     return moved;
 }
 
