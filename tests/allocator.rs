@@ -17,7 +17,9 @@ mod allocator_maps;
 mod allocator_std;
 mod support;
 
-use aegis_memory::arena::{Arena, FixedArena, LockFreeArena, LockedArena};
+use aegis_memory::arena::{
+    Arena, ArenaHeap, FixedArena, LockFreeArena, LockedArena, LockedArenaHeap,
+};
 use aegis_memory::pool::{LockFreePool, LockedPool, Pool, PoolBuilder, PoolKind};
 use allocator_line::Face;
 use proptest::prelude::*;
@@ -334,6 +336,8 @@ mod published {
     on!(lock_free, &LockFreeArena::new(9));
     on!(local, &LockFreeArena::new(9).local());
     on!(locked, &LockedArena::new(9));
+    on!(heap, &ArenaHeap::new(9));
+    on!(locked_heap, &LockedArenaHeap::new(9));
     on!(pool, &Pool::new(16_384, 20));
     on!(lock_free_pool, &LockFreePool::new(16_384, 20));
     on!(cache, &LockFreePool::new(16_384, 20).cache());

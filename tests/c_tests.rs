@@ -53,6 +53,7 @@ c_tests! {
     arena_fill_test
     arena_flags_test
     arena_guard_test
+    arena_heap_guard_test
     arena_heap_test
     arena_hooks_test
     arena_leak_test
@@ -124,6 +125,7 @@ c_tests! {
     lock_free_arena_test
     lock_free_pool_test
     locked_arena_calls_test
+    locked_arena_heap_test
     locked_arena_test
     locked_pool_fork_test
     locked_pool_growth_test

@@ -14,7 +14,8 @@ use crate::source::{raw_source, BlockSource, ChosenSource, OwnedSource};
 use crate::{ffi, unwind};
 
 /// What a builder makes: [`Arena`], [`LockFreeArena`](super::LockFreeArena),
-/// [`LockedArena`](super::LockedArena) or [`ArenaRecycler`](super::ArenaRecycler). This trait is a
+/// [`LockedArena`](super::LockedArena), [`ArenaRecycler`](super::ArenaRecycler),
+/// [`ArenaHeap`](super::ArenaHeap) or [`LockedArenaHeap`](super::LockedArenaHeap). This trait is a
 /// bound for code that takes an [`ArenaBuilder`] of any of them. It has no methods to call, and
 /// only this crate implements it.
 ///

@@ -13,6 +13,7 @@ mod collections;
 mod debug;
 mod fast_path;
 mod gather;
+mod heap;
 mod limits;
 mod locked_calls;
 mod model;

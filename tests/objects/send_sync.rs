@@ -3,10 +3,11 @@
 //! is and one for what it is not.
 
 use aegis_memory::arena::{
-    AlignedArena, Arena, ArenaBox, ArenaBuilder, ArenaFnOnce, ArenaLayout, ArenaMark, ArenaRc,
-    ArenaRecycler, ArenaStats, CStrError, CallOnce, ChunkIter, ChunkRawIter, FixedArena,
-    IntoValues, LocalArena, LockFreeArena, LockedArena, OwnedRecycledArena, Pinned, PinnedBox,
-    RecycledArena, RecyclerStats, StaleMark, TypedArena, TypedIntoIter, TypedIterMut,
+    AlignedArena, Arena, ArenaBox, ArenaBuilder, ArenaFnOnce, ArenaHeap, ArenaLayout, ArenaMark,
+    ArenaRc, ArenaRecycler, ArenaStats, CStrError, CallOnce, ChunkIter, ChunkRawIter, FixedArena,
+    HeapStats, IntoValues, LocalArena, LockFreeArena, LockedArena, LockedArenaHeap,
+    OwnedRecycledArena, Pinned, PinnedBox, RecycledArena, RecyclerStats, StaleMark, TypedArena,
+    TypedIntoIter, TypedIterMut,
 };
 use aegis_memory::budget;
 use aegis_memory::buffer::{
@@ -40,6 +41,11 @@ assert_not_impl_any!(ArenaLayout<'static>: Send, Sync);
 assert_impl_all!(LockFreeArena: Send, Sync);
 assert_impl_all!(LockedArena: Send, Sync);
 assert_impl_all!(ArenaRecycler: Send, Sync);
+assert_impl_all!(ArenaHeap: Send);
+assert_not_impl_any!(ArenaHeap: Sync, Clone);
+assert_impl_all!(LockedArenaHeap: Send, Sync, std::alloc::GlobalAlloc);
+assert_not_impl_any!(LockedArenaHeap: Clone);
+assert_impl_all!(HeapStats: Send, Sync, Copy);
 assert_not_impl_any!(LockFreeArena: Clone);
 assert_impl_all!(LocalArena<'static>: Send);
 assert_not_impl_any!(LocalArena<'static>: Sync, Clone, std::ops::DerefMut);

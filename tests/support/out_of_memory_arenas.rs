@@ -2,8 +2,8 @@
 //! The table of `tests/out_of_memory.rs` for arenas.
 
 use aegis_memory::arena::{
-    Arena, ArenaBuilder, ArenaKind, ArenaRecycler, FixedArena, LockFreeArena, LockedArena,
-    TypedArena,
+    Arena, ArenaBuilder, ArenaHeap, ArenaKind, ArenaRecycler, FixedArena, LockFreeArena,
+    LockedArena, LockedArenaHeap, TypedArena,
 };
 use aegis_memory::budget::MemoryBudget;
 use aegis_memory::buffer::{Buffer, BufferMut, BufferPool};
@@ -43,6 +43,14 @@ macro_rules! on_every_arena {
     };
 }
 
+/// The same for both forms of heap.
+macro_rules! on_every_heap {
+    ($probe:ident, |$heap:ident| $call:expr) => {
+        on_every_arena!(of $probe, ArenaHeap, |$heap| $call);
+        on_every_arena!(of $probe, LockedArenaHeap, |$heap| $call);
+    };
+}
+
 /// Builds an arena with a source, and then with a budget that refuses.
 fn build<A: ArenaKind>(probe: &Probe, builder: impl Fn() -> ArenaBuilder<A>) {
     let (source, drops) = Counted::new();
@@ -67,10 +75,30 @@ pub fn rows() -> Vec<Row> {
             build(probe, Arena::builder);
             build(probe, LockFreeArena::builder);
             build(probe, LockedArena::builder);
+            build(probe, ArenaHeap::builder);
+            build(probe, LockedArenaHeap::builder);
             // The recycler makes its first arena when a caller asks for one.
             let (source, drops) = Counted::new();
             drop(probe.fails(|| ArenaRecycler::builder().max_idle(1).source(source).build()));
             assert_eq!(drops.load(SeqCst), 1, "the source is dropped once");
+        }),
+        row!("arena/heap_methods.rs try_new", "arena/heap_methods.rs fmt"; |probe| {
+            drop(probe.quiet(|| (ArenaHeap::try_new(9), LockedArenaHeap::try_new(9))));
+            let (heap, locked) = (ArenaHeap::new(9), LockedArenaHeap::new(9));
+            probe.quiet(|| Text::of(format_args!("{heap:?}{locked:?}")));
+        }),
+        row!("arena/heap_methods.rs try_alloc"; |probe| {
+            on_every_heap!(probe, |heap| heap.try_alloc(Layout::new::<[u64; 9]>()));
+        }),
+        row!("arena/heap_methods.rs try_alloc_zeroed"; |probe| {
+            on_every_heap!(probe, |heap| heap.try_alloc_zeroed(Layout::new::<[u64; 9]>()));
+        }),
+        row!("arena/heap_methods.rs try_realloc"; |probe| {
+            on_every_heap!(probe, |heap| {
+                let layout = Layout::new::<u64>();
+                // SAFETY: it was allocated with this layout, and only the new pointer is used.
+                heap.try_alloc(layout).and_then(|p| unsafe { heap.try_realloc(p, layout, 72) })
+            });
         }),
         row!("arena/methods.rs try_alloc"; |probe| {
             on_every_arena!(probe, |arena| arena.try_alloc(9000));
