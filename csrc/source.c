@@ -73,6 +73,18 @@ static void heap_release(void *context, void *memory, size_t size_bytes, size_t 
     free(memory);
 }
 
+static void *uncleared_acquire(void *context, size_t size_bytes, size_t align_bytes, bool *zeroed) {
+    if (align_bytes > AEGIS_I_HEAP_ALIGN)
+        return heap_acquire(context, size_bytes, align_bytes, zeroed);
+    return is_possible(size_bytes, align_bytes) ? malloc(size_bytes) : NULL;
+}
+
+aegis_source aegis_i_uncleared(aegis_source source) {
+    if (source.acquire == heap_acquire)
+        source.acquire = uncleared_acquire;
+    return source;
+}
+
 aegis_source aegis_source_heap(void) {
     aegis_source source = {heap_acquire, heap_release, NULL, NULL};
     return source;

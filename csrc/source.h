@@ -15,6 +15,11 @@ AEGIS_I_HIDDEN aegis_source aegis_i_default_source(void);
 #define AEGIS_I_ARENA_SOURCE() aegis_i_default_source()
 #define AEGIS_I_POOL_SOURCE() aegis_i_default_source()
 
+/* See below. */
+static inline aegis_source aegis_i_uncleared(aegis_source source) {
+    return source;
+}
+
 /* Memory for a record, which is all zero; NULL: there is none. */
 AEGIS_I_HIDDEN void *aegis_i_record_new(size_t size_bytes);
 AEGIS_I_HIDDEN void aegis_i_record_free(void *record);
@@ -25,6 +30,10 @@ AEGIS_I_HIDDEN void aegis_i_record_free(void *record);
 
 #define AEGIS_I_ARENA_SOURCE() aegis_source_heap()
 #define AEGIS_I_POOL_SOURCE() aegis_source_pages(0)
+
+/* A source with the same release function that need not clear its memory. If the C heap is the
+ * source, that is malloc in place of calloc. */
+AEGIS_I_HIDDEN aegis_source aegis_i_uncleared(aegis_source source);
 
 static inline void *aegis_i_record_new(size_t size_bytes) {
     return calloc(1, size_bytes);

@@ -27,6 +27,7 @@
  * what the heap has, because it may have changed. A release calls functions of the user too, so the
  * blocks leave the lists first. */
 #include "heap_block.h"
+#include "../source.h"
 #include "growth.h"
 
 #define BLOCK_ALIGN ((size_t)AEGIS_ARENA_HEAP_ALIGN)
@@ -279,9 +280,10 @@ void *aegis_i_heap_serve(aegis_arena_heap *heap, aegis_i_heap_request *request) 
 void *aegis_i_heap_acquire(const aegis_arena_heap *heap, const aegis_i_heap_request *request,
                            bool *zeroed, aegis_i_refusal *why) {
     bool optional = request->block_bytes > request->exact_bytes;
-    return aegis_i_acquire(&heap->source, heap->budget, request->block_bytes,
-                           request->block_align_bytes, optional ? AEGIS_I_OPTIONAL : heap->wait_ns,
-                           zeroed, why);
+    /* Memory that will be used again need not be zero, unless the first request wants it. */
+    aegis_source source = request->zeroed ? heap->source : aegis_i_uncleared(heap->source);
+    return aegis_i_acquire(&source, heap->budget, request->block_bytes, request->block_align_bytes,
+                           optional ? AEGIS_I_OPTIONAL : heap->wait_ns, zeroed, why);
 }
 
 /* The block that the request wanted was refused. Serves the request from merged quick lists, or
