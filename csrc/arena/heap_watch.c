@@ -83,24 +83,18 @@ void aegis_i_heap_report(const aegis_arena_heap *heap, const aegis_i_heap_damage
                        heap->name, damage->size_bytes, damage->named_bytes);
 }
 
-/* Whether the bytes of a chunk header lie among the chunks of a block, or of a large block. */
-static bool is_in_blocks(const aegis_arena_heap *heap, const aegis_arena_heap_chunk *chunk) {
+/* The bytes from a chunk to the end of its block; 0: it lies in no block in use. */
+static size_t left_in_block(const aegis_arena_heap *heap, const aegis_arena_heap_chunk *chunk) {
     uintptr_t address = (uintptr_t)chunk;
     for (const aegis_arena_heap_large *large = heap->large; large != NULL; large = large->next)
-        if (address - (uintptr_t)large < large->total_bytes)
-            return address - (uintptr_t)large >= sizeof *large;
+        if (chunk == aegis_i_large_chunk(large))
+            return large->total_bytes;
     const aegis_arena_heap_block *block = heap->last != NULL ? heap->first : NULL;
     for (; block != NULL; block = block != heap->last ? block->next : NULL)
         if (address - (uintptr_t)aegis_i_block_chunks(block) < block->capacity_bytes)
-            return true;
-    return false;
-}
-
-/* Whether the header of a chunk can be one, and agrees with the chunk behind. */
-static bool is_chunk(const aegis_arena_heap_chunk *chunk) {
-    if ((chunk->head & AEGIS_I_CHUNK_LARGE) != 0)
-        return true;
-    return aegis_i_chunk_bytes(chunk) >= AEGIS_I_CHUNK_MIN;
+            return block->capacity_bytes -
+                   (size_t)(address - (uintptr_t)aegis_i_block_chunks(block));
+    return 0;
 }
 
 bool aegis_i_heap_is_out(const aegis_arena_heap *heap, const void *memory, size_t named_bytes,
@@ -108,13 +102,20 @@ bool aegis_i_heap_is_out(const aegis_arena_heap *heap, const void *memory, size_
     const aegis_arena_heap_chunk *chunk = aegis_i_chunk_of(memory);
     damage->memory = memory;
     damage->size_bytes = AEGIS_I_ANY_BYTES;
-    if (AEGIS_I_DEBUG &&
-        ((uintptr_t)memory % AEGIS_ARENA_HEAP_ALIGN != 0 || !is_in_blocks(heap, chunk))) {
+    bool sought = AEGIS_I_DEBUG || is_guarded(heap);
+    size_t left_bytes = sought ? left_in_block(heap, chunk) : SIZE_MAX;
+    if (left_bytes == 0 || (uintptr_t)memory % AEGIS_ARENA_HEAP_ALIGN != 0) {
         damage->kind = AEGIS_I_HEAP_FOREIGN;
         return false;
     }
-    if ((chunk->head & AEGIS_I_CHUNK_OUT) == 0 || !is_chunk(chunk)) {
+    if ((chunk->head & AEGIS_I_CHUNK_OUT) == 0) {
         damage->kind = AEGIS_I_HEAP_FREED;
+        return false;
+    }
+    size_t chunk_bytes = aegis_i_chunk_bytes(chunk);
+    if (chunk_bytes < AEGIS_I_CHUNK_MIN || chunk_bytes > left_bytes) {
+        /* An overrun of the allocation before has reached the header. */
+        damage->kind = AEGIS_I_HEAP_OVERRUN;
         return false;
     }
     if (is_guarded(heap) && !is_sealed(chunk)) {

@@ -89,6 +89,7 @@ static void wrong_size(void) {
     aegis_arena_heap_fini(&heap);
 }
 
+#if !defined(AEGIS_OMIT_THREADS)
 static void locked_mistakes(void) {
     aegis_arena_options options = heap_options(NULL);
     options.name = "shared";
@@ -99,6 +100,7 @@ static void locked_mistakes(void) {
     CHECK(aegis_locked_arena_heap_realloc(&heap, (void *)&options, 8, NULL) == NULL);
     aegis_locked_arena_heap_fini(&heap);
 }
+#endif
 
 /* Whether the reports are these lines; `%` stands for a pointer. */
 static bool is_like(const char *words, const char *expected) {
@@ -127,8 +129,10 @@ static void debug_builds_report_other_mistakes(void) {
                   "heap 'plugin': %" FOREIGN "heap 'plugin': %" FOREIGN));
     EXPECT(wrong_size, "heap 'plugin': an allocation of 24" OTHER_SIZE "25\n"
                        "heap 'plugin': an allocation of 300000" OTHER_SIZE "1\n");
+#if !defined(AEGIS_OMIT_THREADS)
     CHECK(is_like(reports_of(locked_mistakes), "heap 'shared': an allocation of 24" OTHER_SIZE "8\n"
                                                "heap 'shared': %" FOREIGN));
+#endif
 }
 
 static void release_heap(aegis_arena_heap *heap) {
