@@ -13,7 +13,7 @@ use std::alloc::{alloc, dealloc, Layout};
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
-use aegis_memory::arena::Arena;
+use aegis_memory::arena::{Arena, ArenaHeap, LockedArenaHeap};
 use aegis_memory::source::Pages;
 use criterion::{criterion_group, criterion_main, BenchmarkId, Criterion};
 use support::{short, Group};
@@ -25,6 +25,8 @@ const ROUND: usize = 1000;
 const FRESH_ROUND: usize = 10_000;
 /// How many zeroed blocks of 1 KiB a round takes: few, so that they stay in the processor's cache.
 const ZEROED_ROUND: usize = 64;
+/// How many allocations a heap has while one of them is freed and another one made.
+const OUT: usize = 512;
 /// How many arenas are made ready at a time when only one call on each is measured.
 const READY: usize = 16;
 /// The usable bytes of a small block.
@@ -281,9 +283,55 @@ fn growth(criterion: &mut Criterion) {
     group.finish();
 }
 
+/// What a heap is for: allocations of mixed sizes that come and go in any order. One operation frees
+/// one of `OUT` allocations and makes another of another size.
+fn free_and_allocate(criterion: &mut Criterion) {
+    fn churn<P: Copy>(
+        group: &mut Group<'_>,
+        name: &str,
+        alloc: impl Fn(Layout) -> P,
+        free: impl Fn(P, Layout),
+    ) {
+        for most in [64, 1000, 20_000] {
+            let size = |i: usize| {
+                let bytes = 1 + i.wrapping_mul(7919) % most;
+                Layout::from_size_align(bytes, 8).expect("a valid layout")
+            };
+            let mut out: Vec<_> = (0..OUT).map(|i| (alloc(size(i)), size(i))).collect();
+            let mut step = 0_usize;
+            group.bench_function(BenchmarkId::new(name, most), |bencher| {
+                bencher.iter(|| {
+                    for _ in 0..ROUND {
+                        step = step.wrapping_add(1);
+                        let place = &mut out[step.wrapping_mul(31) % OUT];
+                        free(place.0, place.1);
+                        let layout = size(step.wrapping_mul(step));
+                        *place = (black_box(alloc(layout)), layout);
+                    }
+                });
+            });
+            for (p, layout) in out {
+                free(p, layout);
+            }
+        }
+    }
+    let mut group = criterion.benchmark_group("free and allocate, mixed sizes up to");
+    let heap = ArenaHeap::default();
+    // SAFETY: each allocation is freed once, with its layout.
+    churn(&mut group, "heap", |layout| heap.alloc(layout), |p, l| unsafe { heap.dealloc(p, l) });
+    let heap = LockedArenaHeap::default();
+    // SAFETY: as above.
+    churn(&mut group, "locked", |layout| heap.alloc(layout), |p, l| unsafe { heap.dealloc(p, l) });
+    // SAFETY: no layout here has size 0.
+    let standard = |layout| unsafe { alloc(layout) };
+    // SAFETY: as above.
+    churn(&mut group, "standard", standard, |p, l| unsafe { dealloc(p, l) });
+    group.finish();
+}
+
 criterion_group! {
     name = benches;
     config = short(300, 2000, 30);
-    targets = allocate, reset, zeroed, values, slices_and_strings, growth
+    targets = allocate, reset, zeroed, values, slices_and_strings, growth, free_and_allocate
 }
 criterion_main!(benches);
