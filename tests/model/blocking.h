@@ -63,6 +63,14 @@ static inline bool aegis_i_mutex_lock(aegis_i_mutex *mutex) {
     return true;
 }
 
+static inline bool aegis_i_mutex_try_lock(aegis_i_mutex *mutex) {
+    model_yield();
+    if (mutex->locked != 0)
+        return false;
+    mutex->locked = 1;
+    return true;
+}
+
 static inline bool aegis_i_mutex_take_adoption(aegis_i_mutex *mutex) {
     (void)mutex;
     return false;
