@@ -23,7 +23,9 @@ fn main() {
     }
     tell_version();
     tell_allocator();
-    compile_core(&include);
+    let part = part();
+    tell_part(part);
+    compile_core(&include, part);
     link_atomics();
     #[cfg(feature = "bindgen")]
     generate_bindings(&include);
@@ -39,7 +41,8 @@ fn tell_version() {
         // Cargo warns of this line before Rust 1.80, which asks for it.
         println!(
             "cargo:rustc-check-cfg=cfg(aegis_allocator, aegis_allocator_clone, aegis_diagnostic, \
-             aegis_sanitizer, aegis_std_allocator, aegis_unstable_allocator)"
+             aegis_hosted, aegis_sanitizer, aegis_std_allocator, aegis_threads, \
+             aegis_unstable_allocator)"
         );
     }
     // For tests/warm_request.rs. The compiler's own `cfg(sanitize)` is unstable.
@@ -116,7 +119,49 @@ pub(crate) fn minor_version(text: &str) -> Option<u32> {
     release.split('.').next()?.parse().ok()
 }
 
-fn compile_core(include: &Path) {
+/// How much of the core a target can have: see `csrc/one_thread.txt`.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Part {
+    All,
+    /// `AEGIS_OMIT_THREADS`: a C library without threads.
+    OneThread,
+    /// `AEGIS_FREESTANDING`: no C library.
+    Freestanding,
+}
+
+/// The part for the target. `--cfg aegis_part="one_thread"` or `"freestanding"` in RUSTFLAGS asks for
+/// less than that, for tests.
+fn part() -> Part {
+    let cfg = |name: &str| env::var(format!("CARGO_CFG_{name}")).unwrap_or_default();
+    match cfg("AEGIS_PART").as_str() {
+        "one_thread" => Part::OneThread,
+        "freestanding" => Part::Freestanding,
+        _ => part_of(&cfg("TARGET_OS"), &cfg("TARGET_FEATURE")),
+    }
+}
+
+/// The part for an operating system and target features. Targets without an operating system have
+/// `none` or `unknown` for it. Of the targets of WASI those with threads have the feature `atomics`.
+pub(crate) fn part_of(os: &str, features: &str) -> Part {
+    match os {
+        "none" | "unknown" => Part::Freestanding,
+        "wasi" if !features.split(',').any(|feature| feature == "atomics") => Part::OneThread,
+        _ => Part::All,
+    }
+}
+
+/// Sets `aegis_threads` if the core is for several threads, and `aegis_hosted` if it has a C
+/// library.
+fn tell_part(part: Part) {
+    if part == Part::All {
+        println!("cargo:rustc-cfg=aegis_threads");
+    }
+    if part != Part::Freestanding {
+        println!("cargo:rustc-cfg=aegis_hosted");
+    }
+}
+
+fn compile_core(include: &Path, part: Part) {
     let mut core = cc::Build::new();
     core.include(include)
         .std("c11")
@@ -130,7 +175,17 @@ fn compile_core(include: &Path) {
         // Without this option Microsoft's compiler has no <stdatomic.h>. clang-cl does not know it.
         core.flag_if_supported("/experimental:c11atomics");
     }
-    core.files(c_files(Path::new("csrc")));
+    match part {
+        Part::All => core.files(c_files(Path::new("csrc"))),
+        Part::OneThread => core.files(listed(true)).define("AEGIS_OMIT_THREADS", None),
+        // The default source is Rust's allocator: see src/freestanding.rs.
+        Part::Freestanding => core
+            .files(listed(false))
+            .flag_if_supported("-ffreestanding")
+            .define("AEGIS_FREESTANDING", None)
+            .define("AEGIS_I_FIRST_ACQUIRE", "aegis_i_rust_acquire")
+            .define("AEGIS_I_FIRST_RELEASE", "aegis_i_rust_release"),
+    };
     let is_dev = env::var("PROFILE").as_deref() == Ok("debug");
     if is_dev || env::var_os("CARGO_FEATURE_DEBUG").is_some() {
         core.define("AEGIS_DEBUG", None);
@@ -149,6 +204,19 @@ pub(crate) fn c_files(dir: &Path) -> Vec<PathBuf> {
     let (dirs, files): (Vec<_>, Vec<_>) = paths.into_iter().partition(|path| path.is_dir());
     let is_c = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "c");
     files.into_iter().filter(is_c).chain(dirs.iter().flat_map(|dir| c_files(dir))).collect()
+}
+
+/// The C files of the core for one thread, with those that need a C library or without them.
+fn listed(hosted: bool) -> Vec<PathBuf> {
+    let list = fs::read_to_string("csrc/one_thread.txt").expect("the package has the list");
+    let lines = list.lines().filter(|line| !line.starts_with('#'));
+    lines
+        .filter_map(|line| match line.strip_suffix(" hosted") {
+            Some(name) => hosted.then_some(name),
+            None => Some(line),
+        })
+        .map(|name| Path::new("csrc").join(name))
+        .collect()
 }
 
 /// Links libatomic if the core calls it. Some processors have no atomic operations of 8 bytes, and

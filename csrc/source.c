@@ -229,7 +229,14 @@ aegis_source aegis_source_pages(uint32_t flags) {
 
 #else
 
+#if defined(AEGIS_I_FIRST_ACQUIRE)
+/* The build names two functions that are the first default source. */
+void *AEGIS_I_FIRST_ACQUIRE(void *context, size_t size_bytes, size_t align_bytes, bool *zeroed);
+void AEGIS_I_FIRST_RELEASE(void *context, void *memory, size_t size_bytes, size_t align_bytes);
+static aegis_source default_source = {AEGIS_I_FIRST_ACQUIRE, AEGIS_I_FIRST_RELEASE, NULL, NULL};
+#else
 static aegis_source default_source;
+#endif
 
 aegis_source aegis_set_default_source(aegis_source source) {
     aegis_source before = default_source;

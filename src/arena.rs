@@ -85,8 +85,11 @@ mod heap;
 mod heap_methods;
 mod heap_stats;
 mod layout;
+#[cfg(aegis_threads)]
 mod local;
+#[cfg(aegis_threads)]
 mod lock_free;
+#[cfg(aegis_threads)]
 mod locked;
 mod locked_heap;
 mod mark;
@@ -94,8 +97,10 @@ mod methods;
 mod one_owner;
 mod pin;
 mod rc;
+#[cfg(aegis_threads)]
 mod recycler;
 mod reverse;
+#[cfg(aegis_threads)]
 mod shared;
 mod stats;
 mod typed;
@@ -118,8 +123,11 @@ pub use fixed::FixedArena;
 pub use heap::ArenaHeap;
 pub use heap_stats::HeapStats;
 pub use layout::ArenaLayout;
+#[cfg(aegis_threads)]
 pub use local::LocalArena;
+#[cfg(aegis_threads)]
 pub use lock_free::LockFreeArena;
+#[cfg(aegis_threads)]
 pub use locked::LockedArena;
 pub use locked_heap::LockedArenaHeap;
 pub use mark::{ArenaMark, StaleMark};
@@ -127,6 +135,7 @@ pub use one_owner::Arena;
 pub use rc::ArenaRc;
 #[doc(hidden)]
 pub use rc::RcLife;
+#[cfg(aegis_threads)]
 pub use recycler::{ArenaRecycler, OwnedRecycledArena, Recycled, RecycledArena, RecyclerStats};
 pub use stats::ArenaStats;
 pub use typed::TypedArena;

@@ -22,13 +22,16 @@
 //! # Ok::<(), aegis_memory::AllocError>(())
 //! ```
 
-#[cfg(feature = "arrow")]
+#[cfg(all(feature = "arrow", aegis_threads))]
 mod arrow;
+#[cfg(aegis_hosted)]
+mod draw;
 mod moving;
 mod peak;
 mod reclaim;
 mod reservation;
 mod reserve_async;
+#[cfg(aegis_hosted)]
 mod system;
 mod terms;
 mod tree;

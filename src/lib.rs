@@ -1,13 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
 #![no_std]
 #![cfg_attr(aegis_unstable_allocator, feature(allocator_api))]
-// docs.rs sets this: its pages say which items need which feature. Items also depend on two
-// conditions that say nothing to a reader: one of build.rs and one of the standard library.
+// What only the forms for several threads use is left in.
+#![cfg_attr(not(aegis_threads), allow(dead_code))]
+// docs.rs sets this: its pages say which items need which feature. Items also depend on
+// conditions that say nothing to a reader: those of build.rs, and one of the standard library.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![cfg_attr(docsrs, allow(unexpected_cfgs))]
 #![cfg_attr(
     docsrs,
-    doc(auto_cfg(hide(aegis_allocator, aegis_allocator_clone, no_global_oom_handling)))
+    doc(auto_cfg(hide(
+        aegis_allocator,
+        aegis_allocator_clone,
+        aegis_hosted,
+        aegis_threads,
+        no_global_oom_handling
+    )))
 )]
 #![doc = include_str!("../README.md")]
 #![doc = include_str!("../docs/features.md")]
@@ -22,12 +30,15 @@ extern crate std;
 mod allocator;
 pub mod arena;
 pub mod budget;
+#[cfg(aegis_threads)]
 pub mod buffer;
 mod build_flags;
 #[cfg(feature = "collections")]
 pub mod collections;
 mod error;
 pub mod ffi;
+#[cfg(not(aegis_hosted))]
+mod freestanding;
 mod heap;
 mod lines;
 pub mod pool;

@@ -65,35 +65,46 @@ mod keyed_iter;
 mod methods;
 
 mod one_owner;
+#[cfg(aegis_threads)]
 mod shared;
 
 mod boxed;
+#[cfg(aegis_threads)]
 mod lock_free;
+#[cfg(aegis_threads)]
 mod locked;
 
 #[cfg(aegis_allocator)]
 mod allocator;
+#[cfg(aegis_threads)]
 mod cache;
 mod keyed;
+#[cfg(aegis_threads)]
 mod locked_async;
 #[cfg(feature = "std")]
 mod objects;
 mod typed;
 
 mod keyed_memory;
+#[cfg(aegis_threads)]
 mod typed_cache;
+#[cfg(aegis_threads)]
 mod typed_locked;
 
 pub use block::{Block, BlockByte, BlockPool, OwnedPoolBlock};
 pub use boxed::{Boxed, OwnedPoolBox, PoolBox};
 pub use builder::{PoolBuilder, PoolKind};
+#[cfg(aegis_threads)]
 pub use cache::{Cache, OwnedPoolCache, PoolCache};
 pub use key::PoolKey;
 pub use keyed::KeyedPool;
 pub use keyed_entry::VacantEntry;
 pub use keyed_iter::{KeyedDrain, KeyedIntoIter, KeyedIter, KeyedIterMut};
+#[cfg(aegis_threads)]
 pub use lock_free::LockFreePool;
+#[cfg(aegis_threads)]
 pub use locked::LockedPool;
+#[cfg(aegis_threads)]
 pub use locked_async::AllocBlock;
 #[cfg(feature = "std")]
 pub use objects::{ObjectPool, OwnedReusable, Reusable, Reused};
@@ -101,5 +112,7 @@ pub use one_owner::{Pool, PoolBlock};
 pub use slab::PoolSlab;
 pub use stats::PoolStats;
 pub use typed::TypedPool;
+#[cfg(aegis_threads)]
 pub use typed_cache::{OwnedTypedCache, TypedCache};
+#[cfg(aegis_threads)]
 pub use typed_locked::AllocValue;

@@ -51,8 +51,10 @@ pub(crate) struct Request<R: RawRequest> {
 }
 
 // SAFETY: any thread may use a request of the core, one at a time, and a waker is `Send`.
+#[cfg(aegis_threads)]
 unsafe impl<R: RawRequest> Send for Request<R> {}
 // SAFETY: a shared reference can do nothing.
+#[cfg(aegis_threads)]
 unsafe impl<R: RawRequest> Sync for Request<R> {}
 
 impl<R: RawRequest> Request<R> {

@@ -157,6 +157,7 @@ unsafe impl<S: BlockSource + ?Sized> BlockSource for Arc<S> {
 }
 
 /// Acquires through a C source.
+#[cfg(aegis_hosted)]
 fn acquire_raw(source: ffi::aegis_source, layout: Layout) -> Option<SourceBlock> {
     let mut zeroed = false;
     let acquire = source.acquire?;
@@ -171,6 +172,7 @@ fn acquire_raw(source: ffi::aegis_source, layout: Layout) -> Option<SourceBlock>
 /// # Safety
 ///
 /// - As for [`BlockSource::release`].
+#[cfg(aegis_hosted)]
 unsafe fn release_raw(source: ffi::aegis_source, memory: NonNull<u8>, layout: Layout) {
     if let Some(release) = source.release {
         // SAFETY: the caller vouches for memory and layout.
@@ -190,10 +192,12 @@ unsafe fn release_raw(source: ffi::aegis_source, memory: NonNull<u8>, layout: La
 /// arena.alloc(100);
 /// # Ok::<(), aegis_memory::AllocError>(())
 /// ```
+#[cfg(aegis_hosted)]
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Heap;
 
 // SAFETY: `calloc` and the other functions of the C heap keep the contract.
+#[cfg(aegis_hosted)]
 unsafe impl BlockSource for Heap {
     fn acquire(&self, layout: Layout) -> Option<SourceBlock> {
         // SAFETY: returns a plain struct.
@@ -218,11 +222,13 @@ unsafe impl BlockSource for Heap {
 /// arena.alloc(4 << 20);
 /// # Ok::<(), aegis_memory::AllocError>(())
 /// ```
+#[cfg(aegis_hosted)]
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Pages {
     flags: u32,
 }
 
+#[cfg(aegis_hosted)]
 impl Pages {
     /// Plain pages, which become resident when they are first used.
     ///
@@ -262,6 +268,7 @@ impl Pages {
 }
 
 // SAFETY: fresh mappings are disjoint, aligned and zeroed.
+#[cfg(aegis_hosted)]
 unsafe impl BlockSource for Pages {
     fn acquire(&self, layout: Layout) -> Option<SourceBlock> {
         // SAFETY: returns a plain struct.

@@ -12,7 +12,7 @@ mod compiler;
 #[path = "support/differ.rs"]
 mod differ;
 
-use build_script::{c_files, calls_libatomic, compiles, minor_version, ALLOCATOR};
+use build_script::{c_files, calls_libatomic, compiles, minor_version, part_of, Part, ALLOCATOR};
 use compiler::compiler;
 use std::path::Path;
 use std::process::Command;
@@ -55,6 +55,27 @@ fn version_is_that_of_the_compiler() {
     let output = Command::new(env!("AEGIS_RUSTC")).arg("-vV").output().expect("rustc starts");
     let text = String::from_utf8_lossy(&output.stdout);
     assert!(minor_version(&text).is_some_and(|minor| minor >= 75), "{text}");
+}
+
+#[test]
+fn part_is_what_the_target_can_have() {
+    for (os, features, part) in [
+        ("linux", "fxsr,sse,sse2", "all"),
+        ("windows", "", "all"),
+        ("emscripten", "", "all"),
+        ("none", "mclass,thumb-mode,thumb2", "freestanding"),
+        ("unknown", "", "freestanding"),
+        ("unknown", "atomics,bulk-memory", "freestanding"),
+        ("wasi", "bulk-memory", "one thread"),
+        ("wasi", "atomics,bulk-memory", "all"),
+    ] {
+        let found = match part_of(os, features) {
+            Part::All => "all",
+            Part::OneThread => "one thread",
+            Part::Freestanding => "freestanding",
+        };
+        assert_eq!(found, part, "{os} with {features:?}");
+    }
 }
 
 /// With the compiler's feature the trait can be used as if it were stable.

@@ -3,7 +3,9 @@
 
 use core::ops::DerefMut;
 
+#[cfg(aegis_threads)]
 use super::lock_free::LockFreeArena;
+#[cfg(aegis_threads)]
 use super::locked::LockedArena;
 use super::one_owner::Arena;
 use crate::error::{expect, AllocError};
@@ -67,5 +69,7 @@ macro_rules! adopt_forms {
 }
 
 adopt_forms!(Arena);
+#[cfg(aegis_threads)]
 adopt_forms!(LockFreeArena);
+#[cfg(aegis_threads)]
 adopt_forms!(LockedArena);

@@ -15,8 +15,11 @@ use super::boxed::ArenaBox;
 use super::emplace;
 use super::forms::{self, Allocate, Bytes, NoDrop, ALIGN};
 use super::gather;
+#[cfg(aegis_threads)]
 use super::local::LocalArena;
+#[cfg(aegis_threads)]
 use super::lock_free::LockFreeArena;
+#[cfg(aegis_threads)]
 use super::locked::LockedArena;
 use super::methods::allocation_forms;
 use super::one_owner::Arena;
@@ -85,8 +88,11 @@ macro_rules! with_min_align {
 }
 
 with_min_align!(Arena);
+#[cfg(aegis_threads)]
 with_min_align!(LockFreeArena);
+#[cfg(aegis_threads)]
 with_min_align!(LockedArena);
+#[cfg(aegis_threads)]
 with_min_align!(LocalArena<'_>);
 
 allocation_forms!({<'a, const N: usize, A: Allocate>} AlignedArena<'a, N, A>, 'a);

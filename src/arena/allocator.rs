@@ -7,8 +7,11 @@ use core::ptr::{self, NonNull};
 use super::aligned::AlignedArena;
 use super::fixed::FixedArena;
 use super::forms::{Allocate, Bytes};
+#[cfg(aegis_threads)]
 use super::local::LocalArena;
+#[cfg(aegis_threads)]
 use super::lock_free::LockFreeArena;
+#[cfg(aegis_threads)]
 use super::locked::LockedArena;
 use super::one_owner::Arena;
 use crate::allocator::{faces, Memory};
@@ -101,8 +104,7 @@ unsafe fn resized_slowly<A: Allocate>(
 faces!(
     Arena,
     FixedArena<'_>,
-    LockFreeArena,
-    LocalArena<'_>,
-    LockedArena,
     {<const N: usize, A: Allocate>} AlignedArena<'_, N, A>,
 );
+#[cfg(aegis_threads)]
+faces!(LockFreeArena, LocalArena<'_>, LockedArena);

@@ -8,8 +8,11 @@ use super::aligned::AlignedArena;
 use super::allocator::resized;
 use super::fixed::FixedArena;
 use super::forms::Allocate;
+#[cfg(aegis_threads)]
 use super::local::LocalArena;
+#[cfg(aegis_threads)]
 use super::lock_free::LockFreeArena;
+#[cfg(aegis_threads)]
 use super::locked::LockedArena;
 use super::one_owner::Arena;
 use crate::error::AllocError;
@@ -163,8 +166,12 @@ macro_rules! any_arena {
 any_arena! {
     {} Arena;
     {} FixedArena<'_>;
+    {const N: usize, A: Allocate} AlignedArena<'_, N, A>;
+}
+
+#[cfg(aegis_threads)]
+any_arena! {
     {} LocalArena<'_>;
     {} LockFreeArena;
     {} LockedArena;
-    {const N: usize, A: Allocate} AlignedArena<'_, N, A>;
 }

@@ -424,6 +424,7 @@ macro_rules! constructors {
     };
 }
 
+#[cfg(aegis_threads)]
 pub(super) use constructors;
 
 constructors! {

@@ -11,8 +11,11 @@ use core::ptr::{self, NonNull};
 use super::aligned::AlignedArena;
 use super::forms::{array, copy, Allocate};
 use super::gather;
+#[cfg(aegis_threads)]
 use super::local::LocalArena;
+#[cfg(aegis_threads)]
 use super::lock_free::LockFreeArena;
+#[cfg(aegis_threads)]
 use super::locked::LockedArena;
 use super::one_owner::Arena;
 use crate::error::{expect, AllocError};
@@ -243,7 +246,10 @@ macro_rules! c_string_forms {
 }
 
 c_string_forms!({} Arena, '_);
+#[cfg(aegis_threads)]
 c_string_forms!({} LockFreeArena, '_);
+#[cfg(aegis_threads)]
 c_string_forms!({} LockedArena, '_);
+#[cfg(aegis_threads)]
 c_string_forms!({<'a>} LocalArena<'a>, 'a);
 c_string_forms!({<'a, const N: usize, A: Allocate>} AlignedArena<'a, N, A>, 'a);

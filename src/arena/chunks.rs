@@ -8,6 +8,7 @@ use core::{fmt, ptr, slice};
 
 use super::fixed::FixedArena;
 use super::one_owner::Arena;
+#[cfg(aegis_threads)]
 use super::recycler::{ArenaRecycler, Recycled};
 use crate::ffi;
 
@@ -155,6 +156,7 @@ impl FixedArena<'_> {
     }
 }
 
+#[cfg(aegis_threads)]
 impl<H: core::ops::Deref<Target = ArenaRecycler>> Recycled<H> {
     /// As [`Arena::iter_allocated_chunks`].
     ///

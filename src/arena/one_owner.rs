@@ -56,6 +56,7 @@ pub struct Arena {
 // `alloc_static`, which requires `T: Send`, and sources are `Send + Sync`. The arena must not be
 // `Sync`, because allocation through `&self` is not synchronised. `Unshared` keeps it from being
 // `Sync`.
+#[cfg(aegis_threads)]
 unsafe impl Send for Arena {}
 
 impl Arena {

@@ -10,8 +10,11 @@ use core::ptr::NonNull;
 
 use super::boxed::{is_armed, ArenaBox, Pinned, PinnedBox};
 use super::forms::Allocate;
+#[cfg(aegis_threads)]
 use super::local::LocalArena;
+#[cfg(aegis_threads)]
 use super::lock_free::LockFreeArena;
+#[cfg(aegis_threads)]
 use super::locked::LockedArena;
 use super::one_owner::Arena;
 use crate::error::{expect, AllocError};
@@ -182,6 +185,7 @@ pinning_forms! {
     }
 }
 
+#[cfg(aegis_threads)]
 pinning_forms! {
     {} LockFreeArena, '_, |arena| true, |function, context, error| {
         // SAFETY: any thread may register a function. The function runs only in a method that takes
@@ -190,6 +194,7 @@ pinning_forms! {
     }
 }
 
+#[cfg(aegis_threads)]
 pinning_forms! {
     {} LockedArena, '_, |arena| true, |function, context, error| {
         // SAFETY: as for a lock-free arena.
@@ -197,6 +202,7 @@ pinning_forms! {
     }
 }
 
+#[cfg(aegis_threads)]
 pinning_forms! {
     {<'a>} LocalArena<'a>, 'a, |arena| true, |function, context, error| {
         // The memory belongs to the shared arena, so that one runs the function.

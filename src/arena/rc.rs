@@ -18,8 +18,11 @@ use core::{borrow, cmp, fmt, hash};
 use super::aligned::AlignedArena;
 use super::boxed::BoxParts;
 use super::forms::Allocate;
+#[cfg(aegis_threads)]
 use super::local::LocalArena;
+#[cfg(aegis_threads)]
 use super::lock_free::LockFreeArena;
+#[cfg(aegis_threads)]
 use super::locked::LockedArena;
 use super::one_owner::Arena;
 use crate::error::{expect, AllocError};
@@ -335,7 +338,10 @@ macro_rules! rc_forms {
 }
 
 rc_forms!({} Arena, '_);
+#[cfg(aegis_threads)]
 rc_forms!({} LockFreeArena, '_);
+#[cfg(aegis_threads)]
 rc_forms!({} LockedArena, '_);
+#[cfg(aegis_threads)]
 rc_forms!({<'a>} LocalArena<'a>, 'a);
 rc_forms!({<'a, const N: usize, A: Allocate>} AlignedArena<'a, N, A>, 'a);

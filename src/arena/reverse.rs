@@ -12,8 +12,11 @@ use core::ptr::{self, NonNull};
 use super::aligned::AlignedArena;
 use super::forms::{array, Allocate, NoDrop};
 use super::gather;
+#[cfg(aegis_threads)]
 use super::local::LocalArena;
+#[cfg(aegis_threads)]
 use super::lock_free::LockFreeArena;
+#[cfg(aegis_threads)]
 use super::locked::LockedArena;
 use super::one_owner::Arena;
 use crate::error::{expect, AllocError};
@@ -150,7 +153,10 @@ macro_rules! reverse_forms {
 }
 
 reverse_forms!({} Arena, '_);
+#[cfg(aegis_threads)]
 reverse_forms!({} LockFreeArena, '_);
+#[cfg(aegis_threads)]
 reverse_forms!({} LockedArena, '_);
+#[cfg(aegis_threads)]
 reverse_forms!({<'a>} LocalArena<'a>, 'a);
 reverse_forms!({<'a, const N: usize, A: Allocate>} AlignedArena<'a, N, A>, 'a);

@@ -65,6 +65,7 @@ pub struct TypedArena<T> {
 
 // SAFETY: the arena owns its values and its memory, and is not `Sync`, because allocation through
 // `&self` is not synchronised.
+#[cfg(aegis_threads)]
 unsafe impl<T: Send> Send for TypedArena<T> {}
 
 impl<T> TypedArena<T> {

@@ -152,6 +152,7 @@ pub struct TypedIntoIter<T> {
 }
 
 // SAFETY: the iterator owns its values and their memory.
+#[cfg(aegis_threads)]
 unsafe impl<T: Send> Send for TypedIntoIter<T> {}
 
 impl<T> TypedIntoIter<T> {

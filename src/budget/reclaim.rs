@@ -47,8 +47,10 @@ pub struct Reclaimer {
 }
 
 // SAFETY: any thread may give the handle up, and the closure is `Send` and `Sync`.
+#[cfg(aegis_threads)]
 unsafe impl Send for Reclaimer {}
 // SAFETY: any thread may notify, also several at once.
+#[cfg(aegis_threads)]
 unsafe impl Sync for Reclaimer {}
 
 impl Reclaimer {

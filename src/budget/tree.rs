@@ -7,13 +7,13 @@
 use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
-use core::ffi::{c_char, c_void, CStr};
-use core::fmt::{self, Write};
+use core::ffi::c_void;
+use core::fmt;
 use core::mem::MaybeUninit;
 use core::ptr::{self, NonNull};
 
 use super::peak::BudgetPeak;
-use crate::error::{c_name, expect, write_lossy, AllocError, BudgetStats, What};
+use crate::error::{c_name, expect, AllocError, BudgetStats, What};
 use crate::{ffi, heap, unwind};
 
 /// A handle to a node in a tree of memory limits. It is cheap to clone, and any thread may use it.
@@ -38,9 +38,13 @@ pub struct MemoryBudget {
     pub(super) raw: NonNull<ffi::aegis_budget>,
 }
 
-// SAFETY: every function of the C budget may be called from any thread.
+// SAFETY: every function of the C budget may be called from any thread. Without threads its counters
+// are plain, so neither a budget nor what charges one may go where code runs at the same time, such
+// as into an interrupt handler.
+#[cfg(aegis_threads)]
 unsafe impl Send for MemoryBudget {}
 // SAFETY: as above.
+#[cfg(aegis_threads)]
 unsafe impl Sync for MemoryBudget {}
 
 /// What a callback of [`MemoryBudget::on_pressure`] is told when the use has risen to its
@@ -464,44 +468,6 @@ unsafe extern "C" fn tell<F: Fn(Pressure)>(context: *mut c_void, used: usize, li
 unsafe extern "C" fn forget<F>(context: *mut c_void) {
     // SAFETY: the core destroys each context once.
     unwind::swallow(|| drop(unsafe { Box::from_raw(context.cast::<F>()) }));
-}
-
-impl fmt::Display for MemoryBudget {
-    /// Draws the tree from this budget down. The line of a budget has its name, its use as a bar
-    /// and in bytes, its peak and its limit. If more was in use when the peak of this budget
-    /// was recorded than now, a last line says what the largest consumers held then: see
-    /// [`peak_report`](MemoryBudget::peak_report).
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        /// The text so far, or `None` when there was no memory for it.
-        struct Lines(Option<String>);
-        impl Write for Lines {
-            fn write_str(&mut self, text: &str) -> fmt::Result {
-                let lines = self.0.as_mut().ok_or(fmt::Error)?;
-                if lines.try_reserve(text.len()).is_err() {
-                    self.0 = None;
-                    return Err(fmt::Error);
-                }
-                lines.push_str(text);
-                Ok(())
-            }
-        }
-        unsafe extern "C" fn push(lines: *mut c_void, line: *const c_char) {
-            // SAFETY: the context is `lines` below, and the line is terminated.
-            let (lines, line) = unsafe { (&mut *lines.cast::<Lines>(), CStr::from_ptr(line)) };
-            let is_first = lines.0.as_ref().is_some_and(String::is_empty);
-            let separator = if is_first { "" } else { "\n" };
-            // `lines` remembers a failure.
-            _ = lines.write_str(separator).and_then(|()| write_lossy(lines, line.to_bytes()));
-        }
-        let mut lines = Lines(Some(String::new()));
-        let context: *mut Lines = &mut lines;
-        // SAFETY: the budget is alive, and `push` matches the type of the context.
-        let status = unsafe { ffi::aegis_budget_print(self.as_raw(), Some(push), context.cast()) };
-        match lines.0 {
-            Some(lines) if status == ffi::AEGIS_OK as ffi::aegis_status => f.write_str(&lines),
-            _ => f.write_str("(no memory to draw the budget)"),
-        }
-    }
 }
 
 impl fmt::Debug for MemoryBudget {

@@ -6,8 +6,11 @@ use core::alloc::Layout;
 use core::ptr::{self, NonNull};
 
 use super::block::Source;
+#[cfg(aegis_threads)]
 use super::cache::{OwnedPoolCache, PoolCache};
+#[cfg(aegis_threads)]
 use super::lock_free::LockFreePool;
+#[cfg(aegis_threads)]
 use super::locked::LockedPool;
 use super::one_owner::Pool;
 use crate::allocator::{faces, Memory};
@@ -70,5 +73,9 @@ fn take(pool: &impl Source, layout: Layout, zeroed: bool) -> Option<NonNull<u8>>
     }
 }
 
-memory!(Pool, LockFreePool, LockedPool, PoolCache<'_>, OwnedPoolCache);
-faces!(Pool, LockFreePool, LockedPool, PoolCache<'_>, OwnedPoolCache);
+memory!(Pool);
+faces!(Pool);
+#[cfg(aegis_threads)]
+memory!(LockFreePool, LockedPool, PoolCache<'_>, OwnedPoolCache);
+#[cfg(aegis_threads)]
+faces!(LockFreePool, LockedPool, PoolCache<'_>, OwnedPoolCache);

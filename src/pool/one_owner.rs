@@ -90,6 +90,7 @@ pub type PoolBlock<'a, P = Pool, T = u8> = Block<&'a P, T>;
 // SAFETY: the pool owns its slabs, and nothing in it is bound to a thread: sources are
 // `Send + Sync`, and any thread may use a budget. The pool is not `Sync`, because it takes blocks
 // through `&self` without synchronisation; `Unshared` makes it so.
+#[cfg(aegis_threads)]
 unsafe impl Send for Pool {}
 
 pool_methods!(Pool, aegis_pool, aegis_pool_get_slab);

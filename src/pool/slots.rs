@@ -33,6 +33,7 @@ impl Drop for Raw {
 
 // SAFETY: the pool owns its values, and nothing in it is bound to a thread: sources are
 // `Send + Sync`, and any thread may use a budget.
+#[cfg(aegis_threads)]
 unsafe impl<T: Send> Send for Slots<T> {}
 // SAFETY: a method with `&self` changes nothing, and lends values by `&T` only.
 unsafe impl<T: Sync> Sync for Slots<T> {}

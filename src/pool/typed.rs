@@ -11,7 +11,9 @@ use core::mem::MaybeUninit;
 use core::ops::Deref;
 
 use super::block::{Block, BlockPool};
-use super::boxed::{Boxed, OwnedPoolBox, PoolBox};
+#[cfg(aegis_threads)]
+use super::boxed::OwnedPoolBox;
+use super::boxed::{Boxed, PoolBox};
 use super::builder::{PoolBuilder, PoolKind};
 use super::one_owner::Pool;
 use super::stats::PoolStats;
@@ -316,6 +318,7 @@ impl<T> TypedPool<T> {
     }
 }
 
+#[cfg(aegis_threads)]
 impl<T> TypedPool<T, super::LockFreePool> {
     /// Moves a value into a block that keeps the pool alive.
     ///

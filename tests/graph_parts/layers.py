@@ -7,7 +7,7 @@ C_LAYERS = [["base"], ["source"], ["budget"], ["acquire"], ["arena", "pool"], ["
 RUST_LAYERS = [
     ["base"], ["source"], ["budget"], ["arena", "pool"], ["buffer", "collections"], ["top"]]
 C_FILES = {"explain": "acquire"}
-RUST_FILES = {"lib": "top"} | dict.fromkeys(
+RUST_FILES = {"lib": "top", "freestanding": "source"} | dict.fromkeys(
     "allocator bindings ffi error unwind heap request short_list lines sealed unshared build_flags".split(), "base")
 
 
