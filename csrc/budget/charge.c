@@ -39,7 +39,7 @@
 #include "../base/arithmetic.h"
 #include "../base/cancel.h"
 #include "counter.h"
-#include "gate.h"
+#include "moving.h"
 #include "peak_record.h"
 #include "pressure.h"
 #include "reclaim.h"
@@ -182,22 +182,24 @@ static bool is_refused_open(aegis_budget *budget, const aegis_budget *stop, size
 }
 
 /* One attempt at a charge, with the gate if it is needed. */
-static aegis_status attempt(aegis_budget *budget, const aegis_budget *stop, size_t size_bytes,
+static aegis_status attempt(aegis_budget *budget, aegis_i_move *move, size_t size_bytes,
                             aegis_i_refusal *why) {
+    const aegis_budget *stop = aegis_i_stop_of(move);
     aegis_i_path path;
     size_t most_bytes = SIZE_MAX;
     for (;;) {
-        if (charge_open(budget, stop, size_bytes))
+        bool may_be_counted = aegis_i_move_may_be_counted(move);
+        if (!may_be_counted && charge_open(budget, stop, size_bytes))
             return AEGIS_OK;
-        if (is_refused_open(budget, stop, size_bytes, most_bytes, why))
+        if (!may_be_counted && is_refused_open(budget, stop, size_bytes, most_bytes, why))
             return why->status;
         if (aegis_i_gate_enter(budget))
             break;
         /* Without the gate no budget can have more than its counter says. */
-        aegis_i_gate_give_up(budget, stop);
+        aegis_i_gate_give_up(budget, NULL);
         most_bytes = AEGIS_I_COUNTER_MAX;
     }
-    bool made = aegis_i_gate_charge(&path, budget, stop, size_bytes, NULL, why) == NULL;
+    bool made = aegis_i_gate_begin_move(&path, budget, move, size_bytes, NULL, why) == NULL;
     /* If a guarantee covers what moves here, `stop` needs to keep less free. */
     if (made && stop != NULL)
         aegis_i_gate_serve(budget);
@@ -211,15 +213,19 @@ static aegis_status attempt(aegis_budget *budget, const aegis_budget *stop, size
 }
 
 /* Makes a charge that the counters have not accepted, or refuses it, without waiting. */
-static AEGIS_I_COLD aegis_status charge_now(aegis_budget *budget, const aegis_budget *stop,
+static AEGIS_I_COLD aegis_status charge_now(aegis_budget *budget, aegis_i_move *move,
                                             size_t size_bytes, bool optional,
                                             aegis_i_refusal *why) {
+    const aegis_budget *stop = aegis_i_stop_of(move);
     aegis_i_session session = {0};
     session.requester = budget;
     bool told = false;
     aegis_status status;
-    while ((status = attempt(budget, stop, size_bytes, why)) == AEGIS_E_LIMIT_EXCEEDED &&
+    while ((status = attempt(budget, move, size_bytes, why)) == AEGIS_E_LIMIT_EXCEEDED &&
            !optional) {
+        /* No reclaimer is asked for a guarantee that a move would leave unused. */
+        if (stop != NULL && aegis_i_is_at_or_above(why->budget, stop))
+            break;
         if (aegis_i_reclaim(&session, budget, size_bytes, why))
             continue;
         if (told || !aegis_i_tell_refused(&session, why))
@@ -244,12 +250,13 @@ static aegis_status wait_for_room(aegis_budget *budget, size_t size_bytes,
     return status;
 }
 
-aegis_status aegis_i_budget_charge_below(aegis_budget *budget, const aegis_budget *stop,
+aegis_status aegis_i_budget_charge_below(aegis_budget *budget, aegis_i_move *move,
                                          size_t size_bytes, bool optional, aegis_i_refusal *why) {
     aegis_i_refusal refusal;
-    if (charge_open(budget, stop, size_bytes))
+    if (!aegis_i_move_may_be_counted(move) &&
+        charge_open(budget, aegis_i_stop_of(move), size_bytes))
         return AEGIS_OK;
-    aegis_status status = charge_now(budget, stop, size_bytes, optional, &refusal);
+    aegis_status status = charge_now(budget, move, size_bytes, optional, &refusal);
     if (status == AEGIS_E_LIMIT_EXCEEDED && !optional)
         aegis_i_count_refusal(&refusal);
     if (status != AEGIS_OK)
@@ -417,13 +424,15 @@ static AEGIS_I_COLD void charge_regardless_lost(aegis_budget *budget, const aegi
     }
 }
 
-/* Charges the budgets below `stop` whatever their limits are, also when they are closed. `tell`:
- * the pressure functions are told of a rise. */
-static AEGIS_I_COLD void charge_regardless(aegis_budget *budget, const aegis_budget *stop,
+/* Charges a budget whatever the limits are, also when they are closed. `tell`: the pressure
+ * functions are told of a rise. */
+static AEGIS_I_COLD void charge_regardless(aegis_budget *budget, aegis_i_move *move,
                                            size_t size_bytes, bool tell) {
+    const aegis_budget *stop = aegis_i_stop_of(move);
     aegis_i_path path;
     aegis_i_refusal why;
-    if (charge_regardless_open(budget, stop, size_bytes, tell))
+    if (!aegis_i_move_may_be_counted(move) &&
+        charge_regardless_open(budget, stop, size_bytes, tell))
         return;
     if (!aegis_i_gate_enter(budget)) {
         aegis_i_gate_give_up(budget, stop);
@@ -432,15 +441,15 @@ static AEGIS_I_COLD void charge_regardless(aegis_budget *budget, const aegis_bud
     }
     for (aegis_budget *node = budget; node != stop; node = node->parent)
         aegis_i_gate_freeze(node);
-    (void)aegis_i_gate_charge(&path, budget, stop, size_bytes, &aegis_i_gate_back, &why);
+    (void)aegis_i_gate_begin_move(&path, budget, move, size_bytes, &aegis_i_gate_back, &why);
     aegis_i_gate_serve(budget);
     aegis_i_gate_leave(budget);
     if (tell)
         aegis_i_tell_path(&path, size_bytes);
 }
 
-void aegis_i_budget_charge_back(aegis_budget *budget, const aegis_budget *stop, size_t size_bytes) {
-    charge_regardless(budget, stop, size_bytes, false);
+void aegis_i_budget_charge_back(aegis_budget *budget, aegis_i_move *move, size_t size_bytes) {
+    charge_regardless(budget, move, size_bytes, false);
 }
 
 void aegis_budget_force_charge(aegis_budget *budget, size_t size_bytes) {

@@ -18,7 +18,7 @@
  *    compare-and-swap, or was counted before.
  *
  * Guarantees. A budget's total is what it has in use plus `reserved_bytes`. It claims of its parent
- * its total, but at least its guarantee (aegis_i_gate_claim).
+ * its total, but at least its guarantee, and beyond that what is on the move out of it (moving.c).
  * 4. `reserved_bytes` of a budget is the sum, over its children, of what they claim beyond what
  * they have in use. It can differ from 0 only if a child has a guarantee, or has such a child. Then
  *    the budget is gated, and so is that child (must_be_gated, guarded_count).
@@ -130,9 +130,9 @@ static bool has_share(const aegis_budget *budget) {
 
 static bool must_be_gated(const aegis_budget *budget) {
     return budget->first_waiter != NULL || budget->promised_bytes != 0 ||
-           load(&budget->guaranteed_bytes) != 0 || budget->guarded_count != 0 || is_fair(budget) ||
-           is_fair(budget->parent) || budget->closed ||
-           load(&budget->held_bytes) > AEGIS_I_COUNTER_MAX;
+           load(&budget->guaranteed_bytes) != 0 || budget->guarded_count != 0 ||
+           budget->moving_bytes != 0 || is_fair(budget) || is_fair(budget->parent) ||
+           budget->closed || load(&budget->held_bytes) > AEGIS_I_COUNTER_MAX;
 }
 
 void aegis_i_gate_freeze(aegis_budget *budget) {
@@ -164,6 +164,10 @@ void aegis_i_gate_thaw(aegis_budget *budget) {
 
 size_t aegis_i_gate_claim(const aegis_budget *budget) {
     return claim_of(budget, total_of(budget));
+}
+
+size_t aegis_i_gate_claim_with(const aegis_budget *budget, size_t guaranteed_bytes) {
+    return claim_with(budget, guaranteed_bytes, total_of(budget));
 }
 
 /* The fair share of a budget that has a weight, in bytes that it may have in total: its guarantee,
@@ -295,9 +299,7 @@ static bool add(aegis_i_path *path, size_t i, size_t size_bytes,
     return true;
 }
 
-/* Tells the budgets above that the claim of a budget was `old_bytes` and has changed, although no
- * bytes were charged. `counted`: the shares of its parent have the new claim already. */
-static void shift_claim(aegis_budget *budget, size_t old_bytes, bool counted) {
+void aegis_i_gate_shift_claim(aegis_budget *budget, size_t old_bytes, bool counted) {
     size_t new_bytes = aegis_i_gate_claim(budget);
     for (aegis_budget *node = budget->parent; node != NULL && new_bytes != old_bytes;
          budget = node, node = node->parent) {
@@ -324,7 +326,7 @@ static void settle_above(aegis_budget *stop, const aegis_budget *child, size_t m
     reserved_bytes = reserved_bytes + more_claim_bytes + less_bytes;
     store(&stop->reserved_bytes, difference_of(reserved_bytes, less_claim_bytes + more_bytes));
     count_share(stop, child, more_claim_bytes, less_claim_bytes);
-    shift_claim(stop, claim_bytes, false);
+    aegis_i_gate_shift_claim(stop, claim_bytes, false);
 }
 
 /* Adds from the root down. False: an open budget has become too full, and all are as before. All
@@ -410,8 +412,7 @@ void aegis_i_gate_join(aegis_budget *budget) {
     count_terms(budget, true);
 }
 
-/* Tells the ancestors that a budget, or one beneath it, begins or ceases to have a guarantee. */
-static void guard(aegis_budget *budget, bool guarded) {
+void aegis_i_gate_guard(aegis_budget *budget, bool guarded) {
     for (aegis_budget *node = budget->parent; node != NULL; node = node->parent) {
         aegis_i_gate_freeze(node);
         node->guarded_count += guarded ? 1 : SIZE_MAX;
@@ -423,13 +424,13 @@ void aegis_i_gate_set_terms(aegis_budget *budget, size_t guaranteed_bytes, uint3
     if (guaranteed_bytes != 0)
         aegis_i_gate_freeze(budget);
     if (was_guarded != (guaranteed_bytes != 0))
-        guard(budget, guaranteed_bytes != 0);
+        aegis_i_gate_guard(budget, guaranteed_bytes != 0);
     size_t claim_bytes = aegis_i_gate_claim(budget);
     count_terms(budget, false);
     store(&budget->guaranteed_bytes, guaranteed_bytes);
     aegis_i_store(&budget->weight, weight, memory_order_relaxed);
     count_terms(budget, true);
-    shift_claim(budget, claim_bytes, true);
+    aegis_i_gate_shift_claim(budget, claim_bytes, true);
 }
 
 void aegis_i_gate_part(aegis_budget *budget) {

@@ -59,9 +59,17 @@ AEGIS_I_HIDDEN size_t aegis_i_gate_lacking(aegis_budget *charged, const aegis_bu
                                            size_t size_bytes);
 
 /* What a budget claims of its parent: what it has in use and keeps free, but at least its
- * guarantee.
+ * guarantee and what is on the move out of it.
  */
 AEGIS_I_HIDDEN size_t aegis_i_gate_claim(const aegis_budget *budget);
+/* What it would claim with that guarantee. */
+AEGIS_I_HIDDEN size_t aegis_i_gate_claim_with(const aegis_budget *budget, size_t guaranteed_bytes);
+/* Tells the budgets above that the claim of a budget was `old_bytes` and has changed, although no
+ * bytes were charged. `counted`: the shares of its parent have the new claim already. */
+AEGIS_I_HIDDEN void aegis_i_gate_shift_claim(aegis_budget *budget, size_t old_bytes, bool counted);
+/* Tells the ancestors that a budget, or one beneath it, begins or ceases to have a guarantee, or a
+ * move out of it. */
+AEGIS_I_HIDDEN void aegis_i_gate_guard(aegis_budget *budget, bool guarded);
 /* The most that a budget may have in total now: its limit, or its fair share if that is less. */
 AEGIS_I_HIDDEN size_t aegis_i_gate_cap(const aegis_budget *budget, bool *is_share);
 

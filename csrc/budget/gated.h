@@ -49,9 +49,17 @@ static inline size_t total_of(const aegis_budget *budget) {
     return sum_of(load(&budget->held_bytes), load(&budget->reserved_bytes));
 }
 
-/* What the budget would claim of its parent with that total. */
+/* What the budget would claim of its parent with that guarantee and that total. What is on the move
+ * out of it is about to be claimed by the other side, so no guarantee covers it. */
+static inline size_t claim_with(const aegis_budget *budget, size_t guaranteed_bytes,
+                                size_t total_bytes) {
+    size_t staying_bytes = difference_of(total_bytes, budget->moving_bytes);
+    return sum_of(aegis_i_max(guaranteed_bytes, staying_bytes), budget->moving_bytes);
+}
+
+/* The same with the guarantee that it has. */
 static inline size_t claim_of(const aegis_budget *budget, size_t total_bytes) {
-    return aegis_i_max(load(&budget->guaranteed_bytes), total_bytes);
+    return claim_with(budget, load(&budget->guaranteed_bytes), total_bytes);
 }
 
 /* What the total of a gated budget grows by when `size_bytes` are charged to a child whose claim

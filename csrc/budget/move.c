@@ -12,10 +12,9 @@
  * 3. A move that fails takes back what it has charged, and has uncharged nothing. A move home
  *    cannot fail (aegis_i_move_home).
  * 4. The common ancestor counts what its children claim (gate.c). A move out of a guarantee leaves
- *    that unused, and its bytes are claimed a second time by the other side. So a move begins only
- *    if the common ancestor and the budgets above have room for the difference (is_refused_above).
- *    Of two moves at the same time each looks for itself, so that room is not exact then. A move
- *    into a guarantee makes room, and ends with a look at those that wait (serve_above).
+ *    that unused, and its bytes are claimed a second time by the other side. The room for that is
+ *    taken when the move begins (moving.c). A move into a guarantee makes room, and those that wait
+ *    at the common ancestor are served (attempt in charge.c, serve_above).
  * 5. An object changes its budget in one step, between a look and a leave, and only if it has the
  *    budget and the bytes for which the new side was charged (aegis_i_move_object). The charge runs
  *    functions of the user's, which may use the object, even move it. Then the charge is taken back
@@ -33,8 +32,8 @@
 
 #include "move.h"
 #include "../source.h"
-#include "gate.h"
 #include "gated.h"
+#include "moving.h"
 
 /* The lowest budget that is `one` or `other` or above it, for both. NULL: there is none. */
 static aegis_budget *common_ancestor(aegis_budget *one, aegis_budget *other) {
@@ -50,47 +49,6 @@ static aegis_budget *common_ancestor(aegis_budget *one, aegis_budget *other) {
     return one;
 }
 
-/* What is claimed more of `stop` when the bytes are charged to a budget beneath it, or to itself.
- */
-static size_t claim_rise(const aegis_budget *budget, const aegis_budget *stop, size_t size_bytes) {
-    size_t claim_bytes = size_bytes;
-    for (; budget != stop; budget = budget->parent)
-        if (is_gated(budget))
-            claim_bytes = claim_growth(budget, growth_of(budget, size_bytes, claim_bytes));
-    return claim_bytes;
-}
-
-/* What is claimed less of `stop` when the bytes are uncharged. */
-static size_t claim_fall(const aegis_budget *budget, const aegis_budget *stop, size_t size_bytes) {
-    size_t claim_bytes = size_bytes;
-    for (; budget != stop; budget = budget->parent)
-        if (is_gated(budget)) {
-            size_t total_bytes = total_of(budget);
-            claim_bytes = claim_of(budget, total_bytes) -
-                          claim_of(budget, difference_of(total_bytes, claim_bytes));
-        }
-    return claim_bytes;
-}
-
-/* Whether the common ancestor, or a budget above it, has no room for the guarantee that the move
- * leaves unused. */
-static bool is_refused_above(aegis_budget *from, aegis_budget *to, aegis_budget *stop,
-                             size_t size_bytes, aegis_i_refusal *why) {
-    bool refused = false;
-    /* Only a gated budget has guarantees beneath it. */
-    if (stop == NULL || !is_gated(stop) || !aegis_i_gate_enter(stop))
-        return false;
-    /* Then all budgets above are gated too. */
-    if (is_gated(stop) && stop->guarded_count != 0) {
-        size_t rise_bytes = claim_rise(to, stop, size_bytes);
-        size_t fall_bytes = claim_fall(from, stop, size_bytes);
-        refused =
-            aegis_i_gate_refuses_claim(stop, difference_of(rise_bytes, fall_bytes), why) != NULL;
-    }
-    aegis_i_gate_leave(stop);
-    return refused;
-}
-
 /* Serves those that wait at a common ancestor or above it: a guarantee of `to` may have covered
  * what was moved, and what was set aside for it is free then. */
 static void serve_above(aegis_budget *stop) {
@@ -100,8 +58,10 @@ static void serve_above(aegis_budget *stop) {
     aegis_i_gate_leave(stop);
 }
 
-aegis_status aegis_i_move_begin(aegis_budget *from, aegis_budget *to, size_t size_bytes,
-                                aegis_i_refusal *why) {
+aegis_status aegis_i_move_begin(aegis_i_move *move, aegis_budget *from, aegis_budget *to,
+                                size_t size_bytes, aegis_i_refusal *why) {
+    const aegis_i_move begun = {from, to, common_ancestor(from, to), size_bytes, false};
+    *move = begun;
     /* Nothing to move fits everywhere, also above a lowered limit. */
     if (size_bytes == 0)
         return AEGIS_OK;
@@ -113,35 +73,51 @@ aegis_status aegis_i_move_begin(aegis_budget *from, aegis_budget *to, size_t siz
             return why->status = AEGIS_E_INVALID;
         }
     }
-    aegis_budget *stop = common_ancestor(from, to);
-    if (is_refused_above(from, to, stop, size_bytes, why)) {
-        aegis_i_count_refusal(why);
-        return why->status;
-    }
-    return aegis_i_budget_charge_below(to, stop, size_bytes, false, why);
+    return aegis_i_budget_charge_below(to, move, size_bytes, false, why);
 }
 
-aegis_status aegis_i_move_end(aegis_budget *from, aegis_budget *to, size_t size_bytes) {
-    aegis_budget *stop = common_ancestor(from, to);
-    aegis_status status = aegis_i_budget_uncharge_below(from, stop, size_bytes);
+/* Ends or cancels a move that is counted. False: the gate cannot be had in this process, so that
+ * nothing is counted any more. */
+static bool end_counted(aegis_i_move *move, bool cancelled, aegis_status *status) {
+    if (!aegis_i_gate_enter(move->stop)) {
+        aegis_i_gate_give_up(move->from, NULL);
+        aegis_i_gate_give_up(move->to, NULL);
+        return move->counted = false;
+    }
+    *status = aegis_i_gate_end_move(move, cancelled);
+    aegis_i_gate_serve(move->from);
+    if (cancelled)
+        aegis_i_gate_serve(move->to);
+    aegis_i_gate_leave(move->stop);
+    return true;
+}
+
+aegis_status aegis_i_move_end(aegis_i_move *move) {
+    aegis_status status;
+    if (move->counted && end_counted(move, false, &status))
+        return status;
+    status = aegis_i_budget_uncharge_below(move->from, move->stop, move->size_bytes);
     if (status == AEGIS_OK)
-        serve_above(stop);
+        serve_above(move->stop);
     return status;
 }
 
-void aegis_i_move_cancel(aegis_budget *from, aegis_budget *to, size_t size_bytes) {
-    (void)aegis_i_budget_uncharge_below(to, common_ancestor(from, to), size_bytes);
+void aegis_i_move_cancel(aegis_i_move *move) {
+    aegis_status status;
+    if (!move->counted || !end_counted(move, true, &status))
+        (void)aegis_i_budget_uncharge_below(move->to, move->stop, move->size_bytes);
 }
 
 aegis_status aegis_i_budget_move(aegis_budget *from, aegis_budget *to, size_t size_bytes,
                                  aegis_i_refusal *why) {
-    aegis_status status = aegis_i_move_begin(from, to, size_bytes, why);
+    aegis_i_move move;
+    aegis_status status = aegis_i_move_begin(&move, from, to, size_bytes, why);
     if (status != AEGIS_OK)
         return status;
-    status = aegis_i_move_end(from, to, size_bytes);
+    status = aegis_i_move_end(&move);
     if (status != AEGIS_OK) {
         /* Another thread has uncharged these bytes since aegis_i_move_begin looked. */
-        aegis_i_move_cancel(from, to, size_bytes);
+        aegis_i_move_cancel(&move);
         memset(why, 0, sizeof *why);
         why->status = status;
     }
@@ -149,8 +125,9 @@ aegis_status aegis_i_budget_move(aegis_budget *from, aegis_budget *to, size_t si
 }
 
 void aegis_i_move_home(aegis_budget *from, aegis_budget *home, size_t size_bytes) {
-    aegis_i_budget_charge_back(home, common_ancestor(from, home), size_bytes);
-    (void)aegis_i_move_end(from, home, size_bytes);
+    aegis_i_move move = {from, home, common_ancestor(from, home), size_bytes, false};
+    aegis_i_budget_charge_back(home, &move, size_bytes);
+    (void)aegis_i_move_end(&move);
 }
 
 aegis_status aegis_i_explain_move(const aegis_i_refusal *why, size_t size_bytes,
@@ -191,6 +168,7 @@ aegis_status aegis_i_move_object(const aegis_i_movable *movable, aegis_budget *t
     aegis_i_refusal why = {AEGIS_OK, AEGIS_REFUSED_LIMIT, NULL, 0, 0, 0};
     size_t size_bytes = 0;
     bool moved = false;
+    aegis_i_move move;
     do {
         aegis_budget **place;
         why.status = movable->look(movable->object, &place, &size_bytes);
@@ -198,14 +176,14 @@ aegis_status aegis_i_move_object(const aegis_i_movable *movable, aegis_budget *t
             break;
         aegis_budget *from = keep(*place);
         movable->leave(movable->object, false);
-        aegis_status status = aegis_i_move_begin(from, to, size_bytes, &why);
+        aegis_status status = aegis_i_move_begin(&move, from, to, size_bytes, &why);
         if (status == AEGIS_OK) {
             (void)keep(to); /* the reference of the object */
             why.status = exchange(movable, from, to, size_bytes, true, &moved);
             if (moved)
-                (void)aegis_i_move_end(from, to, size_bytes);
+                (void)aegis_i_move_end(&move);
             else
-                aegis_i_move_cancel(from, to, size_bytes);
+                aegis_i_move_cancel(&move);
             aegis_budget_destroy(moved ? from : to);
         } else if (status == AEGIS_E_INVALID) {
             /* Perhaps the object has given bytes back since the look. */

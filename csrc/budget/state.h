@@ -209,8 +209,12 @@ struct aegis_budget {
     AEGIS_I_ATOMIC(size_t) guaranteed_bytes;
     AEGIS_I_ATOMIC(uint32_t) weight;
     AEGIS_I_ATOMIC(uint32_t) policy;
-    /* How many budgets beneath have a guarantee. */
+    /* How many budgets beneath have a guarantee, and how many moves out of budgets beneath are
+     * under way that moving.c counts. */
     size_t guarded_count;
+    /* The bytes of these moves out of this budget or one beneath: they are in use here until the
+     * move ends. */
+    size_t moving_bytes;
     /* Of a budget that shares fairly: the sums over its children that have a weight, of their
      * weights, of their guarantees, and of what they claim. */
     uint64_t weight_sum;

@@ -46,9 +46,7 @@ static aegis_status set_guarantee(aegis_budget *budget, size_t guaranteed_bytes,
     /* Otherwise charges without the gate could take the room in between. */
     (void)aegis_i_gate_freeze_way(budget, NULL);
     size_t old_bytes = aegis_i_gate_claim(budget);
-    size_t own_bytes =
-        aegis_i_budget_used(budget) + aegis_i_load(&budget->reserved_bytes, memory_order_relaxed);
-    size_t new_bytes = aegis_i_max(guaranteed_bytes, own_bytes);
+    size_t new_bytes = aegis_i_gate_claim_with(budget, guaranteed_bytes);
     size_t more_bytes = new_bytes > old_bytes ? new_bytes - old_bytes : 0;
     aegis_status status = AEGIS_OK;
     if (aegis_i_gate_refuses_claim(budget->parent, more_bytes, why) != NULL)

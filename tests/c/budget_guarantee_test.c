@@ -230,6 +230,33 @@ static void move_out_of_a_guarantee_needs_room_above(void) {
 
 /* Uncharges that name an ancestor make it count too little. But no counter wraps, and all is as it
  * should be when all was uncharged. */
+/* Runs in the middle of a move: its new budget has the bytes, and the old one has them too. */
+static void take_the_room(void *context, size_t used_bytes, size_t limit_bytes) {
+    (void)used_bytes;
+    (void)limit_bytes;
+    aegis_status *outcomes = (aegis_status *)context;
+    outcomes[0] = aegis_budget_charge(root, 21, NULL);
+    outcomes[1] = aegis_budget_charge(root, 20, NULL);
+    CHECK(aegis_budget_move(leaf, root, 1, NULL) == AEGIS_E_LIMIT_EXCEEDED);
+}
+
+static void move_out_of_a_guarantee_holds_the_room_that_it_needs_above(void) {
+    aegis_status outcomes[2] = {AEGIS_OK, AEGIS_E_LIMIT_EXCEEDED};
+    make(100, 100);
+    CHECK(aegis_budget_set_guarantee(leaf, 40, NULL) == AEGIS_OK);
+    CHECK(aegis_budget_charge(leaf, 40, NULL) == AEGIS_OK);
+    aegis_budget_set_limit(other, 60);
+    CHECK(aegis_budget_on_pressure(other, 50, take_the_room, NULL, outcomes) == AEGIS_OK);
+    /* 40 are guaranteed and 40 are moved, so 20 are left. */
+    CHECK(aegis_budget_move(leaf, other, 40, NULL) == AEGIS_OK);
+    CHECK(outcomes[0] == AEGIS_E_LIMIT_EXCEEDED && outcomes[1] == AEGIS_OK);
+    CHECK_SIZE(used(leaf), 0);
+    CHECK_SIZE(used(root), 60);
+    CHECK_SIZE(total_of_budget(root), 100);
+    CHECK(aegis_budget_charge(leaf, 40, NULL) == AEGIS_OK);
+    take_apart();
+}
+
 static void uncharge_of_an_ancestor_wraps_no_counter(void) {
     make(100, 100);
     CHECK(aegis_budget_set_guarantee(leaf, 50, NULL) == AEGIS_OK);
@@ -361,6 +388,7 @@ int main(void) {
     RUN(move_into_a_guarantee_serves_the_queue);
     RUN(move_into_a_guarantee_shows_no_room_that_it_does_not_give);
     RUN(move_out_of_a_guarantee_needs_room_above);
+    RUN(move_out_of_a_guarantee_holds_the_room_that_it_needs_above);
     RUN(uncharge_of_an_ancestor_wraps_no_counter);
     RUN(uncharge_of_more_is_refused_under_the_gate);
     RUN(counters_reach_exactly_the_largest_number);

@@ -5,6 +5,9 @@
  *    all budgets of the moves has the bytes once throughout.
  *  - The release finds the budget that the last move has charged, and each budget gets back as many
  *    references as it gave.
+ *  - Moves out of a guarantee, however many at the same time, keep the total of the budget above
+ *    within its limit, and no other charge takes what they need. A move that is refused, or ends
+ *    refused, leaves nothing.
  *  - Bytes that come back to a budget are in it and in all budgets above, whether these are counted
  *    under the gate or without it, and become the one or the other meanwhile. */
 #include "aegis_memory/buffer.h"
@@ -167,6 +170,119 @@ static void end_back(void) {
     take_apart();
 }
 
+/* -- moves out of a guarantee -- */
+
+#define GUARANTEE 4
+#define MOVED_BYTES 2
+#define LOST_BYTES 3
+#define MOVE_LIMIT 11
+
+static size_t moved_count;
+
+/* What is in use and what guarantees keep free, of a budget that is under the gate. */
+static size_t total(const aegis_budget *budget) {
+    return plain(&budget->held_bytes) + plain(&budget->reserved_bytes);
+}
+
+/* Between two steps under the gate the numbers do not fit together. */
+static void observe_guarantee(void) {
+    if (root->gate.mutex.locked != 0)
+        return;
+    MODEL_CHECK(total(root) <= MOVE_LIMIT);
+    size_t free_bytes = GUARANTEE > used(leaves[0]) ? GUARANTEE - used(leaves[0]) : 0;
+    MODEL_CHECK(used(root) + free_bytes <= MOVE_LIMIT + leaves[0]->moving_bytes);
+}
+
+/* The guarantee is used in full. There is room for what one move leaves unused of it, and not for
+ * two of them. */
+static void begin_guarantee(void) {
+    make(MOVE_LIMIT);
+    moved_count = 0;
+    MODEL_CHECK(aegis_budget_set_guarantee(leaves[0], GUARANTEE, NULL) == AEGIS_OK);
+    MODEL_CHECK(aegis_budget_charge(leaves[0], GUARANTEE, NULL) == AEGIS_OK);
+    MODEL_CHECK(aegis_budget_charge(root, MOVE_LIMIT - GUARANTEE - 3, NULL) == AEGIS_OK);
+}
+
+static void move_two(aegis_budget *to) {
+    aegis_status status = aegis_budget_move(leaves[0], to, MOVED_BYTES, NULL);
+    MODEL_CHECK(status == AEGIS_OK || status == AEGIS_E_LIMIT_EXCEEDED);
+    moved_count += status == AEGIS_OK;
+}
+
+static void thread_guarantee(int number) {
+    move_two(number == 0 ? leaves[1] : root);
+}
+
+/* What is left of a guarantee ends with it. */
+static void end_terms(void) {
+    size_t guaranteed_bytes = plain(&leaves[0]->guaranteed_bytes), left_bytes = used(leaves[0]);
+    MODEL_CHECK(leaves[0]->moving_bytes == 0 && root->guarded_count == 1);
+    MODEL_CHECK(plain(&root->reserved_bytes) ==
+                (guaranteed_bytes > left_bytes ? guaranteed_bytes - left_bytes : 0));
+    MODEL_CHECK(aegis_budget_set_guarantee(leaves[0], 0, NULL) == AEGIS_OK);
+    MODEL_CHECK(plain(&root->reserved_bytes) == 0 && root->guarded_count == 0);
+    MODEL_CHECK(plain(&root->used_bytes) == used(root));
+    MODEL_CHECK(aegis_budget_uncharge(leaves[0], used(leaves[0])) == AEGIS_OK);
+    MODEL_CHECK(aegis_budget_uncharge(leaves[1], used(leaves[1])) == AEGIS_OK);
+    MODEL_CHECK(aegis_budget_uncharge(root, used(root)) == AEGIS_OK);
+    take_apart();
+}
+
+static void end_moved(void) {
+    MODEL_CHECK(used(leaves[0]) == GUARANTEE - MOVED_BYTES * moved_count);
+    end_terms();
+}
+
+static void end_guarantee(void) {
+    MODEL_CHECK(moved_count == 1);
+    end_moved();
+}
+
+/* Beside charges to the root, which may take the room before the move, but not during it. */
+static void thread_guarantee_charged(int number) {
+    if (number == 0)
+        move_two(leaves[1]);
+    else
+        (void)aegis_budget_charge(root, MOVED_BYTES, NULL);
+}
+
+/* Beside a thread that gives back some of the bytes. One of the two threads gets them. */
+static void thread_guarantee_lost(int number) {
+    if (number == 0) {
+        aegis_status status = aegis_budget_move(leaves[0], leaves[1], LOST_BYTES, NULL);
+        MODEL_CHECK(status == AEGIS_OK || status == AEGIS_E_INVALID);
+        moved_count += status == AEGIS_OK;
+    } else if (aegis_budget_uncharge(leaves[0], MOVED_BYTES) == AEGIS_OK) {
+        /* The guarantee covers them. */
+        MODEL_CHECK(aegis_budget_charge(leaves[0], MOVED_BYTES, NULL) == AEGIS_OK);
+    }
+}
+
+static void end_lost(void) {
+    MODEL_CHECK(used(leaves[1]) == LOST_BYTES * moved_count);
+    MODEL_CHECK(used(leaves[0]) == GUARANTEE - LOST_BYTES * moved_count);
+    end_terms();
+}
+
+/* Beside a guarantee that is raised during the move. It does not cover what is on the move, and
+ * there is no room for both. */
+static void begin_guaranteed(void) {
+    begin_guarantee();
+    MODEL_CHECK(aegis_budget_set_guarantee(leaves[0], 1, NULL) == AEGIS_OK);
+    MODEL_CHECK(aegis_budget_charge(root, 2, NULL) == AEGIS_OK);
+}
+
+static void thread_guaranteed(int number) {
+    if (number == 0)
+        move_two(leaves[1]);
+    else
+        (void)aegis_budget_set_guarantee(leaves[0], GUARANTEE, NULL);
+}
+
+static void observe_guaranteed(void) {
+    MODEL_CHECK(root->gate.mutex.locked != 0 || total(root) <= MOVE_LIMIT);
+}
+
 int main(void) {
     static const model_scenario scenarios[] = {
         {"moves of one buffer", begin_buffer, thread_buffer, end_buffer, 3, 3, NULL},
@@ -175,6 +291,14 @@ int main(void) {
          observe_back},
         {"bytes that come back past a queue", begin_back_queue, thread_back_queue, end_back, 3, 2,
          observe_back},
+        {"moves out of a guarantee", begin_guarantee, thread_guarantee, end_guarantee, 2, 4,
+         observe_guarantee},
+        {"a move out of a guarantee beside charges", begin_guarantee, thread_guarantee_charged,
+         end_moved, 3, 2, observe_guarantee},
+        {"a move of bytes that are given back", begin_guarantee, thread_guarantee_lost, end_lost, 2,
+         3, observe_guarantee},
+        {"a guarantee beside a move", begin_guaranteed, thread_guaranteed, end_terms, 2, 4,
+         observe_guaranteed},
     };
     return model_explore_all(scenarios, sizeof scenarios / sizeof *scenarios);
 }
