@@ -207,6 +207,7 @@ typedef struct aegis_arena_mark {
 /** An open scope: see aegis_arena_scope_begin. Allocate from `arena`, which stays the first
  *  field. */
 typedef struct aegis_arena_scope {
+    /** The arena of the scope. */
     aegis_arena arena;
     aegis_arena_mark mark;
     uint64_t stamp_count;

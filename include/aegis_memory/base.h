@@ -220,8 +220,11 @@ int memcmp(const void *a, const void *b, size_t size_bytes);
 #define AEGIS_ATOMIC_CAS_U32(word, expected, desired) ((void)(expected), (void)(desired), false)
 #endif
 
+/** The first number of the version. */
 #define AEGIS_VERSION_MAJOR 0
+/** The second number: up to 1.0 a new one may change the interface. */
 #define AEGIS_VERSION_MINOR 1
+/** The third number. */
 #define AEGIS_VERSION_PATCH 0
 /** The version of these headers as one number, to compare with aegis_version. */
 #define AEGIS_VERSION                                                                              \

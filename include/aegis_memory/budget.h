@@ -59,6 +59,7 @@ typedef struct aegis_budget aegis_budget;
 
 /** The statistics of one budget. */
 typedef struct aegis_budget_figures {
+    /** The budget's name; ends with a zero byte. */
     char name[AEGIS_BUDGET_NAME_BYTES];
     /** Bytes charged now, to this budget and its descendants. */
     size_t used_bytes;
@@ -109,6 +110,7 @@ typedef struct aegis_budget_refusal {
 
 /** A consumer in a record of a peak. */
 typedef struct aegis_budget_consumer {
+    /** The budget's name; ends with a zero byte. */
     char name[AEGIS_BUDGET_NAME_BYTES];
     /** What was charged to it directly, not through a child. */
     size_t direct_bytes;

@@ -80,6 +80,7 @@ typedef struct aegis_buffer_owner {
     void (*release)(struct aegis_buffer_owner *owner);
     /** The memory. */
     unsigned char *base;
+    /** Its size. */
     size_t capacity_bytes;
     /** AEGIS_BUFFER_WRITABLE or 0. The library uses the other bits. */
     uint32_t flags;
@@ -93,6 +94,7 @@ typedef struct aegis_buffer_owner {
 typedef struct aegis_buffer {
     /** Never NULL in a buffer, not even in one of 0 bytes. */
     const unsigned char *data;
+    /** Bytes of the view. */
     size_t length;
     /** NULL for bytes that live for ever. */
     aegis_buffer_owner *owner;
@@ -100,9 +102,11 @@ typedef struct aegis_buffer {
 
 /** The writer of its bytes. All-zero is no buffer. */
 typedef struct aegis_buffer_mut {
+    /** The first byte. */
     unsigned char *data;
     /** Bytes written so far. The rest, up to `capacity`, is undefined. */
     size_t length;
+    /** Bytes that fit. */
     size_t capacity;
     /** Never NULL in a buffer. */
     aegis_buffer_owner *owner;
@@ -116,7 +120,9 @@ typedef struct aegis_buffer_mut {
 /** A piece of memory for vectored I/O. Its layout is that of the system's struct iovec, if there
  *  is one. */
 typedef struct aegis_iovec {
+    /** The first byte. */
     void *base;
+    /** How many bytes. */
     size_t length;
 } aegis_iovec;
 

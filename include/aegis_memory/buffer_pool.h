@@ -189,9 +189,11 @@ typedef struct aegis_buffer_pool_request aegis_buffer_pool_request;
 
 /** The statistics of one size class. */
 typedef struct aegis_buffer_class_stats {
+    /** Bytes of each buffer. */
     size_t buffer_bytes;
     /** Buffers made so far. */
     size_t capacity;
+    /** Buffers that there may be. */
     size_t max_capacity;
     /** Buffers that are out. */
     size_t in_use;
@@ -201,15 +203,17 @@ typedef struct aegis_buffer_class_stats {
 
 /** The statistics of a pool. */
 typedef struct aegis_buffer_pool_stats {
+    /** How many of `classes` there are. */
     size_t class_count;
+    /** The size classes, the smallest buffers first. */
     aegis_buffer_class_stats classes[AEGIS_BUFFER_MAX_CLASSES];
-    /** How many requests got memory of the C heap so far, and the bytes of it that are out now,
-     *  as they are charged. */
+    /** How many requests got memory of the C heap so far. */
     uint64_t heap_count;
+    /** The bytes of that memory that are out now, as they are charged. */
     size_t heap_bytes;
-    /** Requests that waited, in a thread or polled, and those of them whose time was up without a
-     *  buffer. */
+    /** Requests that waited, in a thread or polled. */
     uint64_t wait_count;
+    /** Those of them whose time was up without a buffer. */
     uint64_t timeout_count;
     /** Requests that were refused for any reason, at once or after waiting. */
     uint64_t refused_count;

@@ -96,6 +96,7 @@ extern "C" {
 
 /** How a lock-free pool is made. */
 typedef struct aegis_lock_free_pool_options {
+    /** The options that pools of every form have. */
     aegis_pool_options blocks;
     /** How many caches may be open at a time. For each the pool has a reserve of
      *  AEGIS_POOL_CACHE_BLOCKS more blocks. The pool is made for exactly this number, or not at

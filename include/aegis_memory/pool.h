@@ -153,6 +153,7 @@ typedef struct aegis_pool_stats {
      *  align_bytes. A build with AddressSanitizer or Valgrind support adds 16 before it
      *  rounds. */
     size_t stride_bytes;
+    /** The alignment of each block. */
     size_t align_bytes;
     /** Blocks of the slabs held now, without the reserves for caches. */
     size_t capacity;
@@ -186,6 +187,7 @@ typedef struct aegis_pool_stats {
 
 /** One slab, as the get_slab functions report it. */
 typedef struct aegis_pool_slab_info {
+    /** The first block. */
     void *base;
     /** block_count times the stride. */
     size_t size_bytes;

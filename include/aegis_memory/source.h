@@ -45,8 +45,11 @@ typedef struct aegis_source {
 
 /** A piece of the caller's memory that a source hands out from, lowest address first. */
 typedef struct aegis_region {
+    /** The first byte. */
     unsigned char *base;
+    /** Bytes of the piece. */
     size_t size_bytes;
+    /** Bytes handed out so far, with padding. At first 0. */
     size_t used_bytes;
 } aegis_region;
 
