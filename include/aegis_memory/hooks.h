@@ -60,11 +60,12 @@
         family##_free(prefix##_target(), memory);                                                  \
     }                                                                                              \
     AEGIS_I_STATIC char *prefix##_strdup(const char *text) {                                       \
+        void *copy;                                                                                \
         size_t size_bytes = 1;                                                                     \
         while (text[size_bytes - 1] != '\0') {                                                     \
             size_bytes++;                                                                          \
         }                                                                                          \
-        void *copy = family##_malloc(prefix##_target(), size_bytes);                               \
+        copy = family##_malloc(prefix##_target(), size_bytes);                                     \
         if (copy != AEGIS_NULL)                                                                    \
             memcpy(copy, text, size_bytes);                                                        \
         return AEGIS_CAST(char *, copy);                                                           \
