@@ -321,6 +321,16 @@ fn platforms_of_the_scripts() -> BTreeMap<String, [String; 3]> {
         let c = if is_run(machine) { "ran" } else { "compiled, not run" };
         add(machine, c, "never", "`.ci/run` (C); `tests/windows`".to_owned());
     }
+    let bare = read("tests/bare");
+    assert!(ci.contains("tests/bare --short"), "CI runs a part");
+    for (machine, c, in_ci) in [
+        ("wasm32-wasi", "a part ran", "`.ci/run` (a part)"),
+        ("wasm32-unknown-unknown", "one program ran", "`.ci/run`"),
+        ("thumbv7em-none-eabi", "one program ran", "`.ci/run`"),
+    ] {
+        assert!(bare.contains(machine), "{machine}");
+        add(machine, c, "never", format!("{in_ci}; `tests/bare`"));
+    }
     rows
 }
 
