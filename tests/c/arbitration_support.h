@@ -25,12 +25,15 @@ typedef struct waiting {
     aegis_status status;
     aegis_error error;
     pthread_t thread;
+    /* Set when the charge has returned. */
+    atomic_bool ended;
 } waiting;
 
 static inline void *waiting_run(void *context) {
     waiting *request = (waiting *)context;
     request->status = aegis_budget_charge_timeout(request->budget, request->size_bytes,
                                                   request->timeout_ns, &request->error);
+    atomic_store(&request->ended, true);
     return NULL;
 }
 
@@ -39,16 +42,22 @@ static inline size_t waiting_at(const aegis_budget *budget) {
     return atomic_load(&budget->waiting_count);
 }
 
+/* Returns once the threads that were inside the gate have given it up. */
+static inline void pass_gate(const aegis_budget *budget) {
+    CHECK(aegis_i_mutex_lock(&budget->root->gate.mutex));
+    aegis_i_mutex_unlock(&budget->root->gate.mutex);
+}
+
 /* Returns once so many requests are in the queue of a budget, and their threads have given the gate
  * up, inside which they join it. A child that is forked then can have the gate. */
 static inline void await_waiting(const aegis_budget *budget, size_t count) {
     while (waiting_at(budget) != count)
         sched_yield();
-    CHECK(aegis_i_mutex_lock(&budget->root->gate.mutex));
-    aegis_i_mutex_unlock(&budget->root->gate.mutex);
+    pass_gate(budget);
 }
 
-/* Starts a thread that charges `budget`, and returns once it waits in the queue of `at`. */
+/* Starts a thread that charges `budget`, and returns once it waits in the queue of `at`, or has
+ * ended: a short time may be up before this thread looks. */
 static inline void waiting_start(waiting *request, aegis_budget *budget, size_t size_bytes,
                                  uint64_t timeout_ns, const aegis_budget *at) {
     size_t before = waiting_at(at);
@@ -56,8 +65,11 @@ static inline void waiting_start(waiting *request, aegis_budget *budget, size_t 
     request->size_bytes = size_bytes;
     request->timeout_ns = timeout_ns;
     request->status = AEGIS_PENDING;
+    atomic_init(&request->ended, false);
     CHECK(pthread_create(&request->thread, NULL, waiting_run, request) == 0);
-    await_waiting(at, before + 1);
+    while (waiting_at(at) != before + 1 && !atomic_load(&request->ended))
+        sched_yield();
+    pass_gate(at);
 }
 
 static inline aegis_status waiting_join(waiting *request) {
