@@ -91,6 +91,7 @@ mod local;
 mod lock_free;
 #[cfg(aegis_threads)]
 mod locked;
+#[cfg(aegis_threads)]
 mod locked_heap;
 mod mark;
 mod methods;
@@ -129,6 +130,7 @@ pub use local::LocalArena;
 pub use lock_free::LockFreeArena;
 #[cfg(aegis_threads)]
 pub use locked::LockedArena;
+#[cfg(aegis_threads)]
 pub use locked_heap::LockedArenaHeap;
 pub use mark::{ArenaMark, StaleMark};
 pub use one_owner::Arena;
