@@ -3,8 +3,7 @@
  * where free blocks lie, and pool_state.h how long the pool lives.
  *
  * A request takes a block from the first of these places that has one:
- *  1. this thread's private stripe of the smallest class that is large enough
- *     (aegis_buffer_pool_get);
+ *  1. this thread's private stripe of the smallest class that fits (aegis_buffer_pool_get);
  *  2. any other place of that class, which grows if all its blocks are out (take_any);
  *  3. the next larger class, in the same way, and so on up to the largest one (take_any).
  * If there is none, the pool's policy decides: the request waits (wait_any), gets memory of the C
@@ -463,14 +462,13 @@ size_t aegis_buffer_pool_iovecs(const aegis_buffer_pool *pool, aegis_iovec *iove
 }
 
 static void get_class_stats(const aegis_i_buffer_class *home, aegis_buffer_class_stats *stats) {
-    memset(stats, 0, sizeof *stats);
     stats->buffer_bytes = home->buffer_bytes;
     stats->capacity = aegis_lock_free_pool_capacity(&home->pool);
     stats->max_capacity = home->max_count;
     /* The slabs held need not be the first ones. */
     size_t end = aegis_i_lock_free_index_end(home->pool.shared);
     for (size_t i = 0; i < end; i++) {
-        const size_t *references = &home->slots[i].head.owner.references;
+        const void *references = &home->slots[i].head.owner.references;
         stats->in_use +=
             aegis_i_load((const _Atomic size_t *)references, memory_order_relaxed) != 0;
     }
@@ -482,22 +480,21 @@ void aegis_buffer_pool_get_stats_sized(const aegis_buffer_pool *pool,
                                        aegis_buffer_pool_stats *stats, size_t stats_bytes) {
     const aegis_buffer_pool_shared *shared = pool->shared;
     aegis_buffer_pool_stats filled;
-    memset(stats, 0, stats_bytes);
-    if (shared == NULL)
-        return;
-    assert(aegis_i_buffer_pool_is_valid(shared));
     memset(&filled, 0, sizeof filled);
-    filled.class_count = shared->class_count;
-    for (size_t i = 0; i < shared->class_count; i++) {
-        aegis_pool_stats inner;
-        get_class_stats(&shared->classes[i], &filled.classes[i]);
-        aegis_i_slabs_get_stats(&shared->classes[i].pool.shared->slabs, &inner);
-        filled.reserved_bytes += inner.reserved_bytes;
+    if (shared != NULL) {
+        assert(aegis_i_buffer_pool_is_valid(shared));
+        filled.class_count = shared->class_count;
+        for (size_t i = 0; i < shared->class_count; i++) {
+            aegis_pool_stats inner;
+            get_class_stats(&shared->classes[i], &filled.classes[i]);
+            aegis_i_slabs_get_stats(&shared->classes[i].pool.shared->slabs, &inner);
+            filled.reserved_bytes += inner.reserved_bytes;
+        }
+        filled.heap_count = aegis_i_load(&shared->heap_count, memory_order_relaxed);
+        filled.heap_bytes = aegis_i_load(&shared->heap_bytes, memory_order_relaxed);
+        filled.wait_count = aegis_i_load(&shared->wait_count, memory_order_relaxed);
+        filled.timeout_count = aegis_i_load(&shared->timeout_count, memory_order_relaxed);
+        filled.refused_count = aegis_i_load(&shared->refused_count, memory_order_relaxed);
     }
-    filled.heap_count = aegis_i_load(&shared->heap_count, memory_order_relaxed);
-    filled.heap_bytes = aegis_i_load(&shared->heap_bytes, memory_order_relaxed);
-    filled.wait_count = aegis_i_load(&shared->wait_count, memory_order_relaxed);
-    filled.timeout_count = aegis_i_load(&shared->timeout_count, memory_order_relaxed);
-    filled.refused_count = aegis_i_load(&shared->refused_count, memory_order_relaxed);
     aegis_i_copy_sized(stats, stats_bytes, &filled, sizeof filled);
 }

@@ -17,6 +17,8 @@
  *  calls from all threads that use the pool. There is one more exception: a request that finds
  *  no block free waits for a trim that is sorting the free blocks. No free waits.
  *
+ *  The header is longer than 500 lines, because pools and their caches share their fast paths.
+ *
  *  If the options let growth wait for the budget (aegis_pool_options.wait_ns), a thread that finds
  *  no block stands in the queue of the budget. When another thread has added a slab, it takes a
  *  block of that, or keeps its place if none is left. It does not notice that a block is freed:
