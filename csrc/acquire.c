@@ -48,3 +48,12 @@ void aegis_i_give_back(const aegis_source *source, aegis_budget *budget, void *m
         source->release(source->context, memory, size_bytes, align_bytes);
     aegis_i_budget_put_back(budget, size_bytes);
 }
+
+bool aegis_i_acquire_more(aegis_budget *budget, size_t more_bytes, aegis_i_refusal *why) {
+    aegis_i_patience patience = {AEGIS_I_OPTIONAL, NULL, NULL, NULL, NULL, false, NULL};
+    return aegis_i_budget_take(budget, more_bytes, &patience, why) == AEGIS_OK;
+}
+
+void aegis_i_give_back_more(aegis_budget *budget, size_t more_bytes) {
+    aegis_i_budget_put_back(budget, more_bytes);
+}

@@ -85,6 +85,14 @@ aegis_source aegis_i_uncleared(aegis_source source) {
     return source;
 }
 
+void *aegis_i_source_resize(const aegis_source *source, void *memory, size_t size_bytes,
+                            size_t align_bytes) {
+    if (source->acquire != heap_acquire || align_bytes > AEGIS_I_HEAP_ALIGN ||
+        !is_possible(size_bytes, align_bytes))
+        return NULL;
+    return realloc(memory, size_bytes);
+}
+
 aegis_source aegis_source_heap(void) {
     aegis_source source = {heap_acquire, heap_release, NULL, NULL};
     return source;

@@ -19,6 +19,14 @@ AEGIS_I_HIDDEN aegis_source aegis_i_default_source(void);
 static inline aegis_source aegis_i_uncleared(aegis_source source) {
     return source;
 }
+static inline void *aegis_i_source_resize(const aegis_source *source, void *memory,
+                                          size_t size_bytes, size_t align_bytes) {
+    (void)source;
+    (void)memory;
+    (void)size_bytes;
+    (void)align_bytes;
+    return NULL;
+}
 
 /* Memory for a record, which is all zero; NULL: there is none. */
 AEGIS_I_HIDDEN void *aegis_i_record_new(size_t size_bytes);
@@ -34,6 +42,10 @@ AEGIS_I_HIDDEN void aegis_i_record_free(void *record);
 /* A source with the same release function that need not clear its memory. If the C heap is the
  * source, that is malloc in place of calloc. */
 AEGIS_I_HIDDEN aegis_source aegis_i_uncleared(aegis_source source);
+/* Resizes memory of a source as realloc does, which may move pages and copy nothing. NULL: the
+ * source is not the C heap, or it has no room; the memory is as it was. */
+AEGIS_I_HIDDEN void *aegis_i_source_resize(const aegis_source *source, void *memory,
+                                           size_t size_bytes, size_t align_bytes);
 
 static inline void *aegis_i_record_new(size_t size_bytes) {
     return calloc(1, size_bytes);

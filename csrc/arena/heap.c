@@ -252,6 +252,14 @@ static void *resize_or_move(aegis_arena_heap *heap, void *memory, size_t named_b
         (void)aegis_i_error_refuse(&heap->failed, AEGIS_E_INVALID, AEGIS_WHAT_HANDLE, 0, 0);
         return NULL;
     }
+    aegis_i_heap_growth growth;
+    if (align_bytes <= AEGIS_ARENA_HEAP_ALIGN &&
+        aegis_i_heap_begin_growth(heap, memory, new_bytes, &growth)) {
+        bool grown = aegis_i_heap_grow(heap, &growth);
+        memory = aegis_i_heap_end_growth(heap, &growth, grown);
+        if (grown)
+            return memory;
+    }
     void *moved = aegis_arena_heap_alloc_aligned(heap, new_bytes, align_bytes, false);
     if (moved == NULL)
         return NULL;

@@ -183,6 +183,25 @@ static size_t large_offset(size_t align_bytes) {
            AEGIS_I_CHUNK_START;
 }
 
+/* The size of a large block for a request. */
+static size_t large_bytes_for(const aegis_arena_heap *heap, size_t align_bytes, size_t size_bytes) {
+    return aegis_i_round_up(large_offset(align_bytes) + AEGIS_I_CHUNK_START +
+                                aegis_i_chunk_need(heap, size_bytes) - AEGIS_I_CHUNK_OVERHEAD,
+                            BLOCK_ALIGN);
+}
+
+/* Writes the header of the only chunk of a large block. */
+static aegis_arena_heap_chunk *write_large_chunk(aegis_arena_heap_large *large) {
+    aegis_arena_heap_chunk *chunk = aegis_i_large_chunk(large);
+    /* The chunk reaches into no other, so the last word that chunks share is not there. */
+    size_t chunk_bytes =
+        large->total_bytes - large->offset_bytes - AEGIS_I_CHUNK_START + AEGIS_I_CHUNK_OVERHEAD;
+    chunk->previous_bytes = large->offset_bytes;
+    chunk->head = (chunk_bytes & ~AEGIS_I_CHUNK_FLAGS) | AEGIS_I_CHUNK_LARGE | AEGIS_I_CHUNK_USED |
+                  AEGIS_I_CHUNK_OUT | AEGIS_I_CHUNK_AFTER_USED;
+    return chunk;
+}
+
 /* Hands out a block for one large request. */
 static void *use_large(aegis_arena_heap *heap, const aegis_i_heap_request *request, void *block,
                        size_t total_bytes, bool zeroed) {
@@ -190,13 +209,7 @@ static void *use_large(aegis_arena_heap *heap, const aegis_i_heap_request *reque
     large->total_bytes = total_bytes;
     large->align_bytes = request->block_align_bytes;
     large->offset_bytes = large_offset(request->block_align_bytes);
-    aegis_arena_heap_chunk *chunk = aegis_i_large_chunk(large);
-    /* The chunk reaches into no other, so the last word that chunks share is not there. */
-    size_t chunk_bytes =
-        total_bytes - large->offset_bytes - AEGIS_I_CHUNK_START + AEGIS_I_CHUNK_OVERHEAD;
-    chunk->previous_bytes = large->offset_bytes;
-    chunk->head = (chunk_bytes & ~AEGIS_I_CHUNK_FLAGS) | AEGIS_I_CHUNK_LARGE | AEGIS_I_CHUNK_USED |
-                  AEGIS_I_CHUNK_OUT | AEGIS_I_CHUNK_AFTER_USED;
+    aegis_arena_heap_chunk *chunk = write_large_chunk(large);
     link_large(heap, large);
     return hand_out(heap, request, chunk, zeroed ? NULL : (unsigned char *)block + total_bytes);
 }
@@ -264,9 +277,7 @@ void *aegis_i_heap_serve(aegis_arena_heap *heap, aegis_i_heap_request *request) 
     request->block_align_bytes = request->is_large ? align_bytes : BLOCK_ALIGN;
     request->exact_bytes =
         request->is_large
-            ? aegis_i_round_up(large_offset(align_bytes) + AEGIS_I_CHUNK_START + need_bytes -
-                                   AEGIS_I_CHUNK_OVERHEAD,
-                               BLOCK_ALIGN)
+            ? large_bytes_for(heap, align_bytes, size_bytes)
             : aegis_i_round_up(AEGIS_I_HEAP_BLOCK_HEADER + AEGIS_I_CHUNK_STOP + request->need_bytes,
                                BLOCK_ALIGN);
     request->block_bytes = 0;
@@ -363,6 +374,53 @@ bool aegis_i_heap_resize(aegis_arena_heap *heap, void *memory, size_t new_bytes)
     if (aegis_i_heap_is_watched(heap))
         aegis_i_heap_mark_out(heap, memory, aegis_i_min(old_bytes, new_bytes), new_bytes);
     return true;
+}
+
+bool aegis_i_heap_begin_growth(aegis_arena_heap *heap, const void *memory, size_t new_bytes,
+                               aegis_i_heap_growth *growth) {
+    const aegis_arena_heap_chunk *chunk = aegis_i_chunk_of(memory);
+    /* A checker or a guard is to see each allocation begin and end. */
+    if ((chunk->head & AEGIS_I_CHUNK_LARGE) == 0 || aegis_i_heap_is_watched(heap) ||
+        new_bytes > PTRDIFF_MAX - 4096)
+        return false;
+    aegis_arena_heap_large *large =
+        (aegis_arena_heap_large *)(void *)((unsigned char *)chunk - chunk->previous_bytes);
+    growth->large = large;
+    growth->old_bytes = large->total_bytes;
+    growth->new_bytes = large_bytes_for(heap, large->align_bytes, new_bytes);
+    if (growth->new_bytes <= growth->old_bytes)
+        return false;
+    unlink_large(heap, large);
+    return true;
+}
+
+bool aegis_i_heap_grow(const aegis_arena_heap *heap, aegis_i_heap_growth *growth) {
+    size_t more_bytes = growth->new_bytes - growth->old_bytes;
+    aegis_i_refusal why;
+    /* If this fails, the caller goes the usual way, which may wait and which says why it failed. */
+    if (!aegis_i_acquire_more(heap->budget, more_bytes, &why))
+        return false;
+    void *moved = aegis_i_source_resize(&heap->source, growth->large, growth->new_bytes,
+                                        growth->large->align_bytes);
+    if (moved == NULL) {
+        aegis_i_give_back_more(heap->budget, more_bytes);
+        return false;
+    }
+    growth->large = (aegis_arena_heap_large *)moved;
+    return true;
+}
+
+void *aegis_i_heap_end_growth(aegis_arena_heap *heap, const aegis_i_heap_growth *growth,
+                              bool grown) {
+    aegis_arena_heap_large *large = growth->large;
+    if (grown) {
+        large->total_bytes = growth->new_bytes;
+        heap->reserved_bytes += growth->new_bytes - growth->old_bytes;
+        heap->peak_reserved_bytes = aegis_i_max(heap->peak_reserved_bytes, heap->reserved_bytes);
+        write_large_chunk(large);
+    }
+    link_large(heap, large);
+    return aegis_i_chunk_memory(aegis_i_large_chunk(large));
 }
 
 void aegis_i_heap_release_large(const aegis_arena_heap *heap, aegis_arena_heap_large *large) {

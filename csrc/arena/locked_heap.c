@@ -169,6 +169,23 @@ bool aegis_locked_arena_heap_resize_in_place(const aegis_locked_arena_heap *heap
     return memory != NULL && resize(heap, memory, AEGIS_I_ANY_BYTES, new_bytes, &old_bytes, &lost);
 }
 
+/* Makes the block of a large allocation larger. NULL: that is not possible. */
+static void *grow_large(const aegis_locked_arena_heap *heap, void *memory, size_t new_bytes) {
+    aegis_i_heap_growth growth;
+    aegis_arena_heap *inner = enter(heap);
+    bool begun = inner != NULL && aegis_i_heap_begin_growth(inner, memory, new_bytes, &growth);
+    if (inner != NULL)
+        leave(heap);
+    if (!begun)
+        return NULL;
+    bool grown = aegis_i_heap_grow(inner, &growth);
+    if (enter(heap) == NULL) /* the process has forked meanwhile, so the lists are lost */
+        return grown ? aegis_i_chunk_memory(aegis_i_large_chunk(growth.large)) : NULL;
+    memory = aegis_i_heap_end_growth(inner, &growth, grown);
+    leave(heap);
+    return grown ? memory : NULL;
+}
+
 static void *resize_or_move(const aegis_locked_arena_heap *heap, void *memory, size_t named_bytes,
                             size_t new_bytes, size_t align_bytes, aegis_error *error) {
     size_t old_bytes;
@@ -184,6 +201,10 @@ static void *resize_or_move(const aegis_locked_arena_heap *heap, void *memory, s
             (void)aegis_i_error_refuse(error, AEGIS_E_INVALID, AEGIS_WHAT_HANDLE, 0, 0);
         return NULL;
     }
+    void *grown =
+        align_bytes <= AEGIS_ARENA_HEAP_ALIGN ? grow_large(heap, memory, new_bytes) : NULL;
+    if (grown != NULL)
+        return grown;
     /* Only the caller uses the old and the new place, so the bytes are copied without the lock. */
     void *moved = alloc(heap, new_bytes, align_bytes, false, error);
     if (moved == NULL)

@@ -133,6 +133,36 @@ static void large_requests_go_back_when_they_are_freed(void) {
     finish_heap(&heap, &state);
 }
 
+/* Over the C heap, which can move pages. */
+static void large_allocations_grow_under_a_budget(void) {
+    aegis_budget *budget = aegis_budget_new("heap", 5000000, NULL);
+    aegis_arena_options options = heap_options(NULL);
+    options.budget = budget;
+    aegis_arena_heap heap;
+    CHECK(aegis_arena_heap_init(&heap, &options) == AEGIS_OK);
+    unsigned char *p[3] = {NULL, NULL, NULL};
+    for (size_t size = 150000; size < 1200000; size += 70001) {
+        for (size_t i = 0; i < 3; i++) {
+            p[i] = (unsigned char *)aegis_arena_heap_realloc(&heap, p[i], size);
+            CHECK(p[i] != NULL && is_aligned(p[i], 16));
+            CHECK(size == 150000 || is_filled(p[i], (unsigned char)(i + 1), size - 70001));
+            CHECK(aegis_arena_heap_usable_size(&heap, p[i]) >= size);
+            memset(p[i], (int)i + 1, size);
+            CHECK_SIZE(used(budget), heap_stats(&heap).reserved_bytes);
+        }
+    }
+    CHECK_SIZE(heap_stats(&heap).block_count, 3);
+    CHECK(aegis_arena_heap_realloc(&heap, p[1], 4000000) == NULL);
+    CHECK(is_filled(p[1], 2, 1000000));
+    CHECK_SIZE(used(budget), heap_stats(&heap).reserved_bytes);
+    for (size_t i = 0; i < 3; i++)
+        aegis_arena_heap_free(&heap, p[i]);
+    CHECK_SIZE(used(budget), 0);
+    CHECK_SIZE(heap_stats(&heap).used_bytes, 0);
+    aegis_arena_heap_fini(&heap);
+    aegis_budget_destroy(budget);
+}
+
 static void fill_some(aegis_arena_heap *heap) {
     for (size_t i = 0; i < 300; i++)
         CHECK(aegis_arena_heap_alloc(heap, i * i % 5000) != NULL);
@@ -471,6 +501,7 @@ int main(void) {
     RUN(realloc_keeps_the_bytes);
     RUN(resizes_in_place_where_there_is_room);
     RUN(large_requests_go_back_when_they_are_freed);
+    RUN(large_allocations_grow_under_a_budget);
     RUN(reset_keeps_blocks_and_the_same_work_acquires_nothing);
     RUN(trim_releases_blocks_of_which_nothing_is_out);
     RUN(memory_of_the_caller_is_used_up_and_never_released);
