@@ -9,7 +9,7 @@
  *
  *  Rules of this header:
  *  - A call that can fail returns a null pointer, false, or an empty handle, and leaves a record
- *    of the reason. Arenas and pools with one owner keep the record (last_error). Other calls
+ *    of the reason. Arenas and heaps with one owner keep the record (last_error). Other calls
  *    write it to their last parameter, an aegis::error, unless that is NULL. error::text() is the
  *    reason as a sentence.
  *  - Containers know no other failure than an exception. So memory resources and allocators
@@ -20,8 +20,8 @@
  *    and buffer_pool. An owner that was moved from, or could not be made, is empty: `if (owner)`
  *    is false. An empty owner can be destroyed and assigned to, and tell its error.
  *  - What has an address inside of an owner stays good only while the owner stays where it is:
- *    an arena_ref, resource, allocator, pointer with a deleter, or scope of an arena or a pool
- *    with one owner. The forms for several threads may be moved, because they are handles.
+ *    an arena_ref, resource, allocator, pointer with a deleter, or scope. Arenas and heaps for
+ *    several threads may be moved, because they are handles.
  *  - Run-time type information is not used.
  *
  *  The header is one file, and longer than 500 lines, so that a user copies or includes one.
@@ -111,8 +111,8 @@ struct error : aegis_error {
     bool failed() const noexcept {
         return status != AEGIS_OK;
     }
-    /** The record as a sentence: see aegis_error_explain. Ask at once, because a budget that
-     * the sentence names must be good. */
+    /** The record as a sentence: see aegis_error_explain. Ask at once, because a budget that the
+     *  sentence names must be good. */
     error_text text() const noexcept {
         return error_text(*this);
     }
@@ -179,7 +179,7 @@ using seen = typename std::conditional<std::is_lvalue_reference<Container>::valu
 /* -- views of bytes -- */
 
 /** A pointer and a length, as std::span<Byte> is, which only C++20 has. A view owns nothing.
- * There a view converts to a span, because it is a contiguous range, and a span to a view.
+ *  There a view converts to a span, because it is a contiguous range, and a span to a view.
  *  @tparam Byte  std::byte or const std::byte.
  */
 template <class Byte> class basic_bytes_view {
@@ -206,8 +206,8 @@ template <class Byte> class basic_bytes_view {
     template <class B = Byte, class = typename std::enable_if<std::is_const<B>::value>::type>
     basic_bytes_view(const char *text) noexcept : basic_bytes_view(text, std::strlen(text)) {
     }
-    /** A view of a container whose elements have one byte: a string, a vector, an array, a
-     * span, another view. A temporary one is good until the end of the statement. */
+    /** A view of a container whose elements have one byte: a string, a vector, an array, a span,
+     *  another view. A temporary one is good until the end of the statement. */
     template <
         class Container, class Seen = detail::seen<Container>,
         class Element = typename std::remove_pointer<decltype(std::declval<Seen>().data())>::type,
@@ -347,7 +347,7 @@ class budget {
     }
     /** See aegis_budget_on_pressure. The budget is not empty.
      *  @param function  called as function(used_bytes, limit_bytes), on any thread. It is kept
-     * as long as the budget lives, and must not throw.
+     *                   as long as the budget lives, and must not throw.
      */
     template <class F> bool on_pressure(std::uint32_t percent, F function) const {
         std::unique_ptr<F> kept(new (std::nothrow) F(std::move(function)));
@@ -434,7 +434,7 @@ class reservation {
 template <class T> class arena_delete;
 
 /** A pointer to an object in an arena. At its end the object is destroyed. Its bytes are free
- * when the arena frees them. */
+ *  when the arena frees them. */
 template <class T> using arena_ptr = std::unique_ptr<T, arena_delete<T>>;
 
 /** The deleter of arena_ptr: it runs the destructor and frees nothing. */
@@ -593,8 +593,8 @@ template <class Self> class arena_calls {
         using element = typename std::remove_extent<T>::type;
         return arena_ptr<T>(make_elements<element>(count), arena_delete<T>(count));
     }
-    /** Makes an object that the arena destroys when it frees it: at a reset, at the end, or
-     * when it is rewound. If there is nothing to destroy, nothing is remembered.
+    /** Makes an object that the arena destroys when it frees it: at a reset, at the end, or when
+     *  it is rewound. If there is nothing to destroy, nothing is remembered.
      *  @return  the object, or NULL.
      */
     template <class T, class... Args> T *make(Args &&...args) {
@@ -789,7 +789,7 @@ class arena : public detail::arena_calls<arena> {
 };
 
 /** An arena of at most `Bytes` bytes, which are a part of the object: it acquires nothing. It
- * stays where it is. An allocation that does not fit fails with AEGIS_E_EXHAUSTED. */
+ *  stays where it is. An allocation that does not fit fails with AEGIS_E_EXHAUSTED. */
 template <std::size_t Bytes> class fixed_arena : public detail::arena_calls<fixed_arena<Bytes>> {
   public:
     fixed_arena() noexcept {
@@ -819,9 +819,9 @@ template <std::size_t Bytes> class fixed_arena : public detail::arena_calls<fixe
     alignas(16) unsigned char memory_[Bytes];
 };
 
-/** A scope of an arena: what is allocated from it is freed at its end, and what was there
- * before stays. Scopes nest, and end in the opposite order: see aegis_arena_scope_begin. It
- * stays where it is, and so does the arena while the scope is open. */
+/** A scope of an arena: what is allocated from it is freed at its end, and what was there before
+ *  stays. Scopes nest, and end in the opposite order: see aegis_arena_scope_begin. It stays
+ *  where it is, and so does the arena while the scope is open. */
 class arena_scope : public detail::arena_calls<arena_scope> {
   public:
     /** Begins a scope on an arena. To begin one on another scope, call its scope(). */
@@ -934,7 +934,7 @@ struct locked_kind {
 } // namespace detail
 
 /** An arena for any number of threads: see lock_free_arena.h and locked_arena.h. Const members
- * may be called by several threads at once, the others by one that has the arena alone. */
+ *  may be called by several threads at once, the others by one that has the arena alone. */
 template <class Kind> class shared_arena {
   public:
     /** An arena with all defaults. Empty on failure. */
@@ -1091,7 +1091,212 @@ class local_arena : public detail::arena_calls<local_arena> {
 
 #endif
 
-/* -- allocators and memory resources over arenas -- */
+/* -- heaps in arenas -- */
+
+namespace detail {
+struct heap_kind;
+struct locked_heap_kind;
+} // namespace detail
+
+/** A heap that others own. Good as long as the heap stays where it is. */
+class heap_ref {
+  public:
+    /** Refers to a heap of the C interface. */
+    heap_ref(aegis_arena_heap *raw) noexcept : raw_(raw) {
+    }
+    /** The heap for calls of the C interface. */
+    aegis_arena_heap *raw() const noexcept {
+        return raw_;
+    }
+
+  private:
+    aegis_arena_heap *raw_;
+};
+
+/** A heap in an arena (arena_heap.h): pieces of any size are freed and used again, and all of it
+ *  ends with it. */
+class arena_heap {
+  public:
+    /** A heap with all defaults, which acquires nothing yet. */
+    arena_heap() noexcept : arena_heap(aegis_arena_options()) {
+    }
+    /** A heap of the options of the C interface: see aegis_arena_heap_init. Empty on failure;
+     *  last_error says why. */
+    explicit arena_heap(const aegis_arena_options &options) noexcept
+        : live_(aegis_arena_heap_init(&raw_, &options) == AEGIS_OK) {
+    }
+    /** A heap whose blocks are allocations of an arena: see aegis_arena_heap_init_in. */
+    explicit arena_heap(arena_ref inside) noexcept : live_(true) {
+        aegis_arena_heap_init_in(&raw_, inside.raw());
+    }
+    arena_heap(arena_heap &&other) noexcept : live_(other.live_), raw_(other.into_raw()) {
+    }
+    arena_heap &operator=(arena_heap &&other) noexcept {
+        if (this != &other) {
+            aegis_arena_heap_fini(&raw_);
+            live_ = other.live_;
+            raw_ = other.into_raw();
+        }
+        return *this;
+    }
+    ~arena_heap() {
+        aegis_arena_heap_fini(&raw_);
+    }
+    /** Gives the heap to the caller, who finishes it. This owner is empty then. */
+    aegis_arena_heap into_raw() noexcept {
+        live_ = false;
+        return std::exchange(raw_, aegis_arena_heap());
+    }
+    /** The heap for calls of the C interface. */
+    aegis_arena_heap *raw() noexcept {
+        return &raw_;
+    }
+    const aegis_arena_heap *raw() const noexcept {
+        return &raw_;
+    }
+    operator heap_ref() &noexcept {
+        return &raw_;
+    }
+    explicit operator bool() const noexcept {
+        return live_;
+    }
+
+    /** Allocates uninitialised bytes. NULL on failure. */
+    void *alloc(std::size_t size_bytes, std::size_t align_bytes = AEGIS_ARENA_HEAP_ALIGN) noexcept {
+        return aegis_arena_heap_alloc_aligned(&raw_, size_bytes, align_bytes, false);
+    }
+    /** Allocates zeroed bytes. NULL on failure. */
+    void *alloc_zeroed(std::size_t size_bytes,
+                       std::size_t align_bytes = AEGIS_ARENA_HEAP_ALIGN) noexcept {
+        return aegis_arena_heap_alloc_aligned(&raw_, size_bytes, align_bytes, true);
+    }
+    /** Resizes an allocation: see aegis_arena_heap_realloc. */
+    void *realloc(void *memory, std::size_t new_bytes) noexcept {
+        return aegis_arena_heap_realloc(&raw_, memory, new_bytes);
+    }
+    /** Frees an allocation; NULL is accepted. */
+    void free(void *memory) noexcept {
+        aegis_arena_heap_free(&raw_, memory);
+    }
+    /** Frees everything and keeps the blocks. */
+    void reset() noexcept {
+        aegis_arena_heap_reset(&raw_);
+    }
+    /** Frees everything and releases the blocks. */
+    void clear() noexcept {
+        aegis_arena_heap_clear(&raw_);
+    }
+    /** Releases free blocks until at most `keep_bytes` are reserved. */
+    void trim(std::size_t keep_bytes) noexcept {
+        aegis_arena_heap_trim(&raw_, keep_bytes);
+    }
+    /** See aegis_arena_heap_move_budget. */
+    bool move_budget(const budget &to, error *reason = nullptr) noexcept {
+        return aegis_arena_heap_move_budget(&raw_, to.raw(), reason) == AEGIS_OK;
+    }
+    /** The statistics. */
+    aegis_arena_heap_stats stats() const noexcept {
+        aegis_arena_heap_stats stats;
+        aegis_arena_heap_get_stats(&raw_, &stats);
+        return stats;
+    }
+    /** Why the latest failing call failed, also of a heap that could not be made. */
+    error last_error() const noexcept {
+        error why;
+        aegis_arena_heap_last_error(&raw_, &why);
+        return why;
+    }
+    /** An allocator for the containers of the standard library. */
+    template <class T = std::byte> basic_allocator<T, detail::heap_kind> allocator() noexcept {
+        return basic_allocator<T, detail::heap_kind>(&raw_);
+    }
+
+  private:
+    bool live_;
+    aegis_arena_heap raw_;
+};
+
+#ifdef AEGIS_MEMORY_LOCKED_ARENA_HEAP_H
+
+/** The same for any number of threads (locked_arena_heap.h). Const members may be called by several
+ *  threads at once, the others by one that has the heap alone. */
+class locked_arena_heap {
+  public:
+    /** A heap with all defaults. Empty on failure. */
+    explicit locked_arena_heap(error *reason = nullptr) noexcept
+        : locked_arena_heap(aegis_arena_options(), reason) {
+    }
+    /** A heap of the options of the C interface. Empty on failure. */
+    explicit locked_arena_heap(const aegis_arena_options &options,
+                               error *reason = nullptr) noexcept {
+        (void)aegis_locked_arena_heap_init(&raw_, &options, reason);
+    }
+    locked_arena_heap(locked_arena_heap &&other) noexcept : raw_(other.into_raw()) {
+    }
+    locked_arena_heap &operator=(locked_arena_heap &&other) noexcept {
+        if (this != &other) {
+            aegis_locked_arena_heap_fini(&raw_);
+            raw_ = other.into_raw();
+        }
+        return *this;
+    }
+    ~locked_arena_heap() {
+        aegis_locked_arena_heap_fini(&raw_);
+    }
+    /** Gives the heap to the caller, who finishes it. This owner is empty then. */
+    aegis_locked_arena_heap into_raw() noexcept {
+        return std::exchange(raw_, aegis_locked_arena_heap());
+    }
+    /** The handle for calls of the C interface. */
+    aegis_locked_arena_heap *raw() noexcept {
+        return &raw_;
+    }
+    const aegis_locked_arena_heap *raw() const noexcept {
+        return &raw_;
+    }
+    operator aegis_locked_arena_heap() const &noexcept {
+        return raw_;
+    }
+    operator aegis_locked_arena_heap() const && = delete;
+    explicit operator bool() const noexcept {
+        return raw_.shared != nullptr;
+    }
+
+    /** Allocates uninitialised bytes. NULL on failure. */
+    void *alloc(std::size_t size_bytes, std::size_t align_bytes = AEGIS_ARENA_HEAP_ALIGN,
+                error *reason = nullptr) const noexcept {
+        return aegis_locked_arena_heap_alloc_aligned(&raw_, size_bytes, align_bytes, false, reason);
+    }
+    /** Allocates zeroed bytes. NULL on failure. */
+    void *alloc_zeroed(std::size_t size_bytes, std::size_t align_bytes = AEGIS_ARENA_HEAP_ALIGN,
+                       error *reason = nullptr) const noexcept {
+        return aegis_locked_arena_heap_alloc_aligned(&raw_, size_bytes, align_bytes, true, reason);
+    }
+    /** Resizes an allocation: see aegis_locked_arena_heap_realloc. */
+    void *realloc(void *memory, std::size_t new_bytes, error *reason = nullptr) const noexcept {
+        return aegis_locked_arena_heap_realloc(&raw_, memory, new_bytes, reason);
+    }
+    /** Frees an allocation; NULL is accepted. */
+    void free(void *memory) const noexcept {
+        aegis_locked_arena_heap_free(&raw_, memory);
+    }
+    /** Frees everything and keeps the blocks. */
+    void reset() noexcept {
+        aegis_locked_arena_heap_reset(&raw_);
+    }
+    /** An allocator for the containers of the standard library. */
+    template <class T = std::byte>
+    basic_allocator<T, detail::locked_heap_kind> allocator() const noexcept {
+        return basic_allocator<T, detail::locked_heap_kind>(raw_);
+    }
+
+  private:
+    aegis_locked_arena_heap raw_;
+};
+
+#endif
+
+/* -- allocators and memory resources over arenas and heaps -- */
 
 namespace detail {
 
@@ -1125,6 +1330,56 @@ struct one_owner_kind {
     }
 };
 
+struct heap_kind {
+    using handle = aegis_arena_heap *;
+    using from = heap_ref;
+    static handle of(from heap) noexcept {
+        return heap.raw();
+    }
+    static void *alloc(handle heap, std::size_t size_bytes, std::size_t align_bytes) {
+        void *memory = align_bytes <= AEGIS_ARENA_HEAP_ALIGN
+                           ? aegis_arena_heap_alloc(heap, size_bytes)
+                           : aegis_arena_heap_alloc_aligned(heap, size_bytes, align_bytes, false);
+        if (AEGIS_UNLIKELY(memory == nullptr)) {
+            aegis_error why;
+            aegis_arena_heap_last_error(heap, &why);
+            refuse(why);
+        }
+        return memory;
+    }
+    static void free(handle heap, void *memory, std::size_t size_bytes, std::size_t) noexcept {
+        aegis_arena_heap_free_sized(heap, memory, size_bytes);
+    }
+    static bool same(handle one, handle other) noexcept {
+        return one == other;
+    }
+};
+
+#ifdef AEGIS_MEMORY_LOCKED_ARENA_HEAP_H
+struct locked_heap_kind {
+    using handle = aegis_locked_arena_heap;
+    using from = handle;
+    static handle of(from heap) noexcept {
+        return heap;
+    }
+    static void *alloc(const handle &heap, std::size_t size_bytes, std::size_t align_bytes) {
+        aegis_error why;
+        void *memory =
+            aegis_locked_arena_heap_alloc_aligned(&heap, size_bytes, align_bytes, false, &why);
+        if (AEGIS_UNLIKELY(memory == nullptr))
+            refuse(why);
+        return memory;
+    }
+    static void free(const handle &heap, void *memory, std::size_t size_bytes,
+                     std::size_t) noexcept {
+        aegis_locked_arena_heap_free_sized(&heap, memory, size_bytes);
+    }
+    static bool same(const handle &one, const handle &other) noexcept {
+        return one.shared == other.shared;
+    }
+};
+#endif
+
 template <class Kind> struct shared_kind {
     using handle = typename Kind::handle;
     using from = handle;
@@ -1149,13 +1404,14 @@ template <class Kind> struct shared_kind {
 
 } // namespace detail
 
-/** An allocator over an arena for the containers of the standard library. It makes no virtual
- *  calls, so it is faster than a memory resource, and the container is of another type.
+/** An allocator over an arena or a heap for the containers of the standard library. It makes no
+ *  virtual calls, so it is faster than a memory resource, and the container is of another type.
  *
- *  Memory that a container gives up is free at once if it was allocated last, else when the
- * arena frees it. A container stays in its arena when another one is assigned to it: elements
- * from another arena are copied or moved one by one. A swap exchanges the arenas too. A copy of
- * a container lives in the same arena.
+ *  Memory that a container gives up is free at once in a heap. In an arena it is free at once if it
+ *  was allocated last, else when the
+ *  arena frees it. A container stays in its arena when another one is assigned to it: elements
+ *  from another arena are copied or moved one by one. A swap exchanges the arenas too. A copy of
+ *  a container lives in the same arena.
  */
 template <class T, class Kind> class basic_allocator {
   public:
@@ -1166,7 +1422,7 @@ template <class T, class Kind> class basic_allocator {
     using is_always_equal = std::false_type;
 
     /** An allocator over an arena of this kind, which must outlive it. If the arena has one
-     * owner, it stays where it is. */
+     *  owner, it stays where it is. */
     template <class Arena, class = typename std::enable_if<
                                std::is_convertible<Arena, typename Kind::from>::value>::type>
     basic_allocator(Arena &&arena) noexcept : handle_(Kind::of(std::forward<Arena>(arena))) {
@@ -1208,6 +1464,12 @@ bool operator!=(const basic_allocator<T, Kind> &one,
 
 /** An allocator over an arena with one owner. */
 template <class T> using allocator = basic_allocator<T, detail::one_owner_kind>;
+/** An allocator over a heap in an arena. */
+template <class T> using heap_allocator = basic_allocator<T, detail::heap_kind>;
+#ifdef AEGIS_MEMORY_LOCKED_ARENA_HEAP_H
+/** An allocator over a locked heap, for any thread. */
+template <class T> using locked_heap_allocator = basic_allocator<T, detail::locked_heap_kind>;
+#endif
 #ifdef AEGIS_MEMORY_LOCKED_ARENA_H
 /** An allocator over a lock-free arena, for any thread. */
 template <class T>
@@ -1239,9 +1501,10 @@ const Resource *as_same(const Resource &one, const std::pmr::memory_resource &ot
 
 } // namespace detail
 
-/** A memory resource over an arena, which must outlive it. If the arena has one owner, it stays
- *  where it is. What is deallocated is free at once if it was allocated last, else when the
- * arena frees it. Resources over the same arena are equal. */
+/** A memory resource over an arena or a heap, which must outlive it. If that has one owner, it
+ *  stays where it is. What is deallocated is free at once in a heap. In an arena it is free at once
+ *  if it was allocated last, else when the
+ *  arena frees it. Resources over the same one are equal. */
 template <class Kind> class basic_arena_resource final : public std::pmr::memory_resource {
   public:
     /** A resource over an arena of this kind. */
@@ -1267,6 +1530,12 @@ template <class Kind> class basic_arena_resource final : public std::pmr::memory
 
 /** A memory resource over an arena with one owner. */
 using arena_resource = basic_arena_resource<detail::one_owner_kind>;
+/** A memory resource over a heap in an arena: what is deallocated is used again. */
+using arena_heap_resource = basic_arena_resource<detail::heap_kind>;
+#ifdef AEGIS_MEMORY_LOCKED_ARENA_HEAP_H
+/** A memory resource over a locked heap, for any thread. */
+using locked_arena_heap_resource = basic_arena_resource<detail::locked_heap_kind>;
+#endif
 #ifdef AEGIS_MEMORY_LOCKED_ARENA_H
 /** A memory resource over a lock-free arena, for any thread. */
 using lock_free_arena_resource = basic_arena_resource<detail::shared_kind<detail::lock_free_kind>>;
@@ -1275,10 +1544,10 @@ using locked_arena_resource = basic_arena_resource<detail::shared_kind<detail::l
 #endif
 
 /** A memory resource that charges a budget for what it takes from another resource, its
- * upstream. It charges the bytes that are asked for, and not what the upstream adds to them. A
- * charge that the budget refuses is an aegis::bad_alloc. It has no state besides these two, so
- * it may be used by the threads by which the upstream may be. Two are equal if budget and
- * upstream are. */
+ *  upstream. It charges the bytes that are asked for, and not what the upstream adds to them. A
+ *  charge that the budget refuses is an aegis::bad_alloc. It has no state besides these two, so
+ *  it may be used by the threads by which the upstream may be. Two are equal if budget and
+ *  upstream are. */
 class budget_resource final : public std::pmr::memory_resource {
   public:
     /** A resource that charges this budget.
@@ -1446,9 +1715,9 @@ struct lock_free_pool_form {
 
 } // namespace detail
 
-/** A pool of blocks of one size (pool.h, locked_pool.h, lock_free_pool.h). The object itself
- * may be moved only while no resource and no pool_ptr refers to it. A pool that ends takes the
- * blocks with it that are still out.
+/** A pool of blocks of one size (pool.h, locked_pool.h, lock_free_pool.h). The object itself may
+ *  be moved only while no resource and no pool_ptr refers to it. A pool that ends takes the
+ *  blocks with it that are still out.
  *  @tparam Form  whose alloc and free are for one thread, or for any.
  */
 template <class Form> class basic_pool {
@@ -1462,8 +1731,8 @@ template <class Form> class basic_pool {
     basic_pool(std::size_t block_bytes, std::size_t block_count, error *reason = nullptr) noexcept
         : basic_pool(of(block_bytes, 0, block_count, 0, budget()), reason) {
     }
-    /** A pool of the options of the C interface. Empty on failure. If `options` has no place
-     * for the error, it is written to `reason`. */
+    /** A pool of the options of the C interface. Empty on failure. If `options` has no place for
+     *  the error, it is written to `reason`. */
     explicit basic_pool(const options_type &options, error *reason = nullptr) noexcept {
         live_ = Form::init(&raw_, options, reason);
     }
@@ -1621,14 +1890,14 @@ template <class T, class Form = detail::pool_form> class typed_pool : public bas
 #if AEGIS_HAS_PMR
 
 /** A memory resource over a pool, which outlives it and stays where it is. What fits into a
- * block, with its alignment, is a block. If none is free, that is an aegis::bad_alloc. All else
- * is taken from another resource, the upstream. Two are equal if pool and upstream are. */
+ *  block, with its alignment, is a block. If none is free, that is an aegis::bad_alloc. All else
+ *  is taken from another resource, the upstream. Two are equal if pool and upstream are. */
 template <class Form> class basic_pool_resource final : public std::pmr::memory_resource {
   public:
     /** A resource over a pool.
      *  @param blocks    not empty.
      *  @param upstream  not NULL; outlives the resource. std::pmr::null_memory_resource()
-     * refuses what does not fit into a block.
+     *                   refuses what does not fit into a block.
      */
     explicit basic_pool_resource(
         basic_pool<Form> &blocks,
@@ -1886,7 +2155,7 @@ class buffer {
         return made;
     }
     /** A view of the elements of a container, which the buffer takes over and destroys at the
-     * end: a std::string or a std::vector of numbers. Nothing is copied.
+     *  end: a std::string or a std::vector of numbers. Nothing is copied.
      *  @param container  elements in one piece, without pointers to free.
      *  @return           no buffer on failure; the container is lost then.
      */
@@ -1969,7 +2238,7 @@ class buffer {
         return back;
     }
     /** Joins a view that lies behind this one: see aegis_buffer_unsplit. If they do not join,
-     * both stay as they are. */
+     *  both stay as they are. */
     bool unsplit(buffer &back) noexcept {
         return aegis_buffer_unsplit(&raw_, &back.raw_) == AEGIS_OK;
     }
@@ -2006,7 +2275,7 @@ inline buffer buffer_mut::freeze() noexcept {
 }
 
 /** Turns an arena into a buffer, which finishes the arena at its end: see
- * aegis_buffer_from_arena.
+ *  aegis_buffer_from_arena.
  *  @param from   empty afterwards.
  *  @param bytes  in the arena.
  *  @return       no buffer on failure; the arena is then as it was.
@@ -2030,8 +2299,8 @@ class buffer_pool {
                 error *reason = nullptr) noexcept
         : buffer_pool(one_class(buffer_bytes, buffer_count), aegis_buffer_pool_options(), reason) {
     }
-    /** A pool of the options of the C interface. Empty on failure. If `options` has no place
-     * for the error, it is written to `reason`. */
+    /** A pool of the options of the C interface. Empty on failure. If `options` has no place for
+     *  the error, it is written to `reason`. */
     explicit buffer_pool(aegis_buffer_pool_options options, error *reason = nullptr) noexcept {
         options.error = options.error != nullptr ? options.error : reason;
         (void)aegis_buffer_pool_init(&raw_, &options);

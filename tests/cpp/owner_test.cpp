@@ -221,6 +221,43 @@ void shared_arenas_make_and_destroy_objects() {
     CHECK(taken && taken.stats().used_bytes == 0);
 }
 
+void a_heap_is_an_owner_too() {
+    aegis::arena_heap heap;
+    char *text = static_cast<char *>(heap.alloc(10));
+    std::memcpy(text, "123456789", 10);
+    text = static_cast<char *>(heap.realloc(text, 5000));
+    CHECK(std::string(text) == "123456789");
+    aegis::arena_heap moved(std::move(heap));
+    CHECK(!heap && moved && std::string(text) == "123456789");
+    moved.free(text);
+    moved.free(nullptr);
+    CHECK(moved.alloc_zeroed(100, 256) != nullptr && moved.alloc(8, 24) == nullptr);
+    CHECK(moved.last_error().status == AEGIS_E_INVALID_LAYOUT);
+    heap = std::move(moved);
+    aegis::budget budget("heap");
+    CHECK(heap.move_budget(budget) && budget.stats().used_bytes == heap.stats().reserved_bytes);
+    heap.reset();
+    heap.trim(0);
+    heap.clear();
+    CHECK(heap.stats().reserved_bytes == 0 && budget.stats().used_bytes == 0);
+    std::vector<int, aegis::heap_allocator<int>> numbers(100, 7, heap.allocator<int>());
+    CHECK(numbers.back() == 7 && numbers.get_allocator() == aegis::heap_allocator<char>(heap));
+
+    aegis::error why;
+    aegis::locked_arena_heap locked(&why);
+    CHECK(locked && !why.failed());
+    {
+        std::vector<int, aegis::locked_heap_allocator<int>> shared(100, 7, locked);
+        CHECK(shared.back() == 7 && shared.get_allocator() == locked.allocator());
+    }
+    void *memory = locked.realloc(locked.alloc_zeroed(10), 100);
+    CHECK(memory != nullptr && locked.alloc(8, 24, &why) == nullptr && why.failed());
+    locked.free(memory);
+    locked.reset();
+    aegis::locked_arena_heap other(std::move(locked));
+    CHECK(other && !locked && other.alloc(1) != nullptr);
+}
+
 template <class Pool> void use_pool() {
     aegis::error why;
     Pool pool(100, 2, &why);
@@ -328,6 +365,7 @@ int main() {
     RUN(what_a_constructor_throws_passes_and_nothing_is_left);
     RUN(no_room_for_an_object_is_a_null_pointer);
     RUN(shared_arenas_make_and_destroy_objects);
+    RUN(a_heap_is_an_owner_too);
     RUN(pools_of_every_form_hand_out_blocks);
     RUN(a_typed_pool_destroys_and_frees);
     RUN(budgets_form_a_tree_and_count);

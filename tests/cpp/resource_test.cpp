@@ -87,6 +87,34 @@ void a_resource_over_a_shared_arena_serves_containers_of_threads() {
     use_containers(&second);
 }
 
+void a_resource_over_a_heap_serves_containers_and_uses_memory_again() {
+    aegis::arena_heap heap;
+    aegis::arena_heap_resource resource(heap), same(heap);
+    use_containers(&resource);
+    std::size_t peak = heap.stats().peak_reserved_bytes;
+    CHECK(heap.stats().used_bytes == 0);
+    for (int i = 0; i < 10; i++)
+        use_containers(&resource);
+    CHECK(heap.stats().used_bytes == 0 && heap.stats().peak_reserved_bytes <= 2 * peak);
+    aegis::arena arena;
+    aegis::arena_heap inside{aegis::arena_ref(arena)};
+    aegis::arena_heap_resource in_arena(inside);
+    use_containers(&in_arena);
+    CHECK(resource == same && resource != in_arena && arena.stats().used_bytes > 0);
+    aegis::locked_arena_heap locked;
+    aegis::locked_arena_heap_resource shared(locked);
+    std::thread other([&] { use_containers(&shared); });
+    use_containers(&shared);
+    other.join();
+    aegis::budget budget("heap", 4096);
+    aegis_arena_options options = aegis_arena_options();
+    options.budget = budget.raw();
+    aegis::arena_heap small(options);
+    aegis::arena_heap_resource refusing(small);
+    CHECK(throws([&] { (void)refusing.allocate(10000); }, "budget 'heap' refused"));
+    CHECK(small.last_error().status == AEGIS_E_LIMIT_EXCEEDED);
+}
+
 void a_resource_over_a_pool_serves_containers() {
     aegis::pool pool(64, 2000);
     aegis::pool_resource resource(pool);
@@ -154,7 +182,11 @@ void memory_is_aligned_as_it_is_asked_for() {
     aegis::locked_arena_resource two(locked);
     aegis::lock_free_arena_resource three(lock_free);
     aegis::pool_resource four(pool, &one);
-    const std::array<std::pmr::memory_resource *, 4> all = {&one, &two, &three, &four};
+    aegis::arena_heap heap;
+    aegis::locked_arena_heap locked_heap;
+    aegis::arena_heap_resource five(heap);
+    aegis::locked_arena_heap_resource six(locked_heap);
+    const std::array<std::pmr::memory_resource *, 6> all = {&one, &two, &three, &four, &five, &six};
     for (std::pmr::memory_resource *memory : all)
         for (std::size_t align = 1; align <= 4096; align *= 2)
             for (std::size_t size : {0u, 1u, 40u, 64u, 65u, 5000u}) {
@@ -236,6 +268,7 @@ void a_refusal_is_a_bad_alloc_with_the_reason() {
 int main() {
     RUN(a_resource_over_an_arena_serves_containers);
     RUN(a_resource_over_a_shared_arena_serves_containers_of_threads);
+    RUN(a_resource_over_a_heap_serves_containers_and_uses_memory_again);
     RUN(a_resource_over_a_pool_serves_containers);
     RUN(a_resource_over_a_budget_serves_containers_and_uncharges_all);
     RUN(resources_over_the_same_memory_are_equal_and_no_others);
