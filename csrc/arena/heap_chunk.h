@@ -208,12 +208,15 @@ AEGIS_I_HIDDEN void aegis_i_heap_enter(aegis_arena_heap *heap, aegis_arena_heap_
 AEGIS_I_HIDDEN bool aegis_i_heap_leave(aegis_arena_heap *heap, const aegis_arena_heap_block *block);
 /* The size of the largest free chunk. */
 AEGIS_I_HIDDEN size_t aegis_i_heap_largest(const aegis_arena_heap *heap);
-/* Finds out how many bytes must be out so that the quick lists do not have too much. Each function
- * that changes what is in bins and in the top calls it. */
+/* Finds out how many bytes must be out so that the quick lists do not have too much: an eighth, or
+ * 16 KiB when nothing is out, because chunks that are left there would lie all over the blocks.
+ * Each function that changes what is in bins and in the top calls it. */
 static inline void aegis_i_heap_settle(aegis_arena_heap *heap) {
     size_t taken_bytes = heap->capacity_bytes - heap->binned_bytes - heap->top_bytes;
     size_t most_bytes = aegis_i_max(heap->capacity_bytes / 8, AEGIS_I_QUICK_LEAST);
-    heap->least_used_bytes = taken_bytes > most_bytes ? taken_bytes - most_bytes : 0;
+    heap->least_used_bytes = taken_bytes > most_bytes            ? taken_bytes - most_bytes
+                             : taken_bytes > AEGIS_I_QUICK_LEAST ? 1
+                                                                 : 0;
 }
 /* Forgets all chunks. */
 AEGIS_I_HIDDEN void aegis_i_heap_forget(aegis_arena_heap *heap);

@@ -14,8 +14,9 @@
  *  - A larger chunk is merged with the free chunks beside it, and kept in one of
  *    AEGIS_ARENA_HEAP_BINS lists by its size. A request takes the smallest chunk that fits, and
  *    what it does not need stays free.
- *  - The quick lists are merged too when they hold more than an eighth of the blocks, and before
- *    the heap acquires a block if they hold more than a sixteenth.
+ *  - The quick lists are merged too when they hold more than an eighth of the blocks, when they
+ *    hold more than 16 KiB and nothing is out, and before the heap acquires a block if they hold
+ *    more than a sixteenth.
  *  - A request above a 32nd of the largest growth step (128 KiB) has a block of its own. That
  *    goes back to the source when it is freed.
  *  - A block is an eighth of what is reserved, so that little is reserved without use.

@@ -215,6 +215,20 @@ static void trim_releases_blocks_of_which_nothing_is_out(void) {
     finish_heap(&heap, &state);
 }
 
+static void quick_lists_have_little_when_nothing_is_out(void) {
+    test_source state;
+    aegis_arena_heap heap = new_heap(&state, 0);
+    static void *p[4000];
+    for (size_t count = 3000; count <= 4000; count += 50) {
+        for (size_t i = 0; i < count; i++)
+            p[i] = aegis_arena_heap_alloc(&heap, 100);
+        for (size_t i = 0; i < count; i++)
+            aegis_arena_heap_free(&heap, p[i]);
+        CHECK(heap_stats(&heap).quick_bytes <= 16384);
+    }
+    finish_heap(&heap, &state);
+}
+
 static void memory_of_the_caller_is_used_up_and_never_released(void) {
     static unsigned char memory[10001];
     aegis_arena_options options = heap_options(NULL);
@@ -504,6 +518,7 @@ int main(void) {
     RUN(large_allocations_grow_under_a_budget);
     RUN(reset_keeps_blocks_and_the_same_work_acquires_nothing);
     RUN(trim_releases_blocks_of_which_nothing_is_out);
+    RUN(quick_lists_have_little_when_nothing_is_out);
     RUN(memory_of_the_caller_is_used_up_and_never_released);
     RUN(heap_in_an_arena_takes_its_blocks_from_there);
     RUN(wrong_options_are_refused);
