@@ -43,6 +43,8 @@ static void use_heap(void) {
     aegis_source pages = aegis_source_pages(0);
     aegis_arena_options options = {0};
     options.source = &pages;
+    /* Requests up to 512 KiB share blocks, so that tables that grow are not mapped each time. */
+    options.max_block_bytes = (size_t)16 << 20;
     client_require(aegis_arena_heap_init(&heap, &options) == AEGIS_OK, "the heap");
     has_heap = true;
 }
