@@ -33,9 +33,13 @@
 #ifndef AEGIS_MEMORY_I_BASE_MUTEX_H
 #define AEGIS_MEMORY_I_BASE_MUTEX_H
 
-#if defined(AEGIS_OMIT_THREADS)
-
 #include "port.h"
+
+#if !defined(AEGIS_OMIT_THREADS)
+#include "threads.h"
+#endif
+
+#if defined(AEGIS_OMIT_THREADS)
 
 typedef struct aegis_i_mutex {
     char unused;
@@ -73,8 +77,6 @@ static inline uintptr_t aegis_i_thread_self(void) {
 }
 
 #elif defined(_WIN32)
-
-#include "threads.h"
 
 #include <windows.h>
 
@@ -117,8 +119,6 @@ static inline uintptr_t aegis_i_thread_self(void) {
 }
 
 #else
-
-#include "threads.h"
 
 #include <pthread.h>
 

@@ -39,7 +39,8 @@
 #define PATIENCE_NS UINT64_C(1000000000)
 #define MOST_ROUNDS (2 * AEGIS_BUDGET_MAX_DEPTH)
 
-void aegis_i_reclaimer_drop(aegis_budget_reclaimer *reclaimer) {
+/* Not inlined: gcc takes the second of two calls in a row for a use after the first has freed. */
+AEGIS_I_COLD void aegis_i_reclaimer_drop(aegis_budget_reclaimer *reclaimer) {
     /* Acquire and release pair with each other: what each holder did with the reclaimer comes
      * before its end. */
     if (aegis_i_sub(&reclaimer->reference_count, 1, memory_order_acq_rel) != 1)

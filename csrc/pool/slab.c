@@ -52,7 +52,7 @@ static aegis_budget *keep_budget(const aegis_pool_slabs *slabs) {
  * goes back, and is acquired anew. */
 static void *acquire(aegis_pool_slabs *slabs, size_t size_bytes, size_t align_bytes,
                      aegis_i_patience *patience, bool *zeroed, aegis_error *error) {
-    aegis_i_refusal why;
+    aegis_i_refusal why = {AEGIS_OK, AEGIS_REFUSED_LIMIT, NULL, 0, 0, 0};
     aegis_i_patience plain = aegis_i_slabs_patience(slabs);
     void *memory;
     bool moved;
