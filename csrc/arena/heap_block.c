@@ -123,7 +123,8 @@ static aegis_arena_heap_chunk *find_chunk(aegis_arena_heap *heap, size_t need_by
         chunk = aegis_i_heap_take(heap, need_bytes, clean);
     } while (chunk == NULL && enter_idle(heap));
     size_t quick_bytes = aegis_i_heap_quick_bytes(heap);
-    if (chunk != NULL || quick_bytes == 0 || (!all && quick_bytes <= heap->capacity_bytes / 16))
+    size_t little_bytes = all ? 0 : aegis_i_max(heap->capacity_bytes / 16, AEGIS_I_QUICK_LEAST);
+    if (chunk != NULL || quick_bytes <= little_bytes)
         return chunk;
     aegis_i_heap_merge_quick(heap);
     return aegis_i_heap_take(heap, need_bytes, clean);
