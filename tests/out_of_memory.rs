@@ -195,7 +195,7 @@ fn budgets_and_sources() -> Vec<Row> {
             assert!(says.as_str().contains("budget 'root' peaked at"));
             probe.quiet(|| Text::of(format_args!("{peak:?}")));
         }),
-        row!("budget/tree.rs fmt"; |probe| {
+        row!("budget/draw.rs fmt"; |probe| {
             // A picture says so when there is no memory for it.
             let (_full, root, _held) = full();
             let drawn = probe.may_fail(|| Ok::<_, fmt::Error>(Text::of(format_args!("{root}"))));
