@@ -170,7 +170,9 @@ static inline bool aegis_i_heap_free_quick(aegis_arena_heap *heap, void *memory)
         return false;
     aegis_arena_heap_chunk *chunk = aegis_i_chunk_of(memory);
     size_t head = chunk->head, chunk_bytes = head & ~AEGIS_I_CHUNK_FLAGS;
-    if (AEGIS_UNLIKELY(chunk_bytes >= heap->quick_limit_bytes || (head & AEGIS_I_CHUNK_OUT) == 0))
+    /* A chunk of a block of its own is small too if only its alignment is large. */
+    if (AEGIS_UNLIKELY(chunk_bytes >= heap->quick_limit_bytes ||
+                       (head & (AEGIS_I_CHUNK_OUT | AEGIS_I_CHUNK_LARGE)) != AEGIS_I_CHUNK_OUT))
         return false;
     chunk->head = head & ~AEGIS_I_CHUNK_OUT;
     chunk->u.next = heap->quick[chunk_bytes / AEGIS_I_CHUNK_GRAIN];

@@ -133,6 +133,24 @@ static void large_requests_go_back_when_they_are_freed(void) {
     finish_heap(&heap, &state);
 }
 
+/* A request is large by its alignment too, and its chunk is small then. */
+static void small_requests_of_a_large_alignment_go_back_too(void) {
+    test_source state;
+    aegis_arena_heap heap = new_heap(&state, 0);
+    for (size_t size = 0; size < 2000; size += 100) {
+        void *p = aegis_arena_heap_alloc_aligned(&heap, size, 1 << 18, false);
+        CHECK(p != NULL && is_aligned(p, 1 << 18));
+        CHECK(heap_stats(&heap).large_bytes > size);
+        p = aegis_arena_heap_realloc_aligned(&heap, p, size, size + 8000, 1 << 18);
+        CHECK(p != NULL && is_aligned(p, 1 << 18));
+        aegis_arena_heap_free(&heap, p);
+        aegis_arena_heap_free(&heap, aegis_arena_heap_alloc_aligned(&heap, size, 1 << 18, false));
+        CHECK_SIZE(heap_stats(&heap).used_bytes, 0);
+        CHECK_SIZE(state.live_count, 0);
+    }
+    finish_heap(&heap, &state);
+}
+
 /* Over the C heap, which can move pages. */
 static void large_allocations_grow_under_a_budget(void) {
     aegis_budget *budget = aegis_budget_new("heap", 5000000, NULL);
@@ -515,6 +533,7 @@ int main(void) {
     RUN(realloc_keeps_the_bytes);
     RUN(resizes_in_place_where_there_is_room);
     RUN(large_requests_go_back_when_they_are_freed);
+    RUN(small_requests_of_a_large_alignment_go_back_too);
     RUN(large_allocations_grow_under_a_budget);
     RUN(reset_keeps_blocks_and_the_same_work_acquires_nothing);
     RUN(trim_releases_blocks_of_which_nothing_is_out);
