@@ -80,8 +80,9 @@ static void adopt_memory(aegis_arena_heap *heap, unsigned char *memory, size_t m
 
 /* Acquires the first block. On failure the heap is all-zero except for the error record. */
 static aegis_status acquire_first(aegis_arena_heap *heap, size_t capacity_bytes) {
-    aegis_i_heap_request request = {
-        capacity_bytes, AEGIS_ARENA_HEAP_ALIGN, false, 0, 0, 0, 0, false, false, NULL};
+    aegis_i_heap_request request =
+        aegis_i_heap_request_of(capacity_bytes, AEGIS_ARENA_HEAP_ALIGN, false);
+    request.is_last = true;
     request.block_align_bytes = AEGIS_ARENA_HEAP_ALIGN;
     request.block_bytes = request.exact_bytes =
         aegis_i_round_up(AEGIS_I_HEAP_BLOCK_HEADER + AEGIS_I_CHUNK_STOP +
@@ -160,7 +161,8 @@ void aegis_arena_heap_fini(aegis_arena_heap *heap) {
     aegis_i_heap_reset(heap);
     /* From now on the source may still use the heap, but the heap gets no more blocks. */
     heap->source.acquire = NULL;
-    aegis_i_heap_release(heap, aegis_i_heap_trim(heap, 0));
+    aegis_i_heap_surplus surplus = aegis_i_heap_trim(heap, 0);
+    aegis_i_heap_release(heap, &surplus);
     if (heap->first != NULL)
         AEGIS_I_SHOW_ZEROED(heap->first, heap->first->total_bytes); /* the caller's memory */
     aegis_i_budget_give_up(heap->budget);
@@ -171,17 +173,17 @@ void aegis_arena_heap_fini(aegis_arena_heap *heap) {
 
 static void *alloc_slow(aegis_arena_heap *heap, size_t size_bytes, size_t align_bytes,
                         bool zeroed) {
-    aegis_i_heap_request request = {size_bytes, align_bytes, zeroed, 0,     0,
-                                    0,          0,           false,  false, NULL};
+    aegis_i_heap_request request = aegis_i_heap_request_of(size_bytes, align_bytes, zeroed);
     assert(aegis_i_heap_is_valid(heap));
     void *memory = aegis_i_heap_serve(heap, &request);
     while (request.block_bytes != 0) {
         bool block_zeroed;
         aegis_i_refusal why;
+        aegis_i_heap_release(heap, &request.surplus);
         void *block = aegis_i_heap_acquire(heap, &request, &block_zeroed, &why);
         memory = aegis_i_heap_receive(heap, &request, block, block_zeroed, &why);
     }
-    aegis_i_heap_release_large(heap, request.misfits);
+    aegis_i_heap_release(heap, &request.surplus);
     return memory;
 }
 
@@ -231,7 +233,7 @@ static bool resize(aegis_arena_heap *heap, void *memory, size_t named_bytes, siz
     assert(aegis_i_heap_is_valid(heap));
     damage->kind = AEGIS_I_HEAP_SOUND;
     bool is_out = aegis_i_heap_is_out(heap, memory, named_bytes, damage);
-    bool resized = is_out && aegis_i_heap_resize(heap, memory, new_bytes);
+    bool resized = is_out && aegis_i_heap_resize(heap, memory, new_bytes, false);
     aegis_i_heap_report(heap, damage);
     if (!is_out)
         damage->size_bytes = AEGIS_I_ANY_BYTES;
@@ -260,9 +262,15 @@ static void *resize_or_move(aegis_arena_heap *heap, void *memory, size_t named_b
         if (grown)
             return memory;
     }
+    aegis_error failed = heap->failed;
     void *moved = aegis_arena_heap_alloc_aligned(heap, new_bytes, align_bytes, false);
-    if (moved == NULL)
-        return NULL;
+    if (moved == NULL) {
+        /* What becomes smaller stays where it is. Users of realloc rely on that. */
+        if (new_bytes > damage.size_bytes || !aegis_i_heap_resize(heap, memory, new_bytes, true))
+            return NULL;
+        heap->failed = failed;
+        return memory;
+    }
     memcpy(moved, memory, aegis_i_min(damage.size_bytes, new_bytes));
     if (!aegis_i_heap_free_quick(heap, memory))
         aegis_i_heap_release_large(heap, aegis_i_heap_free(heap, memory));
@@ -293,7 +301,8 @@ void aegis_arena_heap_reset(aegis_arena_heap *heap) {
 
 void aegis_arena_heap_trim(aegis_arena_heap *heap, size_t keep_bytes) {
     assert(aegis_i_heap_is_valid(heap));
-    aegis_i_heap_release(heap, aegis_i_heap_trim(heap, keep_bytes));
+    aegis_i_heap_surplus surplus = aegis_i_heap_trim(heap, keep_bytes);
+    aegis_i_heap_release(heap, &surplus);
 }
 
 void aegis_arena_heap_clear(aegis_arena_heap *heap) {

@@ -4,10 +4,11 @@
  * A request gets, in this order: a chunk of a bin or of the top; a chunk of the next idle block; a
  * chunk that comes from merging the quick lists, if these hold more than a sixteenth of what is
  * reserved; a chunk of a new block. A new block has as many bytes as are reserved, until those are
- * 32 KiB, then an eighth of them, and not more than the largest growth step. If a budget refuses
- * that, the heap merges the quick lists in any case. Then it asks for what is left below the limit,
- * and last for the least that the request needs. A large request, which has a block of its own,
- * asks for its exact size at once.
+ * 32 KiB, then an eighth of them, and not more than the largest growth step. If that is refused,
+ * the heap merges the quick lists in any case, and looks at all chunks of a bin. Then it asks for
+ * what is left below the limit of a budget. Last it releases blocks of which nothing is out, as
+ * many as it needs, and asks for the least that the request needs. A large request, which has a
+ * block of its own, asks for its exact size at once, and again after such a release.
  *
  * Invariants:
  * 1. The blocks in use stand before the idle ones, up to `last` (add_block, aegis_i_heap_reset). No
@@ -17,7 +18,8 @@
  * 3. The quick lists have at most a sixteenth of what is reserved when a block is acquired
  *    (find_chunk).
  * 4. After each refusal a request asks for less, and at last for the exact size (refused). So every
- *    request ends.
+ *    request ends. Before that last time the heap has released what it does not use, and only then
+ *    does the budget reclaim and wait.
  * 5. A reset takes the same time for any number of blocks: each list is joined to another one. What
  *    it leaves of large blocks is used or released by later large requests, one look for each block
  *    (take_idle_large).
@@ -42,13 +44,7 @@ void *aegis_i_heap_fail(aegis_arena_heap *heap, const aegis_i_refusal *why, size
     (void)aegis_i_error_bytes(&error, why->status, size_bytes, align_bytes);
     error.in_use_bytes = heap->used_bytes + heap->large_bytes;
     aegis_i_explain_refusal(why, &error);
-    bool out_of_memory = why->status == AEGIS_E_OUT_OF_MEMORY;
-    if ((heap->flags & AEGIS_I_HEAP_IN_ARENA) != 0 && out_of_memory) {
-        /* The arena knows why it had no block. */
-        aegis_arena_last_error((const aegis_arena *)heap->source.context, &error);
-        error.requested_bytes = error.asked = size_bytes;
-        error.align_bytes = align_bytes;
-    } else if ((heap->flags & AEGIS_I_HEAP_FIXED) != 0 && out_of_memory) {
+    if ((heap->flags & AEGIS_I_HEAP_FIXED) != 0 && why->status == AEGIS_E_OUT_OF_MEMORY) {
         error.status = AEGIS_E_EXHAUSTED;
         error.limit_bytes = heap->capacity_bytes;
         error.in_use_bytes = heap->capacity_bytes - aegis_i_heap_largest(heap);
@@ -63,6 +59,19 @@ static void *fail(aegis_arena_heap *heap, aegis_i_heap_request *request, aegis_s
     const aegis_i_refusal why = {status, AEGIS_REFUSED_LIMIT, NULL, 0, 0, 0};
     request->block_bytes = 0;
     return aegis_i_heap_fail(heap, &why, request->size_bytes, request->align_bytes);
+}
+
+/* Fails a request for which no block was to be had. */
+static void *fail_refused(aegis_arena_heap *heap, const aegis_i_heap_request *request,
+                          const aegis_i_refusal *why) {
+    (void)aegis_i_heap_fail(heap, why, request->size_bytes, request->align_bytes);
+    if ((heap->flags & AEGIS_I_HEAP_IN_ARENA) != 0 && why->status == AEGIS_E_OUT_OF_MEMORY) {
+        /* The arena knows why it had none. */
+        aegis_arena_last_error((const aegis_arena *)heap->source.context, &heap->failed);
+        heap->failed.requested_bytes = heap->failed.asked = request->size_bytes;
+        heap->failed.align_bytes = request->align_bytes;
+    }
+    return NULL;
 }
 
 /* Puts a block behind `last`, as the first idle one. */
@@ -114,20 +123,22 @@ bool aegis_i_heap_add(aegis_arena_heap *heap, void *memory, size_t total_bytes, 
     return true;
 }
 
-/* Finds a chunk of at least `need_bytes` in the blocks held. `all`: merges the quick lists although
- * they hold little. */
-static aegis_arena_heap_chunk *find_chunk(aegis_arena_heap *heap, size_t need_bytes, bool all,
+/* Finds a chunk for the request in the blocks held. `all`: merges the quick lists although they
+ * hold little. */
+static aegis_arena_heap_chunk *find_chunk(aegis_arena_heap *heap,
+                                          const aegis_i_heap_request *request, bool all,
                                           unsigned char **clean) {
+    size_t need_bytes = request->need_bytes;
     aegis_arena_heap_chunk *chunk;
     do {
-        chunk = aegis_i_heap_take(heap, need_bytes, clean);
+        chunk = aegis_i_heap_take(heap, need_bytes, request->is_refused, clean);
     } while (chunk == NULL && enter_idle(heap));
     size_t quick_bytes = aegis_i_heap_quick_bytes(heap);
     size_t little_bytes = all ? 0 : aegis_i_max(heap->capacity_bytes / 16, AEGIS_I_QUICK_LEAST);
     if (chunk != NULL || quick_bytes <= little_bytes)
         return chunk;
     aegis_i_heap_merge_quick(heap);
-    return aegis_i_heap_take(heap, need_bytes, clean);
+    return aegis_i_heap_take(heap, need_bytes, request->is_refused, clean);
 }
 
 /* Hands out the bytes of a chunk that was found for the request. */
@@ -236,8 +247,8 @@ static void *take_idle_large(aegis_arena_heap *heap, aegis_i_heap_request *reque
             large->total_bytes - request->exact_bytes <= request->exact_bytes / 16)
             return use_large(heap, request, large, large->total_bytes, false);
         count_released(heap, large->total_bytes);
-        large->next = request->misfits;
-        request->misfits = large;
+        large->next = request->surplus.large;
+        request->surplus.large = large;
     }
     return NULL;
 }
@@ -246,7 +257,7 @@ static void *serve_held(aegis_arena_heap *heap, aegis_i_heap_request *request, b
     if (request->is_large)
         return take_idle_large(heap, request);
     unsigned char *clean;
-    aegis_arena_heap_chunk *chunk = find_chunk(heap, request->need_bytes, all, &clean);
+    aegis_arena_heap_chunk *chunk = find_chunk(heap, request, all, &clean);
     void *memory = chunk != NULL ? hand_out(heap, request, chunk, clean) : NULL;
     aegis_i_heap_settle(heap);
     return memory;
@@ -260,6 +271,12 @@ static size_t step_of(const aegis_arena_heap *heap) {
         step_bytes = aegis_i_round_up(aegis_i_max(step_bytes, DOUBLE_UNTIL / 4), 4096);
     step_bytes = aegis_i_max(step_bytes, AEGIS_ARENA_MIN_BLOCK);
     return aegis_i_min(step_bytes, heap->max_block_bytes) & ~(BLOCK_ALIGN - 1);
+}
+
+/* Whether the heap may have blocks to release. An arena would not get them back. */
+static bool may_have_surplus(const aegis_arena_heap *heap) {
+    return (heap->flags & AEGIS_I_HEAP_IN_ARENA) == 0 &&
+           (heap->first != NULL || heap->idle_large != NULL);
 }
 
 void *aegis_i_heap_serve(aegis_arena_heap *heap, aegis_i_heap_request *request) {
@@ -283,38 +300,56 @@ void *aegis_i_heap_serve(aegis_arena_heap *heap, aegis_i_heap_request *request) 
                                BLOCK_ALIGN);
     request->block_bytes = 0;
     void *memory = serve_held(heap, request, false);
-    if (memory == NULL)
-        request->block_bytes = request->is_large ? request->exact_bytes
-                                                 : aegis_i_max(request->exact_bytes, step_of(heap));
-    return memory;
+    if (memory != NULL)
+        return memory;
+    request->block_bytes =
+        request->is_large ? request->exact_bytes : aegis_i_max(request->exact_bytes, step_of(heap));
+    request->is_last = request->block_bytes == request->exact_bytes && !may_have_surplus(heap);
+    return NULL;
 }
 
 void *aegis_i_heap_acquire(const aegis_arena_heap *heap, const aegis_i_heap_request *request,
                            bool *zeroed, aegis_i_refusal *why) {
-    bool optional = request->block_bytes > request->exact_bytes;
     /* Memory that will be used again need not be zero, unless the first request wants it. */
     aegis_source source = request->zeroed ? heap->source : aegis_i_uncleared(heap->source);
     return aegis_i_acquire(&source, heap->budget, request->block_bytes, request->block_align_bytes,
-                           optional ? AEGIS_I_OPTIONAL : heap->wait_ns, zeroed, why);
+                           request->is_last ? heap->wait_ns : AEGIS_I_OPTIONAL, zeroed, why);
+}
+
+/* Takes free blocks out of the lists for the request. False: there are none. */
+static bool take_surplus(aegis_arena_heap *heap, aegis_i_heap_request *request) {
+    if (!may_have_surplus(heap))
+        return false;
+    size_t most_bytes = aegis_i_min(heap->reserved_bytes, request->exact_bytes);
+    request->surplus = aegis_i_heap_trim(heap, heap->reserved_bytes - most_bytes);
+    return request->surplus.blocks != NULL || request->surplus.large != NULL;
 }
 
 /* The block that the request wanted was refused. Serves the request from merged quick lists, or
- * says which smaller block is wanted, or fails it. */
+ * says which block is wanted now, or fails it. */
 static void *refused(aegis_arena_heap *heap, aegis_i_heap_request *request,
                      const aegis_i_refusal *why) {
+    request->is_refused = true;
     void *memory = request->is_large ? NULL : serve_held(heap, request, true);
     size_t exact_bytes = request->exact_bytes;
     size_t refused_bytes = request->block_bytes;
     request->block_bytes = 0;
     if (memory != NULL)
         return memory;
-    if (refused_bytes <= exact_bytes || why->status == AEGIS_E_SOURCE)
-        return aegis_i_heap_fail(heap, why, request->size_bytes, request->align_bytes);
+    if (request->is_last || why->status == AEGIS_E_SOURCE)
+        return fail_refused(heap, request, why);
     size_t rest_bytes = 0;
     if (why->status == AEGIS_E_LIMIT_EXCEEDED && !request->takes_rest)
         rest_bytes = aegis_i_rest_block(heap->budget, refused_bytes, exact_bytes);
     request->takes_rest = rest_bytes != 0;
-    request->block_bytes = rest_bytes != 0 ? rest_bytes : exact_bytes;
+    request->block_bytes = rest_bytes;
+    if (rest_bytes != 0)
+        return NULL;
+    bool asks_source_again = take_surplus(heap, request) || refused_bytes > exact_bytes;
+    if (!asks_source_again && why->status == AEGIS_E_OUT_OF_MEMORY)
+        return fail_refused(heap, request, why);
+    request->block_bytes = exact_bytes;
+    request->is_last = true;
     return NULL;
 }
 
@@ -352,7 +387,7 @@ aegis_arena_heap_large *aegis_i_heap_free(aegis_arena_heap *heap, void *memory) 
     return large;
 }
 
-bool aegis_i_heap_resize(aegis_arena_heap *heap, void *memory, size_t new_bytes) {
+bool aegis_i_heap_resize(aegis_arena_heap *heap, void *memory, size_t new_bytes, bool stays) {
     aegis_arena_heap_chunk *chunk = aegis_i_chunk_of(memory);
     if (new_bytes > PTRDIFF_MAX - 1024)
         return false;
@@ -361,7 +396,7 @@ bool aegis_i_heap_resize(aegis_arena_heap *heap, void *memory, size_t new_bytes)
     size_t chunk_bytes = aegis_i_chunk_bytes(chunk);
     if ((chunk->head & AEGIS_I_CHUNK_LARGE) != 0) {
         /* What shrinks to less than half moves to a smaller place, so that the rest is released. */
-        if (need_bytes > chunk_bytes || need_bytes < chunk_bytes / 2)
+        if (need_bytes > chunk_bytes || (need_bytes < chunk_bytes / 2 && !stays))
             return false;
     } else if (need_bytes > chunk_bytes && !aegis_i_heap_extend(heap, chunk, need_bytes)) {
         return false;
@@ -485,13 +520,16 @@ aegis_i_heap_surplus aegis_i_heap_trim(aegis_arena_heap *heap, size_t keep_bytes
     return surplus;
 }
 
-void aegis_i_heap_release(const aegis_arena_heap *heap, aegis_i_heap_surplus surplus) {
-    aegis_i_heap_release_large(heap, surplus.large);
-    while (surplus.blocks != NULL) {
-        aegis_arena_heap_block *next = surplus.blocks->next;
-        size_t total_bytes = surplus.blocks->total_bytes;
-        AEGIS_I_SHOW_ZEROED(surplus.blocks, total_bytes);
-        aegis_i_give_back(&heap->source, heap->budget, surplus.blocks, total_bytes, BLOCK_ALIGN);
-        surplus.blocks = next;
+void aegis_i_heap_release(const aegis_arena_heap *heap, aegis_i_heap_surplus *surplus) {
+    aegis_arena_heap_block *block = surplus->blocks;
+    aegis_i_heap_release_large(heap, surplus->large);
+    surplus->blocks = NULL;
+    surplus->large = NULL;
+    while (block != NULL) {
+        aegis_arena_heap_block *next = block->next;
+        size_t total_bytes = block->total_bytes;
+        AEGIS_I_SHOW_ZEROED(block, total_bytes);
+        aegis_i_give_back(&heap->source, heap->budget, block, total_bytes, BLOCK_ALIGN);
+        block = next;
     }
 }

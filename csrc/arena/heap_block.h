@@ -6,7 +6,13 @@
 #include "../acquire.h"
 #include "heap_watch.h"
 
-/* A request that is being served. It begins as {size, alignment, zeroed} and zeros. */
+/* What is taken out of the lists of a heap in order to be released. */
+typedef struct aegis_i_heap_surplus {
+    aegis_arena_heap_block *blocks;
+    aegis_arena_heap_large *large;
+} aegis_i_heap_surplus;
+
+/* A request that is being served: see aegis_i_heap_request_of. */
 typedef struct aegis_i_heap_request {
     size_t size_bytes;
     size_t align_bytes;
@@ -22,9 +28,24 @@ typedef struct aegis_i_heap_request {
     bool is_large;
     /* The wanted block takes what a refusal has left. */
     bool takes_rest;
-    /* Idle large blocks, which the caller releases once it has served the request. */
-    aegis_arena_heap_large *misfits;
+    /* A block was refused, so the heap has looked for memory that it does not use. */
+    bool is_refused;
+    /* The wanted block is asked for a last time, so the budget does all that it can for it. */
+    bool is_last;
+    /* Blocks of which nothing is out. The caller releases them before it asks for a block, and
+     * when it has served the request. */
+    aegis_i_heap_surplus surplus;
 } aegis_i_heap_request;
+
+static inline aegis_i_heap_request aegis_i_heap_request_of(size_t size_bytes, size_t align_bytes,
+                                                           bool zeroed) {
+    aegis_i_heap_request request;
+    memset(&request, 0, sizeof request);
+    request.size_bytes = size_bytes;
+    request.align_bytes = align_bytes;
+    request.zeroed = zeroed;
+    return request;
+}
 
 /* The first step: serves the request from the blocks held. NULL: a block is wanted, or the request
  * has failed and the error record says why. */
@@ -40,8 +61,10 @@ AEGIS_I_HIDDEN void *aegis_i_heap_receive(aegis_arena_heap *heap, aegis_i_heap_r
                                           void *block, bool zeroed, const aegis_i_refusal *why);
 /* Frees an allocation that is out. Returns its block if that is to be released. */
 AEGIS_I_HIDDEN aegis_arena_heap_large *aegis_i_heap_free(aegis_arena_heap *heap, void *memory);
-/* Resizes an allocation that is out, where it is. */
-AEGIS_I_HIDDEN bool aegis_i_heap_resize(aegis_arena_heap *heap, void *memory, size_t new_bytes);
+/* Resizes an allocation that is out, where it is. `stays`: also if less than half of a block of its
+ * own is left in use. */
+AEGIS_I_HIDDEN bool aegis_i_heap_resize(aegis_arena_heap *heap, void *memory, size_t new_bytes,
+                                        bool stays);
 /* An allocation with a block of its own that is to grow. The steps are those of an allocation: the
  * second one alone calls the source, and the block is in no list meanwhile. */
 typedef struct aegis_i_heap_growth {
@@ -65,16 +88,11 @@ AEGIS_I_HIDDEN bool aegis_i_heap_add(aegis_arena_heap *heap, void *memory, size_
                                      bool zeroed, bool is_callers);
 /* Makes all blocks idle. */
 AEGIS_I_HIDDEN void aegis_i_heap_reset(aegis_arena_heap *heap);
-/* What is taken out of the lists of a heap in order to be released. */
-typedef struct aegis_i_heap_surplus {
-    aegis_arena_heap_block *blocks;
-    aegis_arena_heap_large *large;
-} aegis_i_heap_surplus;
 /* Takes free blocks out of the lists until at most `keep_bytes` are reserved. */
 AEGIS_I_HIDDEN aegis_i_heap_surplus aegis_i_heap_trim(aegis_arena_heap *heap, size_t keep_bytes);
-/* Releases them. */
+/* Releases them; nothing is left. */
 AEGIS_I_HIDDEN void aegis_i_heap_release(const aegis_arena_heap *heap,
-                                         aegis_i_heap_surplus surplus);
+                                         aegis_i_heap_surplus *surplus);
 /* Writes the error record of a request; returns NULL. */
 AEGIS_I_HIDDEN void *aegis_i_heap_fail(aegis_arena_heap *heap, const aegis_i_refusal *why,
                                        size_t size_bytes, size_t align_bytes);

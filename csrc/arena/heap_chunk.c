@@ -26,7 +26,8 @@
 #define WORD_BITS 64
 /* Sizes below this have a bin each. */
 #define EXACT_LIMIT ((size_t)1024)
-/* So many chunks of a bin are looked at for one that fits. All of the last bin are. */
+/* So many chunks of a bin are looked at for one that fits. All are in the last bin, and after a
+ * block was refused. */
 #define LOOK_AT_MOST 8
 
 static unsigned bin_of(size_t chunk_bytes) {
@@ -78,12 +79,12 @@ static void unlink_chunk(aegis_arena_heap *heap, aegis_arena_heap_chunk *chunk) 
         heap->bin_map[bin / WORD_BITS] &= ~(UINT64_C(1) << bin % WORD_BITS);
 }
 
-/* The best of the first chunks of a bin that fit; NULL if none does. */
+/* The best of the first chunks of a bin, or of all, that fit; NULL if none does. */
 static aegis_arena_heap_chunk *best_of_bin(const aegis_arena_heap *heap, unsigned bin,
-                                           size_t need_bytes) {
+                                           size_t need_bytes, bool all) {
     aegis_arena_heap_chunk *best = NULL;
     size_t best_bytes = SIZE_MAX;
-    size_t left_count = bin == AEGIS_ARENA_HEAP_BINS - 1 ? SIZE_MAX : LOOK_AT_MOST;
+    size_t left_count = all || bin == AEGIS_ARENA_HEAP_BINS - 1 ? SIZE_MAX : LOOK_AT_MOST;
     for (aegis_arena_heap_chunk *chunk = heap->bins[bin]; chunk != NULL && left_count-- != 0;
          chunk = chunk->u.next) {
         size_t chunk_bytes = aegis_i_chunk_bytes(chunk);
@@ -98,7 +99,8 @@ static aegis_arena_heap_chunk *best_of_bin(const aegis_arena_heap *heap, unsigne
 }
 
 /* The chunk of a bin that suits a request best; NULL if no bin has one that fits. */
-static aegis_arena_heap_chunk *find_in_bins(const aegis_arena_heap *heap, size_t need_bytes) {
+static aegis_arena_heap_chunk *find_in_bins(const aegis_arena_heap *heap, size_t need_bytes,
+                                            bool all) {
     unsigned bin = bin_of(need_bytes);
     unsigned word = bin / WORD_BITS;
     uint64_t map = heap->bin_map[word] & ~UINT64_C(0) << bin % WORD_BITS;
@@ -112,7 +114,7 @@ static aegis_arena_heap_chunk *find_in_bins(const aegis_arena_heap *heap, size_t
         /* Every chunk of a larger bin fits, and so does every one of a bin for one size. */
         aegis_arena_heap_chunk *chunk = found != bin || need_bytes < EXACT_LIMIT
                                             ? heap->bins[found]
-                                            : best_of_bin(heap, found, need_bytes);
+                                            : best_of_bin(heap, found, need_bytes, all);
         if (chunk != NULL)
             return chunk;
         map &= map - 1;
@@ -155,10 +157,10 @@ static aegis_arena_heap_chunk *take_from_top(aegis_arena_heap *heap, size_t need
     return chunk;
 }
 
-aegis_arena_heap_chunk *aegis_i_heap_take(aegis_arena_heap *heap, size_t need_bytes,
+aegis_arena_heap_chunk *aegis_i_heap_take(aegis_arena_heap *heap, size_t need_bytes, bool all,
                                           unsigned char **clean) {
     aegis_arena_heap_chunk *chunk =
-        heap->binned_bytes >= need_bytes ? find_in_bins(heap, need_bytes) : NULL;
+        heap->binned_bytes >= need_bytes ? find_in_bins(heap, need_bytes, all) : NULL;
     if (chunk == NULL)
         return heap->top_bytes >= need_bytes ? take_from_top(heap, need_bytes, clean) : NULL;
     unlink_chunk(heap, chunk);

@@ -186,9 +186,10 @@ static inline bool aegis_i_heap_free_quick(aegis_arena_heap *heap, void *memory)
 /* Whether the fields are consistent; O(1), for asserts. */
 AEGIS_I_HIDDEN bool aegis_i_heap_is_valid(const aegis_arena_heap *heap);
 /* Takes a chunk of at least `need_bytes` from the bins or the top, and counts it as out. `*clean`
- * is where its bytes begin to be zero. NULL: there is none. */
+ * is where its bytes begin to be zero. `all`: looks at every chunk of a bin. NULL: there is none.
+ */
 AEGIS_I_HIDDEN aegis_arena_heap_chunk *aegis_i_heap_take(aegis_arena_heap *heap, size_t need_bytes,
-                                                         unsigned char **clean);
+                                                         bool all, unsigned char **clean);
 /* Merges a chunk that is neither out nor in a bin with the free chunks beside it. */
 AEGIS_I_HIDDEN void aegis_i_heap_merge(aegis_arena_heap *heap, aegis_arena_heap_chunk *chunk);
 /* Gives back what a chunk that is out has beyond `need_bytes`, if that makes a chunk. */

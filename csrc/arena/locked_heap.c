@@ -90,13 +90,13 @@ void aegis_locked_arena_heap_fini(aegis_locked_arena_heap *heap) {
 static void *serve_and_leave(const aegis_locked_arena_heap *heap, size_t size_bytes,
                              size_t align_bytes, bool zeroed, aegis_error *error) {
     aegis_arena_heap *inner = &heap->shared->heap;
-    aegis_i_heap_request request = {size_bytes, align_bytes, zeroed, 0,     0,
-                                    0,          0,           false,  false, NULL};
+    aegis_i_heap_request request = aegis_i_heap_request_of(size_bytes, align_bytes, zeroed);
     void *memory = aegis_i_heap_serve(inner, &request);
     while (request.block_bytes != 0) {
         leave(heap);
         bool block_zeroed;
         aegis_i_refusal why;
+        aegis_i_heap_release(inner, &request.surplus);
         void *block = aegis_i_heap_acquire(inner, &request, &block_zeroed, &why);
         if (enter(heap) == NULL) {
             /* The source has forked, and this is the child process. */
@@ -110,7 +110,7 @@ static void *serve_and_leave(const aegis_locked_arena_heap *heap, size_t size_by
     if (memory == NULL && error != NULL)
         *error = inner->failed;
     leave(heap);
-    aegis_i_heap_release_large(inner, request.misfits);
+    aegis_i_heap_release(inner, &request.surplus);
     return memory;
 }
 
@@ -154,7 +154,7 @@ static bool resize(const aegis_locked_arena_heap *heap, void *memory, size_t nam
     if (inner == NULL)
         return false;
     bool is_out = aegis_i_heap_is_out(inner, memory, named_bytes, &damage);
-    bool resized = is_out && aegis_i_heap_resize(inner, memory, new_bytes);
+    bool resized = is_out && aegis_i_heap_resize(inner, memory, new_bytes, false);
     leave(heap);
     aegis_i_heap_report(inner, &damage);
     if (is_out)
@@ -186,6 +186,23 @@ static void *grow_large(const aegis_locked_arena_heap *heap, void *memory, size_
     return grown ? memory : NULL;
 }
 
+/* What becomes smaller, and has no smaller place, stays where it is. */
+static bool stay(const aegis_locked_arena_heap *heap, void *memory, size_t old_bytes,
+                 size_t new_bytes) {
+    aegis_arena_heap *inner = new_bytes <= old_bytes ? enter(heap) : NULL;
+    if (inner == NULL)
+        return false;
+    bool resized = aegis_i_heap_resize(inner, memory, new_bytes, true);
+    leave(heap);
+    return resized;
+}
+
+static void *fail(const aegis_error *failed, aegis_error *error) {
+    if (error != NULL)
+        *error = *failed;
+    return NULL;
+}
+
 static void *resize_or_move(const aegis_locked_arena_heap *heap, void *memory, size_t named_bytes,
                             size_t new_bytes, size_t align_bytes, aegis_error *error) {
     size_t old_bytes;
@@ -206,9 +223,10 @@ static void *resize_or_move(const aegis_locked_arena_heap *heap, void *memory, s
     if (grown != NULL)
         return grown;
     /* Only the caller uses the old and the new place, so the bytes are copied without the lock. */
-    void *moved = alloc(heap, new_bytes, align_bytes, false, error);
+    aegis_error failed;
+    void *moved = alloc(heap, new_bytes, align_bytes, false, &failed);
     if (moved == NULL)
-        return NULL;
+        return stay(heap, memory, old_bytes, new_bytes) ? memory : fail(&failed, error);
     memcpy(moved, memory, aegis_i_min(old_bytes, new_bytes));
     aegis_arena_heap *inner = enter(heap);
     if (inner != NULL) {
@@ -279,7 +297,7 @@ void aegis_locked_arena_heap_trim(const aegis_locked_arena_heap *heap, size_t ke
         return;
     aegis_i_heap_surplus surplus = aegis_i_heap_trim(inner, keep_bytes);
     leave(heap);
-    aegis_i_heap_release(inner, surplus);
+    aegis_i_heap_release(inner, &surplus);
 }
 
 void aegis_locked_arena_heap_clear(aegis_locked_arena_heap *heap) {

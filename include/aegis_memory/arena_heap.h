@@ -20,10 +20,13 @@
  *  - A request above a 32nd of the largest growth step (128 KiB) has a block of its own. That
  *    goes back to the source when it is freed.
  *  - A block is an eighth of what is reserved, so that little is reserved without use.
+ *  - A request that a budget or the source refuses releases blocks of which nothing is out, as
+ *    many as it needs, and asks again.
  *
- *  Mistakes: freeing memory a second time, while it has not been handed out again, changes
- *  nothing in any build. A debug build reports it, as it does a pointer that is not of the heap, a
- *  wrong size, and bytes written behind an allocation (see aegis_set_report).
+ *  Mistakes: freeing memory a second time, while the heap still has its block and has not handed
+ *  it out again, changes nothing in any build. A debug build reports it, as it does a pointer that
+ *  is not of the heap, a wrong size, and bytes written behind an allocation (see
+ *  aegis_set_report).
  *
  *  One thread owns a heap at a time, also after a fork: see base.h. For several threads there is
  *  locked_arena_heap.h. An all-zero aegis_arena_heap is not ready for use, but
@@ -212,7 +215,8 @@ AEGIS_API bool aegis_arena_heap_resize_in_place(aegis_arena_heap *heap, void *me
  *  @param memory     what an allocation of this heap returned, or NULL to allocate.
  *  @param new_bytes  the size wanted; bytes beyond the old size are uninitialised. 0 does not
  *                    free: it gives a pointer that must not be dereferenced.
- *  @return           the bytes, or NULL: see aegis_arena_heap_last_error.
+ *  @return           the bytes, or NULL: see aegis_arena_heap_last_error. A size that is not
+ *                    larger than the old one does not fail.
  *  On failure:       `memory` is untouched and still good.
  *  Ownership:        as for aegis_arena_heap_alloc; `memory` is dead unless it is what is
  *                    returned.

@@ -119,7 +119,8 @@ AEGIS_API bool aegis_locked_arena_heap_resize_in_place(const aegis_locked_arena_
  *  @param memory  as for aegis_arena_heap_realloc; no other thread uses it.
  *  @param error   overwritten on failure; aegis_error_explain writes it as a sentence. NULL if
  *                 the reason is not wanted.
- *  @return        the bytes, or NULL.
+ *  @return        the bytes, or NULL. A size that is not larger than the old one does not fail,
+ *                 unless the heap is lost after a fork.
  *  On failure:    `memory` is untouched and still good.
  *  Ownership:     as for aegis_arena_heap_realloc.
  *  Threads:       any thread.

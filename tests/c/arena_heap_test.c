@@ -3,6 +3,7 @@
  * memory of a fixed size, budgets, and random calls beside a simple model. */
 #include "arena_heap_support.h"
 #include "budget_support.h"
+#include "report_support.h"
 
 #define MODEL_SLOTS 300
 
@@ -306,6 +307,16 @@ static void heap_in_an_arena_takes_its_blocks_from_there(void) {
     aegis_arena_heap_last_error(&heap, &error);
     CHECK(error.status == AEGIS_E_OUT_OF_MEMORY && error.requested_bytes == 5000000);
     aegis_arena_heap_fini(&heap);
+    /* The arena is not asked for what no heap can have, so it knows nothing of it. */
+    aegis_arena_reset(&arena);
+    aegis_arena other;
+    CHECK(aegis_arena_init(&other, NULL) == AEGIS_OK);
+    aegis_arena_heap_init_in(&heap, &other);
+    CHECK(aegis_arena_heap_alloc(&heap, PTRDIFF_MAX - 100) == NULL);
+    aegis_arena_heap_last_error(&heap, &error);
+    CHECK(error.status == AEGIS_E_OUT_OF_MEMORY && error.requested_bytes == PTRDIFF_MAX - 100);
+    aegis_arena_heap_fini(&heap);
+    aegis_arena_fini(&other);
     CHECK_SIZE(state.close_count, 0);
     aegis_arena_fini(&arena);
     test_source_check_done(&state);
@@ -347,6 +358,92 @@ static void wrong_options_are_refused(void) {
                                      sizeof filled[0]);
     CHECK(filled[0] > 100 && filled[1] == 1);
     aegis_arena_heap_fini(&heap);
+}
+
+/* A heap under a limit that holds nothing else. */
+static aegis_arena_heap limited_heap(test_source *state, aegis_budget *budget) {
+    aegis_source source = test_source_get(state, false);
+    aegis_arena_options options = heap_options(&source);
+    options.budget = budget;
+    aegis_arena_heap heap;
+    CHECK(aegis_arena_heap_init(&heap, &options) == AEGIS_OK);
+    return heap;
+}
+
+/* What was freed has the form of large blocks, of small ones, or both; what is asked for then has
+ * the other one. */
+static void what_is_free_makes_room_below_a_limit(void) {
+    aegis_budget *budget = aegis_budget_new("heap", 1000000, NULL);
+    test_source state;
+    aegis_arena_heap heap = limited_heap(&state, budget);
+    void *p[80];
+    for (int round = 0; round < 3; round++) {
+        CHECK(aegis_arena_heap_alloc(&heap, 600000) != NULL);
+        aegis_arena_heap_reset(&heap);
+        CHECK(aegis_arena_heap_alloc(&heap, 800000) != NULL);
+        aegis_arena_heap_reset(&heap);
+        for (size_t i = 0; i < 80; i++)
+            CHECK((p[i] = aegis_arena_heap_alloc(&heap, 10000)) != NULL);
+        if (round == 1)
+            aegis_arena_heap_reset(&heap);
+        for (size_t i = 0; i < 80 && round != 1; i++)
+            aegis_arena_heap_free(&heap, p[i]);
+        CHECK(aegis_arena_heap_alloc(&heap, 900000) != NULL);
+        CHECK(heap_stats(&heap).peak_reserved_bytes <= 1000000);
+        CHECK_SIZE(used(budget), heap_stats(&heap).reserved_bytes);
+        CHECK(aegis_arena_heap_alloc(&heap, 200000) == NULL);
+        aegis_arena_heap_reset(&heap);
+    }
+    finish_heap(&heap, &state);
+    CHECK_SIZE(used(budget), 0);
+    aegis_budget_destroy(budget);
+}
+
+/* Memory of a fixed size has a chunk that fits, behind more smaller ones of its bin than a request
+ * looks at. */
+static void full_memory_is_searched_to_the_end(void) {
+    static unsigned char memory[60000];
+    if (TEST_CHECKED)
+        return; /* the sizes of chunks are others */
+    aegis_arena_options options = test_options(0, 0, NULL, memory, sizeof memory);
+    options.flags = AEGIS_ARENA_NO_DEBUG;
+    aegis_arena_heap heap;
+    CHECK(aegis_arena_heap_init(&heap, &options) == AEGIS_OK);
+    void *p[12];
+    for (size_t i = 0; i < 12; i++) {
+        p[i] = aegis_arena_heap_alloc(&heap, i == 0 ? 1100 : 1032);
+        CHECK(aegis_arena_heap_alloc(&heap, 1200) != NULL);
+    }
+    while (aegis_arena_heap_alloc(&heap, 1000) != NULL)
+        continue;
+    for (size_t i = 0; i < 12; i++)
+        aegis_arena_heap_free(&heap, p[i]);
+    CHECK(aegis_arena_heap_alloc(&heap, 1100) == p[0]);
+    aegis_arena_heap_fini(&heap);
+}
+
+/* Lua and others do not expect that a realloc to fewer bytes can fail. */
+static void realloc_to_less_does_not_fail(void) {
+    test_source state;
+    for (size_t flags = 0; flags <= AEGIS_ARENA_OWN_BLOCKS; flags += AEGIS_ARENA_OWN_BLOCKS) {
+        aegis_source source = test_source_get(&state, false);
+        aegis_arena_options options = heap_options(&source);
+        options.flags = (uint32_t)flags;
+        aegis_arena_heap heap;
+        CHECK(aegis_arena_heap_init(&heap, &options) == AEGIS_OK);
+        void *p = aegis_arena_heap_alloc(&heap, 800000);
+        memset(p, 5, 800000);
+        state.fail_at = 1;
+        state.fail_on = true;
+        CHECK(aegis_arena_heap_realloc(&heap, p, 100) == p && is_filled(p, 5, 100));
+        aegis_error error;
+        aegis_arena_heap_last_error(&heap, &error);
+        CHECK(error.status == AEGIS_OK);
+        CHECK(aegis_arena_heap_realloc(&heap, p, 900000) == NULL && is_filled(p, 5, 100));
+        aegis_arena_heap_free(&heap, p);
+        CHECK_SIZE(heap_stats(&heap).used_bytes, 0);
+        finish_heap(&heap, &state);
+    }
 }
 
 static void impossible_layouts_are_refused(void) {
@@ -543,6 +640,9 @@ int main(void) {
     RUN(wrong_options_are_refused);
     RUN(impossible_layouts_are_refused);
     RUN(budget_is_charged_for_what_is_reserved);
+    RUN(what_is_free_makes_room_below_a_limit);
+    RUN(full_memory_is_searched_to_the_end);
+    RUN(realloc_to_less_does_not_fail);
     RUN(failing_source_at_every_acquire_leaves_the_heap_usable);
     RUN(random_calls_agree_with_a_model);
     return check_finish();
