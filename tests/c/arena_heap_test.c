@@ -1,11 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Tests the heap in an arena: every call from one thread, what a source that fails leaves behind,
- * memory of a fixed size, budgets, and random calls beside a simple model. */
+ * memory of a fixed size, and budgets. arena_heap_model_test.c makes random calls. */
 #include "arena_heap_support.h"
 #include "budget_support.h"
 #include "report_support.h"
-
-#define MODEL_SLOTS 300
 
 static void sizes_and_alignments_are_as_asked(void) {
     test_source state;
@@ -535,94 +533,6 @@ static void failing_source_at_every_acquire_leaves_the_heap_usable(void) {
     }
 }
 
-typedef struct model_slot {
-    unsigned char *memory;
-    size_t size_bytes;
-    size_t align_bytes;
-    unsigned char value;
-} model_slot;
-
-static size_t model_size(uint64_t *seed) {
-    static const size_t bounds[] = {16, 64, 300, 2000, 20000, 300000};
-    return random_below(
-        seed, bounds[random_below(seed, 100) < 90 ? random_below(seed, 4) : random_below(seed, 6)]);
-}
-
-static void model_step(aegis_arena_heap *heap, model_slot *slot, uint64_t *seed) {
-    size_t size = model_size(seed);
-    if (slot->memory == NULL) {
-        bool zeroed = random_below(seed, 3) == 0;
-        slot->align_bytes = random_below(seed, 8) == 0 ? (size_t)1 << random_below(seed, 13) : 16;
-        slot->memory =
-            (unsigned char *)aegis_arena_heap_alloc_aligned(heap, size, slot->align_bytes, zeroed);
-        CHECK(slot->memory != NULL && is_aligned(slot->memory, slot->align_bytes));
-        CHECK(is_aligned(slot->memory, 16));
-        CHECK(!zeroed || is_filled(slot->memory, 0, size));
-    } else {
-        CHECK(is_filled(slot->memory, slot->value, slot->size_bytes));
-        size_t kept = slot->size_bytes < size ? slot->size_bytes : size;
-        switch (random_below(seed, 5)) {
-        case 0:
-            slot->memory = (unsigned char *)aegis_arena_heap_realloc_aligned(
-                heap, slot->memory, slot->size_bytes, size, slot->align_bytes);
-            CHECK(is_aligned(slot->memory, slot->align_bytes));
-            break;
-        case 1:
-            if (!aegis_arena_heap_resize_in_place(heap, slot->memory, size))
-                size = kept = slot->size_bytes;
-            break;
-        case 2:
-            aegis_arena_heap_free(heap, slot->memory);
-            slot->memory = NULL;
-            return;
-        default:
-            aegis_arena_heap_free_sized(heap, slot->memory, slot->size_bytes);
-            slot->memory = NULL;
-            return;
-        }
-        CHECK(slot->memory != NULL && is_filled(slot->memory, slot->value, kept));
-    }
-    slot->size_bytes = size;
-    slot->value = (unsigned char)random_next(seed);
-    memset(slot->memory, slot->value, size);
-}
-
-static void random_calls_agree_with_a_model(void) {
-    static model_slot slots[MODEL_SLOTS];
-    for (uint64_t run = 1; run <= 6; run++) {
-        uint64_t seed = run * 7919;
-        test_source state;
-        aegis_arena_heap heap = new_heap(&state, 0);
-        memset(slots, 0, sizeof slots);
-        size_t steps = scaled(20000);
-        for (size_t i = 0; i < steps; i++) {
-            model_step(&heap, &slots[random_below(&seed, MODEL_SLOTS)], &seed);
-            size_t rare = random_below(&seed, 4000);
-            if (rare == 0) {
-                aegis_arena_heap_trim(&heap, 0);
-            } else if (rare == 1 && run % 2 == 0) {
-                aegis_arena_heap_reset(&heap);
-                memset(slots, 0, sizeof slots);
-            }
-        }
-        size_t used_bytes = 0;
-        for (size_t i = 0; i < MODEL_SLOTS; i++) {
-            if (slots[i].memory == NULL)
-                continue;
-            CHECK(is_filled(slots[i].memory, slots[i].value, slots[i].size_bytes));
-            used_bytes += slots[i].size_bytes;
-            CHECK(heap_stats(&heap).used_bytes >= slots[i].size_bytes);
-            aegis_arena_heap_free(&heap, slots[i].memory);
-        }
-        aegis_arena_heap_stats stats = heap_stats(&heap);
-        CHECK_SIZE(stats.used_bytes, 0);
-        CHECK(stats.peak_reserved_bytes >= used_bytes);
-        aegis_arena_heap_trim(&heap, 0);
-        CHECK_SIZE(heap_stats(&heap).reserved_bytes, 0);
-        finish_heap(&heap, &state);
-    }
-}
-
 int main(void) {
     RUN(sizes_and_alignments_are_as_asked);
     RUN(freed_memory_is_used_again);
@@ -644,6 +554,5 @@ int main(void) {
     RUN(full_memory_is_searched_to_the_end);
     RUN(realloc_to_less_does_not_fail);
     RUN(failing_source_at_every_acquire_leaves_the_heap_usable);
-    RUN(random_calls_agree_with_a_model);
     return check_finish();
 }
