@@ -147,7 +147,12 @@ static void arena_release(void *context, void *memory, size_t size_bytes, size_t
 
 void aegis_arena_heap_init_in(aegis_arena_heap *heap, aegis_arena *arena) {
     const aegis_source source = {arena_acquire, arena_release, NULL, arena};
-    (void)aegis_arena_heap_init_sized(heap, NULL, 0);
+    const uint32_t kept = AEGIS_ARENA_WIPE | AEGIS_ARENA_FILL | AEGIS_ARENA_GUARD;
+    aegis_arena_options options;
+    memset(&options, 0, sizeof options);
+    /* A debug build has set the flags of the arena already. */
+    options.flags = (arena->flags & kept) | AEGIS_ARENA_NO_DEBUG;
+    (void)aegis_arena_heap_init_sized(heap, &options, sizeof options);
     heap->source = source;
     heap->flags |= AEGIS_I_HEAP_IN_ARENA;
     memcpy(heap->name, arena->name, sizeof heap->name);

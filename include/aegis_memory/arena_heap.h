@@ -153,7 +153,8 @@ AEGIS_STATIC_INLINE aegis_status aegis_arena_heap_init(aegis_arena_heap *heap,
 }
 
 /** Makes a heap whose blocks are allocations of an arena. All requests share blocks, whatever
- *  their size is. The arena gets a block back only if it is the latest allocation.
+ *  their size is. The arena gets a block back only if it is the latest allocation. The heap
+ *  wipes, fills and guards its memory if the arena does.
  *  @param heap   memory for the struct; its content is overwritten.
  *  @param arena  outlives the heap, and stays where it is. Finish the heap before the arena is
  *                reset or rewound to a mark from before the heap's first block.

@@ -320,6 +320,25 @@ static void heap_in_an_arena_takes_its_blocks_from_there(void) {
     test_source_check_done(&state);
 }
 
+/* What is freed in a heap is freed for the user, though not for the arena. */
+static void heap_in_an_arena_wipes_as_that_does(void) {
+    static unsigned char memory[4000];
+    aegis_arena_options options = test_options(0, 0, NULL, memory, sizeof memory);
+    options.flags = AEGIS_ARENA_WIPE;
+    aegis_arena arena;
+    CHECK(aegis_arena_init(&arena, &options) == AEGIS_OK);
+    aegis_arena_heap heap;
+    aegis_arena_heap_init_in(&heap, &arena);
+    unsigned char *p = (unsigned char *)aegis_arena_heap_alloc(&heap, 200);
+    size_t offset = (size_t)(p - memory);
+    memset(p, 0x77, 200);
+    CHECK(aegis_arena_heap_alloc(&heap, 10) != NULL);
+    aegis_arena_heap_free(&heap, p);
+    CHECK(TEST_CHECKED || is_filled(memory + offset + 32, 0, 200 - 64));
+    aegis_arena_heap_fini(&heap);
+    aegis_arena_fini(&arena);
+}
+
 static void wrong_options_are_refused(void) {
     aegis_arena_heap heap;
     aegis_error error;
@@ -547,6 +566,7 @@ int main(void) {
     RUN(quick_lists_have_little_when_nothing_is_out);
     RUN(memory_of_the_caller_is_used_up_and_never_released);
     RUN(heap_in_an_arena_takes_its_blocks_from_there);
+    RUN(heap_in_an_arena_wipes_as_that_does);
     RUN(wrong_options_are_refused);
     RUN(impossible_layouts_are_refused);
     RUN(budget_is_charged_for_what_is_reserved);
