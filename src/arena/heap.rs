@@ -72,6 +72,7 @@ pub struct ArenaHeap {
 
 // SAFETY: the heap owns its blocks, nothing in it is bound to a thread, and sources are
 // `Send + Sync`. `Unshared` keeps it from being `Sync`.
+#[cfg(aegis_threads)]
 unsafe impl Send for ArenaHeap {}
 
 heap_methods!(ArenaHeap);

@@ -5,8 +5,8 @@
 
 extern crate alloc;
 
-use aegis_memory::arena::{Arena, FixedArena};
-use aegis_memory::budget::MemoryBudget;
+use aegis_memory::arena::{Arena, ArenaHeap, FixedArena, TypedArena};
+use aegis_memory::budget::{MemoryBudget, Reclaimer, Reservation};
 use aegis_memory::collections::{ArenaString, ArenaVec};
 use aegis_memory::pool::{KeyedPool, Pool, TypedPool};
 use aegis_memory::AllocError;
@@ -20,6 +20,27 @@ use core::sync::atomic::{AtomicUsize, Ordering};
 
 #[cfg(all(target_arch = "wasm32", target_os = "unknown"))]
 mod wasm;
+
+/// Has one `is` for each type, and a second one for a type that is `Send`.
+trait BoundToOneThread<Kind> {
+    fn is() {}
+}
+impl<T> BoundToOneThread<()> for T {}
+impl<T: Send> BoundToOneThread<u8> for T {}
+
+// What charges a budget changes its counters, which are plain here. If one of these types is `Send`,
+// the compiler does not know which `is` is meant.
+const _: [fn(); 9] = [
+    <MemoryBudget as BoundToOneThread<_>>::is,
+    <Reservation as BoundToOneThread<_>>::is,
+    <Reclaimer as BoundToOneThread<_>>::is,
+    <Arena as BoundToOneThread<_>>::is,
+    <ArenaHeap as BoundToOneThread<_>>::is,
+    <FixedArena<'static> as BoundToOneThread<_>>::is,
+    <TypedArena<u8> as BoundToOneThread<_>>::is,
+    <Pool as BoundToOneThread<_>>::is,
+    <KeyedPool<u8> as BoundToOneThread<_>>::is,
+];
 
 const HEAP_BYTES: usize = 512 * 1024;
 
