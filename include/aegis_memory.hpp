@@ -20,8 +20,8 @@
  *    and buffer_pool. An owner that was moved from, or could not be made, is empty: `if (owner)`
  *    is false. An empty owner can be destroyed and assigned to, and tell its error.
  *  - What has an address inside of an owner stays good only while the owner stays where it is:
- *    an arena_ref, resource, allocator, pointer with a deleter, or scope. Arenas and heaps for
- *    several threads may be moved, because they are handles.
+ *    an arena_ref, resource, allocator, pointer of a typed_pool, scope, or heap in an arena. Arenas
+ *    and heaps for several threads may be moved, because they are handles.
  *  - Run-time type information is not used.
  *
  *  The header is one file, and longer than 500 lines, so that a user copies or includes one.
@@ -59,14 +59,19 @@
 #include <span>
 #endif
 
+#if defined(__cpp_exceptions) || defined(_CPPUNWIND)
 #define AEGIS_I_NAMESPACE(major, minor, patch) v##major##_##minor##_##patch
+#else
+#define AEGIS_I_NAMESPACE(major, minor, patch) v##major##_##minor##_##patch##_no_exceptions
+#endif
 #define AEGIS_I_NAMESPACE_OF(major, minor, patch) AEGIS_I_NAMESPACE(major, minor, patch)
 #define AEGIS_I_VERSIONED                                                                          \
     AEGIS_I_NAMESPACE_OF(AEGIS_VERSION_MAJOR, AEGIS_VERSION_MINOR, AEGIS_VERSION_PATCH)
 
 namespace aegis {
-/* A process may have parts that were compiled with the headers of different versions. This keeps
- * their classes apart. */
+/* A process may have parts that were compiled with the headers of different versions, or with and
+ * without exceptions. This keeps their classes apart: otherwise the linker would take one part's
+ * inline functions for the other part too, which would then abort where it can catch. */
 inline namespace AEGIS_I_VERSIONED {
 
 /* -- errors -- */
@@ -157,6 +162,11 @@ inline void tell(aegis_error *reason, const aegis_error &why) noexcept {
     std::fprintf(stderr, "aegis-memory: %s\n", error_text(why).c_str());
     std::abort();
 #endif
+}
+
+/* The address of an object for calls of the C interface, also of a const one. */
+template <class T> void *address(T *object) noexcept {
+    return const_cast<typename std::remove_cv<T>::type *>(object);
 }
 
 template <class F> void destroy(void *function) noexcept {
@@ -366,11 +376,14 @@ class budget {
      *  @param line  called as line(text) for each line; must not throw.
      */
     template <class F> bool print(F &&line) const {
-        using function = typename std::remove_reference<F>::type;
+        /* The address of a reference's holder, because that of a function is no void *. */
+        struct holder {
+            F &line;
+        } held{line};
         auto run = [](void *context, const char *text) noexcept {
-            (*static_cast<function *>(context))(text);
+            static_cast<holder *>(context)->line(text);
         };
-        return aegis_budget_print(raw_, run, &line) == AEGIS_OK;
+        return aegis_budget_print(raw_, run, &held) == AEGIS_OK;
     }
 
   private:
@@ -394,11 +407,10 @@ class reservation {
         : budget_(std::move(other.budget_)), size_(std::exchange(other.size_, 0)),
           live_(std::exchange(other.live_, false)) {
     }
-    reservation &operator=(reservation &&other) noexcept {
-        reservation old(std::move(*this));
-        budget_ = std::move(other.budget_);
-        size_ = std::exchange(other.size_, 0);
-        live_ = std::exchange(other.live_, false);
+    reservation &operator=(reservation other) noexcept {
+        std::swap(budget_, other.budget_);
+        std::swap(size_, other.size_);
+        std::swap(live_, other.live_);
         return *this;
     }
     ~reservation() {
@@ -601,7 +613,8 @@ template <class Self> class arena_calls {
         arena_ptr<T> object = make_unique<T>(std::forward<Args>(args)...);
         if constexpr (!std::is_trivially_destructible<T>::value) {
             auto destroy = [](void *made) noexcept { static_cast<T *>(made)->~T(); };
-            if (object != nullptr && aegis_arena_defer(raw(), destroy, object.get()) != AEGIS_OK)
+            if (object != nullptr &&
+                aegis_arena_defer(raw(), destroy, address(object.get())) != AEGIS_OK)
                 return nullptr;
         }
         return object.release();
@@ -1006,7 +1019,8 @@ template <class Kind> class shared_arena {
         arena_ptr<T> object = make_unique<T>(std::forward<Args>(args)...);
         if constexpr (!std::is_trivially_destructible<T>::value) {
             auto destroy = [](void *made) noexcept { static_cast<T *>(made)->~T(); };
-            if (object != nullptr && Kind::defer(raw_, destroy, object.get(), nullptr) != AEGIS_OK)
+            if (object != nullptr &&
+                Kind::defer(raw_, destroy, detail::address(object.get()), nullptr) != AEGIS_OK)
                 return nullptr;
         }
         return object.release();
@@ -1408,10 +1422,9 @@ template <class Kind> struct shared_kind {
  *  virtual calls, so it is faster than a memory resource, and the container is of another type.
  *
  *  Memory that a container gives up is free at once in a heap. In an arena it is free at once if it
- *  was allocated last, else when the
- *  arena frees it. A container stays in its arena when another one is assigned to it: elements
- *  from another arena are copied or moved one by one. A swap exchanges the arenas too. A copy of
- *  a container lives in the same arena.
+ *  was allocated last, else when the arena frees it. A container stays in its arena when another
+ *  one is assigned to it: elements from another arena are copied or moved one by one. A swap
+ *  exchanges the arenas too. A copy of a container lives in the same arena.
  */
 template <class T, class Kind> class basic_allocator {
   public:
@@ -1503,8 +1516,8 @@ const Resource *as_same(const Resource &one, const std::pmr::memory_resource &ot
 
 /** A memory resource over an arena or a heap, which must outlive it. If that has one owner, it
  *  stays where it is. What is deallocated is free at once in a heap. In an arena it is free at once
- *  if it was allocated last, else when the
- *  arena frees it. Resources over the same one are equal. */
+ *  if it was allocated last, else when the arena frees it. Resources over the same one are equal.
+ */
 template <class Kind> class basic_arena_resource final : public std::pmr::memory_resource {
   public:
     /** A resource over an arena of this kind. */
@@ -1842,7 +1855,7 @@ template <class T, class Form = detail::pool_form> class pool_delete {
     }
     void operator()(T *object) const noexcept {
         object->~T();
-        (void)Form::free(pool_, object);
+        (void)Form::free(pool_, detail::address(object));
     }
 
   private:
@@ -1983,9 +1996,8 @@ class buffer_mut {
     }
     buffer_mut(buffer_mut &&other) noexcept : raw_(other.into_raw()) {
     }
-    buffer_mut &operator=(buffer_mut &&other) noexcept {
-        buffer_mut old(std::move(*this));
-        raw_ = other.into_raw();
+    buffer_mut &operator=(buffer_mut other) noexcept {
+        std::swap(raw_, other.raw_);
         return *this;
     }
     ~buffer_mut() {

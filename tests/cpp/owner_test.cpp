@@ -143,6 +143,11 @@ void an_arena_destroys_what_it_made_newest_first() {
     CHECK(arena.make<noted>(&order, 4) != nullptr);
     { aegis::arena ends(std::move(arena)); }
     CHECK(order.back() == 4);
+    aegis::arena fresh;
+    CHECK(fresh.make<const noted>(&order, 5)->value == 5);
+    CHECK(aegis::locked_arena().make<const noted>(&order, 6) != nullptr);
+    CHECK(order.back() == 6);
+    CHECK((fresh.reset(), order.back() == 5));
 }
 
 void what_a_constructor_throws_passes_and_nothing_is_left() {
@@ -304,6 +309,15 @@ void a_typed_pool_destroys_and_frees() {
     aegis::typed_pool<wide, aegis::detail::locked_pool_form> shared(2);
     auto object = shared.make_unique();
     CHECK(reinterpret_cast<std::uintptr_t>(object.get()) % 256 == 0);
+    aegis::typed_pool<const counted> constants(1);
+    CHECK(constants.make_unique(7)->value == 7);
+    CHECK(constants.stats().in_use == 0);
+}
+
+int printed;
+
+void print_line(const char *) {
+    printed++;
 }
 
 void budgets_form_a_tree_and_count() {
@@ -326,6 +340,9 @@ void budgets_form_a_tree_and_count() {
     std::vector<std::string> lines;
     CHECK(root.print([&](const char *line) { lines.emplace_back(line); }));
     CHECK(lines.size() >= 3 && lines[1].find("child") != std::string::npos);
+    const auto constant = [&](const char *) { lines.pop_back(); };
+    CHECK(root.print(print_line) && printed == static_cast<int>(lines.size()));
+    CHECK(root.print(constant) && lines.empty());
     int calls = 0;
     CHECK(root.on_pressure(50, [&calls](std::size_t, std::size_t limit_bytes) {
         calls += limit_bytes == 1000 ? 1 : 100;
@@ -347,6 +364,8 @@ void a_reservation_is_taken_back_at_its_end() {
         aegis::reservation moved(std::move(one));
         CHECK(!one && moved.size() == 100);
         refused = std::move(moved);
+        aegis::reservation &same = refused;
+        refused = std::move(same);
         CHECK(refused.size() == 100 && budget.stats().used_bytes == 100);
     }
     CHECK(budget.stats().used_bytes == 0);
