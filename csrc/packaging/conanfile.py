@@ -56,9 +56,10 @@ class AegisMemory(ConanFile):
     def package(self):
         copy(self, "LICENSE", self.source_folder, os.path.join(self.package_folder, "licenses"))
         CMake(self).install()
-        # Conan writes the files for CMake and for pkg-config itself, for the consumer's settings.
-        for folder in ("cmake", "pkgconfig"):
-            rmdir(self, os.path.join(self.package_folder, "lib", folder))
+        # Conan writes the files for CMake and for pkg-config itself, for the consumer's settings. gdb
+        # would look for the other folder under its own prefix, and it contains the path of this build.
+        for folder in ("lib/cmake", "lib/pkgconfig", "share/gdb"):
+            rmdir(self, os.path.join(self.package_folder, folder))
 
     def package_info(self):
         self.cpp_info.libs = ["aegis_memory"]

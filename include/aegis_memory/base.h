@@ -63,8 +63,8 @@
  *  Smaller builds, each chosen by a macro that the library and every user of it are compiled
  *  with:
  *  - AEGIS_OMIT_THREADS: for one thread, on a system that need not have threads. There are
- *    arenas and pools with a single owner, keyed pools and budgets. The structs are the same.
- *    A charge does not wait: if it is refused, that is final, as if no time was given. A
+ *    arenas, heaps and pools with a single owner, keyed pools and budgets. The structs are the
+ *    same. A charge does not wait: if it is refused, that is final, as if no time was given. A
  *    request that is polled works as ever. The headers of what is left out cannot be included.
  *  - AEGIS_FREESTANDING: the same without a C library. The library calls memcpy, memmove, memset
  *    and memcmp, and what the compiler itself calls. There is no C heap, so the user says where
