@@ -9,9 +9,10 @@
  * its guarantee plus these bytes (claim_with in gated.h). So the claim of the old side is, at once,
  *    what it will be after the move, plus the bytes themselves.
  * 2. At the beginning one hold of the gate does three things: it compares the difference with the
- *    room of the common ancestor and of those above, raises the claims of the old side, and charges
- *    the new side (aegis_i_gate_begin_move). The common ancestor's own bytes do not change, so its
- *    total grows by just the difference.
+ *    room of the common ancestor and of those above, charges the new side, and raises the claims of
+ *    the old side (aegis_i_gate_begin_move). The common ancestor's own bytes do not change, so its
+ *    total grows by just the difference. The charge comes first, because raised claims would take
+ *    from the fair share of the new side.
  * 3. At the end, one hold of the gate takes the bytes out of `moving_bytes` and off the old side.
  * The claim of the old side falls by as many bytes as it has less in use, so no total of the common
  *    ancestor or above changes. A cancelled move undoes both of 2 in one hold of the gate.
@@ -81,14 +82,10 @@ aegis_budget *aegis_i_gate_begin_move(aegis_i_path *path, aegis_budget *to, aegi
     aegis_budget *refusing = NULL;
     if (self != &aegis_i_gate_back)
         refusing = aegis_i_gate_refuses_claim(stop, more_bytes, why);
-    if (refusing != NULL)
-        return refusing;
-    set_moving(move, true);
-    refusing = aegis_i_gate_charge(path, to, stop, size_bytes, self, why);
-    if (refusing != NULL) {
-        set_moving(move, false);
-        aegis_i_gate_thaw(move->from);
-    }
+    if (refusing == NULL)
+        refusing = aegis_i_gate_charge(path, to, stop, size_bytes, self, why);
+    if (refusing == NULL)
+        set_moving(move, true);
     return refusing;
 }
 

@@ -194,6 +194,23 @@ static void request_that_waits_for_its_share_gets_it(void) {
     take_apart();
 }
 
+/* A guarantee that is used and has no weight claims its bytes beside the shares. While some move to
+ * a share, they are claimed twice. The share is the same. */
+static void move_out_of_a_guarantee_fills_a_share(void) {
+    make(100, 2);
+    CHECK(aegis_budget_set_weight(children[0], 0, NULL) == AEGIS_OK);
+    CHECK(aegis_budget_set_guarantee(children[0], 10, NULL) == AEGIS_OK);
+    CHECK(aegis_budget_charge(children[0], 10, NULL) == AEGIS_OK);
+    CHECK(aegis_budget_charge(children[1], 85, NULL) == AEGIS_OK);
+    CHECK(aegis_budget_move(children[0], children[1], 6, NULL) == AEGIS_E_LIMIT_EXCEEDED);
+    CHECK(aegis_budget_move(children[0], children[1], 5, NULL) == AEGIS_OK);
+    CHECK_SIZE(used(root), 95);
+    CHECK(aegis_budget_charge(children[1], 1, NULL) == AEGIS_E_LIMIT_EXCEEDED);
+    CHECK(aegis_budget_charge(children[0], 5, NULL) == AEGIS_OK);
+    CHECK(aegis_budget_set_guarantee(children[0], 0, NULL) == AEGIS_OK);
+    take_apart();
+}
+
 static void uncharge_of_an_ancestor_leaves_the_shares_whole(void) {
     make(100, 2);
     CHECK(aegis_budget_charge(children[0], 30, NULL) == AEGIS_OK);
@@ -255,6 +272,7 @@ int main(void) {
     RUN(policy_is_chosen_before_there_are_children_or_bytes);
     RUN(fair_budgets_beneath_fair_budgets_divide_their_own_limit);
     RUN(request_that_waits_for_its_share_gets_it);
+    RUN(move_out_of_a_guarantee_fills_a_share);
     RUN(uncharge_of_an_ancestor_leaves_the_shares_whole);
     RUN(requests_get_their_share_while_children_come_and_go);
     return check_finish();
