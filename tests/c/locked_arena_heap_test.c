@@ -89,6 +89,17 @@ static void failures_say_why_and_change_nothing(void) {
     CHECK(aegis_locked_arena_heap_alloc_zeroed(&heap, 100000, NULL) == NULL);
     CHECK(aegis_locked_arena_heap_realloc(&heap, p, 5000, &error) == NULL);
     CHECK(is_filled(p, 3, 8));
+    /* What becomes smaller stays where it is if there is no smaller place. */
+    atomic_store(&state.fail_from, 0);
+    unsigned char *q = (unsigned char *)aegis_locked_arena_heap_alloc(&heap, 300000, NULL);
+    memset(q, 4, 300000);
+    atomic_store(&state.fail_from, 1);
+    error.status = AEGIS_OK;
+    CHECK(aegis_locked_arena_heap_realloc(&heap, q, 20000, &error) == q && is_filled(q, 4, 20000));
+    CHECK(error.status == AEGIS_OK);
+    CHECK(aegis_locked_arena_heap_realloc(&heap, q, 400000, &error) == NULL);
+    CHECK(error.status == AEGIS_E_OUT_OF_MEMORY && error.requested_bytes == 400000);
+    aegis_locked_arena_heap_free(&heap, q);
     aegis_arena_heap_stats after = locked_stats();
     CHECK_SIZE(before.used_bytes, after.used_bytes);
     CHECK_SIZE(before.reserved_bytes, after.reserved_bytes);
