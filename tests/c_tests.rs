@@ -54,6 +54,7 @@ c_tests! {
     arena_flags_test
     arena_guard_test
     arena_heap_guard_test
+    arena_heap_limits_test
     arena_heap_model_test
     arena_heap_test
     arena_hooks_test

@@ -2,8 +2,8 @@
 /* The blocks of a heap, and which of its memory serves a request.
  *
  * A request gets, in this order: a chunk of a bin or of the top; a chunk of the next idle block; a
- * chunk that comes from merging the quick lists, if these hold more than a sixteenth of what is
- * reserved; a chunk of a new block. A new block has as many bytes as are reserved, until those are
+ * chunk that comes from merging the quick lists, if these hold more than 16 KiB and than a
+ * sixteenth of what is reserved; a chunk of a new block. A new block has as many bytes as are reserved, until those are
  * 32 KiB, then an eighth of them, and not more than the largest growth step. If that is refused,
  * the heap merges the quick lists in any case, and looks at all chunks of a bin. Then it asks for
  * what is left below the limit of a budget. Last it releases blocks of which nothing is out, as
@@ -15,8 +15,8 @@
  *    chunk of an idle block is in a list.
  * 2. Before the heap acquires a block, no idle block is left (find_chunk). So the same requests
  * after a reset acquire nothing, and the blocks are used in the same order.
- * 3. The quick lists have at most a sixteenth of what is reserved when a block is acquired
- *    (find_chunk).
+ * 3. The quick lists have at most 16 KiB, or a sixteenth of what is reserved, when a block is
+ *    acquired (find_chunk).
  * 4. After each refusal a request asks for less, and at last for the exact size (refused). So every
  *    request ends. Before that last time the heap has released what it does not use, and only then
  *    does the budget reclaim and wait.
@@ -166,82 +166,23 @@ static void *hand_out(aegis_arena_heap *heap, const aegis_i_heap_request *reques
     return p;
 }
 
-/* Puts a large block into the list of those in use. */
-static void link_large(aegis_arena_heap *heap, aegis_arena_heap_large *large) {
-    aegis_arena_heap_large *head = heap->large;
-    large->next = head;
-    large->previous = head != NULL ? head->previous : large;
-    if (head != NULL)
-        head->previous = large;
-    heap->large = large;
-    heap->large_bytes += large->total_bytes;
-}
-
-static void unlink_large(aegis_arena_heap *heap, aegis_arena_heap_large *large) {
-    if (heap->large == large)
-        heap->large = large->next;
-    else
-        large->previous->next = large->next;
-    if (large->next != NULL)
-        large->next->previous = large->previous;
-    else if (heap->large != NULL)
-        heap->large->previous = large->previous;
-    heap->large_bytes -= large->total_bytes;
-}
-
-/* The bytes of a large block before its chunk. */
-static size_t large_offset(size_t align_bytes) {
-    return aegis_i_round_up(sizeof(aegis_arena_heap_large) + AEGIS_I_CHUNK_START, align_bytes) -
-           AEGIS_I_CHUNK_START;
-}
-
-/* The size of a large block for a request. */
-static size_t large_bytes_for(const aegis_arena_heap *heap, size_t align_bytes, size_t size_bytes) {
-    return aegis_i_round_up(large_offset(align_bytes) + AEGIS_I_CHUNK_START +
-                                aegis_i_chunk_need(heap, size_bytes) - AEGIS_I_CHUNK_OVERHEAD,
-                            BLOCK_ALIGN);
-}
-
-/* Writes the header of the only chunk of a large block. */
-static aegis_arena_heap_chunk *write_large_chunk(aegis_arena_heap_large *large) {
-    aegis_arena_heap_chunk *chunk = aegis_i_large_chunk(large);
-    /* The chunk reaches into no other, so the last word that chunks share is not there. */
-    size_t chunk_bytes =
-        large->total_bytes - large->offset_bytes - AEGIS_I_CHUNK_START + AEGIS_I_CHUNK_OVERHEAD;
-    chunk->previous_bytes = large->offset_bytes;
-    chunk->head = (chunk_bytes & ~AEGIS_I_CHUNK_FLAGS) | AEGIS_I_CHUNK_LARGE | AEGIS_I_CHUNK_USED |
-                  AEGIS_I_CHUNK_OUT | AEGIS_I_CHUNK_AFTER_USED;
-    return chunk;
-}
-
 /* Hands out a block for one large request. */
 static void *use_large(aegis_arena_heap *heap, const aegis_i_heap_request *request, void *block,
                        size_t total_bytes, bool zeroed) {
     aegis_arena_heap_large *large = (aegis_arena_heap_large *)block;
     large->total_bytes = total_bytes;
     large->align_bytes = request->block_align_bytes;
-    large->offset_bytes = large_offset(request->block_align_bytes);
-    aegis_arena_heap_chunk *chunk = write_large_chunk(large);
-    link_large(heap, large);
+    large->offset_bytes = aegis_i_large_offset(request->block_align_bytes);
+    aegis_arena_heap_chunk *chunk = aegis_i_large_write_chunk(large);
+    aegis_i_large_link(heap, large);
     return hand_out(heap, request, chunk, zeroed ? NULL : (unsigned char *)block + total_bytes);
-}
-
-/* Takes the first large block that a reset has left; NULL: there is none. */
-static aegis_arena_heap_large *pop_idle_large(aegis_arena_heap *heap) {
-    aegis_arena_heap_large *large = heap->idle_large;
-    if (large == NULL)
-        return NULL;
-    heap->idle_large = large->next;
-    if (large->next != NULL)
-        large->next->previous = large->previous;
-    return large;
 }
 
 /* Looks through the large blocks that a reset has left for one that fits. Those that do not fit are
  * to be released. */
 static void *take_idle_large(aegis_arena_heap *heap, aegis_i_heap_request *request) {
     aegis_arena_heap_large *large;
-    while ((large = pop_idle_large(heap)) != NULL) {
+    while ((large = aegis_i_large_pop_idle(heap)) != NULL) {
         if (large->align_bytes == request->block_align_bytes &&
             large->total_bytes >= request->exact_bytes &&
             large->total_bytes - request->exact_bytes <= request->exact_bytes / 16)
@@ -295,7 +236,7 @@ void *aegis_i_heap_serve(aegis_arena_heap *heap, aegis_i_heap_request *request) 
     request->block_align_bytes = request->is_large ? align_bytes : BLOCK_ALIGN;
     request->exact_bytes =
         request->is_large
-            ? large_bytes_for(heap, align_bytes, size_bytes)
+            ? aegis_i_large_bytes_for(heap, align_bytes, size_bytes)
             : aegis_i_round_up(AEGIS_I_HEAP_BLOCK_HEADER + AEGIS_I_CHUNK_STOP + request->need_bytes,
                                BLOCK_ALIGN);
     request->block_bytes = 0;
@@ -381,7 +322,7 @@ aegis_arena_heap_large *aegis_i_heap_free(aegis_arena_heap *heap, void *memory) 
     }
     aegis_arena_heap_large *large =
         (aegis_arena_heap_large *)(void *)((unsigned char *)chunk - chunk->previous_bytes);
-    unlink_large(heap, large);
+    aegis_i_large_unlink(heap, large);
     count_released(heap, large->total_bytes);
     large->next = NULL;
     return large;
@@ -412,63 +353,6 @@ bool aegis_i_heap_resize(aegis_arena_heap *heap, void *memory, size_t new_bytes,
     return true;
 }
 
-bool aegis_i_heap_begin_growth(aegis_arena_heap *heap, const void *memory, size_t new_bytes,
-                               aegis_i_heap_growth *growth) {
-    const aegis_arena_heap_chunk *chunk = aegis_i_chunk_of(memory);
-    /* A checker or a guard is to see each allocation begin and end. */
-    if ((chunk->head & AEGIS_I_CHUNK_LARGE) == 0 || aegis_i_heap_is_watched(heap) ||
-        new_bytes > PTRDIFF_MAX - 4096)
-        return false;
-    aegis_arena_heap_large *large =
-        (aegis_arena_heap_large *)(void *)((unsigned char *)chunk - chunk->previous_bytes);
-    growth->large = large;
-    growth->old_bytes = large->total_bytes;
-    growth->new_bytes = large_bytes_for(heap, large->align_bytes, new_bytes);
-    if (growth->new_bytes <= growth->old_bytes)
-        return false;
-    unlink_large(heap, large);
-    return true;
-}
-
-bool aegis_i_heap_grow(const aegis_arena_heap *heap, aegis_i_heap_growth *growth) {
-    size_t more_bytes = growth->new_bytes - growth->old_bytes;
-    aegis_i_refusal why;
-    /* If this fails, the caller goes the usual way, which may wait and which says why it failed. */
-    if (!aegis_i_acquire_more(heap->budget, more_bytes, &why))
-        return false;
-    void *moved = aegis_i_source_resize(&heap->source, growth->large, growth->new_bytes,
-                                        growth->large->align_bytes);
-    if (moved == NULL) {
-        aegis_i_give_back_more(heap->budget, more_bytes);
-        return false;
-    }
-    growth->large = (aegis_arena_heap_large *)moved;
-    return true;
-}
-
-void *aegis_i_heap_end_growth(aegis_arena_heap *heap, const aegis_i_heap_growth *growth,
-                              bool grown) {
-    aegis_arena_heap_large *large = growth->large;
-    if (grown) {
-        large->total_bytes = growth->new_bytes;
-        heap->reserved_bytes += growth->new_bytes - growth->old_bytes;
-        heap->peak_reserved_bytes = aegis_i_max(heap->peak_reserved_bytes, heap->reserved_bytes);
-        write_large_chunk(large);
-    }
-    link_large(heap, large);
-    return aegis_i_chunk_memory(aegis_i_large_chunk(large));
-}
-
-void aegis_i_heap_release_large(const aegis_arena_heap *heap, aegis_arena_heap_large *large) {
-    while (large != NULL) {
-        aegis_arena_heap_large *next = large->next;
-        size_t total_bytes = large->total_bytes, align_bytes = large->align_bytes;
-        AEGIS_I_SHOW_ZEROED(large, total_bytes);
-        aegis_i_give_back(&heap->source, heap->budget, large, total_bytes, align_bytes);
-        large = next;
-    }
-}
-
 void aegis_i_heap_reset(aegis_arena_heap *heap) {
     if (aegis_i_heap_is_watched(heap))
         aegis_i_heap_mark_reset(heap);
@@ -492,7 +376,7 @@ aegis_i_heap_surplus aegis_i_heap_trim(aegis_arena_heap *heap, size_t keep_bytes
     aegis_i_heap_surplus surplus = {NULL, NULL};
     aegis_i_heap_merge_quick(heap);
     aegis_arena_heap_large *large;
-    while (heap->reserved_bytes > keep_bytes && (large = pop_idle_large(heap)) != NULL) {
+    while (heap->reserved_bytes > keep_bytes && (large = aegis_i_large_pop_idle(heap)) != NULL) {
         count_released(heap, large->total_bytes);
         large->next = surplus.large;
         surplus.large = large;

@@ -3,8 +3,7 @@
 #ifndef AEGIS_MEMORY_I_ARENA_HEAP_BLOCK_H
 #define AEGIS_MEMORY_I_ARENA_HEAP_BLOCK_H
 
-#include "../acquire.h"
-#include "heap_watch.h"
+#include "heap_large.h"
 
 /* What is taken out of the lists of a heap in order to be released. */
 typedef struct aegis_i_heap_surplus {
@@ -65,24 +64,6 @@ AEGIS_I_HIDDEN aegis_arena_heap_large *aegis_i_heap_free(aegis_arena_heap *heap,
  * own is left in use. */
 AEGIS_I_HIDDEN bool aegis_i_heap_resize(aegis_arena_heap *heap, void *memory, size_t new_bytes,
                                         bool stays);
-/* An allocation with a block of its own that is to grow. The steps are those of an allocation: the
- * second one alone calls the source, and the block is in no list meanwhile. */
-typedef struct aegis_i_heap_growth {
-    aegis_arena_heap_large *large;
-    size_t old_bytes;
-    size_t new_bytes;
-} aegis_i_heap_growth;
-/* Takes the block from its list. False: the allocation has no such block, or does not grow. */
-AEGIS_I_HIDDEN bool aegis_i_heap_begin_growth(aegis_arena_heap *heap, const void *memory,
-                                              size_t new_bytes, aegis_i_heap_growth *growth);
-/* Makes the block larger, and moves it if it must. False: it is as it was. */
-AEGIS_I_HIDDEN bool aegis_i_heap_grow(const aegis_arena_heap *heap, aegis_i_heap_growth *growth);
-/* Puts the block into its list again. Returns where the allocation is now. */
-AEGIS_I_HIDDEN void *aegis_i_heap_end_growth(aegis_arena_heap *heap,
-                                             const aegis_i_heap_growth *growth, bool grown);
-/* Releases large blocks that are in no list of the heap any more, up to the end of `next`. */
-AEGIS_I_HIDDEN void aegis_i_heap_release_large(const aegis_arena_heap *heap,
-                                               aegis_arena_heap_large *large);
 /* Makes a block of acquired or lent memory, as an idle block. False: it is too small. */
 AEGIS_I_HIDDEN bool aegis_i_heap_add(aegis_arena_heap *heap, void *memory, size_t total_bytes,
                                      bool zeroed, bool is_callers);
