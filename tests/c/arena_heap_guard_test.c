@@ -42,9 +42,8 @@ static void overrun_of_a_large_block_and_realloc(void) {
 static void overrun_by_more_and_free(void) {
     aegis_arena_heap heap = guarded();
     unsigned char *p = (unsigned char *)aegis_arena_heap_alloc(&heap, 16);
-    void *q = aegis_arena_heap_alloc(&heap, 16);
-    /* All of the guard, which ends where the chunk does. */
-    memset(p, 0x77, sizeof(size_t) == 8 ? 16 + 24 : 16 + 28);
+    unsigned char *q = (unsigned char *)aegis_arena_heap_alloc(&heap, 16);
+    memset(p, 0x77, (size_t)(q - p)); /* with the header of the next allocation */
     aegis_arena_heap_free(&heap, p);
     CHECK(aegis_arena_heap_alloc(&heap, 16) != p);
     aegis_arena_heap_free(&heap, q);
