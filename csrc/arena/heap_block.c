@@ -3,12 +3,13 @@
  *
  * A request gets, in this order: a chunk of a bin or of the top; a chunk of the next idle block; a
  * chunk that comes from merging the quick lists, if these hold more than 16 KiB and than a
- * sixteenth of what is reserved; a chunk of a new block. A new block has as many bytes as are reserved, until those are
- * 32 KiB, then an eighth of them, and not more than the largest growth step. If that is refused,
- * the heap merges the quick lists in any case, and looks at all chunks of a bin. Then it asks for
- * what is left below the limit of a budget. Last it releases blocks of which nothing is out, as
- * many as it needs, and asks for the least that the request needs. A large request, which has a
- * block of its own, asks for its exact size at once, and again after such a release.
+ * sixteenth of what is reserved; a chunk of a new block. A new block has as many bytes as are
+ * reserved, until those are 32 KiB, then an eighth of them, and not more than the largest growth
+ * step. If that is refused, the heap merges the quick lists in any case, and looks at all chunks of
+ * a bin. Then it asks for what is left below the limit of a budget. Last it releases blocks of
+ * which nothing is out, as many as it needs, and asks for the least that the request needs. A large
+ * request, which has a block of its own, asks for its exact size at once, and again after such a
+ * release.
  *
  * Invariants:
  * 1. The blocks in use stand before the idle ones, up to `last` (add_block, aegis_i_heap_reset). No

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Tests the heap in an arena: every call from one thread. arena_heap_limits_test.c tests what a heap
- * does when it gets no more memory, and arena_heap_model_test.c makes random calls. */
+/* Tests the heap in an arena: every call from one thread. arena_heap_limits_test.c tests what a
+ * heap does when it gets no more memory, and arena_heap_model_test.c makes random calls. */
 #include "arena_heap_support.h"
 #include "budget_support.h"
 #include "report_support.h"
