@@ -19,9 +19,19 @@ static inline void aegis_i_arena_fill_stats(aegis_arena_stats *stats, size_t sta
                                             size_t remaining_bytes, size_t wasted_bytes,
                                             size_t block_count, uint64_t acquired_count,
                                             uint64_t released_count, uint64_t reset_count) {
-    aegis_arena_stats filled = {capacity_bytes,  reserved_bytes, used_bytes,  peak_used_bytes,
-                                remaining_bytes, wasted_bytes,   block_count, acquired_count,
-                                released_count,  reset_count};
+    /* Padding is cleared too: on some 32-bit machines there is some before the counts. */
+    aegis_arena_stats filled;
+    memset(&filled, 0, sizeof filled);
+    filled.capacity_bytes = capacity_bytes;
+    filled.reserved_bytes = reserved_bytes;
+    filled.used_bytes = used_bytes;
+    filled.peak_used_bytes = peak_used_bytes;
+    filled.remaining_bytes = remaining_bytes;
+    filled.wasted_bytes = wasted_bytes;
+    filled.block_count = block_count;
+    filled.acquired_count = acquired_count;
+    filled.released_count = released_count;
+    filled.reset_count = reset_count;
     aegis_i_copy_sized(stats, stats_bytes, &filled, sizeof filled);
 }
 
