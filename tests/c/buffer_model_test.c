@@ -404,8 +404,7 @@ static void buffers_are_what_the_model_says(void) {
         split_writer, unsplit_views, unsplit_writers, unsplit_views, unsplit_writers, make_writer,
         freeze,       compact,       append,          append,        reserve,         release,
         initialize};
-    const char *text = getenv("AEGIS_TEST_SCALE");
-    size_t steps = STEPS * (text != NULL ? (size_t)strtoul(text, NULL, 10) : 100) / 100;
+    size_t steps = scaled(STEPS);
     size_t kept_failures = (size_t)check_failures;
     budget = aegis_budget_new("model", AEGIS_BUDGET_UNLIMITED, NULL);
     nothing.base = (unsigned char *)(uintptr_t)aegis_buffer_from_static(NULL, 0).data;
