@@ -11,6 +11,7 @@
  *    caller may have taken memory or a place in a queue already, which would be lost. */
 #include "acquire.h"
 #include "base/arithmetic.h"
+#include "source.h"
 
 void *aegis_i_acquire(const aegis_source *source, aegis_budget *budget, size_t size_bytes,
                       size_t align_bytes, uint64_t wait_ns, bool *zeroed, aegis_i_refusal *why) {
@@ -49,11 +50,14 @@ void aegis_i_give_back(const aegis_source *source, aegis_budget *budget, void *m
     aegis_i_budget_put_back(budget, size_bytes);
 }
 
-bool aegis_i_acquire_more(aegis_budget *budget, size_t more_bytes, aegis_i_refusal *why) {
+void *aegis_i_acquire_larger(const aegis_source *source, aegis_budget *budget, void *memory,
+                             size_t old_bytes, size_t new_bytes, size_t align_bytes) {
     aegis_i_patience patience = {AEGIS_I_OPTIONAL, NULL, NULL, NULL, NULL, false, NULL};
-    return aegis_i_budget_take(budget, more_bytes, &patience, why) == AEGIS_OK;
-}
-
-void aegis_i_give_back_more(aegis_budget *budget, size_t more_bytes) {
-    aegis_i_budget_put_back(budget, more_bytes);
+    aegis_i_refusal why;
+    if (aegis_i_budget_take(budget, new_bytes - old_bytes, &patience, &why) != AEGIS_OK)
+        return NULL;
+    void *moved = aegis_i_source_resize(source, memory, new_bytes, align_bytes);
+    if (moved == NULL)
+        aegis_i_budget_put_back(budget, new_bytes - old_bytes);
+    return moved;
 }

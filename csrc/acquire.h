@@ -33,11 +33,12 @@ AEGIS_I_HIDDEN void *aegis_i_acquire_patiently(const aegis_source *source, aegis
                                                size_t size_bytes, size_t align_bytes,
                                                aegis_i_patience *patience, bool *zeroed,
                                                aegis_i_refusal *why);
-/* Charges for memory that becomes larger, and takes that back. Nothing is reclaimed for it, and it
- * does not wait. */
-AEGIS_I_HIDDEN bool aegis_i_acquire_more(aegis_budget *budget, size_t more_bytes,
-                                         aegis_i_refusal *why);
-AEGIS_I_HIDDEN void aegis_i_give_back_more(aegis_budget *budget, size_t more_bytes);
+/* Makes memory that aegis_i_acquire gave larger, which may move it. Nothing is reclaimed for it,
+ * and it does not wait. NULL: the budget refuses, or the source cannot do it, and the memory is as
+ * it was. */
+AEGIS_I_HIDDEN void *aegis_i_acquire_larger(const aegis_source *source, aegis_budget *budget,
+                                            void *memory, size_t old_bytes, size_t new_bytes,
+                                            size_t align_bytes);
 /* Releases memory that aegis_i_acquire gave, and uncharges the budget. */
 AEGIS_I_HIDDEN void aegis_i_give_back(const aegis_source *source, aegis_budget *budget,
                                       void *memory, size_t size_bytes, size_t align_bytes);

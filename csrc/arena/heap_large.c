@@ -5,7 +5,6 @@
  * The list of those in use is circular in `previous` only, so that a block leaves it, and the whole
  * list joins the other one at a reset, in constant time. */
 #include "heap_large.h"
-#include "../source.h"
 
 void aegis_i_large_link(aegis_arena_heap *heap, aegis_arena_heap_large *large) {
     aegis_arena_heap_large *head = heap->large;
@@ -81,17 +80,12 @@ bool aegis_i_heap_begin_growth(aegis_arena_heap *heap, const void *memory, size_
 }
 
 bool aegis_i_heap_grow(const aegis_arena_heap *heap, aegis_i_heap_growth *growth) {
-    size_t more_bytes = growth->new_bytes - growth->old_bytes;
-    aegis_i_refusal why;
     /* If this fails, the caller goes the usual way, which may wait and which says why it failed. */
-    if (!aegis_i_acquire_more(heap->budget, more_bytes, &why))
+    void *moved =
+        aegis_i_acquire_larger(&heap->source, heap->budget, growth->large, growth->old_bytes,
+                               growth->new_bytes, growth->large->align_bytes);
+    if (moved == NULL)
         return false;
-    void *moved = aegis_i_source_resize(&heap->source, growth->large, growth->new_bytes,
-                                        growth->large->align_bytes);
-    if (moved == NULL) {
-        aegis_i_give_back_more(heap->budget, more_bytes);
-        return false;
-    }
     growth->large = (aegis_arena_heap_large *)moved;
     return true;
 }
