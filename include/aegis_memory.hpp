@@ -281,6 +281,66 @@ using bytes_view = basic_bytes_view<const std::byte>;
 /** Bytes to write. */
 using mutable_bytes_view = basic_bytes_view<std::byte>;
 
+/* -- owners -- */
+
+/** What every owner of an object of the C interface can do. It has the object's struct in itself.
+ *  @tparam Self  the owner.
+ *  @tparam Form  the kind of object: its struct `raw`, whether it `holds` one, and how to `end` it.
+ */
+template <class Self, class Form> class owner {
+  public:
+    /** What the calls of the C interface take. */
+    using raw_type = typename Form::raw;
+
+    owner(const owner &) = delete;
+    /** Takes an object of the C interface over, which the caller does not use any more. */
+    static Self from_raw(const raw_type &raw) noexcept {
+        Self taken{owner(raw)};
+        return taken;
+    }
+    /** Gives the object to the caller, who ends it. This owner is empty then. */
+    raw_type into_raw() noexcept {
+        return std::exchange(raw_, raw_type());
+    }
+    /** The object for calls of the C interface. */
+    raw_type *raw() noexcept {
+        return &raw_;
+    }
+    const raw_type *raw() const noexcept {
+        return &raw_;
+    }
+    /** Whether it is not empty. */
+    explicit operator bool() const noexcept {
+        return Form::holds(raw_);
+    }
+
+  protected:
+    owner() noexcept : raw_() {
+    }
+    explicit owner(const raw_type &raw) noexcept : raw_(raw) {
+    }
+    owner(owner &&other) noexcept : raw_(other.into_raw()) {
+    }
+    owner &operator=(owner &&other) noexcept {
+        if (this != &other) {
+            end();
+            raw_ = other.into_raw();
+        }
+        return *this;
+    }
+    ~owner() {
+        end();
+    }
+
+    raw_type raw_;
+
+  private:
+    void end() noexcept {
+        if (Form::holds(raw_))
+            Form::end(&raw_);
+    }
+};
+
 /* -- budgets -- */
 
 /** A handle to a budget (budget.h). A copy is one more reference to the same budget. An empty
@@ -736,9 +796,25 @@ class arena_ref : public detail::arena_calls<arena_ref> {
     aegis_arena *raw_;
 };
 
+namespace detail {
+
+struct arena_form {
+    using raw = aegis_arena;
+    static bool holds(const raw &object) noexcept {
+        return object.ptr != nullptr;
+    }
+    static void end(raw *object) noexcept {
+        aegis_arena_fini(object);
+    }
+};
+
+} // namespace detail
+
 /** An arena with one owner (arena.h): everything in it is freed with it. */
-class arena : public detail::arena_calls<arena> {
+class arena : public owner<arena, detail::arena_form>, public detail::arena_calls<arena> {
   public:
+    using owner::raw;
+
     /** An arena with all defaults, which acquires nothing yet. */
     arena() noexcept : arena(aegis_arena_options()) {
     }
@@ -749,46 +825,15 @@ class arena : public detail::arena_calls<arena> {
     /** An arena of the options of the C interface: see aegis_arena_init. Empty on failure;
      *  last_error says why. */
     explicit arena(const aegis_arena_options &options) noexcept {
-        live_ = aegis_arena_init(&raw_, &options) == AEGIS_OK;
-    }
-    arena(arena &&other) noexcept : raw_(other.into_raw()), live_(raw_.ptr != nullptr) {
-    }
-    arena &operator=(arena &&other) noexcept {
-        if (this != &other) {
-            aegis_arena_fini(&raw_);
-            raw_ = other.into_raw();
-            live_ = raw_.ptr != nullptr;
-        }
-        return *this;
-    }
-    ~arena() {
-        aegis_arena_fini(&raw_);
-    }
-    /** Takes an arena of the C interface over, which the caller does not use any more. */
-    static arena from_raw(const aegis_arena &raw) noexcept {
-        return arena(raw, raw.ptr != nullptr);
-    }
-    /** Gives the arena to the caller, who finishes it. This owner is empty then. */
-    aegis_arena into_raw() noexcept {
-        live_ = false;
-        return std::exchange(raw_, aegis_arena());
-    }
-    /** The arena for calls of the C interface. */
-    aegis_arena *raw() noexcept {
-        return &raw_;
-    }
-    const aegis_arena *raw() const noexcept {
-        return &raw_;
+        (void)aegis_arena_init(&raw_, &options);
     }
     operator arena_ref() &noexcept {
         return &raw_;
     }
-    explicit operator bool() const noexcept {
-        return live_;
-    }
 
   private:
-    arena(const aegis_arena &raw, bool live) noexcept : raw_(raw), live_(live) {
+    friend owner;
+    explicit arena(owner &&taken) noexcept : owner(std::move(taken)) {
     }
     static aegis_arena_options under(std::size_t capacity_bytes, const budget &charged) noexcept {
         aegis_arena_options options = aegis_arena_options();
@@ -796,9 +841,6 @@ class arena : public detail::arena_calls<arena> {
         options.budget = charged.raw();
         return options;
     }
-
-    aegis_arena raw_;
-    bool live_;
 };
 
 /** An arena of at most `Bytes` bytes, which are a part of the object: it acquires nothing. It
@@ -872,74 +914,80 @@ template <class Kind> struct shared_kind;
 
 /* The calls of a lock-free arena. */
 struct lock_free_kind {
-    using handle = aegis_lock_free_arena;
+    using raw = aegis_lock_free_arena;
     using options = aegis_lock_free_arena_options;
-    static bool init(handle *arena, const options *how, aegis_error *why) noexcept {
+    static bool init(raw *arena, const options *how, aegis_error *why) noexcept {
         return aegis_lock_free_arena_init(arena, how, why) == AEGIS_OK;
     }
-    static void fini(handle *arena) noexcept {
+    static bool holds(const raw &arena) noexcept {
+        return arena.shared != nullptr;
+    }
+    static void end(raw *arena) noexcept {
         aegis_lock_free_arena_fini(arena);
     }
-    static void *try_alloc(const handle &arena, std::size_t size_bytes, std::size_t align_bytes,
+    static void *try_alloc(const raw &arena, std::size_t size_bytes, std::size_t align_bytes,
                            bool zeroed, aegis_error *why) noexcept {
         return zeroed ? aegis_lock_free_arena_alloc_aligned_zeroed(&arena, size_bytes, align_bytes,
                                                                    why)
                       : aegis_lock_free_arena_alloc_aligned(&arena, size_bytes, align_bytes, why);
     }
-    static void free(const handle &arena, void *memory, std::size_t size_bytes) noexcept {
+    static void free(const raw &arena, void *memory, std::size_t size_bytes) noexcept {
         aegis_lock_free_arena_free_last(&arena, memory, size_bytes);
     }
-    static aegis_status defer(const handle &arena, aegis_arena_defer_fn function, void *context,
+    static aegis_status defer(const raw &arena, aegis_arena_defer_fn function, void *context,
                               aegis_error *why) noexcept {
         return aegis_lock_free_arena_defer(&arena, function, context, why);
     }
-    static void reset(handle *arena) noexcept {
+    static void reset(raw *arena) noexcept {
         aegis_lock_free_arena_reset(arena);
     }
-    static void clear(handle *arena) noexcept {
+    static void clear(raw *arena) noexcept {
         aegis_lock_free_arena_clear(arena);
     }
-    static void trim(handle *arena, std::size_t keep_bytes) noexcept {
+    static void trim(raw *arena, std::size_t keep_bytes) noexcept {
         aegis_lock_free_arena_trim(arena, keep_bytes);
     }
-    static void get_stats(const handle &arena, aegis_arena_stats *stats) noexcept {
+    static void get_stats(const raw &arena, aegis_arena_stats *stats) noexcept {
         aegis_lock_free_arena_get_stats(&arena, stats);
     }
 };
 
 /* The same for a locked arena. */
 struct locked_kind {
-    using handle = aegis_locked_arena;
+    using raw = aegis_locked_arena;
     using options = aegis_arena_options;
-    static bool init(handle *arena, const options *how, aegis_error *why) noexcept {
+    static bool init(raw *arena, const options *how, aegis_error *why) noexcept {
         return aegis_locked_arena_init(arena, how, why) == AEGIS_OK;
     }
-    static void fini(handle *arena) noexcept {
+    static bool holds(const raw &arena) noexcept {
+        return arena.shared != nullptr;
+    }
+    static void end(raw *arena) noexcept {
         aegis_locked_arena_fini(arena);
     }
-    static void *try_alloc(const handle &arena, std::size_t size_bytes, std::size_t align_bytes,
+    static void *try_alloc(const raw &arena, std::size_t size_bytes, std::size_t align_bytes,
                            bool zeroed, aegis_error *why) noexcept {
         return zeroed
                    ? aegis_locked_arena_alloc_aligned_zeroed(&arena, size_bytes, align_bytes, why)
                    : aegis_locked_arena_alloc_aligned(&arena, size_bytes, align_bytes, why);
     }
-    static void free(const handle &arena, void *memory, std::size_t size_bytes) noexcept {
+    static void free(const raw &arena, void *memory, std::size_t size_bytes) noexcept {
         aegis_locked_arena_free_last(&arena, memory, size_bytes);
     }
-    static aegis_status defer(const handle &arena, aegis_arena_defer_fn function, void *context,
+    static aegis_status defer(const raw &arena, aegis_arena_defer_fn function, void *context,
                               aegis_error *why) noexcept {
         return aegis_locked_arena_defer(&arena, function, context, why);
     }
-    static void reset(handle *arena) noexcept {
+    static void reset(raw *arena) noexcept {
         aegis_locked_arena_reset(arena);
     }
-    static void clear(handle *arena) noexcept {
+    static void clear(raw *arena) noexcept {
         aegis_locked_arena_clear(arena);
     }
-    static void trim(handle *arena, std::size_t keep_bytes) noexcept {
+    static void trim(raw *arena, std::size_t keep_bytes) noexcept {
         aegis_locked_arena_trim(arena, keep_bytes);
     }
-    static void get_stats(const handle &arena, aegis_arena_stats *stats) noexcept {
+    static void get_stats(const raw &arena, aegis_arena_stats *stats) noexcept {
         aegis_locked_arena_get_stats(&arena, stats);
     }
 };
@@ -948,7 +996,10 @@ struct locked_kind {
 
 /** An arena for any number of threads: see lock_free_arena.h and locked_arena.h. Const members
  *  may be called by several threads at once, the others by one that has the arena alone. */
-template <class Kind> class shared_arena {
+template <class Kind> class shared_arena : public owner<shared_arena<Kind>, Kind> {
+    using base = owner<shared_arena<Kind>, Kind>;
+    using base::raw_;
+
   public:
     /** An arena with all defaults. Empty on failure. */
     explicit shared_arena(error *reason = nullptr) noexcept
@@ -958,40 +1009,10 @@ template <class Kind> class shared_arena {
     explicit shared_arena(const typename Kind::options &options, error *reason = nullptr) noexcept {
         (void)Kind::init(&raw_, &options, reason);
     }
-    shared_arena(shared_arena &&other) noexcept : raw_(other.into_raw()) {
-    }
-    shared_arena &operator=(shared_arena &&other) noexcept {
-        if (this != &other) {
-            Kind::fini(&raw_);
-            raw_ = other.into_raw();
-        }
-        return *this;
-    }
-    ~shared_arena() {
-        Kind::fini(&raw_);
-    }
-    /** Takes an arena of the C interface over. */
-    static shared_arena from_raw(const typename Kind::handle &raw) noexcept {
-        return shared_arena(raw, 0);
-    }
-    /** Gives the arena to the caller, who finishes it. */
-    typename Kind::handle into_raw() noexcept {
-        return std::exchange(raw_, typename Kind::handle());
-    }
-    /** The handle for calls of the C interface. */
-    const typename Kind::handle *raw() const noexcept {
-        return &raw_;
-    }
-    typename Kind::handle *raw() noexcept {
-        return &raw_;
-    }
-    operator typename Kind::handle() const &noexcept {
+    operator typename Kind::raw() const &noexcept {
         return raw_;
     }
-    operator typename Kind::handle() const && = delete;
-    explicit operator bool() const noexcept {
-        return raw_.shared != nullptr;
-    }
+    operator typename Kind::raw() const && = delete;
 
     /** Allocates uninitialised bytes. NULL on failure. */
     void *alloc(std::size_t size_bytes, std::size_t align_bytes = AEGIS_ARENA_ALIGN,
@@ -1050,10 +1071,9 @@ template <class Kind> class shared_arena {
     }
 
   private:
-    shared_arena(const typename Kind::handle &raw, int) noexcept : raw_(raw) {
+    friend base;
+    explicit shared_arena(base &&taken) noexcept : base(std::move(taken)) {
     }
-
-    typename Kind::handle raw_;
 };
 
 /** An arena from which threads allocate without a lock (lock_free_arena.h). */
@@ -1127,52 +1147,38 @@ class heap_ref {
     aegis_arena_heap *raw_;
 };
 
+namespace detail {
+
+struct arena_heap_form {
+    using raw = aegis_arena_heap;
+    static bool holds(const raw &object) noexcept {
+        return object.max_block_bytes != 0;
+    }
+    static void end(raw *object) noexcept {
+        aegis_arena_heap_fini(object);
+    }
+};
+
+} // namespace detail
+
 /** A heap in an arena (arena_heap.h): pieces of any size are freed and used again, and all of it
  *  ends with it. */
-class arena_heap {
+class arena_heap : public owner<arena_heap, detail::arena_heap_form> {
   public:
     /** A heap with all defaults, which acquires nothing yet. */
     arena_heap() noexcept : arena_heap(aegis_arena_options()) {
     }
     /** A heap of the options of the C interface: see aegis_arena_heap_init. Empty on failure;
      *  last_error says why. */
-    explicit arena_heap(const aegis_arena_options &options) noexcept
-        : live_(aegis_arena_heap_init(&raw_, &options) == AEGIS_OK) {
+    explicit arena_heap(const aegis_arena_options &options) noexcept {
+        (void)aegis_arena_heap_init(&raw_, &options);
     }
     /** A heap whose blocks are allocations of an arena: see aegis_arena_heap_init_in. */
-    explicit arena_heap(arena_ref inside) noexcept : live_(true) {
+    explicit arena_heap(arena_ref inside) noexcept {
         aegis_arena_heap_init_in(&raw_, inside.raw());
-    }
-    arena_heap(arena_heap &&other) noexcept : live_(other.live_), raw_(other.into_raw()) {
-    }
-    arena_heap &operator=(arena_heap &&other) noexcept {
-        if (this != &other) {
-            aegis_arena_heap_fini(&raw_);
-            live_ = other.live_;
-            raw_ = other.into_raw();
-        }
-        return *this;
-    }
-    ~arena_heap() {
-        aegis_arena_heap_fini(&raw_);
-    }
-    /** Gives the heap to the caller, who finishes it. This owner is empty then. */
-    aegis_arena_heap into_raw() noexcept {
-        live_ = false;
-        return std::exchange(raw_, aegis_arena_heap());
-    }
-    /** The heap for calls of the C interface. */
-    aegis_arena_heap *raw() noexcept {
-        return &raw_;
-    }
-    const aegis_arena_heap *raw() const noexcept {
-        return &raw_;
     }
     operator heap_ref() &noexcept {
         return &raw_;
-    }
-    explicit operator bool() const noexcept {
-        return live_;
     }
 
     /** Allocates uninitialised bytes. NULL on failure. */
@@ -1226,15 +1232,30 @@ class arena_heap {
     }
 
   private:
-    bool live_;
-    aegis_arena_heap raw_;
+    friend owner;
+    explicit arena_heap(owner &&taken) noexcept : owner(std::move(taken)) {
+    }
 };
 
 #ifdef AEGIS_MEMORY_LOCKED_ARENA_HEAP_H
 
+namespace detail {
+
+struct locked_arena_heap_form {
+    using raw = aegis_locked_arena_heap;
+    static bool holds(const raw &object) noexcept {
+        return object.shared != nullptr;
+    }
+    static void end(raw *object) noexcept {
+        aegis_locked_arena_heap_fini(object);
+    }
+};
+
+} // namespace detail
+
 /** The same for any number of threads (locked_arena_heap.h). Const members may be called by several
  *  threads at once, the others by one that has the heap alone. */
-class locked_arena_heap {
+class locked_arena_heap : public owner<locked_arena_heap, detail::locked_arena_heap_form> {
   public:
     /** A heap with all defaults. Empty on failure. */
     explicit locked_arena_heap(error *reason = nullptr) noexcept
@@ -1245,36 +1266,10 @@ class locked_arena_heap {
                                error *reason = nullptr) noexcept {
         (void)aegis_locked_arena_heap_init(&raw_, &options, reason);
     }
-    locked_arena_heap(locked_arena_heap &&other) noexcept : raw_(other.into_raw()) {
-    }
-    locked_arena_heap &operator=(locked_arena_heap &&other) noexcept {
-        if (this != &other) {
-            aegis_locked_arena_heap_fini(&raw_);
-            raw_ = other.into_raw();
-        }
-        return *this;
-    }
-    ~locked_arena_heap() {
-        aegis_locked_arena_heap_fini(&raw_);
-    }
-    /** Gives the heap to the caller, who finishes it. This owner is empty then. */
-    aegis_locked_arena_heap into_raw() noexcept {
-        return std::exchange(raw_, aegis_locked_arena_heap());
-    }
-    /** The handle for calls of the C interface. */
-    aegis_locked_arena_heap *raw() noexcept {
-        return &raw_;
-    }
-    const aegis_locked_arena_heap *raw() const noexcept {
-        return &raw_;
-    }
     operator aegis_locked_arena_heap() const &noexcept {
         return raw_;
     }
     operator aegis_locked_arena_heap() const && = delete;
-    explicit operator bool() const noexcept {
-        return raw_.shared != nullptr;
-    }
 
     /** Allocates uninitialised bytes. NULL on failure. */
     void *alloc(std::size_t size_bytes, std::size_t align_bytes = AEGIS_ARENA_HEAP_ALIGN,
@@ -1305,7 +1300,9 @@ class locked_arena_heap {
     }
 
   private:
-    aegis_locked_arena_heap raw_;
+    friend owner;
+    explicit locked_arena_heap(owner &&taken) noexcept : owner(std::move(taken)) {
+    }
 };
 
 #endif
@@ -1395,7 +1392,7 @@ struct locked_heap_kind {
 #endif
 
 template <class Kind> struct shared_kind {
-    using handle = typename Kind::handle;
+    using handle = typename Kind::raw;
     using from = handle;
     static handle of(const handle &arena) noexcept {
         return arena;
@@ -1630,7 +1627,10 @@ struct pool_form {
     static bool fini(raw *pool) noexcept {
         return aegis_pool_fini(pool) == AEGIS_OK;
     }
-    static void abandon(raw *pool) noexcept {
+    static bool holds(const raw &pool) noexcept {
+        return pool.slabs.meta != nullptr;
+    }
+    static void end(raw *pool) noexcept {
         aegis_pool_abandon(pool);
     }
     static void *alloc(raw *pool, aegis_error *why) noexcept {
@@ -1668,7 +1668,10 @@ struct locked_pool_form {
     static bool fini(raw *pool) noexcept {
         return aegis_locked_pool_fini(pool) == AEGIS_OK;
     }
-    static void abandon(raw *pool) noexcept {
+    static bool holds(const raw &pool) noexcept {
+        return pool.shared != nullptr;
+    }
+    static void end(raw *pool) noexcept {
         aegis_locked_pool_abandon(pool);
     }
     static void *alloc(raw *pool, aegis_error *why) noexcept {
@@ -1701,7 +1704,10 @@ struct lock_free_pool_form {
     static bool fini(raw *pool) noexcept {
         return aegis_lock_free_pool_fini(pool) == AEGIS_OK;
     }
-    static void abandon(raw *pool) noexcept {
+    static bool holds(const raw &pool) noexcept {
+        return pool.shared != nullptr;
+    }
+    static void end(raw *pool) noexcept {
         aegis_lock_free_pool_abandon(pool);
     }
     static void *alloc(raw *pool, aegis_error *why) noexcept {
@@ -1733,10 +1739,11 @@ struct lock_free_pool_form {
  *  blocks with it that are still out.
  *  @tparam Form  whose alloc and free are for one thread, or for any.
  */
-template <class Form> class basic_pool {
+template <class Form> class basic_pool : public owner<basic_pool<Form>, Form> {
+    using base = owner<basic_pool<Form>, Form>;
+    using base::raw_;
+
   public:
-    /** What the calls of the C interface take. */
-    using raw_type = typename Form::raw;
     /** How a pool of this form is made. */
     using options_type = typename Form::options;
 
@@ -1747,48 +1754,13 @@ template <class Form> class basic_pool {
     /** A pool of the options of the C interface. Empty on failure. If `options` has no place for
      *  the error, it is written to `reason`. */
     explicit basic_pool(const options_type &options, error *reason = nullptr) noexcept {
-        live_ = Form::init(&raw_, options, reason);
-    }
-    basic_pool(basic_pool &&other) noexcept : live_(other.live_), raw_(other.into_raw()) {
-    }
-    basic_pool &operator=(basic_pool &&other) noexcept {
-        if (this != &other) {
-            Form::abandon(&raw_);
-            live_ = other.live_;
-            raw_ = other.into_raw();
-        }
-        return *this;
-    }
-    ~basic_pool() {
-        Form::abandon(&raw_);
-    }
-    /** Takes a pool of the C interface over, which the caller does not use any more. */
-    static basic_pool from_raw(const raw_type &raw) noexcept {
-        return basic_pool(raw, 0);
-    }
-    /** Gives the pool to the caller, who finishes it. This owner is empty then. */
-    raw_type into_raw() noexcept {
-        live_ = false;
-        return std::exchange(raw_, raw_type());
-    }
-    /** The pool for calls of the C interface. */
-    raw_type *raw() noexcept {
-        return &raw_;
-    }
-    const raw_type *raw() const noexcept {
-        return &raw_;
-    }
-    explicit operator bool() const noexcept {
-        return live_;
+        (void)Form::init(&raw_, options, reason);
     }
     /** Ends the pool unless blocks are out.
      *  @return  whether it has ended, so that this owner is empty.
      */
     bool finish() noexcept {
-        if (!Form::fini(&raw_))
-            return false;
-        live_ = false;
-        return true;
+        return Form::fini(&raw_);
     }
 
     /** Allocates a block. NULL on failure. */
@@ -1831,11 +1803,9 @@ template <class Form> class basic_pool {
     }
 
   private:
-    basic_pool(const raw_type &raw, int) noexcept : live_(true), raw_(raw) {
+    friend base;
+    explicit basic_pool(base &&taken) noexcept : base(std::move(taken)) {
     }
-
-    bool live_;
-    raw_type raw_;
 };
 
 /** A pool with one owner (pool.h). */
@@ -1981,48 +1951,31 @@ using lock_free_pool_resource = basic_pool_resource<detail::lock_free_pool_form>
 
 class buffer;
 
+namespace detail {
+
+struct buffer_mut_form {
+    using raw = aegis_buffer_mut;
+    static bool holds(const raw &object) noexcept {
+        return object.data != nullptr;
+    }
+    static void end(raw *object) noexcept {
+        (void)aegis_buffer_mut_release(object);
+    }
+};
+
+} // namespace detail
+
 /** The only writer of its bytes (buffer.h). */
-class buffer_mut {
+class buffer_mut : public owner<buffer_mut, detail::buffer_mut_form> {
   public:
     /** No buffer. */
-    buffer_mut() noexcept : raw_() {
-    }
+    buffer_mut() noexcept = default;
     /** An empty writer on the C heap: see aegis_buffer_mut_alloc. Empty on failure.
      *  @param align_bytes  of the first byte: a power of two; 0: 16.
      */
     explicit buffer_mut(std::size_t capacity_bytes, std::size_t align_bytes = 0,
                         const budget &charged = budget(), error *reason = nullptr) noexcept {
         (void)aegis_buffer_mut_alloc(&raw_, capacity_bytes, align_bytes, charged.raw(), reason);
-    }
-    buffer_mut(buffer_mut &&other) noexcept : raw_(other.into_raw()) {
-    }
-    buffer_mut &operator=(buffer_mut other) noexcept {
-        std::swap(raw_, other.raw_);
-        return *this;
-    }
-    ~buffer_mut() {
-        if (*this)
-            (void)aegis_buffer_mut_release(&raw_);
-    }
-    /** Takes a writer of the C interface over. */
-    static buffer_mut from_raw(const aegis_buffer_mut &raw) noexcept {
-        buffer_mut taken;
-        taken.raw_ = raw;
-        return taken;
-    }
-    /** Gives the writer to the caller, who releases it. */
-    aegis_buffer_mut into_raw() noexcept {
-        return std::exchange(raw_, aegis_buffer_mut());
-    }
-    /** The writer for calls of the C interface. */
-    aegis_buffer_mut *raw() noexcept {
-        return &raw_;
-    }
-    const aegis_buffer_mut *raw() const noexcept {
-        return &raw_;
-    }
-    explicit operator bool() const noexcept {
-        return raw_.data != nullptr;
     }
 
     /** How many bytes are written. */
@@ -2091,48 +2044,38 @@ class buffer_mut {
     inline buffer freeze() noexcept;
 
   private:
-    aegis_buffer_mut raw_;
+    friend owner;
+    explicit buffer_mut(owner &&taken) noexcept : owner(std::move(taken)) {
+    }
 };
 
+namespace detail {
+
+struct buffer_form {
+    using raw = aegis_buffer;
+    static bool holds(const raw &object) noexcept {
+        return object.data != nullptr;
+    }
+    static void end(raw *object) noexcept {
+        (void)aegis_buffer_release(object);
+    }
+};
+
+} // namespace detail
+
 /** A view of bytes that all its copies share (buffer.h). A copy costs one increment. */
-class buffer {
+class buffer : public owner<buffer, detail::buffer_form> {
   public:
     /** No buffer. */
-    buffer() noexcept : raw_() {
-    }
-    buffer(const buffer &other) noexcept : raw_() {
+    buffer() noexcept = default;
+    buffer(const buffer &other) noexcept : owner() {
         if (other)
             (void)aegis_buffer_retain(&other.raw_, &raw_);
     }
-    buffer(buffer &&other) noexcept : raw_(other.into_raw()) {
-    }
+    buffer(buffer &&other) noexcept = default;
     buffer &operator=(buffer other) noexcept {
         std::swap(raw_, other.raw_);
         return *this;
-    }
-    ~buffer() {
-        if (*this)
-            (void)aegis_buffer_release(&raw_);
-    }
-    /** Takes a view of the C interface over. */
-    static buffer from_raw(const aegis_buffer &raw) noexcept {
-        buffer taken;
-        taken.raw_ = raw;
-        return taken;
-    }
-    /** Gives the view to the caller, who releases it. */
-    aegis_buffer into_raw() noexcept {
-        return std::exchange(raw_, aegis_buffer());
-    }
-    /** The view for calls of the C interface. */
-    aegis_buffer *raw() noexcept {
-        return &raw_;
-    }
-    const aegis_buffer *raw() const noexcept {
-        return &raw_;
-    }
-    explicit operator bool() const noexcept {
-        return raw_.data != nullptr;
     }
 
     /** A view of bytes that live for ever. */
@@ -2279,7 +2222,9 @@ class buffer {
     }
 
   private:
-    aegis_buffer raw_;
+    friend owner;
+    explicit buffer(owner &&taken) noexcept : owner(std::move(taken)) {
+    }
 };
 
 inline buffer buffer_mut::freeze() noexcept {
@@ -2299,13 +2244,26 @@ inline buffer freeze(arena &from, bytes_view bytes, error *reason = nullptr) noe
     return buffer::from_raw(made);
 }
 
+namespace detail {
+
+struct buffer_pool_form {
+    using raw = aegis_buffer_pool;
+    static bool holds(const raw &object) noexcept {
+        return object.shared != nullptr;
+    }
+    static void end(raw *object) noexcept {
+        aegis_buffer_pool_release(object);
+    }
+};
+
+} // namespace detail
+
 /** A handle to a pool of buffers (buffer_pool.h). A copy is one more handle to the same pool.
  */
-class buffer_pool {
+class buffer_pool : public owner<buffer_pool, detail::buffer_pool_form> {
   public:
     /** No pool. */
-    buffer_pool() noexcept : raw_() {
-    }
+    buffer_pool() noexcept = default;
     /** A pool of this many buffers of one size. Empty on failure. */
     buffer_pool(std::size_t buffer_bytes, std::size_t buffer_count,
                 error *reason = nullptr) noexcept
@@ -2317,38 +2275,14 @@ class buffer_pool {
         options.error = options.error != nullptr ? options.error : reason;
         (void)aegis_buffer_pool_init(&raw_, &options);
     }
-    buffer_pool(const buffer_pool &other) noexcept : raw_() {
+    buffer_pool(const buffer_pool &other) noexcept : owner() {
         if (other)
             (void)aegis_buffer_pool_retain(&other.raw_, &raw_);
     }
-    buffer_pool(buffer_pool &&other) noexcept : raw_(other.into_raw()) {
-    }
+    buffer_pool(buffer_pool &&other) noexcept = default;
     buffer_pool &operator=(buffer_pool other) noexcept {
         std::swap(raw_, other.raw_);
         return *this;
-    }
-    ~buffer_pool() {
-        aegis_buffer_pool_release(&raw_);
-    }
-    /** Takes a handle of the C interface over. */
-    static buffer_pool from_raw(const aegis_buffer_pool &raw) noexcept {
-        buffer_pool taken;
-        taken.raw_ = raw;
-        return taken;
-    }
-    /** Gives the handle to the caller, who releases it. */
-    aegis_buffer_pool into_raw() noexcept {
-        return std::exchange(raw_, aegis_buffer_pool());
-    }
-    /** The handle for calls of the C interface. */
-    aegis_buffer_pool *raw() noexcept {
-        return &raw_;
-    }
-    const aegis_buffer_pool *raw() const noexcept {
-        return &raw_;
-    }
-    explicit operator bool() const noexcept {
-        return raw_.shared != nullptr;
     }
 
     /** Takes an empty writer: see aegis_buffer_pool_get. No buffer on failure. */
@@ -2393,7 +2327,9 @@ class buffer_pool {
         (void)aegis_buffer_pool_init(&raw_, &options);
     }
 
-    aegis_buffer_pool raw_;
+    friend owner;
+    explicit buffer_pool(owner &&taken) noexcept : owner(std::move(taken)) {
+    }
 };
 
 #endif

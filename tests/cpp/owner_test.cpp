@@ -241,6 +241,8 @@ void a_heap_is_an_owner_too() {
     CHECK(moved.alloc_zeroed(100, 256) != nullptr && moved.alloc(8, 24) == nullptr);
     CHECK(moved.last_error().status == AEGIS_E_INVALID_LAYOUT);
     heap = std::move(moved);
+    heap = aegis::arena_heap::from_raw(heap.into_raw());
+    CHECK(heap && heap.stats().used_bytes != 0);
     aegis::budget budget("heap");
     CHECK(heap.move_budget(budget) && budget.stats().used_bytes == heap.stats().reserved_bytes);
     heap.reset();
@@ -250,6 +252,13 @@ void a_heap_is_an_owner_too() {
     std::vector<int, aegis::heap_allocator<int>> numbers(100, 7, heap.allocator<int>());
     CHECK(numbers.back() == 7 && numbers.get_allocator() == aegis::heap_allocator<char>(heap));
 
+    aegis::budget tiny("tiny", 100);
+    aegis_arena_options limited = aegis_arena_options();
+    limited.capacity_bytes = 1000;
+    limited.budget = tiny.raw();
+    aegis::arena_heap refused(limited);
+    CHECK(!refused && refused.last_error().status == AEGIS_E_LIMIT_EXCEEDED);
+
     aegis::error why;
     aegis::locked_arena_heap locked(&why);
     CHECK(locked && !why.failed());
@@ -257,6 +266,7 @@ void a_heap_is_an_owner_too() {
         std::vector<int, aegis::locked_heap_allocator<int>> shared(100, 7, locked);
         CHECK(shared.back() == 7 && shared.get_allocator() == locked.allocator());
     }
+    locked = aegis::locked_arena_heap::from_raw(locked.into_raw());
     void *memory = locked.realloc(locked.alloc_zeroed(10), 100);
     CHECK(memory != nullptr && locked.alloc(8, 24, &why) == nullptr && why.failed());
     locked.free(memory);
@@ -280,6 +290,7 @@ template <class Pool> void use_pool() {
     Pool taken = Pool::from_raw(moved.into_raw());
     CHECK(taken && !moved);
     CHECK(taken.finish() && !taken);
+    CHECK(!Pool::from_raw(taken.into_raw()));
     Pool wrong(100, 0, &why);
     CHECK(!wrong && why.status == AEGIS_E_INVALID);
     wrong = Pool(8, 1);
