@@ -56,6 +56,7 @@ unsafe impl<A: Allocate> Memory for A {
 /// # Safety
 ///
 /// - As for [`resized_slowly`].
+#[cfg(feature = "collections")]
 #[inline]
 pub(super) unsafe fn resized<A: Allocate>(
     arena: &A,
