@@ -2,6 +2,13 @@
 /* The platform's condition variable, for the mutex of mutex.h, and waiting with a deadline on a
  * clock that cannot be set. Not installed. Without threads (AEGIS_OMIT_THREADS) no wait is begun.
  *
+ * POSIX has condition variables for its own mutexes only. So there each has such a mutex inside. A
+ * thread that waits locks it before it unlocks the object's mutex, and a thread that signals locks
+ * it too. So a signal does not come between the unlocking and the wait.
+ *
+ * Who signals holds the object's mutex. So a thread that was woken, and locks that mutex again, may
+ * end the condition variable: no other thread still uses it.
+ *
  * A file that includes this header defines _GNU_SOURCE first, except on Windows. */
 #ifndef AEGIS_MEMORY_I_BASE_CONDITION_H
 #define AEGIS_MEMORY_I_BASE_CONDITION_H
@@ -100,34 +107,46 @@ static inline void aegis_i_condition_wait(aegis_i_condition *condition, aegis_i_
 
 #include <time.h>
 
-typedef pthread_cond_t aegis_i_condition;
+typedef struct aegis_i_condition {
+    pthread_cond_t native;
+    pthread_mutex_t inner;
+} aegis_i_condition;
 
 #define AEGIS_I_NS_PER_S UINT64_C(1000000000)
 
 static inline bool aegis_i_condition_init(aegis_i_condition *condition) {
 #if defined(__APPLE__)
-    return pthread_cond_init(condition, NULL) == 0;
+    bool made = pthread_cond_init(&condition->native, NULL) == 0;
 #else
     pthread_condattr_t attributes;
     if (pthread_condattr_init(&attributes) != 0)
         return false;
     bool made = pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC) == 0 &&
-                pthread_cond_init(condition, &attributes) == 0;
+                pthread_cond_init(&condition->native, &attributes) == 0;
     (void)pthread_condattr_destroy(&attributes);
-    return made;
 #endif
+    if (made && pthread_mutex_init(&condition->inner, NULL) != 0) {
+        (void)pthread_cond_destroy(&condition->native);
+        return false;
+    }
+    return made;
 }
 
 static inline void aegis_i_condition_fini(aegis_i_condition *condition) {
-    (void)pthread_cond_destroy(condition);
+    (void)pthread_cond_destroy(&condition->native);
+    (void)pthread_mutex_destroy(&condition->inner);
 }
 
 static inline void aegis_i_condition_signal(aegis_i_condition *condition) {
-    (void)pthread_cond_signal(condition);
+    (void)pthread_mutex_lock(&condition->inner);
+    (void)pthread_cond_signal(&condition->native);
+    (void)pthread_mutex_unlock(&condition->inner);
 }
 
 static inline void aegis_i_condition_broadcast(aegis_i_condition *condition) {
-    (void)pthread_cond_broadcast(condition);
+    (void)pthread_mutex_lock(&condition->inner);
+    (void)pthread_cond_broadcast(&condition->native);
+    (void)pthread_mutex_unlock(&condition->inner);
 }
 
 /* The time in nanoseconds, on a clock that cannot be set. */
@@ -137,7 +156,7 @@ static inline uint64_t aegis_i_now_ns(void) {
     return (uint64_t)now.tv_sec * AEGIS_I_NS_PER_S + (uint64_t)now.tv_nsec;
 }
 
-static inline void aegis_i_condition_wait_until(aegis_i_condition *condition, aegis_i_mutex *mutex,
+static inline void aegis_i_condition_wait_until(aegis_i_condition *condition,
                                                 uint64_t deadline_ns) {
     struct timespec until;
 #if defined(__APPLE__)
@@ -145,23 +164,43 @@ static inline void aegis_i_condition_wait_until(aegis_i_condition *condition, ae
     uint64_t left_ns = deadline_ns > now_ns ? deadline_ns - now_ns : 0;
     until.tv_sec = (time_t)(left_ns / AEGIS_I_NS_PER_S);
     until.tv_nsec = (long)(left_ns % AEGIS_I_NS_PER_S);
-    (void)pthread_cond_timedwait_relative_np(condition, &mutex->native, &until);
+    (void)pthread_cond_timedwait_relative_np(&condition->native, &condition->inner, &until);
 #else
     /* A time_t of 32 bits cannot hold a far deadline: then the wait ends early, and the caller
      * resumes it. */
     uint64_t until_s = deadline_ns / AEGIS_I_NS_PER_S;
     until.tv_sec = until_s < INT32_MAX ? (time_t)until_s : (time_t)INT32_MAX;
     until.tv_nsec = (long)(deadline_ns % AEGIS_I_NS_PER_S);
-    (void)pthread_cond_timedwait(condition, &mutex->native, &until);
+    (void)pthread_cond_timedwait(&condition->native, &condition->inner, &until);
 #endif
 }
 
-static inline void aegis_i_condition_wait_native(aegis_i_condition *condition, aegis_i_mutex *mutex,
+/* A wait, and what a thread does that is cancelled in it. */
+typedef struct aegis_i_condition_waiter {
+    aegis_i_condition *condition;
+    aegis_i_mutex *mutex;
+    aegis_i_give_up_fn give_up;
+    void *context;
+} aegis_i_condition_waiter;
+
+static inline void aegis_i_condition_return(const aegis_i_condition_waiter *waiter) {
+    (void)pthread_mutex_unlock(&waiter->condition->inner);
+    /* It cannot fail, because this thread has locked the mutex in this process before. */
+    (void)aegis_i_mutex_lock(waiter->mutex);
+}
+
+static inline void aegis_i_condition_cancelled(void *context) {
+    const aegis_i_condition_waiter *waiter = (const aegis_i_condition_waiter *)context;
+    aegis_i_condition_return(waiter);
+    waiter->give_up(waiter->context);
+}
+
+static inline void aegis_i_condition_wait_native(const aegis_i_condition_waiter *waiter,
                                                  uint64_t deadline_ns) {
     if (deadline_ns == UINT64_MAX)
-        (void)pthread_cond_wait(condition, &mutex->native);
+        (void)pthread_cond_wait(&waiter->condition->native, &waiter->condition->inner);
     else
-        aegis_i_condition_wait_until(condition, mutex, deadline_ns);
+        aegis_i_condition_wait_until(waiter->condition, deadline_ns);
 }
 
 /* Waits until signalled, or until about `deadline_ns`; may return early. With a function `give_up`
@@ -172,15 +211,19 @@ static inline void aegis_i_condition_wait_native(aegis_i_condition *condition, a
 static inline void aegis_i_condition_wait(aegis_i_condition *condition, aegis_i_mutex *mutex,
                                           uint64_t deadline_ns, aegis_i_give_up_fn give_up,
                                           void *context) {
+    aegis_i_condition_waiter waiter = {condition, mutex, give_up, context};
+    (void)pthread_mutex_lock(&condition->inner);
+    aegis_i_mutex_unlock(mutex);
     if (give_up == NULL) {
         int state = aegis_i_uncancelled_begin();
-        aegis_i_condition_wait_native(condition, mutex, deadline_ns);
+        aegis_i_condition_wait_native(&waiter, deadline_ns);
         aegis_i_uncancelled_end(state);
-        return;
+    } else {
+        pthread_cleanup_push(aegis_i_condition_cancelled, &waiter);
+        aegis_i_condition_wait_native(&waiter, deadline_ns);
+        pthread_cleanup_pop(0);
     }
-    pthread_cleanup_push(give_up, context);
-    aegis_i_condition_wait_native(condition, mutex, deadline_ns);
-    pthread_cleanup_pop(0);
+    aegis_i_condition_return(&waiter);
 }
 
 #endif

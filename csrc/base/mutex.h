@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The platform's mutex under one name, and what becomes of it after a fork. Not installed.
+/* A mutex, and what becomes of it after a fork. Not installed.
+ *
+ * On Linux it is a word of our own, on which threads wait by means of the kernel's futex (mutex.c).
+ * Elsewhere, and with AEGIS_PTHREAD_MUTEX, it is the platform's mutex.
  *
  * A child process has a copy of every mutex, and one thread. A mutex that another thread of the
  * parent held at the fork stays held in the child for ever, and what it guards may be half changed.
@@ -7,23 +10,25 @@
  * either adopts the mutex or declares it broken.
  *
  * Invariants:
- * 1. A mutex knows the process that it is used in. A thread waits for the platform's lock only if
- *    that is its own process (aegis_i_mutex_lock).
- * 2. In another process one thread claims the mutex, and it alone tries the platform's lock. All
- *    others wait until it has settled the claim (aegis_i_process_claim, aegis_i_process_settle). So
- *    before that, no thread of this process has held the lock.
- * 3. The claiming thread makes one call that does not block. Before it settles the claim it takes
- *    no other lock and calls no function of the user (aegis_i_mutex_lock_claiming).
- * 4. A broken mutex stays broken in its process: each attempt to lock it fails at once.
+ * 1. A mutex knows the process that it is used in. A thread waits for the lock only if that is its
+ *    own process.
+ * 2. A mutex that comes from another process is adopted if it is free, and is broken if it is held.
+ *    No thread holds it between the fork and this decision.
+ * 3. A broken mutex stays broken in its process: each attempt to lock it fails at once.
  *
- * So if the claiming thread gets the platform's lock, no thread held it at the fork, and by 2 none
- * has held it since: what it guards is whole, and the mutex is as good as new. If it does not get
- * the lock, the thread that holds it does not exist in this process, and nothing is known of what
- * the mutex guards: it is broken. By 3 the threads that wait for the decision do not wait for long.
+ * So if a mutex is adopted, no thread held it at the fork: what it guards is whole, and the mutex
+ * is as good as new. If it is broken, the thread that holds it does not exist in this process, and
+ * nothing is known of what the mutex guards.
+ *
+ * Our own mutex has process and state in one word, so one compare-and-swap is the decision, and it
+ * also takes the lock. With the platform's mutex one thread claims the word that says the process,
+ * and it alone tries the lock, in one call that does not block. All others wait until it has
+ * settled the claim (aegis_i_process_claim, aegis_i_process_settle). Before that it takes no other
+ * lock and calls no function of the user, so they do not wait for long.
  *
  * A child that forks in turn finds a mutex that belongs to its parent or to an older process, and
- * that may be claimed or broken there. In each case the process is another one, so only the
- * platform's lock counts. If the fork came between a claim and its decision, the lock may be held
+ * that may be claimed or broken there. In each case the process is another one, so only the state
+ * of the lock counts. If the fork came between a claim and its decision, the lock may be held
  * although all is whole. Then the mutex counts as broken without need, which is safe.
  *
  * Adoption does not bring back the threads that waited. When aegis_i_mutex_take_adoption says so,
@@ -118,6 +123,73 @@ static inline uintptr_t aegis_i_thread_self(void) {
     return GetCurrentThreadId();
 }
 
+#elif defined(__linux__) && !defined(AEGIS_PTHREAD_MUTEX)
+
+#include <pthread.h>
+
+/* The mutex is our own. */
+#define AEGIS_I_FUTEX_MUTEX
+
+/* The states of a mutex, which are the lower two bits of its word. Above them is the number of the
+ * process that the mutex belongs to. */
+#define AEGIS_I_MUTEX_FREE UINT32_C(0)
+#define AEGIS_I_MUTEX_HELD UINT32_C(1)
+/* It is held, and threads may wait for it: who unlocks it wakes one. */
+#define AEGIS_I_MUTEX_AWAITED UINT32_C(2)
+/* See invariant 3. */
+#define AEGIS_I_MUTEX_BROKEN UINT32_C(3)
+#define AEGIS_I_MUTEX_STATE UINT32_C(3)
+#define AEGIS_I_MUTEX_WORD(process, state) ((uint32_t)(process) << 2 | (state))
+
+typedef struct aegis_i_mutex {
+    _Atomic uint32_t word;
+    /* Guarded by the lock: the mutex was adopted, and the object under it has not asked yet. */
+    bool adopted;
+} aegis_i_mutex;
+
+/* No process has this number: the first thread that locks the mutex adopts it. */
+#define AEGIS_I_MUTEX_INITIALIZER                                                                  \
+    { ~AEGIS_I_MUTEX_STATE, false }
+
+/* The parts of the functions below that wait, that wake, or that adopt. */
+AEGIS_I_HIDDEN bool aegis_i_mutex_lock_slowly(aegis_i_mutex *mutex);
+AEGIS_I_HIDDEN void aegis_i_mutex_wake(aegis_i_mutex *mutex);
+
+static inline void aegis_i_mutex_init(aegis_i_mutex *mutex) {
+    atomic_init(&mutex->word, AEGIS_I_MUTEX_WORD(AEGIS_I_PROCESS(), AEGIS_I_MUTEX_FREE));
+    mutex->adopted = false;
+}
+
+static inline void aegis_i_mutex_fini(aegis_i_mutex *mutex) {
+    (void)mutex;
+}
+
+/* Locks the mutex if it is free, without waiting. False: nothing is locked. A mutex that no thread
+ * has locked since a fork counts as not free. */
+static inline bool aegis_i_mutex_try_lock(aegis_i_mutex *mutex) {
+    /* Without a kept number it is 0, which no word has. */
+    uint32_t process = AEGIS_I_PROCESS_CACHED();
+    uint32_t expected = AEGIS_I_MUTEX_WORD(process, AEGIS_I_MUTEX_FREE);
+    /* Acquire pairs with the release in aegis_i_mutex_unlock. */
+    return aegis_i_cas(&mutex->word, &expected, AEGIS_I_MUTEX_WORD(process, AEGIS_I_MUTEX_HELD),
+                       memory_order_acquire, memory_order_relaxed);
+}
+
+/* Locks the mutex. False: nothing is locked, because a thread that does not exist in this process
+ * held the mutex when the process forked. */
+static inline bool aegis_i_mutex_lock(aegis_i_mutex *mutex) {
+    return !AEGIS_UNLIKELY(!aegis_i_mutex_try_lock(mutex)) || aegis_i_mutex_lock_slowly(mutex);
+}
+
+static inline void aegis_i_mutex_unlock(aegis_i_mutex *mutex) {
+    /* Relaxed: the process does not change while this thread has the lock. */
+    uint32_t word = aegis_i_load(&mutex->word, memory_order_relaxed) & ~AEGIS_I_MUTEX_STATE;
+    /* Release pairs with the acquires of those who lock. */
+    word = aegis_i_exchange(&mutex->word, word | AEGIS_I_MUTEX_FREE, memory_order_release);
+    if (AEGIS_UNLIKELY((word & AEGIS_I_MUTEX_STATE) == AEGIS_I_MUTEX_AWAITED))
+        aegis_i_mutex_wake(mutex);
+}
+
 #else
 
 #include <pthread.h>
@@ -184,6 +256,10 @@ static inline bool aegis_i_mutex_try_lock(aegis_i_mutex *mutex) {
 static inline void aegis_i_mutex_unlock(aegis_i_mutex *mutex) {
     (void)pthread_mutex_unlock(&mutex->native);
 }
+
+#endif
+
+#if !defined(AEGIS_OMIT_THREADS) && !defined(_WIN32)
 
 /* Whether the mutex was adopted since the object under it last asked. The caller holds the lock. */
 static inline bool aegis_i_mutex_take_adoption(aegis_i_mutex *mutex) {

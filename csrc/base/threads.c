@@ -274,11 +274,16 @@ void aegis_i_process_settle(_Atomic uint32_t *process, bool whole) {
     /* Release pairs with the acquire in aegis_i_process_claim and in aegis_i_mutex_lock: a thread
      * that reads the word sees what was done under the claim. */
     aegis_i_store(process, whole ? self : self | AEGIS_I_PROCESS_LOST, memory_order_release);
-    if (AEGIS_I_DEBUG && !whole)
+    if (!whole)
+        aegis_i_process_report_lost(process);
+}
+
+void aegis_i_process_report_lost(const volatile void *lock) {
+    if (AEGIS_I_DEBUG)
         aegis_i_report(
             "an object (its lock is at %p) was in use by another thread when the process "
             "forked: calls on it fail in this process",
-            (void *)process);
+            (void *)(uintptr_t)lock);
 }
 
 uint32_t aegis_i_processor_count(void) {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /** @file locked_arena.h
- *  The locked bump arena: an arena behind the platform's mutex. It has every function of arena.h
+ *  The locked bump arena: an arena behind a mutex. It has every function of arena.h
  *  that allocates, for any thread. It packs as densely as an aegis_arena, resizes in place, and
  *  runs deferred functions.
  *

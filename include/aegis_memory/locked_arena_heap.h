@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /** @file locked_arena_heap.h
- *  The locked heap: a heap in an arena (arena_heap.h) behind the platform's mutex, for libraries
- *  that allocate and free on several threads. Any thread may free what another has allocated.
+ *  The locked heap: a heap in an arena (arena_heap.h) behind a mutex, for libraries that allocate
+ *  and free on several threads. Any thread may free what another has allocated.
  *
  *  A call holds the lock for as long as it takes to find or to free a chunk, and a call that
  *  needs more room merges the quick lists under it. The lock is free while a thread acquires or

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /** @file locked_pool.h
- *  The locked block pool, for any number of threads: an aegis_pool, the platform's mutex, and a
- *  queue of threads that wait for a block. The words block, out, slab and side array are as in
- *  pool.h.
+ *  The locked block pool, for any number of threads: an aegis_pool, a mutex, and a queue of threads
+ *  that wait for a block. The words block, out, slab and side array are as in pool.h.
  *
  *  Choose it instead of the lock-free pool if threads must wait for blocks, or if slabs must be
  *  released while other threads work.

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! [`LockedArena`]: an arena behind the platform's lock, for any number of threads.
+//! [`LockedArena`]: an arena behind a mutex, for any number of threads.
 
 use core::alloc::Layout;
 use core::fmt;
@@ -20,7 +20,7 @@ use crate::error::{expect, expect_alloc, AllocError, AllocOrInitError};
 use crate::sealed::Key;
 use crate::{ffi, unwind};
 
-/// An [`Arena`](super::Arena) behind the platform's lock, for any number of threads: it is `Send`
+/// An [`Arena`](super::Arena) behind a mutex, for any number of threads: it is `Send`
 /// and `Sync`. It packs as densely as an `Arena`, resizes in place, and has all methods that
 /// allocate.
 ///

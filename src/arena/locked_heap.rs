@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! [`LockedArenaHeap`]: a heap behind the platform's lock, for any number of threads.
+//! [`LockedArenaHeap`]: a heap behind a mutex, for any number of threads.
 
 use core::alloc::{GlobalAlloc, Layout};
 use core::fmt;
@@ -17,7 +17,7 @@ use crate::error::{expect, AllocError};
 use crate::sealed::Key;
 use crate::{ffi, unwind};
 
-/// An [`ArenaHeap`](super::ArenaHeap) behind the platform's lock, for any number of threads: it is
+/// An [`ArenaHeap`](super::ArenaHeap) behind a mutex, for any number of threads: it is
 /// `Send` and `Sync`. Any thread may give back what another has allocated.
 ///
 /// A call holds the lock while it finds or frees memory. Block sources and the pressure callbacks of

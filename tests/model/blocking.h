@@ -9,28 +9,14 @@
 #define AEGIS_MEMORY_I_BASE_MUTEX_H
 #define AEGIS_MEMORY_I_BASE_CONDITION_H
 
-#include "yield.h"
-#include "scheduler.h"
+#include "system.h"
 
 /* The time now. When a wait with a deadline times out, this becomes the deadline. */
 extern uint64_t model_now_ns;
 /* How many waits with a deadline still end at once. Later waits end when the thread is woken, or
  * when no thread can go on. */
 extern int model_short_waits;
-/* The id of the running thread. */
-uintptr_t model_thread_id(void);
-/* Whether the system executes a barrier. This is all that it does here, because a thread of a model
- * always sees what other threads have stored. */
-bool model_barrier(void);
-/* The number of the process. */
-uint32_t model_process(void);
 
-#define AEGIS_I_THREAD_ID() model_thread_id()
-#define AEGIS_I_THREAD_ID_KEPT() model_thread_id()
-#define AEGIS_I_SPIN_PAUSE(word, value, round) ((void)(round), model_wait_while((word), (value)))
-#define AEGIS_I_BARRIER() model_barrier()
-#define AEGIS_I_PROCESS() model_process()
-#define AEGIS_I_PROCESS_CACHED() model_process()
 #define AEGIS_I_STRIPE_COUNT 2
 #define AEGIS_I_STRIPE_ITEMS 2
 #define AEGIS_I_CALM_COUNT 1

@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Included before every file of the model of our own mutex: the scheduler makes the system calls.
+ */
+#ifndef MODEL_FUTEX_H
+#define MODEL_FUTEX_H
+
+#include "system.h"
+
+/* Sleeps until a thread wakes this one, if the word has the value. */
+void model_futex_wait(const _Atomic uint32_t *word, uint32_t value);
+/* Wakes one thread that sleeps on the word. */
+void model_futex_wake_one(const _Atomic uint32_t *word);
+
+#define AEGIS_I_FUTEX_WAIT(word, value) model_futex_wait((word), (value))
+#define AEGIS_I_FUTEX_WAKE_ONE(word) model_futex_wake_one(word)
+#define AEGIS_I_MUTEX_SPINS 1
+
+#endif
