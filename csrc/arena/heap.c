@@ -80,8 +80,8 @@ static void adopt_memory(aegis_arena_heap *heap, unsigned char *memory, size_t m
 
 /* Acquires the first block. On failure the heap is all-zero except for the error record. */
 static aegis_status acquire_first(aegis_arena_heap *heap, size_t capacity_bytes) {
-    aegis_i_heap_request request =
-        aegis_i_heap_request_of(capacity_bytes, AEGIS_ARENA_HEAP_ALIGN, false);
+    aegis_i_heap_request request;
+    aegis_i_heap_request_init(&request, capacity_bytes, AEGIS_ARENA_HEAP_ALIGN, false);
     request.is_last = true;
     request.block_align_bytes = AEGIS_ARENA_HEAP_ALIGN;
     request.block_bytes = request.exact_bytes =
@@ -178,7 +178,8 @@ void aegis_arena_heap_fini(aegis_arena_heap *heap) {
 
 static void *alloc_slow(aegis_arena_heap *heap, size_t size_bytes, size_t align_bytes,
                         bool zeroed) {
-    aegis_i_heap_request request = aegis_i_heap_request_of(size_bytes, align_bytes, zeroed);
+    aegis_i_heap_request request;
+    aegis_i_heap_request_init(&request, size_bytes, align_bytes, zeroed);
     assert(aegis_i_heap_is_valid(heap));
     void *memory = aegis_i_heap_serve(heap, &request);
     while (request.block_bytes != 0) {
@@ -192,16 +193,19 @@ static void *alloc_slow(aegis_arena_heap *heap, size_t size_bytes, size_t align_
     return memory;
 }
 
+static void *alloc_usual(aegis_arena_heap *heap, size_t size_bytes, bool zeroed) {
+    void *memory = aegis_i_heap_take_usual(heap, size_bytes, zeroed);
+    return memory != NULL ? memory : alloc_slow(heap, size_bytes, AEGIS_ARENA_HEAP_ALIGN, zeroed);
+}
+
 void *aegis_arena_heap_alloc(aegis_arena_heap *heap, size_t size_bytes) {
     void *memory = aegis_i_heap_take_quick(heap, size_bytes);
-    return memory != NULL ? memory : alloc_slow(heap, size_bytes, AEGIS_ARENA_HEAP_ALIGN, false);
+    return memory != NULL ? memory : alloc_usual(heap, size_bytes, false);
 }
 
 void *aegis_arena_heap_alloc_zeroed(aegis_arena_heap *heap, size_t size_bytes) {
     void *memory = aegis_i_heap_take_quick(heap, size_bytes);
-    if (memory == NULL)
-        return alloc_slow(heap, size_bytes, AEGIS_ARENA_HEAP_ALIGN, true);
-    return memset(memory, 0, size_bytes);
+    return memory != NULL ? memset(memory, 0, size_bytes) : alloc_usual(heap, size_bytes, true);
 }
 
 void *aegis_arena_heap_alloc_aligned(aegis_arena_heap *heap, size_t size_bytes, size_t align_bytes,

@@ -142,6 +142,12 @@ static aegis_arena_heap_chunk *find_chunk(aegis_arena_heap *heap,
     return aegis_i_heap_take(heap, need_bytes, request->is_refused, clean);
 }
 
+/* Clears bytes, of which those from `clean` on are zero. */
+static void clear(unsigned char *p, size_t size_bytes, const unsigned char *clean) {
+    size_t dirty_bytes = p < clean ? (size_t)(clean - p) : 0;
+    memset(p, 0, aegis_i_min(size_bytes, dirty_bytes));
+}
+
 /* Hands out the bytes of a chunk that was found for the request. */
 static void *hand_out(aegis_arena_heap *heap, const aegis_i_heap_request *request,
                       aegis_arena_heap_chunk *chunk, const unsigned char *clean) {
@@ -160,9 +166,8 @@ static void *hand_out(aegis_arena_heap *heap, const aegis_i_heap_request *reques
     if (request->zeroed) {
         AEGIS_I_SHOW_ZEROED(p, request->size_bytes);
         /* A heap with fill patterns has written them where the source had zeros. */
-        bool filled = aegis_i_heap_is_watched(heap);
-        size_t dirty_bytes = filled ? SIZE_MAX : p < clean ? (size_t)(clean - p) : 0;
-        memset(p, 0, aegis_i_min(request->size_bytes, dirty_bytes));
+        clear(p, request->size_bytes,
+              aegis_i_heap_is_watched(heap) ? p + request->size_bytes : clean);
     }
     return p;
 }
@@ -219,6 +224,23 @@ static size_t step_of(const aegis_arena_heap *heap) {
 static bool may_have_surplus(const aegis_arena_heap *heap) {
     return (heap->flags & AEGIS_I_HEAP_IN_ARENA) == 0 &&
            (heap->first != NULL || heap->idle_large != NULL);
+}
+
+void *aegis_i_heap_take_usual(aegis_arena_heap *heap, size_t size_bytes, bool zeroed) {
+    if (size_bytes > PTRDIFF_MAX - 1024 || aegis_i_heap_is_watched(heap))
+        return NULL;
+    size_t need_bytes = aegis_i_chunk_need(heap, size_bytes);
+    if (need_bytes > heap->large_limit_bytes)
+        return NULL;
+    unsigned char *clean;
+    aegis_arena_heap_chunk *chunk = aegis_i_heap_take(heap, need_bytes, false, &clean);
+    if (chunk == NULL)
+        return NULL;
+    unsigned char *p = aegis_i_chunk_memory(chunk);
+    if (zeroed)
+        clear(p, size_bytes, clean);
+    aegis_i_heap_settle(heap);
+    return p;
 }
 
 void *aegis_i_heap_serve(aegis_arena_heap *heap, aegis_i_heap_request *request) {

@@ -11,7 +11,7 @@ typedef struct aegis_i_heap_surplus {
     aegis_arena_heap_large *large;
 } aegis_i_heap_surplus;
 
-/* A request that is being served: see aegis_i_heap_request_of. */
+/* A request that is being served: see aegis_i_heap_request_init. */
 typedef struct aegis_i_heap_request {
     size_t size_bytes;
     size_t align_bytes;
@@ -36,16 +36,18 @@ typedef struct aegis_i_heap_request {
     aegis_i_heap_surplus surplus;
 } aegis_i_heap_request;
 
-static inline aegis_i_heap_request aegis_i_heap_request_of(size_t size_bytes, size_t align_bytes,
-                                                           bool zeroed) {
-    aegis_i_heap_request request;
-    memset(&request, 0, sizeof request);
-    request.size_bytes = size_bytes;
-    request.align_bytes = align_bytes;
-    request.zeroed = zeroed;
-    return request;
+static inline void aegis_i_heap_request_init(aegis_i_heap_request *request, size_t size_bytes,
+                                             size_t align_bytes, bool zeroed) {
+    memset(request, 0, sizeof *request);
+    request->size_bytes = size_bytes;
+    request->align_bytes = align_bytes;
+    request->zeroed = zeroed;
 }
 
+/* Serves a request of the usual alignment from a chunk of the blocks in use, without the steps
+ * below. NULL: they must be taken. */
+AEGIS_I_HIDDEN void *aegis_i_heap_take_usual(aegis_arena_heap *heap, size_t size_bytes,
+                                             bool zeroed);
 /* The first step: serves the request from the blocks held. NULL: a block is wanted, or the request
  * has failed and the error record says why. */
 AEGIS_I_HIDDEN void *aegis_i_heap_serve(aegis_arena_heap *heap, aegis_i_heap_request *request);

@@ -90,7 +90,8 @@ void aegis_locked_arena_heap_fini(aegis_locked_arena_heap *heap) {
 static void *serve_and_leave(const aegis_locked_arena_heap *heap, size_t size_bytes,
                              size_t align_bytes, bool zeroed, aegis_error *error) {
     aegis_arena_heap *inner = &heap->shared->heap;
-    aegis_i_heap_request request = aegis_i_heap_request_of(size_bytes, align_bytes, zeroed);
+    aegis_i_heap_request request;
+    aegis_i_heap_request_init(&request, size_bytes, align_bytes, zeroed);
     void *memory = aegis_i_heap_serve(inner, &request);
     while (request.block_bytes != 0) {
         leave(heap);
@@ -119,13 +120,17 @@ static void *alloc(const aegis_locked_arena_heap *heap, size_t size_bytes, size_
     aegis_arena_heap *inner = enter(heap);
     if (inner == NULL)
         return fail_forked(size_bytes, align_bytes, error);
-    void *memory = align_bytes <= AEGIS_ARENA_HEAP_ALIGN && aegis_i_is_power_of_two(align_bytes)
-                       ? aegis_i_heap_take_quick(inner, size_bytes)
-                       : NULL;
+    bool is_usual = align_bytes <= AEGIS_ARENA_HEAP_ALIGN && aegis_i_is_power_of_two(align_bytes);
+    void *memory = is_usual ? aegis_i_heap_take_quick(inner, size_bytes) : NULL;
+    if (memory != NULL) {
+        leave(heap);
+        return zeroed ? memset(memory, 0, size_bytes) : memory;
+    }
+    memory = is_usual ? aegis_i_heap_take_usual(inner, size_bytes, zeroed) : NULL;
     if (memory == NULL)
         return serve_and_leave(heap, size_bytes, align_bytes, zeroed, error);
     leave(heap);
-    return zeroed ? memset(memory, 0, size_bytes) : memory;
+    return memory;
 }
 
 void *aegis_locked_arena_heap_alloc(const aegis_locked_arena_heap *heap, size_t size_bytes,
