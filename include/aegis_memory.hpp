@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /** @file aegis_memory.hpp
  *  The library for C++17 and later: owners that finish what they own, memory resources and
- *  allocators for containers, smart pointers, and buffers with a view of their bytes.
+ *  allocators for containers, smart pointers, and buffers with a view of their bytes. The file is
+ *  longer than 500 lines, because it is the one header that a program adds to those for C.
  *
  *  What is here calls the functions of the C headers and adds nothing to link. A member function
  *  does what the C function does that its comment names. That function's comment says which
@@ -295,8 +296,7 @@ template <class Self, class Form> class owner {
     owner(const owner &) = delete;
     /** Takes an object of the C interface over, which the caller does not use any more. */
     static Self from_raw(const raw_type &raw) noexcept {
-        Self taken{owner(raw)};
-        return taken;
+        return Self(owner(raw));
     }
     /** Gives the object to the caller, who ends it. This owner is empty then. */
     raw_type into_raw() noexcept {
@@ -315,7 +315,8 @@ template <class Self, class Form> class owner {
     }
 
   protected:
-    owner() noexcept : raw_() {
+    /* The constructor of `Self` makes the object. */
+    owner() noexcept {
     }
     explicit owner(const raw_type &raw) noexcept : raw_(raw) {
     }
@@ -1969,7 +1970,8 @@ struct buffer_mut_form {
 class buffer_mut : public owner<buffer_mut, detail::buffer_mut_form> {
   public:
     /** No buffer. */
-    buffer_mut() noexcept = default;
+    buffer_mut() noexcept : owner(raw_type()) {
+    }
     /** An empty writer on the C heap: see aegis_buffer_mut_alloc. Empty on failure.
      *  @param align_bytes  of the first byte: a power of two; 0: 16.
      */
@@ -2067,8 +2069,9 @@ struct buffer_form {
 class buffer : public owner<buffer, detail::buffer_form> {
   public:
     /** No buffer. */
-    buffer() noexcept = default;
-    buffer(const buffer &other) noexcept : owner() {
+    buffer() noexcept : owner(raw_type()) {
+    }
+    buffer(const buffer &other) noexcept : buffer() {
         if (other)
             (void)aegis_buffer_retain(&other.raw_, &raw_);
     }
@@ -2263,7 +2266,8 @@ struct buffer_pool_form {
 class buffer_pool : public owner<buffer_pool, detail::buffer_pool_form> {
   public:
     /** No pool. */
-    buffer_pool() noexcept = default;
+    buffer_pool() noexcept : owner(raw_type()) {
+    }
     /** A pool of this many buffers of one size. Empty on failure. */
     buffer_pool(std::size_t buffer_bytes, std::size_t buffer_count,
                 error *reason = nullptr) noexcept
@@ -2275,7 +2279,7 @@ class buffer_pool : public owner<buffer_pool, detail::buffer_pool_form> {
         options.error = options.error != nullptr ? options.error : reason;
         (void)aegis_buffer_pool_init(&raw_, &options);
     }
-    buffer_pool(const buffer_pool &other) noexcept : owner() {
+    buffer_pool(const buffer_pool &other) noexcept : buffer_pool() {
         if (other)
             (void)aegis_buffer_pool_retain(&other.raw_, &raw_);
     }

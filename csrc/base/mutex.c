@@ -43,7 +43,8 @@
 /* Spins while another thread has the lock and none waits. Returns the word. */
 static uint32_t spin(aegis_i_mutex *mutex) {
     for (uint32_t round = 0;; round++) {
-        /* Relaxed: who takes the lock afterwards does so with acquire. */
+        /* Relaxed: aegis_i_mutex_lock_slowly takes the lock by another operation, which is an
+         * acquire. */
         uint32_t word = aegis_i_load(&mutex->word, memory_order_relaxed);
         if ((word & AEGIS_I_MUTEX_STATE) != AEGIS_I_MUTEX_HELD || round == AEGIS_I_MUTEX_SPINS)
             return word;

@@ -178,7 +178,9 @@ static inline bool aegis_i_mutex_try_lock(aegis_i_mutex *mutex) {
 /* Locks the mutex. False: nothing is locked, because a thread that does not exist in this process
  * held the mutex when the process forked. */
 static inline bool aegis_i_mutex_lock(aegis_i_mutex *mutex) {
-    return !AEGIS_UNLIKELY(!aegis_i_mutex_try_lock(mutex)) || aegis_i_mutex_lock_slowly(mutex);
+    if (AEGIS_UNLIKELY(!aegis_i_mutex_try_lock(mutex)))
+        return aegis_i_mutex_lock_slowly(mutex);
+    return true;
 }
 
 static inline void aegis_i_mutex_unlock(aegis_i_mutex *mutex) {

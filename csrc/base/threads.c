@@ -278,12 +278,12 @@ void aegis_i_process_settle(_Atomic uint32_t *process, bool whole) {
         aegis_i_process_report_lost(process);
 }
 
-void aegis_i_process_report_lost(const volatile void *lock) {
+void aegis_i_process_report_lost(void *lock) {
     if (AEGIS_I_DEBUG)
         aegis_i_report(
             "an object (its lock is at %p) was in use by another thread when the process "
             "forked: calls on it fail in this process",
-            (void *)(uintptr_t)lock);
+            lock);
 }
 
 uint32_t aegis_i_processor_count(void) {

@@ -98,7 +98,7 @@ AEGIS_I_HIDDEN uint32_t aegis_i_process_claim(_Atomic uint32_t *process);
  * build reports it. */
 AEGIS_I_HIDDEN void aegis_i_process_settle(_Atomic uint32_t *process, bool whole);
 /* Reports, in a debug build, an object that is not whole in this process. */
-AEGIS_I_HIDDEN void aegis_i_process_report_lost(const volatile void *lock);
+AEGIS_I_HIDDEN void aegis_i_process_report_lost(void *lock);
 /* The number of this process; never 0. */
 AEGIS_I_HIDDEN uint32_t aegis_i_process(void);
 /* The same, or 0 if this process has not kept its number. */

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* The file is longer than 500 lines, because most are the documentation of its functions. */
 /** @file arena.h
  *  The bump arena: it allocates by moving a pointer, and frees everything at once.
  *

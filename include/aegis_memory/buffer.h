@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* The file is longer than 500 lines, because most are the documentation of its functions. */
 /** @file buffer.h
  *  Shared bytes without copying: many views of one piece of memory, which is freed with the last
  *  of them.

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* The file is longer than 500 lines, because most are the documentation of its functions. */
 /** @file lock_free_pool.h
  *  The lock-free block pool, for any number of threads, and its caches. The words block, out,
  *  slab and side array are as in pool.h.
