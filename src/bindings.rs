@@ -1072,8 +1072,12 @@ pub struct aegis_pool_slabs {
 #[derive(Debug, Copy, Clone)]
 pub struct aegis_pool {
     pub grid: aegis_pool_grid,
-    pub free_indices: *mut u32,
+    pub top: *mut *mut ::core::ffi::c_void,
+    pub placed: *mut *mut ::core::ffi::c_void,
+    pub free_blocks: *mut *mut ::core::ffi::c_void,
     pub positions: *mut u32,
+    pub watched_top: *mut *mut ::core::ffi::c_void,
+    pub free_indices: *mut u32,
     pub free_count: usize,
     pub touched_count: usize,
     pub fresh_next: usize,

@@ -117,7 +117,7 @@ rust_table! {
     aegis_pool_options { block_bytes, block_count, max_block_count, align_bytes, source, budget, error, wait_ns }
     aegis_pool_grid { base, stride_bytes, inverse, count, rotate }
     aegis_pool_slabs { grid, block_bytes, align_bytes, directory, windows, side, meta, meta_bytes, reserved_bytes, acquired_count, released_count, window_mask, window_shift, step_count, index_limit, slab_limit, source, budget, wait_ns }
-    aegis_pool { grid, free_indices, positions, free_count, touched_count, fresh_next, fresh_end, capacity, slab_count, peak_in_use, failed, slabs }
+    aegis_pool { grid, top, placed, free_blocks, positions, watched_top, free_indices, free_count, touched_count, fresh_next, fresh_end, capacity, slab_count, peak_in_use, failed, slabs }
     aegis_keyed_pool { pool, generations, index_bound, retired_count, step_shift, step_mask }
     aegis_pool_stats { block_bytes, stride_bytes, align_bytes, capacity, max_capacity, in_use, available, peak_in_use, parked, slab_count, reserved_bytes, acquired_count, released_count, cache_reserve_bytes, max_cache_count }
     aegis_pool_slab_info { base, size_bytes, first_index, block_count }

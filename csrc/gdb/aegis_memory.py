@@ -118,7 +118,13 @@ class Pool:
 
     def to_string(self):
         value = self.value
-        out = int(value["touched_count"]) - int(value["free_count"])
+        # The library keeps the top in one of two fields, and the other one at the bottom.
+        bottom = int(value["free_blocks"])
+        top = max(int(value["top"]), int(value["watched_top"]))
+        free = (top - bottom) // value["free_blocks"].type.sizeof
+        if int(value["free_indices"]) != 0:  # a keyed pool
+            free = int(value["free_count"])
+        out = int(value["touched_count"]) - free
         block_bytes = size_text(int(value["slabs"]["block_bytes"]))
         return (
             f"aegis_pool: {out} of {int(value['capacity'])} blocks of {block_bytes} out in "

@@ -45,13 +45,13 @@ aegis_status aegis_keyed_pool_init_sized(aegis_keyed_pool *pool, const aegis_poo
     aegis_pool_options rounded;
     memset(pool, 0, sizeof *pool);
     if (options == NULL || aegis_i_unknown_option(options, options_bytes, sizeof rounded) != 0)
-        return aegis_i_pool_init(&pool->pool, options, options_bytes, 0, 0); /* it refuses them */
+        return aegis_i_pool_init(&pool->pool, options, options_bytes, 0,
+                                 true); /* it refuses them */
     aegis_i_copy_sized(&rounded, sizeof rounded, options, options_bytes);
     if (rounded.block_count != 0 && rounded.max_block_count > rounded.block_count)
         rounded.block_count =
             aegis_i_min(ceil_power_of_two(rounded.block_count), rounded.max_block_count);
-    aegis_status status =
-        aegis_i_pool_init(&pool->pool, &rounded, sizeof rounded, 0, sizeof(uint32_t));
+    aegis_status status = aegis_i_pool_init(&pool->pool, &rounded, sizeof rounded, 0, true);
     if (status != AEGIS_OK)
         return status;
     pool->generations = pool->pool.positions + pool->pool.slabs.index_limit;
@@ -174,8 +174,6 @@ static size_t used_count(const aegis_keyed_pool *pool) {
 void aegis_keyed_pool_trim(aegis_keyed_pool *pool, size_t keep_block_count) {
     assert(aegis_i_keyed_pool_is_valid(pool));
     pool->pool.peak_in_use = aegis_i_max(pool->pool.peak_in_use, used_count(pool));
-    for (size_t i = 0; i < pool->pool.free_count; i++)
-        pool->pool.positions[pool->pool.free_indices[i]] = (uint32_t)i;
     aegis_pool_trim(&pool->pool, keep_block_count);
 }
 

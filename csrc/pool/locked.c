@@ -175,7 +175,7 @@ static void limit_wait(aegis_i_waiter *node, uint64_t deadline_ns, uint64_t now_
 void aegis_i_locked_pool_exhausted(const aegis_locked_pool_shared *shared, aegis_error *error) {
     const aegis_pool *inner = &shared->pool;
     aegis_i_slabs_exhausted(&inner->slabs, error, inner->slabs.index_limit,
-                            inner->touched_count - inner->free_count);
+                            inner->touched_count - aegis_i_pool_free_count(inner));
 }
 
 /* What a waiting thread has put into the pool. */

@@ -46,7 +46,7 @@ static aegis_status give_room_up(aegis_locked_pool_shared *shared,
 
 /* Whether no block is out, so that none can come home. A block that a request was given is out. */
 static bool is_hopeless(const aegis_locked_pool_shared *shared) {
-    return shared->pool.free_count == shared->pool.touched_count;
+    return aegis_i_pool_free_count(&shared->pool) == shared->pool.touched_count;
 }
 
 /* One step of a request that is in the queue. AEGIS_OK: the caller looks whether there is a block,

@@ -20,7 +20,7 @@ aegis_status aegis_locked_pool_init_sized(aegis_locked_pool *pool,
     aegis_pool inner;
     memset(pool, 0, sizeof *pool);
     aegis_status status =
-        aegis_i_pool_init(&inner, options, options_bytes, sizeof(aegis_locked_pool_shared), 0);
+        aegis_i_pool_init(&inner, options, options_bytes, sizeof(aegis_locked_pool_shared), false);
     if (status != AEGIS_OK)
         return status;
     aegis_locked_pool_shared *shared = (aegis_locked_pool_shared *)inner.slabs.meta;
@@ -38,8 +38,8 @@ aegis_status aegis_locked_pool_fini(aegis_locked_pool *pool) {
     aegis_locked_pool_shared *shared = aegis_i_locked_pool_enter(pool);
     if (shared == NULL)
         return AEGIS_E_FORKED;
-    bool busy = shared->pool.free_count != shared->pool.touched_count || shared->first != NULL ||
-                shared->growths != NULL || shared->releasing_count != 0;
+    bool busy = aegis_i_pool_free_count(&shared->pool) != shared->pool.touched_count ||
+                shared->first != NULL || shared->growths != NULL || shared->releasing_count != 0;
     aegis_i_locked_pool_leave(shared);
     if (busy)
         return AEGIS_E_BUSY;

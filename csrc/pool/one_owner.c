@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The pool with one owner: a stack of free indices that is a sparse set, and a range of indices
+/* The pool with one owner: a stack of free blocks that is a sparse set, and a range of indices
  * that were never handed out. The invariants of the two are in pool.h. Taking a block from the
  * stack writes the height of the stack and nothing else.
  *
  * Why the peak costs the fast path nothing:
  * 1. `touched_count` counts the blocks of the slabs held that were ever handed out, so at any time
  *    at most that many are in use.
- * 2. A block that was never handed out is taken only when no other block is free (take_index). At
- *    that moment all blocks that were handed out before are in use, so `touched_count` blocks are.
- * 3. take_index sets `peak_in_use` then, and only then does `touched_count` increase.
+ * 2. A block that was never handed out is taken only when no other block is free
+ *    (aegis_i_pool_take_held). At that moment all blocks that were handed out before are in use, so
+ *    `touched_count` blocks are.
+ * 3. It sets `peak_in_use` then, and only then does `touched_count` increase.
  *
  * So the largest number in use is reached at such a moment, and no other needs to be looked at. The
  * keyed pool, which lists blocks before they are handed out, counts its peak itself.
@@ -19,31 +20,36 @@
 #include "../base/sized.h"
 #include "one_owner.h"
 
-/* Bytes beside each block: an entry of the stack of free indices, and the block's position in that
+/* Bytes beside each block: an entry of the stack of free blocks, and the block's position in that
  * stack. */
-#define SIDE_BYTES (2 * sizeof(uint32_t))
+#define SIDE_BYTES (sizeof(void *) + sizeof(uint32_t))
+/* The same in a keyed pool: an entry of the stack of free indices, the position, and the caller's
+ * four bytes. */
+#define KEYED_SIDE_BYTES (3 * sizeof(uint32_t))
 
 bool aegis_i_pool_is_valid(const aegis_pool *pool) {
     /* The source may call a pool that is being finished: it has no slabs and no blocks then. */
     if (pool->slabs.meta == NULL)
-        return pool->capacity == 0 && pool->free_count == 0 && pool->slabs.slab_limit == 0;
-    return aegis_i_slabs_is_valid(&pool->slabs) && pool->free_indices != NULL &&
-           pool->free_count <= pool->touched_count && pool->fresh_next <= pool->fresh_end &&
+        return pool->capacity == 0 && pool->top == NULL && pool->slabs.slab_limit == 0;
+    return aegis_i_slabs_is_valid(&pool->slabs) && pool->positions != NULL &&
+           (pool->free_blocks == NULL) != (pool->free_indices == NULL) &&
+           aegis_i_pool_free_count(pool) <= pool->touched_count &&
+           pool->fresh_next <= pool->fresh_end &&
            pool->touched_count + (pool->fresh_end - pool->fresh_next) == pool->capacity &&
            pool->capacity <= pool->slabs.index_limit && pool->grid.count <= pool->slabs.grid.count;
 }
 
 static size_t in_use(const aegis_pool *pool) {
-    return pool->touched_count - pool->free_count;
+    return pool->touched_count - aegis_i_pool_free_count(pool);
 }
 
 aegis_status aegis_pool_init_sized(aegis_pool *pool, const aegis_pool_options *options,
                                    size_t options_bytes) {
-    return aegis_i_pool_init(pool, options, options_bytes, 0, 0);
+    return aegis_i_pool_init(pool, options, options_bytes, 0, false);
 }
 
 aegis_status aegis_i_pool_init(aegis_pool *pool, const aegis_pool_options *given,
-                               size_t options_bytes, size_t head_bytes, size_t beside_bytes) {
+                               size_t options_bytes, size_t head_bytes, bool keyed) {
     aegis_pool_options copy;
     memset(pool, 0, sizeof *pool);
     size_t unknown = aegis_i_unknown_option(given, options_bytes, sizeof copy);
@@ -55,12 +61,21 @@ aegis_status aegis_i_pool_init(aegis_pool *pool, const aegis_pool_options *given
     if (unknown != 0)
         return aegis_i_slabs_refuse(options, &pool->failed, AEGIS_E_INVALID,
                                     AEGIS_WHAT_UNKNOWN_OPTION, unknown, sizeof copy);
-    aegis_status status = aegis_i_slabs_init(&pool->slabs, options, 0, head_bytes,
-                                             SIDE_BYTES + beside_bytes, false, &pool->failed);
+    /* NULL stands below the stack. */
+    aegis_status status =
+        aegis_i_slabs_init(&pool->slabs, options, 0, head_bytes + sizeof(void *),
+                           keyed ? KEYED_SIDE_BYTES : SIDE_BYTES, false, &pool->failed);
     if (status != AEGIS_OK)
         return status;
-    pool->free_indices = (uint32_t *)(void *)pool->slabs.side;
-    pool->positions = pool->free_indices + pool->slabs.index_limit;
+    if (keyed) {
+        pool->free_indices = (uint32_t *)(void *)pool->slabs.side;
+        pool->positions = pool->free_indices + pool->slabs.index_limit;
+    } else {
+        pool->free_blocks = (void **)(void *)pool->slabs.side;
+        pool->positions = (uint32_t *)(void *)(pool->free_blocks + pool->slabs.index_limit);
+        pool->top = pool->watched_top = pool->free_blocks;
+        pool->placed = pool->free_blocks + pool->slabs.index_limit;
+    }
     pool->grid = pool->slabs.grid;
     pool->grid.count = 0;
     pool->capacity = pool->fresh_end = pool->slabs.grid.count;
@@ -90,7 +105,7 @@ void aegis_pool_abandon(aegis_pool *pool) {
 }
 
 bool aegis_i_pool_has_free(const aegis_pool *pool) {
-    return pool->free_count != 0 || pool->fresh_next != pool->fresh_end;
+    return aegis_i_pool_free_count(pool) != 0 || pool->fresh_next != pool->fresh_end;
 }
 
 bool aegis_i_pool_can_grow(const aegis_pool *pool) {
@@ -232,12 +247,12 @@ bool aegis_i_pool_make_available(aegis_pool *pool, size_t count) {
     return true;
 }
 
-/* Takes the index of a free block: the one that was freed last, or, if none was, the next one that
- * was never handed out. `*clean` tells whether its bytes are zero. */
-static uint32_t take_index(aegis_pool *pool, bool *clean) {
+void *aegis_i_pool_take_held(aegis_pool *pool, bool *clean) {
     *clean = false;
-    if (pool->free_count != 0)
-        return pool->free_indices[--pool->free_count];
+    if (aegis_i_pool_free_count(pool) != 0)
+        return *--*aegis_i_pool_top(pool);
+    if (pool->fresh_next == pool->fresh_end)
+        return NULL;
     uint32_t index = (uint32_t)pool->fresh_next++;
     pool->touched_count++;
     pool->peak_in_use = aegis_i_max(pool->peak_in_use, pool->touched_count);
@@ -245,13 +260,7 @@ static uint32_t take_index(aegis_pool *pool, bool *clean) {
     *clean = aegis_i_slab_is_zeroed(pool->slabs.directory[slab]);
     if (slab == 0 && !AEGIS_I_CHECKED)
         pool->grid.count = pool->fresh_next;
-    return index;
-}
-
-void *aegis_i_pool_take_held(aegis_pool *pool, bool *clean) {
-    if (!aegis_i_pool_has_free(pool))
-        return NULL;
-    return aegis_i_slabs_address(&pool->slabs, take_index(pool, clean));
+    return aegis_i_slabs_address(&pool->slabs, index);
 }
 
 void *aegis_pool_alloc_slow(aegis_pool *pool, bool zeroed) {
@@ -264,27 +273,46 @@ void *aegis_pool_alloc_slow(aegis_pool *pool, bool zeroed) {
     return block;
 }
 
-/* Whether a block is out. Its slab is held. */
+/* The index of the block that stands at this height of the stack. */
+static uint32_t index_at(const aegis_pool *pool, size_t height) {
+    return pool->free_indices != NULL ? pool->free_indices[height]
+                                      : aegis_i_slabs_find(&pool->slabs, pool->free_blocks[height]);
+}
+
+void aegis_i_pool_place(const aegis_pool *pool) {
+    size_t free_count = aegis_i_pool_free_count(pool), i = 0;
+    if (pool->free_indices == NULL)
+        i = aegis_i_min((size_t)(pool->placed - pool->free_blocks), free_count);
+    for (; i < free_count; i++)
+        pool->positions[index_at(pool, i)] = (uint32_t)i;
+}
+
+/* Whether a block is out. Its slab is held, and the blocks of the stack are placed. */
 static bool is_out(const aegis_pool *pool, uint32_t index) {
     uint32_t position = pool->positions[index];
-    bool is_free = position < pool->free_count && pool->free_indices[position] == index;
+    bool is_free = position < aegis_i_pool_free_count(pool) && index_at(pool, position) == index;
     bool is_fresh = index >= pool->fresh_next && index < pool->fresh_end;
     return !is_free && !is_fresh;
 }
 
-/* Puts the index of a block on the stack of free indices. False: it is not the index of a block
- * that is out. */
-static bool put_index(aegis_pool *pool, uint32_t index) {
-    if (index == AEGIS_I_NO_INDEX || !is_out(pool, index))
+/* Puts a block on the stack. False: it is not a block that is out. */
+static bool put(aegis_pool *pool, void *block) {
+    uint32_t index = aegis_i_slabs_find(&pool->slabs, block);
+    if (index == AEGIS_I_NO_INDEX)
         return false;
-    pool->positions[index] = (uint32_t)pool->free_count;
-    pool->free_indices[pool->free_count++] = index;
+    aegis_i_pool_place(pool);
+    pool->placed = pool->free_blocks + pool->slabs.index_limit;
+    if (!is_out(pool, index))
+        return false;
+    void ***top = aegis_i_pool_top(pool);
+    pool->positions[index] = (uint32_t)(*top - pool->free_blocks);
+    *(*top)++ = block;
     return true;
 }
 
 aegis_status aegis_pool_free_slow(aegis_pool *pool, void *block) {
     assert(aegis_i_pool_is_valid(pool));
-    if (!put_index(pool, aegis_i_slabs_find(&pool->slabs, block)))
+    if (!put(pool, block))
         return AEGIS_E_INVALID;
     AEGIS_I_HIDE(block, pool->slabs.block_bytes);
     return AEGIS_OK;
@@ -302,11 +330,11 @@ size_t aegis_pool_alloc_n(aegis_pool *pool, void **blocks, size_t count) {
 
 aegis_status aegis_pool_free_n(aegis_pool *pool, void *const *blocks, size_t count) {
     assert(aegis_i_pool_is_valid(pool));
-    size_t old_free_count = pool->free_count;
+    void ***top = aegis_i_pool_top(pool), **old_top = *top;
     for (size_t i = 0; i < count; i++) {
-        if (!put_index(pool, aegis_i_slabs_find(&pool->slabs, blocks[i]))) {
+        if (!put(pool, blocks[i])) {
             /* An index above the height of the stack counts as out again. */
-            pool->free_count = old_free_count;
+            *top = old_top;
             return AEGIS_E_INVALID;
         }
     }
@@ -370,23 +398,31 @@ static void condemn_slab(aegis_pool *pool, uint32_t slab) {
     aegis_i_slabs_condemn(&pool->slabs, slab);
 }
 
-/* Takes the blocks of condemned slabs off the stack. */
+/* Takes the blocks of condemned slabs off the stack. A look-up does not find those. */
 static void drop_condemned_blocks(aegis_pool *pool) {
     const aegis_pool_slabs *slabs = &pool->slabs;
-    size_t kept_count = 0;
-    for (size_t i = 0; i < pool->free_count; i++) {
-        uint32_t index = pool->free_indices[i];
-        if (aegis_i_slab_is_condemned(slabs, aegis_i_slab_of(slabs, index)))
+    size_t free_count = aegis_i_pool_free_count(pool), kept_count = 0;
+    for (size_t i = 0; i < free_count; i++) {
+        uint32_t index = index_at(pool, i);
+        if (index == AEGIS_I_NO_INDEX ||
+            aegis_i_slab_is_condemned(slabs, aegis_i_slab_of(slabs, index)))
             continue;
         pool->positions[index] = (uint32_t)kept_count;
-        pool->free_indices[kept_count++] = index;
+        if (pool->free_indices != NULL)
+            pool->free_indices[kept_count++] = index;
+        else
+            pool->free_blocks[kept_count++] = pool->free_blocks[i];
     }
-    pool->free_count = kept_count;
+    if (pool->free_indices != NULL)
+        pool->free_count = kept_count;
+    else
+        *aegis_i_pool_top(pool) = pool->free_blocks + kept_count;
 }
 
 bool aegis_i_pool_condemn(aegis_pool *pool, size_t keep_block_count) {
     aegis_pool_slabs *slabs = &pool->slabs;
     bool condemned = false;
+    aegis_i_pool_place(pool);
     for (uint32_t slab = slabs->slab_limit; slab-- > 1;) {
         uint32_t block_count = aegis_i_slab_blocks(slabs, slab);
         if (!aegis_i_slab_is_held(slabs, slab) || pool->capacity - block_count < keep_block_count ||

@@ -4,7 +4,20 @@
 #ifndef AEGIS_MEMORY_I_POOL_ONE_OWNER_H
 #define AEGIS_MEMORY_I_POOL_ONE_OWNER_H
 
+#include "../base/harden.h"
 #include "slab.h"
+
+/* The top of the stack of a pool that is not keyed. */
+static inline void ***aegis_i_pool_top(aegis_pool *pool) {
+    return AEGIS_I_CHECKED ? &pool->watched_top : &pool->top;
+}
+
+/* How many blocks are on the stack. */
+static inline size_t aegis_i_pool_free_count(const aegis_pool *pool) {
+    return pool->free_indices != NULL
+               ? pool->free_count
+               : (size_t)((AEGIS_I_CHECKED ? pool->watched_top : pool->top) - pool->free_blocks);
+}
 
 /* O(1) consistency, for asserts. */
 AEGIS_I_HIDDEN bool aegis_i_pool_is_valid(const aegis_pool *pool);
@@ -29,21 +42,23 @@ AEGIS_I_HIDDEN bool aegis_i_pool_add_slab(aegis_pool *pool, uint32_t slab, uintp
  * without them. aegis_i_slabs_take_condemned and aegis_i_slabs_release do the rest for each slab.
  */
 AEGIS_I_HIDDEN bool aegis_i_pool_condemn(aegis_pool *pool, size_t keep_block_count);
-/* How many blocks of a slab that the pool holds are out. */
+/* Enters the positions of the blocks on the stack that may lack them. */
+AEGIS_I_HIDDEN void aegis_i_pool_place(const aegis_pool *pool);
+/* How many blocks of a slab that the pool holds are out. The blocks of the stack must be placed. */
 AEGIS_I_HIDDEN size_t aegis_i_pool_count_out(const aegis_pool *pool, uint32_t slab);
 /* Makes the pool grow if no block is free. False: it cannot, and `failed` says why. */
 AEGIS_I_HIDDEN bool aegis_i_pool_make_free(aegis_pool *pool);
-/* Puts up to `count` blocks that were never handed out on the stack, below all others and the first
- * of them on top. From then on they count as handed out, but not in the peak, and `positions` does
- * not have them. For a pool of which the caller keeps the peak and does without the positions. */
+/* Puts up to `count` blocks that were never handed out on the stack of a keyed pool, below all
+ * others and the first of them on top. From then on they count as handed out, but not in the peak.
+ */
 AEGIS_I_HIDDEN void aegis_i_pool_list_fresh(aegis_pool *pool, size_t count);
-/* For such a pool: makes it grow until `count` blocks are free. False: it cannot, and `failed` says
- * why. */
+/* For a keyed pool: makes it grow until `count` blocks are free. False: it cannot, and `failed`
+ * says why. */
 AEGIS_I_HIDDEN bool aegis_i_pool_make_available(aegis_pool *pool, size_t count);
 /* As aegis_pool_init_sized, with `head_bytes` zeroed bytes for the caller at the start of the
- * slabs' side memory, and `beside_bytes` for each index behind `positions`. */
+ * slabs' side memory. In a keyed pool `free_indices` is the stack, and four bytes for each index
+ * stand behind `positions`. */
 AEGIS_I_HIDDEN aegis_status aegis_i_pool_init(aegis_pool *pool, const aegis_pool_options *given,
-                                              size_t options_bytes, size_t head_bytes,
-                                              size_t beside_bytes);
+                                              size_t options_bytes, size_t head_bytes, bool keyed);
 
 #endif

@@ -32,6 +32,7 @@ void aegis_pool_print(const aegis_pool *pool, aegis_print_fn print, void *contex
                      reserved);
     print(context, buffer);
     aegis_pool_slab_info info;
+    aegis_i_pool_place(pool);
     size_t printed_count = 0;
     for (uint32_t slab = 0; printed_count < stats.slab_count && slab < pool->slabs.slab_limit;
          slab++) {

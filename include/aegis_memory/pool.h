@@ -7,26 +7,30 @@
  *  many blocks. The first slab holds `block_count` blocks in one contiguous, page-aligned piece.
  *  So an index converts to the address of its block and back, and the slab can be registered
  *  with the kernel once. A pool may grow by whole slabs up to `max_block_count` blocks. The free
- *  blocks are kept as a stack of indices. Blocks that were never handed out are counted and not
- *  listed, so making a pool costs the same for any number of blocks.
+ *  blocks are kept as a stack of their addresses. Blocks that were never handed out are counted and
+ *  not listed, so making a pool costs the same for any number of blocks.
  *
  *  Nothing is ever written into a block. What the pool knows about its blocks stands in side
- *  arrays: arrays beside a slab with four or eight bytes for each block. The free indices are a
- *  sparse set (P. Briggs, L. Torczon, 1993): a side array says at which position of the stack
- *  each index would be. So a wrong aegis_pool_free is always detected and leaves the pool as it
+ *  arrays: arrays beside a slab with a few bytes for each block. The free blocks are a sparse set
+ *  (P. Briggs, L. Torczon, 1993): a side array says at which position of the stack each block
+ *  would be. So a wrong aegis_pool_free is always detected and leaves the pool as it
  *  was: a foreign pointer, the middle of a block, a double free, a block of another pool. But if
  *  a block was freed and then allocated again, it is out. No pool can detect that its former
  *  owner frees it once more.
  *
  *  Invariants:
- *  1. A block that was handed out before is free if and only if `positions[i] < free_count &&
- *     free_indices[positions[i]] == i`.
- *  2. The number of blocks that are out, plus `free_count`, is `touched_count`.
- *  3. The blocks with the indices `fresh_next .. fresh_end` were never handed out. All other
+ *  1. A block that was handed out before is free if and only if it stands on the stack, from
+ *     `free_blocks` to below `top`. NULL stands below the stack.
+ *  2. The block with index i that stands on the stack below `placed` stands at
+ *     `free_blocks[positions[i]]`. `placed` is the end of the array, unless an owner in Rust, which
+ *     cannot free a block twice, has freed blocks without their positions. aegis_pool_free enters
+ *     those positions first.
+ *  3. The number of blocks that are out, plus those on the stack, is `touched_count`.
+ *  4. The blocks with the indices `fresh_next .. fresh_end` were never handed out. All other
  *     blocks of the slabs held were.
  *
- *  Bound: 8 bytes beside each of `max_block_count` blocks, and 16 to 40 bytes beside each slab
- *  after the first.
+ *  Bound: 12 bytes beside each of `max_block_count` blocks (8 with 32-bit addresses), and 16 to 40
+ *  bytes beside each slab after the first.
  *
  *  The source may use the pool while it gives the pool a slab or takes one back, and so may a
  *  pressure function of the budget. At that time no look-up and no count sees the slab. If the
@@ -132,8 +136,19 @@ typedef struct aegis_pool {
     /** The first slab as the inline functions see it: it has as many blocks as were ever handed
      *  out, or none when a checker (AddressSanitizer, Valgrind) watches. */
     aegis_pool_grid grid;
-    uint32_t *free_indices;
+    /** The stack of the free blocks as the inline functions see it: one past the block that is
+     *  taken next. When a checker watches, it is empty. */
+    void **top;
+    /** See the invariants. */
+    void **placed;
+    /** NULL in a keyed pool. */
+    void **free_blocks;
     uint32_t *positions;
+    /** The top of the stack when a checker watches. */
+    void **watched_top;
+    /** The stack of the free indices in a keyed pool; otherwise NULL. */
+    uint32_t *free_indices;
+    /** The height of that stack. */
     size_t free_count;
     size_t touched_count;
     size_t fresh_next;
@@ -261,11 +276,9 @@ AEGIS_API void aegis_pool_abandon(aegis_pool *pool);
  */
 AEGIS_API void *aegis_pool_alloc_slow(aegis_pool *pool, bool zeroed);
 
-/** The cold half of aegis_pool_free: slabs after the first, and refusals. Call that function
- *  instead.
- *  Parameters, @return: as for aegis_pool_free.
- *  Threads:  one owner.
- *  Cost:     O(1).
+/** The cold half of aegis_pool_free: slabs after the first, missing positions, and refusals. Call
+ * that function instead. Parameters, @return: as for aegis_pool_free. Threads:  one owner. Cost:
+ * O(1), and O(1) for each block that was freed without its position.
  */
 AEGIS_API aegis_status aegis_pool_free_slow(aegis_pool *pool, void *block);
 
@@ -279,15 +292,12 @@ AEGIS_API aegis_status aegis_pool_free_slow(aegis_pool *pool, void *block);
  *  Cost:        O(1); one acquire when the pool grows.
  */
 AEGIS_INLINE void *aegis_pool_alloc(aegis_pool *pool) {
-    size_t free_count = pool->free_count;
-    uint32_t index;
-    if (AEGIS_UNLIKELY(free_count == 0))
+    void **top = pool->top;
+    void *block = AEGIS_UNLIKELY(top == NULL) ? NULL : top[-1];
+    if (AEGIS_UNLIKELY(block == NULL))
         return aegis_pool_alloc_slow(pool, false);
-    index = pool->free_indices[free_count - 1];
-    if (AEGIS_UNLIKELY(index >= pool->grid.count))
-        return aegis_pool_alloc_slow(pool, false);
-    pool->free_count = free_count - 1;
-    return pool->grid.base + index * pool->grid.stride_bytes;
+    pool->top = top - 1;
+    return block;
 }
 
 /** Allocates a block of zeroes. If the source had zeroed the memory and the block is handed out
@@ -296,15 +306,12 @@ AEGIS_INLINE void *aegis_pool_alloc(aegis_pool *pool) {
  *  Cost:  O(block_bytes); O(1) on such fresh memory.
  */
 AEGIS_INLINE void *aegis_pool_alloc_zeroed(aegis_pool *pool) {
-    size_t free_count = pool->free_count;
-    uint32_t index;
-    if (AEGIS_UNLIKELY(free_count == 0))
+    void **top = pool->top;
+    void *block = AEGIS_UNLIKELY(top == NULL) ? NULL : top[-1];
+    if (AEGIS_UNLIKELY(block == NULL))
         return aegis_pool_alloc_slow(pool, true);
-    index = pool->free_indices[free_count - 1];
-    if (AEGIS_UNLIKELY(index >= pool->grid.count))
-        return aegis_pool_alloc_slow(pool, true);
-    pool->free_count = free_count - 1;
-    return memset(pool->grid.base + index * pool->grid.stride_bytes, 0, pool->slabs.block_bytes);
+    pool->top = top - 1;
+    return memset(block, 0, pool->slabs.block_bytes);
 }
 
 /** Frees a block.
@@ -318,20 +325,15 @@ AEGIS_INLINE void *aegis_pool_alloc_zeroed(aegis_pool *pool) {
  */
 AEGIS_INLINE aegis_status aegis_pool_free(aegis_pool *pool, void *block) {
     size_t index = aegis_pool_grid_find(&pool->grid, block);
-    size_t free_count = pool->free_count;
-    uint32_t position;
-    if (AEGIS_UNLIKELY(index >= pool->grid.count))
+    void **top = pool->top, **entry;
+    if (AEGIS_UNLIKELY(index >= pool->grid.count || top > pool->placed))
         return aegis_pool_free_slow(pool, block);
-    position = pool->positions[index];
-    if (AEGIS_UNLIKELY(position < free_count && pool->free_indices[position] == index))
+    entry = pool->free_blocks + pool->positions[index];
+    if (AEGIS_UNLIKELY(entry < top && *entry == block))
         return AEGIS_E_INVALID;
-    pool->positions[index] = free_count & UINT32_MAX;
-    /* If the block was the last one taken, its index still stands there. Then it is not stored
-     * again, so the next allocation, which loads it, does not wait for this address to be
-     * converted. */
-    if (pool->free_indices[free_count] != index)
-        pool->free_indices[free_count] = index & UINT32_MAX;
-    pool->free_count = free_count + 1;
+    pool->positions[index] = AEGIS_CAST(uint32_t, top - pool->free_blocks);
+    *top = block;
+    pool->top = top + 1;
     return AEGIS_OK;
 }
 

@@ -3,8 +3,8 @@
 //!
 //! Its fast path is that of `aegis_pool_alloc` and `aegis_pool_free` in C. It is written again here
 //! over the same fields, so that it inlines. `tests/pool/fast_path.rs` checks that both do the
-//! same. The one difference: it does not look for double frees, because the types make them
-//! impossible.
+//! same. The one difference: a free neither looks for a double free, which the types make
+//! impossible, nor enters the block's position, which only such a search needs.
 
 use alloc::rc::Rc;
 use core::fmt;
@@ -15,7 +15,7 @@ use super::block::{Block, Source};
 use super::builder::{made, Make, PoolBuilder};
 use super::bulk::bulk_methods;
 use super::methods::pool_methods;
-use super::slab::{find, PoolSlab};
+use super::slab::PoolSlab;
 use super::stats::PoolStats;
 use crate::budget::{move_methods, MemoryBudget};
 use crate::error::AllocError;
@@ -236,24 +236,19 @@ impl Pool {
         unsafe { &*raw.cast::<Self>() }
     }
 
-    /// Takes the free block on top of the stack, if it lies in the first slab.
+    /// Takes the free block on top of the stack, unless a checker watches.
     #[inline(always)]
     fn pop(&self) -> Option<NonNull<u8>> {
         let raw = self.as_raw();
         // SAFETY: the struct is initialised, and ours because `Pool` is not `Sync`.
-        let (grid, free_count) = unsafe { ((*raw).grid, (*raw).free_count) };
-        let top = free_count.checked_sub(1)?;
-        // SAFETY: the stack holds `free_count` indices.
-        let index = unsafe { *(*raw).free_indices.add(top) };
-        if index as usize >= grid.count {
-            return None;
-        }
+        let top = unsafe { (*raw).top };
+        // SAFETY: NULL stands below the stack.
+        let below = unsafe { top.sub(1) };
         // SAFETY: as above.
-        unsafe { (*raw).free_count = top };
-        // SAFETY: the index is below the number of blocks in the slab at `base`.
-        let memory = unsafe { grid.base.add(index as usize * grid.stride_bytes) };
-        // SAFETY: a slab is not at address 0.
-        Some(unsafe { NonNull::new_unchecked(memory) })
+        let block = NonNull::new(unsafe { *below }.cast())?;
+        // SAFETY: the stack has this block.
+        unsafe { (*raw).top = below };
+        Some(block)
     }
 
     /// The slow path: for blocks that were never handed out, for later slabs and for growth. If
@@ -277,12 +272,22 @@ impl Pool {
         unsafe { AllocError::from_raw(error.assume_init_ref()) }
     }
 
+    /// Puts a block where the position of each block is still entered. From this height upwards it
+    /// is not entered any more, unless a checker watches, which the core must tell of each block.
     #[cold]
     #[inline(never)]
     fn put_slow(&self, memory: NonNull<u8>) {
+        let raw = self.as_raw();
         // SAFETY: the pool is ours; the core checks the block.
-        let status = unsafe { ffi::aegis_pool_free_slow(self.as_raw(), memory.as_ptr().cast()) };
+        let status = unsafe { ffi::aegis_pool_free_slow(raw, memory.as_ptr().cast()) };
         debug_assert_eq!(status, ffi::AEGIS_OK as ffi::aegis_status, "a block that was not out");
+        // SAFETY: the struct is initialised, and ours because `Pool` is not `Sync`.
+        let (top, bottom) = unsafe { ((*raw).top, (*raw).free_blocks) };
+        // When a checker watches, the inline functions see an empty stack.
+        if top != bottom {
+            // SAFETY: as above, and the block lies below the top.
+            unsafe { (*raw).placed = top.sub(1) };
+        }
     }
 }
 
@@ -303,23 +308,14 @@ impl Source for Pool {
     unsafe fn give_back(&self, _: Key, memory: NonNull<u8>) {
         let raw = self.as_raw();
         // SAFETY: the struct is initialised, and ours because `Pool` is not `Sync`.
-        let (grid, free_count) = unsafe { ((*raw).grid, (*raw).free_count) };
-        let index = find(&grid, memory);
-        if index >= grid.count {
+        let (top, placed) = unsafe { ((*raw).top, (*raw).placed) };
+        if top < placed {
             return self.put_slow(memory);
         }
-        // SAFETY: `positions` has an entry for every index.
-        unsafe { *(*raw).positions.add(index) = free_count as u32 };
-        // SAFETY: the block is out, so the stack has room for its index.
-        let entry = unsafe { &mut *(*raw).free_indices.add(free_count) };
-        // A block that returns to the stack position from which it was taken finds its index there.
-        // Then the index is not stored again. So the next `take`, which loads it, does not have to
-        // wait until `find` has computed the index from this block's address.
-        if *entry != index as u32 {
-            *entry = index as u32;
-        }
+        // SAFETY: the block is out, so the stack has room for it.
+        unsafe { *top = memory.as_ptr().cast() };
         // SAFETY: as above.
-        unsafe { (*raw).free_count = free_count + 1 };
+        unsafe { (*raw).top = top.add(1) };
     }
 
     fn index_of(&self, _: Key, memory: NonNull<u8>) -> usize {

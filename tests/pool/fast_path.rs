@@ -7,6 +7,7 @@ use crate::support::{TestSource, DIRT};
 use aegis_memory::ffi;
 use aegis_memory::pool::{LockFreePool, Pool, PoolBuilder, PoolKind, PoolStats};
 use proptest::prelude::*;
+use std::cell::Cell;
 use std::mem::MaybeUninit;
 use std::ptr::NonNull;
 
@@ -81,6 +82,60 @@ impl Side for ByC<'_> {
     fn figures(&self) -> PoolStats {
         self.0.stats()
     }
+}
+
+/// Both languages in turn on one pool. Blocks that Rust has freed are freed again by C now and then,
+/// which must refuse each.
+struct Mixed<'a>(&'a Pool, Cell<u32>);
+
+impl Mixed<'_> {
+    fn turn(&self) -> u32 {
+        self.1.set(self.1.get().wrapping_mul(1_664_525).wrapping_add(1_013_904_223));
+        self.1.get() >> 28
+    }
+}
+
+impl Side for Mixed<'_> {
+    fn take(&self, zeroed: bool) -> Option<NonNull<u8>> {
+        if self.turn() % 2 == 0 {
+            ByC(self.0).take(zeroed)
+        } else {
+            ByRust(self.0).take(zeroed)
+        }
+    }
+    fn give_back(&self, block: NonNull<u8>) {
+        let turn = self.turn();
+        if turn % 4 == 0 {
+            ByC(self.0).give_back(block);
+        } else {
+            ByRust(self.0).give_back(block);
+        }
+        if turn < 8 {
+            // SAFETY: the pool is ours, and the function checks the block.
+            let status = unsafe { ffi::aegis_pool_free(self.0.as_raw(), block.as_ptr().cast()) };
+            assert_eq!(status, ffi::AEGIS_E_INVALID as ffi::aegis_status, "a double free");
+        }
+    }
+    fn index_of(&self, block: NonNull<u8>) -> usize {
+        ByRust(self.0).index_of(block)
+    }
+    fn figures(&self) -> PoolStats {
+        self.0.stats()
+    }
+}
+
+/// A trim after frees by Rust keeps the slabs with blocks that are out, and no others.
+#[test]
+fn a_trim_sees_what_rust_has_freed() {
+    let pool = build(Pool::builder(), (16, 4, 12), true);
+    let mut held: Vec<_> = (0..16).map(|_| pool.alloc().expect("a block is left")).collect();
+    let last = held.pop().expect("16 blocks");
+    held.clear();
+    pool.trim(0);
+    assert_eq!(pool.stats().slab_count, 2, "the first, and that of the block that is out");
+    drop(last);
+    pool.trim(0);
+    assert_eq!((pool.stats().slab_count, pool.stats().available), (1, 4));
 }
 
 /// A cache that C has made, in front of a pool that Rust has made.
@@ -197,6 +252,8 @@ proptest! {
     ) {
         let [c, rust] = [(); 2].map(|()| build(Pool::builder(), sizes, clean));
         drive(&ByC(&c), &ByRust(&rust), &ops);
+        let [c, mixed] = [(); 2].map(|()| build(Pool::builder(), sizes, clean));
+        drive(&ByC(&c), &Mixed(&mixed, Cell::new(ops.len() as u32)), &ops);
         let [c, rust] = [(); 2].map(|()| build(LockFreePool::builder().caches(1), sizes, clean));
         drive(&CacheByC::new(&c), &ByRust(&rust.cache()), &ops);
     }
