@@ -52,7 +52,7 @@ aegis_status aegis_locked_arena_init_sized(aegis_locked_arena *arena,
         free(shared);
         return status;
     }
-    aegis_i_mutex_init(&shared->lock);
+    aegis_i_mutex_init_staying(&shared->lock);
     arena->shared = shared;
     return AEGIS_OK;
 }
@@ -158,16 +158,31 @@ static inline bool is_fast(const aegis_arena *arena, size_t size_bytes, size_t a
            size_bytes <= room_bytes - pad_bytes;
 }
 
-void *aegis_locked_arena_alloc(const aegis_locked_arena *arena, size_t size_bytes,
-                               aegis_error *error) {
-    aegis_arena *inner = enter(arena);
-    if (inner == NULL)
-        return fail_forked(size_bytes, AEGIS_ARENA_ALIGN, error);
-    if (!is_fast(inner, size_bytes, AEGIS_ARENA_ALIGN))
-        return alloc_and_leave(arena, size_bytes, AEGIS_ARENA_ALIGN, false, error);
-    void *memory = aegis_arena_alloc(inner, size_bytes);
+/* Allocates; the other half of the functions below. If `entered` is true, the caller has taken the
+ * lock. */
+static AEGIS_I_COLD void *alloc_slow(const aegis_locked_arena *arena, bool entered,
+                                     size_t size_bytes, size_t align_bytes, aegis_error *error) {
+    if (!entered && !aegis_i_mutex_lock_untried(&arena->shared->lock))
+        return fail_forked(size_bytes, align_bytes, error);
+    return alloc_and_leave(arena, size_bytes, align_bytes, false, error);
+}
+
+/* The usual case calls no function, so it saves no registers. */
+static inline void *alloc(const aegis_locked_arena *arena, size_t size_bytes, size_t align_bytes,
+                          aegis_error *error) {
+    aegis_arena *inner = &arena->shared->arena;
+    bool entered = aegis_i_mutex_try_lock(&arena->shared->lock);
+    if (AEGIS_UNLIKELY(!entered || !is_fast(inner, size_bytes, align_bytes)))
+        return alloc_slow(arena, entered, size_bytes, align_bytes, error);
+    unsigned char *memory = inner->ptr + aegis_i_padding(inner->ptr, align_bytes);
+    inner->ptr = memory + aegis_i_round_up(size_bytes, AEGIS_ARENA_ALIGN);
     leave(arena);
     return memory;
+}
+
+void *aegis_locked_arena_alloc(const aegis_locked_arena *arena, size_t size_bytes,
+                               aegis_error *error) {
+    return alloc(arena, size_bytes, AEGIS_ARENA_ALIGN, error);
 }
 
 void *aegis_locked_arena_alloc_zeroed(const aegis_locked_arena *arena, size_t size_bytes,
@@ -184,14 +199,7 @@ void *aegis_locked_arena_alloc_zeroed(const aegis_locked_arena *arena, size_t si
 
 void *aegis_locked_arena_alloc_aligned(const aegis_locked_arena *arena, size_t size_bytes,
                                        size_t align_bytes, aegis_error *error) {
-    aegis_arena *inner = enter(arena);
-    if (inner == NULL)
-        return fail_forked(size_bytes, align_bytes, error);
-    if (!is_fast(inner, size_bytes, align_bytes))
-        return alloc_and_leave(arena, size_bytes, align_bytes, false, error);
-    void *memory = aegis_arena_alloc_aligned(inner, size_bytes, align_bytes);
-    leave(arena);
-    return memory;
+    return alloc(arena, size_bytes, align_bytes, error);
 }
 
 void *aegis_locked_arena_alloc_aligned_zeroed(const aegis_locked_arena *arena, size_t size_bytes,

@@ -68,7 +68,7 @@ aegis_status aegis_locked_arena_heap_init_sized(aegis_locked_arena_heap *heap,
         free(shared);
         return status;
     }
-    aegis_i_mutex_init(&shared->lock);
+    aegis_i_mutex_init_staying(&shared->lock);
     heap->shared = shared;
     return AEGIS_OK;
 }

@@ -9,7 +9,24 @@
  * Nothing of the mutex is used after it was set free, except its address, for the call that wakes.
  * So the memory of a mutex may be freed by the next thread that has locked it.
  *
- * Source: U. Drepper, "Futexes Are Tricky" (2011), the second mutex. */
+ * A mutex that stays (aegis_i_mutex_init_staying) is not freed so, and can do without a
+ * read-modify-write when it is unlocked:
+ * 1. A thread that must sleep sets `sleeping`, makes all threads execute a memory barrier, and
+ *    tries once more. If that fails it sleeps while `sleeping` is set.
+ * 2. Who unlocks sets the word free, and then loads `sleeping`. If it is set, it sets it to 0 and
+ *    wakes one sleeper.
+ * 3. A thread that was woken sets `sleeping` again before it tries, because others may sleep.
+ *
+ * Why no sleeper is forgotten: the try after the barrier fails because another thread has the lock,
+ * and the store by which that one unlocks was not executed before the barrier. So neither was its
+ * load of `sleeping`, which comes later in its program, and this load finds the flag set; or
+ * another thread has set it to 0 since. That thread wakes a sleeper, which does (3). And who sets
+ * the flag to 0 before the sleeper sleeps keeps it awake, because the system compares the flag.
+ *
+ * If the system refuses the barrier, the thread does not sleep but yields the processor.
+ *
+ * Sources: U. Drepper, "Futexes Are Tricky" (2011), the second mutex. D. Dice, H. Huang, M. Yang,
+ * "Asymmetric Dekker Synchronization" (2001), for the barrier of one side. */
 #if !defined(_WIN32) && !defined(_GNU_SOURCE)
 #define _GNU_SOURCE /* syscall */
 #endif
@@ -72,6 +89,27 @@ static bool adopt(aegis_i_mutex *mutex, uint32_t process) {
     return false;
 }
 
+/* Sleeps until it has locked the mutex, which is one that stays. */
+static void sleep_staying(aegis_i_mutex *mutex, uint32_t process) {
+    uint32_t held = AEGIS_I_MUTEX_WORD(process, AEGIS_I_MUTEX_HELD);
+    for (uint32_t round = 0;; round++) {
+        /* Relaxed: the barrier, or the system call that wakes, orders it. */
+        aegis_i_store(&mutex->sleeping, 1, memory_order_relaxed);
+        uint32_t word = AEGIS_I_MUTEX_WORD(process, AEGIS_I_MUTEX_FREE);
+        if (aegis_i_cas(&mutex->word, &word, held, memory_order_acquire, memory_order_relaxed))
+            return;
+        bool seen = AEGIS_I_BARRIER();
+        word = AEGIS_I_MUTEX_WORD(process, AEGIS_I_MUTEX_FREE);
+        if (aegis_i_cas(&mutex->word, &word, held, memory_order_acquire, memory_order_relaxed))
+            return;
+        if (seen)
+            AEGIS_I_FUTEX_WAIT(&mutex->sleeping, 1);
+        else
+            AEGIS_I_SPIN_PAUSE(&mutex->word, word, round);
+        (void)spin(mutex);
+    }
+}
+
 bool aegis_i_mutex_lock_slowly(aegis_i_mutex *mutex) {
     uint32_t process = AEGIS_I_PROCESS();
     if (adopt(mutex, process))
@@ -85,6 +123,11 @@ bool aegis_i_mutex_lock_slowly(aegis_i_mutex *mutex) {
                     memory_order_acquire, memory_order_relaxed))
         return true;
     int kept_errno = errno;
+    if (mutex->staying) {
+        sleep_staying(mutex, process);
+        errno = kept_errno;
+        return true;
+    }
     uint32_t awaited = AEGIS_I_MUTEX_WORD(process, AEGIS_I_MUTEX_AWAITED);
     while (word == awaited || (aegis_i_exchange(&mutex->word, awaited, memory_order_acquire) &
                                AEGIS_I_MUTEX_STATE) != AEGIS_I_MUTEX_FREE) {
@@ -95,9 +138,21 @@ bool aegis_i_mutex_lock_slowly(aegis_i_mutex *mutex) {
     return true;
 }
 
+void aegis_i_mutex_unlock_awaited(aegis_i_mutex *mutex) {
+    int kept_errno = errno;
+    /* Relaxed: only "held" and "awaited" follow each other while this thread has the lock. Who sets
+     * "awaited" before the store does not sleep, because the word has changed. Release, as in
+     * aegis_i_mutex_unlock. */
+    uint32_t word = aegis_i_load(&mutex->word, memory_order_relaxed) & ~AEGIS_I_MUTEX_STATE;
+    aegis_i_store(&mutex->word, word | AEGIS_I_MUTEX_FREE, memory_order_release);
+    AEGIS_I_FUTEX_WAKE_ONE(&mutex->word);
+    errno = kept_errno;
+}
+
 void aegis_i_mutex_wake(aegis_i_mutex *mutex) {
     int kept_errno = errno;
-    AEGIS_I_FUTEX_WAKE_ONE(&mutex->word);
+    aegis_i_store(&mutex->sleeping, 0, memory_order_relaxed);
+    AEGIS_I_FUTEX_WAKE_ONE(&mutex->sleeping);
     errno = kept_errno;
 }
 

@@ -143,21 +143,41 @@ static inline uintptr_t aegis_i_thread_self(void) {
 
 typedef struct aegis_i_mutex {
     _Atomic uint32_t word;
+    /* Threads may sleep on this word, until it is 0: who unlocks the mutex wakes one. Only a mutex
+     * that stays uses it. The state of such a mutex is never "awaited". */
+    _Atomic uint32_t sleeping;
+    /* The mutex outlives every call on it (aegis_i_mutex_init_staying). */
+    bool staying;
     /* Guarded by the lock: the mutex was adopted, and the object under it has not asked yet. */
     bool adopted;
 } aegis_i_mutex;
 
+/* A model checker lets this store take effect later, as a processor may. */
+#ifndef AEGIS_I_UNLOCKING_STORE
+#define AEGIS_I_UNLOCKING_STORE(word, value) aegis_i_store((word), (value), memory_order_release)
+#define AEGIS_I_UNLOCKING_STORE_END() ((void)0)
+#endif
+
 /* No process has this number: the first thread that locks the mutex adopts it. */
 #define AEGIS_I_MUTEX_INITIALIZER                                                                  \
-    { ~AEGIS_I_MUTEX_STATE, false }
+    { ~AEGIS_I_MUTEX_STATE, 0, false, false }
 
-/* The parts of the functions below that wait, that wake, or that adopt. */
+/* The parts of the functions below that wait or adopt, and that wake. */
 AEGIS_I_HIDDEN bool aegis_i_mutex_lock_slowly(aegis_i_mutex *mutex);
+AEGIS_I_HIDDEN void aegis_i_mutex_unlock_awaited(aegis_i_mutex *mutex);
 AEGIS_I_HIDDEN void aegis_i_mutex_wake(aegis_i_mutex *mutex);
 
 static inline void aegis_i_mutex_init(aegis_i_mutex *mutex) {
     atomic_init(&mutex->word, AEGIS_I_MUTEX_WORD(AEGIS_I_PROCESS(), AEGIS_I_MUTEX_FREE));
-    mutex->adopted = false;
+    atomic_init(&mutex->sleeping, 0);
+    mutex->staying = mutex->adopted = false;
+}
+
+/* Makes a mutex whose memory is not freed before all calls on it have returned. To unlock it takes
+ * a store instead of a read-modify-write, and a thread that must sleep pays for it (mutex.c). */
+static inline void aegis_i_mutex_init_staying(aegis_i_mutex *mutex) {
+    aegis_i_mutex_init(mutex);
+    mutex->staying = aegis_i_barrier_prepare();
 }
 
 static inline void aegis_i_mutex_fini(aegis_i_mutex *mutex) {
@@ -183,13 +203,30 @@ static inline bool aegis_i_mutex_lock(aegis_i_mutex *mutex) {
     return true;
 }
 
+/* Locks the mutex after aegis_i_mutex_try_lock has failed. */
+static inline bool aegis_i_mutex_lock_untried(aegis_i_mutex *mutex) {
+    return aegis_i_mutex_lock_slowly(mutex);
+}
+
 static inline void aegis_i_mutex_unlock(aegis_i_mutex *mutex) {
-    /* Relaxed: the process does not change while this thread has the lock. */
-    uint32_t word = aegis_i_load(&mutex->word, memory_order_relaxed) & ~AEGIS_I_MUTEX_STATE;
-    /* Release pairs with the acquires of those who lock. */
-    word = aegis_i_exchange(&mutex->word, word | AEGIS_I_MUTEX_FREE, memory_order_release);
+    if (mutex->staying) {
+        /* Relaxed: only this thread changes the word. Release pairs with the acquires of those who
+         * lock. The compiler must not exchange the store and the load, and the processor does not
+         * where it matters: see mutex.c. */
+        uint32_t held = aegis_i_load(&mutex->word, memory_order_relaxed);
+        AEGIS_I_UNLOCKING_STORE(&mutex->word, held - (AEGIS_I_MUTEX_HELD - AEGIS_I_MUTEX_FREE));
+        atomic_signal_fence(memory_order_seq_cst);
+        bool sleeping = aegis_i_load(&mutex->sleeping, memory_order_relaxed) != 0;
+        AEGIS_I_UNLOCKING_STORE_END();
+        if (AEGIS_UNLIKELY(sleeping))
+            aegis_i_mutex_wake(mutex);
+        return;
+    }
+    /* Held becomes free, and awaited becomes held. Release pairs with the acquires of those who
+     * lock. */
+    uint32_t word = aegis_i_sub(&mutex->word, 1, memory_order_release);
     if (AEGIS_UNLIKELY((word & AEGIS_I_MUTEX_STATE) == AEGIS_I_MUTEX_AWAITED))
-        aegis_i_mutex_wake(mutex);
+        aegis_i_mutex_unlock_awaited(mutex);
 }
 
 #else
@@ -257,6 +294,18 @@ static inline bool aegis_i_mutex_try_lock(aegis_i_mutex *mutex) {
 
 static inline void aegis_i_mutex_unlock(aegis_i_mutex *mutex) {
     (void)pthread_mutex_unlock(&mutex->native);
+}
+
+#endif
+
+#if !defined(AEGIS_I_FUTEX_MUTEX)
+
+static inline void aegis_i_mutex_init_staying(aegis_i_mutex *mutex) {
+    aegis_i_mutex_init(mutex);
+}
+
+static inline bool aegis_i_mutex_lock_untried(aegis_i_mutex *mutex) {
+    return aegis_i_mutex_lock(mutex);
 }
 
 #endif

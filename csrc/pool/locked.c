@@ -307,12 +307,14 @@ void *aegis_i_locked_pool_forked(const aegis_locked_pool *pool, aegis_error *err
     return NULL;
 }
 
-static void *alloc(const aegis_locked_pool *pool, bool zeroed, uint64_t timeout_ns,
-                   uint64_t most_wait_ns, aegis_error *error) {
-    aegis_locked_pool_shared *shared = aegis_i_locked_pool_enter(pool);
+/* Allocates. If `entered` is true, the caller has taken the lock. */
+static AEGIS_I_COLD void *alloc_slow(const aegis_locked_pool *pool, bool entered, bool zeroed,
+                                     uint64_t timeout_ns, uint64_t most_wait_ns,
+                                     aegis_error *error) {
+    aegis_locked_pool_shared *shared = pool->shared;
     aegis_error failed;
     bool clean;
-    if (shared == NULL)
+    if (!entered && !aegis_i_locked_pool_lock_untried(shared))
         return aegis_i_locked_pool_forked(pool, error);
     void *block = aegis_i_pool_take_held(&shared->pool, &clean);
     if (AEGIS_UNLIKELY(block == NULL)) {
@@ -331,6 +333,19 @@ static void *alloc(const aegis_locked_pool *pool, bool zeroed, uint64_t timeout_
     /* Outside of the lock: the block belongs to this thread alone by now. */
     aegis_i_slabs_show(&shared->pool.slabs, block, zeroed, clean);
     return block;
+}
+
+/* The usual case needs no function of its own, so it saves no registers. */
+static inline void *alloc(const aegis_locked_pool *pool, bool zeroed, uint64_t timeout_ns,
+                          uint64_t most_wait_ns, aegis_error *error) {
+    aegis_locked_pool_shared *shared = pool->shared;
+    bool entered = aegis_i_locked_pool_try_lock(shared);
+    void *block = entered ? aegis_i_pool_pop(&shared->pool) : NULL;
+    if (AEGIS_UNLIKELY(block == NULL))
+        return alloc_slow(pool, entered, zeroed, timeout_ns, most_wait_ns, error);
+    aegis_i_locked_pool_leave(shared);
+    /* Outside of the lock: the block belongs to this thread alone by now. */
+    return zeroed ? memset(block, 0, pool->block_bytes) : block;
 }
 
 void *aegis_locked_pool_alloc(const aegis_locked_pool *pool, aegis_error *error) {
@@ -381,13 +396,23 @@ static void serve_and_leave(aegis_locked_pool_shared *shared) {
     }
 }
 
-aegis_status aegis_locked_pool_free(const aegis_locked_pool *pool, void *block) {
-    aegis_locked_pool_shared *shared = aegis_i_locked_pool_enter(pool);
-    if (shared == NULL)
+static AEGIS_I_COLD aegis_status free_slow(const aegis_locked_pool *pool, bool entered,
+                                           void *block) {
+    if (!entered && !aegis_i_locked_pool_lock_untried(pool->shared))
         return AEGIS_E_FORKED;
-    aegis_status status = aegis_pool_free(&shared->pool, block);
-    serve_and_leave(shared);
+    aegis_status status = aegis_pool_free(&pool->shared->pool, block);
+    serve_and_leave(pool->shared);
     return status;
+}
+
+aegis_status aegis_locked_pool_free(const aegis_locked_pool *pool, void *block) {
+    aegis_locked_pool_shared *shared = pool->shared;
+    bool entered = aegis_i_locked_pool_try_lock(shared);
+    if (AEGIS_UNLIKELY(!entered || shared->first != NULL ||
+                       !aegis_i_pool_push(&shared->pool, block)))
+        return free_slow(pool, entered, block);
+    aegis_i_locked_pool_leave(shared);
+    return AEGIS_OK;
 }
 
 aegis_status aegis_locked_pool_free_n(const aegis_locked_pool *pool, void *const *blocks,

@@ -24,7 +24,7 @@ aegis_status aegis_locked_pool_init_sized(aegis_locked_pool *pool,
     if (status != AEGIS_OK)
         return status;
     aegis_locked_pool_shared *shared = (aegis_locked_pool_shared *)inner.slabs.meta;
-    aegis_i_mutex_init(&shared->mutex);
+    aegis_i_mutex_init_staying(&shared->mutex);
     shared->pool = inner;
     pool->shared = shared;
     pool->block_bytes = inner.slabs.block_bytes;

@@ -106,14 +106,28 @@ static inline void aegis_i_locked_pool_adopt(aegis_locked_pool_shared *shared) {
     shared->generation++;
 }
 
-/* Takes the lock. False: the lock cannot be had in this process (see base/mutex.h). */
-static inline bool aegis_i_locked_pool_lock(aegis_locked_pool_shared *shared) {
-    if (!aegis_i_mutex_lock(&shared->mutex))
+/* Takes the lock after aegis_i_locked_pool_try_lock has failed. False: the lock cannot be had in
+ * this process (see base/mutex.h). */
+static inline bool aegis_i_locked_pool_lock_untried(aegis_locked_pool_shared *shared) {
+    if (!aegis_i_mutex_lock_untried(&shared->mutex))
         return false;
     if (aegis_i_mutex_take_adoption(&shared->mutex))
         aegis_i_locked_pool_adopt(shared);
     assert(aegis_i_locked_pool_is_valid(shared));
     return true;
+}
+
+/* Takes the lock if it is free. If it is had so, it is not adopted: the first owner after a fork
+ * gets it from the function above. */
+static inline bool aegis_i_locked_pool_try_lock(aegis_locked_pool_shared *shared) {
+    if (AEGIS_UNLIKELY(!aegis_i_mutex_try_lock(&shared->mutex)))
+        return false;
+    assert(aegis_i_locked_pool_is_valid(shared));
+    return true;
+}
+
+static inline bool aegis_i_locked_pool_lock(aegis_locked_pool_shared *shared) {
+    return aegis_i_locked_pool_try_lock(shared) || aegis_i_locked_pool_lock_untried(shared);
 }
 
 /* Takes the lock and returns the pool's state; NULL when aegis_i_locked_pool_lock is false. */

@@ -19,6 +19,29 @@ static inline size_t aegis_i_pool_free_count(const aegis_pool *pool) {
                : (size_t)((AEGIS_I_CHECKED ? pool->watched_top : pool->top) - pool->free_blocks);
 }
 
+/* The fast half of aegis_pool_alloc. NULL: nothing changed, and the rest of it must do it. */
+static inline void *aegis_i_pool_pop(aegis_pool *pool) {
+    void **top = pool->top, *block = AEGIS_UNLIKELY(top == NULL) ? NULL : top[-1];
+    if (!AEGIS_UNLIKELY(block == NULL))
+        pool->top = top - 1;
+    return block;
+}
+
+/* The fast half of aegis_pool_free. False: nothing changed, and the rest of it must do it. */
+static inline bool aegis_i_pool_push(aegis_pool *pool, void *block) {
+    size_t index = aegis_pool_grid_find(&pool->grid, block);
+    void **top = pool->top;
+    if (AEGIS_UNLIKELY(index >= pool->grid.count || top > pool->placed))
+        return false;
+    void **entry = pool->free_blocks + pool->positions[index];
+    if (AEGIS_UNLIKELY(entry < top && *entry == block))
+        return false;
+    pool->positions[index] = (uint32_t)(top - pool->free_blocks);
+    *top = block;
+    pool->top = top + 1;
+    return true;
+}
+
 /* O(1) consistency, for asserts. */
 AEGIS_I_HIDDEN bool aegis_i_pool_is_valid(const aegis_pool *pool);
 /* Takes a block of the slabs held. The caller must still tell the checkers that the block is handed

@@ -40,6 +40,10 @@ static inline void aegis_i_mutex_fini(aegis_i_mutex *mutex) {
     MODEL_CHECK(mutex->locked == 0);
 }
 
+static inline void aegis_i_mutex_init_staying(aegis_i_mutex *mutex) {
+    aegis_i_mutex_init(mutex);
+}
+
 /* A mutex that another thread held at a fork must have been made anew, or no thread can go on. */
 static inline bool aegis_i_mutex_lock(aegis_i_mutex *mutex) {
     model_yield();
@@ -55,6 +59,10 @@ static inline bool aegis_i_mutex_try_lock(aegis_i_mutex *mutex) {
         return false;
     mutex->locked = 1;
     return true;
+}
+
+static inline bool aegis_i_mutex_lock_untried(aegis_i_mutex *mutex) {
+    return aegis_i_mutex_lock(mutex);
 }
 
 static inline bool aegis_i_mutex_take_adoption(aegis_i_mutex *mutex) {

@@ -2,13 +2,53 @@
 /* Our own mutex under the systematic scheduler. What is checked:
  *  - Two threads are never in a section at once, and no thread sleeps for ever.
  *  - A mutex from another process is adopted by one thread if it was free, and by none if it was
- *    held. Then each attempt to lock it fails. */
+ *    held. Then each attempt to lock it fails.
+ *  - The same for a mutex that stays, also if a processor delays the store that unlocks it behind
+ *    the load that follows, and if the system refuses the barrier. */
 #include "base/mutex.h"
-#include "plain_system.h"
 
 static aegis_i_mutex mutex;
+static bool is_delayed, is_refused;
+static struct {
+    _Atomic uint32_t *word;
+    uint32_t value;
+} delayed[MODEL_MAX_THREADS];
 static int inside_count, entered_count, refused_count, adopted_count;
 static _Atomic uint32_t asleep[MODEL_MAX_THREADS];
+
+uintptr_t model_thread_id(void) {
+    return (uintptr_t)(model_running() + 1);
+}
+
+uint32_t model_process(void) {
+    return 1;
+}
+
+static void take_effect(int thread) {
+    if (delayed[thread].word != NULL)
+        *delayed[thread].word = delayed[thread].value;
+    delayed[thread].word = NULL;
+}
+
+void model_store_begin(_Atomic uint32_t *word, uint32_t value) {
+    model_yield();
+    delayed[model_running()].word = word;
+    delayed[model_running()].value = value;
+    if (!is_delayed)
+        take_effect(model_running());
+}
+
+void model_store_end(void) {
+    model_yield();
+    take_effect(model_running());
+}
+
+bool model_barrier(void) {
+    model_yield();
+    for (int i = 0; i < MODEL_MAX_THREADS && !is_refused; i++)
+        take_effect(i);
+    return !is_refused;
+}
 
 void model_futex_wait(const _Atomic uint32_t *word, uint32_t value) {
     model_yield();
@@ -37,6 +77,28 @@ static void begin_with(uint32_t word) {
 
 static void begin_new(void) {
     begin_with(AEGIS_I_MUTEX_WORD(model_process(), AEGIS_I_MUTEX_FREE));
+}
+
+static void begin_staying(void) {
+    begin_new();
+    is_delayed = is_refused = false;
+    mutex.staying = true;
+}
+
+static void begin_delayed(void) {
+    begin_staying();
+    is_delayed = true;
+}
+
+static void begin_refused(void) {
+    begin_delayed();
+    is_refused = true;
+}
+
+static void begin_staying_elsewhere(void) {
+    begin_with(AEGIS_I_MUTEX_WORD(model_process() + 1, AEGIS_I_MUTEX_FREE));
+    is_delayed = is_refused = false;
+    mutex.staying = true;
 }
 
 static void begin_free_elsewhere(void) {
@@ -126,6 +188,13 @@ static const model_scenario scenarios[] = {
     {"a thread only tries", begin_new, thread_tries, end_tries, 3, 3, NULL},
     {"a free mutex of another process", begin_free_elsewhere, thread_once, end_adopted, 3, 3, NULL},
     {"one that a thread there held", begin_held_elsewhere, thread_once, end_broken, 3, 3, NULL},
+    {"three threads, the mutex stays", begin_staying, thread_once, end_once, 3, 4, NULL},
+    {"two lock it twice", begin_staying, thread_twice, end_twice, 2, 5, NULL},
+    {"three threads, delayed stores", begin_delayed, thread_once, end_once, 3, 4, NULL},
+    {"two lock it twice, delayed stores", begin_delayed, thread_twice, end_twice, 2, 5, NULL},
+    {"delayed stores, and no barrier", begin_refused, thread_once, end_once, 3, 3, NULL},
+    {"one of another process that stays", begin_staying_elsewhere, thread_once, end_adopted, 3, 3,
+     NULL},
     {"and that others awaited", begin_awaited_elsewhere, thread_once, end_broken, 3, 3, NULL},
 };
 
