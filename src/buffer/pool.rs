@@ -214,8 +214,8 @@ impl BufferPool {
             // SAFETY: the record is written on failure, and the pool keeps the budget alive.
             return Err(unsafe { AllocError::from_raw(error.assume_init_ref()) });
         }
-        // SAFETY: the core has made the writer, with an owner of the pool or of the heap.
-        Ok(unsafe { BufferMut::from_raw(raw) })
+        // SAFETY: the core has made the writer, of all memory of an owner of the pool or of the heap.
+        Ok(unsafe { BufferMut::whole(raw) })
     }
 
     /// The number of the block that a buffer of this pool lies in: its index in the table of

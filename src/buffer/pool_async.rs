@@ -117,8 +117,8 @@ impl Future for GetBuffer<'_> {
                 // SAFETY: the record is written on failure, and the pool keeps the budget alive.
                 return Err(unsafe { AllocError::from_raw(error.assume_init_ref()) });
             }
-            // SAFETY: the core has made the writer, with an owner of the pool.
-            Ok(unsafe { BufferMut::from_raw(writer) })
+            // SAFETY: the core has made the writer, of a whole block of the pool.
+            Ok(unsafe { BufferMut::whole(writer) })
         }))
     }
 }

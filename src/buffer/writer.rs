@@ -63,6 +63,7 @@ impl BufferMut {
     /// writer.extend_from_slice(b"row");
     /// assert_eq!(writer.freeze(), "row");
     /// ```
+    #[inline]
     #[must_use]
     #[track_caller]
     pub fn with_capacity(capacity: usize) -> Self {
@@ -84,6 +85,7 @@ impl BufferMut {
     /// assert!(BufferMut::try_with_capacity(usize::MAX).is_err());
     /// # Ok::<(), aegis_memory::AllocError>(())
     /// ```
+    #[inline]
     pub fn try_with_capacity(capacity: usize) -> Result<Self, AllocError> {
         Self::make(capacity, 0, None)
     }
@@ -173,6 +175,7 @@ impl BufferMut {
         Self::make(capacity, align, Some(budget))
     }
 
+    #[inline]
     fn make(
         capacity: usize,
         align: usize,
@@ -186,8 +189,26 @@ impl BufferMut {
                 ask(|error| ffi::aegis_buffer_mut_alloc(&mut raw, capacity, align, budget, error))
             }
         })?;
-        // SAFETY: the core has made the writer.
-        Ok(unsafe { Self::from_raw(raw) })
+        // SAFETY: the core has made the writer, of all memory of a new owner.
+        Ok(unsafe { Self::whole(raw) })
+    }
+
+    /// Takes over a writer without bytes that has all of its owner's memory. Of the struct only the
+    /// owner is read. The core has just stored the fields one by one, and a copy would read two at a
+    /// time, for which the processor waits until both stores have reached the cache.
+    ///
+    /// # Safety
+    ///
+    /// As for [`from_raw`](Self::from_raw), and the writer is as described.
+    #[inline(always)]
+    pub(super) unsafe fn whole(raw: ffi::aegis_buffer_mut) -> Self {
+        let owner = raw.owner;
+        // SAFETY: the caller guarantees that the owner is alive, and no field but the count changes.
+        let (data, capacity) = unsafe { ((*owner).base, (*owner).capacity_bytes) };
+        debug_assert!(
+            (data, 0, capacity, 0) == (raw.data, raw.length, raw.capacity, raw.initialized)
+        );
+        Self { raw: ffi::aegis_buffer_mut { data, length: 0, capacity, owner, initialized: 0 } }
     }
 
     /// Number of bytes written.
