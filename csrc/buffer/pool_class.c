@@ -170,8 +170,8 @@ static AEGIS_I_COLD void empty_own(aegis_i_buffer_class *home, aegis_i_stripe *s
 }
 
 /* Enters this thread's private stripe if it can, and its shared stripe otherwise. NULL: another
- * thread is inside the shared stripe. */
-static aegis_i_stripe *enter(aegis_i_buffer_class *home) {
+ * thread is inside the shared stripe. `returns`: with a block, which counts as a sign of calm. */
+static aegis_i_stripe *enter(aegis_i_buffer_class *home, bool returns) {
     uintptr_t id = AEGIS_I_THREAD_ID();
     aegis_i_stripe *stripe = aegis_i_stripe_enter_private(home, id);
     if (stripe != NULL)
@@ -185,7 +185,7 @@ static aegis_i_stripe *enter(aegis_i_buffer_class *home) {
     stripe = shared_stripe(home, id);
     if (!try_flag(stripe, &taken))
         return NULL;
-    if (has_private && ++stripe->calm_count >= AEGIS_I_CALM_COUNT) {
+    if (returns && has_private && ++stripe->calm_count >= AEGIS_I_CALM_COUNT) {
         stripe->calm_count = 0;
         open_private(home);
     }
@@ -230,7 +230,7 @@ static uint32_t take_one_home(aegis_i_buffer_class *home) {
 /* Takes a block from this thread's stripe, which is filled from home if it is empty. If another
  * thread is inside the stripe, takes a block from home. */
 static uint32_t take_near(aegis_i_buffer_class *home) {
-    aegis_i_stripe *stripe = enter(home);
+    aegis_i_stripe *stripe = enter(home, false);
     if (stripe == NULL)
         return take_one_home(home);
     if (aegis_i_load(&stripe->count, memory_order_relaxed) == 0) {
@@ -327,7 +327,7 @@ uint32_t aegis_i_buffer_class_take(aegis_i_buffer_class *home, aegis_i_patience 
 static AEGIS_I_COLD void give_back_slow(aegis_i_buffer_class *home, uint32_t index) {
     aegis_buffer_pool_shared *shared = home->shared;
     assert(aegis_i_buffer_pool_is_valid(shared));
-    aegis_i_stripe *stripe = enter(home);
+    aegis_i_stripe *stripe = enter(home, true);
     if (stripe != NULL) {
         /* Relaxed, here and below: entering the stripe orders it (invariant 22). */
         if (aegis_i_load(&shared->waiters, memory_order_relaxed) == 0) {

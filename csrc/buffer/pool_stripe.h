@@ -40,8 +40,10 @@
  * Source: D. Dice, H. Huang and M. Yang, "Asymmetric Dekker Synchronization" (2001).
  *
  * The barrier is expensive. So the private stripes stay closed after a search, and the shared ones
- * stand in for them. When a shared stripe has done so AEGIS_I_CALM_COUNT times since the private
- * stripes were last closed, the thread that is inside opens them (enter).
+ * stand in for them. When AEGIS_I_CALM_COUNT blocks have come back to a shared stripe since the
+ * private stripes were last closed, the thread that is inside opens them (enter). Only blocks that
+ * come back count. So of the requests that are refused before that, one needs the barrier, however
+ * many there are and whichever threads make them: the others find the private stripes closed.
  *
  * Without the barrier:
  * The system may refuse the barrier from some moment on. Then a thread may be inside its private
@@ -93,9 +95,10 @@
 #ifndef AEGIS_I_STRIPE_ITEMS
 #define AEGIS_I_STRIPE_ITEMS 28
 #endif
-/* How often a shared stripe stands in for closed private stripes before they are opened again. */
+/* How many blocks come back to a shared stripe, which stands in for closed private stripes, before
+ * these are opened again. */
 #ifndef AEGIS_I_CALM_COUNT
-#define AEGIS_I_CALM_COUNT 16384
+#define AEGIS_I_CALM_COUNT 8192
 #endif
 #define AEGIS_I_SLOT_BYTES ((size_t)64)
 
@@ -125,7 +128,8 @@ typedef struct aegis_i_stripe {
      * looks whether it may enter; otherwise 0. */
     _Atomic uint32_t inside;
     _Atomic uint32_t count;
-    /* Of a shared stripe: how often it stood in for a private one since those were closed. */
+    /* Of a shared stripe: the blocks that came back to it instead of to a private one since those
+     * were closed. */
     uint32_t calm_count;
     uint32_t items[AEGIS_I_STRIPE_ITEMS];
 } aegis_i_stripe;

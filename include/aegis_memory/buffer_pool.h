@@ -22,8 +22,9 @@
  *  - So no stripe of a thread can hide a buffer from another thread, and no class grows while it
  *    has a free buffer. A get is refused only if, for each class that would do, there was a
  *    moment at which all buffers of the class were out.
- *  - A search is expensive. After it, the threads do without stripes of their own for a while.
- *    So a pool is fast if it has more buffers than are out at a time.
+ *  - A search is expensive. After it, the threads do without stripes of their own until some
+ *    thousand buffers have come back. So a pool is fast if it has more buffers than are out at a
+ *    time. A get that is refused again makes no system call as long as they do without.
  *
  *  If the system refuses membarrier from some moment on, as a sandbox may, no call waits for it:
  *  - Threads then do without stripes of their own for good. Each thread moves the buffers of its
@@ -292,8 +293,9 @@ AEGIS_API void aegis_buffer_pool_release(aegis_buffer_pool *pool);
  *  Ownership:                 the caller's; release it, or freeze it and release all views.
  *  Threads:                   any thread.
  *  Cost:                      O(1), a few instructions if the thread's stripe has a buffer;
- *                             O(stripes) and a system call if no other place has one; one
- *                             acquire when the pool grows.
+ *                             O(stripes) if no other place has one, with one system call for
+ *                             some thousand buffers that came back; one acquire when the pool
+ *                             grows.
  */
 AEGIS_API aegis_status aegis_buffer_pool_get(const aegis_buffer_pool *pool,
                                              aegis_buffer_mut *writer, size_t min_capacity_bytes,

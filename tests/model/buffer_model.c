@@ -2,6 +2,7 @@
 /* Buffers and their pool under the systematic scheduler. What is checked:
  *  - No block has two owners, and no block is lost.
  *  - No request is refused while a block is free.
+ *  - Of the requests that are refused while no block comes back, at most one makes a barrier.
  *  - No wake-up is lost.
  *  - The last reference releases its owner, once.
  *  - The pool is freed with the last handle or buffer, and not touched afterwards. So is a pool
@@ -185,6 +186,26 @@ static void end_reclaimed_end(void) {
     end_budget();
 }
 
+/* All blocks are out, and all threads ask again and again. A block that comes back in between may
+ * open the private stripes once. */
+static void thread_refused(int number) {
+    for (int i = 0; i < 2; i++)
+        MODEL_CHECK(try_get(number, 0, &writers[2]) == AEGIS_E_EXHAUSTED);
+}
+
+static void end_refused(void) {
+    MODEL_CHECK(barrier_count == 1);
+    for (int i = 0; i < 2; i++) {
+        put(&writers[i]);
+        writers[i] = get(i);
+        thread_refused(2);
+        MODEL_CHECK(barrier_count <= 2 + i);
+    }
+    put(&writers[0]);
+    put(&writers[1]);
+    drain(2);
+}
+
 /* Hand-over: each thread releases a block that another thread has taken, and takes one again. */
 static void begin_hand_over(void) {
     make(3, 0);
@@ -251,8 +272,8 @@ static void end_two(void) {
     drain(2);
 }
 
-/* A request that may be refused, but may open the private stripes while another thread waits. */
-static void thread_opened(int number) {
+/* A request that does not wait may take the block for which another thread was woken. */
+static void thread_in_between(int number) {
     if (number == 0)
         success = try_get(number, 0, &writers[2]) == AEGIS_OK;
     else if (number == 1)
@@ -261,7 +282,7 @@ static void thread_opened(int number) {
         thread_wait(number);
 }
 
-static void end_opened(void) {
+static void end_in_between(void) {
     if (success)
         put(&writers[2]);
     drain(2);
@@ -396,7 +417,8 @@ int main(void) {
         {"full end", begin_full_end, thread_full_end, check_gone, 3, 2},
         {"wait", begin_wait, thread_wait, end_one, 3, 2},
         {"arrival", begin_arrival, thread_arrival, end_two, 3, 2},
-        {"opened", begin_arrival, thread_opened, end_opened, 3, 2},
+        {"refused", begin_arrival, thread_refused, end_refused, 2, 2},
+        {"in between", begin_arrival, thread_in_between, end_in_between, 3, 2},
         {"late", begin_wait, thread_late, end_late, 3, 2},
         {"growth for a waiter", begin_growth_for_waiter, thread_growth_for_waiter,
          end_growth_for_waiter, 2, 2},

@@ -33,11 +33,13 @@ uintptr_t model_thread_id(void) {
     return (uintptr_t)&aegis_i_threads + (model_running() < 0 ? 0 : numbers[model_running()]);
 }
 
-/* How many of the next barriers are refused. */
+/* How many of the next barriers are refused, and how many were asked for. */
 static int refused_barriers;
+static int barrier_count;
 
 bool model_barrier(void) {
     model_yield();
+    barrier_count++;
     if (refused_barriers == 0)
         return true;
     refused_barriers--;
@@ -125,7 +127,7 @@ static inline void make_of(const aegis_buffer_class *classes, size_t class_count
     close_count = 0;
     model_now_ns = 1;
     model_short_waits = 3;
-    refused_barriers = 0;
+    refused_barriers = barrier_count = 0;
     process = 1;
     aegis_i_threads.own_numbers = 3;
     aegis_i_threads.lost_numbers = 0;
