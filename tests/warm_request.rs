@@ -17,10 +17,19 @@ use aegis_memory::pool::{LockFreePool, LockedPool, Pool, PoolCache, TypedPool};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::hint::black_box;
+#[cfg(all(target_os = "linux", target_env = "gnu", not(aegis_sanitizer)))]
+use std::{
+    sync::atomic::{AtomicIsize, Ordering},
+    thread,
+};
 
 thread_local! {
     static CALLS: Cell<usize> = const { Cell::new(0) };
 }
+
+/// Pieces of the C library's heap that were allocated and not freed, in all threads.
+#[cfg(all(target_os = "linux", target_env = "gnu", not(aegis_sanitizer)))]
+static PIECES: AtomicIsize = AtomicIsize::new(0);
 
 fn count() {
     // A thread that ends may allocate after its variables are gone.
@@ -92,12 +101,18 @@ mod c_library {
     }
 
     counted! {
-        malloc(size: size_t) -> *mut c_void = __libc_malloc(size);
+        malloc(size: size_t) -> *mut c_void = {
+            super::PIECES.fetch_add(1, super::Ordering::Relaxed);
+            __libc_malloc(size)
+        };
         calloc(n: size_t, size: size_t) -> *mut c_void = __libc_calloc(n, size);
         realloc(memory: *mut c_void, size: size_t) -> *mut c_void = __libc_realloc(memory, size);
         memalign(align: size_t, size: size_t) -> *mut c_void = __libc_memalign(align, size);
         aligned_alloc(align: size_t, size: size_t) -> *mut c_void = __libc_memalign(align, size);
-        free(memory: *mut c_void) -> () = __libc_free(memory);
+        free(memory: *mut c_void) -> () = {
+            super::PIECES.fetch_sub(1, super::Ordering::Relaxed);
+            __libc_free(memory);
+        };
         posix_memalign(to: *mut *mut c_void, align: size_t, size: size_t) -> c_int = {
             let memory = __libc_memalign(align, size);
             if memory.is_null() { ENOMEM } else { *to = memory; 0 }
@@ -326,4 +341,50 @@ fn each_kind_of_call_is_counted() {
         #[cfg(target_pointer_width = "64")]
         assert!(calls_of(|| Pool::new(PAGE, 1)) >= 2, "the core's pages");
     }
+}
+
+/// Makes this many writers of the C heap at once.
+#[cfg(all(target_os = "linux", target_env = "gnu", not(aegis_sanitizer)))]
+fn writers(count: usize, capacity: usize) -> Vec<BufferMut> {
+    (0..count).map(|_| BufferMut::with_capacity(capacity)).collect()
+}
+
+#[cfg(all(target_os = "linux", target_env = "gnu", not(aegis_sanitizer)))]
+#[test]
+fn small_writers_of_a_warm_thread_call_no_allocator() {
+    for capacity in [0, 1, 15, 16, 17, 100, 1000, 1024] {
+        let writer = || BufferMut::with_capacity(black_box(capacity));
+        drop(writer());
+        assert_eq!(calls_of(writer), 0, "a writer of {capacity} bytes");
+        // The second one finds no memory kept, and both are whole.
+        let mut two = [writer(), writer()];
+        two.iter_mut().for_each(|writer| writer.resize(capacity, capacity as u8));
+        assert!(two.iter().all(|writer| writer.iter().all(|byte| *byte == capacity as u8)));
+        assert_ne!(two[0].as_ptr(), two[1].as_ptr());
+    }
+    assert_eq!(calls_of(|| BufferMut::with_capacity(black_box(1025))), 2, "one that is larger");
+}
+
+#[cfg(all(target_os = "linux", target_env = "gnu", not(aegis_sanitizer)))]
+#[test]
+fn a_thread_keeps_up_to_16_kib_of_small_writers() {
+    let of_1_kib = || {
+        let mut all = writers(100, 1024);
+        calls_of(|| all.clear())
+    };
+    // With the header it is 1088 bytes.
+    let freed = thread::spawn(move || [of_1_kib(), of_1_kib()]).join().expect("no panic");
+    assert_eq!(freed, [100 - (16 << 10) / 1088; 2]);
+}
+
+#[cfg(all(target_os = "linux", target_env = "gnu", not(aegis_sanitizer)))]
+#[test]
+fn a_thread_that_ends_frees_the_small_writers_that_it_kept() {
+    let before = PIECES.load(Ordering::Relaxed);
+    for _ in 0..100 {
+        thread::spawn(|| drop(writers(100, 16))).join().expect("no panic");
+    }
+    let left = PIECES.load(Ordering::Relaxed) - before;
+    // Other tests run at the same time.
+    assert!(left < 5000, "{left} pieces of 10000 are left");
 }

@@ -6,6 +6,7 @@
  * malloc promises, the allocation is larger by as much as it takes to align the bytes. */
 #include "../acquire.h"
 #include "../base/arithmetic.h"
+#include "heap_cache.h"
 #include "move.h"
 #include "owner.h"
 #include "writer.h"
@@ -23,14 +24,32 @@
     (HEAP_HEADER + DEFAULT_ALIGN -                                                                 \
      (AEGIS_I_HEAP_ALIGN < DEFAULT_ALIGN ? AEGIS_I_HEAP_ALIGN : DEFAULT_ALIGN))
 
-static void heap_release(aegis_buffer_owner *owner) {
-    aegis_i_charged_owner *memory = (aegis_i_charged_owner *)(void *)owner;
+static size_t piece_of(const aegis_i_charged_owner *memory) {
+    return aegis_i_heap_cache_piece(memory->owner.retained_bytes);
+}
+
+/* Releases memory that is charged to a budget, or for which this thread's cache has no room. */
+static AEGIS_I_COLD void release_slow(aegis_i_charged_owner *memory) {
     aegis_budget *budget = aegis_i_charged_budget(memory);
-    /* The size of the whole allocation. */
+    /* Without the padding up to the size of the piece. */
     size_t total_bytes = memory->owner.retained_bytes;
-    free(memory);
+    size_t piece_bytes = piece_of(memory);
+    if (!aegis_i_heap_cache_put(&memory->owner, piece_bytes) &&
+        !(aegis_i_heap_cache_begin() && aegis_i_heap_cache_put(&memory->owner, piece_bytes)))
+        free(memory);
     (void)aegis_budget_uncharge(budget, total_bytes);
     aegis_budget_destroy(budget);
+}
+
+static void heap_release(aegis_buffer_owner *owner) {
+    aegis_i_charged_owner *memory = (aegis_i_charged_owner *)(void *)owner;
+    size_t piece_bytes = piece_of(memory);
+    if (AEGIS_UNLIKELY(aegis_i_charged_budget(memory) != NULL))
+        release_slow(memory);
+    else if (!aegis_i_heap_cache_is_for(piece_bytes))
+        free(memory);
+    else if (!aegis_i_heap_cache_put(owner, piece_bytes))
+        release_slow(memory);
 }
 
 static aegis_status heap_move(aegis_buffer_owner *owner, aegis_budget *budget, aegis_error *error) {
@@ -64,9 +83,25 @@ static aegis_status refuse_align(aegis_error *error, size_t capacity_bytes, size
     return AEGIS_E_INVALID_LAYOUT;
 }
 
+/* Makes the writer of a piece of memory, whose bytes begin behind the header at an aligned address.
+ */
+static void make(aegis_buffer_mut *writer, aegis_i_charged_owner *memory, size_t total_bytes,
+                 size_t capacity_bytes, size_t align_bytes, aegis_budget *budget) {
+    unsigned char *base = (unsigned char *)memory + HEAP_HEADER;
+    base += aegis_i_padding(base, align_bytes);
+    aegis_buffer_owner owner = {
+        1, heap_release, base, capacity_bytes, AEGIS_I_BUFFER_PLAIN, total_bytes};
+    memory->owner = owner;
+    memory->kind = &heap_kind;
+    atomic_init(&memory->charged, aegis_i_charged_to(budget));
+    aegis_buffer_mut made = {base, 0, capacity_bytes, &memory->owner, 0};
+    *writer = made;
+}
+
 /* As aegis_buffer_mut_alloc. `optional`: the caller asks for less if a budget refuses. */
-static aegis_status alloc(aegis_buffer_mut *writer, size_t capacity_bytes, size_t align_bytes,
-                          aegis_budget *budget, bool optional, aegis_error *error) {
+static AEGIS_I_COLD aegis_status alloc(aegis_buffer_mut *writer, size_t capacity_bytes,
+                                       size_t align_bytes, aegis_budget *budget, bool optional,
+                                       aegis_error *error) {
     memset(writer, 0, sizeof *writer);
     size_t align = aegis_i_max(align_bytes, DEFAULT_ALIGN);
     size_t slack_bytes = align - aegis_i_min(align, AEGIS_I_HEAP_ALIGN);
@@ -85,26 +120,38 @@ static aegis_status alloc(aegis_buffer_mut *writer, size_t capacity_bytes, size_
     aegis_status status = charge(budget, total_bytes, capacity_bytes, align, optional, error);
     if (status != AEGIS_OK)
         return status;
-    aegis_i_charged_owner *memory = (aegis_i_charged_owner *)malloc(total_bytes);
+    aegis_i_charged_owner *memory =
+        (aegis_i_charged_owner *)malloc(aegis_i_heap_cache_piece(total_bytes));
     if (memory == NULL) {
         (void)aegis_budget_uncharge(budget, total_bytes);
         return aegis_i_buffer_fail(error, AEGIS_E_OUT_OF_MEMORY, capacity_bytes, align);
     }
-    unsigned char *base = (unsigned char *)memory + HEAP_HEADER;
-    base += aegis_i_padding(base, align);
-    aegis_buffer_owner owner = {
-        1, heap_release, base, capacity_bytes, AEGIS_I_BUFFER_PLAIN, total_bytes};
-    memory->owner = owner;
-    memory->kind = &heap_kind;
-    atomic_init(&memory->charged, aegis_i_charged_to(budget));
-    aegis_buffer_mut made = {base, 0, capacity_bytes, &memory->owner, 0};
-    *writer = made;
+    make(writer, memory, total_bytes, capacity_bytes, align, budget);
+    return AEGIS_OK;
+}
+
+/* Makes a writer without a budget, of an alignment that needs no padding. What the heap refuses
+ * here is asked for again by `alloc`, which says why there is none. */
+static AEGIS_I_COLD aegis_status alloc_plain(aegis_buffer_mut *writer, size_t capacity_bytes,
+                                             aegis_error *error) {
+    size_t total_bytes = COPY_OVERHEAD + capacity_bytes;
+    void *memory = malloc(aegis_i_heap_cache_piece(total_bytes));
+    if (memory == NULL)
+        return alloc(writer, capacity_bytes, 0, NULL, false, error);
+    make(writer, (aegis_i_charged_owner *)memory, total_bytes, capacity_bytes, DEFAULT_ALIGN, NULL);
     return AEGIS_OK;
 }
 
 aegis_status aegis_buffer_mut_alloc(aegis_buffer_mut *writer, size_t capacity_bytes,
                                     size_t align_bytes, aegis_budget *budget, aegis_error *error) {
-    return alloc(writer, capacity_bytes, align_bytes, budget, false, error);
+    if (budget != NULL || align_bytes != 0 || capacity_bytes > PTRDIFF_MAX - COPY_OVERHEAD)
+        return alloc(writer, capacity_bytes, align_bytes, budget, false, error);
+    size_t total_bytes = COPY_OVERHEAD + capacity_bytes;
+    void *memory = aegis_i_heap_cache_take(aegis_i_heap_cache_piece(total_bytes));
+    if (memory == NULL)
+        return alloc_plain(writer, capacity_bytes, error);
+    make(writer, (aegis_i_charged_owner *)memory, total_bytes, capacity_bytes, DEFAULT_ALIGN, NULL);
+    return AEGIS_OK;
 }
 
 aegis_status aegis_buffer_copy(aegis_buffer *buffer, const void *data, size_t length,
