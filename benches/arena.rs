@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use aegis_memory::arena::{Arena, ArenaHeap, LockedArenaHeap};
 use aegis_memory::source::Pages;
 use criterion::{criterion_group, criterion_main, BenchmarkId, Criterion};
-use support::{short, Group};
+use support::{settings, Group};
 
 /// Operations in a round.
 const ROUND: usize = 1000;
@@ -331,7 +331,7 @@ fn free_and_allocate(criterion: &mut Criterion) {
 
 criterion_group! {
     name = benches;
-    config = short(300, 2000, 30);
+    config = settings(300, 2000, 30);
     targets = allocate, reset, zeroed, values, slices_and_strings, growth, free_and_allocate
 }
 criterion_main!(benches);

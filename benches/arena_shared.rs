@@ -18,7 +18,8 @@ use std::sync::Mutex;
 
 use aegis_memory::arena::{Arena, ArenaRecycler, LockFreeArena, LockedArena};
 use criterion::{criterion_group, criterion_main, Criterion};
-use support::{shared_case, SHARED_CAPACITY};
+use support::work::{shared, SHARED_CAPACITY};
+use support::{settings, Group};
 
 /// Writes the first word of an allocation, as a caller usually does, or leaves it untouched.
 #[inline(always)]
@@ -28,6 +29,19 @@ fn touch<const WRITE: bool>(p: NonNull<u8>) {
         unsafe { p.cast::<u64>().as_ptr().write(1) };
     }
     black_box(p);
+}
+
+/// Measures a contender that the threads share.
+fn shared_case<S: Sync>(
+    group: &mut Group<'_>,
+    name: &str,
+    threads: usize,
+    state: S,
+    work: impl Fn(&S, u64) + Sync,
+    reset: impl Fn(&mut S),
+) {
+    let mut time = shared(threads, state, work, reset);
+    group.bench_function(name, |bencher| bencher.iter_custom(&mut time));
 }
 
 /// The loop over an arena. An arena and a handle, which derefs to one, use the same copy of it. If
@@ -119,5 +133,9 @@ fn all(criterion: &mut Criterion) {
     sized::<256, true>(criterion);
 }
 
-criterion_group!(arena_shared, all);
+criterion_group! {
+    name = arena_shared;
+    config = settings(3000, 5000, 100);
+    targets = all
+}
 criterion_main!(arena_shared);

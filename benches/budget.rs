@@ -18,7 +18,7 @@ use aegis_memory::arena::Arena;
 use aegis_memory::budget::MemoryBudget;
 use aegis_memory::ffi;
 use criterion::{criterion_group, criterion_main, Criterion};
-use support::short;
+use support::settings;
 
 const BLOCK: usize = 64 << 10;
 
@@ -191,7 +191,7 @@ fn moves(c: &mut Criterion) {
 
 criterion_group! {
     name = benches;
-    config = short(200, 500, 20);
+    config = settings(200, 500, 20);
     targets = charges, arenas, refused_charges, moves
 }
 criterion_main!(benches);

@@ -24,7 +24,8 @@ use std::time::Instant;
 
 use aegis_memory::budget::MemoryBudget;
 use aegis_memory::ffi;
-use support::at_once_with;
+use support::turns::Quartiles;
+use support::work::at_once_with;
 
 const BLOCK: usize = 64 << 10;
 /// A wait with this end must not reach it.
@@ -60,12 +61,6 @@ fn uncharge(budget: &MemoryBudget) {
     assert_eq!(status, 0, "the budget was charged");
 }
 
-/// The quartiles of some numbers.
-fn quartiles(mut numbers: Vec<f64>) -> [f64; 3] {
-    numbers.sort_by(f64::total_cmp);
-    [1, 2, 3].map(|quarter| numbers[(numbers.len() - 1) * quarter / 4])
-}
-
 /// Runs contenders in turn, and prints the nanoseconds of each, and how many times the first
 /// contender's time it takes. The ratio is made of the times of one turn.
 fn take_turns(turns: usize, contenders: &[(&str, &dyn Fn() -> f64)]) {
@@ -82,10 +77,10 @@ fn take_turns(turns: usize, contenders: &[(&str, &dyn Fn() -> f64)]) {
         }
     }
     for ((name, _), own) in contenders.iter().zip(&times) {
-        let ratios = own.iter().zip(&times[0]).map(|(time, first)| time / first).collect();
-        let [_, ns, _] = quartiles(own.clone());
-        let [low, ratio, high] = quartiles(ratios);
-        println!("  {name:<38}{ns:>9.1} ns{ratio:>8.3} times ({low:.3} to {high:.3})");
+        let ratios = own.iter().zip(&times[0]).map(|(time, first)| time / first);
+        let Quartiles { low, median, high } = Quartiles::of(ratios);
+        let ns = Quartiles::of(own.iter().copied()).median;
+        println!("  {name:<38}{ns:>9.1} ns{median:>8.3} times ({low:.3} to {high:.3})");
     }
 }
 

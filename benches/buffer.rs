@@ -17,7 +17,8 @@ use std::sync::Arc;
 
 use aegis_memory::buffer::{Buffer, BufferMut, BufferPool};
 use criterion::{criterion_group, criterion_main, Criterion};
-use support::{at_once, short, Group};
+use support::work::at_once;
+use support::{settings, Group};
 
 /// How many operations each thread does in an iteration.
 const ROUND: usize = 1000;
@@ -210,7 +211,7 @@ fn two_threads(criterion: &mut Criterion) {
 
 criterion_group! {
     name = benches;
-    config = short(200, 600, 20);
+    config = settings(200, 600, 20);
     targets = clone_and_drop, slice, split_to, freeze, fill, get, two_threads
 }
 criterion_main!(benches);

@@ -20,7 +20,8 @@ use std::time::{Duration, Instant};
 use aegis_memory::pool::{LockFreePool, LockedPool, Pool};
 use aegis_memory::AllocError;
 use criterion::{criterion_group, criterion_main, BenchmarkId, Criterion};
-use support::{at_once, short, stack_of_numbers, Group};
+use support::work::{at_once, stack_of_numbers};
+use support::{settings, Group};
 
 /// How many blocks each thread takes and gives back in an iteration.
 const ROUND: usize = 960;
@@ -125,7 +126,8 @@ fn case<T>(group: &mut Group<'_>, name: &str, batch: usize, take: impl Fn() -> T
 fn one_thread(criterion: &mut Criterion) {
     for batch in [1, 8, 48] {
         let mut group = criterion.benchmark_group(format!("take and give back {batch}"));
-        stack_of_numbers(&mut group, BLOCKS, ROUND, batch);
+        let mut stack = stack_of_numbers(BLOCKS, ROUND, batch);
+        group.bench_function("Vec<u32>", |bencher| bencher.iter(&mut stack));
         let pool = one_owner(BLOCKS);
         case(&mut group, "Pool", batch, || some(pool.alloc_uninit()));
         let pool = lock_free();
@@ -266,7 +268,7 @@ fn hand_over(criterion: &mut Criterion) {
 
 criterion_group! {
     name = benches;
-    config = short(200, 600, 20);
+    config = settings(200, 600, 20);
     targets = one_thread, capacity, two_threads, hand_over
 }
 criterion_main!(benches);

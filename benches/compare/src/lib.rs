@@ -13,7 +13,12 @@ pub mod json;
 pub mod operations;
 pub mod page;
 pub mod pools;
+pub mod quiet;
 pub mod rivals;
+#[path = "../../support/turns.rs"]
+pub mod turns;
+#[path = "../../support/work.rs"]
+pub mod work;
 
 use std::arch::asm;
 

@@ -57,12 +57,17 @@ pub const ZEROED: &str = "zeroed";
 /// Every operation, in the order of the table's columns.
 pub const ALL: [&str; 9] = [VALUE, RECORD, SIZE, LAYOUT, LAYOUT_32, COPY_16, COPY, TEXT, ZEROED];
 
+/// Memory of these sizes, known at run time, with alignment 8. Timed only: the instructions are those
+/// of [`SIZE`].
+pub const BY_SIZE: [(&str, usize); 4] =
+    [("8 bytes", 8), ("64 bytes", 64), ("512 bytes", 512), ("4 KiB", 4096)];
+
 /// How many operations a timed round has: few if many of them would fill the processor's cache.
 pub fn timed_count(operation: &str) -> usize {
-    if operation == ZEROED {
-        32
-    } else {
-        1000
+    match operation {
+        ZEROED => 32,
+        "4 KiB" => 500,
+        _ => 1000,
     }
 }
 
@@ -132,6 +137,14 @@ pub fn round<R: Rival>(rival: &mut R, operation: &str, count: usize) {
             keep(rival.text(text).as_ptr());
         }),
         ZEROED => repeat(rival, count, |rival, _| keep(rival.zeroed(hide(1024)).as_ptr())),
-        _ => panic!("no operation {operation}"),
+        _ => {
+            let size = BY_SIZE.iter().find(|(name, _)| *name == operation);
+            let size = size.unwrap_or_else(|| panic!("no operation {operation}")).1;
+            repeat(rival, count, |rival, _| {
+                // SAFETY: a few bytes aligned to 8 are a valid layout.
+                let layout = unsafe { Layout::from_size_align_unchecked(hide(size), 8) };
+                keep(rival.layout(layout).as_ptr());
+            });
+        }
     }
 }

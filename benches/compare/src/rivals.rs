@@ -14,7 +14,7 @@ use bump_scope::settings::BumpSettings;
 use bump_scope::traits::BumpAllocatorTyped;
 use original::MemoryArena;
 
-use crate::operations::{self, Rival};
+use crate::operations::{self, Rival, BY_SIZE};
 use crate::{Case, Round};
 
 /// The bytes that an arena starts with: enough for a round.
@@ -60,7 +60,7 @@ pub fn cases() -> Vec<Case> {
 }
 
 fn add<R: Rival>(cases: &mut Vec<Case>, rival: &'static str) {
-    for operation in operations::ALL {
+    for operation in operations::ALL.into_iter().chain(BY_SIZE.map(|(name, _)| name)) {
         let make = Box::new(move || {
             let mut rival = R::new();
             Box::new(move |count| operations::round(&mut rival, operation, count)) as Round

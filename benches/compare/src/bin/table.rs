@@ -1,20 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Counts instructions under Callgrind, reads Criterion's times, and prints both as one table.
+//! Counts instructions under Callgrind and prints them as a table.
 //!
-//! Usage: `table [--few] [--times DIRECTORY] | table --collections`; the script `run` calls it. The instructions per
-//! operation are the difference between two runs that differ only in the number of operations in a
-//! round, divided by that number, minus the same for the empty loop. The instructions of a reset
-//! are the difference between two runs that differ in the number of rounds. `--few` counts only
-//! what the gate needs. Exits with 1 if a promise is broken ([`broken_promises`]), or if a page claims
-//! another count of this library ([`are_pages_wrong`]).
+//! Usage: `table [--few | --collections]`; the script `run` calls it. The instructions per operation
+//! are the difference between two runs that differ only in the number of operations in a round,
+//! divided by that number, minus the same for the empty loop. The instructions of a reset are the
+//! difference between two runs that differ in the number of rounds. `--few` counts only what the gate
+//! needs. Exits with 1 if a promise is broken ([`broken_promises`]), or if a page claims another count
+//! of this library ([`are_pages_wrong`]).
 
 use std::collections::BTreeMap;
 use std::env;
-use std::fs;
-use std::path::{Path, PathBuf};
 use std::process::{exit, Command};
 
-use compare::operations::{timed_count, ALL, COPY_16, LAYOUT, RECORD, SIZE, VALUE};
+use compare::operations::{ALL, COPY_16, LAYOUT, RECORD, SIZE, VALUE};
 use compare::page::{Charges, CHARGED_LEVELS, CHARGED_RECLAIMERS};
 use compare::rivals::GATED;
 use compare::{c, page, rivals, Case};
@@ -31,94 +29,6 @@ const COUNT: u64 = 400;
 
 /// One number for a rival and an operation.
 type Figures = BTreeMap<(&'static str, &'static str), f64>;
-
-/// A table of times: its title, Criterion's groups and their columns, the operations in an
-/// iteration, and the rows, this library's first. Where a group does not have a rival, the table
-/// shows a dash.
-struct Timed {
-    title: &'static str,
-    columns: &'static [(&'static str, &'static str)],
-    count: f64,
-    names: &'static [&'static str],
-}
-
-/// What `benches/pool_time.rs`, `benches/shared_time.rs` and `benches/buffer_time.rs` measure.
-const TIMED: [Timed; 4] = [
-    Timed {
-        title: "Pools, ns per block",
-        columns: &[
-            ("1 at a time", "1"),
-            ("8 at a time", "8"),
-            ("48 at a time", "48"),
-            ("two threads, 8 at a time", "2 threads"),
-            ("handed over, 48 at a time", "handed"),
-        ],
-        count: 960.0,
-        names: &[
-            "Pool",
-            "PoolCache",
-            "LockFreePool",
-            "LockedPool",
-            "Vec<u32>",
-            "malloc",
-            "mimalloc",
-            "ArrayQueue",
-            "lockfree-object-pool",
-            "sharded-slab",
-            "Mutex<Vec>",
-        ],
-    },
-    Timed {
-        title: "Shared arenas, ns",
-        columns: &[
-            ("shared 16 B, 1 threads", "16 B x1"),
-            ("shared 16 B, 2 threads", "16 B x2"),
-            ("shared 32 B, 1 threads", "32 B x1"),
-            ("shared 32 B, 2 threads", "32 B x2"),
-            ("shared 256 B, 1 threads", "256 B x1"),
-            ("shared 256 B, 2 threads", "256 B x2"),
-        ],
-        count: 1.0,
-        names: &[
-            "LockFreeArena",
-            "LockedArena",
-            "Mutex<bumpalo>",
-            "blink-alloc",
-            "rarena",
-            "LocalArena",
-            "bumpalo-herd",
-            "bump-scope pool",
-            "blink-alloc local",
-            "malloc",
-            "mimalloc",
-        ],
-    },
-    Timed {
-        title: "Views, ns",
-        columns: &[
-            ("clone and drop", "clone"),
-            ("clone and drop, two threads", "clone x2"),
-            ("clone and drop, shared, two threads", "shared x2"),
-            ("slice and drop", "slice"),
-            ("slice and drop, two threads", "slice x2"),
-            ("clone, split and drop", "split"),
-            ("clone, split and drop, two threads", "split x2"),
-        ],
-        count: 1000.0,
-        names: &["Buffer", "bytes"],
-    },
-    Timed {
-        title: "4 KiB taken and returned, ns",
-        columns: &[
-            ("get and return 4 KiB", "get"),
-            ("get and return 4 KiB, two threads", "get x2"),
-            ("get 4 KiB, write, freeze, return", "freeze"),
-            ("get 4 KiB, write, freeze, return, two threads", "freeze x2"),
-        ],
-        count: 1000.0,
-        names: &["BufferPool", "BufferMut", "BytesMut", "malloc", "mimalloc"],
-    },
-];
 
 /// Runs `count` under Callgrind. Returns the instructions that it collected: all of them, or those
 /// of some functions and of what they call.
@@ -168,52 +78,6 @@ fn count_instructions(rows: &[(&'static str, &'static str)]) -> Figures {
         Some(((rival, operation), figure - raw.get(&(loop_of(rival), operation))?))
     };
     raw.iter().filter_map(less_loop).collect()
-}
-
-/// Criterion's shortest time of a round, as nanoseconds per operation. Longer times include other
-/// work of the machine.
-fn read_times(directory: &Path, rows: &[(&'static str, &'static str)]) -> Figures {
-    let time = |&(rival, operation): &(&'static str, &'static str)| {
-        let least = read_least(directory, operation, rival)
-            .unwrap_or_else(|| panic!("no time of {rival}: {operation}"));
-        ((rival, operation), least / timed_count(operation) as f64)
-    };
-    rows.iter().map(time).collect()
-}
-
-/// Criterion's shortest time of an iteration in nanoseconds, if it has measured this case.
-fn read_least(directory: &Path, group: &str, name: &str) -> Option<f64> {
-    // The names of Criterion's directories have no brackets.
-    let file = directory.join(group).join(name.replace(['<', '>'], "_")).join("new/sample.json");
-    let text = fs::read_to_string(file).ok()?;
-    let (rounds, times) = (numbers(&text, "\"iters\""), numbers(&text, "\"times\""));
-    times.iter().zip(rounds).map(|(time, rounds)| time / rounds).reduce(f64::min)
-}
-
-/// Prints the tables of pools and of shared arenas. Panics if a table has no time at all.
-fn print_timed(directory: &Path) {
-    for Timed { title, columns, count, names } in &TIMED {
-        let mut figures = Figures::new();
-        for &(group, column) in *columns {
-            for &name in *names {
-                if let Some(least) = read_least(directory, group, name) {
-                    figures.insert((name, column), least / count);
-                }
-            }
-        }
-        for name in *names {
-            let is_there = figures.keys().any(|(timed, _)| timed == name);
-            assert!(is_there, "no time of {name} in {}", directory.display());
-        }
-        print(title, &figures, names, &columns.iter().map(|column| column.1).collect::<Vec<_>>());
-    }
-}
-
-/// The array of numbers that follows this name in the JSON text.
-fn numbers(json: &str, name: &str) -> Vec<f64> {
-    let array = json.split(name).nth(1).and_then(|rest| rest.split(['[', ']']).nth(1));
-    let array = array.unwrap_or_else(|| panic!("no {name} in {json}"));
-    array.split(',').map(|number| number.trim().parse().expect("a number")).collect()
 }
 
 fn print(title: &str, figures: &Figures, names: &[&'static str], columns: &[&'static str]) {
@@ -380,41 +244,29 @@ fn print_collections() {
 }
 
 fn main() {
-    let mut few = false;
-    let mut times = None;
-    let mut arguments = env::args().skip(1);
-    while let Some(argument) = arguments.next() {
-        match argument.as_str() {
-            "--few" => few = true,
-            "--collections" => return print_collections(),
-            "--times" => times = Some(PathBuf::from(arguments.next().expect("a directory"))),
-            _ => panic!("usage: table [--few] [--times DIRECTORY] | table --collections"),
-        }
-    }
+    let arguments: Vec<String> = env::args().skip(1).collect();
+    let few = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        [] => false,
+        ["--few"] => true,
+        ["--collections"] => return print_collections(),
+        _ => panic!("usage: table [--few | --collections]"),
+    };
     let wanted = |rival: &str| {
         let ours = [rivals::NOTHING, rivals::OURS, c::NOTHING, c::OURS, c::BUMP];
         !few || GATED.contains(&rival) || ours.contains(&rival)
     };
+    let counted = if few { &PROMISED[..] } else { &ALL };
     let rows: Vec<_> = compare::cases()
         .iter()
         .map(|case| (case.rival, case.operation))
-        .filter(|&(rival, operation)| wanted(rival) && (!few || PROMISED.contains(&operation)))
+        .filter(|&(rival, operation)| wanted(rival) && counted.contains(&operation))
         .collect();
     let mut names: Vec<_> = rows.iter().map(|row| row.0).collect();
     names.dedup();
     let mut columns: Vec<_> =
         ALL.into_iter().filter(|operation| rows.iter().any(|row| row.1 == *operation)).collect();
 
-    let seconds = times.as_ref().map(|directory| read_times(directory, &rows));
     let instructions = count_instructions(&rows);
-    if let Some(seconds) = &seconds {
-        print("Nanoseconds per operation", seconds, &names, &columns);
-        print_ratios("Ratios of time", seconds, &columns);
-    }
-    if let Some(directory) = &times {
-        print_timed(directory);
-        print_collections();
-    }
     columns.push(RESET);
     names.retain(|&name| name != loop_of(name));
     print("Instructions per operation", &instructions, &names, &columns);

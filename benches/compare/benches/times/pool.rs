@@ -3,16 +3,11 @@
 //! blocks one, 8 and 48 at a time, two threads do it 8 at a time, and one thread hands blocks over
 //! to another.
 //!
-//! In an iteration each thread handles 960 blocks, and the time is that of the slower thread. So
-//! the printed microseconds times 1000/960 are nanoseconds per block. `Vec<u32>` is a stack of
-//! numbers, for comparison.
-
-#[path = "../../support/mod.rs"]
-mod support;
+//! In an iteration each thread handles 960 blocks, and the time is that of the slower thread.
+//! `Vec<u32>` is a stack of numbers, for comparison.
 
 use std::hint::black_box;
 use std::sync::mpsc::sync_channel;
-use std::sync::Barrier;
 use std::thread;
 use std::time::Instant;
 
@@ -20,8 +15,8 @@ use aegis_memory::pool::{LockFreePool, LockedPool, Pool};
 use compare::pools::{
     Cached, Linear, Malloc, Mimalloc, MutexVec, Queue, Rival, Sharded, Shared, BLOCKS,
 };
-use criterion::{criterion_group, criterion_main, Criterion};
-use support::{short, stack_of_numbers, Group};
+use compare::turns::{Group, Run};
+use compare::work::{at_once_with, stack_of_numbers};
 
 /// How many blocks each thread takes and gives back in an iteration.
 const ROUND: usize = 960;
@@ -44,17 +39,24 @@ fn round<'h, R: Rival>(handle: &'h R::Handle<'_>, batch: usize, held: &mut Vec<R
     }
 }
 
-fn alone<R: Rival>(group: &mut Group<'_>, name: &str, batch: usize) {
-    let rival = R::new();
-    let handle = rival.handle();
-    let mut held = Vec::with_capacity(batch);
-    group.bench_function(name, |bencher| bencher.iter(|| round::<R>(&handle, batch, &mut held)));
+/// A rival of which the cases of a group borrow. It lives until the process ends.
+fn kept<R: Rival>() -> &'static R {
+    Box::leak(Box::new(R::new()))
 }
 
-fn one_thread(criterion: &mut Criterion) {
+fn alone<R: Rival + 'static>(group: &mut Group<'_>, name: &str, batch: usize) {
+    let handle = &*Box::leak(Box::new(kept::<R>().handle()));
+    let mut held = Vec::with_capacity(batch);
+    group.bench_function(name, move |bencher| {
+        bencher.iter(|| round::<R>(handle, batch, &mut held));
+    });
+}
+
+pub fn one_thread(run: &mut Run) {
     for batch in [1, 8, 48] {
-        let mut group = criterion.benchmark_group(format!("{batch} at a time"));
-        stack_of_numbers(&mut group, BLOCKS, ROUND, batch);
+        let mut group = run.group(format!("{batch} at a time"), ROUND);
+        let mut stack = stack_of_numbers(BLOCKS, ROUND, batch);
+        group.bench_function("Vec<u32>", move |bencher| bencher.iter(&mut stack));
         alone::<Pool>(&mut group, "Pool", batch);
         alone::<Cached>(&mut group, "PoolCache", batch);
         alone::<LockFreePool>(&mut group, "LockFreePool", batch);
@@ -69,36 +71,28 @@ fn one_thread(criterion: &mut Criterion) {
     }
 }
 
-fn together<R: Shared>(group: &mut Group<'_>, name: &str) {
-    let rival = R::new();
-    group.bench_function(name, |bencher| {
+fn together<R: Shared + 'static>(group: &mut Group<'_>, name: &str) {
+    let rival = kept::<R>();
+    group.bench_function(name, move |bencher| {
         bencher.iter_custom(|iterations| {
-            let barrier = Barrier::new(2);
-            let side = || {
-                let handle = rival.handle();
-                let mut held = Vec::with_capacity(8);
-                barrier.wait();
-                let start = Instant::now();
-                (0..iterations).for_each(|_| round::<R>(&handle, 8, &mut held));
-                let elapsed = start.elapsed();
-                drop(held);
-                elapsed
-            };
-            thread::scope(|threads| {
-                let other = threads.spawn(side);
-                side().max(other.join().expect("no panic"))
-            })
+            at_once_with(
+                2,
+                || rival.handle(),
+                |handle| {
+                    let mut held = Vec::with_capacity(8);
+                    (0..iterations).for_each(|_| round::<R>(handle, 8, &mut held));
+                },
+            )
         });
     });
 }
 
-fn handed<R: Shared>(group: &mut Group<'_>, name: &str) {
-    let rival = R::new();
-    group.bench_function(name, |bencher| {
+fn handed<R: Shared + 'static>(group: &mut Group<'_>, name: &str) {
+    let rival = kept::<R>();
+    group.bench_function(name, move |bencher| {
         bencher.iter_custom(|iterations| {
             let (sender, receiver) = sync_channel::<Vec<R::Sent<'_>>>(8);
             let (back, emptied) = sync_channel::<Vec<R::Sent<'_>>>(16);
-            let rival = &rival;
             let start = Instant::now();
             thread::scope(|threads| {
                 threads.spawn(move || {
@@ -122,9 +116,9 @@ fn handed<R: Shared>(group: &mut Group<'_>, name: &str) {
     });
 }
 
-fn two_threads(criterion: &mut Criterion) {
+pub fn two_threads(run: &mut Run) {
     for (name, case) in [("two threads, 8 at a time", 0), ("handed over, 48 at a time", 1)] {
-        let mut group = criterion.benchmark_group(name);
+        let mut group = run.group(name, ROUND);
         macro_rules! cases {
             ($($Rival:ty: $name:literal),* $(,)?) => {$(
                 if case == 0 {
@@ -148,10 +142,3 @@ fn two_threads(criterion: &mut Criterion) {
         group.finish();
     }
 }
-
-criterion_group! {
-    name = benches;
-    config = short(100, 400, 20);
-    targets = one_thread, two_threads
-}
-criterion_main!(benches);

@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Times this library and its rivals in turns, prints tables, and writes the times and charts of the
+//! pages. `benches/compare/run` calls it.
+//!
+//! Usage: `cargo bench --bench times [-- [--quick] [--write] [--collections] [PART..]]`
+//!
+//! - `--quick`: fewer and shorter turns, and a busy machine is only warned of.
+//! - `--write`: writes `docs/charts/` and the times in the README and in docs/choosing.md.
+//! - `--collections`: measures collections only.
+//! - PART: measures only the cases whose group or name contains one of these.
+//!
+//! Ends with 1 and without a table if the machine is busy before, while or after it measures.
+
+mod buffer;
+mod collections;
+mod operations;
+mod pool;
+mod shared;
+
+use std::env;
+use std::fs;
+use std::path::PathBuf;
+use std::process::{exit, Command};
+use std::time::Duration;
+
+use compare::quiet::{faults_since, Noise, Watch};
+use compare::turns::{Role, Run, Settings};
+
+const FULL: Settings =
+    Settings { turns: 61, slice: Duration::from_millis(8), group: Duration::from_secs(12) };
+const QUICK: Settings =
+    Settings { turns: 9, slice: Duration::from_millis(2), group: Duration::from_secs(1) };
+
+/// The names of this library's cases.
+const OURS: [&str; 13] = [
+    "aegis-memory",
+    "C aegis_arena",
+    "Pool",
+    "PoolCache",
+    "LockFreePool",
+    "LockedPool",
+    "Arena",
+    "LocalArena",
+    "LockFreeArena",
+    "LockedArena",
+    "Buffer",
+    "BufferMut",
+    "BufferPool",
+];
+/// The names of what does less than the contenders.
+const YARDSTICKS: [&str; 2] = [compare::c::BUMP, "Vec<u32>"];
+
+fn role_of(name: &str) -> Role {
+    if OURS.contains(&name) {
+        Role::Ours
+    } else if YARDSTICKS.contains(&name) {
+        Role::Yardstick
+    } else {
+        Role::Rival
+    }
+}
+
+/// Prints what disturbs the times. Ends the process, unless a warning is enough.
+fn refuse(faults: &[String], when: &str, is_quick: bool) {
+    if faults.is_empty() {
+        return;
+    }
+    let word = if is_quick { "warning" } else { "refused" };
+    eprintln!("{word}: the machine is busy {when}, so these times say little:");
+    faults.iter().for_each(|fault| eprintln!("  {fault}"));
+    if !is_quick {
+        eprintln!("End other programs and try again; --quick measures all the same.");
+        exit(1);
+    }
+}
+
+/// Measures the noise in a process of its own: one that has had threads gets a slower malloc.
+fn check_noise(when: &str, is_quick: bool) {
+    let mut command = Command::new(env::current_exe().expect("a path"));
+    let output = command.arg("--noise").output().expect("this program runs");
+    let text = String::from_utf8(output.stdout).expect("UTF-8");
+    let mut lines = text.lines().map(str::to_owned);
+    println!("machine {when}: {}", lines.next().expect("a line"));
+    refuse(&lines.collect::<Vec<_>>(), when, is_quick);
+}
+
+/// The directory of cargo's output, in which this program lies.
+fn results() -> PathBuf {
+    let program = env::current_exe().expect("a path");
+    program.ancestors().nth(3).expect("target/release/deps").join("turns")
+}
+
+fn main() {
+    let arguments: Vec<String> = env::args().skip(1).filter(|word| word != "--bench").collect();
+    let has = |option: &str| arguments.iter().any(|word| word == option);
+    if has("--noise") {
+        let noise = Noise::measure();
+        println!("{noise}");
+        noise.faults().iter().for_each(|fault| println!("{fault}"));
+        return;
+    }
+    let is_quick = has("--quick");
+    let is_all = !has("--collections");
+    let parts: Vec<_> = arguments.iter().filter(|word| !word.starts_with('-')).cloned().collect();
+
+    check_noise("before", is_quick);
+    let watch = Watch::start();
+    let mut run = Run::new(if is_quick { QUICK } else { FULL }, role_of, parts);
+    // A process that has had two threads gets a slower malloc, so they come last.
+    if is_all {
+        operations::one_thread(&mut run);
+        pool::one_thread(&mut run);
+        shared::one_thread(&mut run);
+        buffer::one_thread(&mut run);
+    }
+    collections::one_thread(&mut run);
+    if is_all {
+        pool::two_threads(&mut run);
+        shared::two_threads(&mut run);
+        buffer::two_threads(&mut run);
+    }
+    refuse(&faults_since(&watch), "while it measured", is_quick);
+    check_noise("after", is_quick);
+
+    let lines: String = run.outcomes.iter().map(|outcome| outcome.to_lines()).collect();
+    fs::create_dir_all(results()).expect("the directory can be made");
+    fs::write(results().join("times.tsv"), lines).expect("the results can be written");
+    run.outcomes.iter().for_each(|outcome| println!("{}", outcome.table()));
+}
