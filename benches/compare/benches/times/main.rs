@@ -2,19 +2,25 @@
 //! Times this library and its rivals in turns, prints tables, and writes the times and charts of the
 //! pages. `benches/compare/run` calls it.
 //!
-//! Usage: `cargo bench --bench times [-- [--quick] [--write] [--collections] [PART..]]`
+//! Usage: `cargo bench --bench times [-- [--quick | --report] [--write] [--collections] [PART..]]`
 //!
 //! - `--quick`: fewer and shorter turns, and a busy machine is only warned of.
 //! - `--write`: writes `docs/charts/` and the times in the README and in docs/choosing.md.
+//! - `--report`: measures nothing, and tells what the files of results have.
 //! - `--collections`: measures collections only.
 //! - PART: measures only the cases whose group or name contains one of these.
+//!
+//! Results are files in the directory `turns` of cargo's output. What another program has written there
+//! in the same form is told too, and charted if its groups begin with "program: ".
 //!
 //! Ends with 1 and without a table if the machine is busy before, while or after it measures.
 
 mod buffer;
+mod charts;
 mod collections;
 mod operations;
 mod pool;
+mod report;
 mod shared;
 
 use std::env;
@@ -24,7 +30,7 @@ use std::process::{exit, Command};
 use std::time::Duration;
 
 use compare::quiet::{faults_since, Noise, Watch};
-use compare::turns::{Role, Run, Settings};
+use compare::turns::{Outcome, Role, Run, Settings};
 
 const FULL: Settings =
     Settings { turns: 61, slice: Duration::from_millis(8), group: Duration::from_secs(12) };
@@ -90,18 +96,26 @@ fn results() -> PathBuf {
     program.ancestors().nth(3).expect("target/release/deps").join("turns")
 }
 
-fn main() {
-    let arguments: Vec<String> = env::args().skip(1).filter(|word| word != "--bench").collect();
+/// What is in the files of results, those of whole programs last.
+fn read_results() -> Vec<Outcome> {
+    let entries = fs::read_dir(results()).expect("something was measured");
+    let mut paths: Vec<_> = entries.map(|entry| entry.expect("an entry").path()).collect();
+    paths.sort();
+    let read = |path: PathBuf| {
+        let text = fs::read_to_string(&path).expect("the results can be read");
+        Outcome::from_lines(&text).unwrap_or_else(|| panic!("not results: {}", path.display()))
+    };
+    let mut outcomes: Vec<_> = paths.into_iter().flat_map(read).collect();
+    outcomes.sort_by_key(report::is_program);
+    outcomes
+}
+
+/// Measures, and returns the lines of a file of results.
+fn measure(arguments: &[String]) -> String {
     let has = |option: &str| arguments.iter().any(|word| word == option);
-    if has("--noise") {
-        let noise = Noise::measure();
-        println!("{noise}");
-        noise.faults().iter().for_each(|fault| println!("{fault}"));
-        return;
-    }
     let is_quick = has("--quick");
     let is_all = !has("--collections");
-    let parts: Vec<_> = arguments.iter().filter(|word| !word.starts_with('-')).cloned().collect();
+    let parts = arguments.iter().filter(|word| !word.starts_with('-')).cloned().collect();
 
     check_noise("before", is_quick);
     let watch = Watch::start();
@@ -121,9 +135,27 @@ fn main() {
     }
     refuse(&faults_since(&watch), "while it measured", is_quick);
     check_noise("after", is_quick);
+    run.outcomes.iter().map(Outcome::to_lines).collect()
+}
 
-    let lines: String = run.outcomes.iter().map(|outcome| outcome.to_lines()).collect();
-    fs::create_dir_all(results()).expect("the directory can be made");
-    fs::write(results().join("times.tsv"), lines).expect("the results can be written");
-    run.outcomes.iter().for_each(|outcome| println!("{}", outcome.table()));
+fn main() {
+    let arguments: Vec<String> = env::args().skip(1).filter(|word| word != "--bench").collect();
+    let has = |option: &str| arguments.iter().any(|word| word == option);
+    if has("--noise") {
+        let noise = Noise::measure();
+        println!("{noise}");
+        noise.faults().iter().for_each(|fault| println!("{fault}"));
+        return;
+    }
+    if !has("--report") {
+        let lines = measure(&arguments);
+        fs::create_dir_all(results()).expect("the directory can be made");
+        fs::write(results().join("times.tsv"), lines).expect("the results can be written");
+    }
+    let outcomes = read_results();
+    outcomes.iter().for_each(|outcome| println!("{}", outcome.table()));
+    if has("--write") {
+        report::write_pages(&outcomes);
+        charts::draw_all(&outcomes);
+    }
 }
