@@ -33,7 +33,7 @@ use compare::quiet::{faults_since, Noise, Watch};
 use compare::turns::{Outcome, Role, Run, Settings};
 
 const FULL: Settings =
-    Settings { turns: 61, slice: Duration::from_millis(8), group: Duration::from_secs(12) };
+    Settings { turns: 41, slice: Duration::from_millis(8), group: Duration::from_secs(10) };
 const QUICK: Settings =
     Settings { turns: 9, slice: Duration::from_millis(2), group: Duration::from_secs(1) };
 
