@@ -2,13 +2,14 @@
 //! Whether the machine does nothing else, so that times can be trusted.
 //!
 //! First this process sleeps, and the kernel's counters tell what others have used of the processors.
-//! Then every processor does the same fixed work again and again at the same time. The spread of its
-//! times shows what the counters do not: a neighbour on the same host, or a clock that changes. Where
-//! there are no such counters, only the spread is known.
+//! Then every processor does the same fixed work again and again at the same time. How much longer than
+//! in its fastest quarter it takes shows what the counters do not: a neighbour on the same host, or a
+//! clock that changes. Where there are no such counters, only this is known.
 
 use std::fmt::{self, Display, Formatter};
 use std::fs;
 use std::hint::black_box;
+use std::sync::Mutex;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -16,13 +17,13 @@ use crate::turns::Quartiles;
 use crate::work::at_once_with;
 
 /// What others may use of the processors' time.
-const MOST_BUSY: f64 = 0.02;
+const MOST_BUSY: f64 = 0.03;
 /// What the host may take of the processors' time.
 const MOST_STOLEN: f64 = 0.01;
-/// How far apart the quartiles of the fixed work may be, as a part of its median.
-const MOST_SPREAD: f64 = 0.03;
+/// How much longer the fixed work may take on average than in its fastest quarter.
+const MOST_DELAY: f64 = 0.04;
 /// How long to look at the counters alone.
-const SLEEP: Duration = Duration::from_secs(2);
+const SLEEP: Duration = Duration::from_secs(3);
 /// The fixed work: how often, and how long about.
 const SPINS: usize = 1000;
 const SPIN: Duration = Duration::from_millis(1);
@@ -101,7 +102,7 @@ impl Watch {
 pub struct Noise {
     idle: Option<Others>,
     spinning: Option<Others>,
-    spread: f64,
+    delay: f64,
 }
 
 impl Noise {
@@ -111,18 +112,19 @@ impl Noise {
         thread::sleep(SLEEP);
         let idle = watch.others();
         let watch = Watch::start();
-        let spread = spread();
-        Self { idle, spinning: watch.others(), spread }
+        let delay = delay();
+        Self { idle, spinning: watch.others(), delay }
     }
 
     /// Why times of this machine cannot be trusted now; nothing if they can.
     pub fn faults(&self) -> Vec<String> {
         let mut faults: Vec<_> =
             self.idle.iter().chain(&self.spinning).flat_map(Others::faults).collect();
-        if self.spread > MOST_SPREAD {
-            let (spread, most) = (self.spread * 100.0, MOST_SPREAD * 100.0);
+        if self.delay > MOST_DELAY {
+            let (delay, most) = (self.delay * 100.0, MOST_DELAY * 100.0);
             faults.push(format!(
-                "the quartiles of the same work are {spread:.1} % apart; {most:.1} % is allowed"
+                "the same work takes {delay:.1} % longer on average than in its fastest quarter; \
+                 {most:.1} % is allowed"
             ));
         }
         faults
@@ -138,12 +140,12 @@ impl Display for Noise {
         write!(
             f,
             "used by others while idle: {}, while spinning: {}; taken by the host: {}, {}; \
-             quartiles of the same work: {} apart",
+             the same work takes {} longer than in its fastest quarter",
             of(&self.idle, |others| others.busy),
             of(&self.spinning, |others| others.busy),
             of(&self.idle, |others| others.stolen),
             of(&self.spinning, |others| others.stolen),
-            percent(self.spread)
+            percent(self.delay)
         )
     }
 }
@@ -163,24 +165,24 @@ fn spin(steps: u64) -> Duration {
     start.elapsed()
 }
 
-/// How far apart the quartiles of the fixed work are, as a part of its median, on the processor where
-/// they are farthest apart.
-fn spread() -> f64 {
+/// How much longer the fixed work takes on average than in its fastest quarter, on the processor where
+/// that is most.
+fn delay() -> f64 {
     let mut steps = 1 << 16;
     while spin(steps) < SPIN / 2 {
         steps *= 2;
     }
     let steps = (steps as f64 * SPIN.as_secs_f64() / spin(steps).as_secs_f64()) as u64;
-    let worst = std::sync::Mutex::new(0.0_f64);
+    let worst = Mutex::new(0.0_f64);
     let processors = thread::available_parallelism().map_or(1, usize::from);
     at_once_with(
         processors,
         || (),
         |()| {
-            let times = (0..SPINS).map(|_| spin(steps).as_secs_f64());
-            let Quartiles { low, median, high } = Quartiles::of(times);
+            let times: Vec<_> = (0..SPINS).map(|_| spin(steps).as_secs_f64()).collect();
+            let mean = times.iter().sum::<f64>() / SPINS as f64;
             let mut worst = worst.lock().expect("no panic");
-            *worst = worst.max((high - low) / median);
+            *worst = worst.max(mean / Quartiles::of(times).low - 1.0);
         },
     );
     worst.into_inner().expect("no panic")

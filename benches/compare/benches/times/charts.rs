@@ -26,9 +26,9 @@ const COLORS: [RGBColor; 9] = [
     RGBColor(0, 0, 0),
 ];
 const BAND_BACKGROUND: RGBColor = RGBColor(244, 246, 248);
-const WIDTH: u32 = 960;
-const LEGEND: u32 = 230;
-const LABELS: u32 = 190;
+const WIDTH: u32 = 1000;
+const LEGEND: u32 = 220;
+const LABELS: u32 = 250;
 const BAND: u32 = 62;
 /// The size of most letters, in the library's units.
 const TEXT: i32 = 17;
@@ -94,6 +94,13 @@ fn bands(table: &Table, series: &[&str], outcomes: &[Outcome]) -> Vec<Band<'stat
     table.columns.iter().map(band).collect()
 }
 
+/// 1, 2 and 5 times powers of ten.
+fn ticks(least: f64, most: f64) -> Vec<f64> {
+    let powers = (-3..12).map(|power| 10_f64.powi(power));
+    let ticks = powers.flat_map(|power| [power, 2.0 * power, 5.0 * power]);
+    ticks.filter(|tick| (least..most).contains(tick)).collect()
+}
+
 /// A time in the unit that suits it.
 fn written(ns: f64) -> String {
     let units = [("s", 1e9), ("ms", 1e6), ("µs", 1e3), ("ns", 1.0)];
@@ -126,14 +133,24 @@ fn draw(title: &str, series: &[&str], bands: &[Band<'_>]) -> Result<String, Box<
         chart
             .configure_mesh()
             .disable_y_mesh()
-            .light_line_style(TRANSPARENT)
+            .disable_x_mesh()
+            .x_labels(0)
+            .x_label_formatter(&|_| String::new())
             .y_labels(0)
-            .x_labels(12)
-            .x_label_formatter(&|ns| written(*ns))
-            .x_label_style(("sans-serif", TEXT))
             .axis_desc_style(("sans-serif", TEXT))
             .x_desc("time of an operation: median and quartiles; filled dots are this library")
             .draw()?;
+        // The library would mark powers of ten only.
+        let text = ("sans-serif", TEXT).into_font();
+        let centred = text.clone().into_text_style(&area).pos(Pos::new(HPos::Center, VPos::Top));
+        for ns in ticks(least, most) {
+            chart.draw_series([PathElement::new(
+                vec![(ns, 0.0), (ns, bands.len() as f64)],
+                BLACK.mix(0.15),
+            )])?;
+            let (x, y) = chart.backend_coord(&(ns, 0.0));
+            area.draw(&Text::new(written(ns), (x, y + 6), centred.clone()))?;
+        }
         for (band, (_, dots)) in bands.iter().enumerate() {
             for Dot { series: number, is_ours, time: Quartiles { low, median, high } } in dots {
                 let color = COLORS[number % COLORS.len()];
@@ -146,7 +163,6 @@ fn draw(title: &str, series: &[&str], bands: &[Band<'_>]) -> Result<String, Box<
             }
         }
         // The labels of the bands and the legend lie beside the axes.
-        let text = ("sans-serif", TEXT).into_font();
         for (band, (label, _)) in bands.iter().enumerate() {
             let middle = bands.len() as f64 - band as f64 - 0.5;
             let (x, y) = chart.backend_coord(&(least, middle));

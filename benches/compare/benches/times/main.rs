@@ -117,7 +117,7 @@ fn measure(arguments: &[String]) -> String {
     let is_all = !has("--collections");
     let parts = arguments.iter().filter(|word| !word.starts_with('-')).cloned().collect();
 
-    check_noise("before", is_quick);
+    check_noise("before the run", is_quick);
     let watch = Watch::start();
     let mut run = Run::new(if is_quick { QUICK } else { FULL }, role_of, parts);
     // A process that has had two threads gets a slower malloc, so they come last.
@@ -134,7 +134,7 @@ fn measure(arguments: &[String]) -> String {
         buffer::two_threads(&mut run);
     }
     refuse(&faults_since(&watch), "while it measured", is_quick);
-    check_noise("after", is_quick);
+    check_noise("after the run", is_quick);
     run.outcomes.iter().map(Outcome::to_lines).collect()
 }
 

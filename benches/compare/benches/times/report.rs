@@ -32,9 +32,9 @@ pub struct Table {
     pub rows: &'static [Row],
 }
 
-const BUMPALO: Row = row("bumpalo, better of two settings", &["bumpalo", "bumpalo, align 8"]);
+const BUMPALO: Row = row("bumpalo, best setting", &["bumpalo", "bumpalo, align 8"]);
 const BUMP_SCOPE: Row = row(
-    "bump-scope, best of four settings",
+    "bump-scope, best setting",
     &["bump-scope up", "bump-scope up, align 8", "bump-scope down", "bump-scope down, align 8"],
 );
 const ARENA_ROWS: &[Row] = &[
@@ -290,11 +290,20 @@ fn cell(time: Quartiles) -> String {
     format!("{median:.digits$} ± {:.digits$}", (high - low) / 2.0)
 }
 
+/// A name as a page has it: types with parameters are code, because they look like tags otherwise.
+fn name(name: &str) -> String {
+    if name.contains('<') {
+        format!("`{name}`")
+    } else {
+        name.to_owned()
+    }
+}
+
 /// A table in Markdown, with its title above.
 fn markdown(table: &Table, outcomes: &[Outcome]) -> String {
     let mut text = format!("**{}**, ns:\n\n|", table.title);
     // A group is a row of the page, so that a page is not too wide.
-    table.rows.iter().for_each(|row| write!(text, " | {}", row.label).expect("a String"));
+    table.rows.iter().for_each(|row| write!(text, " | {}", name(row.label)).expect("a String"));
     text += " |\n| ---";
     table.rows.iter().for_each(|_| text += " | ---");
     text += " |\n";
@@ -319,16 +328,16 @@ fn markdown(table: &Table, outcomes: &[Outcome]) -> String {
 fn summary(outcomes: &[Outcome]) -> String {
     let mut text = String::from("| ns | this library | the fastest rival | ratio |\n");
     text += "| --- | --- | --- | --- |\n";
-    for &(label, title, name) in SUMMARY {
+    for &(label, title, case) in SUMMARY {
         let group = group(outcomes, title);
-        let ours = group.case(name).unwrap_or_else(|| panic!("no time of {name} in {title}"));
+        let ours = group.case(case).unwrap_or_else(|| panic!("no time of {case} in {title}"));
         let best = group.best_rival().expect("each group has a rival");
         let Quartiles { low, median, high } = ours.ratio(best);
         writeln!(
             text,
             "| {label} | {} | {}: {} | {median:.2} ({low:.2} to {high:.2}) |",
             cell(ours.time()),
-            best.name,
+            name(&best.name),
             cell(best.time())
         )
         .expect("a String");
