@@ -11,7 +11,7 @@ use plotters::coord::combinators::IntoLogRange;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
-use crate::report::{charts, group, is_program, Row, Table, TABLES};
+use crate::report::{charts, group, is_program, Row, Table, PROGRAM, TABLES};
 
 /// Colours that those tell apart too who see few colours.
 const COLORS: [RGBColor; 9] = [
@@ -69,7 +69,7 @@ pub fn draw_all(outcomes: &[Outcome]) {
         for group in programs {
             let case = |(i, name): (usize, &&str)| Some(Dot::of(i, group.case(name)?));
             let dots = series.iter().enumerate().filter_map(case).collect();
-            bands.push((&group.title, dots));
+            bands.push((group.title.trim_start_matches(PROGRAM), dots));
         }
         save("programs.svg", "Whole programs", &series, &bands);
     }
@@ -94,10 +94,11 @@ fn bands(table: &Table, series: &[&str], outcomes: &[Outcome]) -> Vec<Band<'stat
     table.columns.iter().map(band).collect()
 }
 
-/// 1, 2 and 5 times powers of ten.
+/// Powers of ten, and 2 and 5 times those unless there are many.
 fn ticks(least: f64, most: f64) -> Vec<f64> {
+    let steps = if most / least > 1000.0 { &[1.0][..] } else { &[1.0, 2.0, 5.0] };
     let powers = (-3..12).map(|power| 10_f64.powi(power));
-    let ticks = powers.flat_map(|power| [power, 2.0 * power, 5.0 * power]);
+    let ticks = powers.flat_map(|power| steps.iter().map(move |step| step * power));
     ticks.filter(|tick| (least..most).contains(tick)).collect()
 }
 

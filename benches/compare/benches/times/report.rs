@@ -270,9 +270,12 @@ pub fn group<'a>(outcomes: &'a [Outcome], title: &str) -> &'a Outcome {
     group.unwrap_or_else(|| panic!("no times of {title}"))
 }
 
-/// Whether a group is a whole program, by its title.
+/// What the title of a group begins with that is a whole program.
+pub const PROGRAM: &str = "program: ";
+
+/// Whether a group is a whole program.
 pub fn is_program(group: &Outcome) -> bool {
-    group.title.starts_with("program: ")
+    group.title.starts_with(PROGRAM)
 }
 
 /// As many digits as a time is known by.
@@ -410,7 +413,8 @@ pub fn charts() -> PathBuf {
 
 /// The sentence about what was measured.
 fn intro(outcomes: &[Outcome]) -> String {
-    let turns = outcomes.iter().flat_map(|group| &group.cases).map(|case| case.ns.len());
+    let groups = outcomes.iter().filter(|group| !is_program(group));
+    let turns = groups.flat_map(|group| &group.cases).map(|case| case.ns.len());
     let (least, most) = (turns.clone().min().unwrap_or(0), turns.max().unwrap_or(0));
     let turns = if least == most { format!("{most}") } else { format!("{least} to {most}") };
     format!(
