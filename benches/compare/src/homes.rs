@@ -281,9 +281,13 @@ impl Home for Mimalloc {
     }
     #[inline(always)]
     fn text(&self, text: &str) -> MimallocText {
-        let mut bytes = VecIn::with_capacity_in(text.len(), Mimalloc);
-        bytes.extend_from_slice(text.as_bytes());
-        MimallocText(bytes.into_boxed_slice())
+        let mut bytes = BoxIn::new_uninit_slice_in(text.len(), Mimalloc);
+        // SAFETY: room for the bytes of the text, which are all written.
+        MimallocText(unsafe {
+            let to = bytes.as_mut_ptr().cast::<u8>();
+            to.copy_from_nonoverlapping(text.as_ptr(), text.len());
+            bytes.assume_init()
+        })
     }
     fn push_numbers(&self, count: usize) {
         push!(count, VecIn::new_in(Mimalloc), number);

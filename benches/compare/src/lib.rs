@@ -14,6 +14,7 @@ pub mod operations;
 pub mod page;
 pub mod pools;
 pub mod quiet;
+pub mod programs;
 pub mod rivals;
 #[path = "../../support/turns.rs"]
 pub mod turns;
