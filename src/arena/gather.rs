@@ -297,8 +297,11 @@ impl<'a, A: Allocate, T> Gather<'a, A, T> {
         let len = self.before + self.piece.len;
         let start = match self.piece.room {
             Some((room, bytes)) if self.before == 0 && self.piece.offset == 0 => {
-                // SAFETY: the room is an allocation of this arena with this size.
-                unsafe { self.arena.resize_in_place(room, bytes, len * size_of::<T>()) };
+                let used = len * size_of::<T>();
+                if used != bytes {
+                    // SAFETY: the room is an allocation of this arena with this size.
+                    unsafe { self.arena.resize_in_place(room, bytes, used) };
+                }
                 forget(self);
                 room.cast()
             }
