@@ -13,8 +13,8 @@ pub mod json;
 pub mod operations;
 pub mod page;
 pub mod pools;
-pub mod quiet;
 pub mod programs;
+pub mod quiet;
 pub mod rivals;
 #[path = "../../support/turns.rs"]
 pub mod turns;
