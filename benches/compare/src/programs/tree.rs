@@ -312,7 +312,7 @@ fn work<S: PageStore>(store: S, small: bool) -> u64 {
     }
     for i in 0..count {
         let number = random_below(i, 4 * count);
-        let is_later = number >= 2 * count && number % 4 == 0;
+        let is_later = number >= 2 * count && number.is_multiple_of(4);
         look_up(&tree, number, is_later || number < count && number.is_multiple_of(3));
     }
     sum ^ tree.len as u64
