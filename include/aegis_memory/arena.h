@@ -322,14 +322,20 @@ AEGIS_API void *aegis_arena_alloc_slow(aegis_arena *arena, size_t size_bytes, si
  */
 AEGIS_INLINE void *aegis_arena_alloc(aegis_arena *arena, size_t size_bytes) {
     unsigned char *p = arena->ptr;
-    /* A constant size is below the headroom, so the sum cannot wrap. Any other size is compared
-     * before it is rounded, which is right up to SIZE_MAX. */
-    if (AEGIS_IS_CONSTANT(size_bytes) && size_bytes <= AEGIS_ARENA_HEADROOM
-            ? AEGIS_UNLIKELY(AEGIS_ADDRESS(p) + size_bytes > AEGIS_ADDRESS(arena->limit))
-            : AEGIS_UNLIKELY(AEGIS_CAST(size_t, arena->limit - p) < size_bytes))
+    const size_t low_bits = AEGIS_ARENA_ALIGN - 1;
+    if (AEGIS_IS_CONSTANT(size_bytes) && size_bytes <= AEGIS_ARENA_HEADROOM) {
+        /* The size is at most the headroom, so the sum cannot wrap. */
+        size_t span_bytes = (size_bytes + low_bits) & ~low_bits;
+        if (AEGIS_UNLIKELY(AEGIS_ADDRESS(p) + span_bytes > AEGIS_ADDRESS(arena->limit)))
+            return aegis_arena_alloc_slow(arena, size_bytes, AEGIS_ARENA_ALIGN, false);
+        arena->ptr = p + span_bytes;
+        return p;
+    }
+    /* The size is compared before it is rounded, which is right up to SIZE_MAX. The address behind
+     * the bytes is rounded instead of the size: a compiler can add all three terms at once. */
+    if (AEGIS_UNLIKELY(AEGIS_CAST(size_t, arena->limit - p) < size_bytes))
         return aegis_arena_alloc_slow(arena, size_bytes, AEGIS_ARENA_ALIGN, false);
-    arena->ptr =
-        p + ((size_bytes + (AEGIS_ARENA_ALIGN - 1)) & ~AEGIS_CAST(size_t, AEGIS_ARENA_ALIGN - 1));
+    arena->ptr = p + (((AEGIS_ADDRESS(p) + size_bytes + low_bits) & ~low_bits) - AEGIS_ADDRESS(p));
     return p;
 }
 

@@ -33,8 +33,8 @@ typedef struct rival {
         name *rival = (name *)state;                                                               \
         HIDE(rival);                                                                               \
         for (size_t i = 0; i < count; i++) {                                                       \
-            __VA_ARGS__;                                                                           \
             HIDE(i);                                                                               \
+            __VA_ARGS__;                                                                           \
         }                                                                                          \
         name##_reset(rival);                                                                       \
     }
