@@ -350,9 +350,15 @@ extern "C" {
     pub fn aegis_source_region(region: *mut aegis_region) -> aegis_source;
 }
 #[repr(C)]
-#[derive(Debug)]
+#[derive(Debug, Copy, Clone)]
 pub struct aegis_arena_block {
-    _unused: [u8; 0],
+    pub next: *mut aegis_arena_block,
+    pub total_bytes: usize,
+    pub end: *mut ::core::ffi::c_uchar,
+    pub dirty_end: *mut ::core::ffi::c_uchar,
+    pub top: *mut ::core::ffi::c_uchar,
+    pub flags: u32,
+    pub single: u32,
 }
 #[repr(C)]
 #[derive(Debug)]
@@ -397,14 +403,16 @@ pub struct aegis_arena {
     pub ptr: *mut ::core::ffi::c_uchar,
     pub limit: *mut ::core::ffi::c_uchar,
     pub dirty_end: *mut ::core::ffi::c_uchar,
+    pub used_from: usize,
     pub block: *mut aegis_arena_block,
-    pub first: *mut aegis_arena_block,
+    pub home: *mut aegis_arena_block,
     pub last: *mut aegis_arena_block,
+    pub peak_used_bytes: usize,
+    pub closed_bytes: usize,
+    pub reset_count: u64,
+    pub first: *mut aegis_arena_block,
     pub scope: *mut aegis_arena,
     pub deferred: *mut aegis_arena_deferred,
-    pub closed_bytes: usize,
-    pub wasted_bytes: usize,
-    pub peak_used_bytes: usize,
     pub capacity_bytes: usize,
     pub reserved_bytes: usize,
     pub block_count: usize,
@@ -412,7 +420,7 @@ pub struct aegis_arena {
     pub max_block_bytes: usize,
     pub acquired_count: u64,
     pub released_count: u64,
-    pub reset_count: u64,
+    pub scoped_reset_count: u64,
     pub generation: u64,
     pub stamp_count: u64,
     pub stamps: *mut u64,
@@ -446,10 +454,11 @@ pub struct aegis_arena_mark {
     pub ptr: *mut ::core::ffi::c_uchar,
     pub deferred: *mut aegis_arena_deferred,
     pub closed_bytes: usize,
-    pub wasted_bytes: usize,
+    pub used_from: usize,
     pub guards_bytes: usize,
     pub guard_count: u64,
     pub generation: u64,
+    pub reset_count: u64,
     pub stamp: u64,
 }
 #[repr(C)]
@@ -587,6 +596,9 @@ extern "C" {
 }
 extern "C" {
     pub fn aegis_arena_scope_end(arena: *mut aegis_arena, scope: *mut aegis_arena_scope);
+}
+extern "C" {
+    pub fn aegis_arena_reset_slow(arena: *mut aegis_arena);
 }
 extern "C" {
     pub fn aegis_arena_reset(arena: *mut aegis_arena);

@@ -94,9 +94,10 @@ rust_table! {
     aegis_source { acquire, release, close, context }
     aegis_region { base, size_bytes, used_bytes }
     aegis_arena_options { capacity_bytes, max_block_bytes, source, memory, memory_bytes, budget, name, flags, wait_ns }
+    aegis_arena_block { next, total_bytes, end, dirty_end, top, flags, single }
     aegis_arena_stale_span { after, last }
-    aegis_arena { ptr, limit, dirty_end, block, first, last, scope, deferred, closed_bytes, wasted_bytes, peak_used_bytes, capacity_bytes, reserved_bytes, block_count, next_block_bytes, max_block_bytes, acquired_count, released_count, reset_count, generation, stamp_count, stamps, stale_count, stale, stale_nodes, source, budget, guards, guards_bytes, guard_count, failed_bytes, failed_align_bytes, failed_limit_bytes, failed_in_use_bytes, failed_needed_bytes, failed_budget, failed_status, flags, guard_bytes, name, shared_generation, failed_what, wait_ns }
-    aegis_arena_mark { block, last, ptr, deferred, closed_bytes, wasted_bytes, guards_bytes, guard_count, generation, stamp }
+    aegis_arena { ptr, limit, dirty_end, used_from, block, home, last, peak_used_bytes, closed_bytes, reset_count, first, scope, deferred, capacity_bytes, reserved_bytes, block_count, next_block_bytes, max_block_bytes, acquired_count, released_count, scoped_reset_count, generation, stamp_count, stamps, stale_count, stale, stale_nodes, source, budget, guards, guards_bytes, guard_count, failed_bytes, failed_align_bytes, failed_limit_bytes, failed_in_use_bytes, failed_needed_bytes, failed_budget, failed_status, flags, guard_bytes, name, shared_generation, failed_what, wait_ns }
+    aegis_arena_mark { block, last, ptr, deferred, closed_bytes, used_from, guards_bytes, guard_count, generation, reset_count, stamp }
     aegis_arena_scope { arena, mark, stamp_count }
     aegis_arena_stats { capacity_bytes, reserved_bytes, used_bytes, peak_used_bytes, remaining_bytes, wasted_bytes, block_count, acquired_count, released_count, reset_count }
     aegis_arena_block_info { capacity_bytes, used_bytes, state, start }

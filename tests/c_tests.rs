@@ -67,6 +67,7 @@ c_tests! {
     arena_own_blocks_test
     arena_recycler_test
     arena_reserve_test
+    arena_reset_test
     arena_scope_reset_test
     arena_scope_test
     arena_test

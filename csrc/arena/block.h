@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A block of an arena: the block header, and what follows from its fields. This unit knows no
- * arena. Not installed. */
+/* A block of an arena: what follows from the fields of its header, which arena.h has. This unit
+ * knows no arena. Not installed. */
 #ifndef AEGIS_MEMORY_I_ARENA_BLOCK_H
 #define AEGIS_MEMORY_I_ARENA_BLOCK_H
 
@@ -9,26 +9,6 @@
 #include "aegis_memory/arena.h"
 
 _Static_assert(AEGIS_ARENA_ALIGN == AEGIS_I_MIN_ALIGN, "the error record says so");
-
-/* The block header. The usable bytes of the block follow it. A block does not point to its arena,
- * so an arena can be moved. */
-struct aegis_arena_block {
-    aegis_arena_block *next;
-    /* The size of the block as acquired from the source, with the block header. */
-    size_t total_bytes;
-    /* One past the usable bytes. A multiple of AEGIS_ARENA_ALIGN. */
-    unsigned char *end;
-    /* The bytes at or above this address are zero. While the block is current, the arena's field
-     * `dirty_end` is valid instead. */
-    unsigned char *dirty_end;
-    /* One past the bytes that are handed out. Valid when the block is closed. */
-    unsigned char *top;
-    /* AEGIS_I_BLOCK_* */
-    uint32_t flags;
-    /* Other than 0 if the block holds one allocation and was closed with it at once, without being
-     * the current block. Then it tells how many marks there had been: see aegis_i_arena_stamp. */
-    uint32_t single;
-};
 
 /* The block lies in the caller's memory, so the arena never releases it. */
 #define AEGIS_I_BLOCK_CALLER UINT32_C(1)
@@ -41,8 +21,8 @@ struct aegis_arena_block {
 /* The alignment of blocks that the arena asks its source for. The usable bytes start at a multiple
  * of it too. */
 #define AEGIS_I_BLOCK_ALIGN ((size_t)16)
-#define AEGIS_I_BLOCK_HEADER                                                                       \
-    ((sizeof(aegis_arena_block) + AEGIS_I_BLOCK_ALIGN - 1) & ~(AEGIS_I_BLOCK_ALIGN - 1))
+#define AEGIS_I_BLOCK_HEADER AEGIS_I_ARENA_BLOCK_HEADER
+_Static_assert(AEGIS_I_BLOCK_HEADER % AEGIS_I_BLOCK_ALIGN == 0, "the bytes behind it are aligned");
 
 static inline unsigned char *aegis_i_block_start(const aegis_arena_block *block) {
     return (unsigned char *)(uintptr_t)block + AEGIS_I_BLOCK_HEADER;

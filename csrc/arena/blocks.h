@@ -11,10 +11,13 @@ _Static_assert(AEGIS_I_HEADROOM == AEGIS_ARENA_HEADROOM, "no block ends in an ar
 
 /* Makes `block` the current block and the last one in use. `block` is the first idle block, or the
  * first block of an arena without blocks. A block that was current before must be closed already.
- */
+ * What is used stays used. */
 static inline void aegis_i_arena_enter(aegis_arena *arena, aegis_arena_block *block) {
-    if (arena->first == NULL)
+    arena->used_from += (uintptr_t)aegis_i_block_start(block) - (uintptr_t)arena->ptr;
+    if (arena->first == NULL) {
         arena->first = block;
+        aegis_i_arena_set_home(arena);
+    }
     arena->block = block;
     block->single = 0;
     arena->last = block;

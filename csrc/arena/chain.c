@@ -111,7 +111,8 @@ static bool may_serve(const aegis_arena *arena, size_t capacity_bytes, size_t ne
     size_t closed_end_bytes = aegis_i_min(room_bytes, capacity_bytes - need_bytes);
     size_t total_bytes =
         arena->closed_bytes + aegis_i_block_capacity(arena->block) + capacity_bytes;
-    return (arena->wasted_bytes + closed_end_bytes) < total_bytes / 4 || closed_end_bytes == 0;
+    return (aegis_i_arena_wasted(arena) + closed_end_bytes) < total_bytes / 4 ||
+           closed_end_bytes == 0;
 }
 
 /* The room that is wanted behind an allocation of `size_bytes` in a block other than the current
@@ -219,7 +220,6 @@ static void *place(aegis_arena *arena, aegis_arena_block *block, const aegis_i_r
         aegis_i_arena_sync_block(arena);
         arena->block->top = arena->ptr;
         arena->closed_bytes += aegis_i_block_capacity(arena->block);
-        arena->wasted_bytes += room_bytes;
         aegis_i_arena_enter(arena, block);
         return take_from_current(arena, request);
     }
@@ -231,7 +231,7 @@ static void *place(aegis_arena *arena, aegis_arena_block *block, const aegis_i_r
         block->dirty_end = block->top;
     block->single = aegis_i_arena_stamp(arena);
     arena->closed_bytes += capacity_bytes;
-    arena->wasted_bytes += rest_bytes;
+    arena->used_from -= request->need_bytes;
     return memory;
 }
 

@@ -20,6 +20,7 @@ static inline void aegis_i_arena_chain_deferred(aegis_arena *arena, aegis_arena_
     entry->function = function;
     entry->context = context;
     arena->deferred = entry;
+    arena->home = NULL;
 }
 
 /* Runs the functions that were deferred after `stop`, newest first. */

@@ -158,7 +158,7 @@ static bool extend(aegis_arena *arena, size_t size_bytes, size_t align_bytes) {
     arena->capacity_bytes += step_bytes;
     arena->reserved_bytes += step_bytes;
     if (dirty)
-        arena->dirty_end = block->end;
+        arena->dirty_end = block->dirty_end = block->end;
     aegis_i_arena_set_ptr(arena, arena->ptr);
     set_step(arena, arena->reserved_bytes);
     arena->next_block_bytes = arena->max_block_bytes;

@@ -7,10 +7,12 @@
  * Invariants:
  * 1. Every mark and every generation of an arena gets a number from a counter that only rises
  *    (aegis_i_arena_stamps). An arena and its open scopes use one counter (begin_marks in scope.c).
- * 2. A mark holds the generation of its arena (aegis_arena_get_mark). A reset, and a trim that may
- *    move the first block, give the arena a new generation (aegis_i_arena_renew). So does the begin
- *    of a scope (begin_marks). The end of a scope gives the arena the generation from before the
- *    scope again, or a new one if there was a reset (end_marks).
+ * 2. A mark holds the generation of its arena and the number of resets (aegis_arena_get_mark). A
+ *    reset counts that number up, which costs less than a new generation. A trim that may move the
+ *    first block gives a new generation (aegis_i_arena_renew). So does the begin of a scope
+ *    (begin_marks). The end of a scope gives the arena the generation and the number of resets from
+ *    before the scope again, or a new generation if there was a reset (end_marks). So in one
+ *    generation of an arena the number of resets only rises.
  * 3. A rewind makes every mark stale that is newer than its own mark. Their numbers are a span:
  *    above the number of its own mark, up to the latest number given (retire_marks).
  * 4. The spans are a stack in rising order, without overlaps. A rewind to a mark first drops the
@@ -24,9 +26,9 @@
  *    So the good marks between the two are refused, but never the mark of the latest rewind.
  *
  * No stale mark is accepted (is_good): after a reset, a trim or the border of a scope its
- * generation differs, by 2. After a rewind to an older mark its number is in a span, by 3, and it
- * stays in one, because spans are only joined or covered by a larger span, by 4 and 6. A good mark
- * is refused only by 6.
+ * generation or its number of resets differs, by 2. After a rewind to an older mark its number is
+ * in a span, by 3, and it stays in one, because spans are only joined or covered by a larger span,
+ * by 4 and 6. A good mark is refused only by 6.
  *
  * Numbers are used once, by 1, so no stale mark is ever equal to a later good one. */
 #include "mark.h"
@@ -98,7 +100,8 @@ static void free_all(aegis_arena *arena) {
         return;
     aegis_arena_block *freed =
         go_back(arena, arena->first, aegis_i_block_start(arena->first), arena->first);
-    arena->closed_bytes = arena->wasted_bytes = arena->guards_bytes = 0;
+    arena->closed_bytes = arena->guards_bytes = 0;
+    arena->used_from = (uintptr_t)arena->ptr;
     if ((arena->flags & AEGIS_ARENA_OWN_BLOCKS) == 0)
         return;
     aegis_i_arena_release(arena, freed);
@@ -120,7 +123,7 @@ void aegis_i_arena_free_since(aegis_arena *arena, const aegis_arena_mark *mark) 
     aegis_i_guard_check(arena, mark->guard_count);
     aegis_arena_block *freed = go_back(arena, mark->block, mark->ptr, mark->last);
     arena->closed_bytes = mark->closed_bytes;
-    arena->wasted_bytes = mark->wasted_bytes;
+    arena->used_from = mark->used_from;
     arena->guards_bytes = mark->guards_bytes;
     aegis_i_arena_release(arena, freed);
 }
@@ -161,7 +164,10 @@ static void retire_marks(aegis_arena *arena, uint64_t stamp) {
     aegis_arena_stale_span span = {stamp, *aegis_i_arena_stamps(arena)};
     aegis_arena_stale_span *spans = arena->stale;
     bool full = arena->stale_count == AEGIS_ARENA_STALE_SPANS;
-    if (span.after == span.last || (full && add_node(arena, span)))
+    if (span.after == span.last)
+        return;
+    arena->home = NULL;
+    if (full && add_node(arena, span))
         return;
     if (arena->stale_nodes != NULL) {
         /* Joins the two spans before this one, so that the mark of this rewind stays good, and the
@@ -188,7 +194,7 @@ static bool is_in(uint64_t stamp, const aegis_arena_stale_span *span) {
 static bool is_good(const aegis_arena *arena, const aegis_arena_mark *mark) {
     if (!aegis_i_arena_is_current(arena))
         return false;
-    if (mark->generation != arena->generation)
+    if (mark->generation != arena->generation || mark->reset_count != arena->reset_count)
         return false;
     for (size_t i = 0; i < arena->stale_count; i++)
         if (is_in(mark->stamp, &arena->stale[i]))
@@ -200,11 +206,17 @@ static bool is_good(const aegis_arena *arena, const aegis_arena_mark *mark) {
 }
 
 aegis_arena_mark aegis_arena_get_mark(aegis_arena *arena) {
-    aegis_arena_mark mark = {arena->block,        arena->last,
-                             arena->ptr,          arena->deferred,
-                             arena->closed_bytes, arena->wasted_bytes,
-                             arena->guards_bytes, arena->guard_count,
-                             arena->generation,   ++*aegis_i_arena_stamps(arena)};
+    aegis_arena_mark mark = {arena->block,
+                             arena->last,
+                             arena->ptr,
+                             arena->deferred,
+                             arena->closed_bytes,
+                             arena->used_from,
+                             arena->guards_bytes,
+                             arena->guard_count,
+                             arena->generation,
+                             arena->reset_count,
+                             ++*aegis_i_arena_stamps(arena)};
     return mark;
 }
 
@@ -218,12 +230,13 @@ aegis_status aegis_arena_rewind(aegis_arena *arena, const aegis_arena_mark *mark
     return AEGIS_OK;
 }
 
-void aegis_arena_reset(aegis_arena *arena) {
+void aegis_arena_reset_slow(aegis_arena *arena) {
     assert(aegis_i_arena_is_valid(arena));
     aegis_i_arena_free_since(arena, aegis_i_arena_floor(arena));
     aegis_i_arena_renew(arena);
     if ((arena->flags & AEGIS_I_ARENA_OUTER) != 0)
         arena->flags |= AEGIS_I_ARENA_RESET;
     arena->reset_count++;
+    aegis_i_arena_set_home(arena);
     assert(aegis_i_arena_is_valid(arena));
 }

@@ -198,9 +198,9 @@ void aegis_arena_get_stats_sized(const aegis_arena *arena, aegis_arena_stats *st
     size_t peak_used_bytes = aegis_i_max(arena->peak_used_bytes, used_bytes);
     size_t remaining_bytes = (size_t)(aegis_i_arena_end(arena) - arena->ptr);
     aegis_i_arena_fill_stats(stats, stats_bytes, arena->capacity_bytes, arena->reserved_bytes,
-                             used_bytes, peak_used_bytes, remaining_bytes, arena->wasted_bytes,
-                             arena->block_count, arena->acquired_count, arena->released_count,
-                             arena->reset_count);
+                             used_bytes, peak_used_bytes, remaining_bytes,
+                             aegis_i_arena_wasted(arena), arena->block_count, arena->acquired_count,
+                             arena->released_count, arena->reset_count + arena->scoped_reset_count);
 }
 
 const aegis_arena_block *aegis_arena_next_block_sized(const aegis_arena *arena,

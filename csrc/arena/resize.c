@@ -92,7 +92,7 @@ static bool free_single(aegis_arena *arena, unsigned char *p, size_t size_bytes,
     aegis_i_guard_drop(arena, p, size_bytes, damage);
     arena->guards_bytes -= arena->guard_bytes;
     arena->closed_bytes -= aegis_i_block_capacity(block);
-    arena->wasted_bytes -= (size_t)(block->end - block->top);
+    arena->used_from += (size_t)(block->top - aegis_i_block_start(block));
     arena->last = before;
     assert(aegis_i_arena_is_valid(arena));
     return true;

@@ -77,12 +77,15 @@ static void begin_marks(aegis_arena *arena, aegis_arena_scope *scope) {
     arena->stale_nodes = NULL;
 }
 
-/* Makes the suspended marks of the outer arena, which is now in `inner`, good again. After a reset
- * of the outer arena they become stale instead. */
+/* Makes the suspended marks of the outer arena, which is now in `inner`, good again, so it has the
+ * number of resets from before the scope. After a reset of the outer arena they become stale
+ * instead. */
 static void end_marks(aegis_arena *arena, aegis_arena_scope *scope) {
     aegis_arena *inner = &scope->arena;
     bool was_reset = (arena->flags & AEGIS_I_ARENA_RESET) != 0;
     inner->generation = was_reset ? ++*arena->stamps : scope->mark.generation;
+    inner->scoped_reset_count += inner->reset_count - scope->mark.reset_count;
+    inner->reset_count = scope->mark.reset_count;
     aegis_i_arena_forget_marks(inner, scope->mark.stamp);
     if (arena->stamps == &scope->stamp_count) {
         inner->stamp_count = scope->stamp_count;
@@ -122,6 +125,7 @@ void aegis_arena_scope_begin(aegis_arena *arena, aegis_arena_scope *scope) {
     assert(aegis_i_arena_is_valid(arena));
     scope->mark = aegis_arena_get_mark(arena);
     scope->arena = *arena;
+    scope->arena.home = NULL;
     /* The arena of the scope has an error record of its own: nothing has failed yet. */
     scope->arena.failed_status = AEGIS_OK;
     scope->arena.failed_what = AEGIS_WHAT_BYTES;
@@ -129,7 +133,8 @@ void aegis_arena_scope_begin(aegis_arena *arena, aegis_arena_scope *scope) {
     aegis_i_arena_forget_blocks(arena);
     arena->capacity_bytes = arena->reserved_bytes = arena->block_count = 0;
     arena->peak_used_bytes = 0;
-    arena->acquired_count = arena->released_count = arena->reset_count = 0;
+    arena->acquired_count = arena->released_count = 0;
+    arena->reset_count = arena->scoped_reset_count = 0;
     arena->next_block_bytes = aegis_i_min(AEGIS_ARENA_MIN_BLOCK, arena->max_block_bytes);
     begin_flags(arena, &scope->arena);
     arena->scope = &scope->arena;
@@ -149,17 +154,18 @@ static void merge_blocks(aegis_arena *to, aegis_arena *from) {
     if (aegis_i_arena_is_unused(from))
         return;
 
+    size_t used_bytes = aegis_i_arena_guarded(to) + aegis_i_arena_guarded(from);
     size_t to_room = (size_t)(aegis_i_arena_end(to) - to->ptr);
     size_t from_room = (size_t)(aegis_i_arena_end(from) - from->ptr);
     aegis_arena *roomier = from_room > to_room ? from : to;
     aegis_arena *other = roomier == to ? from : to;
     other->block->top = other->ptr;
     to->closed_bytes += from->closed_bytes + aegis_i_block_capacity(other->block);
-    to->wasted_bytes += from->wasted_bytes + aegis_i_min(to_room, from_room);
     to->last = from->last;
     to->block = roomier->block;
     to->dirty_end = roomier->dirty_end;
     aegis_i_arena_set_ptr(to, roomier->ptr);
+    to->used_from = (uintptr_t)to->ptr - used_bytes;
 }
 
 /* Moves everything that `from` holds into `to`. `from` is not used afterwards. */
@@ -178,7 +184,7 @@ static void merge(aegis_arena *to, aegis_arena *from) {
     } else if (from->first != NULL) {
         to->first = from->first;
         to->closed_bytes = from->closed_bytes;
-        to->wasted_bytes = from->wasted_bytes;
+        to->used_from = from->used_from;
         to->last = from->last;
         to->block = from->block;
         to->dirty_end = from->dirty_end;
@@ -192,7 +198,7 @@ static void merge(aegis_arena *to, aegis_arena *from) {
     to->block_count += from->block_count;
     to->acquired_count += from->acquired_count;
     to->released_count += from->released_count;
-    to->reset_count += from->reset_count;
+    to->scoped_reset_count += from->reset_count + from->scoped_reset_count;
 }
 
 /* Gives `to` the error record of `from`. */
@@ -217,6 +223,7 @@ void aegis_arena_scope_end(aegis_arena *arena, aegis_arena_scope *scope) {
     copy_record(inner, arena);
     inner->flags = end_flags(arena, inner);
     *arena = *inner;
+    aegis_i_arena_set_home(arena);
     assert(aegis_i_arena_is_valid(arena));
 }
 

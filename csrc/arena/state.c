@@ -11,12 +11,16 @@ bool aegis_i_arena_is_valid(const aegis_arena *arena) {
     if (((uintptr_t)arena->ptr | (uintptr_t)arena->limit) % AEGIS_ARENA_ALIGN != 0)
         return false;
     if (arena->ptr == NULL || arena->ptr > arena->limit ||
-        arena->wasted_bytes > arena->closed_bytes)
+        aegis_i_arena_wasted(arena) > arena->closed_bytes)
+        return false;
+    if (arena->home != NULL && (arena->home != arena->first || !aegis_i_arena_is_plain(arena)))
         return false;
     if (block == NULL)
-        return arena->first == NULL && arena->last == NULL && arena->limit == arena->ptr;
+        return arena->first == NULL && arena->last == NULL && arena->limit == arena->ptr &&
+               aegis_i_arena_guarded(arena) == 0;
     return arena->first != NULL && arena->last != NULL && arena->limit <= block->end &&
            arena->ptr >= aegis_i_block_start(block) && arena->dirty_end <= block->end &&
+           arena->dirty_end == block->dirty_end &&
            arena->closed_bytes + aegis_i_block_capacity(block) <= arena->capacity_bytes;
 }
 

@@ -58,10 +58,21 @@ static inline unsigned char *aegis_i_arena_end(const aegis_arena *arena) {
     return arena->block != NULL ? arena->block->end : arena->ptr;
 }
 
+/* The bytes that are handed out, with their guards. */
+static inline size_t aegis_i_arena_guarded(const aegis_arena *arena) {
+    return (uintptr_t)arena->ptr - arena->used_from;
+}
+
 static inline size_t aegis_i_arena_used(const aegis_arena *arena) {
-    size_t current =
-        arena->block != NULL ? (size_t)(arena->ptr - aegis_i_block_start(arena->block)) : 0;
-    return arena->closed_bytes - arena->wasted_bytes + current - arena->guards_bytes;
+    return aegis_i_arena_guarded(arena) - arena->guards_bytes;
+}
+
+/* The unused bytes at the ends of closed blocks. */
+static inline size_t aegis_i_arena_wasted(const aegis_arena *arena) {
+    if (arena->block == NULL)
+        return 0;
+    size_t current_bytes = (size_t)(arena->ptr - aegis_i_block_start(arena->block));
+    return arena->closed_bytes - (aegis_i_arena_guarded(arena) - current_bytes);
 }
 
 /* The bytes that an allocation takes of a block, with its guard. */
@@ -84,6 +95,17 @@ static inline const aegis_arena_mark *aegis_i_arena_floor(const aegis_arena *are
         return NULL;
     return &((const aegis_arena_scope *)(const void *)arena)->mark;
 }
+/* Whether all that a reset must do is to go back to the first block, if there is one. */
+static inline bool aegis_i_arena_is_plain(const aegis_arena *arena) {
+    const uint32_t others =
+        AEGIS_ARENA_WIPE | AEGIS_I_ARENA_WATCHED | AEGIS_I_ARENA_SCOPED | AEGIS_I_ARENA_OUTER;
+    return (arena->flags & others) == 0 && arena->deferred == NULL && arena->stale_count == 0;
+}
+/* Sets `home`. What makes an arena other than plain sets it to NULL. It need not be set again at
+ * once when the arena is plain again, because a reset does that. */
+static inline void aegis_i_arena_set_home(aegis_arena *arena) {
+    arena->home = aegis_i_arena_is_plain(arena) ? arena->first : NULL;
+}
 /* Whether the fields are consistent; O(1), for asserts. */
 AEGIS_I_HIDDEN bool aegis_i_arena_is_valid(const aegis_arena *arena);
 /* Sets `ptr`, and `limit` with it. */
@@ -98,10 +120,11 @@ extern AEGIS_I_HIDDEN const unsigned char aegis_i_arena_nowhere[AEGIS_ARENA_ALIG
 
 /* Leaves the arena without blocks. Fields that do not depend on blocks are unchanged. */
 static inline void aegis_i_arena_forget_blocks(aegis_arena *arena) {
-    arena->block = arena->first = arena->last = NULL;
+    arena->block = arena->first = arena->home = arena->last = NULL;
     arena->deferred = NULL;
     arena->guards = NULL;
-    arena->closed_bytes = arena->wasted_bytes = arena->guards_bytes = 0;
+    arena->closed_bytes = arena->guards_bytes = 0;
+    arena->used_from = (uintptr_t)aegis_i_arena_nowhere;
     arena->dirty_end = (unsigned char *)(uintptr_t)aegis_i_arena_nowhere;
     aegis_i_arena_set_ptr(arena, (unsigned char *)(uintptr_t)aegis_i_arena_nowhere);
 }
@@ -120,8 +143,7 @@ AEGIS_I_HIDDEN aegis_status aegis_i_arena_refuse(aegis_arena *arena, aegis_statu
 static inline void aegis_i_arena_sync_block(aegis_arena *arena) {
     arena->peak_used_bytes = aegis_i_max(arena->peak_used_bytes, aegis_i_arena_used(arena));
     if (arena->ptr > arena->dirty_end)
-        arena->dirty_end = arena->ptr;
-    arena->block->dirty_end = arena->dirty_end;
+        arena->block->dirty_end = arena->dirty_end = arena->ptr;
 }
 
 #endif

@@ -67,35 +67,28 @@ class Arena:
 
     def __init__(self, value):
         self.value = value
-        self.block = private("aegis_arena_block")
-        # AEGIS_I_BLOCK_HEADER
-        self.header_bytes = (self.block.sizeof + 15) & ~15 if self.block is not None else None
-
-    def start(self, pointer):
-        return int(pointer) + self.header_bytes
+        # AEGIS_I_ARENA_BLOCK_HEADER
+        self.header_bytes = (value["first"].type.target().sizeof + 15) & ~15
 
     def to_string(self):
         value = self.value
         head = f"aegis_arena{name_of(value)}: "
         blocks = plural(int(value["block_count"]), "block")
         capacity = size_text(int(value["capacity_bytes"]))
-        if self.block is None:
-            return f"{head}{capacity} in {blocks}"
-        used = int(value["closed_bytes"]) - int(value["wasted_bytes"]) - int(value["guards_bytes"])
-        if int(value["block"]) != 0:
-            used += int(value["ptr"]) - self.start(value["block"])
+        # `used_from` wraps if more is used than the address of `ptr`.
+        used = int(value["ptr"]) - int(value["used_from"]) - int(value["guards_bytes"])
+        used %= 1 << 8 * value["used_from"].type.sizeof
         scope = ", a scope is open" if int(value["scope"]) != 0 else ""
         return f"{head}{size_text(used)} of {capacity} used in {blocks}{scope}"
 
     def children(self):
-        if self.block is None:
-            return
         value, idle = self.value, False
+        block_type = value["first"].type
         at = int(value["first"])
         for number in range(1, MOST + 1):
             if at == 0:
                 return
-            block = gdb.Value(at).cast(self.block.pointer()).dereference()
+            block = gdb.Value(at).cast(block_type).dereference()
             start = at + self.header_bytes
             is_current = at == int(value["block"])
             state = STATES[0 if is_current else 2 if idle else 1]

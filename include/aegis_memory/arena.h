@@ -79,7 +79,32 @@ extern "C" {
 /** aegis_arena_options.flags: leave out the flags that a debug build sets by itself. */
 #define AEGIS_ARENA_NO_DEBUG 16u
 
-typedef struct aegis_arena_block aegis_arena_block;
+/** The block header. The usable bytes of the block follow it. A block does not point to its
+ *  arena, so an arena can be moved. Only the library reads and writes the fields: they are here
+ *  for the inline functions. */
+typedef struct aegis_arena_block {
+    /** The next block in the chain. */
+    struct aegis_arena_block *next;
+    /** The size of the block as acquired from the source, with the block header. */
+    size_t total_bytes;
+    /** One past the usable bytes. A multiple of AEGIS_ARENA_ALIGN. */
+    unsigned char *end;
+    /** The bytes at or above this address are zero, unless they are handed out. While the block
+     *  is current, the arena's field `dirty_end` is the same. */
+    unsigned char *dirty_end;
+    /** One past the bytes that are handed out. Valid when the block is closed. */
+    unsigned char *top;
+    /** AEGIS_I_BLOCK_* */
+    uint32_t flags;
+    /** Other than 0 if the block holds one allocation and was closed with it at once, without
+     *  being the current block. Then it tells how many marks there had been: see
+     *  aegis_i_arena_stamp. */
+    uint32_t single;
+} aegis_arena_block;
+
+/** The bytes of a block header, rounded up to the alignment of blocks. */
+#define AEGIS_I_ARENA_BLOCK_HEADER ((sizeof(aegis_arena_block) + 15) & ~AEGIS_CAST(size_t, 15))
+
 typedef struct aegis_arena_guard aegis_arena_guard;
 typedef struct aegis_arena_deferred aegis_arena_deferred;
 
@@ -138,16 +163,24 @@ typedef struct aegis_arena {
     unsigned char *ptr;
     unsigned char *limit;
     unsigned char *dirty_end;
+    /* The address of `ptr`, less the used bytes and their guards. It wraps if they are more than
+     * the address. */
+    size_t used_from;
     aegis_arena_block *block;
-    aegis_arena_block *first;
+    /* The first block, if a reset need only go back there. NULL if there may be more to do:
+     * something is deferred, the arena is watched or wiped, a scope, stale marks, no block. */
+    aegis_arena_block *home;
     aegis_arena_block *last;
+    size_t peak_used_bytes;
+    size_t closed_bytes;
+    /* Calls of aegis_arena_reset, except those in scopes that have ended. A mark can be good only
+     * if it has the same number. */
+    uint64_t reset_count;
+    aegis_arena_block *first;
     /* The arena of the latest scope that was begun on this one and is open; or NULL. The idle
      * blocks from before the scope are in that arena. */
     struct aegis_arena *scope;
     aegis_arena_deferred *deferred;
-    size_t closed_bytes;
-    size_t wasted_bytes;
-    size_t peak_used_bytes;
     size_t capacity_bytes;
     size_t reserved_bytes;
     size_t block_count;
@@ -155,7 +188,8 @@ typedef struct aegis_arena {
     size_t max_block_bytes;
     uint64_t acquired_count;
     uint64_t released_count;
-    uint64_t reset_count;
+    /* Calls of aegis_arena_reset in scopes that have ended, with those of the outer arena. */
+    uint64_t scoped_reset_count;
     /* The generation: a mark can be good only if it has the same one. */
     uint64_t generation;
     /* How many numbers marks and generations have got so far. While a scope is open, that is
@@ -198,10 +232,11 @@ typedef struct aegis_arena_mark {
     unsigned char *ptr;
     aegis_arena_deferred *deferred;
     size_t closed_bytes;
-    size_t wasted_bytes;
+    size_t used_from;
     size_t guards_bytes;
     uint64_t guard_count;
     uint64_t generation;
+    uint64_t reset_count;
     uint64_t stamp;
 } aegis_arena_mark;
 
@@ -503,13 +538,41 @@ AEGIS_API void aegis_arena_scope_begin(aegis_arena *arena, aegis_arena_scope *sc
  */
 AEGIS_API void aegis_arena_scope_end(aegis_arena *arena, aegis_arena_scope *scope);
 
+/** The whole of aegis_arena_reset, for any arena. Call that instead.
+ *  Threads:  one owner.
+ *  Cost:     as of aegis_arena_reset.
+ */
+AEGIS_API void aegis_arena_reset_slow(aegis_arena *arena);
+
 /** Frees everything: runs the deferred functions, newest first, goes back to the first block,
  *  and keeps every block for reuse. While a scope is open: see aegis_arena_scope_begin.
  *  Ownership:  every pointer into the arena is dead.
  *  Threads:    one owner.
- *  Cost:       O(1) for any number of allocations and blocks, and the deferred functions.
+ *  Cost:       O(1) for any number of allocations and blocks, and the deferred functions. A few
+ *              inlined stores if nothing is deferred and the arena is not watched.
  */
-AEGIS_API void aegis_arena_reset(aegis_arena *arena);
+AEGIS_INLINE void aegis_arena_reset(aegis_arena *arena) {
+    aegis_arena_block *home = arena->home;
+    unsigned char *ptr = arena->ptr;
+    size_t used_bytes = AEGIS_ADDRESS(ptr) - arena->used_from;
+    if (AEGIS_UNLIKELY(home == AEGIS_NULL)) {
+        aegis_arena_reset_slow(arena);
+        return;
+    }
+    /* Of the block headers only the first one is read, and the current one is written only if the
+     * block was never so full: after many allocations they are in no cache. */
+    arena->ptr = AEGIS_POINTER(unsigned char *, home) + AEGIS_I_ARENA_BLOCK_HEADER;
+    arena->used_from = AEGIS_ADDRESS(arena->ptr);
+    if (used_bytes > arena->peak_used_bytes)
+        arena->peak_used_bytes = used_bytes;
+    if (ptr > arena->dirty_end)
+        arena->block->dirty_end = ptr;
+    arena->limit = home->end;
+    arena->dirty_end = home->dirty_end;
+    arena->block = arena->last = home;
+    arena->closed_bytes = 0;
+    arena->reset_count++;
+}
 
 /** Releases idle blocks until at most `keep_bytes` are reserved or no block is idle. The first
  *  block counts as idle when nothing is allocated. The caller's memory is never released. The

@@ -4,7 +4,7 @@
 //! picture.
 
 use core::fmt;
-use core::mem::{ManuallyDrop, MaybeUninit};
+use core::mem::{size_of, ManuallyDrop, MaybeUninit};
 use core::ptr;
 
 use super::stats::ArenaStats;
@@ -12,6 +12,9 @@ use crate::budget::move_methods;
 use crate::error::AllocError;
 use crate::unshared::Unshared;
 use crate::{ffi, unwind};
+
+/// The bytes of a block header, as `AEGIS_I_ARENA_BLOCK_HEADER`.
+const BLOCK_HEADER: usize = (size_of::<ffi::aegis_arena_block>() + 15) & !15;
 
 /// A bump arena.
 ///
@@ -187,9 +190,37 @@ impl Arena {
     /// }
     /// assert_eq!((arena.used(), arena.stats().acquired_count), (0, 1));
     /// ```
+    #[inline]
     pub fn reset(&mut self) {
+        // This is what aegis_arena_reset does. It is written again, so that it can be inlined.
+        // SAFETY: the struct is initialised, and `&mut self`: no other code uses it.
+        let raw = unsafe { &mut *self.raw.get() };
+        let (home, ptr) = (raw.home, raw.ptr);
+        if home.is_null() {
+            return self.reset_slow();
+        }
+        let used_bytes = (ptr as usize).wrapping_sub(raw.used_from);
+        raw.ptr = home.cast::<u8>().wrapping_add(BLOCK_HEADER);
+        raw.used_from = raw.ptr as usize;
+        if used_bytes > raw.peak_used_bytes {
+            raw.peak_used_bytes = used_bytes;
+        }
+        if ptr > raw.dirty_end {
+            // SAFETY: an arena with a first block has a current block, whose header it owns.
+            unsafe { (*raw.block).dirty_end = ptr };
+        }
+        // SAFETY: the first block is the arena's, as above.
+        (raw.limit, raw.dirty_end) = unsafe { ((*home).end, (*home).dirty_end) };
+        (raw.block, raw.last) = (home, home);
+        raw.closed_bytes = 0;
+        raw.reset_count += 1;
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn reset_slow(&mut self) {
         // SAFETY: `&mut self`: no reference into the arena is live.
-        unwind::call(|| unsafe { ffi::aegis_arena_reset(self.raw.get()) });
+        unwind::call(|| unsafe { ffi::aegis_arena_reset_slow(self.raw.get()) });
     }
 
     /// Releases idle blocks to the source until at most `keep_bytes` are reserved or no block is

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The program that runs under Callgrind. `count RIVAL OPERATION ROUNDS COUNT` runs ROUNDS rounds
-//! of COUNT operations. `count reset ALLOCATIONS BLOCKS` makes an arena with that many allocations
-//! and blocks and resets it in [`measured_reset`]; only one of the two may be above 1.
+//! of COUNT operations. `count reset ALLOCATIONS BLOCKS ROUNDS` makes that many allocations or fills
+//! that many blocks in an arena and resets it, in each round by [`measured_reset`] and then by
+//! `aegis_arena_reset`; only one of the first two may be above 1.
 //! `count charge LEVELS RECLAIMERS PAIRS` charges and uncharges the leaf of a tree of budgets.
 //! `count boxes KIND COUNT` makes and drops this many boxes or shared values of four words.
 
@@ -17,10 +18,11 @@ use aegis_memory::ffi;
 /// The usable bytes of a block, and of an allocation that fills it.
 const BLOCK: usize = 512;
 
-/// A function with a name that Callgrind can find.
+/// A function with a name that Callgrind can find. It is no C function, because a call of one that
+/// may panic has instructions of its own.
 #[no_mangle]
 #[inline(never)]
-pub extern "C" fn measured_reset(arena: &mut Arena) {
+pub fn measured_reset(arena: &mut Arena) {
     arena.reset();
 }
 
@@ -28,24 +30,28 @@ fn number(text: &str) -> usize {
     text.parse().expect("a number")
 }
 
-fn reset(allocations: usize, blocks: usize) {
-    let mut arena = if blocks == 1 {
-        let arena = Arena::new(allocations * 8);
-        for i in 0..allocations {
-            *arena.alloc_value(0) = i as u64;
-        }
-        arena
-    } else {
-        let builder = Arena::builder().capacity(BLOCK).max_block(BLOCK);
-        let arena = builder.build().expect("heap memory");
-        for _ in 0..blocks {
-            arena.alloc_uninit(BLOCK);
-        }
-        arena
+fn reset(allocations: usize, blocks: usize, rounds: usize) {
+    let make = || {
+        let capacity = if blocks == 1 { allocations * 8 } else { BLOCK };
+        Arena::builder().capacity(capacity).max_block(BLOCK).build().expect("heap memory")
     };
-    assert_eq!(arena.stats().block_count, blocks);
-    measured_reset(&mut arena);
-    assert_eq!(arena.used(), 0);
+    let fill = |arena: &Arena| {
+        if blocks == 1 {
+            (0..allocations).for_each(|i| *arena.alloc_value(0) = i as u64);
+        } else {
+            (0..blocks).for_each(|_| _ = arena.alloc_uninit(BLOCK));
+        }
+        assert_eq!(arena.stats().block_count, blocks);
+    };
+    let [mut by_rust, by_c] = [make(), make()];
+    for _ in 0..rounds {
+        fill(&by_rust);
+        measured_reset(&mut by_rust);
+        fill(&by_c);
+        // SAFETY: the arena is alive, and nothing in it is used any more.
+        unsafe { ffi::aegis_arena_reset(by_c.as_raw()) };
+        assert_eq!((by_rust.used(), by_c.used()), (0, 0));
+    }
 }
 
 /// Four words with drop glue.
@@ -102,7 +108,9 @@ fn main() {
     let arguments: Vec<String> = env::args().skip(1).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match arguments[..] {
-        ["reset", allocations, blocks] => reset(number(allocations), number(blocks)),
+        ["reset", allocations, blocks, rounds] => {
+            reset(number(allocations), number(blocks), number(rounds));
+        }
         ["charge", levels, reclaimers, pairs] => {
             charge(number(levels), number(reclaimers), number(pairs));
         }
@@ -119,7 +127,7 @@ fn main() {
             }
         }
         _ => panic!(
-            "usage: count RIVAL OPERATION ROUNDS COUNT | count reset ALLOCATIONS BLOCKS | \
+            "usage: count RIVAL OPERATION ROUNDS COUNT | count reset ALLOCATIONS BLOCKS ROUNDS | \
              count charge LEVELS RECLAIMERS PAIRS | count boxes KIND COUNT"
         ),
     }
