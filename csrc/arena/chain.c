@@ -188,7 +188,7 @@ static size_t regrown_block(const aegis_arena *arena, size_t exact_bytes,
  * already acquired, so it may be larger: its step doubles as long as the request does not fit. */
 static void want_block(const aegis_arena *arena, aegis_i_request *request) {
     bool lent = (arena->flags & AEGIS_I_ARENA_LENT) != 0;
-    size_t exact_bytes = AEGIS_I_BLOCK_HEADER + request->need_bytes;
+    size_t exact_bytes = aegis_i_exact_block(request);
     size_t step_bytes = arena->next_block_bytes;
     request->block_bytes = exact_bytes;
     if ((arena->flags & AEGIS_ARENA_OWN_BLOCKS) != 0)
@@ -321,7 +321,7 @@ static size_t rest_block(const aegis_arena *arena, const aegis_i_request *reques
  * block of what the budget has left, or else for a block of the exact size. Otherwise fails the
  * request. */
 static void *refused(aegis_arena *arena, aegis_i_request *request, const aegis_i_refusal *why) {
-    size_t exact_bytes = AEGIS_I_BLOCK_HEADER + request->need_bytes;
+    size_t exact_bytes = aegis_i_exact_block(request);
     if (request->block_bytes <= exact_bytes || why->status == AEGIS_E_SOURCE)
         return fail(arena, request, *why);
     size_t rest_bytes = 0;
@@ -369,7 +369,7 @@ void *aegis_i_arena_receive(aegis_arena *arena, aegis_i_request *request, void *
     /* The arena has changed so much meanwhile that this block would leave too large an end. The
      * block stays idle, and the request asks for one of its exact size. */
     request->grows = request->takes_rest = false;
-    request->block_bytes = AEGIS_I_BLOCK_HEADER + request->need_bytes;
+    request->block_bytes = aegis_i_exact_block(request);
     return NULL;
 }
 
@@ -378,12 +378,14 @@ static void *serve(aegis_arena *arena, aegis_i_request *request) {
     while (request->block_bytes != 0) {
         bool block_zeroed;
         aegis_i_refusal why;
-        void *block = (arena->flags & AEGIS_I_ARENA_LENT) != 0
-                          ? aegis_i_arena_lender(arena)->lend(arena, request->block_bytes,
-                                                              aegis_i_wants_more(request),
-                                                              &block_zeroed, &why)
-                          : aegis_i_arena_acquire(arena, request->block_bytes,
-                                                  aegis_i_wants_more(request), &block_zeroed, &why);
+        bool optional = aegis_i_wants_more(request);
+        /* An allocation that grows needs all of the room behind it that it wants. */
+        size_t least_bytes = request->regrows ? request->block_bytes : aegis_i_exact_block(request);
+        void *block =
+            (arena->flags & AEGIS_I_ARENA_LENT) != 0
+                ? aegis_i_arena_lender(arena)->lend(arena, &request->block_bytes, least_bytes,
+                                                    optional, &block_zeroed, &why)
+                : aegis_i_arena_acquire(arena, request->block_bytes, optional, &block_zeroed, &why);
         memory = aegis_i_arena_receive(arena, request, block, block_zeroed, &why);
     }
     return memory;

@@ -13,9 +13,10 @@
 typedef struct aegis_i_lender {
     /* Whether the arena may still use what it was lent. A debug build reports it if not. */
     bool (*is_current)(const aegis_arena *arena);
-    /* Lends a block. It does what aegis_i_arena_acquire does for other arenas. */
-    void *(*lend)(aegis_arena *arena, size_t total_bytes, bool optional, bool *zeroed,
-                  aegis_i_refusal *why);
+    /* Lends a block of `*total_bytes`, or of less but at least `least_bytes`, and sets
+     * `*total_bytes` to that. It does what aegis_i_arena_acquire does for other arenas. */
+    void *(*lend)(aegis_arena *arena, size_t *total_bytes, size_t least_bytes, bool optional,
+                  bool *zeroed, aegis_i_refusal *why);
     /* Makes room for a request in the current block by moving the end of the block, if what follows
      * the block is free. False: there is no such room. */
     bool (*extend)(aegis_arena *arena, size_t size_bytes, size_t align_bytes);
@@ -55,10 +56,15 @@ typedef struct aegis_i_request {
     bool takes_rest;
 } aegis_i_request;
 
+/* The least size of a block that serves the request. */
+static inline size_t aegis_i_exact_block(const aegis_i_request *request) {
+    return AEGIS_I_BLOCK_HEADER + request->need_bytes;
+}
+
 /* Whether the block that the request wants is larger than it must be. If such a block is refused,
  * the request wants a smaller one. */
 static inline bool aegis_i_wants_more(const aegis_i_request *request) {
-    return request->block_bytes > AEGIS_I_BLOCK_HEADER + request->need_bytes;
+    return request->block_bytes > aegis_i_exact_block(request);
 }
 
 /* The first step of an allocation: serves the request from the blocks held. NULL: a block is wanted

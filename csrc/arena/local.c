@@ -39,6 +39,8 @@
 /* Shards double up to this size. Beyond it their size follows from the bytes that the handle has
  * carved. */
 #define SHARD_DOUBLED_BYTES ((size_t)8192)
+/* The first shard of another block of the shared arena has at most this size. */
+#define FIRST_SHARD_BYTES ((size_t)32768)
 /* The next shard may have the bytes that the handle has carved, divided by this. */
 #define SHARD_PART 24
 
@@ -116,16 +118,28 @@ static void set_step(aegis_arena *arena, size_t carved_bytes) {
                                          shared_of(arena)->shard_max_bytes);
 }
 
+/* The size of a shard that should have `total_bytes` and at least `least_bytes`, if the shared
+ * arena's block has `room_bytes` left. A larger shard takes that rest, so that the rest is not
+ * lost. If the rest is too little, another block is needed. The first shard of that is small,
+ * because the shared arena gives a large request a block of its own. */
+static size_t fit_block(size_t room_bytes, size_t total_bytes, size_t least_bytes) {
+    if (room_bytes >= aegis_i_max(least_bytes, AEGIS_ARENA_LOCAL_MIN_SHARD))
+        return aegis_i_min(total_bytes, room_bytes);
+    return aegis_i_max(aegis_i_min(total_bytes, FIRST_SHARD_BYTES), least_bytes);
+}
+
 /* Carves a shard out of the shared arena, or takes it from a remembered end. */
-static void *lend(aegis_arena *arena, size_t total_bytes, bool optional, bool *zeroed,
-                  aegis_i_refusal *why) {
+static void *lend(aegis_arena *arena, size_t *total, size_t least_bytes, bool optional,
+                  bool *zeroed, aegis_i_refusal *why) {
     *zeroed = false;
     aegis_lock_free_arena_shared *shared = shared_of(arena);
-    unsigned char *p = take_tail(shared, total_bytes);
+    unsigned char *p = take_tail(shared, *total);
     if (p == NULL) {
         size_t dirty_bytes = 0;
         aegis_error error;
-        p = aegis_i_shared_take(shared, total_bytes, SHARD_ALIGN, optional, &dirty_bytes, &error);
+        if (*total > least_bytes)
+            *total = fit_block(aegis_i_shared_room(shared, SHARD_ALIGN), *total, least_bytes);
+        p = aegis_i_shared_take(shared, *total, SHARD_ALIGN, optional, &dirty_bytes, &error);
         if (p == NULL) {
             why->status = error.status;
             why->budget = error.refused;
@@ -136,7 +150,7 @@ static void *lend(aegis_arena *arena, size_t total_bytes, bool optional, bool *z
         }
         *zeroed = dirty_bytes == 0;
     }
-    set_step(arena, arena->reserved_bytes + total_bytes);
+    set_step(arena, arena->reserved_bytes + *total);
     return p;
 }
 

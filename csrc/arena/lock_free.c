@@ -184,6 +184,18 @@ unsigned char *aegis_i_shared_take(aegis_lock_free_arena_shared *shared, size_t 
     return take_slow(shared, size_bytes, align_bytes, false, optional, dirty_bytes, error);
 }
 
+size_t aegis_i_shared_room(const aegis_lock_free_arena_shared *shared, size_t align_bytes) {
+    /* Acquire: as in take_slow. */
+    const aegis_i_shared_block *block = aegis_i_load(&shared->current, memory_order_acquire);
+    size_t used_bytes = aegis_i_load(&block->used_bytes, memory_order_relaxed);
+    if (used_bytes > block->capacity_bytes)
+        return 0;
+    size_t room_bytes = block->capacity_bytes - used_bytes;
+    size_t lost_bytes = aegis_i_padding(aegis_i_shared_start(block) + used_bytes, align_bytes) +
+                        AEGIS_I_GUARD_BYTES;
+    return room_bytes > lost_bytes ? (room_bytes - lost_bytes) & ~(align_bytes - 1) : 0;
+}
+
 bool aegis_i_shared_give_back(aegis_lock_free_arena_shared *shared, unsigned char *from,
                               unsigned char *end, bool clean) {
     /* Acquire: as in take_slow. */

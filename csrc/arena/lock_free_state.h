@@ -108,6 +108,10 @@ AEGIS_I_HIDDEN unsigned char *aegis_i_shared_take(aegis_lock_free_arena_shared *
                                                   size_t size_bytes, size_t align_bytes,
                                                   bool optional, size_t *dirty_bytes,
                                                   aegis_error *error);
+/* The most that a request at this alignment can get of the current block now, as a multiple of the
+ * alignment. Other threads may take it meanwhile. */
+AEGIS_I_HIDDEN size_t aegis_i_shared_room(const aegis_lock_free_arena_shared *shared,
+                                          size_t align_bytes);
 /* Acquires a block of `total_bytes`, a multiple of 16. The block is in no list yet. `optional`: if
  * it is refused, the caller asks for a smaller one. NULL: it is refused, and `why` says why. */
 AEGIS_I_HIDDEN aegis_i_shared_block *aegis_i_shared_acquire(aegis_lock_free_arena_shared *shared,

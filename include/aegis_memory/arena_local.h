@@ -14,10 +14,12 @@
  *  and every handle may then reuse it.)
  *
  *  Sizes: the first shard is 1 KiB. The next ones double up to 8 KiB. Then they grow with the
- *  bytes that the handle has carved, up to 32 KiB, but at most to an eighth of the shared
- *  arena's largest growth step. While nothing else is carved behind a shard, the shard grows
- *  where it is by the same amount, instead of giving way to a new one. A request that is larger
- *  than a shard is taken from the shared arena directly.
+ *  bytes that the handle has carved, up to 512 KiB, but at most to an eighth of the shared
+ *  arena's largest growth step. A shard that is larger than what the shared arena's block has
+ *  left takes that rest, if it is 1 KiB or more. The first shard of another block is at most
+ *  32 KiB. While nothing else is carved behind a shard, the shard grows where it is by the same
+ *  amount, instead of giving way to a new one. A request that is larger than a shard is taken
+ *  from the shared arena directly.
  *
  *  Bounds: the unused end of an open handle's shard is at most what the handle has used. It is
  *  also at most 8 KiB or 1/24 of the bytes that the handle has carved, whichever is more. With
@@ -48,8 +50,8 @@
 extern "C" {
 #endif
 
-/** The largest shard, in bytes (32 KiB). */
-#define AEGIS_ARENA_LOCAL_MAX_SHARD 32768
+/** The largest shard, in bytes (512 KiB). */
+#define AEGIS_ARENA_LOCAL_MAX_SHARD 524288
 /** The first shard, in bytes. */
 #define AEGIS_ARENA_LOCAL_MIN_SHARD 1024
 

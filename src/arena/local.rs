@@ -20,7 +20,7 @@ use crate::error::{expect, expect_alloc, AllocError, AllocOrInitError};
 use crate::{ffi, unwind};
 
 /// A thread's own handle to a [`LockFreeArena`], from [`LockFreeArena::local`]. It takes shards of
-/// up to 32 KiB from the shared arena. It allocates from its shard as fast as an [`Arena`], with
+/// up to 512 KiB from the shared arena. It allocates from its shard as fast as an [`Arena`], with
 /// the same inlined code.
 ///
 /// What the handle's own methods allocate borrows the shared arena, so it may outlive the handle.

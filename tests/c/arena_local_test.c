@@ -45,7 +45,7 @@ static void shards_grow_with_the_handle_up_to_their_limit(void) {
         aegis_lock_free_arena arena = shared_arena(0, limits[i][0], NULL);
         aegis_arena_local local = handle_of(&arena);
         size_t largest = 0;
-        for (size_t done = 0; done < (size_t)8 << 20; done += 24) {
+        for (size_t done = 0; done < (size_t)16 << 20; done += 24) {
             size_t before = stats_of(&local.arena).reserved_bytes;
             CHECK(aegis_arena_alloc(&local.arena, 24) != NULL);
             size_t shard = stats_of(&local.arena).reserved_bytes - before;
@@ -57,6 +57,21 @@ static void shards_grow_with_the_handle_up_to_their_limit(void) {
         aegis_arena_local_fini(&local);
         aegis_lock_free_arena_fini(&arena);
     }
+}
+
+static void last_shard_takes_the_rest_of_a_block(void) {
+    aegis_lock_free_arena arena = shared_arena(1 << 20, 0, NULL);
+    aegis_arena_local locals[2] = {handle_of(&arena), handle_of(&arena)};
+    /* Taking turns, neither handle can make its shard longer. */
+    for (int turn = 0; shared_stats(&arena).block_count == 1; turn ^= 1)
+        CHECK(aegis_arena_alloc(&locals[turn].arena, 64) != NULL);
+    CHECK(stats_of(&locals[0].arena).reserved_bytes / 24 > 16 * AEGIS_ARENA_LOCAL_MIN_SHARD);
+    CHECK(shared_stats(&arena).wasted_bytes < AEGIS_ARENA_LOCAL_MIN_SHARD + 64);
+    /* A request that needs more than the rest gets it, and the rest stays for smaller ones. */
+    CHECK(aegis_arena_alloc(&locals[0].arena, 100000) != NULL);
+    for (int i = 0; i < 2; i++)
+        aegis_arena_local_fini(&locals[i]);
+    aegis_lock_free_arena_fini(&arena);
 }
 
 static void shard_grows_in_place_until_something_is_carved_behind_it(void) {
@@ -295,6 +310,7 @@ static void unknown_flags_are_refused(void) {
 int main(void) {
     RUN(handle_bumps_in_shards_and_leaves_its_memory_behind);
     RUN(shards_grow_with_the_handle_up_to_their_limit);
+    RUN(last_shard_takes_the_rest_of_a_block);
     RUN(shard_grows_in_place_until_something_is_carved_behind_it);
     RUN(request_larger_than_a_shard_is_served);
     RUN(sixty_four_handles_strand_less_than_five_percent_of_64_mib);
