@@ -32,7 +32,12 @@ fn main() {
     name_compilers();
     let include = env::var("DEP_AEGIS_MEMORY_INCLUDE").expect("aegis-memory exports its headers");
     let mut loops = cc::Build::new();
-    loops.file("c/rivals.c").include(include).std("gnu11").opt_level(2).warnings(true);
+    loops
+        .files(["c/pairs.c", "c/rivals.c"])
+        .include(include)
+        .std("gnu11")
+        .opt_level(2)
+        .warnings(true);
     for (library, package) in [("apr-1", "libapr1-dev"), ("talloc", "libtalloc-dev")] {
         let found = pkg_config::Config::new()
             .cargo_metadata(false)

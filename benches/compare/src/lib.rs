@@ -12,6 +12,7 @@ pub mod homes;
 pub mod json;
 pub mod operations;
 pub mod page;
+pub mod pairs;
 pub mod pools;
 pub mod programs;
 pub mod quiet;

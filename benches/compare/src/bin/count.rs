@@ -119,6 +119,7 @@ fn main() {
             let case = compare::cases()
                 .into_iter()
                 .chain(compare::collections::cases())
+                .chain(compare::pairs::cases())
                 .find(|case| case.rival == rival && case.operation == operation)
                 .unwrap_or_else(|| panic!("no case {rival}, {operation}"));
             let mut round = (case.make)();

@@ -15,7 +15,7 @@ use std::process::{exit, Command};
 use compare::operations::{ALL, COPY_16, LAYOUT, RECORD, SIZE, VALUE};
 use compare::page::{Charges, CHARGED_LEVELS, CHARGED_RECLAIMERS};
 use compare::rivals::GATED;
-use compare::{c, page, rivals, Case};
+use compare::{c, page, pairs, rivals, Case};
 
 /// The operations in which this library must take fewer instructions than the best rival of
 /// [`GATED`].
@@ -172,6 +172,24 @@ fn count_charges() -> Charges {
     charges
 }
 
+/// Counts the instructions of what is taken and given back at once, and prints them. They are the
+/// difference between two runs that differ in the number of operations, less that of the empty loop.
+fn count_pairs() -> Figures {
+    let mut figures = Figures::new();
+    let mut names = Vec::new();
+    for Case { rival, operation, .. } in pairs::cases() {
+        let [short, long] = [COUNT, 2 * COUNT].map(|count| run(rival, operation, ROUNDS, count));
+        let count = (long - short) / (ROUNDS * COUNT) as f64;
+        let empty = figures.get(&(pairs::NOTHING, operation)).copied().unwrap_or_default();
+        figures.insert((rival, operation), count - empty);
+        if rival != pairs::NOTHING {
+            names.push(rival);
+        }
+    }
+    print("Taken and given back", &figures, &names, &pairs::ALL);
+    figures
+}
+
 /// Compares the pages of the library with what was counted, and prints each difference. Returns
 /// whether the pages are wrong: the counts of other compilers than the pages name may differ.
 fn are_pages_wrong(instructions: &Figures, resets: &[[u64; 4]], charges: &Charges) -> bool {
@@ -211,6 +229,7 @@ fn are_pages_wrong(instructions: &Figures, resets: &[[u64; 4]], charges: &Charge
 /// from run to run.
 fn broken_promises(
     instructions: &Figures,
+    pairs: &Figures,
     resets: &[[u64; 4]],
     [without, with]: &Charges,
 ) -> Vec<String> {
@@ -225,6 +244,12 @@ fn broken_promises(
     let size = instructions[&(c::OURS, SIZE)];
     if size > MOST_SIZE {
         broken.push(format!("{SIZE} in C: {size:.2} instructions, more than {MOST_SIZE}"));
+    }
+    for (operation, ours, rival) in pairs::PROMISES {
+        let [count, limit] = [ours, rival].map(|name| pairs[&(name, operation)]);
+        if count > limit {
+            broken.push(format!("{operation}: {ours} {count:.2}, more than {limit:.2} of {rival}"));
+        }
     }
     if resets.iter().any(|counts| *counts != resets[0]) {
         broken.push(String::from("reset: the counts above are not the same"));
@@ -287,7 +312,8 @@ fn main() {
     print_ratios("Ratios of instructions", &instructions, &columns);
     let resets = count_resets();
     let charges = count_charges();
-    let broken = broken_promises(&instructions, &resets, &charges);
+    let pairs = count_pairs();
+    let broken = broken_promises(&instructions, &pairs, &resets, &charges);
     for promise in &broken {
         println!("BROKEN {promise}");
     }
