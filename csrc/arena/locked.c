@@ -162,7 +162,7 @@ static inline bool is_fast(const aegis_arena *arena, size_t size_bytes, size_t a
  * lock. */
 static AEGIS_I_COLD void *alloc_slow(const aegis_locked_arena *arena, bool entered,
                                      size_t size_bytes, size_t align_bytes, aegis_error *error) {
-    if (!entered && !aegis_i_mutex_lock_untried(&arena->shared->lock))
+    if (!entered && !aegis_i_mutex_lock_contended(&arena->shared->lock))
         return fail_forked(size_bytes, align_bytes, error);
     return alloc_and_leave(arena, size_bytes, align_bytes, false, error);
 }

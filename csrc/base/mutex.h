@@ -204,7 +204,7 @@ static inline bool aegis_i_mutex_lock(aegis_i_mutex *mutex) {
 }
 
 /* Locks the mutex after aegis_i_mutex_try_lock has failed. */
-static inline bool aegis_i_mutex_lock_untried(aegis_i_mutex *mutex) {
+static inline bool aegis_i_mutex_lock_contended(aegis_i_mutex *mutex) {
     return aegis_i_mutex_lock_slowly(mutex);
 }
 
@@ -304,7 +304,7 @@ static inline void aegis_i_mutex_init_staying(aegis_i_mutex *mutex) {
     aegis_i_mutex_init(mutex);
 }
 
-static inline bool aegis_i_mutex_lock_untried(aegis_i_mutex *mutex) {
+static inline bool aegis_i_mutex_lock_contended(aegis_i_mutex *mutex) {
     return aegis_i_mutex_lock(mutex);
 }
 

@@ -314,7 +314,7 @@ static AEGIS_I_COLD void *alloc_slow(const aegis_locked_pool *pool, bool entered
     aegis_locked_pool_shared *shared = pool->shared;
     aegis_error failed;
     bool clean;
-    if (!entered && !aegis_i_locked_pool_lock_untried(shared))
+    if (!entered && !aegis_i_locked_pool_lock_contended(shared))
         return aegis_i_locked_pool_forked(pool, error);
     void *block = aegis_i_pool_take_held(&shared->pool, &clean);
     if (AEGIS_UNLIKELY(block == NULL)) {
@@ -335,7 +335,7 @@ static AEGIS_I_COLD void *alloc_slow(const aegis_locked_pool *pool, bool entered
     return block;
 }
 
-/* The usual case needs no function of its own, so it saves no registers. */
+/* The usual case calls no function, so it saves no registers. */
 static inline void *alloc(const aegis_locked_pool *pool, bool zeroed, uint64_t timeout_ns,
                           uint64_t most_wait_ns, aegis_error *error) {
     aegis_locked_pool_shared *shared = pool->shared;
@@ -398,7 +398,7 @@ static void serve_and_leave(aegis_locked_pool_shared *shared) {
 
 static AEGIS_I_COLD aegis_status free_slow(const aegis_locked_pool *pool, bool entered,
                                            void *block) {
-    if (!entered && !aegis_i_locked_pool_lock_untried(pool->shared))
+    if (!entered && !aegis_i_locked_pool_lock_contended(pool->shared))
         return AEGIS_E_FORKED;
     aegis_status status = aegis_pool_free(&pool->shared->pool, block);
     serve_and_leave(pool->shared);

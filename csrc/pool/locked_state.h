@@ -108,8 +108,8 @@ static inline void aegis_i_locked_pool_adopt(aegis_locked_pool_shared *shared) {
 
 /* Takes the lock after aegis_i_locked_pool_try_lock has failed. False: the lock cannot be had in
  * this process (see base/mutex.h). */
-static inline bool aegis_i_locked_pool_lock_untried(aegis_locked_pool_shared *shared) {
-    if (!aegis_i_mutex_lock_untried(&shared->mutex))
+static inline bool aegis_i_locked_pool_lock_contended(aegis_locked_pool_shared *shared) {
+    if (!aegis_i_mutex_lock_contended(&shared->mutex))
         return false;
     if (aegis_i_mutex_take_adoption(&shared->mutex))
         aegis_i_locked_pool_adopt(shared);
@@ -127,7 +127,7 @@ static inline bool aegis_i_locked_pool_try_lock(aegis_locked_pool_shared *shared
 }
 
 static inline bool aegis_i_locked_pool_lock(aegis_locked_pool_shared *shared) {
-    return aegis_i_locked_pool_try_lock(shared) || aegis_i_locked_pool_lock_untried(shared);
+    return aegis_i_locked_pool_try_lock(shared) || aegis_i_locked_pool_lock_contended(shared);
 }
 
 /* Takes the lock and returns the pool's state; NULL when aegis_i_locked_pool_lock is false. */

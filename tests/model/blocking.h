@@ -61,7 +61,7 @@ static inline bool aegis_i_mutex_try_lock(aegis_i_mutex *mutex) {
     return true;
 }
 
-static inline bool aegis_i_mutex_lock_untried(aegis_i_mutex *mutex) {
+static inline bool aegis_i_mutex_lock_contended(aegis_i_mutex *mutex) {
     return aegis_i_mutex_lock(mutex);
 }
 
