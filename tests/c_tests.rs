@@ -130,6 +130,7 @@ c_tests! {
     locked_arena_calls_test
     locked_arena_heap_test
     locked_arena_test
+    locked_barrier_test
     locked_pool_fork_test
     locked_pool_growth_test
     locked_pool_poll_test

@@ -10,52 +10,14 @@
 
 #if defined(__linux__)
 
-#include <errno.h>
-#include <linux/filter.h>
-#include <linux/seccomp.h>
+#include "barrier_support.h"
+
 #include <pthread.h>
 #include <stdatomic.h>
-#include <stddef.h>
-#include <sys/prctl.h>
-#include <sys/syscall.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #define BLOCKS 4
 #define THREADS 4
 #define MAX_BLOCKS 64
-
-/* Runs a test in a child process, which must end by itself. */
-static void in_child(void (*test)(void)) {
-    int status = -1;
-    fflush(NULL);
-    pid_t child = fork();
-    if (child == 0) {
-        alarm(60);
-        test();
-        _exit(check_failures == 0 ? 0 : 1);
-    }
-    CHECK(child > 0 && waitpid(child, &status, 0) == child);
-    CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0);
-}
-
-/* From here on the barrier is refused to this thread and to the threads that it makes. */
-static void refuse_barrier(void) {
-    struct sock_filter filter[] = {
-        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
-        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_membarrier, 0, 1),
-        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
-        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)};
-    struct sock_fprog program = {sizeof filter / sizeof *filter, filter};
-    CHECK(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0);
-    CHECK(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0);
-    CHECK(syscall(SYS_membarrier, 0, 0, 0) == -1 && errno == EPERM);
-}
-
-/* Whether the kernel has seccomp filters. An emulator may have none. */
-static bool has_filters(void) {
-    return prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, NULL) == -1 && errno == EFAULT;
-}
 
 static test_source state;
 static aegis_buffer_pool pool;
@@ -374,13 +336,8 @@ static void without_the_barrier_no_block_is_lost_or_had_twice(void) {
 }
 
 int main(void) {
-    /* Where the system has no barrier at all, it cannot be taken away. */
-    bool has_barrier = syscall(SYS_membarrier, 0, 0, 0) >= 0;
-    if (!has_barrier || !has_filters()) {
-        printf("membarrier %s, filters %s: 1 passed, 0 failed\n", has_barrier ? "yes" : "no",
-               has_filters() ? "yes" : "no");
+    if (!can_take_barrier())
         return 0;
-    }
     CHECK(pthread_barrier_init(&meeting, NULL, 2) == 0);
     RUN(without_the_barrier_an_empty_pool_refuses);
     RUN(without_the_barrier_blocks_of_an_ended_thread_are_found);
