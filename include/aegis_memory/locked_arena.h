@@ -73,7 +73,7 @@ AEGIS_STATIC_INLINE aegis_status aegis_locked_arena_init(aegis_locked_arena *are
 /** Runs the deferred functions, newest first, and releases every block.
  *  @param arena  NULL and all-zero are accepted. All-zero afterwards.
  *  Ownership:    every pointer into the arena is dead.
- *  Threads:      one, after all others are done with the arena.
+ *  Threads:      one, after the calls of all others on the arena have returned.
  *  Cost:         O(blocks + deferred functions).
  */
 AEGIS_API void aegis_locked_arena_fini(aegis_locked_arena *arena);

@@ -70,7 +70,7 @@ AEGIS_STATIC_INLINE aegis_status aegis_locked_arena_heap_init(aegis_locked_arena
 /** Releases every block.
  *  @param heap  NULL and all-zero are accepted. All-zero afterwards.
  *  Ownership:   every pointer into the heap is dead.
- *  Threads:     one, after all others are done with the heap.
+ *  Threads:     one, after the calls of all others on the heap have returned.
  *  Cost:        as aegis_arena_heap_fini.
  */
 AEGIS_API void aegis_locked_arena_heap_fini(aegis_locked_arena_heap *heap);

@@ -118,7 +118,7 @@ AEGIS_STATIC_INLINE aegis_status aegis_locked_pool_init(aegis_locked_pool *pool,
  *  @return      AEGIS_OK; AEGIS_E_BUSY when blocks are out, or when a thread or a request waits for
  *               a block, or a thread waits for the budget or calls the source; AEGIS_E_FORKED.
  *  On failure:  nothing changed.
- *  Threads:     one, after all others are done with the pool.
+ *  Threads:     one, after the calls of all others on the pool have returned.
  *  Cost:        O(slabs).
  */
 AEGIS_API aegis_status aegis_locked_pool_fini(aegis_locked_pool *pool);
