@@ -10,8 +10,11 @@
  *     references stays 0, so the use of a stale handle is reported as before.
  *  3. A cache has at most AEGIS_I_CACHE_BYTES, and nothing until a thread has released a writer.
  *  4. When the thread ends, its cache is freed, and what it releases after that goes to the C
- *     library (aegis_i_heap_cache_begin). Before that moment is known there is no cache.
- * There is none in builds in which a checker or the C library should see each release. */
+ *     library. A cache begins only if the end of its thread will be known
+ *     (aegis_i_heap_cache_begin).
+ * There are caches on Linux only. By 4 the variables of a thread must outlive the destructors of
+ * its keys, which they do not where variables are keys themselves, as on macOS. And there are none
+ * in a build in which a checker of memory is to see each release. */
 #ifndef AEGIS_MEMORY_I_BUFFER_HEAP_CACHE_H
 #define AEGIS_MEMORY_I_BUFFER_HEAP_CACHE_H
 
@@ -19,10 +22,10 @@
 #include "../base/threads.h"
 #include "aegis_memory/buffer.h"
 
-#if defined(_WIN32) || AEGIS_I_CHECKED
-#define AEGIS_I_CACHES 0
-#else
+#if defined(__linux__) && !AEGIS_I_CHECKED
 #define AEGIS_I_CACHES 1
+#else
+#define AEGIS_I_CACHES 0
 #endif
 
 #define AEGIS_I_CACHE_UNIT ((size_t)16)

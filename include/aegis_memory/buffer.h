@@ -490,11 +490,10 @@ AEGIS_API size_t aegis_buffer_iovecs(const aegis_buffer *buffers, size_t count,
  *  On failure:            `writer` is all-zero.
  *  Ownership:             the caller's; freeze it or release it.
  *  Threads:               any thread.
- *  Cost:                  one allocation. For up to 1 KiB there is none if the thread has kept
- *                         memory of this size: each thread keeps up to 16 KiB of the memory of
+ *  Cost:                  one allocation; none for up to 1 KiB on Linux if the thread has kept
+ *                         memory of this size. Each thread keeps up to 16 KiB of the memory of
  *                         writers and views that it has released, which no budget counts, until
- *                         it ends. Windows has none of this, nor have builds for a checker of
- *                         memory.
+ *                         it ends. Builds for a checker of memory keep none.
  */
 AEGIS_API aegis_status aegis_buffer_mut_alloc(aegis_buffer_mut *writer, size_t capacity_bytes,
                                               size_t align_bytes, aegis_budget *budget,
