@@ -363,6 +363,14 @@ fn small_writers_of_a_warm_thread_call_no_allocator() {
         assert_ne!(two[0].as_ptr(), two[1].as_ptr());
     }
     assert_eq!(calls_of(|| BufferMut::with_capacity(black_box(1025))), 2, "one that is larger");
+    // What the thread keeps serves all small writers, and those of a budget too.
+    let budget = MemoryBudget::new("writers", PAGE);
+    for align in [1, 64] {
+        let writer = || BufferMut::with_capacity_in(black_box(100), align, &budget);
+        drop(writer());
+        assert_eq!(calls_of(writer), 0, "a writer of a budget, aligned to {align} bytes");
+    }
+    assert_eq!(budget.used(), 0, "the budget does not count what the thread keeps");
 }
 
 #[cfg(all(target_os = "linux", target_env = "gnu", not(aegis_sanitizer)))]

@@ -28,6 +28,13 @@ static size_t piece_of(const aegis_i_charged_owner *memory) {
     return aegis_i_heap_cache_piece(memory->owner.retained_bytes);
 }
 
+/* A piece that this thread has kept, or a new one; NULL if there is none. */
+static aegis_i_charged_owner *take_piece(size_t total_bytes) {
+    size_t piece_bytes = aegis_i_heap_cache_piece(total_bytes);
+    void *memory = aegis_i_heap_cache_take(piece_bytes);
+    return (aegis_i_charged_owner *)(memory != NULL ? memory : malloc(piece_bytes));
+}
+
 /* Releases memory that is charged to a budget, or for which this thread's cache has no room. */
 static AEGIS_I_COLD void release_slow(aegis_i_charged_owner *memory) {
     aegis_budget *budget = aegis_i_charged_budget(memory);
@@ -120,8 +127,7 @@ static AEGIS_I_COLD aegis_status alloc(aegis_buffer_mut *writer, size_t capacity
     aegis_status status = charge(budget, total_bytes, capacity_bytes, align, optional, error);
     if (status != AEGIS_OK)
         return status;
-    aegis_i_charged_owner *memory =
-        (aegis_i_charged_owner *)malloc(aegis_i_heap_cache_piece(total_bytes));
+    aegis_i_charged_owner *memory = take_piece(total_bytes);
     if (memory == NULL) {
         (void)aegis_budget_uncharge(budget, total_bytes);
         return aegis_i_buffer_fail(error, AEGIS_E_OUT_OF_MEMORY, capacity_bytes, align);
