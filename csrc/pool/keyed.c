@@ -45,8 +45,8 @@ aegis_status aegis_keyed_pool_init_sized(aegis_keyed_pool *pool, const aegis_poo
     aegis_pool_options rounded;
     memset(pool, 0, sizeof *pool);
     if (options == NULL || aegis_i_unknown_option(options, options_bytes, sizeof rounded) != 0)
-        return aegis_i_pool_init(&pool->pool, options, options_bytes, 0,
-                                 true); /* it refuses them */
+        /* It refuses them. */
+        return aegis_i_pool_init(&pool->pool, options, options_bytes, 0, true);
     aegis_i_copy_sized(&rounded, sizeof rounded, options, options_bytes);
     if (rounded.block_count != 0 && rounded.max_block_count > rounded.block_count)
         rounded.block_count =

@@ -276,9 +276,11 @@ AEGIS_API void aegis_pool_abandon(aegis_pool *pool);
  */
 AEGIS_API void *aegis_pool_alloc_slow(aegis_pool *pool, bool zeroed);
 
-/** The cold half of aegis_pool_free: slabs after the first, missing positions, and refusals. Call
- * that function instead. Parameters, @return: as for aegis_pool_free. Threads:  one owner. Cost:
- * O(1), and O(1) for each block that was freed without its position.
+/** The cold half of aegis_pool_free: slabs after the first, missing positions, and refusals.
+ *  Call that function instead.
+ *  Parameters, @return: as for aegis_pool_free.
+ *  Threads:  one owner.
+ *  Cost:     O(1), and O(1) for each block that was freed without its position.
  */
 AEGIS_API aegis_status aegis_pool_free_slow(aegis_pool *pool, void *block);
 

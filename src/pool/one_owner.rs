@@ -218,7 +218,7 @@ impl Pool {
     /// # Safety
     ///
     /// - `raw` points to a pool made by `aegis_pool_init`, which is not moved or finished while
-    ///   `'a` lasts.
+    ///   `'a` lasts. So its source does not use it in this way while it is being finished.
     /// - No other thread uses it while `'a` lasts, and C code frees no block that Rust has out.
     ///
     /// # Examples
@@ -242,7 +242,7 @@ impl Pool {
         let raw = self.as_raw();
         // SAFETY: the struct is initialised, and ours because `Pool` is not `Sync`.
         let top = unsafe { (*raw).top };
-        // SAFETY: NULL stands below the stack.
+        // SAFETY: NULL stands below the stack of a pool that is not finished.
         let below = unsafe { top.sub(1) };
         // SAFETY: as above.
         let block = NonNull::new(unsafe { *below }.cast())?;
