@@ -8,7 +8,9 @@
 #include "base/mutex.h"
 
 static aegis_i_mutex mutex;
-static bool is_delayed, is_refused;
+static bool is_delayed;
+/* How many barriers the system executes before it refuses them. */
+static int barriers_left;
 static struct {
     _Atomic uint32_t *word;
     uint32_t value;
@@ -45,9 +47,12 @@ void model_store_end(void) {
 
 bool model_barrier(void) {
     model_yield();
-    for (int i = 0; i < MODEL_MAX_THREADS && !is_refused; i++)
+    if (barriers_left == 0)
+        return false;
+    barriers_left--;
+    for (int i = 0; i < MODEL_MAX_THREADS; i++)
         take_effect(i);
-    return !is_refused;
+    return true;
 }
 
 void model_futex_wait(const _Atomic uint32_t *word, uint32_t value) {
@@ -81,7 +86,8 @@ static void begin_new(void) {
 
 static void begin_staying(void) {
     begin_new();
-    is_delayed = is_refused = false;
+    is_delayed = false;
+    barriers_left = 99;
     mutex.staying = true;
 }
 
@@ -92,12 +98,18 @@ static void begin_delayed(void) {
 
 static void begin_refused(void) {
     begin_delayed();
-    is_refused = true;
+    barriers_left = 0;
+}
+
+static void begin_refused_later(void) {
+    begin_delayed();
+    barriers_left = 1;
 }
 
 static void begin_staying_elsewhere(void) {
     begin_with(AEGIS_I_MUTEX_WORD(model_process() + 1, AEGIS_I_MUTEX_FREE));
-    is_delayed = is_refused = false;
+    is_delayed = false;
+    barriers_left = 99;
     mutex.staying = true;
 }
 
@@ -193,6 +205,8 @@ static const model_scenario scenarios[] = {
     {"three threads, delayed stores", begin_delayed, thread_once, end_once, 3, 4, NULL},
     {"two lock it twice, delayed stores", begin_delayed, thread_twice, end_twice, 2, 5, NULL},
     {"delayed stores, and no barrier", begin_refused, thread_once, end_once, 3, 3, NULL},
+    {"and only one barrier", begin_refused_later, thread_once, end_once, 3, 3, NULL},
+    {"the same, two lock it twice", begin_refused_later, thread_twice, end_twice, 2, 4, NULL},
     {"one of another process that stays", begin_staying_elsewhere, thread_once, end_adopted, 3, 3,
      NULL},
     {"and that others awaited", begin_awaited_elsewhere, thread_once, end_broken, 3, 3, NULL},
