@@ -295,7 +295,7 @@ AEGIS_API aegis_status aegis_pool_free_slow(aegis_pool *pool, void *block);
  */
 AEGIS_INLINE void *aegis_pool_alloc(aegis_pool *pool) {
     void **top = pool->top;
-    void *block = AEGIS_UNLIKELY(top == NULL) ? NULL : top[-1];
+    void *block = AEGIS_UNLIKELY(top == NULL) ? AEGIS_NULL : top[-1];
     if (AEGIS_UNLIKELY(block == NULL))
         return aegis_pool_alloc_slow(pool, false);
     pool->top = top - 1;
@@ -309,7 +309,7 @@ AEGIS_INLINE void *aegis_pool_alloc(aegis_pool *pool) {
  */
 AEGIS_INLINE void *aegis_pool_alloc_zeroed(aegis_pool *pool) {
     void **top = pool->top;
-    void *block = AEGIS_UNLIKELY(top == NULL) ? NULL : top[-1];
+    void *block = AEGIS_UNLIKELY(top == NULL) ? AEGIS_NULL : top[-1];
     if (AEGIS_UNLIKELY(block == NULL))
         return aegis_pool_alloc_slow(pool, true);
     pool->top = top - 1;

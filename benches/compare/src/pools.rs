@@ -325,3 +325,15 @@ mod libc {
 
 heap!(Malloc, MallocBlock, "The C library's heap.", libc::malloc, libc::free);
 heap!(Mimalloc, MimallocBlock, "mimalloc.", libmimalloc_sys::mi_malloc, libmimalloc_sys::mi_free);
+
+/// Hands out the same address again and again: what everything around the blocks costs.
+pub struct Constant;
+
+/// Such an address.
+pub struct ConstantBlock(#[allow(dead_code)] NonNull<u8>);
+
+// SAFETY: nothing is ever read or written there.
+unsafe impl Send for ConstantBlock {}
+
+rival!(Constant, ConstantBlock, Self, |_constant| ConstantBlock(NonNull::dangling()));
+shared!(Constant, ConstantBlock, |_constant| ConstantBlock(NonNull::dangling()));

@@ -6,17 +6,17 @@
 //! In an iteration each thread handles 960 blocks, and the time is that of the slower thread.
 //! `Vec<u32>` is a stack of numbers, for comparison.
 
-use std::hint::black_box;
-use std::sync::mpsc::sync_channel;
+use std::hint::{self, black_box};
 use std::thread;
 use std::time::Instant;
 
 use aegis_memory::pool::{LockFreePool, LockedPool, Pool};
 use compare::pools::{
-    Cached, Linear, Malloc, Mimalloc, MutexVec, Queue, Rival, Sharded, Shared, BLOCKS,
+    Cached, Constant, Linear, Malloc, Mimalloc, MutexVec, Queue, Rival, Sharded, Shared, BLOCKS,
 };
 use compare::turns::{Group, Run};
 use compare::work::{at_once_with, stack_of_numbers};
+use crossbeam_queue::ArrayQueue;
 
 /// How many blocks each thread takes and gives back in an iteration.
 const ROUND: usize = 960;
@@ -87,29 +87,46 @@ fn together<R: Shared + 'static>(group: &mut Group<'_>, name: &str) {
     });
 }
 
+/// Tries until there is a result. Both threads run at the same time, so it does not sleep, which
+/// would take longer than what is measured.
+fn until_some<T>(mut attempt: impl FnMut() -> Option<T>) -> T {
+    for round in 0_u32.. {
+        if let Some(result) = attempt() {
+            return result;
+        }
+        // The other thread may have no processor.
+        if round % 1024 == 1023 {
+            thread::yield_now();
+        }
+        hint::spin_loop();
+    }
+    unreachable!("there is no end to the rounds")
+}
+
+/// Hands batches of blocks to another thread, which gives them back, and sends the empty batch.
 fn handed<R: Shared + 'static>(group: &mut Group<'_>, name: &str) {
     let rival = kept::<R>();
     group.bench_function(name, move |bencher| {
         bencher.iter_custom(|iterations| {
-            let (sender, receiver) = sync_channel::<Vec<R::Sent<'_>>>(8);
-            let (back, emptied) = sync_channel::<Vec<R::Sent<'_>>>(16);
+            let batches = iterations as usize * (ROUND / HANDED);
+            let (full, empty) = (ArrayQueue::new(8), ArrayQueue::new(8));
+            (0..8).for_each(|_| drop(empty.push(Vec::with_capacity(HANDED))));
             let start = Instant::now();
             thread::scope(|threads| {
-                threads.spawn(move || {
+                threads.spawn(|| {
                     let handle = rival.handle();
-                    for mut batch in receiver {
+                    for _ in 0..batches {
+                        let mut batch: Vec<R::Sent<'_>> = until_some(|| full.pop());
                         batch.drain(..).for_each(|sent| R::receive(&handle, sent));
-                        // The sender ends first.
-                        let _ = back.try_send(batch);
+                        assert!(empty.push(batch).is_ok(), "there are eight batches");
                     }
                 });
                 let handle = rival.handle();
-                for _ in 0..iterations as usize * (ROUND / HANDED) {
-                    let mut batch = emptied.try_recv().unwrap_or_default();
+                for _ in 0..batches {
+                    let mut batch = until_some(|| empty.pop());
                     batch.extend((0..HANDED).map(|_| R::send(&handle)));
-                    sender.send(black_box(batch)).expect("the receiver waits for it");
+                    assert!(full.push(black_box(batch)).is_ok(), "there are eight batches");
                 }
-                drop(sender);
             });
             start.elapsed()
         });
@@ -129,6 +146,7 @@ pub fn two_threads(run: &mut Run) {
             )*};
         }
         cases! {
+            Constant: "a constant",
             Cached: "PoolCache",
             LockFreePool: "LockFreePool",
             LockedPool: "LockedPool",
