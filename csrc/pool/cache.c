@@ -4,16 +4,16 @@
  *
  * Whatever the caches hold, at least `capacity` blocks can be allocated. Invariants:
  * 1. A cache has a slot, and a slot has one cache at a time (the compare-and-swap in take_slot).
- * 2. A cache holds at most AEGIS_POOL_CACHE_BLOCKS blocks (aegis_pool_cache_alloc_slow takes half
- *    of that into an empty cache; aegis_pool_cache_free_slow and aegis_pool_cache_free_n make room
- *    or use the stack).
+ * 2. A cache holds at most AEGIS_POOL_CACHE_BLOCKS blocks (refill takes half of that into an empty
+ *    cache; aegis_pool_cache_free_slow and aegis_pool_cache_free_n make room or use the stack).
  * 3. When a slot is used for the first time, its reserve of AEGIS_POOL_CACHE_BLOCKS blocks comes
  *    into circulation, as the first content of its cache (bring_reserve). It stays there.
  * 4. An idle slot has no blocks: its cache moved them to the stack before (aegis_pool_cache_fini).
  *
  * Proof: when n slots have been used so far, `capacity` + n * AEGIS_POOL_CACHE_BLOCKS blocks are in
  * circulation (3), and all caches together hold at most n * AEGIS_POOL_CACHE_BLOCKS of them
- * (1, 2, 4). The others, at least `capacity`, are out or can be allocated.
+ * (1, 2, 4). The others, at least `capacity`, are out or can be allocated: any request finds the
+ * blocks of the depot (take_depot in lock_free.c).
  *
  * Source: J. Bonwick, J. Adams, Magazines and Vmem (USENIX 2001). */
 #if !defined(_WIN32) && !defined(_GNU_SOURCE)
@@ -25,8 +25,8 @@
 #include "lock_free_state.h"
 
 #define MAGAZINE ((size_t)AEGIS_POOL_CACHE_BLOCKS)
-/* How many blocks move between a cache and the stack at a time. */
-#define HALF (MAGAZINE / 2)
+/* How many blocks move between a cache and the pool at a time. */
+#define HALF ((size_t)AEGIS_I_MAGAZINE_BLOCKS)
 
 _Static_assert(AEGIS_POOL_CACHE_BLOCKS >= 2, "half a magazine is at least a block");
 
@@ -71,6 +71,7 @@ static void bring_reserve(aegis_pool_cache *cache) {
     for (uint32_t i = 0; i < MAGAZINE; i++)
         indices[i] = first + i;
     fill(cache, indices, MAGAZINE, aegis_i_slab_is_zeroed(aegis_i_slabs_entry(slabs, 0)));
+    aegis_i_depot_extend(cache->shared, cache->slot);
 }
 
 aegis_status aegis_pool_cache_init(aegis_pool_cache *cache, const aegis_lock_free_pool *pool) {
@@ -98,16 +99,33 @@ aegis_status aegis_pool_cache_init(aegis_pool_cache *cache, const aegis_lock_fre
     return AEGIS_OK;
 }
 
-/* Moves the `count` blocks at the bottom, which have been there longest, to the stack. */
-static void move_to_stack(aegis_pool_cache *cache, size_t count) {
-    aegis_i_lock_free_put(cache->shared, cache->items, count);
-    cache->count -= count;
-    memmove(cache->items, cache->items + count, cache->count * sizeof *cache->items);
+/* Moves the older half of a full cache's blocks, which lies at the bottom, to the depot or, if that
+ * is full, to the stack. */
+static void make_room(aegis_pool_cache *cache) {
+    if (!aegis_i_depot_put(cache->shared, cache->items))
+        aegis_i_lock_free_put(cache->shared, cache->items, HALF);
+    cache->count -= HALF;
+    memmove(cache->items, cache->items + HALF, cache->count * sizeof *cache->items);
+}
+
+/* Fills an empty cache with a magazine of the depot or, if there is none, with blocks of the pool.
+ * False: there are none. */
+static bool refill(aegis_pool_cache *cache) {
+    uint32_t indices[HALF];
+    bool clean;
+    cache->count = aegis_i_depot_take(cache->shared, cache->items);
+    if (cache->count != 0)
+        return true;
+    size_t got_count =
+        aegis_i_lock_free_take(cache->shared, indices, HALF, &clean, NULL, &cache->failed);
+    fill(cache, indices, got_count, clean);
+    return got_count != 0;
 }
 
 void aegis_pool_cache_flush(aegis_pool_cache *cache) {
     assert(aegis_i_pool_cache_is_valid(cache));
-    move_to_stack(cache, cache->count);
+    aegis_i_lock_free_put(cache->shared, cache->items, cache->count);
+    cache->count = 0;
 }
 
 void aegis_pool_cache_fini(aegis_pool_cache *cache) {
@@ -125,15 +143,8 @@ void aegis_pool_cache_fini(aegis_pool_cache *cache) {
 void *aegis_pool_cache_alloc_slow(aegis_pool_cache *cache, bool zeroed) {
     assert(aegis_i_pool_cache_is_valid(cache));
     aegis_lock_free_pool_shared *shared = cache->shared;
-    if (cache->count == 0) {
-        uint32_t indices[HALF];
-        bool clean;
-        size_t got_count =
-            aegis_i_lock_free_take(shared, indices, HALF, &clean, NULL, &cache->failed);
-        if (got_count == 0)
-            return NULL;
-        fill(cache, indices, got_count, clean);
-    }
+    if (cache->count == 0 && !refill(cache))
+        return NULL;
     uint32_t index = cache->items[--cache->count];
     uint32_t link = aegis_i_load(&shared->links[index], memory_order_relaxed);
     aegis_i_store(&shared->links[index], AEGIS_POOL_LINK_OUT, memory_order_relaxed);
@@ -148,7 +159,7 @@ aegis_status aegis_pool_cache_free_slow(aegis_pool_cache *cache, void *block) {
     if (index == AEGIS_I_NO_INDEX)
         return AEGIS_E_INVALID;
     if (cache->count == MAGAZINE)
-        move_to_stack(cache, HALF);
+        make_room(cache);
     cache->items[cache->count++] = index;
     return AEGIS_OK;
 }

@@ -3,8 +3,9 @@
  * a stack of indices. Its head is one word: the index of the top block, and a tag. A second stack
  * of the same kind holds blocks that aegis_lock_free_pool_trim_idle has set aside. Blocks that were
  * not handed out since their slab was acquired are on no stack, but in a range that the word
- * `fresh` names. A request looks at the stack first, then at the range, then at the second stack,
- * and asks the source for a slab only if all have nothing.
+ * `fresh` names. Blocks between two caches lie in the depot (depot.c). A request looks at the stack
+ * first, then at the depot, the range and the second stack, and asks the source for a slab only if
+ * all have nothing.
  *
  * Invariants:
  * 1. A block on a stack has as its link the index of the block below it, or `nil` (push,
@@ -33,10 +34,13 @@
  * Proof that a request fails for exhaustion only if at one moment no block was free outside of
  * caches (found_nothing): It reads `fresh`, which has no range; then it finds the second stack
  * empty, and after that the first one. Let this be the moment. Then it reads `fresh` again, and
- * finds the same word: so by 5 there was no range at that moment. And no trim held blocks between
- * the wait in aegis_i_lock_free_watch, which came before all this, and the end. So by 6 the second
- * stack was still empty at that moment, and no block was held by a trim. If the pool may grow, then
- * growth found all slabs held at a time after the wait. No slab went since then without a trim.
+ * finds the same word: so by 5 there was no range at that moment. It finds the depot empty with the
+ * same word before and after, so the depot was empty at that moment (invariant 2 of depot.c). What
+ * moves blocks from the depot to the stack counts as a trim (take_depot). And no trim held blocks
+ * between the wait in aegis_i_lock_free_watch, which came before all this, and the end. So by 6 the
+ * second stack was still empty at that moment, and no block was held by a trim. If the pool may
+ * grow, then growth found all slabs held at a time after the wait. No slab went since then without
+ * a trim.
  *
  * Orders: the release in push pairs with the acquire in pop. All changes of the head in between are
  * read-modify-writes, so they continue the release sequence. So the thread that takes a block sees
@@ -144,11 +148,37 @@ static size_t take_aside(aegis_lock_free_pool_shared *shared, uint32_t *indices,
     return got_count;
 }
 
+static bool depot_is_empty(const aegis_lock_free_pool_shared *shared, uint64_t *word) {
+    /* Acquire as in pop of depot.c. */
+    *word = aegis_i_load(&shared->full, memory_order_acquire);
+    return aegis_i_depot_top(*word) == 0;
+}
+
+/* Takes blocks of the depot, after it has moved all of them to the stack. The others that it moves
+ * are hidden meanwhile. So it is a trim to the gate, for which requests wait that find nothing. */
+static size_t take_depot(aegis_lock_free_pool_shared *shared, uint32_t *indices,
+                         size_t want_count) {
+    uint64_t word;
+    size_t got_count = 0;
+    while (got_count == 0 && !depot_is_empty(shared, &word)) {
+        if (aegis_i_lock_free_begin_trim(shared)) {
+            aegis_i_lock_free_spill(shared);
+            aegis_i_lock_free_end_trim(shared);
+        } else {
+            (void)aegis_i_lock_free_watch(shared);
+        }
+        got_count = pop(shared, &shared->head, indices, want_count);
+    }
+    return got_count;
+}
+
 /* Takes up to `want_count` free blocks of the slabs held. */
 static size_t take_free(aegis_lock_free_pool_shared *shared, uint32_t *indices, size_t want_count,
                         bool *clean) {
     *clean = false;
     size_t got_count = pop(shared, &shared->head, indices, want_count);
+    if (got_count == 0)
+        got_count = take_depot(shared, indices, want_count);
     if (got_count == 0)
         got_count = take_fresh(shared, indices, want_count, clean);
     if (got_count == 0)
@@ -162,10 +192,13 @@ static bool found_nothing(aegis_lock_free_pool_shared *shared, uint32_t *indices
                           bool *clean, uint32_t watch, size_t *got_count) {
     /* Acquire as in take_fresh. */
     uint64_t word = aegis_i_load(&shared->fresh, memory_order_acquire);
+    uint64_t depot, depot_after;
+    bool depot_empty = depot_is_empty(shared, &depot);
     *got_count = take_free(shared, indices, want_count, clean);
     if (*got_count == 0)
         *got_count = pop(shared, &shared->head, indices, want_count);
-    return *got_count == 0 && !aegis_i_fresh_ready(shared, word) &&
+    return *got_count == 0 && depot_empty && depot_is_empty(shared, &depot_after) &&
+           depot == depot_after && !aegis_i_fresh_ready(shared, word) &&
            aegis_i_load(&shared->fresh, memory_order_acquire) == word &&
            !aegis_i_lock_free_trimmed_since(shared, watch);
 }
@@ -272,6 +305,17 @@ void aegis_i_lock_free_put(aegis_lock_free_pool_shared *shared, const uint32_t *
     for (size_t i = 0; i + 1 < count; i++)
         aegis_i_store(&shared->links[indices[i]], indices[i + 1], memory_order_relaxed);
     push(shared, indices[0], indices[count - 1]);
+}
+
+void aegis_i_lock_free_spill(aegis_lock_free_pool_shared *shared) {
+    uint32_t indices[AEGIS_I_MAGAZINE_BLOCKS];
+    /* Caches may fill magazines meanwhile. So this ends after as many as there are. */
+    for (uint32_t i = shared->slot_limit * AEGIS_I_SLOT_MAGAZINES; i > 0; i--) {
+        size_t count = aegis_i_depot_take(shared, indices);
+        if (count == 0)
+            return;
+        aegis_i_lock_free_put(shared, indices, count);
+    }
 }
 
 /* Whether a claimed block of a later slab is the one at the address. If not, gives the claim up. A

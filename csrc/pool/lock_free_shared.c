@@ -43,7 +43,8 @@ bool aegis_i_lock_free_is_valid(const aegis_lock_free_pool_shared *shared) {
 
 /* The bytes at the start of the side memory. */
 static size_t head_bytes(size_t cache_count) {
-    return sizeof(aegis_lock_free_pool_shared) + cache_count * sizeof(uint32_t);
+    return sizeof(aegis_lock_free_pool_shared) +
+           cache_count * (AEGIS_I_SLOT_MAGAZINES * sizeof(aegis_i_magazine) + sizeof(uint32_t));
 }
 
 /* What a pool acquires: at first, and when it has grown as far as it may. SIZE_MAX: no size_t can
@@ -247,6 +248,7 @@ void aegis_lock_free_pool_abandon(aegis_lock_free_pool *pool) {
     /* The pool is empty before the first slab goes. Relaxed: this thread has the pool to itself. */
     aegis_i_store(&shared->head, shared->nil, memory_order_relaxed);
     aegis_i_store(&shared->aside, shared->nil, memory_order_relaxed);
+    aegis_i_store(&shared->full, 0, memory_order_relaxed);
     aegis_i_store(&shared->fresh, 0, memory_order_relaxed);
     aegis_i_store(&shared->slab_count, 0, memory_order_relaxed);
     aegis_i_store(&shared->block_count, 0, memory_order_relaxed);
@@ -290,6 +292,8 @@ void aegis_lock_free_pool_get_stats_sized(const aegis_lock_free_pool *pool, aegi
     aegis_pool_stats filled;
     aegis_i_slabs_get_stats(&shared->slabs, &filled);
     count_all(shared, &filled.in_use, &filled.parked);
+    /* The links do not tell a cache from the depot. */
+    filled.parked -= aegis_i_min(filled.parked, aegis_i_depot_count(shared));
     filled.capacity = aegis_lock_free_pool_capacity(pool);
     filled.available = filled.capacity > filled.in_use ? filled.capacity - filled.in_use : 0;
     filled.peak_in_use = aegis_i_lock_free_peak(shared);

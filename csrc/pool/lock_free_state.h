@@ -5,7 +5,7 @@
  * Where a block is decides what its link says:
  *   on the stack          the index of the block below it, or `nil`
  *   out                   AEGIS_POOL_LINK_OUT
- *   in a cache, or being moved by the one thread that has claimed it
+ *   in a cache, in the depot, or being moved by the one thread that has claimed it
  *                         AEGIS_POOL_LINK_PARKED, or _PARKED_CLEAN when its bytes are zero
  *   held by a trim        AEGIS_I_LINK_HELD, or _HELD_ASIDE for a block from the second stack
  *   not handed out since its slab was acquired, or its slab is not held
@@ -31,13 +31,36 @@
 #define AEGIS_I_SLOT_LIVE UINT32_C(1)
 #define AEGIS_I_SLOT_IDLE UINT32_C(2)
 
+/* Blocks that move between a cache and the pool at a time. */
+#define AEGIS_I_MAGAZINE_BLOCKS ((uint32_t)AEGIS_POOL_CACHE_BLOCKS / 2)
+/* How many magazines of the depot there are for each cache. */
+#ifndef AEGIS_I_SLOT_MAGAZINES
+#define AEGIS_I_SLOT_MAGAZINES 2
+#endif
+
 #define AEGIS_I_LINK_HELD (UINT32_MAX - 3)
 #define AEGIS_I_LINK_HELD_ASIDE (UINT32_MAX - 4)
+
+/* The low bits of a word of the depot: the number of a magazine, from 1, or 0. The bits above are
+ * the tag. */
+#define AEGIS_I_DEPOT_BITS 20
+
+/* A magazine of the depot (depot.c). */
+typedef struct aegis_i_magazine {
+    /* The number of the one below it on its stack, or 0. */
+    _Alignas(64) _Atomic uint32_t below;
+    /* How many blocks it has, for statistics: all or none. */
+    _Atomic uint32_t count;
+    uint32_t items[AEGIS_POOL_CACHE_BLOCKS / 2];
+} aegis_i_magazine;
 
 struct aegis_lock_free_pool_shared {
     /* The stack of free blocks. Written by every operation. The low `index_bits` are the index of
      * the top block or `nil`, the bits above them are the tag. */
     _Alignas(AEGIS_I_META_ALIGN) _Atomic uint64_t head;
+    /* The depot: the stacks of full and of empty magazines. A cache writes both in one go. */
+    _Alignas(AEGIS_I_META_ALIGN) _Atomic uint64_t full;
+    _Atomic uint64_t empty;
     /* The range of blocks that were not handed out since their slab was acquired, or what the pool
      * grows by next. It is one word: a number of `index_bits`, a bit that says which (see
      * aegis_i_fresh_ready), and a tag.
@@ -70,11 +93,17 @@ struct aegis_lock_free_pool_shared {
     _Atomic uint32_t *links;
     uint32_t slot_limit;
     aegis_pool_slabs slabs;
-    /* Behind the struct lie the states of slot_limit cache slots: see aegis_i_slots. */
+    /* Behind the struct lie the magazines of slot_limit cache slots, and then the states of these:
+     * see aegis_i_magazines and aegis_i_slots. */
 };
 
+static inline aegis_i_magazine *aegis_i_magazines(aegis_lock_free_pool_shared *shared) {
+    return (aegis_i_magazine *)(void *)(shared + 1);
+}
+
 static inline _Atomic uint32_t *aegis_i_slots(aegis_lock_free_pool_shared *shared) {
-    return (_Atomic uint32_t *)(void *)(shared + 1);
+    return (_Atomic uint32_t *)(void *)(aegis_i_magazines(shared) +
+                                        (size_t)shared->slot_limit * AEGIS_I_SLOT_MAGAZINES);
 }
 
 /* The most blocks that the pool can have, without the reserves. */
@@ -138,6 +167,18 @@ AEGIS_I_HIDDEN size_t aegis_i_lock_free_take(aegis_lock_free_pool_shared *shared
  * the slabs held was free outside of caches. */
 AEGIS_I_HIDDEN size_t aegis_i_lock_free_take_held(aegis_lock_free_pool_shared *shared,
                                                   uint32_t *indices, size_t want_count);
+/* The number of the magazine on top of a stack of the depot, or 0. */
+static inline uint32_t aegis_i_depot_top(uint64_t word) {
+    return (uint32_t)(word & ((UINT64_C(1) << AEGIS_I_DEPOT_BITS) - 1));
+}
+/* Brings the magazines of a slot into the depot, when the slot is used for the first time. */
+AEGIS_I_HIDDEN void aegis_i_depot_extend(aegis_lock_free_pool_shared *shared, uint32_t slot);
+/* Puts AEGIS_I_MAGAZINE_BLOCKS parked blocks into the depot. False: it has no room for them. */
+AEGIS_I_HIDDEN bool aegis_i_depot_put(aegis_lock_free_pool_shared *shared, const uint32_t *indices);
+/* Takes a magazine of parked blocks and returns how many they are; 0: the depot is empty. */
+AEGIS_I_HIDDEN size_t aegis_i_depot_take(aegis_lock_free_pool_shared *shared, uint32_t *indices);
+/* How many blocks are in the depot. */
+AEGIS_I_HIDDEN size_t aegis_i_depot_count(aegis_lock_free_pool_shared *shared);
 /* Puts a chain of blocks on a stack. The caller has set all links except that of the last block. */
 AEGIS_I_HIDDEN void aegis_i_lock_free_push(aegis_lock_free_pool_shared *shared,
                                            _Atomic uint64_t *stack, uint32_t first, uint32_t last);
@@ -186,6 +227,8 @@ AEGIS_I_HIDDEN size_t aegis_i_lock_free_peak(aegis_lock_free_pool_shared *shared
 /* Puts blocks that the caller has claimed on the stack. */
 AEGIS_I_HIDDEN void aegis_i_lock_free_put(aegis_lock_free_pool_shared *shared,
                                           const uint32_t *indices, size_t count);
+/* Moves the blocks of the depot to the stack. For a trim, and for who is one to the gate. */
+AEGIS_I_HIDDEN void aegis_i_lock_free_spill(aegis_lock_free_pool_shared *shared);
 /* Claims a block that is out. If several threads try at once, one succeeds. Returns the block's
  * index, or AEGIS_I_NO_INDEX. */
 AEGIS_I_HIDDEN uint32_t aegis_i_lock_free_claim(aegis_lock_free_pool_shared *shared,

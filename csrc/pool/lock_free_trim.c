@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* How a lock-free pool gives slabs back while other threads allocate and free.
  *
- * A trim takes all blocks of both stacks, sorts out the slabs of which it has every block, puts the
- * blocks of the other slabs back, and releases the slabs that it has sorted out. The second stack
- * holds blocks that were set aside. A request takes them only when it finds no other block
- * (take_free in lock_free.c), so the slabs that are not needed stay whole.
+ * A trim empties the depot onto the first stack. Then it takes all blocks of both stacks, sorts out
+ * the slabs of which it has every block, puts the blocks of the other slabs back, and releases the
+ * slabs that it has sorted out. The second stack holds blocks that were set aside. A request takes
+ * them only when it finds no other block (take_free in lock_free.c), so the slabs that are not
+ * needed stay whole.
  *
  * Invariants:
  * 1. There is one trim at a time, and no slab is added meanwhile (the gate, lock_free_grow.c).
@@ -217,6 +218,7 @@ size_t aegis_i_lock_free_trim(aegis_lock_free_pool_shared *shared, const aegis_i
     }
     aegis_i_store(&shared->old_peak, (uint32_t)aegis_i_lock_free_peak(shared),
                   memory_order_relaxed);
+    aegis_i_lock_free_spill(shared);
     (void)seize(shared, &shared->head, AEGIS_I_LINK_HELD);
     uint32_t aside_count = seize(shared, &shared->aside, AEGIS_I_LINK_HELD_ASIDE);
     (void)aegis_i_sub(&shared->aside_count, aside_count, memory_order_relaxed);

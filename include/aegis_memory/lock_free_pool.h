@@ -16,7 +16,8 @@
  *  source, which growth calls, may lock. Threads that find the pool empty at the same time may
  *  each acquire a slab. All of them except one release theirs again. The source must accept
  *  calls from all threads that use the pool. There is one more exception: a request that finds
- *  no block free waits for a trim that is sorting the free blocks. No free waits.
+ *  no block free waits for a trim that is sorting the free blocks, and for a request without a
+ *  cache that is emptying the depot. No free waits.
  *
  *  The header is longer than 500 lines, because pools and their caches share their fast paths.
  *
@@ -28,8 +29,10 @@
  *
  *  A cache (aegis_pool_cache) is an explicit handle of one thread. It holds a magazine of up to
  *  AEGIS_POOL_CACHE_BLOCKS free blocks in front of the stack. A full cache moves the older half
- *  of its blocks to the stack, and an empty cache takes half a magazine from the stack, each
- *  with one compare-and-swap. A block that was allocated through a cache may be freed through
+ *  of its blocks to the depot, where they stay together, and an empty cache takes such a half from
+ *  there, each with two compare-and-swaps and without a store for each block. If the depot is full
+ *  or empty, the cache uses the stack. A request without a cache that finds the stack empty moves
+ *  what the depot has onto it. A block that was allocated through a cache may be freed through
  *  another cache, by another thread, or without a cache.
  *
  *  Bounds:
@@ -37,7 +40,8 @@
  *  - The pool is made for `max_cache_count` caches, or for as many as fit
  *    (AEGIS_POOL_FIT_CACHES). For each of them the first slab has a reserve of
  *    AEGIS_POOL_CACHE_BLOCKS more blocks, behind the others. When a cache is made, its reserve
- *    comes into use.
+ *    comes into use. For each cache the depot has room for as many blocks as a cache holds, which
+ *    takes 388 bytes.
  *  - So at least `capacity` blocks can always be allocated, whatever the caches hold. Without
  *    caches it is exactly that number.
  *  - Beside the slabs: 4 bytes for each block, 16 to 40 bytes for each slab after the first, and
@@ -88,7 +92,8 @@ extern "C" {
  *  `max_cache_count`; if that is 0, the most is 16, or twice the number of processors if that is
  *  more. The pool is made for fewer, or for none, in these cases:
  *  - All caches together add at most a quarter to the bytes that the pool acquires when it is
- *    made. So there is one for about every 256 of `block_count`.
+ *    made. So there is one for about every 256 of `block_count`, and for about every 280 if a
+ *    block takes 64 bytes.
  *  - The budget has too little room when the pool is made. If it has room for all blocks that
  *    the pool may grow to, caches leave that room.
  *  - The source refuses them.
@@ -387,7 +392,7 @@ AEGIS_API aegis_status aegis_pool_cache_free_slow(aegis_pool_cache *cache, void 
  *  On failure:  nothing changed except the error record.
  *  Ownership:   the caller's until it is freed, through the pool or any cache of it.
  *  Threads:     one owner.
- *  Cost:        O(1); one compare-and-swap for each half magazine.
+ *  Cost:        O(1); two compare-and-swaps for each half magazine.
  */
 AEGIS_INLINE void *aegis_pool_cache_alloc(aegis_pool_cache *cache) {
     size_t count = cache->count;
@@ -433,7 +438,7 @@ AEGIS_INLINE void *aegis_pool_cache_alloc_zeroed(aegis_pool_cache *cache) {
  *  On failure:   nothing changed.
  *  Ownership:    the pool's again.
  *  Threads:      one owner.
- *  Cost:         O(1); one compare-and-swap for each half magazine.
+ *  Cost:         O(1); two compare-and-swaps for each half magazine.
  */
 AEGIS_INLINE aegis_status aegis_pool_cache_free(aegis_pool_cache *cache, void *block) {
     size_t index = aegis_pool_grid_find(&cache->grid, block);

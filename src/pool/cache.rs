@@ -33,8 +33,8 @@ const CACHE_BLOCKS: usize = ffi::AEGIS_POOL_CACHE_BLOCKS as usize;
 /// which borrows the pool, and [`OwnedPoolCache`], which keeps it alive.
 ///
 /// A full cache moves the older half of its blocks to the pool, and an empty cache takes 32 blocks
-/// from the pool. Either is one compare-and-swap. A block that was taken from a cache returns to
-/// that cache. [`detach`](Block::detach) turns it into a block of the pool, which can be sent to
+/// from the pool. Either is two compare-and-swaps, and the blocks stay together. A block that was
+/// taken from a cache returns to that cache. [`detach`](Block::detach) turns it into a block of the pool, which can be sent to
 /// another thread and given to a cache there with [`put`](Self::put). Dropping the cache gives its
 /// free blocks to the pool.
 ///

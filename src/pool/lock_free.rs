@@ -253,7 +253,7 @@ impl PoolBuilder<LockFreePool> {
     /// is more. It has fewer, or none, where they do not fit:
     ///
     /// - All caches together add at most a quarter to the bytes that the pool acquires when it is
-    ///   built. So there is one cache for every 256 of `blocks`, and none in a pool of less than
+    ///   built. So there is one cache for about every 256 of `blocks`, and none in a pool of less than
     ///   about 250 blocks.
     /// - A [`budget`](Self::budget) must have room for them when the pool is built. If it has room
     ///   for all `max_blocks` blocks, it keeps that room.

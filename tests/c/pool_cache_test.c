@@ -200,7 +200,39 @@ static void a_cache_grows_and_serves_later_slabs(void) {
     CHECK(aegis_lock_free_pool_fini(&pool) == AEGIS_OK);
 }
 
+/* Blocks in the depot are free: they count as such, and calls without a cache find them. */
+static void magazines_between_caches_count_as_free(void) {
+    aegis_lock_free_pool pool = make(96, 2, 0);
+    aegis_pool_cache from, to;
+    void *blocks[96 + PARKED], *all[96];
+    CHECK(aegis_pool_cache_init(&from, &pool) == AEGIS_OK);
+    CHECK_SIZE(aegis_pool_cache_alloc_n(&from, blocks, 96 + PARKED), 96 + PARKED);
+    for (size_t i = 0; i < 96 + PARKED; i++)
+        CHECK(aegis_pool_cache_free(&from, blocks[i]) == AEGIS_OK);
+    CHECK_SIZE(from.count, PARKED);
+    CHECK_SIZE(lock_free_stats(&pool).in_use, 0);
+    CHECK_SIZE(lock_free_stats(&pool).parked, PARKED);
+    CHECK(aegis_lock_free_pool_free(&pool, blocks[0]) == AEGIS_E_INVALID);
+    CHECK(aegis_pool_cache_free(&from, blocks[0]) == AEGIS_E_INVALID);
+
+    /* The depot has room for two halves. The other cache gets the second one. */
+    CHECK(aegis_pool_cache_init(&to, &pool) == AEGIS_OK);
+    CHECK_SIZE(aegis_pool_cache_alloc_n(&to, all, PARKED), PARKED);
+    CHECK(aegis_pool_cache_alloc(&to) == blocks[63]);
+    CHECK(aegis_pool_cache_free(&to, blocks[63]) == AEGIS_OK);
+    for (size_t i = 0; i < PARKED; i++)
+        CHECK(aegis_lock_free_pool_free(&pool, all[i]) == AEGIS_OK);
+
+    CHECK_SIZE(aegis_lock_free_pool_alloc_n(&pool, all, 96, NULL), 96);
+    CHECK_SIZE(lock_free_stats(&pool).in_use, 96);
+    CHECK(aegis_lock_free_pool_free_n(&pool, all, 96) == AEGIS_OK);
+    aegis_pool_cache_fini(&from);
+    aegis_pool_cache_fini(&to);
+    CHECK(aegis_lock_free_pool_fini(&pool) == AEGIS_OK);
+}
+
 int main(void) {
+    RUN(magazines_between_caches_count_as_free);
     RUN(a_cache_hands_out_the_latest_block_first);
     RUN(no_more_caches_than_the_pool_was_made_for);
     RUN(capacity_blocks_can_be_had_whatever_caches_park);

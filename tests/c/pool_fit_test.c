@@ -47,8 +47,10 @@ static void caches_add_at_most_a_quarter_and_as_many_fit_as_can(void) {
             CHECK_SIZE(fit.reserved_bytes - fit.cache_reserve_bytes, plain.reserved_bytes);
             CHECK_SIZE(fit.capacity, count);
             CHECK_SIZE(fit.max_capacity, count);
-            /* A cache takes as much as 256 blocks give, and a little for the alignment. */
-            CHECK(fit.max_cache_count >= (count < 16 * 272 ? count / 272 : 16));
+            /* A cache takes as much as 256 blocks give, what 2 magazines of 192 bytes and a slot
+             * need, and a little for the alignment. */
+            size_t each = 272 + 4 * (2 * 192 + 4) / (plain.stride_bytes + 4);
+            CHECK(fit.max_cache_count >= (count < 16 * each ? count / each : 16));
             CHECK(count >= 64 || fit.max_cache_count == 0);
             if (fit.max_cache_count < 16) {
                 aegis_pool_stats more = made_stats(size_bytes, count, fit.max_cache_count + 1, 0);
@@ -202,7 +204,7 @@ static void fewer_caches_are_made_when_the_source_refuses(void) {
 }
 
 static void capacity_can_be_had_beside_the_caches_that_fit(void) {
-    enum { BLOCKS = 5000 };
+    enum { BLOCKS = 6000 };
     aegis_lock_free_pool pool;
     CHECK(make(&pool, 16, BLOCKS, 0, FIT, NULL) == AEGIS_OK);
     size_t cache_count = lock_free_stats(&pool).max_cache_count;

@@ -174,6 +174,36 @@ static void thread_hand_over(int number) {
     aegis_pool_cache_fini(&cache);
 }
 
+/* Depot: a cache and the depot hold all free blocks. Two threads that have no cache take one each,
+ * while a third one fills another magazine. There are as many promised blocks as threads, and no
+ * thread is refused one. */
+static aegis_pool_cache full_cache;
+static void *last_block;
+
+static void begin_depot(void) {
+    void *blocks[5];
+    make(3, 0, 1);
+    MODEL_CHECK(aegis_pool_cache_init(&full_cache, &pool) == AEGIS_OK);
+    MODEL_CHECK(aegis_pool_cache_alloc_n(&full_cache, blocks, 5) == 5);
+    for (int i = 0; i < 4; i++)
+        MODEL_CHECK(aegis_pool_cache_free(&full_cache, blocks[i]) == AEGIS_OK);
+    aegis_pool_stats stats;
+    aegis_lock_free_pool_get_stats(&pool, &stats);
+    MODEL_CHECK(full_cache.count == 2 && stats.parked == 2 && stats.in_use == 1);
+    last_block = blocks[4];
+    own(0, last_block);
+}
+
+static void thread_depot(int number) {
+    if (number != 0) {
+        put(number, take(number));
+        return;
+    }
+    disown(number, last_block);
+    MODEL_CHECK(aegis_pool_cache_free(&full_cache, last_block) == AEGIS_OK);
+    aegis_pool_cache_fini(&full_cache);
+}
+
 /* Racing frees: three threads free the same block, one through the pool and two through caches. One
  * of them succeeds. */
 static void begin_race(void) {
@@ -258,6 +288,7 @@ int main(void) {
         {"last slab", begin_last_slab, thread_last_slab, end_last_slab, 3, 3},
         {"caches", begin_caches, thread_cache, end_three, 3, 3},
         {"hand-over", begin_hand_over, thread_hand_over, end_three, 3, 3},
+        {"depot", begin_depot, thread_depot, end_three, 3, 3},
         {"race", begin_race, thread_race, end_race, 3, 3},
         {"budget", begin_budget, thread_budget, end_budget, 3, 2},
     };

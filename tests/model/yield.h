@@ -16,5 +16,6 @@ void model_yield(void);
     (model_yield(), __atomic_compare_exchange_n((word), (expected), (desired), 0,                  \
                                                 __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST))
 #define AEGIS_POOL_CACHE_BLOCKS 2
+#define AEGIS_I_SLOT_MAGAZINES 4
 
 #endif

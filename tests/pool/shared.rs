@@ -209,7 +209,7 @@ fn cache_beyond_the_limit_passes_calls_on_and_holds_nothing() {
 
 #[test]
 fn cache_put_takes_blocks_of_its_pool_and_sends_others_home() {
-    let (pool, other) = (Arc::new(LockFreePool::new(64, 256)), LockFreePool::new(64, 256));
+    let (pool, other) = (Arc::new(LockFreePool::new(64, 512)), LockFreePool::new(64, 512));
     let cache = pool.cache();
     assert!(cache.is_open());
     cache.put(pool.alloc().unwrap());
@@ -299,7 +299,7 @@ fn more_threads_than_blocks_take_and_give_back_several_at_once() {
 
 #[test]
 fn cache_moves_to_another_thread_and_may_be_forgotten() {
-    let pool = LockFreePool::new(64, 512);
+    let pool = LockFreePool::new(64, 1024);
     let cache = pool.cache();
     drop(cache.alloc().unwrap());
     thread::scope(|threads| {
