@@ -254,7 +254,7 @@ impl PoolBuilder<LockFreePool> {
     ///
     /// - All caches together add at most a quarter to the bytes that the pool acquires when it is
     ///   built. So there is one cache for about every 256 of `blocks`, and none in a pool of less than
-    ///   about 250 blocks.
+    ///   about 280 blocks.
     /// - A [`budget`](Self::budget) must have room for them when the pool is built. If it has room
     ///   for all `max_blocks` blocks, it keeps that room.
     /// - If the source refuses them, the pool asks again with fewer.

@@ -305,7 +305,7 @@ const form forms[] = {
      call_locked_arena},
     {"LockedArenaHeap, 64 B and free", 32, ONCE, AWAITED, 2, 32, 96, begin_locked_heap, NULL,
      call_locked_heap},
-    {"ArenaRecycler, get, 64 B and put", 32, ONCE, AWAITED, 2, 32, 96, begin_recycler, NULL,
+    {"ArenaRecycler, get, 64 B and put", 32, AWAITED, AWAITED, 2, 32, 96, begin_recycler, NULL,
      call_recycler},
     {"LockFreePool, get and put", 32, ONCE, RETRIED, 2, 32, 96, begin_lock_free_pool, NULL,
      call_lock_free_pool},
