@@ -253,8 +253,8 @@ impl PoolBuilder<LockFreePool> {
     /// is more. It has fewer, or none, where they do not fit:
     ///
     /// - All caches together add at most a quarter to the bytes that the pool acquires when it is
-    ///   built. So there is one cache for about every 256 of `blocks`, and none in a pool of less than
-    ///   about 280 blocks.
+    ///   built. So there is one cache for about every 256 of `blocks`, or 280 if a block has 64 bytes,
+    ///   and none in a pool of fewer.
     /// - A [`budget`](Self::budget) must have room for them when the pool is built. If it has room
     ///   for all `max_blocks` blocks, it keeps that room.
     /// - If the source refuses them, the pool asks again with fewer.
