@@ -16,8 +16,8 @@ use aegis_memory::source::Pages;
 use allocator_api2::vec::Vec as VecIn;
 use bytes::{Bytes, BytesMut};
 
-use super::OURS;
 use super::{hash_of, random, random_below, Program, Rival, Work};
+use super::{GLIBC_HUGE, MIMALLOC_HUGE, OURS};
 use crate::homes::Mimalloc;
 
 /// The largest message.
@@ -283,20 +283,26 @@ fn pool() -> BufferPool {
         .expect("memory")
 }
 
-/// The program and its rows.
+/// The program and its rows. `BytesMut` is on glibc's heap, and the last four rows have vectors.
 pub fn program() -> Program {
+    let bytes_chunks = |small| prepare(small, || BytesChunks { chunk: BytesMut::new() });
+    let bytes_each = |small| prepare(small, || BytesEach);
+    let mimalloc_each = |small| prepare(small, || MimallocEach);
+    let vec_each = |small| prepare(small, || VecEach);
     Program {
         name: "echo",
         about: "an echo of 200,000 messages on a loopback socket; the latest 8192 are held",
         rivals: vec![
             Rival::new(OURS, |small| prepare(small, pool_chunks)),
             Rival::new("aegis-memory, one each", |small| prepare(small, pool)),
-            Rival::new("BytesMut", |small| {
-                prepare(small, || BytesChunks { chunk: BytesMut::new() })
-            }),
-            Rival::new("BytesMut, one each", |small| prepare(small, || BytesEach)),
-            Rival::new("Vec, mimalloc", |small| prepare(small, || MimallocEach)),
-            Rival::new("Vec, glibc", |small| prepare(small, || VecEach)),
+            Rival::new("BytesMut", bytes_chunks),
+            Rival::set("BytesMut, huge pages", GLIBC_HUGE, bytes_chunks),
+            Rival::new("BytesMut, one each", bytes_each),
+            Rival::set("BytesMut, one each, huge pages", GLIBC_HUGE, bytes_each),
+            Rival::new("mimalloc", mimalloc_each),
+            Rival::set("mimalloc, huge pages", MIMALLOC_HUGE, mimalloc_each),
+            Rival::new("glibc", vec_each),
+            Rival::set("glibc, huge pages", GLIBC_HUGE, vec_each),
         ],
     }
 }

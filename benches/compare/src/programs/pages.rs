@@ -13,11 +13,21 @@ use crate::homes::Home;
 
 /// The bytes of a page.
 pub const PAGE_BYTES: usize = 4096;
+/// The distance of pages: a cache line more than a page. If it were a power of two, equal places of
+/// all pages would share a few sets of the caches, and the program would take about 5 % longer.
+/// glibc's distance is 4112 bytes, and mimalloc has no size class between 4096 and 5120.
+const STRIDE: usize = PAGE_BYTES + 64;
+
 /// Pages are aligned as every heap aligns what it hands out.
-pub const PAGE: Layout = match Layout::from_size_align(PAGE_BYTES, 16) {
-    Ok(layout) => layout,
-    Err(_) => panic!("16 is a power of two"),
-};
+const fn layout(bytes: usize) -> Layout {
+    match Layout::from_size_align(bytes, 16) {
+        Ok(layout) => layout,
+        Err(_) => panic!("16 is a power of two"),
+    }
+}
+
+/// A page of a heap.
+const PAGE: Layout = layout(PAGE_BYTES);
 
 /// A store of pages. What is not given back is freed with the store, or must be given back before,
 /// as [`IS_HEAP`](Self::IS_HEAP) says.
@@ -38,8 +48,8 @@ pub trait PageStore {
 
 /// A pool that grows by 2 MiB, a huge page.
 pub fn pool() -> Pool {
-    const GROWTH: usize = (2 << 20) / PAGE_BYTES;
-    let pool = Pool::builder().block_size(PAGE_BYTES).blocks(GROWTH).max_blocks(1 << 18);
+    const GROWTH: usize = (2 << 20) / STRIDE;
+    let pool = Pool::builder().block_size(STRIDE).blocks(GROWTH).max_blocks(1 << 18);
     pool.source(Pages::new().huge_pages()).build().expect("memory")
 }
 
@@ -95,7 +105,7 @@ impl<H: Home> PageStore for BumpPages<H> {
     #[inline]
     fn take(&mut self) -> NonNull<u8> {
         let Some(page) = self.free else {
-            return self.home.allocator().allocate(PAGE).expect("memory").cast();
+            return self.home.allocator().allocate(layout(STRIDE)).expect("memory").cast();
         };
         // SAFETY: `give` has written the next free page there.
         self.free = unsafe { page.read() }.map(NonNull::cast);
