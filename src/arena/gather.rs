@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! A slice whose length is known only when its last item has come.
 //!
-//! Items are gathered in pieces:
+//! An iterator that says exactly how many items it has gets room for these, and a loop fills it. All
+//! other items, also those of an iterator that was wrong, are gathered in pieces:
 //!
 //! 1. The first items are on the stack, except when the caller knows that the slice will be larger.
 //!    Most slices end there: they take their exact room from the arena once. When the stack is full,
@@ -30,12 +31,89 @@ pub(super) fn collect<A: Allocate, T>(
     iter: impl IntoIterator<Item = T>,
 ) -> Result<NonNull<[T]>, AllocError> {
     let mut iter = iter.into_iter();
-    let mut stage = Stage::new();
-    let mut list = Gather::of_hint(&mut stage, arena, iter.size_hint())?;
-    while let Some(item) = iter.next() {
-        list.push(item, || iter.size_hint())?;
+    match iter.size_hint() {
+        (count, Some(most)) if count == most && size_of::<T>() != 0 => {
+            collect_exact(arena, iter, count)
+        }
+        hint => {
+            let mut stage = Stage::new();
+            let mut list = Gather::of_hint(&mut stage, arena, hint)?;
+            list.extend(&mut iter)?;
+            list.finish()
+        }
     }
+}
+
+/// Collects the items of an iterator that says it has `count`. If it has more or fewer, the slice
+/// becomes as any other from there on.
+#[inline]
+fn collect_exact<A: Allocate, T>(
+    arena: &A,
+    mut iter: impl Iterator<Item = T>,
+    count: usize,
+) -> Result<NonNull<[T]>, AllocError> {
+    let items = array::<A, T>(arena, count)?;
+    let mut counted = Counted { arena, items, count, len: 0 };
+    while counted.len < count {
+        let Some(item) = iter.next() else { return finish_early(counted) };
+        // SAFETY: there is room for `count` items.
+        unsafe { items.as_ptr().add(counted.len).write(item) };
+        counted.len += 1;
+    }
+    if let Some(item) = iter.next() {
+        return append_more(counted, item, iter);
+    }
+    forget(counted);
+    Ok(NonNull::slice_from_raw_parts(items, count))
+}
+
+#[cold]
+fn finish_early<A: Allocate, T>(counted: Counted<'_, A, T>) -> Result<NonNull<[T]>, AllocError> {
+    counted.into_gather().finish()
+}
+
+/// Appends an item that has no room, and those that follow.
+#[cold]
+fn append_more<A: Allocate, T>(
+    counted: Counted<'_, A, T>,
+    item: T,
+    mut iter: impl Iterator<Item = T>,
+) -> Result<NonNull<[T]>, AllocError> {
+    let mut list = counted.into_gather();
+    list.push(item, || iter.size_hint())?;
+    list.extend(&mut iter)?;
     list.finish()
+}
+
+/// The slice of an iterator that has said how many items it has. Its drop is that of a [`Gather`].
+/// It is smaller than one, so that a compiler has it in registers.
+struct Counted<'a, A: Allocate, T> {
+    arena: &'a A,
+    items: NonNull<T>,
+    count: usize,
+    len: usize,
+}
+
+impl<'a, A: Allocate, T> Counted<'a, A, T> {
+    fn gather(&self) -> Gather<'a, A, T> {
+        let items = self.items.cast();
+        let room = Some((items, self.count * size_of::<T>()));
+        let piece = Piece { room, offset: 0, items, len: self.len };
+        Gather { arena: self.arena, piece, capacity: self.count, before: 0, _stage: PhantomData }
+    }
+
+    fn into_gather(self) -> Gather<'a, A, T> {
+        let list = self.gather();
+        forget(self);
+        list
+    }
+}
+
+impl<A: Allocate, T> Drop for Counted<'_, A, T> {
+    #[cold]
+    fn drop(&mut self) {
+        drop(self.gather());
+    }
 }
 
 /// Collects the items of an iterator into a slice, up to the first error.
@@ -192,6 +270,15 @@ impl<'a, A: Allocate, T> Gather<'a, A, T> {
         // SAFETY: the piece has room for the item, and no other code has a pointer to it.
         unsafe { self.piece.items.cast::<T>().as_ptr().add(self.piece.len).write(item) };
         self.piece.len += 1;
+        Ok(())
+    }
+
+    /// Appends the items of an iterator.
+    #[inline]
+    fn extend(&mut self, iter: &mut impl Iterator<Item = T>) -> Result<(), AllocError> {
+        while let Some(item) = iter.next() {
+            self.push(item, || iter.size_hint())?;
+        }
         Ok(())
     }
 

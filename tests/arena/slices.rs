@@ -9,6 +9,7 @@ use aegis_memory::AllocError;
 use std::cell::Cell;
 use std::ffi::{CStr, CString};
 use std::fmt;
+use std::rc::Rc;
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[repr(align(128))]
@@ -295,6 +296,32 @@ impl<I: Iterator> Iterator for Says<I> {
     }
     fn size_hint(&self) -> (usize, Option<usize>) {
         (self.1, self.2)
+    }
+}
+
+#[test]
+fn slice_of_known_length_drops_each_item_once_if_the_iterator_lies_or_panics() {
+    let arena = Arena::builder().no_debug().build().expect("no block yet");
+    let item = Rc::new(());
+    for (len, says) in [(3, 3), (3, 9), (9, 3), (0, 4), (100, 99), (200, 3)] {
+        let items = |panics_at| {
+            let item = &item;
+            let items = (0..len).map(move |i| {
+                assert_ne!(i, panics_at);
+                item.clone()
+            });
+            Says(items, says, Some(says))
+        };
+        let slice = arena.alloc_boxed_slice_from_iter(items(len));
+        assert_eq!((slice.len(), Rc::strong_count(&item)), (len, 1 + len), "{says} said");
+        drop(slice);
+        assert_eq!(Rc::strong_count(&item), 1, "{len} items, {says} said");
+        let used = arena.used();
+        for at in 0..len {
+            panic_of(|| drop(arena.alloc_boxed_slice_from_iter(items(at))));
+            let left = (Rc::strong_count(&item), arena.used());
+            assert_eq!(left, (1, used), "{len} items, {says} said, a panic at {at}");
+        }
     }
 }
 

@@ -22,8 +22,8 @@ impl Slices for Arena {
     type Slice<'a, T: 'a> = &'a [T];
 
     #[inline]
-    fn slice<T>(&self, mut items: impl ExactSizeIterator<Item = T>) -> &[T] {
-        self.alloc_slice_fill_with(items.len(), |_| items.next().expect("as many as it says"))
+    fn slice<T>(&self, items: impl ExactSizeIterator<Item = T>) -> &[T] {
+        self.alloc_slice_from_iter(items)
     }
 }
 
