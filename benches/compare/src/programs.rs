@@ -11,6 +11,7 @@ pub mod hash;
 pub mod json;
 pub mod pages;
 pub mod places;
+pub mod table;
 pub mod tree;
 
 /// The work that is timed. It returns a checksum of its results.

@@ -9,6 +9,7 @@
 use std::fmt::{self, Display, Formatter};
 use std::fs;
 use std::hint::black_box;
+use std::process::exit;
 use std::sync::Mutex;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -153,6 +154,20 @@ impl Display for Noise {
 /// Why the times since the watch began cannot be trusted; nothing if they can.
 pub fn faults_since(watch: &Watch) -> Vec<String> {
     watch.others().iter().flat_map(Others::faults).collect()
+}
+
+/// Prints what disturbs the times. Ends the process, unless a warning is enough.
+pub fn refuse(faults: &[String], when: &str, is_quick: bool) {
+    if faults.is_empty() {
+        return;
+    }
+    let word = if is_quick { "warning" } else { "refused" };
+    eprintln!("{word}: the machine is busy {when}, so these times say little:");
+    faults.iter().for_each(|fault| eprintln!("  {fault}"));
+    if !is_quick {
+        eprintln!("End other programs and try again; --quick measures all the same.");
+        exit(1);
+    }
 }
 
 /// Steps of which each needs the one before it.

@@ -1,17 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Draws the tables of times: a band for each group, and in it a dot for each contender, with a line
-//! from quartile to quartile. Filled dots are this library's. The axis is logarithmic, because contenders differ by factors of ten and
-//! more.
+//! from quartile to quartile. Filled dots are this library's. The axis is logarithmic, because contenders
+//! differ by factors of ten and more.
 
 use std::error::Error;
 use std::fs;
 
+use compare::programs::table::{allocator, TIME};
 use compare::turns::{Outcome, Quartiles, Role, Timed};
 use plotters::coord::combinators::IntoLogRange;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
-use crate::report::{charts, group, is_program, Row, Table, PROGRAM, TABLES};
+use crate::report::{charts, group, Row, Table, TABLES};
 
 /// Colours that those tell apart too who see few colours.
 const COLORS: [RGBColor; 9] = [
@@ -49,33 +50,41 @@ impl Dot {
 /// What a chart shows: a label and dots for each band, from the top.
 type Band<'a> = (&'a str, Vec<Dot>);
 
-/// Draws every chart of the tables, and that of whole programs if they were measured.
+/// Draws every chart of the tables.
 pub fn draw_all(outcomes: &[Outcome]) {
-    fs::create_dir_all(charts()).expect("the directory of charts can be made");
     for table in TABLES {
         if let Some((file, series)) = table.chart {
             save(file, table.title, series, &bands(table, series, outcomes));
         }
     }
-    let programs: Vec<_> = outcomes.iter().filter(|group| is_program(group)).collect();
-    if !programs.is_empty() {
-        let mut series: Vec<&str> = Vec::new();
-        for case in programs.iter().flat_map(|group| &group.cases) {
-            if !series.contains(&case.name.as_str()) {
-                series.push(&case.name);
+}
+
+/// Draws the chart of whole programs. A dot is the fastest setting of an allocator.
+pub fn draw_programs(outcomes: &[Outcome]) {
+    let groups =
+        || outcomes.iter().filter_map(|group| Some((group.title.strip_prefix(TIME)?, group)));
+    let mut series: Vec<&str> = Vec::new();
+    for (_, group) in groups() {
+        for case in &group.cases {
+            if !series.contains(&allocator(&case.name)) {
+                series.push(allocator(&case.name));
             }
         }
-        let mut bands: Vec<Band<'_>> = Vec::new();
-        for group in programs {
-            let case = |(i, name): (usize, &&str)| Some(Dot::of(i, group.case(name)?));
-            let dots = series.iter().enumerate().filter_map(case).collect();
-            bands.push((group.title.trim_start_matches(PROGRAM), dots));
-        }
-        save("programs.svg", "Whole programs", &series, &bands);
     }
+    let band = |(program, group): (_, &Outcome)| {
+        let dot = |(i, name): (usize, &&str)| {
+            let cases = group.cases.iter().filter(|case| allocator(&case.name) == *name);
+            let fastest = cases.min_by(|a, b| a.time().median.total_cmp(&b.time().median))?;
+            Some(Dot::of(i, fastest))
+        };
+        (program, series.iter().enumerate().filter_map(dot).collect())
+    };
+    let bands: Vec<Band<'_>> = groups().map(band).collect();
+    save("programs.svg", "Whole programs", &series, &bands);
 }
 
 fn save(file: &str, title: &str, series: &[&str], bands: &[Band<'_>]) {
+    fs::create_dir_all(charts()).expect("the directory of charts can be made");
     let svg = draw(title, series, bands).unwrap_or_else(|error| panic!("{file}: {error}"));
     fs::write(charts().join(file), svg + "\n").expect("the chart can be written");
 }
@@ -139,7 +148,7 @@ fn draw(title: &str, series: &[&str], bands: &[Band<'_>]) -> Result<String, Box<
             .x_label_formatter(&|_| String::new())
             .y_labels(0)
             .axis_desc_style(("sans-serif", TEXT))
-            .x_desc("time of an operation: median and quartiles; filled dots are this library")
+            .x_desc("time: median and quartiles; filled dots are this library")
             .draw()?;
         // The library would mark powers of ten only.
         let text = ("sans-serif", TEXT).into_font();

@@ -10,8 +10,8 @@
 //! - `--collections`: measures collections only.
 //! - PART: measures only the cases whose group or name contains one of these.
 //!
-//! Results are files in the directory `turns` of cargo's output. What another program has written there
-//! in the same form is told too, and charted if its groups begin with "program: ".
+//! Results are files in the directory `turns` of cargo's output. What `programs` has written there about
+//! whole programs is told too. Of what no file has, nothing is written.
 //!
 //! Ends with 1 and without a table if the machine is busy before, while or after it measures.
 
@@ -20,16 +20,18 @@ mod charts;
 mod collections;
 mod operations;
 mod pool;
+mod programs;
 mod report;
 mod shared;
 
 use std::env;
 use std::fs;
 use std::path::PathBuf;
-use std::process::{exit, Command};
+use std::process::Command;
 use std::time::Duration;
 
-use compare::quiet::{faults_since, Noise, Watch};
+use compare::programs::table::is_of_program;
+use compare::quiet::{faults_since, refuse, Noise, Watch};
 use compare::turns::{Outcome, Role, Run, Settings};
 
 const FULL: Settings =
@@ -66,20 +68,6 @@ fn role_of(name: &str) -> Role {
     }
 }
 
-/// Prints what disturbs the times. Ends the process, unless a warning is enough.
-fn refuse(faults: &[String], when: &str, is_quick: bool) {
-    if faults.is_empty() {
-        return;
-    }
-    let word = if is_quick { "warning" } else { "refused" };
-    eprintln!("{word}: the machine is busy {when}, so these times say little:");
-    faults.iter().for_each(|fault| eprintln!("  {fault}"));
-    if !is_quick {
-        eprintln!("End other programs and try again; --quick measures all the same.");
-        exit(1);
-    }
-}
-
 /// Measures the noise in a process of its own: one that has had threads gets a slower malloc.
 fn check_noise(when: &str, is_quick: bool) {
     let mut command = Command::new(env::current_exe().expect("a path"));
@@ -96,7 +84,7 @@ fn results() -> PathBuf {
     program.ancestors().nth(3).expect("target/release/deps").join("turns")
 }
 
-/// What is in the files of results, those of whole programs last.
+/// What is in the files of results.
 fn read_results() -> Vec<Outcome> {
     let entries = fs::read_dir(results()).expect("something was measured");
     let mut paths: Vec<_> = entries.map(|entry| entry.expect("an entry").path()).collect();
@@ -105,9 +93,7 @@ fn read_results() -> Vec<Outcome> {
         let text = fs::read_to_string(&path).expect("the results can be read");
         Outcome::from_lines(&text).unwrap_or_else(|| panic!("not results: {}", path.display()))
     };
-    let mut outcomes: Vec<_> = paths.into_iter().flat_map(read).collect();
-    outcomes.sort_by_key(report::is_program);
-    outcomes
+    paths.into_iter().flat_map(read).collect()
 }
 
 /// Measures, and returns the lines of a file of results.
@@ -153,9 +139,15 @@ fn main() {
         fs::write(results().join("times.tsv"), lines).expect("the results can be written");
     }
     let outcomes = read_results();
+    let (programs, outcomes): (Vec<_>, Vec<_>) = outcomes.into_iter().partition(is_of_program);
     outcomes.iter().for_each(|outcome| println!("{}", outcome.table()));
-    if has("--write") {
+    print!("{}", programs::tables(&programs));
+    if has("--write") && !outcomes.is_empty() {
         report::write_pages(&outcomes);
         charts::draw_all(&outcomes);
+    }
+    if has("--write") && !programs.is_empty() {
+        programs::write_pages(&programs);
+        charts::draw_programs(&programs);
     }
 }

@@ -270,14 +270,6 @@ pub fn group<'a>(outcomes: &'a [Outcome], title: &str) -> &'a Outcome {
     group.unwrap_or_else(|| panic!("no times of {title}"))
 }
 
-/// What the title of a group begins with that is a whole program.
-pub const PROGRAM: &str = "program: ";
-
-/// Whether a group is a whole program.
-pub fn is_program(group: &Outcome) -> bool {
-    group.title.starts_with(PROGRAM)
-}
-
 /// As many digits as a time is known by.
 fn digits(ns: f64) -> usize {
     match ns {
@@ -387,7 +379,7 @@ fn machine() -> String {
 }
 
 /// Breaks a paragraph into lines.
-fn wrapped(text: &str) -> String {
+pub fn wrapped(text: &str) -> String {
     let (mut wrapped, mut width) = (String::new(), 0);
     for word in text.split_whitespace() {
         if width > 0 && width + word.len() >= 105 {
@@ -412,9 +404,8 @@ pub fn charts() -> PathBuf {
 }
 
 /// The sentence about what was measured.
-fn intro(outcomes: &[Outcome]) -> String {
-    let groups = outcomes.iter().filter(|group| !is_program(group));
-    let turns = groups.flat_map(|group| &group.cases).map(|case| case.ns.len());
+pub fn intro(outcomes: &[Outcome]) -> String {
+    let turns = outcomes.iter().flat_map(|group| &group.cases).map(|case| case.ns.len());
     let (least, most) = (turns.clone().min().unwrap_or(0), turns.max().unwrap_or(0));
     let turns = if least == most { format!("{most}") } else { format!("{least} to {most}") };
     format!(
@@ -436,20 +427,21 @@ pub fn write_pages(outcomes: &[Outcome]) {
         )),
         summary(outcomes)
     );
-    write_between("README.md", &readme);
+    write_between("README.md", "times", &readme);
     let rivals = format!("The rivals: {}; glibc's malloc.", versions());
     let mut page = wrapped(&format!("{} {rivals}", intro(outcomes)));
     TABLES.iter().for_each(|table| page += &format!("\n{}", markdown(table, outcomes)));
-    write_between("docs/choosing.md", &page);
+    write_between("docs/choosing.md", "times", &page);
 }
 
-fn write_between(page: &str, times: &str) {
-    const MARKS: [&str; 2] = ["<!-- times: begin -->\n", "<!-- times: end -->\n"];
+/// Writes what stands in a page between two lines with that mark.
+pub fn write_between(page: &str, mark: &str, between: &str) {
+    let [begin, end] = ["begin", "end"].map(|what| format!("<!-- {mark}: {what} -->\n"));
     let path = root().join(page);
     let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{page}: {error}"));
-    let parts = text.split_once(MARKS[0]);
-    let parts = parts.and_then(|(before, rest)| Some((before, rest.split_once(MARKS[1])?.1)));
-    let (before, after) = parts.unwrap_or_else(|| panic!("{page} has no place for times"));
-    let text = format!("{before}{}\n{times}\n{}{after}", MARKS[0], MARKS[1]);
+    let parts = text.split_once(&begin);
+    let parts = parts.and_then(|(before, rest)| Some((before, rest.split_once(&end)?.1)));
+    let (before, after) = parts.unwrap_or_else(|| panic!("{page} has no place for {mark}"));
+    let text = format!("{before}{begin}\n{between}\n{end}{after}");
     fs::write(path, text).unwrap_or_else(|error| panic!("{page}: {error}"));
 }

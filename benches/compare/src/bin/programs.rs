@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Runs the whole programs in turns, each allocator as a process of its own, and prints a table for
-//! each program.
+//! each program. Writes them into the file `turns/programs.tsv` of cargo's output, of which
+//! `benches/times/` makes the tables and the chart of the pages.
 //!
-//!   --short       small inputs, one turn: shows that all run and agree
-//!   --turns N     how often each runs; 7 if not given
-//!   --only NAME   one program
-//!   --tsv FILE    writes each run as a line: program, allocator, turn, nanoseconds, peak in KiB,
-//!                 page faults, system calls
+//!   --short       small inputs, one turn, no file: shows that all run and agree
+//!   --turns N     how often each runs; if not given, as often as a minute or so allows
+//!   --only NAME   one program; the file keeps what it has of others
+//!   --quick       a busy machine is only warned of, and no file is written
 //!
 //! A virtual machine may give memory that is free for some seconds to its host, and then gets it back
 //! slowly, page by page. So before each timed run this program makes memory resident and frees it.
@@ -15,16 +15,25 @@
 //! A process runs on one processor, so that no run has luck with where its threads are.
 //!
 //! System calls are counted by strace, in a run of its own that is not timed. It fails if two
-//! allocators of a program compute different results.
+//! allocators of a program compute different results, or if the machine is busy.
 
-use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::process::{self, Command};
+use std::time::{Duration, Instant};
 use std::{env, fs};
 
 use aegis_memory::arena::Arena;
 use aegis_memory::source::Pages;
+use compare::programs::table::{markdown, role_of, CALLS, FAULTS, PEAK, TIME};
 use compare::programs::{programs, Program, Rival};
+use compare::quiet::{faults_since, refuse, Noise, Watch};
+use compare::turns::{Outcome, Timed};
+
+/// The turns of a program, unless their number is given: the least and the most, and the time after
+/// which no other begins.
+const LEAST_TURNS: usize = 5;
+const MOST_TURNS: usize = 15;
+const PROGRAM_TIME: Duration = Duration::from_secs(50);
 
 /// What a process says of one run.
 #[derive(Clone, Copy)]
@@ -98,99 +107,113 @@ fn calls(program: &Program, rival: &Rival, short: bool) -> usize {
     work.lines().skip(1).filter(is_call).count().saturating_sub(1)
 }
 
-/// The middle, the least and the greatest.
-fn spread(numbers: impl Iterator<Item = u64>) -> [f64; 3] {
-    let mut numbers: Vec<_> = numbers.map(|number| number as f64).collect();
-    numbers.sort_by(f64::total_cmp);
-    let count = numbers.len();
-    let middle = (numbers[(count - 1) / 2] + numbers[count / 2]) / 2.0;
-    [middle, numbers[0], numbers[count - 1]]
+/// Runs a program in turns, and then once for its system calls. Each turn begins with another row.
+fn measure(program: &Program, turns: Option<usize>, short: bool) -> Vec<Row> {
+    let rivals = &program.rivals;
+    let new = |rival: &Rival| Row { name: rival.name, runs: Vec::new(), calls: 0 };
+    let mut rows: Vec<_> = rivals.iter().map(new).collect();
+    let start = Instant::now();
+    for turn in 0..turns.unwrap_or(MOST_TURNS) {
+        if turns.is_none() && turn >= LEAST_TURNS && start.elapsed() >= PROGRAM_TIME {
+            break;
+        }
+        for i in (0..rivals.len()).map(|i| (i + turn) % rivals.len()) {
+            if !short {
+                warm();
+            }
+            let command = command(&["taskset", "-c", "1"], program, &rivals[i], short);
+            rows[i].runs.push(run(command));
+        }
+    }
+    let expected = rows[0].runs[0].checksum;
+    for (row, rival) in rows.iter_mut().zip(rivals) {
+        if row.runs.iter().any(|run| run.checksum != expected) {
+            fail(&format!("{}: {} computes another result", program.name, row.name));
+        }
+        row.calls = calls(program, rival, short);
+    }
+    rows
 }
 
-fn print(program: &Program, rows: &[Row], short: bool) {
-    let size = if short { " (here with a small input)" } else { "" };
-    println!("\n{}: {}{size}\n", program.name, program.about);
-    println!(
-        "{:<24}{:>9} {:>16}{:>7}{:>10}{:>7}{:>10}{:>9}",
-        "", "ms", "least..greatest", "ratio", "peak MiB", "ratio", "faults", "calls"
-    );
-    let time = |row: &Row| spread(row.runs.iter().map(|run| run.time_ns));
-    let peak = |row: &Row| spread(row.runs.iter().map(|run| run.peak_kib))[0];
-    let (our_time, our_peak) = (time(&rows[0])[0], peak(&rows[0]));
-    for row in rows {
-        let [middle, least, greatest] = time(row).map(|ns| ns / 1e6);
-        println!(
-            "{:<24}{middle:>9.1} {:>16}{:>7.2}{:>10.1}{:>7.2}{:>10}{:>9}",
-            row.name,
-            format!("{least:.1}..{greatest:.1}"),
-            middle * 1e6 / our_time,
-            peak(row) / 1024.0,
-            peak(row) / our_peak,
-            spread(row.runs.iter().map(|run| run.faults))[0],
-            row.calls,
-        );
-    }
+/// What is told of a program.
+fn outcomes(program: &Program, rows: &[Row]) -> [Outcome; 4] {
+    let outcome = |title: &str, numbers: &dyn Fn(&Row) -> Vec<f64>| Outcome {
+        title: format!("{title}{}", program.name),
+        cases: rows
+            .iter()
+            .map(|row| Timed {
+                name: row.name.to_owned(),
+                role: role_of(row.name),
+                ns: numbers(row),
+            })
+            .collect(),
+    };
+    let each = |row: &Row, number: fn(&Run) -> u64| {
+        row.runs.iter().map(|run| number(run) as f64).collect::<Vec<_>>()
+    };
+    [
+        outcome(TIME, &|row| each(row, |run| run.time_ns)),
+        outcome(PEAK, &|row| each(row, |run| run.peak_kib)),
+        outcome(FAULTS, &|row| each(row, |run| run.faults)),
+        outcome(CALLS, &|row| vec![row.calls as f64]),
+    ]
+}
+
+/// Writes the file of results, which keeps its groups that were not measured again.
+fn write_results(measured: Vec<Outcome>) {
+    let this = env::current_exe().expect("the path of the program");
+    let turns = this.ancestors().nth(2).expect("target/release").join("turns");
+    let file = turns.join("programs.tsv");
+    let before = fs::read_to_string(&file).ok().and_then(|text| Outcome::from_lines(&text));
+    let is_new = |old: &Outcome| measured.iter().any(|new| new.title == old.title);
+    let kept = before.unwrap_or_default().into_iter().filter(|old| !is_new(old));
+    let lines: String = kept.chain(measured.iter().cloned()).map(|o| o.to_lines()).collect();
+    let written = fs::create_dir_all(turns).and_then(|()| fs::write(&file, lines));
+    written.unwrap_or_else(|error| fail(&format!("{}: {error}", file.display())));
 }
 
 fn main() {
-    let (mut short, mut turns, mut only, mut tsv) = (false, 7, None, None);
+    let (mut short, mut quick, mut turns, mut only) = (false, false, None, None);
     let mut arguments = env::args().skip(1);
     while let Some(argument) = arguments.next() {
         let mut value = || arguments.next().unwrap_or_else(|| fail("a value is missing"));
         match argument.as_str() {
-            "--short" => (short, turns) = (true, 1),
-            "--turns" => turns = value().parse().unwrap_or_else(|_| fail("no number of turns")),
+            "--short" => (short, turns) = (true, Some(1)),
+            "--quick" => quick = true,
+            "--turns" => {
+                turns = Some(value().parse().unwrap_or_else(|_| fail("no number of turns")));
+            }
             "--only" => only = Some(value()),
-            "--tsv" => tsv = Some(value()),
-            _ => fail("usage: programs [--short] [--turns N] [--only NAME] [--tsv FILE]"),
+            _ => fail("usage: programs [--short | --quick] [--turns N] [--only NAME]"),
         }
     }
-    let chosen: Vec<_> = programs()
-        .into_iter()
-        .filter(|program| only.as_ref().is_none_or(|only| program.name == only))
-        .collect();
-    if chosen.is_empty() || turns == 0 {
+    let is_chosen = |program: &Program| only.as_ref().is_none_or(|only| program.name == only);
+    let chosen: Vec<_> = programs().into_iter().filter(is_chosen).collect();
+    if chosen.is_empty() || turns == Some(0) {
         fail("nothing to run");
     }
-    let mut lines = String::new();
+    let check_noise = |when| {
+        if !short {
+            let noise = Noise::measure();
+            println!("machine {when}: {noise}");
+            refuse(&noise.faults(), when, quick);
+        }
+    };
+    check_noise("before the run");
+    let watch = Watch::start();
+    let mut measured = Vec::new();
     for program in chosen {
-        let mut rows: Vec<_> = program
-            .rivals
-            .iter()
-            .map(|rival| Row { name: rival.name, runs: Vec::new(), calls: 0 })
-            .collect();
-        for _ in 0..turns {
-            for (row, rival) in rows.iter_mut().zip(&program.rivals) {
-                if !short {
-                    warm();
-                }
-                row.runs.push(run(command(&["taskset", "-c", "1"], &program, rival, short)));
-            }
-        }
-        let expected = rows[0].runs[0].checksum;
-        for row in &rows {
-            if row.runs.iter().any(|run| run.checksum != expected) {
-                fail(&format!("{}: {} computes another result", program.name, row.name));
-            }
-        }
-        for (row, rival) in rows.iter_mut().zip(&program.rivals) {
-            row.calls = calls(&program, rival, short);
-        }
-        print(&program, &rows, short);
-        for row in &rows {
-            for (turn, run) in row.runs.iter().enumerate() {
-                let Run { time_ns, peak_kib, faults, .. } = run;
-                let (name, calls) = (row.name, row.calls);
-                writeln!(
-                    lines,
-                    "{}\t{name}\t{turn}\t{time_ns}\t{peak_kib}\t{faults}\t{calls}",
-                    program.name
-                )
-                .expect("a string takes everything");
-            }
-        }
+        let outcomes = outcomes(&program, &measure(&program, turns, short));
+        let size = if short { " (here with a small input)" } else { "" };
+        let table = markdown(&outcomes, program.name).expect("the program was measured");
+        println!("\n{}: {}{size}\n\n{table}", program.name, program.about);
+        measured.extend(outcomes);
     }
-    if let Some(file) = tsv {
-        fs::write(&file, lines).unwrap_or_else(|error| fail(&format!("{file}: {error}")));
+    if !short {
+        refuse(&faults_since(&watch), "while it measured", quick);
+    }
+    check_noise("after the run");
+    if !short && !quick {
+        write_results(measured);
     }
 }
