@@ -212,10 +212,11 @@ macro_rules! ours {
                 let pages = Pages::new().huge_pages();
                 let rows = Arena::builder()
                     .source(pages)
+                    .capacity(2 << 20)
                     .max_block(32 << 20)
                     .build()
-                    .expect("no memory is needed");
-                let table = ArenaHeap::builder().source(pages).build().expect("as above");
+                    .expect("memory");
+                let table = ArenaHeap::builder().source(pages).build().expect("memory");
                 $operator(&rows, &table, small)
             })
         }

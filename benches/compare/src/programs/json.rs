@@ -269,8 +269,9 @@ pub fn program() -> Program {
         about: "a JSON document of 8 MiB: parsed into a tree, walked and dropped, 25 times",
         rivals: rivals!(
             |small| prepare(small, || {
+                // The first block is a huge page. Smaller ones would be of usual pages.
                 let arena = Arena::builder().source(Pages::new().huge_pages());
-                arena.build().expect("no memory is needed")
+                arena.capacity(2 << 20).build().expect("memory")
             }),
             |small| prepare(small, bumpalo::Bump::new),
             |small| prepare(small, <BumpScope<true> as Home>::new),
