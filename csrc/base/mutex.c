@@ -91,21 +91,19 @@ static bool adopt(aegis_i_mutex *mutex, uint32_t process) {
 
 /* Sleeps until it has locked the mutex, which is one that stays. */
 static void sleep_staying(aegis_i_mutex *mutex, uint32_t process) {
-    uint32_t held = AEGIS_I_MUTEX_WORD(process, AEGIS_I_MUTEX_HELD);
     for (uint32_t round = 0;; round++) {
         /* Relaxed: the barrier, or the system call that wakes, orders it. */
         aegis_i_store(&mutex->sleeping, 1, memory_order_relaxed);
-        uint32_t word = AEGIS_I_MUTEX_WORD(process, AEGIS_I_MUTEX_FREE);
-        if (aegis_i_cas(&mutex->word, &word, held, memory_order_acquire, memory_order_relaxed))
+        if (aegis_i_mutex_try_lock_in(mutex, process))
             return;
         bool seen = AEGIS_I_BARRIER();
-        word = AEGIS_I_MUTEX_WORD(process, AEGIS_I_MUTEX_FREE);
-        if (aegis_i_cas(&mutex->word, &word, held, memory_order_acquire, memory_order_relaxed))
+        if (aegis_i_mutex_try_lock_in(mutex, process))
             return;
         if (seen)
             AEGIS_I_FUTEX_WAIT(&mutex->sleeping, 1);
         else
-            AEGIS_I_SPIN_PAUSE(&mutex->word, word, round);
+            AEGIS_I_SPIN_PAUSE(&mutex->word, AEGIS_I_MUTEX_WORD(process, AEGIS_I_MUTEX_HELD),
+                               round);
         (void)spin(mutex);
     }
 }
@@ -117,10 +115,8 @@ bool aegis_i_mutex_lock_slowly(aegis_i_mutex *mutex) {
     uint32_t word = spin(mutex);
     if ((word & AEGIS_I_MUTEX_STATE) == AEGIS_I_MUTEX_BROKEN)
         return false;
-    /* Acquire, here and below, pairs with the release in aegis_i_mutex_unlock. */
     if ((word & AEGIS_I_MUTEX_STATE) == AEGIS_I_MUTEX_FREE &&
-        aegis_i_cas(&mutex->word, &word, AEGIS_I_MUTEX_WORD(process, AEGIS_I_MUTEX_HELD),
-                    memory_order_acquire, memory_order_relaxed))
+        aegis_i_mutex_try_lock_in(mutex, process))
         return true;
     int kept_errno = errno;
     if (mutex->staying) {
@@ -129,6 +125,7 @@ bool aegis_i_mutex_lock_slowly(aegis_i_mutex *mutex) {
         return true;
     }
     uint32_t awaited = AEGIS_I_MUTEX_WORD(process, AEGIS_I_MUTEX_AWAITED);
+    /* Acquire pairs with the release in aegis_i_mutex_unlock. */
     while (word == awaited || (aegis_i_exchange(&mutex->word, awaited, memory_order_acquire) &
                                AEGIS_I_MUTEX_STATE) != AEGIS_I_MUTEX_FREE) {
         AEGIS_I_FUTEX_WAIT(&mutex->word, awaited);
@@ -138,21 +135,10 @@ bool aegis_i_mutex_lock_slowly(aegis_i_mutex *mutex) {
     return true;
 }
 
-void aegis_i_mutex_unlock_awaited(aegis_i_mutex *mutex) {
+void aegis_i_mutex_store_and_wake(_Atomic uint32_t *word, uint32_t value) {
     int kept_errno = errno;
-    /* Relaxed: only "held" and "awaited" follow each other while this thread has the lock. Who sets
-     * "awaited" before the store does not sleep, because the word has changed. Release, as in
-     * aegis_i_mutex_unlock. */
-    uint32_t word = aegis_i_load(&mutex->word, memory_order_relaxed) & ~AEGIS_I_MUTEX_STATE;
-    aegis_i_store(&mutex->word, word | AEGIS_I_MUTEX_FREE, memory_order_release);
-    AEGIS_I_FUTEX_WAKE_ONE(&mutex->word);
-    errno = kept_errno;
-}
-
-void aegis_i_mutex_wake(aegis_i_mutex *mutex) {
-    int kept_errno = errno;
-    aegis_i_store(&mutex->sleeping, 0, memory_order_relaxed);
-    AEGIS_I_FUTEX_WAKE_ONE(&mutex->sleeping);
+    aegis_i_store(word, value, memory_order_release);
+    AEGIS_I_FUTEX_WAKE_ONE(word);
     errno = kept_errno;
 }
 

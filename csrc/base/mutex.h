@@ -162,10 +162,10 @@ typedef struct aegis_i_mutex {
 #define AEGIS_I_MUTEX_INITIALIZER                                                                  \
     { ~AEGIS_I_MUTEX_STATE, 0, false, false }
 
-/* The parts of the functions below that wait or adopt, and that wake. */
+/* The part of the functions below that waits or adopts. */
 AEGIS_I_HIDDEN bool aegis_i_mutex_lock_slowly(aegis_i_mutex *mutex);
-AEGIS_I_HIDDEN void aegis_i_mutex_unlock_awaited(aegis_i_mutex *mutex);
-AEGIS_I_HIDDEN void aegis_i_mutex_wake(aegis_i_mutex *mutex);
+/* Stores the value with release, and wakes one thread that sleeps on the word. */
+AEGIS_I_HIDDEN void aegis_i_mutex_store_and_wake(_Atomic uint32_t *word, uint32_t value);
 
 static inline void aegis_i_mutex_init(aegis_i_mutex *mutex) {
     atomic_init(&mutex->word, AEGIS_I_MUTEX_WORD(AEGIS_I_PROCESS(), AEGIS_I_MUTEX_FREE));
@@ -184,15 +184,19 @@ static inline void aegis_i_mutex_fini(aegis_i_mutex *mutex) {
     (void)mutex;
 }
 
-/* Locks the mutex if it is free, without waiting. False: nothing is locked. A mutex that no thread
- * has locked since a fork counts as not free. */
-static inline bool aegis_i_mutex_try_lock(aegis_i_mutex *mutex) {
-    /* Without a kept number it is 0, which no word has. */
-    uint32_t process = AEGIS_I_PROCESS_CACHED();
+/* Locks the mutex if it is free and belongs to the process. */
+static inline bool aegis_i_mutex_try_lock_in(aegis_i_mutex *mutex, uint32_t process) {
     uint32_t expected = AEGIS_I_MUTEX_WORD(process, AEGIS_I_MUTEX_FREE);
     /* Acquire pairs with the release in aegis_i_mutex_unlock. */
     return aegis_i_cas(&mutex->word, &expected, AEGIS_I_MUTEX_WORD(process, AEGIS_I_MUTEX_HELD),
                        memory_order_acquire, memory_order_relaxed);
+}
+
+/* Locks the mutex if it is free, without waiting. False: nothing is locked. A mutex that no thread
+ * has locked since a fork counts as not free. */
+static inline bool aegis_i_mutex_try_lock(aegis_i_mutex *mutex) {
+    /* Without a kept number it is 0, which no word has. */
+    return aegis_i_mutex_try_lock_in(mutex, AEGIS_I_PROCESS_CACHED());
 }
 
 /* Locks the mutex. False: nothing is locked, because a thread that does not exist in this process
@@ -219,14 +223,15 @@ static inline void aegis_i_mutex_unlock(aegis_i_mutex *mutex) {
         bool sleeping = aegis_i_load(&mutex->sleeping, memory_order_relaxed) != 0;
         AEGIS_I_UNLOCKING_STORE_END();
         if (AEGIS_UNLIKELY(sleeping))
-            aegis_i_mutex_wake(mutex);
+            aegis_i_mutex_store_and_wake(&mutex->sleeping, 0);
         return;
     }
     /* Held becomes free, and awaited becomes held. Release pairs with the acquires of those who
      * lock. */
     uint32_t word = aegis_i_sub(&mutex->word, 1, memory_order_release);
     if (AEGIS_UNLIKELY((word & AEGIS_I_MUTEX_STATE) == AEGIS_I_MUTEX_AWAITED))
-        aegis_i_mutex_unlock_awaited(mutex);
+        /* Who sets "awaited" before this store does not sleep, because the word has changed. */
+        aegis_i_mutex_store_and_wake(&mutex->word, word - AEGIS_I_MUTEX_AWAITED);
 }
 
 #else

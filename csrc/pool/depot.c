@@ -14,10 +14,10 @@
  *    Only the owner touches its items.
  * 2. Each removal increases the tag of the stack. So a stack that was empty twice with the same
  *    word was empty all the time in between: see found_nothing in lock_free.c.
- * 3. Only caches take full magazines, which they keep whole, and the one thread that is a trim for
- *    the gate (aegis_i_lock_free_spill). That one puts the blocks on the stack of blocks, where any
- * request finds them. A request that finds nothing because of that waits for it, as for other
- * trims.
+ * 3. Caches take full magazines whole. Besides them only aegis_i_lock_free_spill takes some, which
+ *    one thread at a time calls, between begin_trim and end_trim of lock_free_grow.c. It puts the
+ *    blocks on the stack of blocks, where any request finds them. A request that finds nothing
+ *    because of that waits for the end of it, as for other trims.
  *
  * Source: J. Bonwick, J. Adams, Magazines and Vmem (USENIX 2001). */
 #include "../base/harden.h"

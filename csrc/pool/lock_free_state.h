@@ -227,7 +227,8 @@ AEGIS_I_HIDDEN size_t aegis_i_lock_free_peak(aegis_lock_free_pool_shared *shared
 /* Puts blocks that the caller has claimed on the stack. */
 AEGIS_I_HIDDEN void aegis_i_lock_free_put(aegis_lock_free_pool_shared *shared,
                                           const uint32_t *indices, size_t count);
-/* Moves the blocks of the depot to the stack. For a trim, and for who is one to the gate. */
+/* Moves the blocks of the depot to the stack. The caller is between aegis_i_lock_free_begin_trim
+ * and aegis_i_lock_free_end_trim. */
 AEGIS_I_HIDDEN void aegis_i_lock_free_spill(aegis_lock_free_pool_shared *shared);
 /* Claims a block that is out. If several threads try at once, one succeeds. Returns the block's
  * index, or AEGIS_I_NO_INDEX. */

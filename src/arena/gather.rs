@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //! A slice whose length is known only when its last item has come.
 //!
+//! The file is longer than 500 lines, because the guards of the loop and of the pieces hand the items on
+//! to each other.
+//!
 //! An iterator that says exactly how many items it has gets room for these, and a loop fills it. All
 //! other items, also those of an iterator that was wrong, are gathered in pieces:
 //!

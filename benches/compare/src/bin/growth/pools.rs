@@ -49,14 +49,13 @@ fn plain(table: &mut Table) {
 macro_rules! curves {
     ($table:ident, $Pool:ident, $rule:expr, $slab:expr) => {
         plain(&mut $table);
-        $table.add(concat!(stringify!($Pool), ", get and put"), $rule, |count| {
+        let make = |count: u64| {
             let slab: usize = $slab(count);
-            let pool = $Pool::builder()
-                .block_size(BLOCK_BYTES)
-                .blocks(slab)
-                .max_blocks(count as usize)
-                .build()
-                .expect("memory");
+            let pool = $Pool::builder().block_size(BLOCK_BYTES).blocks(slab);
+            pool.max_blocks(count as usize).build().expect("memory")
+        };
+        $table.add(concat!(stringify!($Pool), ", get and put"), $rule, |count| {
+            let pool = make(count);
             let mut held = Vec::with_capacity(count as usize);
             let repeats = repeats(count);
             let take = || pool.alloc().expect("a block");
@@ -65,13 +64,7 @@ macro_rules! curves {
             }))
         });
         $table.add("bytes reserved for a byte", Rule::Shown, |count| {
-            let slab: usize = $slab(count);
-            let pool = $Pool::builder()
-                .block_size(BLOCK_BYTES)
-                .blocks(slab)
-                .max_blocks(count as usize)
-                .build()
-                .expect("memory");
+            let pool = make(count);
             let held: Vec<_> = (0..count).map(|_| pool.alloc().expect("a block")).collect();
             let used = held.len() * BLOCK_BYTES;
             Some(pool.stats().reserved_bytes as f64 / used as f64)
