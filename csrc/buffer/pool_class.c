@@ -101,7 +101,12 @@ static bool empty_private(aegis_i_buffer_class *home, uint32_t number, bool barr
     if (borrow && !aegis_i_thread_number_borrow(home->threads, number))
         return false;
     wait_for_thread(stripe);
+    /* Relaxed: only a child process reads this (invariant 13), and the release of the blocks that
+     * go home keeps it before them. */
+    aegis_i_store(&stripe->taken, AEGIS_I_STRIPE_EMPTYING, memory_order_relaxed);
     move_home(home, stripe, aegis_i_load(&stripe->count, memory_order_relaxed));
+    /* Release keeps it behind the change of the stripe. */
+    aegis_i_store(&stripe->taken, AEGIS_I_STRIPE_CLOSED, memory_order_release);
     if (borrow)
         aegis_i_thread_number_return(home->threads, number);
     return true;
@@ -116,8 +121,11 @@ static void close_private(aegis_i_buffer_class *home) {
         aegis_i_stripe *stripe = &home->stripes[i];
         /* Acquire pairs with the release in empty_own: the blocks that the stripe's own thread has
          * moved home are seen there. A stripe that is closed but not empty was closed by a thread
-         * of a parent process. */
-        if (aegis_i_load(&stripe->taken, memory_order_acquire) == AEGIS_I_STRIPE_CLOSED &&
+         * of a parent process. If such a thread was emptying it, the blocks in it are lost. */
+        uint32_t taken = aegis_i_load(&stripe->taken, memory_order_acquire);
+        if (taken == AEGIS_I_STRIPE_EMPTYING)
+            aegis_i_store(&stripe->count, 0, memory_order_relaxed);
+        if (taken == AEGIS_I_STRIPE_CLOSED &&
             aegis_i_load(&stripe->count, memory_order_relaxed) == 0)
             continue;
         full |= UINT64_C(1) << i;

@@ -207,6 +207,23 @@ static void thread_fork_full(int number) {
         put(&writers[i]);
 }
 
+/* The process forks while another thread's search moves blocks home from the stripe of thread 0. */
+static void begin_fork_search(void) {
+    begin_parked();
+    used_at_begin = live_bytes;
+}
+
+static void thread_fork_search(int number) {
+    if (number == 0) {
+        model_yield();
+        fork_process();
+        take_all();
+        return;
+    }
+    for (int i = 0; i < 4; i++)
+        writers[i] = get(number);
+}
+
 /* The process forks while other threads search, wait and wake. */
 static void begin_fork_waiting(void) {
     make(2, 0);
@@ -282,6 +299,7 @@ int main(void) {
         {"end for a waiter", begin_end_for_waiter, thread_end_for_waiter, end_end_for_waiter, 2, 2},
         {"fork", begin_fork, thread_fork, end_fork, 3, 2},
         {"fork with full stripes", begin_fork_full, thread_fork_full, end_fork, 3, 2},
+        {"fork during a search", begin_fork_search, thread_fork_search, end_fork, 2, 3},
         {"fork while others wait", begin_fork_waiting, thread_fork_waiting, end_fork, 3, 2},
         {"fork at the end", begin_fork_end, thread_fork_end, end_fork_end, 3, 2},
         {"fork after the end", begin_fork_end, thread_fork_alone, check_gone, 2, 2},
