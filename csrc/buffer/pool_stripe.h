@@ -71,10 +71,10 @@
  *     it leaves a private stripe (wait_for_thread). It may have moved blocks only in part, so all
  *     blocks in the stripe are lost. They stay counted in `live` and keep the pool. So do the
  *     blocks and handles that such threads had in use.
- * 13. Nor does the thread that was moving the blocks of a private stripe home, which holds all flags
- *     (close_private). It marks the stripe AEGIS_I_STRIPE_EMPTYING meanwhile (empty_private). So
- *     the next thread that closes the stripe knows that its blocks are lost. Every other private
- *     stripe in which no thread was is whole, and is emptied as usual.
+ * 13. The thread that was moving the blocks of a private stripe home does not exist here either.
+ *     It had marked the stripe AEGIS_I_STRIPE_EMPTYING (empty_private). So the next thread that
+ *     closes the stripe takes its blocks as lost. Every other private stripe in which no thread was
+ *     is whole, and is emptied as usual.
  * 14. No thread of the child gets the number of a thread that does not exist here (begin_process in
  *     threads.c). It would store its own `inside` over the old one without a look at that (2).
  *
@@ -106,8 +106,8 @@
 #define AEGIS_I_SLOT_BYTES ((size_t)64)
 
 /* States of a private stripe. OPEN: its own thread may enter. CLOSED: no thread may enter. LEFT (a
- * marked stripe): its own thread may enter to empty it and set it to CLOSED. EMPTYING: the thread that
- * has closed it moves its blocks home. */
+ * marked stripe): its own thread may enter to empty it and set it to CLOSED. EMPTYING: the thread
+ * that has closed it moves its blocks home. */
 #define AEGIS_I_STRIPE_OPEN UINT32_C(0)
 #define AEGIS_I_STRIPE_CLOSED UINT32_C(1)
 #define AEGIS_I_STRIPE_LEFT UINT32_C(2)

@@ -238,20 +238,35 @@ static bool look(aegis_i_patience *patience) {
            aegis_i_load(&shared->slab_count, memory_order_relaxed) == shared->slabs.slab_limit;
 }
 
+/* Takes the block that the growth has given to the thread, and fresh ones beside it. */
+static void take_with(grower *self, uint32_t index, bool clean) {
+    bool rest_clean = true;
+    self->indices[0] = index;
+    self->got_count = 1;
+    if (self->want_count > 1)
+        self->got_count +=
+            take_fresh(self->shared, self->indices + 1, self->want_count - 1, &rest_clean);
+    self->clean = clean && rest_clean;
+}
+
 /* Grows the pool and takes blocks. It waits for the budget as `patience` says; NULL: as the options
  * say. True: no block was taken, and `error` says why. */
 static bool grow(grower *self, aegis_i_patience *patience, aegis_error *error) {
     aegis_lock_free_pool_shared *shared = self->shared;
     bool own = patience == NULL;
     uint32_t watch = aegis_i_lock_free_watch(shared);
-    aegis_status status = aegis_i_lock_free_grow(shared, own ? &self->patience : patience, error);
+    uint32_t index;
+    bool clean;
+    aegis_status status =
+        aegis_i_lock_free_grow(shared, own ? &self->patience : patience, &index, &clean, error);
     if (!own && status == AEGIS_PENDING)
         return true;
+    if (index != AEGIS_I_NO_INDEX)
+        take_with(self, index, clean);
     bool nothing = self->got_count == 0 && found_nothing(shared, self->indices, self->want_count,
                                                          &self->clean, watch, &self->got_count);
     /* If there is a new slab, the other threads that wait for the budget are called back. This
-     * thread has taken its own blocks before. So it does not lose the blocks for which it has
-     * waited, and with them its place in the queue. */
+     * thread has taken its own blocks before. */
     if (own && status == AEGIS_OK && shared->slabs.wait_ns != 0)
         aegis_i_budget_call_all(shared->slabs.budget, &shared->slabs);
     return nothing && status != AEGIS_OK && status != AEGIS_PENDING;

@@ -22,11 +22,15 @@
  * 5. `trim_count` changes after `trimmer` is set, and before the trim takes the first block
  *    (aegis_i_lock_free_begin_trim).
  *
+ * The first block of a slab belongs to the thread that has installed or revived the slab, and the
+ * range begins behind it (advance). So no other thread can take all blocks that a thread has waited
+ * for, and the thread does not have to wait again behind requests that came later.
+ *
  * Several threads that find the pool empty may each acquire a slab for the same target. By 2 one of
- * them installs it, and the others release theirs. But a pool whose growth waits for the budget
- * keeps them for the next target, if there is one of the same size (keep): else a thread would have
- * waited for its room in vain. Any thread can do the steps that follow (advance). So a thread that
- * is stopped in the gate keeps no other thread from growing the pool. It only keeps trims waiting.
+ * them installs it. If the growth of the pool waits for the budget, another one keeps its memory
+ * for the next target of the same size, or takes a block before it releases the memory (keep): it
+ * too has waited. Any thread can do the steps that follow (advance). So a thread that is stopped in
+ * the gate keeps no other thread from growing the pool. It only keeps trims waiting.
  *
  * A slab that is condemned and not released yet counts as a target like one that is not held. It is
  * taken back into use without a call of the source (aegis_i_slabs_revive).
@@ -132,10 +136,11 @@ static uint32_t choose_target(aegis_lock_free_pool_shared *shared) {
 /* What advance finds. */
 typedef enum progress { READY, WANTED, FULL } progress;
 
-/* Goes on with the growth as far as that needs no memory. READY: there is a range. WANTED: memory
- * is needed for the target that `*word` names. FULL: all slabs are held, and there is no range. The
- * caller is in the gate. */
-static progress advance(aegis_lock_free_pool_shared *shared, uint64_t *word) {
+/* Goes on with the growth as far as that needs no memory. READY: there was a range, or the slab of
+ * `*own` has been added. WANTED: memory is needed for the target that `*word` names. FULL: all
+ * slabs are held, and there is no range. The caller is in the gate. `*own` is its block, or
+ * AEGIS_I_NO_INDEX. */
+static progress advance(aegis_lock_free_pool_shared *shared, uint64_t *word, uint32_t *own) {
     aegis_pool_slabs *slabs = &shared->slabs;
     for (;;) {
         /* Acquire, here and on failure below, pairs with the release below and in take_fresh. */
@@ -144,6 +149,8 @@ static progress advance(aegis_lock_free_pool_shared *shared, uint64_t *word) {
             return READY;
         uint32_t slab = aegis_i_fresh_number(shared, *word);
         uint64_t next = aegis_i_fresh_next(shared, *word);
+        if (*own != AEGIS_I_NO_INDEX && slab != aegis_i_slab_of(slabs, *own))
+            return READY;
         if (slab == 0) {
             slab = choose_target(shared);
             /* If the word is still the same, no other thread was adding a slab while this one
@@ -159,17 +166,22 @@ static progress advance(aegis_lock_free_pool_shared *shared, uint64_t *word) {
         uintptr_t entry = aegis_i_slab_word(slabs, slab);
         if (entry == 0)
             return WANTED;
-        if ((entry & AEGIS_I_SLAB_CONDEMNED) != 0 && !aegis_i_slabs_revive(slabs, slab))
-            continue;
+        uint32_t first = aegis_i_slab_start(slabs, slab);
+        uint32_t block_count = aegis_i_slab_blocks(slabs, slab);
+        if ((entry & AEGIS_I_SLAB_CONDEMNED) != 0) {
+            if (!aegis_i_slabs_revive(slabs, slab))
+                continue;
+            *own = first;
+        }
         aegis_i_slabs_enter_windows(slabs, slab);
-        next |= UINT64_C(1) << shared->index_bits;
+        /* A range that would have no block is skipped. */
+        if (block_count > 1)
+            next |= UINT64_C(1) << shared->index_bits | (first + 1);
         /* Release pairs with the acquires of `fresh`: a thread that takes a block of the slab sees
          * its entries. */
-        if (!aegis_i_cas(&shared->fresh, word, next | aegis_i_slab_start(slabs, slab),
-                         memory_order_acq_rel, memory_order_relaxed))
+        if (!aegis_i_cas(&shared->fresh, word, next, memory_order_acq_rel, memory_order_relaxed))
             continue;
-        (void)aegis_i_add(&shared->block_count, aegis_i_slab_blocks(slabs, slab),
-                          memory_order_relaxed);
+        (void)aegis_i_add(&shared->block_count, block_count, memory_order_relaxed);
         /* Release pairs with the acquire in aegis_i_buffer_class_is_full_grown
          * (../buffer/pool_class.c). */
         (void)aegis_i_add(&shared->slab_count, 1, memory_order_release);
@@ -178,49 +190,59 @@ static progress advance(aegis_lock_free_pool_shared *shared, uint64_t *word) {
 }
 
 /* The same as advance, for a caller that is not in the gate. */
-static progress advance_outside(aegis_lock_free_pool_shared *shared, uint64_t *word) {
+static progress advance_outside(aegis_lock_free_pool_shared *shared, uint64_t *word,
+                                uint32_t *own) {
     enter(shared);
-    progress found = advance(shared, word);
+    progress found = advance(shared, word, own);
     leave(shared);
     return found;
 }
 
 /* Installs memory for the target of `word`, if that is still the target and has none. False: the
  * memory is not needed. Either way the growth goes on. */
-static bool install(aegis_lock_free_pool_shared *shared, uint64_t word, uintptr_t entry) {
+static bool install(aegis_lock_free_pool_shared *shared, uint64_t word, uintptr_t entry,
+                    uint32_t *own) {
     uint64_t now;
-    bool installed = false;
+    uint32_t slab = aegis_i_fresh_number(shared, word);
     enter(shared);
-    if (aegis_i_load(&shared->fresh, memory_order_acquire) == word)
-        installed = aegis_i_slabs_install(&shared->slabs, aegis_i_fresh_number(shared, word),
-                                          entry) == entry;
-    (void)advance(shared, &now);
+    bool installed = aegis_i_load(&shared->fresh, memory_order_acquire) == word &&
+                     aegis_i_slabs_install(&shared->slabs, slab, entry) == entry;
+    if (installed)
+        *own = aegis_i_slab_start(&shared->slabs, slab);
+    (void)advance(shared, &now, own);
     leave(shared);
     return installed;
 }
 
-/* Uses memory of the size of slab number `slab` for the target of `word` or, if that has memory
- * and growth waits for the budget, for the next target. Releases it if no target needs it. */
-static void keep(aegis_lock_free_pool_shared *shared, uint64_t word, uint32_t slab,
-                 uintptr_t entry) {
+/* Uses memory of the size of slab number `slab` for the target of `word`. If that has memory and
+ * growth waits for the budget, takes another block, or uses the memory for the next target. It
+ * releases memory that it does not use. Returns whether all bytes of the block are zero. */
+static bool keep(aegis_lock_free_pool_shared *shared, uint64_t word, uint32_t slab, uintptr_t entry,
+                 uint32_t *own) {
     aegis_pool_slabs *slabs = &shared->slabs;
     bool waits = slabs->wait_ns != 0;
-    while (!install(shared, word, entry)) {
-        if (waits && advance_outside(shared, &word) == WANTED &&
-            aegis_i_slab_bytes(slabs, aegis_i_fresh_number(shared, word)) ==
-                aegis_i_slab_bytes(slabs, slab))
+    while (!install(shared, word, entry, own)) {
+        progress found = advance_outside(shared, &word, own);
+        if (waits && *own == AEGIS_I_NO_INDEX &&
+            (found == READY ? aegis_i_lock_free_take_held(shared, own, 1) == 0
+                            : found == WANTED &&
+                                  aegis_i_slab_bytes(slabs, aegis_i_fresh_number(shared, word)) ==
+                                      aegis_i_slab_bytes(slabs, slab)))
             continue;
         aegis_i_slabs_release(slabs, slab, entry);
-        return;
+        return false;
     }
+    return aegis_i_slab_is_zeroed(entry);
 }
 
 aegis_status aegis_i_lock_free_grow(aegis_lock_free_pool_shared *shared, aegis_i_patience *patience,
-                                    aegis_error *error) {
+                                    uint32_t *own, bool *clean, aegis_error *error) {
     aegis_pool_slabs *slabs = &shared->slabs;
     uint64_t word;
     adopt(shared);
-    progress found = advance_outside(shared, &word);
+    *own = AEGIS_I_NO_INDEX;
+    *clean = false;
+    progress found = advance_outside(shared, &word, own);
     if (found == READY)
         return AEGIS_OK;
     if (found == FULL) {
@@ -236,6 +258,6 @@ aegis_status aegis_i_lock_free_grow(aegis_lock_free_pool_shared *shared, aegis_i
                        aegis_i_load(&shared->fresh, memory_order_acquire) != word
                    ? AEGIS_OK
                    : error->status;
-    keep(shared, word, slab, entry);
+    *clean = keep(shared, word, slab, entry, own);
     return AEGIS_OK;
 }

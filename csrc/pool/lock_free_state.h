@@ -182,11 +182,14 @@ AEGIS_I_HIDDEN size_t aegis_i_depot_count(aegis_lock_free_pool_shared *shared);
 /* Puts a chain of blocks on a stack. The caller has set all links except that of the last block. */
 AEGIS_I_HIDDEN void aegis_i_lock_free_push(aegis_lock_free_pool_shared *shared,
                                            _Atomic uint64_t *stack, uint32_t first, uint32_t last);
-/* Adds a slab, or completes the addition that another thread has begun. AEGIS_OK: the caller tries
- * again to take a block. AEGIS_PENDING: the thread was called back while it waited for the budget.
- * Any other status: `error` says why there is no slab. */
+/* Adds a slab, or completes the addition that another thread has begun. AEGIS_OK: `*own` is a block
+ * that the caller has now, and `*clean` tells whether all its bytes are zero; or it is
+ * AEGIS_I_NO_INDEX, and the caller tries again to take a block. AEGIS_PENDING: the thread was
+ * called back while it waited for the budget. Any other status: `error` says why there is no slab.
+ */
 AEGIS_I_HIDDEN aegis_status aegis_i_lock_free_grow(aegis_lock_free_pool_shared *shared,
-                                                   aegis_i_patience *patience, aegis_error *error);
+                                                   aegis_i_patience *patience, uint32_t *own,
+                                                   bool *clean, aegis_error *error);
 /* Waits until no trim holds blocks. Returns a number that changes before the next trim holds any.
  */
 AEGIS_I_HIDDEN uint32_t aegis_i_lock_free_watch(aegis_lock_free_pool_shared *shared);

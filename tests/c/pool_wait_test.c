@@ -4,6 +4,7 @@
 #define _GNU_SOURCE /* sched_yield */
 #endif
 #include "pool_wait_support.h"
+#include "support.h"
 #include "../../csrc/pool/lock_free_state.h"
 
 #include <time.h>
@@ -352,6 +353,66 @@ static void thread_that_is_called_back_in_a_trim_finds_what_the_trim_held(void) 
     aegis_budget_destroy(budget);
 }
 
+/* A source whose first slab is asked for once more meanwhile. When it gets a slab back, it takes
+ * the blocks that are free, and the room. */
+typedef struct rival {
+    test_source state;
+    aegis_source memory;
+    aegis_lock_free_pool pool;
+    aegis_budget *budget;
+    bool armed;
+    void *block;
+    size_t stolen_count;
+} rival;
+
+static void *acquire_twice(void *context, size_t size_bytes, size_t align_bytes, bool *zeroed) {
+    rival *self = (rival *)context;
+    if (self->armed) {
+        self->armed = false;
+        self->block = aegis_lock_free_pool_alloc(&self->pool, NULL);
+        CHECK(self->block != NULL);
+    }
+    return self->memory.acquire(self->memory.context, size_bytes, align_bytes, zeroed);
+}
+
+static void release_and_steal(void *context, void *place, size_t size_bytes, size_t align_bytes) {
+    rival *self = (rival *)context;
+    uint32_t indices[2];
+    self->memory.release(self->memory.context, place, size_bytes, align_bytes);
+    if (self->budget == NULL)
+        return;
+    self->stolen_count = aegis_i_lock_free_take_held(self->pool.shared, indices, 2);
+    aegis_budget_set_limit(self->budget, 1);
+}
+
+/* The thread has its room and its memory when another request has added the same slab. It must not
+ * give the room up before it has a block: it would have to wait again. */
+static void memory_that_is_not_needed_goes_back_after_a_block_was_taken(void) {
+    aegis_budget *budget = aegis_budget_new("b", LIMIT_BYTES, NULL);
+    rival self;
+    void *blocks[4];
+    memset(&self, 0, sizeof self);
+    self.memory = test_source_get(&self.state, true);
+    const aegis_source source = {acquire_twice, release_and_steal, NULL, &self};
+    aegis_lock_free_pool_options options = {options_for(2, budget, NS_PER_MS), 0, 0};
+    options.blocks.source = &source;
+    CHECK(aegis_lock_free_pool_init(&self.pool, &options) == AEGIS_OK);
+    for (size_t i = 0; i < 2; i++)
+        blocks[i] = aegis_lock_free_pool_alloc(&self.pool, NULL);
+    self.armed = true;
+    self.budget = budget;
+    blocks[2] = aegis_lock_free_pool_alloc(&self.pool, NULL);
+    blocks[3] = self.block;
+    CHECK(blocks[2] != NULL && used(budget) > 1 && figures_of(budget).limit_bytes == 1);
+    CHECK_SIZE(self.stolen_count, 0);
+    self.budget = NULL;
+    CHECK(aegis_lock_free_pool_free_n(&self.pool, blocks, 4) == AEGIS_OK);
+    CHECK(aegis_lock_free_pool_fini(&self.pool) == AEGIS_OK);
+    test_source_check_done(&self.state);
+    CHECK_SIZE(used(budget), 0);
+    aegis_budget_destroy(budget);
+}
+
 int main(void) {
     check_alarm(120);
     RUN(growth_of_each_form_waits_until_another_thread_uncharges);
@@ -364,6 +425,7 @@ int main(void) {
     RUN(time_of_a_request_bounds_its_wait_for_the_budget);
     RUN(locked_pool_serves_threads_while_others_wait_for_the_budget);
     RUN(threads_of_a_lock_free_pool_keep_their_places_in_the_queue);
+    RUN(memory_that_is_not_needed_goes_back_after_a_block_was_taken);
     RUN(pool_that_cannot_grow_any_more_ends_the_wait);
     RUN(thread_that_is_called_back_in_a_trim_finds_what_the_trim_held);
     return check_finish();

@@ -6,6 +6,8 @@
  * This is the ABA failure, and it proves that these scenarios can find one. */
 #include "pool_model.h"
 
+#include "pool/lock_free_state.h"
+
 /* Demands that every block can be taken and freed: the promised blocks, and the reserves of all
  * cache slots that were ever used, which the pool's peak counts. Finishes the pool. */
 static void drain(size_t promised_count) {
@@ -266,9 +268,7 @@ static void thread_budget(int number) {
     put(number, take(number));
 }
 
-static void end_budget(void) {
-    for (size_t i = 0; i < 2; i++)
-        put(MAX_BLOCKS, out_blocks[i]);
+static void finish_with_budget(void) {
     aegis_pool_stats stats;
     aegis_lock_free_pool_get_stats(&pool, &stats);
     MODEL_CHECK(stats.slab_count == 2 && stats.in_use == 0);
@@ -277,6 +277,37 @@ static void end_budget(void) {
     MODEL_CHECK(used_by_pool() == 0);
     aegis_budget_destroy(budget);
     budget = NULL;
+}
+
+static void end_budget(void) {
+    for (size_t i = 0; i < 2; i++)
+        put(MAX_BLOCKS, out_blocks[i]);
+    finish_with_budget();
+}
+
+/* Place: a thread waits for the budget, and room comes for one slab. Another thread takes all
+ * blocks that it finds. The first has its block all the same: no more room comes, so it must not
+ * have to wait again. */
+static void begin_place(void) {
+    budget = aegis_budget_new("b", AEGIS_BUDGET_UNLIMITED, NULL);
+    make(1, 6, 0);
+    out_blocks[0] = take(MAX_BLOCKS);
+    aegis_budget_set_limit(budget, used_by_pool());
+}
+
+static void thread_place(int number) {
+    if (number == 1) {
+        uint32_t indices[MAX_BLOCKS];
+        size_t got_count = aegis_i_lock_free_take_held(pool.shared, indices, MAX_BLOCKS);
+        aegis_i_lock_free_put(pool.shared, indices, got_count);
+        return;
+    }
+    thread_budget(number);
+}
+
+static void end_place(void) {
+    put(MAX_BLOCKS, out_blocks[0]);
+    finish_with_budget();
 }
 
 int main(void) {
@@ -291,6 +322,7 @@ int main(void) {
         {"depot", begin_depot, thread_depot, end_three, 3, 3},
         {"race", begin_race, thread_race, end_race, 3, 3},
         {"budget", begin_budget, thread_budget, end_budget, 3, 2},
+        {"place", begin_place, thread_place, end_place, 3, 2},
     };
     return model_explore_all(scenarios, sizeof scenarios / sizeof *scenarios);
 }
