@@ -13,8 +13,8 @@
  *    block).
  * 2. Only the one thread that has claimed or taken a block writes its link: of several claims one
  *    succeeds (the compare-and-swap in aegis_i_lock_free_claim), and so does one of several takes
- *    (the one in pop, the one in take_fresh, those of a trim). While a block is on a stack, its
- * link is constant.
+ *    (those in pop, in aegis_i_lock_free_take_fresh and of a trim). While a block is on a stack,
+ *    its link is constant.
  * 3. Each removal increases the tag of the stack, and an addition leaves it as it is (pop, push,
  *    and seize in lock_free_trim.c).
  * 4. The links are words of a side array, which is there as long as the pool, and never bytes of a
@@ -114,30 +114,6 @@ static void push(aegis_lock_free_pool_shared *shared, uint32_t first, uint32_t l
     aegis_i_lock_free_push(shared, &shared->head, first, last);
 }
 
-/* Takes up to `want_count` blocks that were not handed out since their slab was acquired. */
-static size_t take_fresh(aegis_lock_free_pool_shared *shared, uint32_t *indices, size_t want_count,
-                         bool *clean) {
-    /* Acquire, here and on failure below, pairs with the release of the thread that made the range
-     * (advance in lock_free_grow.c) or took of it before. */
-    uint64_t word = aegis_i_load(&shared->fresh, memory_order_acquire);
-    uint64_t next;
-    uint32_t got_count;
-    do {
-        uint32_t left_count = aegis_i_fresh_left(shared, word);
-        if (left_count == 0)
-            return 0;
-        got_count = want_count < left_count ? (uint32_t)want_count : left_count;
-        next = got_count < left_count ? word + got_count : aegis_i_fresh_next(shared, word);
-    } while (
-        !aegis_i_cas_weak(&shared->fresh, &word, next, memory_order_acq_rel, memory_order_acquire));
-    uint32_t first = aegis_i_fresh_number(shared, word);
-    for (uint32_t i = 0; i < got_count; i++)
-        indices[i] = first + i;
-    uint32_t slab = aegis_i_slab_of(&shared->slabs, first);
-    *clean = aegis_i_slab_is_zeroed(aegis_i_slabs_entry(&shared->slabs, slab));
-    return got_count;
-}
-
 /* Takes blocks that were set aside. */
 static size_t take_aside(aegis_lock_free_pool_shared *shared, uint32_t *indices,
                          size_t want_count) {
@@ -180,7 +156,7 @@ static size_t take_free(aegis_lock_free_pool_shared *shared, uint32_t *indices, 
     if (got_count == 0)
         got_count = take_depot(shared, indices, want_count);
     if (got_count == 0)
-        got_count = take_fresh(shared, indices, want_count, clean);
+        got_count = aegis_i_lock_free_take_fresh(shared, indices, want_count, clean);
     if (got_count == 0)
         got_count = take_aside(shared, indices, want_count);
     return got_count;
@@ -190,7 +166,7 @@ static size_t take_free(aegis_lock_free_pool_shared *shared, uint32_t *indices, 
  * was taken, and at one moment no block was free. */
 static bool found_nothing(aegis_lock_free_pool_shared *shared, uint32_t *indices, size_t want_count,
                           bool *clean, uint32_t watch, size_t *got_count) {
-    /* Acquire as in take_fresh. */
+    /* Acquire as in aegis_i_lock_free_take_fresh. */
     uint64_t word = aegis_i_load(&shared->fresh, memory_order_acquire);
     uint64_t depot, depot_after;
     bool depot_empty = depot_is_empty(shared, &depot);
@@ -244,8 +220,8 @@ static void take_with(grower *self, uint32_t index, bool clean) {
     self->indices[0] = index;
     self->got_count = 1;
     if (self->want_count > 1)
-        self->got_count +=
-            take_fresh(self->shared, self->indices + 1, self->want_count - 1, &rest_clean);
+        self->got_count += aegis_i_lock_free_take_fresh(self->shared, self->indices + 1,
+                                                        self->want_count - 1, &rest_clean);
     self->clean = clean && rest_clean;
 }
 

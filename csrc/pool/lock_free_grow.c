@@ -6,9 +6,9 @@
  *
  * Invariants:
  * 1. Each change of `fresh` is a compare-and-swap. It gives the word the next tag, except that a
- *    taking which leaves some of the range only moves the number up (take_fresh in lock_free.c). So
- *    no value comes twice before the tag has come round, and a compare-and-swap that succeeds has
- *    missed no change.
+ *    taking which leaves some of the range only moves the number up
+ *    (aegis_i_lock_free_take_fresh). So no value comes twice before the tag has come round, and a
+ *    compare-and-swap that succeeds has missed no change.
  * 2. A slab is installed only as the target, by a thread in the gate, while `fresh` names it
  *    (install). A word that names a target changes only when the target is in the directory and in
  *    the window table (advance).
@@ -27,10 +27,10 @@
  * for, and the thread does not have to wait again behind requests that came later.
  *
  * Several threads that find the pool empty may each acquire a slab for the same target. By 2 one of
- * them installs it. If the growth of the pool waits for the budget, another one keeps its memory
- * for the next target of the same size, or takes a block before it releases the memory (keep): it
- * too has waited. Any thread can do the steps that follow (advance). So a thread that is stopped in
- * the gate keeps no other thread from growing the pool. It only keeps trims waiting.
+ * them installs it. If the growth of the pool waits for the budget, another one takes a block
+ * before it releases its memory, or keeps the memory for the next target of the same size (keep):
+ * it too has waited. Any thread can do the steps that follow (advance). So a thread that is stopped
+ * in the gate keeps no other thread from growing the pool. It only keeps trims waiting.
  *
  * A slab that is condemned and not released yet counts as a target like one that is not held. It is
  * taken back into use without a call of the source (aegis_i_slabs_revive).
@@ -143,7 +143,8 @@ typedef enum progress { READY, WANTED, FULL } progress;
 static progress advance(aegis_lock_free_pool_shared *shared, uint64_t *word, uint32_t *own) {
     aegis_pool_slabs *slabs = &shared->slabs;
     for (;;) {
-        /* Acquire, here and on failure below, pairs with the release below and in take_fresh. */
+        /* Acquire, here and on failure below, pairs with the release below and in
+         * aegis_i_lock_free_take_fresh. */
         *word = aegis_i_load(&shared->fresh, memory_order_acquire);
         if (aegis_i_fresh_ready(shared, *word))
             return READY;
@@ -214,23 +215,49 @@ static bool install(aegis_lock_free_pool_shared *shared, uint64_t word, uintptr_
     return installed;
 }
 
+size_t aegis_i_lock_free_take_fresh(aegis_lock_free_pool_shared *shared, uint32_t *indices,
+                                    size_t want_count, bool *clean) {
+    /* Acquire, here and on failure below, pairs with the release of the thread that made the range
+     * (advance) or took of it before. */
+    uint64_t word = aegis_i_load(&shared->fresh, memory_order_acquire);
+    uint64_t next;
+    uint32_t got_count;
+    do {
+        uint32_t left_count = aegis_i_fresh_left(shared, word);
+        if (left_count == 0)
+            return 0;
+        got_count = want_count < left_count ? (uint32_t)want_count : left_count;
+        next = got_count < left_count ? word + got_count : aegis_i_fresh_next(shared, word);
+    } while (
+        !aegis_i_cas_weak(&shared->fresh, &word, next, memory_order_acq_rel, memory_order_acquire));
+    uint32_t first = aegis_i_fresh_number(shared, word);
+    for (uint32_t i = 0; i < got_count; i++)
+        indices[i] = first + i;
+    uint32_t slab = aegis_i_slab_of(&shared->slabs, first);
+    *clean = aegis_i_slab_is_zeroed(aegis_i_slabs_entry(&shared->slabs, slab));
+    return got_count;
+}
+
 /* Uses memory of the size of slab number `slab` for the target of `word`. If that has memory and
- * growth waits for the budget, takes another block, or uses the memory for the next target. It
- * releases memory that it does not use. Returns whether all bytes of the block are zero. */
+ * growth waits for the budget, takes a block of that slab, or uses the memory for the next target.
+ * It releases memory that it does not use. Returns whether all bytes of the block are zero. */
 static bool keep(aegis_lock_free_pool_shared *shared, uint64_t word, uint32_t slab, uintptr_t entry,
                  uint32_t *own) {
     aegis_pool_slabs *slabs = &shared->slabs;
     bool waits = slabs->wait_ns != 0;
+    bool clean = false;
     while (!install(shared, word, entry, own)) {
         progress found = advance_outside(shared, &word, own);
-        if (waits && *own == AEGIS_I_NO_INDEX &&
-            (found == READY ? aegis_i_lock_free_take_held(shared, own, 1) == 0
-                            : found == WANTED &&
-                                  aegis_i_slab_bytes(slabs, aegis_i_fresh_number(shared, word)) ==
-                                      aegis_i_slab_bytes(slabs, slab)))
+        bool again = false;
+        if (waits && *own == AEGIS_I_NO_INDEX && found == READY)
+            again = aegis_i_lock_free_take_fresh(shared, own, 1, &clean) == 0;
+        else if (waits && *own == AEGIS_I_NO_INDEX && found == WANTED)
+            again = aegis_i_slab_bytes(slabs, aegis_i_fresh_number(shared, word)) ==
+                    aegis_i_slab_bytes(slabs, slab);
+        if (again)
             continue;
         aegis_i_slabs_release(slabs, slab, entry);
-        return false;
+        return clean;
     }
     return aegis_i_slab_is_zeroed(entry);
 }

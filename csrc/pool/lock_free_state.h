@@ -182,6 +182,11 @@ AEGIS_I_HIDDEN size_t aegis_i_depot_count(aegis_lock_free_pool_shared *shared);
 /* Puts a chain of blocks on a stack. The caller has set all links except that of the last block. */
 AEGIS_I_HIDDEN void aegis_i_lock_free_push(aegis_lock_free_pool_shared *shared,
                                            _Atomic uint64_t *stack, uint32_t first, uint32_t last);
+/* Takes up to `want_count` blocks of the range `fresh` and returns how many. `*clean` tells whether
+ * all their bytes are zero; it is set only if there were some. */
+AEGIS_I_HIDDEN size_t aegis_i_lock_free_take_fresh(aegis_lock_free_pool_shared *shared,
+                                                   uint32_t *indices, size_t want_count,
+                                                   bool *clean);
 /* Adds a slab, or completes the addition that another thread has begun. AEGIS_OK: `*own` is a block
  * that the caller has now, and `*clean` tells whether all its bytes are zero; or it is
  * AEGIS_I_NO_INDEX, and the caller tries again to take a block. AEGIS_PENDING: the thread was
