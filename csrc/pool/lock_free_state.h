@@ -60,7 +60,7 @@ struct aegis_lock_free_pool_shared {
     _Alignas(AEGIS_I_META_ALIGN) _Atomic uint64_t head;
     /* The depot: the stacks of full and of empty magazines. A cache writes both in one go. */
     _Alignas(AEGIS_I_META_ALIGN) _Atomic uint64_t full;
-    _Atomic uint64_t empty;
+    AEGIS_I_ATOMIC_U64 empty;
     /* The range of blocks that were not handed out since their slab was acquired, or what the pool
      * grows by next. It is one word: a number of `index_bits`, a bit that says which (see
      * aegis_i_fresh_ready), and a tag.
