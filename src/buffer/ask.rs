@@ -7,9 +7,10 @@ use core::ptr;
 
 use crate::budget::MemoryBudget;
 use crate::error::AllocError;
-use crate::ffi;
+use crate::{ffi, unwind};
 
 /// The pointer to a budget that C expects: null for none.
+#[inline]
 pub(super) fn raw_budget(budget: Option<&MemoryBudget>) -> *mut ffi::aegis_budget {
     budget.map_or(ptr::null_mut(), MemoryBudget::as_raw)
 }
@@ -21,6 +22,7 @@ pub(super) fn raw_budget(budget: Option<&MemoryBudget>) -> *mut ffi::aegis_budge
 ///
 /// The function writes the record when it fails. The budget in the record is alive during this
 /// call.
+#[inline]
 pub(super) unsafe fn ask(
     function: impl FnOnce(*mut ffi::aegis_error) -> ffi::aegis_status,
 ) -> Result<(), AllocError> {
@@ -30,6 +32,22 @@ pub(super) unsafe fn ask(
         // SAFETY: the caller guarantees that the record is written and that the budget is alive.
         _ => Err(unsafe { AllocError::from_raw(error.assume_init_ref()) }),
     }
+}
+
+/// The same inside of [`unwind::call_keeping`]. What passes through that is the status and not the
+/// `Result`, whose first byte would be stored and then copied with its neighbours, for which the
+/// processor waits.
+///
+/// # Safety
+///
+/// As for [`ask`].
+#[inline]
+pub(super) unsafe fn ask_keeping(
+    function: impl FnOnce(*mut ffi::aegis_error) -> ffi::aegis_status,
+) -> Result<(), AllocError> {
+    let call = |error| unwind::call_keeping(ffi::is_ok, || function(error));
+    // SAFETY: the caller's contract is the same.
+    unsafe { ask(call) }
 }
 
 /// A struct for the core to fill in. It is no buffer yet.

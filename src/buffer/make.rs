@@ -9,7 +9,7 @@ use alloc::vec::Vec;
 use core::mem;
 use core::ptr;
 
-use super::ask::{ask, raw_budget, NONE, NO_WRITER};
+use super::ask::{ask, ask_keeping, raw_budget, NONE, NO_WRITER};
 use super::owned;
 use super::view::Buffer;
 use super::writer::BufferMut;
@@ -100,12 +100,10 @@ impl Buffer {
     fn copied(bytes: &[u8], budget: Option<&MemoryBudget>) -> Result<Self, AllocError> {
         let mut raw = NONE;
         let (data, budget) = (bytes.as_ptr().cast(), raw_budget(budget));
-        unwind::call_keeping(Result::is_ok, || {
-            // SAFETY: the call writes `raw` and reads `bytes`, and the budget is borrowed.
-            unsafe {
-                ask(|error| ffi::aegis_buffer_copy(&mut raw, data, bytes.len(), budget, error))
-            }
-        })?;
+        // SAFETY: the call writes `raw` and reads `bytes`, and the budget is borrowed.
+        unsafe {
+            ask_keeping(|error| ffi::aegis_buffer_copy(&mut raw, data, bytes.len(), budget, error))
+        }?;
         // SAFETY: the core has made the buffer, and any thread may free memory of the heap.
         Ok(unsafe { Self::from_raw(raw) })
     }
@@ -315,13 +313,11 @@ impl Buffer {
         };
         let mut raw = NONE;
         let from = arena.as_raw();
-        unwind::call_keeping(Result::is_ok, || {
-            // SAFETY: the arena is ours alone, because the borrow that `make` got has ended. `make`
-            // can only have returned bytes of the arena, which do not move, or static bytes.
-            unsafe {
-                ask(|error| ffi::aegis_buffer_from_arena(&mut raw, from, data, length, error))
-            }
-        })?;
+        // SAFETY: the arena is ours alone, because the borrow that `make` got has ended. `make` can
+        // only have returned bytes of the arena, which do not move, or static bytes.
+        unsafe {
+            ask_keeping(|error| ffi::aegis_buffer_from_arena(&mut raw, from, data, length, error))
+        }?;
         // The buffer owns the arena now.
         mem::forget(arena);
         // SAFETY: the core has made the buffer. Any thread may drop an `Arena`, because it is

@@ -10,11 +10,11 @@ use core::mem::{ManuallyDrop, MaybeUninit};
 use core::ptr;
 use core::slice;
 
-use super::ask::{ask, raw_budget, NO_WRITER};
+use super::ask::{raw_budget, NO_WRITER};
 use super::owner;
 use super::view::Buffer;
 use crate::budget::MemoryBudget;
-use crate::error::{expect, AllocError};
+use crate::error::{expect, panic_with, AllocError};
 use crate::{ffi, unwind};
 
 /// The unique writer of a piece of memory. It derefs to the bytes written so far.
@@ -67,7 +67,12 @@ impl BufferMut {
     #[must_use]
     #[track_caller]
     pub fn with_capacity(capacity: usize) -> Self {
-        expect(Self::try_with_capacity(capacity))
+        let mut error = MaybeUninit::uninit();
+        match Self::made(capacity, 0, None, &mut error) {
+            Some(writer) => writer,
+            // SAFETY: the record is written, and names no budget.
+            None => panic_with(unsafe { AllocError::from_raw(error.assume_init_ref()) }),
+        }
     }
 
     /// Makes an empty writer on the C heap, 16-byte aligned.
@@ -181,16 +186,32 @@ impl BufferMut {
         align: usize,
         budget: Option<&MemoryBudget>,
     ) -> Result<Self, AllocError> {
+        let mut error = MaybeUninit::uninit();
+        match Self::made(capacity, align, budget, &mut error) {
+            Some(writer) => Ok(writer),
+            // SAFETY: the record is written, and the budget is borrowed.
+            None => Err(unsafe { AllocError::from_raw(error.assume_init_ref()) }),
+        }
+    }
+
+    /// Makes a writer, or writes into the record why there is none. A writer that can be had stays
+    /// in registers. In a `Result` it would be stored in parts and read as a whole, for which the
+    /// processor waits (see [`whole`](Self::whole)).
+    #[inline(always)]
+    fn made(
+        capacity: usize,
+        align: usize,
+        budget: Option<&MemoryBudget>,
+        error: &mut MaybeUninit<ffi::aegis_error>,
+    ) -> Option<Self> {
         let mut raw = NO_WRITER;
-        let budget = raw_budget(budget);
-        unwind::call_keeping(Result::is_ok, || {
-            // SAFETY: the call writes `raw`, and the budget is borrowed.
-            unsafe {
-                ask(|error| ffi::aegis_buffer_mut_alloc(&mut raw, capacity, align, budget, error))
-            }
-        })?;
+        let (budget, error) = (raw_budget(budget), error.as_mut_ptr());
+        // SAFETY: the call writes `raw` or the record, and the budget is borrowed.
+        let status = unwind::call_keeping(ffi::is_ok, || unsafe {
+            ffi::aegis_buffer_mut_alloc(&mut raw, capacity, align, budget, error)
+        });
         // SAFETY: the core has made the writer, of all memory of a new owner.
-        Ok(unsafe { Self::whole(raw) })
+        ffi::is_ok(&status).then(|| unsafe { Self::whole(raw) })
     }
 
     /// Takes over a writer without bytes that has all of its owner's memory. Of the struct only the

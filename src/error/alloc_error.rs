@@ -313,9 +313,10 @@ pub(crate) fn expect<T>(result: Result<T, AllocError>) -> T {
     }
 }
 
+/// Panics with an error, as [`expect`] does.
 #[cold]
 #[inline(never)]
 #[track_caller]
-fn panic_with(error: AllocError) -> ! {
+pub(crate) fn panic_with(error: AllocError) -> ! {
     panic!("{error}")
 }
