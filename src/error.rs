@@ -11,8 +11,8 @@ mod budget_stats;
 mod refusal;
 mod what;
 
+pub(crate) use alloc_error::expect;
 pub use alloc_error::AllocError;
-pub(crate) use alloc_error::{expect, panic_with};
 pub(crate) use alloc_or_init::expect_alloc;
 pub use alloc_or_init::AllocOrInitError;
 pub use budget_name::BudgetName;

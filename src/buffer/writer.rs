@@ -14,7 +14,7 @@ use super::ask::{raw_budget, NO_WRITER};
 use super::owner;
 use super::view::Buffer;
 use crate::budget::MemoryBudget;
-use crate::error::{expect, panic_with, AllocError};
+use crate::error::{expect, AllocError};
 use crate::{ffi, unwind};
 
 /// The unique writer of a piece of memory. It derefs to the bytes written so far.
@@ -71,7 +71,7 @@ impl BufferMut {
         match Self::made(capacity, 0, None, &mut error) {
             Some(writer) => writer,
             // SAFETY: the record is written, and names no budget.
-            None => panic_with(unsafe { AllocError::from_raw(error.assume_init_ref()) }),
+            None => unsafe { AllocError::from_raw(error.assume_init_ref()) }.panic(),
         }
     }
 

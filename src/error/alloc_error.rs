@@ -130,6 +130,14 @@ pub enum AllocError {
 }
 
 impl AllocError {
+    /// Panics with the error. The plain forms end so.
+    #[cold]
+    #[inline(never)]
+    #[track_caller]
+    pub(crate) fn panic(self) -> ! {
+        panic!("{self}")
+    }
+
     /// The error for a number of elements or bytes that no layout can have.
     pub(crate) const fn invalid(size: usize, align: usize) -> Self {
         // The same limit as in the core. An alignment that every allocation of an arena has anyway
@@ -309,14 +317,6 @@ impl std::error::Error for AllocError {}
 pub(crate) fn expect<T>(result: Result<T, AllocError>) -> T {
     match result {
         Ok(value) => value,
-        Err(error) => panic_with(error),
+        Err(error) => error.panic(),
     }
-}
-
-/// Panics with an error, as [`expect`] does.
-#[cold]
-#[inline(never)]
-#[track_caller]
-pub(crate) fn panic_with(error: AllocError) -> ! {
-    panic!("{error}")
 }
