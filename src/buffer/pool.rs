@@ -8,7 +8,6 @@ use core::mem::{ManuallyDrop, MaybeUninit};
 use core::ptr;
 use core::time::Duration;
 
-use super::ask::NO_WRITER;
 use super::owner::Owner;
 use super::pool_builder::BufferPoolBuilder;
 use super::stats::BufferPoolStats;
@@ -164,10 +163,13 @@ impl BufferPool {
     /// ```
     #[inline]
     pub fn get(&self, min_capacity: usize) -> Result<BufferMut, AllocError> {
-        // SAFETY: any thread may call it.
-        self.take(|writer, error| unsafe {
-            ffi::aegis_buffer_pool_get(&self.raw, writer, min_capacity, error)
-        })
+        // SAFETY: any thread may call it. The writer has all memory of an owner of the pool or of the
+        // heap, and the pool keeps the budget alive.
+        unsafe {
+            BufferMut::try_made(|writer, error| {
+                ffi::aegis_buffer_pool_get(&self.raw, writer, min_capacity, error)
+            })
+        }
     }
 
     /// Takes an empty writer, and waits for one at most `timeout`, whatever the policy is. The
@@ -195,27 +197,13 @@ impl BufferPool {
         timeout: Duration,
     ) -> Result<BufferMut, AllocError> {
         let timeout_ns = ffi::nanoseconds(timeout);
-        // SAFETY: any thread may call it.
-        self.take(|writer, error| unsafe {
-            ffi::aegis_buffer_pool_get_timeout(&self.raw, writer, min_capacity, timeout_ns, error)
-        })
-    }
-
-    #[inline(always)]
-    fn take(
-        &self,
-        function: impl FnOnce(*mut ffi::aegis_buffer_mut, *mut ffi::aegis_error) -> ffi::aegis_status,
-    ) -> Result<BufferMut, AllocError> {
-        let mut raw = NO_WRITER;
-        let mut error = MaybeUninit::<ffi::aegis_error>::uninit();
-        // A source may panic.
-        let status = unwind::call_keeping(ffi::is_ok, || function(&mut raw, error.as_mut_ptr()));
-        if !ffi::is_ok(&status) {
-            // SAFETY: the record is written on failure, and the pool keeps the budget alive.
-            return Err(unsafe { AllocError::from_raw(error.assume_init_ref()) });
+        let pool = &self.raw;
+        // SAFETY: as in `get`.
+        unsafe {
+            BufferMut::try_made(|writer, error| {
+                ffi::aegis_buffer_pool_get_timeout(pool, writer, min_capacity, timeout_ns, error)
+            })
         }
-        // SAFETY: the core has made the writer, of all memory of an owner of the pool or of the heap.
-        Ok(unsafe { BufferMut::whole(raw) })
     }
 
     /// The number of the block that a buffer of this pool lies in: its index in the table of

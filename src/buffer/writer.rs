@@ -68,10 +68,18 @@ impl BufferMut {
     #[track_caller]
     pub fn with_capacity(capacity: usize) -> Self {
         let mut error = MaybeUninit::uninit();
-        match Self::made(capacity, 0, None, &mut error) {
-            Some(writer) => writer,
-            // SAFETY: the record is written, and names no budget.
-            None => unsafe { AllocError::from_raw(error.assume_init_ref()) }.panic(),
+        // SAFETY: the call makes a writer of all memory of a new owner. It names no budget.
+        unsafe {
+            let made = Self::made(
+                |writer, error| {
+                    ffi::aegis_buffer_mut_alloc(writer, capacity, 0, ptr::null_mut(), error)
+                },
+                &mut error,
+            );
+            match made {
+                Some(writer) => writer,
+                None => AllocError::from_raw(error.assume_init_ref()).panic(),
+            }
         }
     }
 
@@ -186,31 +194,51 @@ impl BufferMut {
         align: usize,
         budget: Option<&MemoryBudget>,
     ) -> Result<Self, AllocError> {
-        let mut error = MaybeUninit::uninit();
-        match Self::made(capacity, align, budget, &mut error) {
-            Some(writer) => Ok(writer),
-            // SAFETY: the record is written, and the budget is borrowed.
-            None => Err(unsafe { AllocError::from_raw(error.assume_init_ref()) }),
+        let budget = raw_budget(budget);
+        // SAFETY: the call makes a writer of all memory of a new owner, and the budget is borrowed.
+        unsafe {
+            Self::try_made(|writer, error| {
+                ffi::aegis_buffer_mut_alloc(writer, capacity, align, budget, error)
+            })
         }
     }
 
-    /// Makes a writer, or writes into the record why there is none. A writer that can be had stays
-    /// in registers. In a `Result` it would be stored in parts and read as a whole, for which the
-    /// processor waits (see [`whole`](Self::whole)).
+    /// Calls the core for a writer.
+    ///
+    /// # Safety
+    ///
+    /// The function makes a writer as [`whole`](Self::whole) wants it, or writes the record. The
+    /// budget in the record is alive during this call.
     #[inline(always)]
-    fn made(
-        capacity: usize,
-        align: usize,
-        budget: Option<&MemoryBudget>,
+    pub(super) unsafe fn try_made(
+        function: impl FnOnce(*mut ffi::aegis_buffer_mut, *mut ffi::aegis_error) -> ffi::aegis_status,
+    ) -> Result<Self, AllocError> {
+        let mut error = MaybeUninit::uninit();
+        // SAFETY: the caller's contract is the same, and without a writer the record is written.
+        unsafe {
+            match Self::made(function, &mut error) {
+                Some(writer) => Ok(writer),
+                None => Err(AllocError::from_raw(error.assume_init_ref())),
+            }
+        }
+    }
+
+    /// Calls the core for a writer, or for the reason in the record why there is none. A writer that
+    /// can be had stays in registers. In a `Result` it would be stored in parts and read as a whole,
+    /// for which the processor waits (see [`whole`](Self::whole)).
+    ///
+    /// # Safety
+    ///
+    /// As for [`try_made`](Self::try_made).
+    #[inline(always)]
+    unsafe fn made(
+        function: impl FnOnce(*mut ffi::aegis_buffer_mut, *mut ffi::aegis_error) -> ffi::aegis_status,
         error: &mut MaybeUninit<ffi::aegis_error>,
     ) -> Option<Self> {
         let mut raw = NO_WRITER;
-        let (budget, error) = (raw_budget(budget), error.as_mut_ptr());
-        // SAFETY: the call writes `raw` or the record, and the budget is borrowed.
-        let status = unwind::call_keeping(ffi::is_ok, || unsafe {
-            ffi::aegis_buffer_mut_alloc(&mut raw, capacity, align, budget, error)
-        });
-        // SAFETY: the core has made the writer, of all memory of a new owner.
+        // A source may panic.
+        let status = unwind::call_keeping(ffi::is_ok, || function(&mut raw, error.as_mut_ptr()));
+        // SAFETY: the caller guarantees that the core has made the writer.
         ffi::is_ok(&status).then(|| unsafe { Self::whole(raw) })
     }
 
