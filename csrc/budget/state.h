@@ -253,4 +253,13 @@ static inline bool aegis_i_is_at_or_above(const aegis_budget *which, const aegis
     return budget != NULL;
 }
 
+/* Whether a request waits at a budget or above it. Relaxed: a request that asks the reclaimer is
+ * counted by its own thread. */
+static inline bool aegis_i_budget_is_waited_for(const aegis_budget *budget) {
+    for (; budget != NULL; budget = budget->parent)
+        if (aegis_i_load(&budget->waiting_count, memory_order_relaxed) != 0)
+            return true;
+    return false;
+}
+
 #endif

@@ -63,22 +63,13 @@ static bool retain_unless_ended(aegis_buffer_pool_shared *shared, aegis_buffer_p
     return true;
 }
 
-/* Whether a request waits at a budget or above it. Relaxed: a request that asks the reclaimer is
- * counted by its own thread. */
-static bool is_waited_for(const aegis_budget *budget) {
-    for (; budget != NULL; budget = budget->parent)
-        if (aegis_i_load(&budget->waiting_count, memory_order_relaxed) != 0)
-            return true;
-    return false;
-}
-
 /* The reclaimer. */
 static size_t give_back(void *context, size_t want_bytes) {
     aegis_buffer_pool own;
     if (!retain_unless_ended((aegis_buffer_pool_shared *)context, &own))
         return 0;
     size_t gone_bytes = aegis_i_buffer_pool_give_back(own.shared, want_bytes, false);
-    if (gone_bytes < want_bytes && is_waited_for(own.shared->budget) &&
+    if (gone_bytes < want_bytes && aegis_i_budget_is_waited_for(own.shared->budget) &&
         aegis_i_buffer_pool_adopt(own.shared)) {
         /* The first addition is released by the second, which pairs with the one in
          * aegis_i_buffer_pool_wake. A thread that takes both back in between leaves `waiters` below
