@@ -35,6 +35,10 @@
 #include "aegis_memory/locked_arena_heap.h"
 #include "aegis_memory/locked_arena_heap_hooks.h"
 #include "aegis_memory/locked_pool.h"
+#include "aegis_memory/page_cache.h"
+#include "aegis_memory/page_cache_control.h"
+#include "aegis_memory/page_checksum.h"
+#include "aegis_memory/page_store.h"
 #endif
 
 #endif

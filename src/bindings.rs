@@ -98,6 +98,52 @@ pub const AEGIS_POOL_FIT_CACHES: u32 = 2;
 pub const AEGIS_POOL_LINK_OUT: u32 = 4294967295;
 pub const AEGIS_POOL_LINK_PARKED: u32 = 4294967294;
 pub const AEGIS_POOL_LINK_PARKED_CLEAN: u32 = 4294967293;
+pub const AEGIS_STORE_MAX_PAGE_BYTES: u32 = 1073741824;
+pub const AEGIS_STORE_CREATE: u32 = 1;
+pub const AEGIS_STORE_DIRECT: u32 = 2;
+pub const AEGIS_STORE_READ_ONLY: u32 = 4;
+pub const AEGIS_LOST_NONE: u32 = 0;
+pub const AEGIS_LOST_RESTORED: u32 = 1;
+pub const AEGIS_LOST_GARBLED: u32 = 2;
+pub const AEGIS_PAGE_NO_FILE: u32 = 0;
+pub const AEGIS_PIN_READ: u32 = 0;
+pub const AEGIS_PIN_WRITE: u32 = 1;
+pub const AEGIS_PIN_FRESH: u32 = 3;
+pub const AEGIS_PIN_TRY: u32 = 4;
+pub const AEGIS_PIN_ONCE: u32 = 8;
+pub const AEGIS_PIN_KEEP: u32 = 16;
+pub const AEGIS_PIN_RESIDENT: u32 = 32;
+pub const AEGIS_UNPIN_DIRTY: u32 = 1;
+pub const AEGIS_CLOSE_DISCARD: u32 = 1;
+pub const AEGIS_PAGE_CACHE_RECLAIMABLE: u32 = 1;
+pub const AEGIS_PAGE_NONE: u32 = 0;
+pub const AEGIS_PAGE_OPTION: u32 = 1;
+pub const AEGIS_PAGE_FILE: u32 = 2;
+pub const AEGIS_PAGE_PINNED: u32 = 3;
+pub const AEGIS_PAGE_ALL_PINNED: u32 = 4;
+pub const AEGIS_PAGE_READ: u32 = 5;
+pub const AEGIS_PAGE_BEYOND: u32 = 6;
+pub const AEGIS_PAGE_VERIFY: u32 = 7;
+pub const AEGIS_PAGE_WRITE: u32 = 8;
+pub const AEGIS_PAGE_SEAL: u32 = 9;
+pub const AEGIS_PAGE_LOG: u32 = 10;
+pub const AEGIS_PAGE_SYNC: u32 = 11;
+pub const AEGIS_PAGE_LOST: u32 = 12;
+pub const AEGIS_PAGE_HANDLE: u32 = 13;
+pub const AEGIS_PAGE_FRAMES: u32 = 14;
+pub const AEGIS_PAGE_RESIZING: u32 = 15;
+pub const AEGIS_PAGE_SIZE: u32 = 16;
+pub const AEGIS_PAGE_FLAGS: u32 = 17;
+pub const AEGIS_PAGE_FUNCTION: u32 = 18;
+pub const AEGIS_PAGE_PINS: u32 = 19;
+pub const AEGIS_PAGE_FILES: u32 = 20;
+pub const AEGIS_PAGE_ALL_DIRTY: u32 = 21;
+pub const AEGIS_PAGE_HASH_FACTOR: i64 = -7046029254386353131;
+pub const AEGIS_PAGE_MAX_STEPS: u32 = 64;
+pub const AEGIS_FRAME_READERS: u32 = 1048575;
+pub const AEGIS_FRAME_ONE_PIN: u64 = 4294967296;
+pub const AEGIS_FRAME_CLOSED: i64 = -9223372036834328576;
+pub const AEGIS_FRAME_TELL: u32 = 50331648;
 pub type aegis_status = i32;
 #[repr(C)]
 #[derive(Debug)]
@@ -2601,4 +2647,522 @@ extern "C" {
         old_bytes: usize,
         new_bytes: usize,
     ) -> *mut ::core::ffi::c_void;
+}
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct aegis_page_write {
+    pub page: u64,
+    pub bytes: *const ::core::ffi::c_uchar,
+}
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct aegis_page_store {
+    pub read: ::core::option::Option<
+        unsafe extern "C" fn(
+            context: *mut ::core::ffi::c_void,
+            first_page: u64,
+            pages: *const *mut ::core::ffi::c_uchar,
+            page_count: usize,
+            page_bytes: usize,
+            read_bytes: *mut usize,
+        ) -> aegis_status,
+    >,
+    pub write_batch: ::core::option::Option<
+        unsafe extern "C" fn(
+            context: *mut ::core::ffi::c_void,
+            pages: *const aegis_page_write,
+            page_count: usize,
+            page_bytes: usize,
+        ) -> aegis_status,
+    >,
+    pub sync: ::core::option::Option<
+        unsafe extern "C" fn(context: *mut ::core::ffi::c_void) -> aegis_status,
+    >,
+    pub len: ::core::option::Option<
+        unsafe extern "C" fn(
+            context: *mut ::core::ffi::c_void,
+            page_bytes: usize,
+            page_count: *mut u64,
+        ) -> aegis_status,
+    >,
+    pub truncate: ::core::option::Option<
+        unsafe extern "C" fn(
+            context: *mut ::core::ffi::c_void,
+            page_count: u64,
+            page_bytes: usize,
+        ) -> aegis_status,
+    >,
+    pub close: ::core::option::Option<
+        unsafe extern "C" fn(context: *mut ::core::ffi::c_void),
+    >,
+    pub context: *mut ::core::ffi::c_void,
+}
+extern "C" {
+    pub fn aegis_page_store_open_file(
+        store: *mut aegis_page_store,
+        path: *const ::core::ffi::c_char,
+        flags: u32,
+        os_error: *mut ::core::ffi::c_int,
+    ) -> aegis_status;
+}
+extern "C" {
+    pub fn aegis_page_store_from_descriptor(
+        store: *mut aegis_page_store,
+        file: isize,
+        flags: u32,
+        os_error: *mut ::core::ffi::c_int,
+    ) -> aegis_status;
+}
+extern "C" {
+    pub fn aegis_page_store_os_error(
+        store: *const aegis_page_store,
+    ) -> ::core::ffi::c_int;
+}
+extern "C" {
+    pub fn aegis_page_store_memory(
+        store: *mut aegis_page_store,
+        budget: *mut aegis_budget,
+    ) -> aegis_status;
+}
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct aegis_page_fault {
+    pub countdown: usize,
+    pub per_million: usize,
+}
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct aegis_page_fault_counts {
+    pub read_count: usize,
+    pub read_page_count: usize,
+    pub write_count: usize,
+    pub written_page_count: usize,
+    pub sync_count: usize,
+    pub fault_count: usize,
+}
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct aegis_page_faults {
+    pub seed: u64,
+    pub read_delay_ns: u64,
+    pub write_delay_ns: u64,
+    pub sync_delay_ns: u64,
+    pub lost_pages: u32,
+    pub read: aegis_page_fault,
+    pub short_read: aegis_page_fault,
+    pub torn_read: aegis_page_fault,
+    pub write: aegis_page_fault,
+    pub torn_write: aegis_page_fault,
+    pub sync: aegis_page_fault,
+    pub lost_sync: aegis_page_fault,
+    pub len: aegis_page_fault,
+    pub truncate: aegis_page_fault,
+    pub counts: aegis_page_fault_counts,
+    pub drawn_count: usize,
+}
+extern "C" {
+    pub fn aegis_page_store_faults(
+        store: *mut aegis_page_store,
+        inner: *const aegis_page_store,
+        faults: *mut aegis_page_faults,
+    ) -> aegis_status;
+}
+extern "C" {
+    pub fn aegis_page_fault_set(
+        fault: *mut aegis_page_fault,
+        countdown: usize,
+        per_million: usize,
+    );
+}
+extern "C" {
+    pub fn aegis_page_faults_counts(
+        faults: *const aegis_page_faults,
+        counts: *mut aegis_page_fault_counts,
+    );
+}
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct aegis_page_error {
+    pub status: aegis_status,
+    pub reason: u32,
+    pub file: u32,
+    pub pinned_file: u32,
+    pub page: u64,
+    pub asked: u64,
+    pub allowed: u64,
+    pub pinned_count: usize,
+    pub pinned_file_count: usize,
+    pub memory: aegis_error,
+}
+extern "C" {
+    pub fn aegis_page_error_explain(
+        error: *const aegis_page_error,
+        buffer: *mut ::core::ffi::c_char,
+        buffer_bytes: usize,
+    ) -> usize;
+}
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct aegis_page_cache_options {
+    pub page_bytes: usize,
+    pub frame_count: usize,
+    pub max_frame_count: usize,
+    pub min_frame_count: usize,
+    pub source: *const aegis_source,
+    pub budget: *mut aegis_budget,
+    pub flags: u32,
+    pub reclaim_priority: i32,
+    pub frame_wait_ns: u64,
+    pub latch_wait_ns: u64,
+    pub error: *mut aegis_page_error,
+}
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct aegis_page_hooks {
+    pub before_write: ::core::option::Option<
+        unsafe extern "C" fn(
+            context: *mut ::core::ffi::c_void,
+            file: u32,
+            max_lsn: u64,
+        ) -> aegis_status,
+    >,
+    pub verify: ::core::option::Option<
+        unsafe extern "C" fn(
+            context: *mut ::core::ffi::c_void,
+            page: u64,
+            bytes: *mut ::core::ffi::c_uchar,
+            page_bytes: usize,
+        ) -> aegis_status,
+    >,
+    pub seal: ::core::option::Option<
+        unsafe extern "C" fn(
+            context: *mut ::core::ffi::c_void,
+            page: u64,
+            bytes: *mut ::core::ffi::c_uchar,
+            page_bytes: usize,
+        ) -> aegis_status,
+    >,
+    pub close: ::core::option::Option<
+        unsafe extern "C" fn(context: *mut ::core::ffi::c_void),
+    >,
+    pub context: *mut ::core::ffi::c_void,
+}
+extern "C" {
+    pub fn aegis_page_hooks_crc32c(sum_at: usize) -> aegis_page_hooks;
+}
+#[repr(C)]
+#[derive(Debug)]
+pub struct aegis_page_cache_shared {
+    _unused: [u8; 0],
+}
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct aegis_page_frame {
+    pub state: u64,
+    pub page: u64,
+    pub lsn: u64,
+    pub file: u32,
+    pub next: u32,
+}
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct aegis_page_cache {
+    pub shared: *mut aegis_page_cache_shared,
+    pub chains: *mut u32,
+    pub frames: *mut aegis_page_frame,
+    pub slabs: *mut usize,
+    pub stride_bytes: usize,
+    pub page_bytes: usize,
+    pub chain_count: u32,
+    pub slab_shift: u32,
+}
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct aegis_page_pin {
+    pub data: *mut ::core::ffi::c_uchar,
+    pub page: u64,
+    pub file: u32,
+    pub frame: u32,
+    pub mode: u32,
+}
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct aegis_page_read {
+    pub data: *mut ::core::ffi::c_uchar,
+    pub page: u64,
+    pub file: u32,
+    pub frame: u32,
+}
+extern "C" {
+    pub fn aegis_page_cache_init_sized(
+        cache: *mut aegis_page_cache,
+        options: *const aegis_page_cache_options,
+        options_bytes: usize,
+    ) -> aegis_status;
+}
+extern "C" {
+    pub fn aegis_page_cache_destroy(
+        cache: *mut aegis_page_cache,
+        error: *mut aegis_page_error,
+    ) -> aegis_status;
+}
+extern "C" {
+    pub fn aegis_page_cache_abandon(cache: *mut aegis_page_cache);
+}
+extern "C" {
+    pub fn aegis_page_cache_open_sized(
+        cache: *const aegis_page_cache,
+        store: *const aegis_page_store,
+        store_bytes: usize,
+        hooks: *const aegis_page_hooks,
+        hooks_bytes: usize,
+        file: *mut u32,
+        error: *mut aegis_page_error,
+    ) -> aegis_status;
+}
+extern "C" {
+    pub fn aegis_page_cache_close(
+        cache: *const aegis_page_cache,
+        file: u32,
+        flags: u32,
+        error: *mut aegis_page_error,
+    ) -> aegis_status;
+}
+extern "C" {
+    pub fn aegis_page_cache_pin(
+        cache: *const aegis_page_cache,
+        file: u32,
+        page: u64,
+        mode: u32,
+        pin: *mut aegis_page_pin,
+        error: *mut aegis_page_error,
+    ) -> aegis_status;
+}
+extern "C" {
+    pub fn aegis_page_cache_unpin(
+        cache: *const aegis_page_cache,
+        pin: *mut aegis_page_pin,
+        flags: u32,
+    ) -> aegis_status;
+}
+extern "C" {
+    pub fn aegis_page_cache_upgrade(
+        cache: *const aegis_page_cache,
+        pin: *mut aegis_page_pin,
+        flags: u32,
+        error: *mut aegis_page_error,
+    ) -> aegis_status;
+}
+extern "C" {
+    pub fn aegis_page_cache_downgrade(
+        cache: *const aegis_page_cache,
+        pin: *mut aegis_page_pin,
+        flags: u32,
+    ) -> aegis_status;
+}
+extern "C" {
+    pub fn aegis_page_cache_set_lsn(
+        cache: *const aegis_page_cache,
+        pin: *const aegis_page_pin,
+        lsn: u64,
+    ) -> aegis_status;
+}
+extern "C" {
+    pub fn aegis_page_cache_into_buffer(
+        cache: *const aegis_page_cache,
+        pin: *mut aegis_page_pin,
+        buffer: *mut aegis_buffer,
+        error: *mut aegis_page_error,
+    ) -> aegis_status;
+}
+extern "C" {
+    pub fn aegis_page_cache_left(
+        cache: *const aegis_page_cache,
+        frame: u32,
+        before: u64,
+    );
+}
+extern "C" {
+    pub fn aegis_page_cache_prefetch(
+        cache: *const aegis_page_cache,
+        file: u32,
+        first_page: u64,
+        page_count: u64,
+        hint: u32,
+        read_count: *mut usize,
+        error: *mut aegis_page_error,
+    ) -> aegis_status;
+}
+extern "C" {
+    pub fn aegis_page_cache_discard(
+        cache: *const aegis_page_cache,
+        file: u32,
+        first_page: u64,
+        page_count: u64,
+        discarded_count: *mut usize,
+        error: *mut aegis_page_error,
+    ) -> aegis_status;
+}
+extern "C" {
+    pub fn aegis_page_cache_contains(
+        cache: *const aegis_page_cache,
+        file: u32,
+        page: u64,
+    ) -> bool;
+}
+extern "C" {
+    pub fn aegis_page_cache_rekey(
+        cache: *const aegis_page_cache,
+        pin: *mut aegis_page_pin,
+        new_page: u64,
+        error: *mut aegis_page_error,
+    ) -> aegis_status;
+}
+extern "C" {
+    pub fn aegis_page_cache_count(cache: *const aegis_page_cache, file: u32) -> usize;
+}
+extern "C" {
+    pub fn aegis_page_cache_clean(
+        cache: *const aegis_page_cache,
+        page_count: usize,
+        written_count: *mut usize,
+        error: *mut aegis_page_error,
+    ) -> aegis_status;
+}
+extern "C" {
+    pub fn aegis_page_cache_flush_page(
+        cache: *const aegis_page_cache,
+        file: u32,
+        page: u64,
+        error: *mut aegis_page_error,
+    ) -> aegis_status;
+}
+extern "C" {
+    pub fn aegis_page_cache_flush(
+        cache: *const aegis_page_cache,
+        file: u32,
+        error: *mut aegis_page_error,
+    ) -> aegis_status;
+}
+extern "C" {
+    pub fn aegis_page_cache_flush_all(
+        cache: *const aegis_page_cache,
+        error: *mut aegis_page_error,
+    ) -> aegis_status;
+}
+extern "C" {
+    pub fn aegis_page_cache_begin_read(
+        cache: *const aegis_page_cache,
+        file: u32,
+        page: u64,
+        mode: u32,
+        pin: *mut aegis_page_pin,
+        read: *mut aegis_page_read,
+        error: *mut aegis_page_error,
+    ) -> aegis_status;
+}
+extern "C" {
+    pub fn aegis_page_cache_complete(
+        cache: *const aegis_page_cache,
+        read: *mut aegis_page_read,
+        result: aegis_status,
+        pin: *mut aegis_page_pin,
+        error: *mut aegis_page_error,
+    ) -> aegis_status;
+}
+extern "C" {
+    pub fn aegis_page_cache_resize(
+        cache: *const aegis_page_cache,
+        frame_count: usize,
+        error: *mut aegis_page_error,
+    ) -> aegis_status;
+}
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct aegis_page_slab {
+    pub base: *mut ::core::ffi::c_uchar,
+    pub size_bytes: usize,
+    pub first_frame: usize,
+    pub frame_count: usize,
+}
+extern "C" {
+    pub fn aegis_page_cache_get_slab(
+        cache: *const aegis_page_cache,
+        slab: usize,
+        info: *mut aegis_page_slab,
+    ) -> aegis_status;
+}
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct aegis_page_cache_stats {
+    pub page_bytes: usize,
+    pub frame_count: usize,
+    pub max_frame_count: usize,
+    pub target_frame_count: usize,
+    pub free_count: usize,
+    pub resident_count: usize,
+    pub pinned_count: usize,
+    pub buffer_count: usize,
+    pub dirty_count: usize,
+    pub oldest_dirty_lsn: u64,
+    pub hit_count: u64,
+    pub miss_count: u64,
+    pub fresh_count: u64,
+    pub prefetch_count: u64,
+    pub join_count: u64,
+    pub latch_wait_count: u64,
+    pub frame_wait_count: u64,
+    pub evicted_clean_count: u64,
+    pub evicted_dirty_count: u64,
+    pub write_batch_count: u64,
+    pub write_page_count: u64,
+    pub write_error_count: u64,
+    pub largest_batch_count: u64,
+    pub read_error_count: u64,
+    pub sync_count: u64,
+    pub sync_error_count: u64,
+    pub reclaimed_frame_count: u64,
+    pub regrown_frame_count: u64,
+    pub reserved_bytes: usize,
+    pub overhead_bytes: usize,
+    pub write_buffer_bytes: usize,
+}
+extern "C" {
+    pub fn aegis_page_cache_get_stats_sized(
+        cache: *const aegis_page_cache,
+        stats: *mut aegis_page_cache_stats,
+        stats_bytes: usize,
+    );
+}
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct aegis_page_file_stats {
+    pub resident_count: usize,
+    pub pinned_count: usize,
+    pub dirty_count: usize,
+    pub temperature_counts: [usize; 4usize],
+    pub sync_error_count: u64,
+    pub lost: u32,
+}
+extern "C" {
+    pub fn aegis_page_cache_get_file_stats_sized(
+        cache: *const aegis_page_cache,
+        file: u32,
+        stats: *mut aegis_page_file_stats,
+        stats_bytes: usize,
+    ) -> aegis_status;
+}
+extern "C" {
+    pub fn aegis_page_cache_print(
+        cache: *const aegis_page_cache,
+        print: aegis_print_fn,
+        context: *mut ::core::ffi::c_void,
+    );
+}
+extern "C" {
+    pub fn aegis_crc32c(
+        crc: u32,
+        bytes: *const ::core::ffi::c_void,
+        size_bytes: usize,
+    ) -> u32;
 }

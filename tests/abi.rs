@@ -125,6 +125,21 @@ rust_table! {
     aegis_lock_free_pool_options { blocks, max_cache_count, flags }
     aegis_lock_free_pool { shared, block_bytes, align_bytes }
     aegis_pool_cache { grid, links, count, flags, slot, block_bytes, shared, failed, items }
+    aegis_page_write { page, bytes }
+    aegis_page_store { read, write_batch, sync, len, truncate, close, context }
+    aegis_page_fault { countdown, per_million }
+    aegis_page_fault_counts { read_count, read_page_count, write_count, written_page_count, sync_count, fault_count }
+    aegis_page_faults { seed, read_delay_ns, write_delay_ns, sync_delay_ns, lost_pages, read, short_read, torn_read, write, torn_write, sync, lost_sync, len, truncate, counts, drawn_count }
+    aegis_page_error { status, reason, file, pinned_file, page, asked, allowed, pinned_count, pinned_file_count, memory }
+    aegis_page_cache_options { page_bytes, frame_count, max_frame_count, min_frame_count, source, budget, flags, reclaim_priority, frame_wait_ns, latch_wait_ns, error }
+    aegis_page_hooks { before_write, verify, seal, close, context }
+    aegis_page_frame { state, page, lsn, file, next }
+    aegis_page_cache { shared, chains, frames, slabs, stride_bytes, page_bytes, chain_count, slab_shift }
+    aegis_page_pin { data, page, file, frame, mode }
+    aegis_page_read { data, page, file, frame }
+    aegis_page_slab { base, size_bytes, first_frame, frame_count }
+    aegis_page_cache_stats { page_bytes, frame_count, max_frame_count, target_frame_count, free_count, resident_count, pinned_count, buffer_count, dirty_count, oldest_dirty_lsn, hit_count, miss_count, fresh_count, prefetch_count, join_count, latch_wait_count, frame_wait_count, evicted_clean_count, evicted_dirty_count, write_batch_count, write_page_count, write_error_count, largest_batch_count, read_error_count, sync_count, sync_error_count, reclaimed_frame_count, regrown_frame_count, reserved_bytes, overhead_bytes, write_buffer_bytes }
+    aegis_page_file_stats { resident_count, pinned_count, dirty_count, temperature_counts, sync_error_count, lost }
     aegis_buffer_class { buffer_bytes, buffer_count, max_buffer_count }
     aegis_buffer_pool_options { classes, class_count, align_bytes, source, budget, when_empty, flags, reclaim_priority, timeout_ns, error, wait_ns }
     aegis_buffer_pool { shared }

@@ -116,6 +116,7 @@ c_tests! {
     error_test
     filled_errors_test
     filled_objects_test
+    filled_page_cache_test
     filled_pool_errors_test
     filled_structs_test
     fork_test
@@ -140,6 +141,25 @@ c_tests! {
     move_objects_test
     move_recycler_test
     move_states_test
+    page_cache_buffer_test
+    page_cache_evict_test
+    page_cache_failure_test
+    page_cache_fork_test
+    page_cache_miss_test
+    page_cache_options_test
+    page_cache_pin_test
+    page_cache_pitfalls_test
+    page_cache_rekey_test
+    page_cache_size_test
+    page_cache_stress_test
+    page_cache_sync_test
+    page_cache_write_test
+    page_checksum_test
+    page_policy_test
+    page_store_fault_test
+    page_store_file_test
+    page_store_memory_test
+    page_store_partial_test
     poison_test
     pool_cache_test
     pool_fit_test

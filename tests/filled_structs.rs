@@ -44,6 +44,13 @@ const CHANGED: &[(&str, &str)] = &[
     ("aegis_buffer_unsplit", "back"),
     ("aegis_buffer_unsplit", "buffer"),
     ("aegis_i_arena_alloc_regrown", "arena"),
+    ("aegis_page_cache_complete", "read"),
+    ("aegis_page_cache_downgrade", "pin"),
+    ("aegis_page_cache_into_buffer", "pin"),
+    ("aegis_page_cache_rekey", "pin"),
+    ("aegis_page_cache_unpin", "pin"),
+    ("aegis_page_cache_upgrade", "pin"),
+    ("aegis_page_store_faults", "faults"),
     ("aegis_source_region", "region"),
 ];
 
@@ -102,7 +109,10 @@ fn is_changed(function: &str, parameter: &str, place: usize, name: &str) -> bool
 /// Whether the options have an error record, which the function fills when it fails.
 fn has_error(structs: &BTreeMap<&str, Vec<&str>>, name: &str) -> bool {
     structs.get(name).is_some_and(|types| {
-        types.iter().any(|of_type| *of_type == "*mut aegis_error" || has_error(structs, of_type))
+        types.iter().any(|of_type| {
+            matches!(*of_type, "*mut aegis_error" | "*mut aegis_page_error")
+                || has_error(structs, of_type)
+        })
     })
 }
 
@@ -129,7 +139,7 @@ fn filled() -> BTreeSet<(String, String)> {
 fn rows() -> BTreeSet<(String, String)> {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/c");
     let mut rows = BTreeSet::new();
-    for name in ["structs", "errors", "pool_errors", "objects"] {
+    for name in ["structs", "errors", "pool_errors", "objects", "page_cache"] {
         let path = dir.join(format!("filled_{name}_test.c"));
         let text = fs::read_to_string(&path).expect("the C test can be read");
         let table = text.split_once("filled_row rows[] = {").expect("the test has a table").1;
@@ -196,6 +206,16 @@ const FIXED: &[&str] = &[
     "aegis_locked_arena",
     "aegis_locked_arena_heap",
     "aegis_locked_pool",
+    "aegis_page_cache",
+    "aegis_page_error",
+    "aegis_page_fault",
+    "aegis_page_fault_counts",
+    "aegis_page_faults",
+    "aegis_page_pin",
+    "aegis_page_read",
+    "aegis_page_slab",
+    "aegis_page_store",
+    "aegis_page_write",
     "aegis_pool",
     "aegis_pool_cache",
     "aegis_pool_grid",

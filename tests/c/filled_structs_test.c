@@ -344,6 +344,25 @@ static void budget_peak_consumer(void *out, bool fails) {
 #define QUICK "quick_bytes"
 
 /* The state of the current block is 0. Only a lock-free pool has caches. */
+/* -- page stores -- */
+
+static void fault_counts(void *out, bool fails) {
+    aegis_page_faults faults;
+    aegis_page_store inner, store;
+    unsigned char byte = 1, *page = &byte;
+    aegis_page_write write = {0, page};
+    size_t read_bytes = 0;
+    memset(&faults, 0, sizeof faults);
+    faults.sync.countdown = 1;
+    CHECK(!fails && aegis_page_store_memory(&inner, NULL) == AEGIS_OK);
+    CHECK(aegis_page_store_faults(&store, &inner, &faults) == AEGIS_OK);
+    CHECK(store.write_batch(store.context, &write, 1, 1) == AEGIS_OK);
+    CHECK(store.read(store.context, 0, &page, 1, 1, &read_bytes) == AEGIS_OK);
+    CHECK(store.sync(store.context) == AEGIS_E_IO);
+    aegis_page_faults_counts(&faults, (aegis_page_fault_counts *)out);
+    store.close(store.context);
+}
+
 static const filled_row rows[] = {
     FILLS_ALL_BUT(aegis_arena_get_stats, stats, aegis_arena_stats, arena_stats, ""),
     FILLS_ALL_BUT(aegis_lock_free_arena_get_stats, stats, aegis_arena_stats, lock_free_arena_stats,
@@ -386,6 +405,7 @@ static const filled_row rows[] = {
     FILLS_ALL_BUT(aegis_budget_get_peak, peak, aegis_budget_peak, budget_peak, ""),
     FILLS_ALL_BUT(aegis_budget_get_peak, peak.consumers, aegis_budget_consumer,
                   budget_peak_consumer, ""),
+    FILLS_ALL_BUT(aegis_page_faults_counts, counts, aegis_page_fault_counts, fault_counts, ""),
 };
 
 static void every_field_of_a_report_is_filled(void) {

@@ -24,6 +24,7 @@ int main(void) {
 #define THREADS 4
 #define CHILDREN scaled(50)
 #define NAMES 64
+#define STORE_PAGE_BYTES ((size_t)512)
 
 /* One object of each kind. */
 static aegis_budget *budget;
@@ -34,6 +35,7 @@ static aegis_lock_free_pool trimmed_pool;
 static aegis_locked_arena locked_arena;
 static aegis_lock_free_arena lock_free_arena;
 static aegis_arena_recycler recycler;
+static aegis_page_store store;
 static atomic_bool stopping;
 
 static void make_all(void) {
@@ -55,6 +57,7 @@ static void make_all(void) {
     stock.max_idle_count = 4;
     stock.keep_bytes = 4096;
     CHECK(aegis_arena_recycler_init(&recycler, &stock) == AEGIS_OK);
+    CHECK(aegis_page_store_memory(&store, NULL) == AEGIS_OK);
     aegis_lock_free_arena_options shared;
     memset(&shared, 0, sizeof shared);
     CHECK(aegis_lock_free_arena_init(&lock_free_arena, &shared, NULL) == AEGIS_OK);
@@ -67,6 +70,7 @@ static void finish_all(void) {
     aegis_locked_arena_fini(&locked_arena);
     aegis_lock_free_arena_fini(&lock_free_arena);
     CHECK(aegis_arena_recycler_fini(&recycler) == AEGIS_OK);
+    store.close(store.context);
     aegis_budget_destroy(kept_child);
     aegis_budget_destroy(budget);
 }
@@ -104,6 +108,10 @@ static void *hammer(void *argument) {
             (void)aegis_arena_alloc(&arena, 8);
             aegis_arena_recycler_put(&recycler, &arena);
         }
+        unsigned char page[STORE_PAGE_BYTES] = {1};
+        aegis_page_write written = {random_below(&seed, 4), page};
+        CHECK(store.write_batch(store.context, &written, 1, sizeof page) == AEGIS_OK);
+        CHECK(store.sync(store.context) == AEGIS_OK);
         aegis_budget *child = aegis_budget_new("child", 4096, budget);
         if (aegis_budget_charge(child, 16, NULL) == AEGIS_OK)
             (void)aegis_budget_uncharge(child, 16);
@@ -252,6 +260,26 @@ static void use_recycler(void) {
     CHECK(status == AEGIS_OK || status == AEGIS_E_BUSY || status == AEGIS_E_FORKED);
 }
 
+static void use_store(void) {
+    fate object = begin();
+    unsigned char page[STORE_PAGE_BYTES];
+    unsigned char *into = page;
+    size_t read_bytes;
+    uint64_t page_count;
+    memset(page, 7, sizeof page);
+    aegis_page_write written = {1, page};
+    note(&object, store.write_batch(store.context, &written, 1, sizeof page) == AEGIS_E_FORKED);
+    note(&object, store.len(store.context, sizeof page, &page_count) == AEGIS_E_FORKED);
+    CHECK(object.lost || page_count >= 2);
+    memset(page, 0, sizeof page);
+    note(&object,
+         store.read(store.context, 1, &into, 1, sizeof page, &read_bytes) == AEGIS_E_FORKED);
+    CHECK(object.lost || is_filled(page, 7, sizeof page));
+    CHECK(store.sync(store.context) == AEGIS_OK); /* it has nothing to do */
+    note(&object, store.truncate(store.context, 0, sizeof page) == AEGIS_E_FORKED);
+    store.close(store.context);
+}
+
 static void use_budget(void) {
     aegis_budget_figures figures[NAMES];
     aegis_budget_refusal refusal;
@@ -365,6 +393,7 @@ static void use_all(void) {
     use_budget();
     use_locked_arena();
     use_recycler();
+    use_store();
     use_locked_pool();
 }
 

@@ -30,6 +30,9 @@ static aegis_keyed_pool keyed_pool;
 static aegis_locked_pool locked_pool;
 static aegis_lock_free_pool lock_free_pool;
 static aegis_buffer_pool buffer_pool;
+static aegis_page_store page_store;
+static aegis_page_cache page_cache;
+static uint32_t page_file;
 
 static const aegis_buffer_class classes[] = {{64, 4, 8}, {4096, 2, 0}};
 
@@ -38,10 +41,12 @@ static void make_objects(void) {
     aegis_pool_options blocks;
     aegis_lock_free_pool_options lock_free;
     aegis_buffer_pool_options buffers;
+    aegis_page_cache_options pages;
     memset(&recycling, 0, sizeof recycling);
     memset(&blocks, 0, sizeof blocks);
     memset(&lock_free, 0, sizeof lock_free);
     memset(&buffers, 0, sizeof buffers);
+    memset(&pages, 0, sizeof pages);
     recycling.max_idle_count = 2;
     blocks.block_bytes = 64;
     blocks.block_count = 4;
@@ -49,6 +54,7 @@ static void make_objects(void) {
     lock_free.max_cache_count = 1;
     buffers.classes = classes;
     buffers.class_count = 2;
+    pages.frame_count = 8;
     budget = aegis_budget_new("parent", 1000, NULL);
     child = aegis_budget_new("child", SIZE_MAX, budget);
     CHECK(budget != NULL && child != NULL);
@@ -70,6 +76,9 @@ static void make_objects(void) {
     CHECK(aegis_locked_pool_init(&locked_pool, &blocks) == AEGIS_OK);
     CHECK(aegis_lock_free_pool_init(&lock_free_pool, &lock_free) == AEGIS_OK);
     CHECK(aegis_buffer_pool_init(&buffer_pool, &buffers) == AEGIS_OK);
+    CHECK(aegis_page_cache_init(&page_cache, &pages) == AEGIS_OK);
+    CHECK(aegis_page_store_memory(&page_store, NULL) == AEGIS_OK);
+    CHECK(aegis_page_cache_open(&page_cache, &page_store, NULL, &page_file, NULL) == AEGIS_OK);
 }
 
 static void finish_objects(void) {
@@ -87,6 +96,7 @@ static void finish_objects(void) {
     CHECK(aegis_locked_pool_fini(&locked_pool) == AEGIS_OK);
     CHECK(aegis_lock_free_pool_fini(&lock_free_pool) == AEGIS_OK);
     aegis_buffer_pool_release(&buffer_pool);
+    CHECK(aegis_page_cache_destroy(&page_cache, NULL) == AEGIS_OK);
 }
 
 /* -- functions that fill a struct -- */
@@ -122,6 +132,10 @@ READS(lock_free_pool_slab, aegis_pool_slab_info,
       aegis_lock_free_pool_get_slab_sized(&lock_free_pool, 0, to, bytes))
 READS(buffer_pool_stats, aegis_buffer_pool_stats,
       aegis_buffer_pool_get_stats_sized(&buffer_pool, to, bytes))
+READS(page_cache_stats, aegis_page_cache_stats,
+      aegis_page_cache_get_stats_sized(&page_cache, to, bytes))
+READS(page_file_stats, aegis_page_file_stats,
+      aegis_page_cache_get_file_stats_sized(&page_cache, page_file, to, bytes))
 READS(budget_figures, aegis_budget_figures, aegis_budget_get_figures_sized(child, to, bytes))
 READS(budget_snapshot, aegis_budget_figures, aegis_budget_snapshot_sized(budget, to, bytes, 1))
 READS(budget_peak, aegis_budget_peak, aegis_budget_get_peak_sized(budget, to, bytes))
@@ -148,6 +162,8 @@ static const struct reader {
     {"locked_pool_slab", locked_pool_slab, sizeof(aegis_pool_slab_info)},
     {"lock_free_pool_slab", lock_free_pool_slab, sizeof(aegis_pool_slab_info)},
     {"buffer_pool_stats", buffer_pool_stats, sizeof(aegis_buffer_pool_stats)},
+    {"page_cache_stats", page_cache_stats, sizeof(aegis_page_cache_stats)},
+    {"page_file_stats", page_file_stats, sizeof(aegis_page_file_stats)},
     {"budget_figures", budget_figures, sizeof(aegis_budget_figures)},
     {"budget_snapshot", budget_snapshot, sizeof(aegis_budget_figures)},
     {"budget_peak", budget_peak, sizeof(aegis_budget_peak)},
@@ -310,12 +326,33 @@ INITS(init_buffer_pool, aegis_buffer_pool, aegis_buffer_pool_options,
       aegis_buffer_pool_init_sized(&made, from, bytes), aegis_buffer_pool_release)
 
 static aegis_error reason;
+static aegis_page_error page_reason;
+
+static aegis_status init_page_cache(const void *given, size_t bytes, size_t head,
+                                    aegis_error *error) {
+    aegis_page_cache made;
+    aegis_status status =
+        aegis_page_cache_init_sized(&made, (const aegis_page_cache_options *)given, bytes);
+    (void)head;
+    if (status == AEGIS_OK) {
+        aegis_page_cache_abandon(&made);
+        return status;
+    }
+    error->status = page_reason.status;
+    error->asked = (size_t)page_reason.asked;
+    error->allowed = (size_t)page_reason.allowed;
+    if (page_reason.reason == AEGIS_PAGE_OPTION)
+        error->what = AEGIS_WHAT_UNKNOWN_OPTION;
+    return status;
+}
+
 static aegis_arena_options arena_options;
 static aegis_lock_free_arena_options lock_free_arena_options;
 static aegis_arena_recycler_options recycler_options;
 static aegis_pool_options block_options;
 static aegis_lock_free_pool_options lock_free_pool_options;
 static aegis_buffer_pool_options buffer_options;
+static aegis_page_cache_options page_options;
 
 static const struct initer {
     const char *name;
@@ -352,6 +389,8 @@ static const struct initer {
      offsetof(aegis_pool_options, wait_ns)},
     {"buffer_pool", init_buffer_pool, &buffer_options, sizeof buffer_options,
      offsetof(aegis_buffer_pool_options, source), 0, 0},
+    {"page_cache", init_page_cache, &page_options, sizeof page_options,
+     offsetof(aegis_page_cache_options, source), 0, 0},
 };
 
 #define INITERS (sizeof initers / sizeof initers[0])
@@ -369,6 +408,8 @@ static void set_options(void) {
     buffer_options.classes = classes;
     buffer_options.class_count = 2;
     buffer_options.error = &reason;
+    page_options.frame_count = 8;
+    page_options.error = &page_reason;
 }
 
 /* The options with a first part and a whole of other sizes. What the library's struct has is
@@ -448,6 +489,51 @@ static void each_unknown_byte_is_found(void) {
     }
 }
 
+static size_t closed_count;
+
+static void count_close(void *context) {
+    (void)context;
+    closed_count++;
+}
+
+/* Opens a file with a store and hooks of these sizes, of which what the library does not know is
+ * `fill`. */
+static aegis_status open_file(size_t store_bytes, size_t hooks_bytes, unsigned char fill,
+                              aegis_page_error *error) {
+    static room store, hooks;
+    aegis_page_hooks with_close;
+    uint32_t file;
+    memset(&with_close, 0, sizeof with_close);
+    with_close.close = count_close;
+    memset(&store, fill, sizeof store);
+    memset(&hooks, fill, sizeof hooks);
+    memcpy(&store, &page_store, sizeof page_store);
+    memcpy(&hooks, &with_close, sizeof with_close);
+    ((aegis_page_store *)(void *)&store)->close = NULL; /* it is the other file's */
+    aegis_status status = aegis_page_cache_open_sized(
+        &page_cache, (const aegis_page_store *)(const void *)&store, store_bytes,
+        (const aegis_page_hooks *)(const void *)&hooks, hooks_bytes, &file, error);
+    if (status == AEGIS_OK)
+        CHECK(aegis_page_cache_close(&page_cache, file, 0, NULL) == AEGIS_OK);
+    return status;
+}
+
+static void stores_and_hooks_may_be_of_another_size(void) {
+    const size_t store = sizeof(aegis_page_store), hooks = sizeof(aegis_page_hooks);
+    aegis_page_error error;
+    CHECK(open_file(store + LONGER_BYTES, hooks + LONGER_BYTES, 0, NULL) == AEGIS_OK);
+    CHECK_SIZE(closed_count, 1);
+    CHECK(open_file(store, offsetof(aegis_page_hooks, close), 1, NULL) == AEGIS_OK);
+    CHECK_SIZE(closed_count, 1);
+    CHECK(open_file(offsetof(aegis_page_store, truncate), hooks, 1, &error) == AEGIS_E_INVALID);
+    CHECK_SIZE(error.reason, AEGIS_PAGE_FUNCTION);
+    CHECK(open_file(store + LONGER_BYTES, hooks, 1, &error) == AEGIS_E_INVALID);
+    CHECK(error.reason == AEGIS_PAGE_OPTION && error.asked == store && error.allowed == store);
+    CHECK(open_file(store, hooks + LONGER_BYTES, 1, &error) == AEGIS_E_INVALID);
+    CHECK(error.reason == AEGIS_PAGE_OPTION && error.asked == hooks && error.allowed == hooks);
+    CHECK_SIZE(closed_count, 1);
+}
+
 int main(void) {
     make_objects();
     set_options();
@@ -458,6 +544,7 @@ int main(void) {
     RUN(missing_options_have_their_default);
     RUN(unknown_options_are_accepted_as_long_as_they_are_not_set);
     RUN(each_unknown_byte_is_found);
+    RUN(stores_and_hooks_may_be_of_another_size);
     finish_objects();
     return check_finish();
 }

@@ -3,9 +3,10 @@
 
 # Bottom-up. A layer may use itself and the layers of lower rows, but no other layer of its row. A
 # layer has the folder and the file of its name, and the files and folders that are named here.
-C_LAYERS = [["base"], ["source"], ["budget"], ["acquire"], ["arena", "pool"], ["buffer"], ["top"]]
+C_LAYERS = [["base"], ["source"], ["budget"], ["acquire"], ["arena", "pool"], ["buffer"], ["cache"],
+            ["top"]]
 RUST_LAYERS = [
-    ["base"], ["source"], ["budget"], ["arena", "pool"], ["buffer", "collections"], ["top"]]
+    ["base"], ["source"], ["budget"], ["arena", "pool"], ["buffer", "collections"], ["cache"], ["top"]]
 C_FILES = {"explain": "acquire"}
 RUST_FILES = {"lib": "top", "freestanding": "source"} | dict.fromkeys(
     "allocator bindings ffi error unwind heap request short_list lines sealed unshared build_flags".split(), "base")

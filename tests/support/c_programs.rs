@@ -15,7 +15,7 @@ const WARNINGS: &[&str] =
     &["-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Wshadow", "-Wstrict-prototypes"];
 
 /// The folders of `csrc` that the core's files are in.
-pub const CORE_DIRS: &[&str] = &["", "base", "budget", "arena", "pool", "buffer"];
+pub const CORE_DIRS: &[&str] = &["", "base", "budget", "arena", "pool", "buffer", "cache"];
 
 pub fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
