@@ -68,4 +68,7 @@ extern "C" {
     pub(crate) fn aegis_i_arena_always_defers(arena: *const aegis_arena) -> bool;
     /// Whether this process has lost the children of a budget by a fork.
     pub(crate) fn aegis_i_budget_is_lost(budget: *mut aegis_budget) -> bool;
+    /// Gives a text to the report function of the process.
+    #[cfg(all(feature = "std", aegis_threads))]
+    pub(crate) fn aegis_i_report(format: *const core::ffi::c_char, ...);
 }

@@ -33,6 +33,8 @@ pub mod budget;
 #[cfg(aegis_threads)]
 pub mod buffer;
 mod build_flags;
+#[cfg(all(feature = "std", aegis_threads))]
+pub mod cache;
 #[cfg(feature = "collections")]
 pub mod collections;
 mod error;

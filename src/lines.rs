@@ -1,7 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-//! How statistics are shown as text: a line for each of them, with its name and its value.
+//! How statistics are shown as text: a line for each of them, with its name and its value; and how
+//! lines that the C core draws are shown.
 
+use alloc::string::String;
+use core::ffi::{c_char, c_void, CStr};
 use core::fmt::{self, Write};
+use core::str;
 
 /// A number of bytes, shown in the largest unit that makes it at least 1.
 pub(crate) struct Size(pub(crate) u64);
@@ -140,3 +144,53 @@ macro_rules! display_lines {
 }
 
 pub(crate) use display_lines;
+
+/// Writes bytes that should be UTF-8. U+FFFD takes the place of those that are not.
+pub(crate) fn write_lossy(to: &mut impl Write, mut bytes: &[u8]) -> fmt::Result {
+    while let Err(error) = str::from_utf8(bytes) {
+        let (text, rest) = bytes.split_at(error.valid_up_to());
+        to.write_str(str::from_utf8(text).unwrap_or_default())?;
+        to.write_char(char::REPLACEMENT_CHARACTER)?;
+        bytes = &rest[error.error_len().unwrap_or(rest.len())..];
+    }
+    to.write_str(str::from_utf8(bytes).unwrap_or_default())
+}
+
+/// Receives a line of the core, with its context.
+pub(crate) type Print = unsafe extern "C" fn(*mut c_void, *const c_char);
+
+/// Shows what the core draws. `print` passes on a function that receives the lines, and its context,
+/// and returns whether the core has drawn all.
+pub(crate) fn draw(
+    f: &mut fmt::Formatter<'_>,
+    print: impl FnOnce(Print, *mut c_void) -> bool,
+) -> fmt::Result {
+    /// The text so far, or `None` when there was no memory for it.
+    struct Lines(Option<String>);
+    impl Write for Lines {
+        fn write_str(&mut self, text: &str) -> fmt::Result {
+            let lines = self.0.as_mut().ok_or(fmt::Error)?;
+            if lines.try_reserve(text.len()).is_err() {
+                self.0 = None;
+                return Err(fmt::Error);
+            }
+            lines.push_str(text);
+            Ok(())
+        }
+    }
+    unsafe extern "C" fn push(lines: *mut c_void, line: *const c_char) {
+        // SAFETY: the context is `lines` below, and the line is terminated.
+        let (lines, line) = unsafe { (&mut *lines.cast::<Lines>(), CStr::from_ptr(line)) };
+        let is_first = lines.0.as_ref().is_some_and(String::is_empty);
+        let separator = if is_first { "" } else { "\n" };
+        // `lines` remembers a failure.
+        _ = lines.write_str(separator).and_then(|()| write_lossy(lines, line.to_bytes()));
+    }
+    let mut lines = Lines(Some(String::new()));
+    let context: *mut Lines = &mut lines;
+    let is_whole = print(push, context.cast());
+    match lines.0 {
+        Some(lines) if is_whole => f.write_str(&lines),
+        _ => f.write_str("(no memory for the picture)"),
+    }
+}

@@ -17,6 +17,9 @@ mod fallible_calls;
 mod out_of_memory_arenas;
 #[path = "support/out_of_memory_buffers.rs"]
 mod out_of_memory_buffers;
+#[cfg(all(feature = "std", aegis_threads))]
+#[path = "support/out_of_memory_caches.rs"]
+mod out_of_memory_caches;
 #[cfg(feature = "collections")]
 #[path = "support/out_of_memory_collections.rs"]
 mod out_of_memory_collections;
@@ -200,7 +203,7 @@ fn budgets_and_sources() -> Vec<Row> {
             let (_full, root, _held) = full();
             let drawn = probe.may_fail(|| Ok::<_, fmt::Error>(Text::of(format_args!("{root}"))));
             let drawn = drawn.expect("it says so");
-            let no_memory = drawn.as_str() == "(no memory to draw the budget)";
+            let no_memory = drawn.as_str() == "(no memory for the picture)";
             assert!(no_memory || (drawn.as_str().contains("full") && drawn.as_str().len() > 100));
         }),
         row!("source.rs acquire"; |probe| {
@@ -250,6 +253,12 @@ fn pools_fail_without_memory_and_lose_nothing() {
 #[test]
 fn buffers_fail_without_memory_and_lose_nothing() {
     out_of_memory_buffers::rows().iter().for_each(Row::run);
+}
+
+#[cfg(all(feature = "std", aegis_threads))]
+#[test]
+fn page_caches_fail_without_memory_and_lose_nothing() {
+    out_of_memory_caches::rows().iter().for_each(Row::run);
 }
 
 #[cfg(feature = "collections")]
@@ -354,6 +363,10 @@ const EXEMPT: &[(&str, &[&str])] = &[
             "error/alloc_or_init.rs source",
         ],
     ),
+    (
+        "only the crate can call it, and the tables go through it",
+        &["cache/stores.rs into_owned"],
+    ),
     ("of a type that is private; the text of `MapError` goes through it", &["buffer/range.rs fmt"]),
     ("of a type that is private; what collections take goes by it", &["collections/room.rs allocate"]),
     (
@@ -411,6 +424,8 @@ fn every_public_fallible_function_is_in_a_table() {
         budgets_and_sources(),
         out_of_memory_pools::rows(),
         out_of_memory_buffers::rows(),
+        #[cfg(all(feature = "std", aegis_threads))]
+        out_of_memory_caches::rows(),
     ];
     let tables = rows.iter().flatten().flat_map(|row| row.covers).copied();
     let exempt = EXEMPT.iter().flat_map(|(_, names)| *names).copied();
@@ -420,7 +435,7 @@ fn every_public_fallible_function_is_in_a_table() {
     // The functions of a feature that is off are in no table.
     let off = |name: &&String| {
         (!cfg!(feature = "std")
-            && (name.starts_with("buffer/") || name.starts_with("pool/objects.rs")))
+            && ["buffer/", "cache/", "pool/objects.rs"].iter().any(|part| name.starts_with(part)))
             || (!cfg!(feature = "allocator-api2") && name.contains("allocator.rs "))
             || (!cfg!(feature = "arrow") && name.starts_with("buffer/arrow"))
             || (!cfg!(feature = "collections") && name.starts_with("collections/"))

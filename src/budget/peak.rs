@@ -4,8 +4,9 @@
 use core::fmt;
 use core::mem::MaybeUninit;
 
-use crate::error::{c_name, write_lossy, BudgetName};
+use crate::error::{c_name, BudgetName};
 use crate::ffi;
+use crate::lines::write_lossy;
 use crate::short_list::ShortList;
 
 /// The largest number of consumers that a record names.

@@ -9,6 +9,7 @@ use core::ops::Deref;
 use core::str;
 
 use crate::ffi;
+use crate::lines::write_lossy;
 
 /// A name as C stores it, with the zero byte behind it.
 pub(crate) type RawName = [c_char; ffi::AEGIS_BUDGET_NAME_BYTES as usize];
@@ -72,17 +73,6 @@ impl BudgetName {
         // Only whole characters are written, so the bytes are UTF-8.
         str::from_utf8(&self.bytes[..usize::from(self.len)]).unwrap_or_default()
     }
-}
-
-/// Writes bytes that should be UTF-8. U+FFFD takes the place of those that are not.
-pub(crate) fn write_lossy(to: &mut impl Write, mut bytes: &[u8]) -> fmt::Result {
-    while let Err(error) = str::from_utf8(bytes) {
-        let (text, rest) = bytes.split_at(error.valid_up_to());
-        to.write_str(str::from_utf8(text).unwrap_or_default())?;
-        to.write_char(char::REPLACEMENT_CHARACTER)?;
-        bytes = &rest[error.error_len().unwrap_or(rest.len())..];
-    }
-    to.write_str(str::from_utf8(bytes).unwrap_or_default())
 }
 
 /// A name as C takes it. It is cut at the first NUL, and to the length that the core keeps.

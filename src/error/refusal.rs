@@ -5,9 +5,10 @@
 use core::fmt;
 use core::mem::MaybeUninit;
 
-use super::budget_name::{c_name, write_lossy};
+use super::budget_name::c_name;
 use super::budget_stats::BudgetStats;
 use crate::ffi;
+use crate::lines::write_lossy;
 use crate::short_list::ShortList;
 
 /// The largest number of consumers that a refusal names.

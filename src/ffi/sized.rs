@@ -163,6 +163,32 @@ sized! {
         aegis_locked_pool_get_slab_sized(pool, slab, info, size_of::<aegis_pool_slab_info>());
     fn aegis_locked_pool_get_stats(pool: *const aegis_locked_pool, stats: *mut aegis_pool_stats) =
         aegis_locked_pool_get_stats_sized(pool, stats, size_of::<aegis_pool_stats>());
+    fn aegis_page_cache_init(
+        cache: *mut aegis_page_cache,
+        options: *const aegis_page_cache_options,
+    ) -> aegis_status =
+        aegis_page_cache_init_sized(cache, options, size_of::<aegis_page_cache_options>());
+    fn aegis_page_cache_open(
+        cache: *const aegis_page_cache,
+        store: *const aegis_page_store,
+        hooks: *const aegis_page_hooks,
+        file: *mut u32,
+        error: *mut aegis_page_error,
+    ) -> aegis_status =
+        aegis_page_cache_open_sized(cache, store, size_of::<aegis_page_store>(), hooks,
+            size_of::<aegis_page_hooks>(), file, error);
+    fn aegis_page_cache_get_stats(
+        cache: *const aegis_page_cache,
+        stats: *mut aegis_page_cache_stats,
+    ) =
+        aegis_page_cache_get_stats_sized(cache, stats, size_of::<aegis_page_cache_stats>());
+    fn aegis_page_cache_get_file_stats(
+        cache: *const aegis_page_cache,
+        file: u32,
+        stats: *mut aegis_page_file_stats,
+    ) -> aegis_status =
+        aegis_page_cache_get_file_stats_sized(cache, file, stats,
+            size_of::<aegis_page_file_stats>());
     fn aegis_pool_init(pool: *mut aegis_pool, options: *const aegis_pool_options) -> aegis_status =
         aegis_pool_init_sized(pool, options, size_of::<aegis_pool_options>());
     fn aegis_pool_get_slab(

@@ -199,6 +199,25 @@ impl SaysNoMemory for std::io::Error {
     }
 }
 
+/// A page that could not be read or written for want of memory has that as its reason.
+#[cfg(all(feature = "std", aegis_threads))]
+impl SaysNoMemory for aegis_memory::cache::CacheError {
+    fn wrong(&self) -> Option<Text> {
+        if let Some(error) = self.alloc_error() {
+            return error.wrong();
+        }
+        let text = Text::of(format_args!("{self}"));
+        (!text.as_str().contains("out of memory")).then_some(text)
+    }
+}
+
+#[cfg(all(feature = "std", aegis_threads))]
+impl<T> SaysNoMemory for (T, aegis_memory::cache::CacheError) {
+    fn wrong(&self) -> Option<Text> {
+        self.1.wrong()
+    }
+}
+
 #[cfg(all(feature = "std", any(unix, windows)))]
 impl SaysNoMemory for aegis_memory::buffer::MapError {
     fn wrong(&self) -> Option<Text> {
