@@ -13,31 +13,15 @@ mod cargo;
 #[path = "support/runner.rs"]
 mod runner;
 
+use cargo::example;
 use runner::command_for;
 use std::collections::{BTreeMap, BTreeSet};
-use std::env::consts::EXE_SUFFIX;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Output, Stdio};
-use std::sync::{Mutex, PoisonError};
 
 const ZONES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/data/zone1970.tab");
-
-/// The path of an example, `target/<profile>/examples/<name>`. If cargo was asked for tests only, it
-/// has not built the example; then this function asks cargo to build it.
-fn example(name: &str) -> PathBuf {
-    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
-    let _one = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
-    let example = cargo::profile().join("examples").join(format!("{name}{EXE_SUFFIX}"));
-    if !example.exists() {
-        let mut cargo = cargo::command("build");
-        cargo.args(["--quiet", "--example", name]);
-        assert!(cargo.status().expect("cargo starts").success(), "the example does not build");
-    }
-    assert!(example.exists(), "{} is missing: cargo test builds it", example.display());
-    example
-}
 
 fn run(arguments: &[&Path]) -> Output {
     command_for(&example("quickstart")).args(arguments).output().expect("the example starts")
@@ -355,6 +339,18 @@ fn file_is_read_into_registered_blocks_or_the_refusal_is_explained() {
     assert!(registered != refused, "{text}");
     assert!(text.contains(&format!("read      {} bytes in 46 pieces, verified\n", bytes.len())));
     assert!(text.ends_with("pool      0 of 32 blocks are out\n"), "{text}");
+}
+
+#[test]
+fn every_count_is_in_the_file_when_the_page_cache_is_closed() {
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join("page_cache.bin");
+    _ = std::fs::remove_file(&path);
+    for counts in ["10000", "20000"] {
+        let output = command_for(&example("page_cache")).arg(&path).output().expect("it starts");
+        let text = output_of(output);
+        let end = format!("{counts} counts are in {}\n", path.display());
+        assert!(text.starts_with("page cache: 256 frames") && text.ends_with(&end), "{text}");
+    }
 }
 
 #[cfg(feature = "bytes")]

@@ -2,8 +2,10 @@
 //! Lets a test call cargo with the features, the profile, the target and the folder of the cargo
 //! that runs the test. So cargo does not build again what it has already built.
 
+use std::env::consts::EXE_SUFFIX;
 use std::path::PathBuf;
 use std::process::Command;
+use std::sync::{Mutex, PoisonError};
 
 const FEATURES: &[(&str, bool)] = &[
     ("default", cfg!(feature = "default")),
@@ -49,4 +51,20 @@ pub fn command(subcommand: &str) -> Command {
         cargo.args(["--features", name]);
     }
     cargo
+}
+
+/// The path of an example, `target/<profile>/examples/<name>`. If cargo was asked for tests only, it
+/// has not built the example; then this function asks cargo to build it.
+#[allow(dead_code)] // not every test starts one
+pub fn example(name: &str) -> PathBuf {
+    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+    let _one = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+    let example = profile().join("examples").join(format!("{name}{EXE_SUFFIX}"));
+    if !example.exists() {
+        let mut cargo = command("build");
+        cargo.args(["--quiet", "--example", name]);
+        assert!(cargo.status().expect("cargo starts").success(), "the example does not build");
+    }
+    assert!(example.exists(), "{} is missing: cargo test builds it", example.display());
+    example
 }
