@@ -16,6 +16,7 @@
 //! Ends with 1 and without a table if the machine is busy before, while or after it measures.
 
 mod buffer;
+mod cache;
 mod charts;
 mod collections;
 mod operations;
@@ -40,7 +41,7 @@ const QUICK: Settings =
     Settings { turns: 9, slice: Duration::from_millis(2), group: Duration::from_secs(1) };
 
 /// The names of this library's cases.
-const OURS: [&str; 13] = [
+const OURS: [&str; 14] = [
     "aegis-memory",
     "C aegis_arena",
     "Pool",
@@ -54,9 +55,10 @@ const OURS: [&str; 13] = [
     "Buffer",
     "BufferMut",
     "BufferPool",
+    "PageCache",
 ];
 /// The names of what does less than the contenders.
-const YARDSTICKS: [&str; 3] = [compare::c::BUMP, "Vec<u32>", "a constant"];
+const YARDSTICKS: [&str; 4] = [compare::c::BUMP, "Vec<u32>", "a constant", "Arc<page>"];
 
 fn role_of(name: &str) -> Role {
     if OURS.contains(&name) {
@@ -112,12 +114,14 @@ fn measure(arguments: &[String]) -> String {
         pool::one_thread(&mut run);
         shared::one_thread(&mut run);
         buffer::one_thread(&mut run);
+        cache::one_thread(&mut run);
     }
     collections::one_thread(&mut run);
     if is_all {
         pool::two_threads(&mut run);
         shared::two_threads(&mut run);
         buffer::two_threads(&mut run);
+        cache::two_threads(&mut run);
     }
     refuse(&faults_since(&watch), "while it measured", is_quick);
     check_noise("after the run", is_quick);

@@ -210,6 +210,22 @@ pub const TABLES: &[Table] = &[
         ],
     },
     Table {
+        title: "A page of a cache that is resident: pinned, a byte of it read, unpinned",
+        chart: None,
+        columns: &[
+            ("page hit", "1,024 pages in random order"),
+            ("page hit, two threads", "two threads, each with half of them"),
+            ("page hit, one page, two threads", "two threads, one page"),
+        ],
+        rows: &[
+            row("PageCache", &["PageCache"]),
+            row("quick_cache", &["quick_cache"]),
+            row("Mutex<LruCache>", &["Mutex<LruCache>"]),
+            row("moka", &["moka"]),
+            row("clone of an Arc", &["Arc<page>"]),
+        ],
+    },
+    Table {
         title: "Collections",
         chart: None,
         columns: &[
@@ -253,6 +269,8 @@ const SUMMARY: &[(&str, &str, &str)] = &[
         "get and return 4 KiB, two threads",
         "BufferPool",
     ),
+    ("pin a page of a `PageCache`, read a byte, unpin", "page hit", "PageCache"),
+    ("the same, two threads", "page hit, two threads", "PageCache"),
     ("parse a byte of JSON into an arena", "JSON", "aegis-memory"),
 ];
 
