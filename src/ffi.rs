@@ -26,6 +26,21 @@ pub(crate) fn is_ok(status: &aegis_status) -> bool {
     *status == AEGIS_OK as aegis_status
 }
 
+/// The error record of a call that has not failed.
+pub(crate) const NO_ERROR: aegis_error = aegis_error {
+    status: AEGIS_OK as aegis_status,
+    requested_bytes: 0,
+    align_bytes: 0,
+    limit_bytes: 0,
+    in_use_bytes: 0,
+    needed_bytes: 0,
+    refused: core::ptr::null(),
+    refusal: AEGIS_REFUSED_LIMIT,
+    asked: 0,
+    allowed: 0,
+    what: AEGIS_WHAT_BYTES,
+};
+
 /// Whether a call has returned memory.
 #[inline(always)]
 pub(crate) fn is_some(memory: &*mut core::ffi::c_void) -> bool {

@@ -228,6 +228,11 @@ static inline void aegis_i_condition_wait(aegis_i_condition *condition, aegis_i_
 
 #endif
 
+/* Whether such a time has come. 0 has always come, and the clock is not asked for it. */
+static inline bool aegis_i_deadline_has_come(uint64_t deadline_ns) {
+    return deadline_ns == 0 || (deadline_ns != UINT64_MAX && aegis_i_now_ns() >= deadline_ns);
+}
+
 /* The time at which a wait that begins now ends; UINT64_MAX: never. */
 static inline uint64_t aegis_i_deadline_ns(uint64_t timeout_ns) {
     uint64_t now_ns = timeout_ns != UINT64_MAX ? aegis_i_now_ns() : 0;

@@ -214,8 +214,7 @@ static aegis_status wait_for(aegis_i_budget_waiter *waiter, aegis_i_patience *pa
     aegis_status status = AEGIS_OK;
     begin_patience(waiter, patience);
     while (status == AEGIS_OK && waiter->status == AEGIS_PENDING &&
-           waiter->generation == gate->generation &&
-           (deadline_ns == UINT64_MAX || aegis_i_now_ns() < deadline_ns)) {
+           waiter->generation == gate->generation && !aegis_i_deadline_has_come(deadline_ns)) {
         if (heed_call(waiter))
             status = AEGIS_PENDING;
         else if (aegis_i_waiter_is_to_ask(waiter))

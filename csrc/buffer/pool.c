@@ -214,7 +214,7 @@ static uint32_t sleep_for_block(aegis_buffer_pool_shared *shared, aegis_i_buffer
         index = aegis_i_buffer_pool_search_any(shared, home);
         bool polled = slice_ns < deadline_ns && is_to_be_polled(shared, *home);
         uint64_t until_ns = polled ? slice_ns : deadline_ns;
-        if (index != AEGIS_I_NO_INDEX || (until_ns != UINT64_MAX && aegis_i_now_ns() >= until_ns))
+        if (index != AEGIS_I_NO_INDEX || aegis_i_deadline_has_come(until_ns))
             break;
         aegis_i_condition_wait(&shared->came_home, &shared->mutex, until_ns, give_up, shared);
     }
@@ -241,7 +241,7 @@ static uint32_t wait_any(aegis_i_buffer_taker *self, aegis_i_buffer_class **home
             return AEGIS_I_NO_INDEX;
         }
         index = sleep_for_block(shared, home, deadline_ns);
-        late = deadline_ns != UINT64_MAX && aegis_i_now_ns() >= deadline_ns;
+        late = aegis_i_deadline_has_come(deadline_ns);
         if (index == AEGIS_I_NO_INDEX)
             index = aegis_i_buffer_pool_take_any(self, AEGIS_I_OPTIONAL, home, error);
     } while (index == AEGIS_I_NO_INDEX && !late);

@@ -52,12 +52,8 @@ static uint32_t look(void *context, uint32_t number, uint32_t *hits) {
         return AEGIS_I_LOOK_PINNED;
     if ((seen & (AEGIS_I_DIRTY | AEGIS_I_WRITING)) == 0)
         return AEGIS_I_LOOK_CLEAN;
-    if (self->dirty->count < AEGIS_I_MAX_DIRTY_LOOKS) {
-        aegis_i_page_record *record = &self->dirty->records[self->dirty->count++];
-        record->page = aegis_i_frame_page(frame);
-        record->file = aegis_i_frame_file(frame);
-        record->frame = number;
-    }
+    if (self->dirty->count < AEGIS_I_MAX_DIRTY_LOOKS)
+        self->dirty->records[self->dirty->count++] = aegis_i_frame_record(cache, number);
     return AEGIS_I_LOOK_DIRTY;
 }
 

@@ -14,9 +14,9 @@ typedef struct aegis_i_dirty_pages {
 } aegis_i_dirty_pages;
 AEGIS_I_HIDDEN uint32_t aegis_i_cache_claim(aegis_page_cache_shared *cache,
                                             aegis_i_dirty_pages *dirty);
-/* Makes that there is a frame at hand, without the lock: adds a slab, writes dirty pages, or waits
- * until a page is no longer pinned. The caller then claims again. `attempt` counts the calls of one
- * request, and `deadline_ns` is UINT64_MAX - 1 at the first. */
+/* Makes room for a page, without the lock: writes the dirty pages, or waits until another thread
+ * has written one, or until a page is no longer pinned. The caller then claims again. `attempt`
+ * counts the calls of one request, and `deadline_ns` is AEGIS_I_OPTIONAL at the first. */
 AEGIS_I_HIDDEN aegis_status aegis_i_cache_make_room(aegis_page_cache_shared *cache,
                                                     aegis_i_dirty_pages *dirty, bool may_wait,
                                                     uint32_t *attempt, uint64_t *deadline_ns,

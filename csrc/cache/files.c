@@ -60,7 +60,8 @@ static aegis_status add_file(aegis_page_cache_shared *cache, aegis_i_page_file *
             file->number = (cache->generations[slot] % 0xffff + 1) << 16 | (uint32_t)slot;
             cache->files[slot] = file;
             cache->file_count++;
-            /* Relaxed: who has begun to read a page of the file has had the lock since. */
+            /* Relaxed: a thread that begins to read a page of the file takes the lock after this.
+             */
             if (file->hooks.verify != NULL)
                 aegis_i_store(&cache->has_verify, 1, memory_order_relaxed);
             break;

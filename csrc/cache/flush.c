@@ -25,11 +25,10 @@ static size_t gather(aegis_page_cache_shared *cache, uint32_t file, uint32_t *at
                      aegis_i_page_record *records, size_t max_count) {
     size_t count = 0;
     for (; *at < cache->max_frame_count && count < max_count; ++*at) {
-        aegis_page_frame *frame = &cache->frames[*at];
         /* Read once, because the page may go at any time. */
-        aegis_i_page_record found = {aegis_i_frame_page(frame), aegis_i_frame_file(frame), *at};
-        if ((aegis_i_frame_state(frame) & AEGIS_I_DIRTY) != 0 && found.file != AEGIS_PAGE_NO_FILE &&
-            (file == AEGIS_PAGE_NO_FILE || found.file == file))
+        aegis_i_page_record found = aegis_i_frame_record(cache, *at);
+        if ((aegis_i_frame_state(&cache->frames[*at]) & AEGIS_I_DIRTY) != 0 &&
+            found.file != AEGIS_PAGE_NO_FILE && (file == AEGIS_PAGE_NO_FILE || found.file == file))
             records[count++] = found;
     }
     return count;

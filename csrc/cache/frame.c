@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* How threads enter and leave a frame without waiting. frame.h has the bits and the invariants. */
+/* How threads enter and leave a frame without waiting. word.h has the bits and the invariants. */
 #if !defined(_WIN32) && !defined(_GNU_SOURCE)
 #define _GNU_SOURCE /* condition.h */
 #endif
@@ -41,8 +41,8 @@ static uint32_t why_closed(uint64_t seen) {
 uint32_t aegis_i_frame_enter_shared(aegis_page_cache_shared *cache, uint32_t number, uint32_t file,
                                     uint64_t page, uint64_t pins) {
     aegis_page_frame *frame = &cache->frames[number];
-    /* Acquire pairs with the releases of those who had the frame exclusively: this thread sees the
-     * page that they left. */
+    /* Acquire pairs with the release of each thread that had the frame exclusively: this thread
+     * sees the page as that one left it. */
     uint64_t before = aegis_i_add(aegis_i_frame_word(frame), pins + 1, memory_order_acquire);
     if (AEGIS_UNLIKELY((before & AEGIS_I_PINS_FULL) != 0))
         take_full_pins(cache, frame);
@@ -50,7 +50,7 @@ uint32_t aegis_i_frame_enter_shared(aegis_page_cache_shared *cache, uint32_t num
     bool same = aegis_i_frame_has(frame, file, page);
     if (closed == 0 && same)
         return AEGIS_I_ENTERED;
-    /* The identity was set before the flag (aegis_i_frame_load_begin), and stays as long as this
+    /* The identity was set before the flag (aegis_i_cache_enter), and stays as long as this
      * thread is counted. */
     if (same && (before & AEGIS_I_LOADING) != 0 && (before & AEGIS_I_CROWDED) == 0)
         return AEGIS_I_JOINED;
@@ -102,12 +102,10 @@ void aegis_i_frame_leave_exclusive(aegis_page_cache_shared *cache, uint32_t numb
     aegis_page_frame *frame = &cache->frames[number];
     uint64_t set = dirty ? AEGIS_I_DIRTY | AEGIS_I_CHANGED : 0;
     uint64_t seen = aegis_i_load(aegis_i_frame_word(frame), memory_order_relaxed);
-    /* Counted before it is so, lest the thread that cleans the page takes it off first. */
-    bool counted = dirty && (seen & AEGIS_I_DIRTY) == 0;
-    if (counted)
-        (void)aegis_i_add(&cache->dirty_count, 1, memory_order_relaxed);
+    bool counted = false;
     uint64_t after;
     do {
+        /* Counted before it is so, lest the thread that cleans the page takes it off first. */
         if (dirty && !counted && (seen & AEGIS_I_DIRTY) == 0) {
             (void)aegis_i_add(&cache->dirty_count, 1, memory_order_relaxed);
             counted = true;
@@ -182,8 +180,8 @@ bool aegis_i_frame_load_failed(aegis_page_cache_shared *cache, uint32_t number,
 /* If the frame has failed and no reader is left, makes it free. */
 static void free_failed(aegis_page_cache_shared *cache, uint32_t number) {
     aegis_i_word64 *word = aegis_i_frame_word(&cache->frames[number]);
-    /* Under the lock, so that who has it never sees the frame exclusive, with the name of a page
-     * that it does not have. */
+    /* Under the lock, so that no other thread with the lock finds the frame exclusive while it
+     * still has the number of a page that is not there. */
     if (!aegis_i_cache_lock(cache))
         return;
     uint64_t seen = aegis_i_load(word, memory_order_relaxed);

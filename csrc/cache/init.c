@@ -225,9 +225,7 @@ static bool is_pinned(aegis_page_cache_shared *cache, aegis_page_error *error) {
         pinned += (seen & AEGIS_I_EXCLUSIVE) != 0 &&
                   aegis_i_frame_file(&cache->frames[i]) != AEGIS_PAGE_NO_FILE;
     }
-    /* One reference is the handle's, and one the reclaimer's. */
-    size_t buffers = aegis_i_load(&cache->references, memory_order_acquire) - 1 -
-                     (cache->reclaimer != NULL ? 1 : 0);
+    size_t buffers = aegis_i_cache_buffers(cache);
     if (pinned <= buffers)
         return false;
     (void)aegis_i_page_fail(error, AEGIS_E_BUSY, AEGIS_PAGE_PINNED, AEGIS_PAGE_NO_FILE, 0);

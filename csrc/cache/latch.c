@@ -7,7 +7,7 @@
 #include "latch.h"
 
 void aegis_i_frame_wake_locked(aegis_page_cache_shared *cache, uint32_t number, uint64_t flags) {
-    /* Relaxed: who is woken reads the word again. */
+    /* Relaxed: each thread that is woken reads the word again. */
     aegis_i_word64 *word = aegis_i_frame_word(&cache->frames[number]);
     uint64_t seen = aegis_i_load(word, memory_order_relaxed);
     while (!aegis_i_cas_weak(word, &seen, seen & ~(flags | AEGIS_I_ASLEEP), memory_order_relaxed,

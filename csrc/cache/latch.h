@@ -7,7 +7,7 @@
  * go on finds ASLEEP in what the word was before its change; then it locks the latch, clears the
  * flag and wakes all. So either the compare-and-swap of the first fails because of the change, or
  * the second sees the flag; and it cannot wake between the flag and the sleep, because of the lock.
- * Whoever is woken looks again, and sets the flag again if it must go on waiting.
+ * Each thread that is woken looks again, and sets the flag again if it must go on waiting.
  *
  * A writer that waits sets PENDING too. It clears that when it enters or gives up, and wakes the
  * others, which may have waited because of it. Not installed. */

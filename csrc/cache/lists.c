@@ -12,7 +12,7 @@
 
 void aegis_i_cache_free_frame(aegis_page_cache_shared *cache, uint32_t number) {
     aegis_page_frame *frame = &cache->frames[number];
-    /* Relaxed: the frame is exclusive, and who takes it from the list has the lock. */
+    /* Relaxed: the frame is exclusive, and the thread that takes it from the list has the lock. */
     aegis_i_store((aegis_i_word32 *)(void *)&frame->file, AEGIS_PAGE_NO_FILE, memory_order_relaxed);
     /* A frame that has left and comes back is vacant already. */
     uint64_t seen = aegis_i_frame_state(frame);

@@ -36,14 +36,6 @@ static bool is_exclusive(const request *self) {
     return (self->mode & AEGIS_PIN_WRITE) != 0;
 }
 
-static void fill_in(const request *self, uint32_t number, aegis_page_pin *pin) {
-    pin->data = aegis_i_cache_bytes(self->cache, number);
-    pin->page = self->page;
-    pin->file = self->file;
-    pin->frame = number;
-    pin->mode = self->mode & AEGIS_PIN_FRESH;
-}
-
 /* The end of a wait that begins now, or has begun before. */
 static uint64_t deadline_of(request *self) {
     if (self->deadline_ns == AEGIS_I_OPTIONAL)
@@ -52,23 +44,21 @@ static uint64_t deadline_of(request *self) {
     return self->deadline_ns;
 }
 
-static aegis_status fail_busy(const request *self, uint32_t result) {
-    if (result == AEGIS_I_REFUSED) {
-        (void)aegis_i_page_fail(self->error, AEGIS_E_LIMIT_EXCEEDED, AEGIS_PAGE_PINS, self->file,
-                                self->page);
-        if (self->error != NULL)
-            self->error->allowed = AEGIS_I_CROWDED;
-        return AEGIS_E_LIMIT_EXCEEDED;
-    }
-    return aegis_i_page_fail(self->error, AEGIS_E_BUSY, AEGIS_PAGE_PINNED, self->file, self->page);
+aegis_status aegis_i_pin_fail(uint32_t file, uint64_t page, uint32_t result,
+                              aegis_page_error *error) {
+    if (result != AEGIS_I_REFUSED)
+        return aegis_i_page_fail(error, AEGIS_E_BUSY, AEGIS_PAGE_PINNED, file, page);
+    (void)aegis_i_page_fail(error, AEGIS_E_LIMIT_EXCEEDED, AEGIS_PAGE_PINS, file, page);
+    if (error != NULL)
+        error->allowed = AEGIS_I_CROWDED;
+    return AEGIS_E_LIMIT_EXCEEDED;
 }
 
 /* Enters the frame of a page that is resident, and waits if it must. AEGIS_PENDING: the page is not
  * there any more. */
 static aegis_status enter(request *self, uint32_t number) {
     aegis_page_cache_shared *cache = self->cache;
-    bool once = (self->mode & AEGIS_PIN_ONCE) != 0;
-    uint64_t pins = once ? 0 : AEGIS_I_ONE_PIN;
+    uint64_t pins = aegis_i_pins_of(self->mode);
     bool exclusive = is_exclusive(self);
     uint32_t result =
         exclusive ? aegis_i_frame_enter_exclusive(cache, number, self->file, self->page, pins)
@@ -102,10 +92,8 @@ static aegis_status enter(request *self, uint32_t number) {
     if (result == AEGIS_I_GONE)
         return AEGIS_PENDING;
     if (result != AEGIS_I_ENTERED)
-        return fail_busy(self, result);
-    if (once)
-        /* Relaxed: it is only a count. */
-        (void)aegis_i_add(&cache->once_hits[number % AEGIS_I_LATCHES], 1, memory_order_relaxed);
+        return aegis_i_pin_fail(self->file, self->page, result, self->error);
+    aegis_i_pin_count_once(cache, number, self->mode);
     return AEGIS_OK;
 }
 
@@ -195,7 +183,8 @@ static aegis_status pin_slowly(request *self, const aegis_page_cache *handle, ae
         if (status == AEGIS_PENDING)
             continue;
         if (status == AEGIS_OK)
-            fill_in(self, number, pin);
+            aegis_i_pin_fill(cache, number, self->file, self->page, self->mode & AEGIS_PIN_FRESH,
+                             pin);
         return status;
     }
 }

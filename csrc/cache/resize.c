@@ -177,9 +177,7 @@ static bool empty_frames(aegis_page_cache_shared *cache, aegis_i_page_record *di
                    *dirty_count == max_dirty_count) {
             pinned = true;
         } else {
-            dirty[*dirty_count].page = aegis_i_frame_page(frame);
-            dirty[*dirty_count].file = aegis_i_frame_file(frame);
-            dirty[(*dirty_count)++].frame = i;
+            dirty[(*dirty_count)++] = aegis_i_frame_record(cache, i);
         }
     }
     return pinned;

@@ -12,7 +12,7 @@ bool aegis_i_cache_lock(aegis_page_cache_shared *cache) {
 }
 
 bool aegis_i_cache_wait(aegis_page_cache_shared *cache, uint64_t deadline_ns) {
-    if (deadline_ns != UINT64_MAX && (deadline_ns == 0 || aegis_i_now_ns() >= deadline_ns))
+    if (aegis_i_deadline_has_come(deadline_ns))
         return false;
     aegis_i_condition_wait(&cache->changed, &cache->mutex, deadline_ns, NULL, NULL);
     return true;

@@ -21,6 +21,14 @@ AEGIS_I_HIDDEN aegis_i_page_file *aegis_i_cache_lock_file(aegis_page_cache_share
 /* Gives up one reference to the memory of the cache. */
 AEGIS_I_HIDDEN void aegis_i_cache_drop(aegis_page_cache_shared *cache);
 
+/* How many buffers over pages are out. */
+static inline size_t aegis_i_cache_buffers(aegis_page_cache_shared *cache) {
+    /* One reference is the handle's, and one the reclaimer's. Acquire pairs with the release in
+     * aegis_i_cache_drop: the pin of a buffer that is not counted any more is gone. */
+    return aegis_i_load(&cache->references, memory_order_acquire) - 1 -
+           (cache->reclaimer != NULL ? 1 : 0);
+}
+
 /* Takes back what the caller added to `users` of a file. */
 AEGIS_I_HIDDEN void aegis_i_cache_leave_file(aegis_page_cache_shared *cache,
                                              aegis_i_page_file *file);

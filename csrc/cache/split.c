@@ -13,8 +13,7 @@
 static aegis_status pin_found(aegis_page_cache_shared *cache, uint32_t frame, uint32_t file,
                               uint64_t page, uint32_t mode, aegis_page_pin *pin,
                               aegis_page_error *error) {
-    bool once = (mode & AEGIS_PIN_ONCE) != 0;
-    uint64_t pins = once ? 0 : AEGIS_I_ONE_PIN;
+    uint64_t pins = aegis_i_pins_of(mode);
     uint32_t result = aegis_i_frame_enter_shared(cache, frame, file, page, pins);
     if (result == AEGIS_I_GONE)
         return AEGIS_PENDING;
@@ -23,22 +22,10 @@ static aegis_status pin_found(aegis_page_cache_shared *cache, uint32_t frame, ui
             aegis_i_frame_uncount(&cache->frames[frame]);
         aegis_i_frame_leave(cache, frame);
     }
-    if (result == AEGIS_I_REFUSED) {
-        (void)aegis_i_page_fail(error, AEGIS_E_LIMIT_EXCEEDED, AEGIS_PAGE_PINS, file, page);
-        if (error != NULL)
-            error->allowed = AEGIS_I_CROWDED;
-        return AEGIS_E_LIMIT_EXCEEDED;
-    }
     if (result != AEGIS_I_ENTERED)
-        return aegis_i_page_fail(error, AEGIS_E_BUSY, AEGIS_PAGE_PINNED, file, page);
-    if (once)
-        /* Relaxed: it is only a count. */
-        (void)aegis_i_add(&cache->once_hits[frame % AEGIS_I_LATCHES], 1, memory_order_relaxed);
-    pin->data = aegis_i_cache_bytes(cache, frame);
-    pin->page = page;
-    pin->file = file;
-    pin->frame = frame;
-    pin->mode = AEGIS_PIN_READ;
+        return aegis_i_pin_fail(file, page, result, error);
+    aegis_i_pin_count_once(cache, frame, mode);
+    aegis_i_pin_fill(cache, frame, file, page, AEGIS_PIN_READ, pin);
     return AEGIS_OK;
 }
 
@@ -126,10 +113,7 @@ aegis_status aegis_page_cache_complete(const aegis_page_cache *handle, aegis_pag
             *error = why;
     } else {
         aegis_i_frame_loaded(cache, read->frame, false);
-        pin->data = read->data;
-        pin->page = read->page;
-        pin->file = read->file;
-        pin->frame = read->frame;
+        aegis_i_pin_fill(cache, read->frame, read->file, read->page, AEGIS_PIN_READ, pin);
     }
     memset(read, 0, sizeof *read);
     return result;

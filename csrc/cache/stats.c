@@ -73,9 +73,7 @@ void aegis_page_cache_get_stats_sized(const aegis_page_cache *handle, aegis_page
     filled.free_count = cache->free_count;
     filled.resident_count = found.resident_count;
     filled.pinned_count = found.pinned_count;
-    /* One reference is the handle's, and one the reclaimer's. */
-    filled.buffer_count = aegis_i_load(&cache->references, memory_order_relaxed) - 1 -
-                          (cache->reclaimer != NULL ? 1 : 0);
+    filled.buffer_count = aegis_i_cache_buffers(cache);
     filled.dirty_count = found.dirty_count;
     filled.oldest_dirty_lsn = found.oldest_lsn;
     filled.hit_count = found.pin_count + read_count(&cache->taken_hits);

@@ -12,7 +12,7 @@
 static bool sleep_on(aegis_page_cache_shared *cache, uint32_t number, uint64_t seen, uint64_t flags,
                      uint64_t deadline_ns) {
     aegis_i_latch *latch = aegis_i_latch_of(cache, number);
-    if (deadline_ns != UINT64_MAX && (deadline_ns == 0 || aegis_i_now_ns() >= deadline_ns))
+    if (aegis_i_deadline_has_come(deadline_ns))
         return false;
     /* Relaxed: the flags publish nothing. */
     if (aegis_i_cas(aegis_i_frame_word(&cache->frames[number]), &seen,

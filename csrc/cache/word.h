@@ -86,6 +86,14 @@ static inline bool aegis_i_frame_has(const aegis_page_frame *frame, uint32_t fil
     return aegis_i_frame_page(frame) == page && aegis_i_frame_file(frame) == file;
 }
 
+/* The page of a frame, for sorting. */
+static inline aegis_i_page_record aegis_i_frame_record(const aegis_page_cache_shared *cache,
+                                                       uint32_t number) {
+    const aegis_page_frame *frame = &cache->frames[number];
+    aegis_i_page_record record = {aegis_i_frame_page(frame), aegis_i_frame_file(frame), number};
+    return record;
+}
+
 static inline uint64_t aegis_i_frame_state(aegis_page_frame *frame) {
     /* Acquire pairs with the releases of those who left: what they did is seen. */
     return aegis_i_load(aegis_i_frame_word(frame), memory_order_acquire);

@@ -69,7 +69,8 @@ static uint32_t begin_write(aegis_page_cache_shared *cache, const aegis_i_page_r
     do {
         if (!aegis_i_frame_has(frame, record->file, record->page))
             return AEGIS_I_GONE;
-        /* Who has a clean page, or reads one that was thrown away, is not waited for. */
+        /* A thread that has a clean page to itself, or reads one that was thrown away, is not
+         * waited for. */
         if ((seen & AEGIS_I_DIRTY) == 0)
             return AEGIS_I_GONE;
         if ((seen & (AEGIS_I_EXCLUSIVE | AEGIS_I_WRITING)) != 0)
@@ -93,8 +94,6 @@ static void end_write(aegis_page_cache_shared *cache, uint32_t number, bool writ
         after = seen & ~AEGIS_I_WRITING;
         if (clean)
             after &= ~AEGIS_I_DIRTY;
-        else if (!written)
-            after |= AEGIS_I_CHANGED;
         /* Release pairs with the acquire of the thread that takes the frame: the page was written
          * before it is evicted. */
     } while (!aegis_i_cas_weak(word, &seen, after, memory_order_release, memory_order_relaxed));

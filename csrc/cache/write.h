@@ -8,7 +8,7 @@
 /* In place of a deadline: pages that are being written to are skipped. */
 #define AEGIS_I_SKIP_BUSY UINT64_C(0)
 /* The same, and it does not wait for a write buffer either, but fails with AEGIS_E_BUSY. A
- * reclaimer does so, because those who have the buffers may wait for the budget. */
+ * reclaimer does so, because the threads that have the buffers may wait for the budget. */
 #define AEGIS_I_WAIT_FOR_NOTHING UINT64_C(1)
 
 /* Writes pages, which are sorted by file and page, and skips those that are not dirty any more.

@@ -52,6 +52,9 @@
  *  A record of the C heap for each open file, and one for each page that is a buffer.
  *
  *  The struct is a handle that may be moved with memcpy. An all-zero struct is no cache.
+ *
+ *  The header is longer than 500 lines, because pins, files and their errors belong together; what
+ * an engine does beside them is in page_cache_control.h.
  */
 #ifndef AEGIS_MEMORY_PAGE_CACHE_H
 #define AEGIS_MEMORY_PAGE_CACHE_H

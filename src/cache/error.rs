@@ -152,19 +152,7 @@ pub(super) const NO_ERROR: ffi::aegis_page_error = ffi::aegis_page_error {
     allowed: 0,
     pinned_count: 0,
     pinned_file_count: 0,
-    memory: ffi::aegis_error {
-        status: ffi::AEGIS_OK as ffi::aegis_status,
-        requested_bytes: 0,
-        align_bytes: 0,
-        limit_bytes: 0,
-        in_use_bytes: 0,
-        needed_bytes: 0,
-        refused: ptr::null(),
-        refusal: ffi::AEGIS_REFUSED_LIMIT,
-        asked: 0,
-        allowed: 0,
-        what: ffi::AEGIS_WHAT_BYTES,
-    },
+    memory: ffi::NO_ERROR,
 };
 
 impl CacheError {

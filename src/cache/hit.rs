@@ -91,8 +91,8 @@ mod imp {
         // SAFETY: the frame is one of the cache, which is alive, and its word changes only
         // atomically.
         let state = unsafe { AtomicU64::from_ptr(addr_of!((*frame).state).cast_mut()) };
-        // Acquire pairs with the releases of those who had the frame exclusively: this thread sees
-        // the page that they left.
+        // Acquire pairs with the release of each thread that had the frame exclusively: this thread
+        // sees the page as that one left it.
         let before = state.fetch_add(ffi::AEGIS_FRAME_ONE_PIN + 1, Ordering::Acquire);
         // SAFETY: as above.
         let is_same = unsafe { identity(frame) } == wanted;

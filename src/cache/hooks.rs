@@ -263,17 +263,34 @@ unsafe extern "C" fn before_write<H: PageHooks>(
     errors.run(ffi::AEGIS_PAGE_LOG, || hooks.before_write(FileId(file), max_lsn))
 }
 
+/// Calls a hook with the bytes of a page.
+///
+/// # Safety
+///
+/// - It is a call of the core for hooks of an open file.
+/// - The page, or its copy, is one that no other thread sees.
+unsafe fn run_on_page<H: PageHooks>(
+    context: *mut c_void,
+    bytes: (*mut u8, usize),
+    reason: u32,
+    hook: impl FnOnce(&H, &mut [u8]) -> io::Result<()>,
+) -> ffi::aegis_status {
+    // SAFETY: the caller's contract is the same.
+    let (hooks, errors) = unsafe { held::<H>(context) };
+    // SAFETY: the caller vouches for the bytes.
+    let bytes = unsafe { slice::from_raw_parts_mut(bytes.0, bytes.1) };
+    errors.run(reason, || hook(hooks, bytes))
+}
+
 unsafe extern "C" fn verify<H: PageHooks>(
     context: *mut c_void,
     page: u64,
     bytes: *mut u8,
     page_bytes: usize,
 ) -> ffi::aegis_status {
-    // SAFETY: the core calls hooks of an open file.
-    let (hooks, errors) = unsafe { held::<H>(context) };
+    let hook = |hooks: &H, bytes: &mut [u8]| hooks.verify(page, bytes);
     // SAFETY: the core passes a page that no other thread sees.
-    let bytes = unsafe { slice::from_raw_parts_mut(bytes, page_bytes) };
-    errors.run(ffi::AEGIS_PAGE_VERIFY, || hooks.verify(page, bytes))
+    unsafe { run_on_page(context, (bytes, page_bytes), ffi::AEGIS_PAGE_VERIFY, hook) }
 }
 
 unsafe extern "C" fn seal<H: PageHooks>(
@@ -282,11 +299,9 @@ unsafe extern "C" fn seal<H: PageHooks>(
     bytes: *mut u8,
     page_bytes: usize,
 ) -> ffi::aegis_status {
-    // SAFETY: the core calls hooks of an open file.
-    let (hooks, errors) = unsafe { held::<H>(context) };
+    let hook = |hooks: &H, bytes: &mut [u8]| hooks.seal(page, bytes);
     // SAFETY: the core passes a copy of a page that no other thread sees.
-    let bytes = unsafe { slice::from_raw_parts_mut(bytes, page_bytes) };
-    errors.run(ffi::AEGIS_PAGE_SEAL, || hooks.seal(page, bytes))
+    unsafe { run_on_page(context, (bytes, page_bytes), ffi::AEGIS_PAGE_SEAL, hook) }
 }
 
 unsafe extern "C" fn close<H: PageHooks>(context: *mut c_void) {

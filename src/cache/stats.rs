@@ -43,7 +43,8 @@ pub struct CacheStats {
     pub buffer_count: usize,
     /// Pages that are dirty.
     pub dirty_count: usize,
-    /// The lowest LSN that a dirty page may need. 0: no dirty page has an LSN.
+    /// The lowest LSN of a change that is not known to be durable, because its page is dirty, or was
+    /// written and not synced. 0: there is none.
     pub oldest_dirty_lsn: u64,
     /// Pages of the largest batch ever written.
     pub largest_batch_count: u64,

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! [`PageStore`], where the pages of a file are kept, and how the C core calls one that is written
 //! in Rust.
+//!
+//! The file is longer than 500 lines, because each method has an example.
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;

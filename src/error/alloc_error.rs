@@ -5,7 +5,6 @@
 use alloc::boxed::Box;
 use core::fmt;
 use core::mem::{align_of, size_of};
-use core::ptr;
 
 use super::refusal::BudgetRefusal;
 use super::what::What;
@@ -223,19 +222,7 @@ impl AllocError {
     /// The record of the core for this failure, from which the core writes the text. The refusal of
     /// a budget has a record of its own.
     fn to_raw(&self) -> ffi::aegis_error {
-        let mut raw = ffi::aegis_error {
-            status: ffi::AEGIS_E_OUT_OF_MEMORY,
-            requested_bytes: 0,
-            align_bytes: 0,
-            limit_bytes: 0,
-            in_use_bytes: 0,
-            needed_bytes: 0,
-            refused: ptr::null(),
-            refusal: ffi::AEGIS_REFUSED_LIMIT,
-            asked: 0,
-            allowed: 0,
-            what: ffi::AEGIS_WHAT_BYTES,
-        };
+        let mut raw = ffi::aegis_error { status: ffi::AEGIS_E_OUT_OF_MEMORY, ..ffi::NO_ERROR };
         match *self {
             Self::OutOfMemory { requested, align, in_use } => {
                 (raw.requested_bytes, raw.align_bytes, raw.in_use_bytes) =

@@ -105,6 +105,10 @@ static inline uint64_t aegis_i_deadline_ns(uint64_t timeout_ns) {
     return timeout_ns != UINT64_MAX ? model_now_ns + timeout_ns : UINT64_MAX;
 }
 
+static inline bool aegis_i_deadline_has_come(uint64_t deadline_ns) {
+    return deadline_ns == 0 || (deadline_ns != UINT64_MAX && model_now_ns >= deadline_ns);
+}
+
 typedef void (*aegis_i_give_up_fn)(void *context);
 
 /* No thread is cancelled here. */

@@ -7,7 +7,8 @@
  *  - No wake-up is lost: waits have no end, except where a scenario says so.
  *  - At the end no frame is lost, each frame's word is at rest, the counts fit, every page has its
  *    newest version, and after a flush that succeeds the store has it for good.
- *  - No page is read twice by threads that miss it at the same time. */
+ *  - No page is read twice by threads that miss it at the same time.
+ * The file is longer than 500 lines, because all scenarios share the store and these checks. */
 #include "aegis_memory/page_cache_control.h"
 #include "cache/frame.h"
 #include "cache/state.h"
