@@ -83,6 +83,17 @@ uint32_t aegis_i_frame_enter_exclusive(aegis_page_cache_shared *cache, uint32_t 
     return AEGIS_I_GONE;
 }
 
+bool aegis_i_frame_become_writer(aegis_page_cache_shared *cache, uint32_t number, uint64_t pins) {
+    aegis_i_word64 *word = aegis_i_frame_word(&cache->frames[number]);
+    uint64_t seen = aegis_i_load(word, memory_order_relaxed);
+    while ((seen & AEGIS_I_READERS) == 1)
+        /* Acquire pairs with the releases of the other readers. */
+        if (aegis_i_cas_weak(word, &seen, ((seen - 1) | AEGIS_I_EXCLUSIVE) + pins,
+                             memory_order_acquire, memory_order_relaxed))
+            return true;
+    return false;
+}
+
 bool aegis_i_frame_take(aegis_page_cache_shared *cache, uint32_t number, uint64_t needless) {
     aegis_page_frame *frame = &cache->frames[number];
     uint64_t seen = aegis_i_load(aegis_i_frame_word(frame), memory_order_relaxed);

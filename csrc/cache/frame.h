@@ -43,6 +43,10 @@ AEGIS_I_HIDDEN uint32_t aegis_i_frame_enter_shared(aegis_page_cache_shared *cach
 AEGIS_I_HIDDEN uint32_t aegis_i_frame_enter_exclusive(aegis_page_cache_shared *cache,
                                                       uint32_t frame, uint32_t file, uint64_t page,
                                                       uint64_t pins);
+/* Makes a reader of the page its writer, if no other thread reads it. False: it is still a reader.
+ */
+AEGIS_I_HIDDEN bool aegis_i_frame_become_writer(aegis_page_cache_shared *cache, uint32_t frame,
+                                                uint64_t pins);
 /* Takes a frame for eviction or removal if nobody uses it. `needless` are flags that it must not
  * have beside those of invariant 3; AEGIS_I_DIRTY is one of them unless the page is discarded. The
  * caller has the cache's lock. */

@@ -60,6 +60,7 @@ static aegis_status enter(request *self, uint32_t number) {
     aegis_page_cache_shared *cache = self->cache;
     uint64_t pins = aegis_i_pins_of(self->mode);
     bool exclusive = is_exclusive(self);
+    bool reads = false;
     uint32_t result =
         exclusive ? aegis_i_frame_enter_exclusive(cache, number, self->file, self->page, pins)
                   : aegis_i_frame_enter_shared(cache, number, self->file, self->page, pins);
@@ -67,10 +68,7 @@ static aegis_status enter(request *self, uint32_t number) {
         (aegis_i_frame_state(&cache->frames[number]) & AEGIS_I_LOADING) != 0) {
         /* A writer waits for the reading as a reader, so as to be told the error of it. */
         result = aegis_i_frame_enter_shared(cache, number, self->file, self->page, 0);
-        if (result == AEGIS_I_ENTERED) {
-            aegis_i_frame_leave(cache, number);
-            return AEGIS_PENDING;
-        }
+        reads = result == AEGIS_I_ENTERED || result == AEGIS_I_JOINED;
     }
     if (result == AEGIS_I_JOINED) {
         aegis_page_error why;
@@ -81,13 +79,15 @@ static aegis_status enter(request *self, uint32_t number) {
                 *self->error = why;
             return why.status;
         }
-        if (result == AEGIS_I_ENTERED && exclusive) {
-            aegis_i_frame_leave(cache, number);
-            return AEGIS_PENDING;
-        }
     } else if (result == AEGIS_I_BLOCKED) {
         result =
             aegis_i_frame_wait(cache, number, self->file, self->page, exclusive, deadline_of(self));
+    }
+    /* Another thread could throw the page away between the end of the reading and a new attempt,
+     * each time again. */
+    if (reads && result == AEGIS_I_ENTERED && !aegis_i_frame_become_writer(cache, number, pins)) {
+        aegis_i_frame_leave(cache, number);
+        result = AEGIS_I_GONE;
     }
     if (result == AEGIS_I_GONE)
         return AEGIS_PENDING;
