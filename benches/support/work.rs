@@ -35,6 +35,19 @@ pub fn at_once(threads: usize, work: impl Fn() + Sync) -> Duration {
     at_once_with(threads, || (), |()| work())
 }
 
+/// Numbers of 32 bits in an order of chance, which is the same each time: the upper half of a linear
+/// congruential generator, with Knuth's factor.
+pub struct Chance(pub u64);
+
+impl Chance {
+    #[inline(always)]
+    pub fn next(&mut self) -> u64 {
+        self.0 =
+            self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        self.0 >> 32
+    }
+}
+
 /// How many bytes a shared arena starts with.
 pub const SHARED_CAPACITY: usize = 64 << 20;
 /// How many allocations a thread makes between two resets of a shared arena.

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex};
 
 use aegis_memory::cache::{FileId, MemoryStore, PageCache};
 use compare::turns::{Group, Run};
-use compare::work::at_once_with;
+use compare::work::{at_once_with, Chance};
 
 /// How many pages are resident.
 const PAGES: u64 = 1024;
@@ -26,7 +26,7 @@ fn page(number: u64) -> Page {
 
 /// Which page a thread looks up next, and which byte it reads.
 struct Order {
-    state: u64,
+    chance: Chance,
     first: u64,
     count: u64,
 }
@@ -34,11 +34,7 @@ struct Order {
 impl Order {
     #[inline(always)]
     fn next(&mut self) -> (u64, usize) {
-        self.state = self
-            .state
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1_442_695_040_888_963_407);
-        let random = self.state >> 32;
+        let random = self.chance.next();
         (self.first + ((random * self.count) >> 32), random as usize % PAGE_BYTES)
     }
 }
@@ -67,8 +63,8 @@ fn timed<'a>(
                 let thread = taken.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
                 let count = PAGES / threads as u64;
                 match share {
-                    Share::Own => Order { state: thread, first: thread * count, count },
-                    Share::One => Order { state: thread, first: 7, count: 1 },
+                    Share::Own => Order { chance: Chance(thread), first: thread * count, count },
+                    Share::One => Order { chance: Chance(thread), first: 7, count: 1 },
                 }
             };
             at_once_with(threads, order, |order| {
