@@ -38,14 +38,14 @@ static uint32_t look(void *context, uint32_t number, uint32_t *hits) {
     aegis_page_cache_shared *cache = self->cache;
     aegis_page_frame *frame = &cache->frames[number];
     uint64_t seen = aegis_i_frame_state(frame);
-    uint64_t pins = seen >> AEGIS_I_PINS_SHIFT;
-    *hits = (uint32_t)pins;
-    if (pins != 0) {
-        /* Relaxed: it is only a count. */
-        (void)aegis_i_sub(aegis_i_frame_word(frame), pins << AEGIS_I_PINS_SHIFT,
-                          memory_order_relaxed);
-        self->hits += pins;
-    }
+    /* A reader that is turned away may take its pin off meanwhile (aegis_i_frame_uncount). Relaxed:
+     * it is only a count. */
+    while (seen >> AEGIS_I_PINS_SHIFT != 0 &&
+           !aegis_i_cas_weak(aegis_i_frame_word(frame), &seen, seen & (AEGIS_I_ONE_PIN - 1),
+                             memory_order_relaxed, memory_order_relaxed))
+        continue;
+    *hits = (uint32_t)(seen >> AEGIS_I_PINS_SHIFT);
+    self->hits += *hits;
     /* The thread that copies a page to write it is one of the readers for a moment. */
     if ((seen & AEGIS_I_WRITING) == 0 &&
         (seen & (AEGIS_I_READERS | AEGIS_I_EXCLUSIVE | AEGIS_I_PENDING)) != 0)

@@ -236,6 +236,8 @@ static void check_rest(void) {
     MODEL_CHECK(stats.resident_count + stats.free_count == stats.frame_count);
     MODEL_CHECK(stats.pinned_count == 0);
     MODEL_CHECK(stats.dirty_count == shared->dirty_count);
+    /* No count of pins has become less than nothing. */
+    MODEL_CHECK(stats.hit_count < 1000);
     MODEL_CHECK(shared->writers_free == 3 && !shared->resizing && shared->wanted_count == 0);
     for (uint32_t i = 0; i < shared->max_frame_count; i++) {
         uint64_t seen = shared->frames[i].state;
@@ -283,6 +285,28 @@ static void thread_hit_evict(int number) {
     read_page(3);
 }
 
+static aegis_page_pin writer;
+
+static void begin_written(void) {
+    begin_full();
+    writer = pin_page(0, AEGIS_PIN_WRITE);
+}
+
+/* A reader is turned away while the policy looks at the page. */
+static void thread_turned_away(int number) {
+    aegis_page_pin pin;
+    if (number == 0)
+        MODEL_CHECK(aegis_page_cache_pin(&cache, file, 0, AEGIS_PIN_READ | AEGIS_PIN_TRY, &pin,
+                                         NULL) == AEGIS_E_BUSY);
+    else
+        read_page(2);
+}
+
+static void end_written(void) {
+    unpin(&writer, 0);
+    end();
+}
+
 /* A page goes while another thread has found it in the page table. */
 static void thread_hit_discard(int number) {
     if (number == 0) {
@@ -295,11 +319,14 @@ static void thread_hit_discard(int number) {
     read_page(2);
 }
 
+/* The writer goes the long way, on which it waits for more. */
 static void thread_write_discard(int number) {
-    if (number == 0)
-        write_page(1);
-    else
+    if (number == 0) {
+        aegis_page_pin pin = pin_page(1, AEGIS_PIN_WRITE | AEGIS_PIN_ONCE);
+        change(&pin, 1);
+    } else {
         MODEL_CHECK(aegis_page_cache_discard(&cache, file, 0, 2, NULL, NULL) != AEGIS_E_IO);
+    }
 }
 
 /* The page that is thrown away was not written by anybody, or is. */
@@ -759,6 +786,8 @@ int main(void) {
     static const model_scenario scenarios[] = {
         {"hit against evict", begin_full, thread_hit_evict, end, 2, 3, NULL},
         {"hits against evict", begin_full, thread_hit_evict, end, 3, 1, NULL},
+        {"a reader that is turned away", begin_written, thread_turned_away, end_written, 2, 3,
+         NULL},
         {"hit against discard", begin_full, thread_hit_discard, end, 2, 3, NULL},
         {"write against discard", begin_full, thread_write_discard, end_write_discard, 2, 3, NULL},
         {"miss against miss", begin_empty, thread_miss, end_miss, 3, 2, NULL},
