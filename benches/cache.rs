@@ -13,6 +13,7 @@ mod support;
 
 use std::collections::HashMap;
 use std::hint::black_box;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, RwLock};
 
 use aegis_memory::cache::{FileId, MemoryStore, PageCache};
@@ -59,12 +60,13 @@ fn case<T>(
 ) {
     group.bench_function(name, |bencher| {
         bencher.iter_custom(|iterations| {
+            let taken = AtomicU64::new(0);
             at_once_with(
                 threads,
-                || Chance(threads as u64),
+                || Chance(taken.fetch_add(1, Ordering::Relaxed)),
                 |chance| {
                     for _ in 0..iterations as usize * ROUND {
-                        let number = chance.next();
+                        let number = chance.draw();
                         black_box(visit((number * pages) >> 32, number as usize % PAGE_BYTES));
                     }
                 },

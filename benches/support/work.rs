@@ -40,8 +40,9 @@ pub fn at_once(threads: usize, work: impl Fn() + Sync) -> Duration {
 pub struct Chance(pub u64);
 
 impl Chance {
+    /// The next number.
     #[inline(always)]
-    pub fn next(&mut self) -> u64 {
+    pub fn draw(&mut self) -> u64 {
         self.0 =
             self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         self.0 >> 32

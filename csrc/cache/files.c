@@ -326,6 +326,8 @@ aegis_status aegis_page_cache_close(const aegis_page_cache *handle, uint32_t num
     if (file == NULL)
         return status;
     file->closing = true;
+    /* Relaxed: a pin that does not see it yet is like one from before. */
+    (void)aegis_i_add(&cache->closing_count, 1, memory_order_relaxed);
     /* No call begins to use the file any more, and those that do end by themselves. */
     while (file->users != 0)
         (void)aegis_i_cache_wait(cache, UINT64_MAX);
@@ -334,6 +336,7 @@ aegis_status aegis_page_cache_close(const aegis_page_cache *handle, uint32_t num
     if (!aegis_i_cache_lock(cache))
         return aegis_i_page_fail(error, AEGIS_E_FORKED, AEGIS_PAGE_NONE, number, 0);
     file->closing = status != AEGIS_OK ? false : true;
+    (void)aegis_i_sub(&cache->closing_count, 1, memory_order_relaxed);
     if (status == AEGIS_OK) {
         cache->files[number & 0xffff] = NULL;
         cache->generations[number & 0xffff]++;

@@ -189,10 +189,29 @@ static aegis_status pin_slowly(request *self, const aegis_page_cache *handle, ae
     }
 }
 
+/* Pins a resident page to write, if it is found and nobody uses it, and takes no lock. False: the
+ * caller goes the long way. */
+static inline bool write_hit(const aegis_page_cache *handle, uint32_t file, uint64_t page,
+                             aegis_page_pin *pin) {
+    aegis_page_cache_shared *cache = handle->shared;
+    uint32_t number =
+        aegis_i_table_find(cache, aegis_i_page_hash(file, page), file, page, AEGIS_PAGE_MAX_STEPS);
+    /* Relaxed: see aegis_page_cache_close. */
+    if (number == AEGIS_I_NO_FRAME || aegis_i_cache_is_forked(cache) ||
+        aegis_i_load(&cache->closing_count, memory_order_relaxed) != 0 ||
+        aegis_i_frame_enter_exclusive(cache, number, file, page, AEGIS_I_ONE_PIN) !=
+            AEGIS_I_ENTERED)
+        return false;
+    aegis_i_pin_fill(cache, number, file, page, AEGIS_PIN_WRITE, pin);
+    return true;
+}
+
 aegis_status aegis_page_cache_pin(const aegis_page_cache *handle, uint32_t file, uint64_t page,
                                   uint32_t mode, aegis_page_pin *pin, aegis_page_error *error) {
-    if ((mode & ~(AEGIS_PIN_TRY | AEGIS_PIN_KEEP)) == 0 &&
-        aegis_i_pin_hit(handle, file, page, mode, pin))
+    /* What is said of misses and waits does not matter to a hit. */
+    uint32_t kind = mode & ~(AEGIS_PIN_TRY | AEGIS_PIN_KEEP | AEGIS_PIN_RESIDENT);
+    if ((kind == AEGIS_PIN_READ && aegis_i_pin_hit(handle, file, page, mode, pin)) ||
+        (kind == AEGIS_PIN_WRITE && write_hit(handle, file, page, pin)))
         return AEGIS_OK;
     request self = {handle->shared,
                     aegis_i_page_hash(file, page),

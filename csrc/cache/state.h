@@ -80,6 +80,9 @@ struct aegis_page_cache_shared {
     /* Read by hits: how many threads wait for a frame; one more if the budget waits for one. */
     AEGIS_I_ATOMIC(uint32_t) wanted_count;
     uint32_t process;
+    /* How many files are being closed. Then a pin to write looks under the lock whether its file is
+     * one of them. */
+    AEGIS_I_ATOMIC(uint32_t) closing_count;
     aegis_page_frame *frames;
     uint32_t *chains;
     /* For each frame, what a hit does not touch: the first LSN, see above (while the frame

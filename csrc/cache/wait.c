@@ -81,7 +81,9 @@ uint32_t aegis_i_frame_join(aegis_page_cache_shared *cache, uint32_t number, uin
                             aegis_page_error *error) {
     aegis_page_frame *frame = &cache->frames[number];
     aegis_i_latch *latch = aegis_i_latch_of(cache, number);
-    (void)aegis_i_add(&cache->join_count, 1, memory_order_relaxed);
+    /* With 0 it does not wait. Relaxed: it is only a count. */
+    if (deadline_ns != 0)
+        (void)aegis_i_add(&cache->join_count, 1, memory_order_relaxed);
     uint64_t seen = aegis_i_frame_state(frame);
     bool timed_out = false;
     if (!aegis_i_mutex_lock(&latch->mutex)) {

@@ -272,9 +272,26 @@ impl PageCache {
 
     fn write_by(&self, file: FileId, page: u64, mode: u32) -> Result<PageMut<'_>, CacheError> {
         let is_fresh = mode & ffi::AEGIS_PIN_FRESH == ffi::AEGIS_PIN_FRESH;
-        let found = self.pin_by(file, page, mode)?;
+        let is_plain = mode & !(ffi::AEGIS_PIN_TRY | ffi::AEGIS_PIN_KEEP) == ffi::AEGIS_PIN_WRITE;
+        let hit = if is_plain { self.write_hit(file, page) } else { None };
+        let found = match hit {
+            Some(found) => found,
+            None => self.pin_by(file, page, mode)?,
+        };
         // SAFETY: it is pinned to be written.
         Ok(unsafe { PageMut::new(self, found, is_fresh) })
+    }
+
+    /// Pins a resident page that nobody uses, to write. No store and no hook runs, so there is no
+    /// panic to be kept, and the call costs less than half of [`pin_by`](Self::pin_by).
+    fn write_hit(&self, file: FileId, page: u64) -> Option<Found> {
+        const MODE: u32 = ffi::AEGIS_PIN_WRITE | ffi::AEGIS_PIN_TRY | ffi::AEGIS_PIN_RESIDENT;
+        let mut pin = NO_PIN;
+        // SAFETY: any thread may call it, with any numbers, and need not want the reason.
+        let status = unsafe {
+            ffi::aegis_page_cache_pin(self.raw(), file.0, page, MODE, &mut pin, ptr::null_mut())
+        };
+        (status == ffi::AEGIS_OK as ffi::aegis_status).then(|| found(&pin))
     }
 
     fn pin_by(&self, file: FileId, page: u64, mode: u32) -> Result<Found, CacheError> {

@@ -34,7 +34,7 @@ struct Order {
 impl Order {
     #[inline(always)]
     fn next(&mut self) -> (u64, usize) {
-        let random = self.chance.next();
+        let random = self.chance.draw();
         (self.first + ((random * self.count) >> 32), random as usize % PAGE_BYTES)
     }
 }
