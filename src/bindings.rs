@@ -138,7 +138,6 @@ pub const AEGIS_PAGE_FUNCTION: u32 = 18;
 pub const AEGIS_PAGE_PINS: u32 = 19;
 pub const AEGIS_PAGE_FILES: u32 = 20;
 pub const AEGIS_PAGE_ALL_DIRTY: u32 = 21;
-pub const AEGIS_PAGE_HASH_FACTOR: i64 = -7046029254386353131;
 pub const AEGIS_PAGE_MAX_STEPS: u32 = 64;
 pub const AEGIS_FRAME_READERS: u32 = 1048575;
 pub const AEGIS_FRAME_ONE_PIN: u64 = 4294967296;
@@ -2873,6 +2872,7 @@ pub struct aegis_page_cache {
     pub slabs: *mut usize,
     pub stride_bytes: usize,
     pub page_bytes: usize,
+    pub chain_factor: u64,
     pub chain_count: u32,
     pub slab_shift: u32,
 }

@@ -134,7 +134,7 @@ rust_table! {
     aegis_page_cache_options { page_bytes, frame_count, max_frame_count, min_frame_count, source, budget, flags, reclaim_priority, frame_wait_ns, latch_wait_ns, error }
     aegis_page_hooks { before_write, verify, seal, close, context }
     aegis_page_frame { state, page, lsn, file, next }
-    aegis_page_cache { shared, chains, frames, slabs, stride_bytes, page_bytes, chain_count, slab_shift }
+    aegis_page_cache { shared, chains, frames, slabs, stride_bytes, page_bytes, chain_factor, chain_count, slab_shift }
     aegis_page_pin { data, page, file, frame, mode }
     aegis_page_read { data, page, file, frame }
     aegis_page_slab { base, size_bytes, first_frame, frame_count }

@@ -92,7 +92,7 @@ uint32_t aegis_i_cache_claim(aegis_page_cache_shared *cache, aegis_i_dirty_pages
 void aegis_i_cache_enter(aegis_page_cache_shared *cache, aegis_i_page_file *file, uint32_t number,
                          uint64_t page, uint32_t hint) {
     aegis_page_frame *frame = &cache->frames[number];
-    uint64_t hash = aegis_i_page_hash(file->number, page);
+    uint64_t hash = aegis_i_page_hash(cache, file->number, page);
     /* Relaxed: the frame is exclusive, and the next two releases publish its identity, to those
      * who come by the page table and to those who come by an old link. */
     aegis_i_store((aegis_i_word64 *)(void *)&frame->page, page, memory_order_relaxed);

@@ -163,8 +163,8 @@ static void forget_range(aegis_page_cache_shared *cache, uint32_t file, uint64_t
     if (page_count < cache->max_frame_count) {
         for (uint64_t i = 0; i <= last_page - first_page && open->resident_count != 0; i++) {
             uint64_t page = first_page + i;
-            uint32_t number =
-                aegis_i_table_find(cache, aegis_i_page_hash(file, page), file, page, UINT32_MAX);
+            uint32_t number = aegis_i_table_find(cache, aegis_i_page_hash(cache, file, page), file,
+                                                 page, UINT32_MAX);
             if (number != AEGIS_I_NO_FRAME)
                 forget(cache, number, dirty_too, result);
         }
@@ -235,7 +235,7 @@ bool aegis_page_cache_contains(const aegis_page_cache *handle, uint32_t file, ui
     if (!aegis_i_cache_lock(cache))
         return false;
     uint32_t number =
-        aegis_i_table_find(cache, aegis_i_page_hash(file, page), file, page, UINT32_MAX);
+        aegis_i_table_find(cache, aegis_i_page_hash(cache, file, page), file, page, UINT32_MAX);
     bool there = number != AEGIS_I_NO_FRAME &&
                  (aegis_i_frame_state(&cache->frames[number]) & AEGIS_I_LOADING) == 0;
     aegis_i_cache_unlock(cache);

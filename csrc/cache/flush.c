@@ -222,7 +222,7 @@ aegis_status aegis_page_cache_flush_page(const aegis_page_cache *handle, uint32_
     aegis_status status;
     if (aegis_i_cache_lock_file(cache, number, &status, error) == NULL)
         return status;
-    uint64_t hash = aegis_i_page_hash(number, page);
+    uint64_t hash = aegis_i_page_hash(cache, number, page);
     aegis_i_page_record record = {page, number,
                                   aegis_i_table_find(cache, hash, number, page, UINT32_MAX)};
     aegis_i_cache_unlock(cache);

@@ -107,6 +107,36 @@ static bool make_locks(aegis_page_cache_shared *cache) {
     return false;
 }
 
+/* The largest prime number up to this one; 1 for 1. */
+static uint32_t prime_up_to(uint32_t number) {
+    for (;; number--) {
+        uint32_t divisor = 2;
+        while ((uint64_t)divisor * divisor <= number && number % divisor != 0)
+            divisor++;
+        if ((uint64_t)divisor * divisor > number)
+            return number;
+    }
+}
+
+/* What the number of a page is multiplied with, so that the upper half of the product says its
+ * chain.
+ *
+ * The factor of Fibonacci hashing is 2^64 divided by the golden ratio (Knuth, The Art of Computer
+ * Programming, volume 3, 6.4): neighbours come to lie far apart and in different chains, but one
+ * page in eight shares its chain, with one that another thread may use. A search reads the headers
+ * of both. So the golden ratio is rounded to a fraction whose denominator is the number of chains.
+ * That is prime: as many pages as there are chains have one each, if they are neighbours, or if
+ * their distance is any other number that is not a multiple of the prime. */
+static uint64_t page_factor(uint32_t chain_count) {
+    uint64_t part = (chain_count * UINT64_C(0x9E3779B9) + (UINT64_C(1) << 31)) >> 32;
+    if (part >= chain_count)
+        part = chain_count > 1 ? chain_count - 1 : 0;
+    uint64_t high = (part << 32) / chain_count;
+    uint64_t low = ((part << 32) % chain_count << 32) / chain_count;
+    /* Rounded up, and odd, so that no two pages have the same hash. */
+    return ((high << 32 | low) + 1) | 1;
+}
+
 /* Lays out the side memory, and sets what follows from the options. */
 static void set_up(aegis_page_cache_shared *cache, const aegis_page_cache_options *options) {
     size_t count = cache->slabs.index_limit;
@@ -122,7 +152,9 @@ static void set_up(aegis_page_cache_shared *cache, const aegis_page_cache_option
     at += count * sizeof(uint32_t);
     cache->chains = (uint32_t *)(void *)at;
     at += count * sizeof(uint32_t);
-    cache->chain_count = cache->max_frame_count = (uint32_t)count;
+    cache->max_frame_count = (uint32_t)count;
+    cache->chain_count = prime_up_to(cache->max_frame_count);
+    cache->chain_factor = page_factor(cache->chain_count);
     cache->page_bytes = cache->slabs.block_bytes;
     uint32_t slab_count = cache->slabs.step_count;
     while ((UINT32_C(1) << cache->slab_shift) < slab_count)
@@ -208,6 +240,7 @@ aegis_status aegis_page_cache_init_sized(aegis_page_cache *cache,
     cache->slabs = shared->slabs.directory;
     cache->stride_bytes = shared->slabs.grid.stride_bytes;
     cache->page_bytes = shared->page_bytes;
+    cache->chain_factor = shared->chain_factor;
     cache->chain_count = shared->chain_count;
     cache->slab_shift = shared->slab_shift;
     return AEGIS_OK;

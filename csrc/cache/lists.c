@@ -50,7 +50,7 @@ void aegis_i_cache_leave_epoch(aegis_page_cache_shared *cache, uint32_t number) 
 void aegis_i_cache_remove(aegis_page_cache_shared *cache, uint32_t number, bool evicted) {
     aegis_page_frame *frame = &cache->frames[number];
     aegis_i_page_file *file = aegis_i_cache_file(cache, aegis_i_frame_file(frame));
-    uint64_t hash = aegis_i_page_hash(aegis_i_frame_file(frame), aegis_i_frame_page(frame));
+    uint64_t hash = aegis_i_page_hash(cache, aegis_i_frame_file(frame), aegis_i_frame_page(frame));
     aegis_i_table_remove(cache, hash, number);
     aegis_i_policy_remove(&cache->policy, number, aegis_i_page_key(hash), evicted);
     file->resident_count--;
@@ -61,11 +61,11 @@ void aegis_i_cache_remove(aegis_page_cache_shared *cache, uint32_t number, bool 
 void aegis_i_cache_move(aegis_page_cache_shared *cache, uint32_t number, uint64_t new_page) {
     aegis_page_frame *frame = &cache->frames[number];
     uint32_t file = aegis_i_frame_file(frame);
-    aegis_i_table_remove(cache, aegis_i_page_hash(file, aegis_i_frame_page(frame)), number);
+    aegis_i_table_remove(cache, aegis_i_page_hash(cache, file, aegis_i_frame_page(frame)), number);
     aegis_i_cache_leave_epoch(cache, number);
     /* Relaxed: the frame is exclusive. The release by which the writer leaves publishes both to
      * those who enter, and the links that are set below publish the number to those who search. */
     aegis_i_store(&cache->epochs[number], 0, memory_order_relaxed);
     aegis_i_store((aegis_i_word64 *)(void *)&frame->page, new_page, memory_order_relaxed);
-    aegis_i_table_add(cache, aegis_i_page_hash(file, new_page), number);
+    aegis_i_table_add(cache, aegis_i_page_hash(cache, file, new_page), number);
 }

@@ -107,7 +107,7 @@ static bool claim_run(aegis_page_cache_shared *cache, aegis_i_page_file *file, u
                       aegis_i_dirty_pages *dirty) {
     out->count = 0;
     for (; *page < end && out->count < max_count; ++*page) {
-        uint64_t hash = aegis_i_page_hash(file->number, *page);
+        uint64_t hash = aegis_i_page_hash(cache, file->number, *page);
         bool resident =
             aegis_i_table_find(cache, hash, file->number, *page, UINT32_MAX) != AEGIS_I_NO_FRAME;
         if (resident && out->count == 0)

@@ -194,8 +194,8 @@ static aegis_status pin_slowly(request *self, const aegis_page_cache *handle, ae
 static inline bool write_hit(const aegis_page_cache *handle, uint32_t file, uint64_t page,
                              aegis_page_pin *pin) {
     aegis_page_cache_shared *cache = handle->shared;
-    uint32_t number =
-        aegis_i_table_find(cache, aegis_i_page_hash(file, page), file, page, AEGIS_PAGE_MAX_STEPS);
+    uint32_t number = aegis_i_table_find(cache, aegis_i_page_hash(cache, file, page), file, page,
+                                         AEGIS_PAGE_MAX_STEPS);
     /* Relaxed: see aegis_page_cache_close. */
     if (number == AEGIS_I_NO_FRAME || aegis_i_cache_is_forked(cache) ||
         aegis_i_load(&cache->closing_count, memory_order_relaxed) != 0 ||
@@ -214,7 +214,7 @@ aegis_status aegis_page_cache_pin(const aegis_page_cache *handle, uint32_t file,
         (kind == AEGIS_PIN_WRITE && write_hit(handle, file, page, pin)))
         return AEGIS_OK;
     request self = {handle->shared,
-                    aegis_i_page_hash(file, page),
+                    aegis_i_page_hash(handle->shared, file, page),
                     page,
                     file,
                     mode,

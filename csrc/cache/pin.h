@@ -45,7 +45,7 @@ static inline void aegis_i_pin_count_once(aegis_page_cache_shared *cache, uint32
 static inline bool aegis_i_pin_hit(const aegis_page_cache *handle, uint32_t file, uint64_t page,
                                    uint32_t mode, aegis_page_pin *pin) {
     aegis_page_cache_shared *cache = handle->shared;
-    uint64_t hash = aegis_i_page_hash(file, page);
+    uint64_t hash = aegis_i_page_hash(cache, file, page);
     uint32_t number = aegis_i_table_find(cache, hash, file, page, AEGIS_PAGE_MAX_STEPS);
     if (AEGIS_UNLIKELY(number == AEGIS_I_NO_FRAME || (mode & AEGIS_PIN_ONCE) != 0))
         return false;

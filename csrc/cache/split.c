@@ -42,7 +42,7 @@ aegis_status aegis_page_cache_begin_read(const aegis_page_cache *handle, uint32_
     memset(pin, 0, sizeof *pin);
     if ((mode & ~known) != 0)
         return aegis_i_page_fail_bound(error, AEGIS_E_INVALID, AEGIS_PAGE_FLAGS, mode, known);
-    uint64_t hash = aegis_i_page_hash(number, page);
+    uint64_t hash = aegis_i_page_hash(cache, number, page);
     aegis_i_page_file *file;
     uint32_t frame;
     for (;;) {

@@ -94,6 +94,7 @@ struct aegis_page_cache_shared {
     aegis_i_word32 *epochs;
     aegis_pool_slabs slabs;
     size_t page_bytes;
+    uint64_t chain_factor;
     uint32_t chain_count;
     uint32_t slab_shift;
     uint32_t max_frame_count;
@@ -188,11 +189,10 @@ static inline unsigned char *aegis_i_cache_bytes(const aegis_page_cache_shared *
            at * cache->slabs.grid.stride_bytes;
 }
 
-/* A hash of a page, whose upper half is good. */
-static inline uint64_t aegis_i_page_hash(uint32_t file, uint64_t page) {
-    /* The multiplier is 2 to the power of 64 divided by the golden ratio (Knuth, The Art of
-     * Computer Programming, volume 3, 6.4), so neighbours come to lie far apart. */
-    return (page + ((uint64_t)file << 40) + file) * AEGIS_PAGE_HASH_FACTOR;
+/* A hash of a page, whose upper half is good (page_factor in init.c says why). */
+static inline uint64_t aegis_i_page_hash(const aegis_page_cache_shared *cache, uint32_t file,
+                                         uint64_t page) {
+    return (page + ((uint64_t)file << 40) + file) * cache->chain_factor;
 }
 
 /* The same with all bits good, for the policy: the finalizer of SplitMix64 (Steele, Lea, Flood,

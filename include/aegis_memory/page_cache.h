@@ -165,9 +165,6 @@ extern "C" {
 /* For an inline implementation of a hit in another language, which does what csrc/cache/pin.h does.
  * The Rust crate has one. A change of these numbers is a change of the interface. */
 
-/** A page's hash is (page + file * 2^40 + file) times this. Its chain is the product of the upper
- *  32 bits of it and `chain_count`, divided by 2^32. */
-#define AEGIS_PAGE_HASH_FACTOR 0x9E3779B97F4A7C15
 /** A search looks at so many frames at most. */
 #define AEGIS_PAGE_MAX_STEPS 64u
 /** aegis_page_frame.state: the number of readers. */
@@ -310,7 +307,11 @@ typedef struct aegis_page_cache {
     size_t stride_bytes;
     /** Bytes of a page. */
     size_t page_bytes;
-    /** Entries of `chains`. */
+    /** The hash of a page is its number, plus the number of its file, plus 2^40 times that, times
+     *  this, modulo 2^64. Its chain is the product of the upper 32 bits of the hash and
+     * `chain_count`, divided by 2^32. */
+    uint64_t chain_factor;
+    /** Entries of `chains` that are used. */
     uint32_t chain_count;
     /** Frames of a slab: 2 to the power of this. */
     uint32_t slab_shift;

@@ -290,6 +290,7 @@ const NO_CACHE: ffi::aegis_page_cache = ffi::aegis_page_cache {
     slabs: ptr::null_mut(),
     stride_bytes: 0,
     page_bytes: 0,
+    chain_factor: 0,
     chain_count: 0,
     slab_shift: 0,
 };

@@ -61,7 +61,7 @@ mod imp {
         page: u64,
     ) -> Option<Found> {
         let key = page.wrapping_add(u64::from(file) << 40).wrapping_add(u64::from(file));
-        let hash = key.wrapping_mul(ffi::AEGIS_PAGE_HASH_FACTOR as u64);
+        let hash = key.wrapping_mul(cache.chain_factor);
         let chain = ((hash >> 32) * u64::from(cache.chain_count)) >> 32;
         // SAFETY: a product of 32 bits is below `chain_count`, and there are as many chains.
         let mut link = unsafe { AtomicU32::from_ptr(cache.chains.add(chain as usize)) };

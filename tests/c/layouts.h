@@ -449,6 +449,7 @@ static const layout_line layouts[] = {
     FIELD(aegis_page_cache, slabs),
     FIELD(aegis_page_cache, stride_bytes),
     FIELD(aegis_page_cache, page_bytes),
+    FIELD(aegis_page_cache, chain_factor),
     FIELD(aegis_page_cache, chain_count),
     FIELD(aegis_page_cache, slab_shift),
     STRUCT(aegis_page_pin),

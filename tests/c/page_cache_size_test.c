@@ -291,8 +291,37 @@ static void buffers_may_end_after_a_cache_that_the_budget_waits_for(void) {
     aegis_budget_destroy(budget);
 }
 
+/* As many pages as there are chains, at any usual distance, have almost all a chain for themselves.
+ */
+static void neighbours_have_chains_of_their_own(void) {
+    static const size_t sizes[] = {1, 2, 3, 8, 100, 1000, 4096};
+    static const uint64_t steps[] = {1, 2, 64, 1000, 1024, UINT64_C(1) << 20};
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+        cache = cache_of(sizes[i]);
+        uint32_t count = cache.chain_count;
+        CHECK(count >= 1 && count <= cache_stats(&cache).max_frame_count);
+        unsigned *pages = (unsigned *)calloc(count, sizeof *pages);
+        CHECK(pages != NULL);
+        for (size_t step = 0; step < sizeof steps / sizeof *steps; step++) {
+            unsigned shared_count = 0;
+            memset(pages, 0, count * sizeof *pages);
+            for (uint64_t page = 0; page < count; page++) {
+                uint64_t key = page * steps[step] + (UINT64_C(1) << 16 << 40) + (1 << 16);
+                uint64_t chain = ((key * cache.chain_factor >> 32) * count) >> 32;
+                CHECK(chain < count);
+                shared_count += pages[chain]++ != 0;
+            }
+            /* At the ends, because the fraction is rounded. */
+            CHECK(shared_count <= 3);
+        }
+        free(pages);
+        end_cache(&cache);
+    }
+}
+
 int main(void) {
     check_alarm(120);
+    RUN(neighbours_have_chains_of_their_own);
     RUN(a_resize_keeps_what_the_pages_have);
     RUN(a_slab_with_a_pinned_page_stays);
     RUN(a_resize_that_cannot_write_loses_nothing);
