@@ -367,7 +367,7 @@ fn field(path: &str, name: &str) -> Option<String> {
 
 /// The versions of the rivals, as cargo has chosen them.
 fn versions() -> String {
-    const RIVALS: [&str; 11] = [
+    const RIVALS: [&str; 14] = [
         "blink-alloc",
         "bump-scope",
         "bumpalo",
@@ -377,13 +377,17 @@ fn versions() -> String {
         "hashbrown",
         "libmimalloc-sys",
         "lockfree-object-pool",
+        "lru",
+        "moka",
+        "quick_cache",
         "rarena-allocator",
         "sharded-slab",
     ];
     let lock = Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.lock");
     let lock = fs::read_to_string(lock).expect("cargo has made it");
     let version = |name: &&str| {
-        let after = lock.split(&format!("name = \"{name}\"\nversion = \"")).nth(1)?;
+        // The newest: other crates may use an older one.
+        let after = lock.split(&format!("name = \"{name}\"\nversion = \"")).skip(1).last()?;
         Some(format!("{name} {}", after.split('"').next()?))
     };
     RIVALS.iter().filter_map(version).collect::<Vec<_>>().join(", ")
