@@ -159,7 +159,7 @@ static void good_marks_stay_good_however_many_have_stale_ones_behind_them(void) 
 }
 
 static void marks_without_room_for_what_is_stale_are_refused_rather_than_stale_ones_taken(void) {
-    _Alignas(16) unsigned char memory[1024];
+    static _Alignas(16) unsigned char memory[1024];
     aegis_arena arena;
     aegis_arena_options options = test_options(0, 0, NULL, memory, sizeof memory);
     CHECK(aegis_arena_init(&arena, &options) == AEGIS_OK);
@@ -186,7 +186,7 @@ static void marks_without_room_for_what_is_stale_are_refused_rather_than_stale_o
 static void mark_that_was_rewound_to_stays_good_without_room_for_what_is_stale(void) {
     enum { COUNT = AEGIS_ARENA_STALE_SPANS + 3 };
     for (size_t left_bytes = 0; left_bytes < 160; left_bytes += 8) {
-        _Alignas(16) unsigned char memory[4096];
+        static _Alignas(16) unsigned char memory[4096];
         aegis_arena arena;
         aegis_arena_options options = test_options(0, 0, NULL, memory, sizeof memory);
         options.flags |= AEGIS_ARENA_NO_DEBUG;

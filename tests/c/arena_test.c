@@ -51,7 +51,7 @@ static void init_with_capacity_above_the_maximum_is_invalid_layout(void) {
         CHECK_SIZE(error_of(&arena).requested_bytes, capacities[i]);
         aegis_arena_fini(&arena);
     }
-    unsigned char memory[8];
+    static unsigned char memory[8];
     aegis_arena arena;
     aegis_arena_options options = test_options(0, 0, NULL, memory, SIZE_MAX);
     CHECK(aegis_arena_init(&arena, &options) == AEGIS_E_INVALID_LAYOUT);
@@ -79,7 +79,7 @@ static void init_that_the_source_refuses_is_out_of_memory(void) {
 }
 
 static void init_with_memory_and_capacity_is_invalid(void) {
-    unsigned char memory[256];
+    static unsigned char memory[256];
     aegis_arena arena;
     aegis_arena_options options = test_options(100, 0, NULL, memory, sizeof memory);
     CHECK(aegis_arena_init(&arena, &options) == AEGIS_E_INVALID);

@@ -262,7 +262,7 @@ static void print_of_a_budget_far_above_its_limit_is_a_full_bar(void) {
 static void explain_says_what_failed_without_a_budget_too(void) {
     aegis_arena arena;
     char text[200];
-    unsigned char memory[512];
+    static unsigned char memory[512];
     aegis_arena_options options = test_options(0, 0, NULL, memory, sizeof memory);
     CHECK(aegis_arena_init(&arena, &options) == AEGIS_OK);
     size_t length = aegis_arena_explain(&arena, text, sizeof text);

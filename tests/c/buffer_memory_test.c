@@ -306,7 +306,7 @@ static void refused_arena_stays_the_callers(void) {
 }
 
 static void arena_without_room_for_the_header_says_so(void) {
-    _Alignas(16) unsigned char memory[200];
+    static _Alignas(16) unsigned char memory[200];
     aegis_arena arena;
     aegis_arena_options options = test_options(0, 0, NULL, memory, sizeof memory);
     CHECK(aegis_arena_init(&arena, &options) == AEGIS_OK);

@@ -319,7 +319,7 @@ static void arenas_name_what_was_asked_and_allowed(void) {
         {"stale", AEGIS_E_INVALID, AEGIS_WHAT_HANDLE, 100000, 0,
          "invalid argument: the object was not made, or was released or reset since"},
     };
-    unsigned char memory[256];
+    static unsigned char memory[256];
     test_source state = {0};
     aegis_source source = test_source_get(&state, false);
     state.fail_at = 1;
@@ -366,7 +366,7 @@ static void recycler_names_what_was_asked_and_allowed(void) {
         0,
         "invalid argument: the use of 256 bytes of the caller's memory requested, at most 0 "
         "allowed"};
-    unsigned char memory[256];
+    static unsigned char memory[256];
     aegis_arena_recycler recycler;
     aegis_arena_recycler_options options = {0};
     aegis_error error;
