@@ -110,7 +110,6 @@ uint32_t aegis_i_frame_join(aegis_page_cache_shared *cache, uint32_t number, uin
 
 uint32_t aegis_i_frame_upgrade(aegis_page_cache_shared *cache, uint32_t number,
                                uint64_t deadline_ns) {
-    aegis_i_word64 *word = aegis_i_frame_word(&cache->frames[number]);
     aegis_i_latch *latch = aegis_i_latch_of(cache, number);
     const uint64_t flags = AEGIS_I_UPGRADING | AEGIS_I_PENDING;
     if (!aegis_i_mutex_lock(&latch->mutex))
@@ -121,20 +120,15 @@ uint32_t aegis_i_frame_upgrade(aegis_page_cache_shared *cache, uint32_t number,
         uint64_t seen = aegis_i_frame_state(&cache->frames[number]);
         if (!waits && (seen & AEGIS_I_UPGRADING) != 0)
             result = AEGIS_I_REFUSED;
-        else if ((seen & AEGIS_I_READERS) == 1) {
-            /* Acquire pairs with the releases of the other readers. */
-            if (aegis_i_cas(word, &seen, ((seen & ~flags) | AEGIS_I_EXCLUSIVE) - 1,
-                            memory_order_acquire, memory_order_relaxed))
-                result = AEGIS_I_ENTERED;
-        } else if (!sleep_on(cache, number, seen, flags, deadline_ns)) {
+        else if (aegis_i_frame_become_writer(cache, number, 0))
+            result = AEGIS_I_ENTERED;
+        else if (!sleep_on(cache, number, seen, flags, deadline_ns))
             result = AEGIS_I_TIMED_OUT;
-        } else {
+        else
             waits = true;
-        }
     }
     if (waits)
-        aegis_i_frame_wake_locked(cache, number,
-                                  result == AEGIS_I_ENTERED ? AEGIS_I_PENDING : flags);
+        aegis_i_frame_wake_locked(cache, number, flags);
     aegis_i_mutex_unlock(&latch->mutex);
     return result;
 }
