@@ -335,7 +335,7 @@ aegis_status aegis_page_cache_close(const aegis_page_cache *handle, uint32_t num
     status = empty(cache, file, flags != 0, error);
     if (!aegis_i_cache_lock(cache))
         return aegis_i_page_fail(error, AEGIS_E_FORKED, AEGIS_PAGE_NONE, number, 0);
-    file->closing = status != AEGIS_OK ? false : true;
+    file->closing = status == AEGIS_OK;
     (void)aegis_i_sub(&cache->closing_count, 1, memory_order_relaxed);
     if (status == AEGIS_OK) {
         cache->files[number & 0xffff] = NULL;

@@ -129,8 +129,6 @@ static uint32_t prime_up_to(uint32_t number) {
  * their distance is any other number that is not a multiple of the prime. */
 static uint64_t page_factor(uint32_t chain_count) {
     uint64_t part = (chain_count * UINT64_C(0x9E3779B9) + (UINT64_C(1) << 31)) >> 32;
-    if (part >= chain_count)
-        part = chain_count > 1 ? chain_count - 1 : 0;
     uint64_t high = (part << 32) / chain_count;
     uint64_t low = ((part << 32) % chain_count << 32) / chain_count;
     /* Rounded up, and odd, so that no two pages have the same hash. */

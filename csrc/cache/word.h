@@ -33,8 +33,8 @@
  * 4. DIRTY is cleared only by the thread that has WRITING, and only if CHANGED is not set. CHANGED
  *    is cleared where the copy begins, under a pin to read, so while no writer is inside.
  * 5. No frame's memory for its header is ever freed while the cache lives, and a frame that is
- *    not in use is EXCLUSIVE. So a thread that comes late, through an old link of the page table,
- * is turned away by the word or by the identity. */
+ *    not in use is EXCLUSIVE. So a thread that comes late, through an old link of the page
+ *    table, is turned away by the word or by the identity. */
 #ifndef AEGIS_MEMORY_I_CACHE_WORD_H
 #define AEGIS_MEMORY_I_CACHE_WORD_H
 

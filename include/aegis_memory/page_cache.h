@@ -307,9 +307,8 @@ typedef struct aegis_page_cache {
     size_t stride_bytes;
     /** Bytes of a page. */
     size_t page_bytes;
-    /** The hash of a page is its number, plus the number of its file, plus 2^40 times that, times
-     *  this, modulo 2^64. Its chain is the product of the upper 32 bits of the hash and
-     * `chain_count`, divided by 2^32. */
+    /** A page's hash is (page + file * 2^40 + file) times this, modulo 2^64. Its chain is the
+     *  product of the upper 32 bits of the hash and `chain_count`, divided by 2^32. */
     uint64_t chain_factor;
     /** Entries of `chains` that are used. */
     uint32_t chain_count;

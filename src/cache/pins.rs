@@ -283,7 +283,7 @@ impl PageCache {
     }
 
     /// Pins a resident page that nobody uses, to write. No store and no hook runs, so there is no
-    /// panic to be kept, and the call costs less than half of [`pin_by`](Self::pin_by).
+    /// panic to be kept.
     fn write_hit(&self, file: FileId, page: u64) -> Option<Found> {
         const MODE: u32 = ffi::AEGIS_PIN_WRITE | ffi::AEGIS_PIN_TRY | ffi::AEGIS_PIN_RESIDENT;
         let mut pin = NO_PIN;

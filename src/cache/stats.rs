@@ -212,34 +212,30 @@ impl CacheStats {
     /// ```
     #[must_use]
     pub fn since(&self, earlier: &Self) -> Self {
-        Self {
-            hit_count: self.hit_count.saturating_sub(earlier.hit_count),
-            miss_count: self.miss_count.saturating_sub(earlier.miss_count),
-            fresh_count: self.fresh_count.saturating_sub(earlier.fresh_count),
-            prefetch_count: self.prefetch_count.saturating_sub(earlier.prefetch_count),
-            join_count: self.join_count.saturating_sub(earlier.join_count),
-            latch_wait_count: self.latch_wait_count.saturating_sub(earlier.latch_wait_count),
-            frame_wait_count: self.frame_wait_count.saturating_sub(earlier.frame_wait_count),
-            evicted_clean_count: self
-                .evicted_clean_count
-                .saturating_sub(earlier.evicted_clean_count),
-            evicted_dirty_count: self
-                .evicted_dirty_count
-                .saturating_sub(earlier.evicted_dirty_count),
-            write_batch_count: self.write_batch_count.saturating_sub(earlier.write_batch_count),
-            write_page_count: self.write_page_count.saturating_sub(earlier.write_page_count),
-            write_error_count: self.write_error_count.saturating_sub(earlier.write_error_count),
-            read_error_count: self.read_error_count.saturating_sub(earlier.read_error_count),
-            sync_count: self.sync_count.saturating_sub(earlier.sync_count),
-            sync_error_count: self.sync_error_count.saturating_sub(earlier.sync_error_count),
-            reclaimed_frame_count: self
-                .reclaimed_frame_count
-                .saturating_sub(earlier.reclaimed_frame_count),
-            regrown_frame_count: self
-                .regrown_frame_count
-                .saturating_sub(earlier.regrown_frame_count),
-            ..*self
+        macro_rules! counts_since {
+            ($($count:ident),* $(,)?) => {
+                Self { $($count: self.$count.saturating_sub(earlier.$count),)* ..*self }
+            };
         }
+        counts_since!(
+            hit_count,
+            miss_count,
+            fresh_count,
+            prefetch_count,
+            join_count,
+            latch_wait_count,
+            frame_wait_count,
+            evicted_clean_count,
+            evicted_dirty_count,
+            write_batch_count,
+            write_page_count,
+            write_error_count,
+            read_error_count,
+            sync_count,
+            sync_error_count,
+            reclaimed_frame_count,
+            regrown_frame_count,
+        )
     }
 
     /// The part of the pins that were hits, from 0 to 1. 1 if there were none. The ratio over a
